@@ -1,0 +1,110 @@
+"""Which accelerator guests run under: KVM where it really works, TCG elsewhere.
+
+That /dev/kvm opens proves nothing: on software-virtualised hosts Linux hangs under it before its first message. So
+the verdict comes from booting the real kernel to a late message within a deadline. It is cached for each combination of
+QEMU, host kernel and CPU. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pexpect
+
+from shirq_bench import cache, supervisor
+from shirq_bench.build import kernel
+from shirq_bench.build.steps import say
+from shirq_bench.console import Console
+from shirq_bench.errors import BenchError
+
+_NODE = Path("/dev/kvm")
+#: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
+_MARKER = "VFS: Unable to mount root fs"
+_PROBE_DEADLINE = 20.0
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """``name`` is ``kvm`` or ``tcg``; ``why`` is one line for people."""
+
+    name: str
+    why: str
+
+    def arguments(self, deterministic: bool = False) -> list[str]:
+        """QEMU's machine, accelerator and CPU arguments. Instruction counting needs TCG."""
+        if deterministic:
+            return [
+                *("-machine", "q35,hpet=off", "-accel", "tcg"),
+                *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm"),
+            ]
+        if self.name == "kvm":
+            # With a split irqchip the IOAPIC, and with it the line probe, stays in QEMU.
+            return ["-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-cpu", "host"]
+        return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
+
+
+def verdict(emulator: Path) -> Accelerator:
+    """The accelerator for ``emulator`` on this machine. The first call on a machine with KVM boots a probe."""
+    if forced := os.environ.get("SHIRQ_ACCEL"):
+        if forced not in ("kvm", "tcg"):
+            raise BenchError(f"SHIRQ_ACCEL={forced!r}: allowed are 'kvm' and 'tcg'")
+        return Accelerator(forced, "SHIRQ_ACCEL says so")
+    if not os.access(_NODE, os.R_OK | os.W_OK):
+        reason = "is not accessible to this user" if _NODE.exists() else "does not exist"
+        return Accelerator("tcg", f"{_NODE} {reason}")
+
+    def fill(directory: Path) -> None:
+        result = _probe(emulator)
+        say(f"accelerator: {result.name} ({result.why})")
+        (directory / "verdict.json").write_text(json.dumps(asdict(result)))
+
+    key = cache.digest(str(emulator), platform.release(), _cpu())
+    return Accelerator(**json.loads((cache.entry("accel", key, fill) / "verdict.json").read_text()))
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return "".join(line for line in lines if line.startswith(("model name", "microcode")))[:200]
+
+
+def _probe(emulator: Path) -> Accelerator:
+    """Boot a kernel under KVM until it finds that it has no root file system."""
+    say(f"probing {_NODE}: booting a kernel under it (at most {_PROBE_DEADLINE:.0f} s)")
+    candidate = Accelerator("kvm", "a kernel boots under it")
+    ours, theirs = socket.socketpair()
+    directory = Path(tempfile.mkdtemp(prefix="shirq-probe-"))
+    supervisor.instance().own(directory)
+    argv = [str(emulator), "-L", str(emulator.parent / "firmware"), "-nodefaults", "-display", "none", "-no-reboot"]
+    argv += [*candidate.arguments(), "-m", "256M", "-kernel", str(kernel.get("6.1").vmlinuz)]
+    argv += ["-append", "console=ttyS0 panic=-1", "-chardev", f"socket,id=console,fd={supervisor.FIRST_FD}"]
+    argv += ["-serial", "chardev:console"]
+    console = Console("probe", ours, directory / "console.log")
+    try:
+        pid, ended = supervisor.instance().spawn(argv, [theirs.fileno()], directory / "qemu.log")
+        theirs.close()
+        try:
+            index = console.expect_exact([_MARKER, pexpect.EOF, pexpect.TIMEOUT], timeout=_PROBE_DEADLINE)
+        finally:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            os.close(ended)
+        said = (directory / "qemu.log").read_text(errors="replace").strip().splitlines()
+    finally:
+        console.close()
+        supervisor.instance().disown(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+    if index == 0:
+        return candidate
+    if index == 1:
+        return Accelerator("tcg", f"KVM is broken here: QEMU ended ({said[-1] if said else 'without a word'})")
+    return Accelerator("tcg", f"KVM is broken here: it opens, but a kernel does not boot within {_PROBE_DEADLINE:.0f} s")

@@ -1,0 +1,290 @@
+"""The host's end of the agent channel: run commands in a guest and talk to them.
+
+``guest/agent/agent.c`` is the other end and describes the frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import re
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from shirq_bench.errors import AgentGone, CommandFailed, DeadlineExceeded
+
+_HEADER = struct.Struct("<IHHI")
+_STDIN_CHUNK = 1 << 16
+
+
+class _Frame(IntEnum):
+    PING = 1
+    EXEC = 2
+    STDIN = 3
+    SIGNAL = 4
+    HELLO = 64
+    PONG = 65
+    STARTED = 66
+    STDOUT = 67
+    STDERR = 68
+    EXIT = 69
+    ERROR = 70
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a guest command ended. ``status`` is its exit status, or minus the signal that killed it."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Command:
+    """A command that is running, or has run, in the guest."""
+
+    def __init__(
+        self, agent: Agent, number: int, argv: Sequence[str], sink: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.argv = tuple(argv)
+        self._sink = sink
+        self._agent = agent
+        self._id = number
+        self._changed = threading.Condition()
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+        self._taken = 0
+        self._status: int | None = None
+        self._error: Exception | None = None
+        #: Its process id in the guest, once it is known to have started.
+        self.pid = 0
+
+    def _feed(self, kind: int, payload: bytes) -> None:
+        with self._changed:
+            if kind == _Frame.STARTED:
+                (self.pid,) = struct.unpack("<I", payload)
+            elif kind == _Frame.STDOUT:
+                self._sink(payload) if self._sink else self._stdout.extend(payload)
+            elif kind == _Frame.STDERR:
+                self._stderr += payload
+            elif kind == _Frame.EXIT:
+                (raw,) = struct.unpack("<I", payload)
+                self._status = os.waitstatus_to_exitcode(raw)
+            elif kind == _Frame.ERROR:
+                self._error = CommandFailed(f"{' '.join(self.argv)}: {payload.decode(errors='replace')}")
+            self._changed.notify_all()
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            if self._status is None and self._error is None:
+                self._error = error
+            self._changed.notify_all()
+
+    def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
+        """Wait, holding the lock, until ``done()``; raises when the command cannot get there any more."""
+        until = time.monotonic() + deadline
+        while not done():
+            if self._error:
+                raise self._error
+            left = until - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded(
+                    f"{self._agent.name}: {' '.join(self.argv)}: {what} not within {deadline:g} s; "
+                    f"its output so far:\n{self.stdout}{self.stderr}\n{self._agent.situation()}"
+                )
+            self._changed.wait(left)
+
+    @property
+    def stdout(self) -> str:
+        """All that it has written to standard output so far."""
+        return self._stdout.decode(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """All that it has written to standard error so far."""
+        return self._stderr.decode(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self._status is None and self._error is None
+
+    def write(self, data: str | bytes) -> None:
+        """Send ``data`` to its standard input."""
+        raw = data.encode() if isinstance(data, str) else data
+        for start in range(0, len(raw), _STDIN_CHUNK):
+            self._agent._send(_Frame.STDIN, self._id, raw[start : start + _STDIN_CHUNK])
+
+    def close_stdin(self) -> None:
+        self._agent._send(_Frame.STDIN, self._id, b"")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process group."""
+        self._agent._send(_Frame.SIGNAL, self._id, struct.pack("<I", number))
+
+    def expect(self, pattern: str, deadline: float = 30.0) -> re.Match[str]:
+        """Wait for a whole line of its output that ``pattern`` is found in; lines before it are passed over.
+
+        Every call goes on behind the line that the call before found. ``deadline`` is in seconds.
+        """
+        wanted = re.compile(pattern)
+        found: list[re.Match[str]] = []
+
+        def look() -> bool:
+            while (end := self._stdout.find(b"\n", self._taken)) >= 0:
+                line = self._stdout[self._taken : end].decode(errors="replace")
+                self._taken = end + 1
+                if match := wanted.search(line):
+                    found.append(match)
+                    return True
+            if self._status is not None:
+                raise CommandFailed(
+                    f"{' '.join(self.argv)} ended with status {self._status} before a line like {pattern!r}:\n"
+                    f"{self.stdout}{self.stderr}"
+                )
+            return False
+
+        with self._changed:
+            self._wait_for(look, deadline, f"a line like {pattern!r}")
+        return found[0]
+
+    def wait(self, deadline: float = 30.0) -> Result:
+        """Wait until it has ended. ``deadline`` is in seconds."""
+        with self._changed:
+            self._wait_for(lambda: self._status is not None, deadline, "its end")
+        assert self._status is not None
+        return Result(self.argv, self._status, self.stdout, self.stderr)
+
+
+class Agent:
+    """The agent of the guest ``name`` over the connected socket ``channel``.
+
+    ``situation`` tells, for a failure's message, how the VM is and what its console showed last.
+    """
+
+    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str]) -> None:
+        self.name = name
+        self.situation = situation
+        self._channel = channel
+        self._ids = itertools.count(1)
+        self._commands: dict[int, Command] = {}
+        self._pongs: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._write_lock = threading.Lock()
+        self._gone: Exception | None = None
+        self._hello = threading.Event()
+        self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
+        self._reader.start()
+
+    def _send(self, kind: _Frame, number: int, payload: bytes) -> None:
+        if self._gone:
+            raise self._gone
+        try:
+            with self._write_lock:
+                self._channel.sendall(_HEADER.pack(len(payload), kind, 0, number) + payload)
+        except OSError as error:
+            raise AgentGone(f"{self.name}: the agent channel is closed ({error})") from error
+
+    def _read(self) -> None:
+        """Reader thread: hand every frame to the command that it belongs to."""
+        reason = f"{self.name}: the agent channel was closed"
+        try:
+            with self._channel.makefile("rb") as stream:
+                while head := stream.read(_HEADER.size):
+                    length, kind, _, number = _HEADER.unpack(head)
+                    payload = stream.read(length)
+                    if kind == _Frame.HELLO:
+                        self._restarted()
+                    elif kind == _Frame.PONG:
+                        self._pongs.put(number)
+                    elif command := self._commands.get(number):
+                        command._feed(kind, payload)
+                        if kind in (_Frame.EXIT, _Frame.ERROR):
+                            del self._commands[number]
+        except (OSError, ValueError, struct.error) as error:
+            reason = f"{self.name}: the agent channel broke: {error}"
+        self._gone = AgentGone(f"{reason}\n{self.situation()}")
+        self._hello.set()
+        self._drop_commands(self._gone)
+
+    def _restarted(self) -> None:
+        self._drop_commands(AgentGone(f"{self.name}: the guest's agent died and was started again"))
+        self._hello.set()
+
+    def _drop_commands(self, error: Exception) -> None:
+        for command in list(self._commands.values()):
+            command._fail(error)
+        self._commands.clear()
+
+    def wait_ready(self, deadline: float) -> None:
+        """Wait until the agent has said hello. ``deadline`` is in seconds."""
+        if not self._hello.wait(deadline):
+            raise DeadlineExceeded(
+                f"{self.name}: the guest was not up within {deadline:g} s\n{self.situation()}"
+            )
+        if self._gone:
+            raise self._gone
+
+    def ping(self, deadline: float = 10.0) -> None:
+        """Make sure that the agent answers within ``deadline`` seconds."""
+        number = next(self._ids)
+        self._send(_Frame.PING, number, b"")
+        until = time.monotonic() + deadline
+        while True:
+            with contextlib.suppress(queue.Empty):
+                if self._pongs.get(timeout=min(0.2, max(0.001, until - time.monotonic()))) == number:
+                    return
+            if self._gone:
+                raise self._gone
+            if time.monotonic() > until:
+                raise DeadlineExceeded(
+                    f"{self.name}: the agent did not answer within {deadline:g} s\n{self.situation()}"
+                )
+
+    def start(self, *argv: str, sink: Callable[[bytes], None] | None = None) -> Command:
+        """Start a command in the guest and return at once.
+
+        With a ``sink`` its standard output goes there, piece by piece on the reader thread, and is not kept.
+        """
+        number = next(self._ids)
+        command = Command(self, number, argv, sink)
+        self._commands[number] = command
+        self._send(_Frame.EXEC, number, b"".join(os.fsencode(a) + b"\0" for a in argv))
+        return command
+
+    def run(self, *argv: str, stdin: str = "", deadline: float = 30.0) -> Result:
+        """Run a command to its end, whatever its status. ``deadline`` is in seconds."""
+        command = self.start(*argv)
+        if stdin:
+            command.write(stdin)
+        command.close_stdin()
+        return command.wait(deadline)
+
+    def succeed(self, script: str, deadline: float = 30.0) -> str:
+        """Run a shell script that must exit 0; returns its standard output. `CommandFailed` otherwise."""
+        result = self.run("sh", "-c", script, deadline=deadline)
+        if result.status:
+            raise CommandFailed(
+                f"{self.name}: status {result.status} from: {script}\n{result.stdout}{result.stderr}".rstrip()
+            )
+        return result.stdout
+
+    def fail(self, script: str, deadline: float = 30.0) -> str:
+        """Run a shell script that must not exit 0; returns its output. `CommandFailed` if it does."""
+        result = self.run("sh", "-c", script, deadline=deadline)
+        if not result.status:
+            raise CommandFailed(f"{self.name}: status 0, though it should fail, from: {script}\n{result.stdout}")
+        return result.stdout + result.stderr
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._reader.join(timeout=5)
+        self._channel.close()

@@ -1,0 +1,1 @@
+"""What is built once and cached: QEMU, kernels, the module, the guest's image."""

@@ -1,0 +1,137 @@
+"""Debian packages of any suite, fetched and unpacked without root and without touching the machine's apt state.
+
+The mirror is the machine's own: whatever its apt is configured with. Every suite that the project needs gets a
+private apt state (lists, cache, sources) in the cache. Versions are resolved when a suite is first asked for: a
+stable point release replaces the one before it on the mirror, so an exact version cannot be relied upon.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from shirq_bench import cache
+from shirq_bench.build.steps import BuildError, run
+
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@functools.cache
+def _mirrors() -> dict[str, str]:
+    """The machine's own mirror URI of each kind of suite it has configured: ``{"": main, "-security": ...}``."""
+    if not shutil.which("apt-get"):
+        raise BuildError("this step unpacks Debian packages and needs apt-get, which this machine does not have")
+    listing = subprocess.run(
+        ["apt-get", "indextargets", "--no-release-info", "--format", "$(CREATED_BY)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found: dict[str, str] = {}
+    for line in listing.splitlines():
+        kind, uri, release, component = line.split("|")
+        if kind != "Packages" or component != "main" or "debian" not in uri:
+            continue
+        suffix = "-security" if release.rstrip("/").endswith("-security") else ""
+        found.setdefault(suffix, uri)
+    if "" not in found:
+        raise BuildError("apt has no Debian mirror configured (looked for a 'main' component): check /etc/apt/sources.list*")
+    return found
+
+
+class Suites:
+    """A private apt state over the named suites, for example ``Suites("trixie")``.
+
+    A ``-security`` suite comes from the machine's security mirror and is left out if it has none.
+    """
+
+    def __init__(self, *suites: str) -> None:
+        self._suites = suites
+        self.dir = cache.root() / "apt" / "+".join(suites)
+
+    def _options(self) -> list[str]:
+        return [
+            f"-oDir::State={self.dir}/state",
+            f"-oDir::State::status={self.dir}/status",
+            f"-oDir::Cache={self.dir}/cache",
+            f"-oDir::Etc::sourcelist={self.dir}/sources.list",
+            "-oDir::Etc::sourceparts=/dev/null",
+            "-oDir::Etc::preferences=/dev/null",
+            "-oDir::Etc::preferencesparts=/dev/null",
+            f"-oAPT::Sandbox::User={'root' if os.getuid() == 0 else ''}",
+            "-oAcquire::Languages=none",
+            "-oAcquire::Retries=3",
+        ]
+
+    def update(self) -> None:
+        """Fetch the package lists anew."""
+        for sub in ("state/lists/partial", "cache/archives/partial"):
+            (self.dir / sub).mkdir(parents=True, exist_ok=True)
+        (self.dir / "status").touch()
+        signed = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
+        lines = []
+        for suite in self._suites:
+            uri = _mirrors().get("-security" if suite.endswith("-security") else "")
+            if uri:
+                lines += [f"deb{signed} {uri} {suite} main\n", f"deb-src{signed} {uri} {suite} main\n"]
+        (self.dir / "sources.list").write_text("".join(lines))
+        run(
+            f"package lists of {', '.join(self._suites)}",
+            ["apt-get", *self._options(), "update"],
+            log=self.dir / "log",
+            deadline=600,
+        )
+        (self.dir / "updated").touch()
+
+    def _ready(self) -> None:
+        with cache.lock("apt-" + "+".join(self._suites)):
+            if not (self.dir / "updated").exists():
+                self.update()
+
+    def query(self, *argv: str) -> str:
+        """The output of ``apt-cache`` over this state."""
+        self._ready()
+        done = subprocess.run(["apt-cache", *self._options(), *argv], capture_output=True, text=True)
+        if done.returncode:
+            raise BuildError(f"apt-cache {' '.join(argv)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def depends(self, package: str) -> list[str]:
+        """The packages that ``package`` depends upon directly."""
+        lines = self.query("depends", "--no-recommends", "--no-suggests", package).splitlines()
+        return [line.split("Depends: ", 1)[1].strip() for line in lines if "Depends: " in line]
+
+    def _fetch(self, what: str, argv: list[str], into: Path) -> None:
+        """Run a fetching apt-get; a package that has been replaced on the mirror is looked up once more."""
+        self._ready()
+        into.mkdir(parents=True, exist_ok=True)
+        command = ["apt-get", *self._options(), *argv]
+        try:
+            run(what, command, log=self.dir / "log", cwd=into, deadline=1800)
+        except BuildError:
+            self.update()
+            run(what, command, log=self.dir / "log", cwd=into, deadline=1800)
+
+    def source(self, package: str, into: Path) -> Path:
+        """Fetch and unpack the newest source of ``package`` below ``into``; returns its tree."""
+        self._fetch(f"source package {package}", ["source", "--download-only", "-q", package], into)
+        dsc = next(into.glob("*.dsc"))
+        target = into / "src"
+        run(f"unpacking {dsc.name}", ["dpkg-source", "--no-check", "-x", dsc, target], log=self.dir / "log", cwd=into)
+        return target
+
+    def unpack(self, packages: Iterable[str], into: Path) -> None:
+        """Fetch the newest ``packages`` and unpack them all into the tree ``into``."""
+        names = list(packages)
+        debs = into.parent / f".debs-{into.name}"
+        self._fetch(f"packages {' '.join(names)}", ["download", "-q", *names], debs)
+        into.mkdir(parents=True, exist_ok=True)
+        for deb in sorted(debs.glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", deb, into], check=True)
+        shutil.rmtree(debs)

@@ -1,0 +1,187 @@
+"""The guest's initramfs, made from Debian packages without root.
+
+Two cpio archives one after the other, which the kernel unpacks in order: the *base* holds Debian's packages and the
+kernel's modules and changes rarely; the *layer* holds what this project compiles and writes and is quick to make.
+
+Run as ``python -m shirq_bench.build.image 6.1``: prints the path of the initramfs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shirq_bench import cache
+from shirq_bench.build import kernel, kmod
+from shirq_bench.build.apt import Suites
+from shirq_bench.build.steps import BuildError, run
+from shirq_bench.paths import GUEST, KMOD
+
+_IMAGE = GUEST / "image"
+
+
+def _recipe() -> dict[str, Any]:
+    return tomllib.loads((_IMAGE / "image.toml").read_text())
+
+
+def _cpio(tree: Path, archive: Path) -> None:
+    """Pack ``tree`` with root as every file's owner, in a stable order."""
+    names = sorted(str(p.relative_to(tree)) for p in tree.rglob("*"))
+    with archive.open("wb") as out:
+        subprocess.run(
+            ["cpio", "--create", "--format=newc", "--owner=0:0", "--reproducible", "--quiet"],
+            input="\n".join(names).encode(),
+            cwd=tree,
+            stdout=out,
+            check=True,
+        )
+
+
+def _module_closure(root: Path, release: str, wanted: Iterable[str]) -> list[str]:
+    """The paths, below ``lib/modules/<release>``, of the modules ``wanted`` and all that they depend on."""
+    depends: dict[str, list[str]] = {}
+    by_name: dict[str, str] = {}
+    for line in (root / "lib/modules" / release / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        depends[path] = rest.split()
+        by_name[Path(path).name.split(".")[0].replace("-", "_")] = path
+    found: dict[str, None] = {}
+    pending = []
+    for name in wanted:
+        if (key := name.replace("-", "_")) in by_name:
+            pending.append(by_name[key])
+        elif not _built_in(root, release, key):
+            raise BuildError(f"kernel {release} has no module {name} (guest/image/image.toml)")
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found[path] = None
+            pending += depends[path]
+    return list(found)
+
+
+def _built_in(root: Path, release: str, name: str) -> bool:
+    builtin = (root / "lib/modules" / release / "modules.builtin").read_text().split()
+    return any(Path(p).stem.replace("-", "_") == name for p in builtin)
+
+
+def _base(target: kernel.Kernel) -> Path:
+    recipe = _recipe()
+
+    def fill(directory: Path) -> None:
+        tree = directory / "tree"
+        Suites(recipe["suite"]).unpack(recipe["packages"], tree)
+        for name in recipe["exclude"]:
+            shutil.rmtree(tree / name, ignore_errors=True)
+        (tree / "usr/bin/python3").symlink_to("python3.11")
+        busybox = tree / "bin/busybox"
+        applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+        for applet in applets:
+            if applet != "busybox":
+                (tree / "bin" / applet).symlink_to("busybox")
+        (tree / "init").symlink_to("bin/busybox")
+        for empty in ("proc", "sys", "dev", "run", "tmp", "root/.ssh", "etc/dropbear"):
+            (tree / empty).mkdir(parents=True, exist_ok=True)
+
+        modules = Path("lib/modules") / target.release
+        for name in _module_closure(target.modules, target.release, recipe["boot_modules"] + recipe["modules"]):
+            (tree / modules / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(target.modules / modules / name, tree / modules / name)
+        for index in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
+            shutil.copy2(target.modules / modules / index, tree / modules)
+        subprocess.run(["/sbin/depmod", "-b", tree, target.release], check=True)
+        _cpio(tree, directory / "base.cpio")
+        shutil.rmtree(tree)
+
+    key = cache.digest(recipe, target.release)
+    return cache.entry("image-base", key, fill) / "base.cpio"
+
+
+def ssh_key() -> Path:
+    """The private key that every guest accepts for root; made once a cache. The public half lies beside it."""
+
+    def fill(directory: Path) -> None:
+        key = Ed25519PrivateKey.generate()
+        private = directory / "id_ed25519"
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+            )
+        )
+        private.chmod(0o600)
+        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        (directory / "id_ed25519.pub").write_bytes(public + b" shirq\n")
+
+    return cache.entry("ssh", "guest", fill) / "id_ed25519"
+
+
+def _compile(directory: Path, program: str, *sources: Path) -> None:
+    run(
+        f"guest program {program}",
+        ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", f"-I{KMOD}", f"-I{GUEST}/lib", "-o", directory / program]
+        + list(sources),
+        log=cache.root() / "image.log",
+    )
+
+
+def _layer(target: kernel.Kernel, module: Path) -> Path:
+    recipe = _recipe()
+    public_key = ssh_key().with_suffix(".pub")
+
+    def fill(directory: Path) -> None:
+        tree = directory / "tree"
+        binaries = tree / "usr/bin"
+        binaries.mkdir(parents=True)
+        _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
+        _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
+        shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
+        shutil.copytree(
+            GUEST / "shirq", tree / "usr/lib/python3/dist-packages/shirq", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        extra = tree / "lib/modules" / target.release / "extra"
+        extra.mkdir(parents=True)
+        shutil.copy2(module, extra / "shirq.ko")
+        etc = tree / "etc"
+        etc.mkdir()
+        for name in ("rcS", "inittab", "profile", "passwd", "group"):
+            shutil.copy2(_IMAGE / name, etc)
+        (etc / "boot-modules").write_text("\n".join(recipe["boot_modules"]) + "\n")
+        ssh = tree / "root/.ssh"
+        ssh.mkdir(parents=True)
+        shutil.copy2(public_key, ssh / "authorized_keys")
+        for private in (tree / "root", ssh):
+            private.chmod(0o700)
+        _cpio(tree, directory / "layer.cpio")
+        shutil.rmtree(tree)
+
+    key = cache.digest(recipe, target.release, module, public_key, GUEST, KMOD / "shirq.h")
+    return cache.entry("image-layer", key, fill) / "layer.cpio"
+
+
+def build(target: kernel.Kernel, module: Path | None = None) -> Path:
+    """The initramfs for ``target``, with shirq.ko compiled from ``kmod/`` unless another ``module`` is given."""
+    parts = [_base(target), _layer(target, module or kmod.build(target))]
+
+    def fill(directory: Path) -> None:
+        with (directory / "initrd").open("wb") as out:
+            for part in parts:
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, out)
+
+    return cache.entry("image", cache.digest([str(p) for p in parts]), fill) / "initrd"
+
+
+if __name__ == "__main__":
+    try:
+        for name in sys.argv[1:]:
+            print(build(kernel.get(name)))
+    except BuildError as error:
+        sys.exit(f"shirq: {error}")

@@ -1,0 +1,40 @@
+"""Compile shirq.ko against a kernel's headers, in a copy of ``kmod/``, into the cache.
+
+Run as ``python -m shirq_bench.build.kmod 6.1``: prints the module's path.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from shirq_bench import cache
+from shirq_bench.build import kernel
+from shirq_bench.build.steps import BuildError, run
+from shirq_bench.paths import KMOD
+
+
+def build(target: kernel.Kernel, source: Path = KMOD) -> Path:
+    """The path of shirq.ko, compiled from the tree ``source`` for ``target``; every compiler warning is an error."""
+
+    def fill(directory: Path) -> None:
+        work = directory / "kmod"
+        shutil.copytree(source, work)
+        run(
+            f"shirq.ko for {target.release}",
+            ["make", "-C", target.headers, f"M={work}", "W=1", "KCFLAGS=-Werror", "modules"],
+            log=cache.root() / "kmod.log",
+        )
+        shutil.copy2(work / "shirq.ko", directory)
+        shutil.rmtree(work)
+
+    return cache.entry("kmod", cache.digest(target.release, source), fill) / "shirq.ko"
+
+
+if __name__ == "__main__":
+    try:
+        for name in sys.argv[1:]:
+            print(build(kernel.get(name)))
+    except BuildError as error:
+        sys.exit(f"shirq: {error}")

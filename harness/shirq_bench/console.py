@@ -1,0 +1,112 @@
+"""A guest's serial console as a pexpect object that is always drained.
+
+QEMU stops a guest whose console nobody reads, so a thread reads all the time; it also keeps the whole text in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import socket
+import sys
+import termios
+import threading
+import tty
+from pathlib import Path
+
+import pexpect
+from pexpect.spawnbase import SpawnBase
+
+#: Leaves `Console.interact`: Ctrl-].
+ESCAPE = b"\x1d"
+
+
+class Console(SpawnBase):  # type: ignore[misc]
+    """The console behind the connected socket ``channel``; everything it says is appended to ``log``."""
+
+    def __init__(self, name: str, channel: socket.socket, log: Path) -> None:
+        super().__init__(timeout=30, encoding="utf-8", codec_errors="replace")
+        self.name = name
+        self.log = log
+        self._channel = channel
+        self._arrived: queue.Queue[bytes] = queue.Queue()
+        self._reader = threading.Thread(target=self._drain, name=f"console-{name}", daemon=True)
+        self._reader.start()
+
+    def _drain(self) -> None:
+        with self.log.open("ab", buffering=0) as log:
+            while True:
+                try:
+                    data = self._channel.recv(65536)
+                except OSError:
+                    data = b""
+                if data:
+                    log.write(data)
+                self._arrived.put(data)
+                if not data:
+                    return
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> str:
+        """What has arrived, waiting at most ``timeout`` seconds for the first of it: pexpect's contract."""
+        if timeout == -1:
+            timeout = self.timeout
+        try:
+            data = self._arrived.get(timeout=timeout)
+            while data and not self._arrived.empty() and self._arrived.queue[0]:
+                data += self._arrived.get_nowait()
+        except queue.Empty:
+            raise pexpect.TIMEOUT(f"{self.name}: nothing from the console") from None
+        if not data:
+            self.flag_eof = True
+            raise pexpect.EOF(f"{self.name}: the console was closed")
+        text: str = self._decoder.decode(data, final=False)
+        self._log(text, "read")
+        return text
+
+    def send(self, text: str) -> int:
+        """Type ``text``."""
+        data = self._encoder.encode(text, final=False)
+        self._channel.sendall(data)
+        return len(data)
+
+    def sendline(self, text: str = "") -> int:
+        """Type ``text`` and Enter."""
+        return self.send(text + "\n")
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines that the guest wrote."""
+        try:
+            text = self.log.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(line.rstrip() for line in text.splitlines()[-lines:])
+
+    def interact(self) -> None:
+        """Connect the user's terminal to the console until Ctrl-] or the VM's end."""
+        stdin = sys.stdin.fileno()
+        saved = termios.tcgetattr(stdin)
+        try:
+            tty.setraw(stdin)
+            while True:
+                ready, _, _ = select.select([stdin], [], [], 0.02)
+                if ready:
+                    typed = os.read(stdin, 4096)
+                    if ESCAPE in typed or not typed:
+                        return
+                    self._channel.sendall(typed)
+                while not self._arrived.empty():
+                    data = self._arrived.get_nowait()
+                    if not data:
+                        return
+                    os.write(sys.stdout.fileno(), data)
+        finally:
+            termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
+
+    def close(self) -> None:
+        try:
+            self._channel.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._reader.join(timeout=5)
+        self._channel.close()

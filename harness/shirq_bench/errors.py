@@ -1,0 +1,31 @@
+"""What can go wrong with a guest. Every message names the VM."""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """Anything that the bench itself reports."""
+
+
+class DeadlineExceeded(BenchError):
+    """Something did not happen within its deadline."""
+
+
+class VmDied(BenchError):
+    """The QEMU process ended though nobody asked it to."""
+
+
+class GuestPanicked(BenchError):
+    """The guest's kernel panicked or reset."""
+
+
+class AgentGone(BenchError):
+    """The agent channel is closed or its agent was replaced."""
+
+
+class CommandFailed(BenchError):
+    """A guest command did not do what it was asked to."""
+
+
+class QmpFailed(BenchError):
+    """QEMU refused a command or the QMP connection is closed."""

@@ -1,0 +1,46 @@
+"""What a guest is made of: the part of the QEMU command line that a test chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A guest's kernel, size and devices. Build variants with `with_`."""
+
+    #: A kernel's name in guest/kernels.toml.
+    kernel: str = "6.1"
+    vcpus: int = 2
+    memory_mib: int = 256
+    #: ``-device`` arguments. Functions in slots of pcie.0 that are equal modulo 4 share a line.
+    devices: tuple[str, ...] = ()
+    #: Ids of host-driven network back ends, for ``netdev=ID`` in a device.
+    networks: tuple[str, ...] = ()
+    #: Further kernel parameters.
+    parameters: str = ""
+    #: One vCPU, one instruction a nanosecond, the clock part of the VM: the same stimuli give the same run.
+    deterministic: bool = False
+    #: Entries that the event log holds.
+    log_entries: int = 1 << 20
+    #: Anything else for QEMU.
+    extra: tuple[str, ...] = field(default=())
+
+    def with_(self, **changes: Any) -> Machine:
+        """A copy with ``changes``."""
+        return replace(self, **changes)
+
+
+#: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line.
+SHARED_LINE = Machine(
+    devices=(
+        "shirq-edu,id=dev0,addr=4",
+        "shirq-edu,id=dev1,addr=8,disintx=read-only",
+        "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+    ),
+    networks=("net0",),
+)
+
+#: Where `SHARED_LINE` puts its functions, as the guest sees them.
+ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0"}

@@ -1,0 +1,13 @@
+"""Where things are in the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: The checkout's top directory.
+TOP = Path(__file__).resolve().parents[2]
+QEMU_DEVICE = TOP / "qemu-device"
+KMOD = TOP / "kmod"
+GUEST = TOP / "guest"
+#: What runs leave: reports, failure artefacts.
+BUILD = TOP / "build"

@@ -1,0 +1,126 @@
+"""QMP for synchronous callers: the client of ``qemu.qmp`` on a loop in a thread, with deadlines and a transcript."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qemu.qmp import ExecuteError, Message, QMPClient
+from qemu.qmp.error import QMPError
+from qemu.qmp.protocol import StateError
+
+from shirq_bench.errors import DeadlineExceeded, QmpFailed
+
+_T = TypeVar("_T")
+
+
+class Monitor:
+    """The QMP monitor of one VM over the connected socket ``channel``; ``transcript`` is appended to."""
+
+    def __init__(self, name: str, channel: socket.socket, transcript: Path, deadline: float = 20.0) -> None:
+        self.name = name
+        self._transcript = transcript.open("a", buffering=1)
+        self._started = time.monotonic()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"qmp-{name}", daemon=True)
+        self._thread.start()
+        self._client = QMPClient(name)
+        self._events: list[dict[str, Any]] = []
+        self._event_arrived = asyncio.Condition()
+        self._pump: asyncio.Task[None] | None = None
+        try:
+            self._call(self._connect(channel), deadline, "the greeting")
+        except BaseException:
+            self.close()
+            raise
+
+    async def _connect(self, channel: socket.socket) -> None:
+        await self._client.connect(channel)
+        self._pump = asyncio.create_task(self._collect())
+
+    async def _collect(self) -> None:
+        async for event in self._client.events:
+            self._note("event", event)
+            async with self._event_arrived:
+                self._events.append(dict(event))
+                self._event_arrived.notify_all()
+
+    def _note(self, what: str, message: object) -> None:
+        body = dict(message) if isinstance(message, Message) else message
+        self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
+
+    def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
+        try:
+            future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, deadline), self._loop)
+            return future.result()
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {deadline:g} s") from error
+        except ExecuteError as error:
+            raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
+        except (QMPError, StateError, OSError, EOFError) as error:
+            raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed ({error})") from error
+
+    def execute(self, command: str, deadline: float = 20.0, **arguments: Any) -> Any:
+        """Execute a QMP command and return what it returns. Underscores in argument names become dashes.
+
+        Raises `QmpFailed` with QEMU's reason when it refuses, `DeadlineExceeded` after ``deadline`` seconds.
+        """
+        args = {key.replace("_", "-"): value for key, value in arguments.items()}
+        self._note("execute", {command: args})
+        answer = self._call(self._client.execute(command, args), deadline, command)
+        self._note("return", answer)
+        return answer
+
+    def wait_event(self, name: str, deadline: float = 20.0) -> dict[str, Any]:
+        """Wait for an event, one that came since the last call included, and take it and all before it."""
+
+        async def arrive() -> dict[str, Any]:
+            async with self._event_arrived:
+                while True:
+                    for index, event in enumerate(self._events):
+                        if event["event"] == name:
+                            del self._events[: index + 1]
+                            return event
+                    await self._event_arrived.wait()
+
+        return self._call(arrive(), deadline, f"event {name}")
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events that came and that no `wait_event` has taken."""
+        return list(self._events)
+
+    def get(self, path: str, name: str) -> Any:
+        """A QOM property; ``path`` is a qdev id or an absolute QOM path."""
+        return self.execute("qom-get", path=_absolute(path), property=name)
+
+    def set(self, path: str, name: str, value: object) -> None:
+        """Set a QOM property; ``path`` is a qdev id or an absolute QOM path."""
+        self.execute("qom-set", path=_absolute(path), property=name, value=value)
+
+    def close(self) -> None:
+        """Drop the connection and end the thread."""
+
+        async def disconnect() -> None:
+            if self._pump:
+                self._pump.cancel()
+            with contextlib.suppress(Exception):
+                await self._client.disconnect()
+
+        with contextlib.suppress(Exception):
+            self._call(disconnect(), 5.0, "disconnect")
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        if not self._loop.is_running():
+            self._loop.close()
+        self._transcript.close()
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/machine/peripheral/{path}"

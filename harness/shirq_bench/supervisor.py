@@ -1,0 +1,211 @@
+"""Guarantees that no QEMU process and no run directory outlives the process that asked for it.
+
+A small process of its own session starts every VM and holds one end of a socket whose other end only the runner
+holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it, and the supervisor kills what it
+started and deletes the directories it was told of. Should the supervisor itself be killed, the kernel kills its
+children: it has one thread, so PDEATHSIG means what it says.
+
+The runner's half is `spawn` and `own`; run as a script this file is the supervisor's half, which imports nothing of
+the package and so starts quickly.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+#: The first descriptor number that a spawned process finds its channels at.
+FIRST_FD = 10
+_MESSAGE = 1 << 18
+
+
+class Supervisor:
+    """The runner's handle on its supervisor process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._socket, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _MESSAGE)
+        self._owner = os.getpid()
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-E", __file__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        atexit.register(self.close)
+
+    def _ask(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> dict[str, object]:
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
+            answer = self._socket.recv(_MESSAGE)
+        if not answer:
+            raise RuntimeError("the supervisor process has died: its VMs are gone with it")
+        result: dict[str, object] = json.loads(answer)
+        if error := result.get("error"):
+            raise OSError(str(error))
+        return result
+
+    def spawn(self, argv: Sequence[str], fds: Sequence[int], output: Path) -> tuple[int, int]:
+        """Start ``argv`` with ``fds`` at descriptors 10, 11, ... and its output in ``output``.
+
+        Returns its process id and a descriptor that becomes readable when it ends, giving the wait status as text.
+        """
+        ended, tell = os.pipe()
+        try:
+            answer = self._ask({"op": "spawn", "argv": list(argv), "output": str(output)}, [tell, *fds])
+        except BaseException:
+            os.close(ended)
+            raise
+        finally:
+            os.close(tell)
+        pid = answer["pid"]
+        assert isinstance(pid, int)
+        return pid, ended
+
+    def own(self, directory: Path) -> None:
+        """Delete ``directory`` when the runner ends, unless `disown` was called before."""
+        self._ask({"op": "own", "path": str(directory)})
+
+    def disown(self, directory: Path) -> None:
+        """Undo `own`."""
+        self._ask({"op": "disown", "path": str(directory)})
+
+    def close(self) -> None:
+        """End the supervisor, and with it all that it started. A forked child of the runner leaves it alone."""
+        if os.getpid() == self._owner:
+            self._socket.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=10)
+
+
+_instance: Supervisor | None = None
+_instance_lock = threading.Lock()
+
+
+def instance() -> Supervisor:
+    """This process's supervisor, started when first asked for."""
+    global _instance
+    with _instance_lock:
+        if _instance is None or _instance._owner != os.getpid():
+            _instance = Supervisor()
+        return _instance
+
+
+def _serve(channel: socket.socket) -> None:
+    """The supervisor process: until the runner's end of ``channel`` closes."""
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    children: dict[int, int] = {}
+    owned: set[str] = set()
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+
+    def start(request: dict[str, object], fds: list[int]) -> int:
+        argv = request["argv"]
+        assert isinstance(argv, list)
+        output = os.open(str(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            # High copies first, so that placing one cannot overwrite another.
+            high = [os.dup(fd) for fd in fds[1:]]
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+                    os.setsid()
+                    for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+                        signal.signal(caught, signal.SIG_DFL)
+                    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                    os.dup2(output, 1)
+                    os.dup2(output, 2)
+                    moved = [_above(fd, FIRST_FD + len(high)) for fd in high]
+                    for number, fd in enumerate(moved):
+                        os.dup2(fd, FIRST_FD + number)
+                    os.execvp(argv[0], argv)
+                except BaseException as error:
+                    os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
+                finally:
+                    os._exit(127)
+            for fd in high:
+                os.close(fd)
+        finally:
+            os.close(output)
+        children[pid] = fds[0]
+        return pid
+
+    def reap() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(woken, 512):
+                pass
+        while children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            tell = children.pop(pid)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(tell, str(status).encode())
+            os.close(tell)
+
+    try:
+        while True:
+            ready, _, _ = select.select([channel, woken], [], [])
+            if woken in ready:
+                reap()
+            if channel not in ready:
+                continue
+            message, fds, _, _ = socket.recv_fds(channel, _MESSAGE, 32)
+            if not message:
+                return
+            request = json.loads(message)
+            answer: dict[str, object] = {}
+            try:
+                if request["op"] == "spawn":
+                    answer["pid"] = start(request, fds)
+                    fds = fds[1:]
+                elif request["op"] == "own":
+                    owned.add(request["path"])
+                else:
+                    owned.discard(request["path"])
+            except OSError as error:
+                answer["error"] = str(error)
+            for fd in fds:
+                os.close(fd)
+            channel.send(json.dumps(answer).encode())
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        for path in owned:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _above(fd: int, limit: int) -> int:
+    """A copy of ``fd`` whose number is at least ``limit``."""
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, limit)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,439 @@
+"""What happened, read back: QEMU's event log, the guest's handler trace, and the relation between their clocks.
+
+The event log is the file described by ``qemu-device/overlay/include/hw/misc/shirq-log.h``, on QEMU's virtual clock.
+The handler trace is the text of the guest kernel's ``irq:irq_handler_entry`` and ``irq:irq_handler_exit`` tracepoints,
+on the guest's trace clock. ``ClockFit`` relates the two, from the moments at which the guest wrote its clock into a
+device's MARK register.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import mmap
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+MAGIC = b"SHIRQLOG"
+VERSION = 1
+HEADER_SIZE = 65536
+MAX_DEVICES = 1000
+NAME_SIZE = 64
+# magic, version, entry size, capacity, epoch, head, dropped, devices
+HEADER = struct.Struct("<8sIIQQQQI12x")
+# time_ns, kind, space, width, vcpu, device, ring, value's alignment, offset, value
+ENTRY = struct.Struct("<QBBBBHBxQQ")
+
+IOAPIC_INDEX = 0xFFFF
+IOAPIC = "ioapic"
+CONFIG_SPACE = 6
+NONE = 0xFF
+
+
+class LogError(ValueError):
+    """The file is not an event log that this version can read; the message says what is wrong with it."""
+
+
+class TraceError(ValueError):
+    """The handler trace is incomplete or not one; the message names the line."""
+
+
+class ClockError(ValueError):
+    """The clock marks do not determine a clock relation."""
+
+
+class Kind(enum.IntEnum):
+    """What an entry tells. START to MASK are of a device (or the VM), LINE to EOI of the interrupt controller."""
+
+    START = 1
+    RESTORED = 2
+    RESET = 8
+    READ = 9
+    WRITE = 10
+    PIN = 11
+    RAISE = 12
+    LOWER = 13
+    MARK = 14
+    MASK = 15
+    LINE = 32
+    LINE_MASK = 33
+    DELIVER = 34
+    EOI = 35
+
+
+class Entry(NamedTuple):
+    """One thing that happened.
+
+    ``time_ns`` is on QEMU's virtual clock, ``width`` in bytes; ``space`` is a BAR number or ``CONFIG_SPACE``.
+    ``vcpu`` and ``ring`` (privilege level, 0 to 3) are ``NONE`` where no vCPU caused it.
+    ``device`` is the device's QEMU id, or ``"ioapic"`` for what the controller and the VM as a whole did.
+    For LINE, LINE_MASK, DELIVER and EOI ``offset`` is the GSI; for PIN it is 0..3 for INTA..D.
+    """
+
+    time_ns: int
+    kind: Kind
+    space: int
+    width: int
+    vcpu: int
+    device: str
+    ring: int
+    offset: int
+    value: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """The log's header: ``capacity``, ``head`` and ``dropped`` count entries, ``epoch`` counts state loads."""
+
+    capacity: int
+    epoch: int
+    head: int
+    dropped: int
+    devices: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """Entries of one log in the order in which QEMU wrote them.
+
+    ``past`` holds what came before ``entries``, where the log was cut with ``since``: a level that was set there and
+    has not changed is still known.
+    """
+
+    header: Header
+    entries: Sequence[Entry]
+    past: Sequence[Entry] = ()
+
+    @property
+    def mark(self) -> int:
+        """A place in the log, the number of entries up to here: give it to ``since`` of a later reading."""
+        return len(self.past) + len(self.entries)
+
+    def since(self, mark: int) -> Log:
+        """What was logged after ``mark``; raises ValueError for a mark that this log does not reach."""
+        everything = [*self.past, *self.entries]
+        if not 0 <= mark <= len(everything):
+            raise ValueError(f"mark {mark} is not in this log of {len(everything)} entries")
+        return Log(self.header, everything[mark:], everything[:mark])
+
+    def epochs(self) -> list[Log]:
+        """The log cut where a VM started or its state was loaded: levels and time are continuous only in between."""
+        everything = [*self.past, *self.entries]
+        cuts = [0, *(i for i, entry in enumerate(everything) if i and entry.kind in (Kind.START, Kind.RESTORED))]
+        return [Log(self.header, everything[a:b]) for a, b in pairwise([*cuts, len(everything)])]
+
+    def of(self, *kinds: Kind, device: str | None = None, offset: int | None = None) -> list[Entry]:
+        """The entries of these kinds (all kinds if none is given), of this device, at this offset or GSI."""
+        return [
+            entry
+            for entry in self.entries
+            if (not kinds or entry.kind in kinds)
+            and (device is None or entry.device == device)
+            and (offset is None or entry.offset == offset)
+        ]
+
+    def clock(self, device: str | None = None) -> ClockFit:
+        """The relation of the guest's trace clock to virtual time, from all clock marks (of ``device``)."""
+        return ClockFit.from_marks(clock_marks([*self.past, *self.entries], device))
+
+
+class LogReader:
+    """Reads a log while its VM runs. Maps the file; a context manager.
+
+    Raises LogError if the file is not an event log, also while QEMU is still creating it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with self.path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < HEADER_SIZE:
+                raise LogError(f"{self.path}: {size} bytes are too few for an event log's header of {HEADER_SIZE}")
+            self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        self._entries: list[Entry] = []
+        self._names: dict[int, str] = {IOAPIC_INDEX: IOAPIC}
+        try:
+            self.header()
+        except LogError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the file; what was read stays readable."""
+        self._map.close()
+
+    def header(self) -> Header:
+        """The header as it is now. Raises LogError."""
+        # struct loads each aligned native-size field at once, so head is never torn.
+        magic, version, entry_size, capacity, epoch, head, dropped, devices = HEADER.unpack_from(self._map)
+        if magic != MAGIC:
+            raise LogError(f"{self.path}: starts with {magic!r} instead of {MAGIC!r}: not an event log")
+        if version != VERSION:
+            raise LogError(f"{self.path}: version {version}, this reader knows version {VERSION}")
+        if entry_size != ENTRY.size:
+            raise LogError(f"{self.path}: entries of {entry_size} bytes instead of {ENTRY.size}")
+        if head > capacity:
+            raise LogError(f"{self.path}: head is {head}, beyond the capacity of {capacity} entries")
+        if devices > MAX_DEVICES:
+            raise LogError(f"{self.path}: {devices} devices, the table has only {MAX_DEVICES} slots")
+        if (need := HEADER_SIZE + head * ENTRY.size) > len(self._map):
+            raise LogError(
+                f"{self.path}: truncated: {head} entries need {need} bytes, the file had {len(self._map)} when opened"
+            )
+        return Header(capacity, epoch, head, dropped, tuple(self._name(slot) for slot in range(devices)))
+
+    @property
+    def mark(self) -> int:
+        """The number of entries read so far, for ``Log.since``."""
+        return len(self._entries)
+
+    def poll(self) -> list[Entry]:
+        """The entries that QEMU wrote since the last call. Raises LogError."""
+        return self._read(self.header())
+
+    def log(self) -> Log:
+        """Everything that QEMU has written until now. Raises LogError."""
+        header = self.header()
+        self._read(header)
+        return Log(header, list(self._entries))
+
+    def _name(self, slot: int) -> str:
+        start = HEADER.size + slot * NAME_SIZE
+        return self._map[start : start + NAME_SIZE].split(b"\0")[0].decode(errors="replace")
+
+    def _read(self, header: Header) -> list[Entry]:
+        first = len(self._entries)
+        if header.head < first:
+            raise LogError(f"{self.path}: head went back from {first} to {header.head}: another VM writes this file")
+        # A device is entered in the table before its first entry, so names are looked up after head was read.
+        names = self._names | dict(enumerate(header.devices))
+        kinds = {kind.value: kind for kind in Kind}
+        raw = self._map[HEADER_SIZE + first * ENTRY.size : HEADER_SIZE + header.head * ENTRY.size]
+        new: list[Entry] = []
+        try:
+            for time, kind, space, width, vcpu, device, ring, offset, value in ENTRY.iter_unpack(raw):
+                new.append(Entry(time, kinds[kind], space, width, vcpu, names[device], ring, offset, value))
+        except KeyError as error:
+            what = f"device {device}, but the table has {len(header.devices)}" if kind in kinds else f"kind {kind}"
+            raise LogError(f"{self.path}: entry {first + len(new)} has the unknown {what}") from error
+        self._entries += new
+        return new
+
+
+def read_log(path: str | os.PathLike[str]) -> Log:
+    """The log as it is now; the VM may still run. Raises LogError, or OSError if there is no such file."""
+    with LogReader(path) as reader:
+        return reader.log()
+
+
+# Handler calls
+
+
+class HandlerCall(NamedTuple):
+    """One call of one interrupt handler in the guest's kernel; times in seconds on its trace clock.
+
+    ``handled`` is also true for a handler that only woke its thread: the tracepoint does not tell the two apart.
+    """
+
+    cpu: int
+    entry_s: float
+    exit_s: float
+    irq: int
+    name: str
+    handled: bool
+
+
+_EVENT = re.compile(
+    r"\[(?P<cpu>\d+)\]\s+(?:\S+\s+)?(?P<time>[\d.]+): irq_handler_(?:"
+    r"entry: irq=(?P<entry>\d+) name=(?P<name>.*)|exit: irq=(?P<exit>\d+) ret=(?P<ret>handled|unhandled))\s*$"
+)
+_WRITTEN = re.compile(r"entries-in-buffer/entries-written:\s*(\d+)/(\d+)")
+_LOST = re.compile(r"CPU:\d+ \[LOST (?:\d+ )?EVENTS\]")
+
+
+def parse_ftrace(text: str) -> list[HandlerCall]:
+    """The handler calls in the text of the tracing directory's ``trace`` (or ``trace_pipe``), in order of entry.
+
+    A call that was running when tracing began or ended is left out. Raises TraceError if the kernel lost events, if
+    an entry in the middle has no exit, or if the trace clock does not count seconds.
+    """
+    calls: list[HandlerCall] = []
+    running: dict[int, tuple[float, int, str]] = {}
+    seen: set[int] = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        if (written := _WRITTEN.search(line)) and written[1] != written[2]:
+            raise TraceError(
+                f"line {number}: the trace buffer kept {written[1]} of {written[2]} events: increase buffer_size_kb"
+            )
+        if _LOST.search(line):
+            raise TraceError(f"line {number}: the kernel lost events ({line.strip()}): increase buffer_size_kb")
+        if "irq_handler_e" not in line or not (event := _EVENT.search(line)):
+            continue
+        if "." not in event["time"]:
+            raise TraceError(f"line {number}: time {event['time']} is not in seconds: choose trace_clock mono or local")
+        cpu, time = int(event["cpu"]), float(event["time"])
+        if event["entry"]:
+            if cpu in running:
+                _, irq, name = running[cpu]
+                raise TraceError(f"line {number}: CPU {cpu} enters a handler before {name} (irq {irq}) has returned")
+            running[cpu] = (time, int(event["entry"]), event["name"].rstrip())
+        elif cpu in running:
+            began, irq, name = running.pop(cpu)
+            if irq != int(event["exit"]):
+                raise TraceError(
+                    f"line {number}: exit from irq {event['exit']} follows the entry of {name} (irq {irq})"
+                )
+            calls.append(HandlerCall(cpu, began, time, irq, name, event["ret"] == "handled"))
+        elif cpu in seen:
+            raise TraceError(f"line {number}: CPU {cpu} leaves a handler that it did not enter")
+        seen.add(cpu)
+    return sorted(calls, key=lambda call: call.entry_s)
+
+
+# Clocks
+
+
+def clock_marks(entries: Iterable[Entry], device: str | None = None) -> list[tuple[int, int]]:
+    """Pairs (guest_ns, virtual_ns) from the marks that were written with 64 bits; shorter ones are labels."""
+    pairs = []
+    width: dict[str, int] = {}
+    for entry in entries:
+        if entry.kind is Kind.WRITE:
+            width[entry.device] = entry.width
+        elif entry.kind is Kind.MARK and width.get(entry.device) == 8 and device in (None, entry.device):
+            pairs.append((entry.value, entry.time_ns))
+    return pairs
+
+
+class _Line(NamedTuple):
+    """virtual - v0 = at + rate * (guest - g0)"""
+
+    at: float
+    rate: float
+
+    def __call__(self, guest: float) -> float:
+        return self.at + self.rate * guest
+
+
+@dataclasses.dataclass(frozen=True)
+class ClockFit:
+    """Maps the guest's trace clock to QEMU's virtual clock, with bounds.
+
+    The guest reads its clock, then writes it to MARK; QEMU stamps the write. So the reading happened no later than its
+    own stamp, and, as one thread writes all marks, no earlier than the stamp before it. The fit is the set of *all*
+    affine clock relations within these bounds and within a rate error of ``RATE`` (the guest calibrates its
+    clock against emulated timers). A mark that was delayed (the guest was interrupted between reading and writing) only
+    gives a weaker bound, it never bends the fit. Two marks in direct succession suffice; bursts at the beginning and
+    the end of a test make the bounds tight in between: about the shortest distance of two marks.
+
+    ``slack_ns`` is how far the marks are from any affine relation; it is part of every bound.
+    """
+
+    guest_ns: int
+    virtual_ns: int
+    span_ns: tuple[int, int]
+    slack_ns: float
+    extremes: tuple[_Line, ...]
+
+    RATE = 1e-3
+    # Stopping and continuing a VM, and rate adjustment of the host's clock, shift the two clocks by little.
+    MAX_SLACK_NS = 100_000
+
+    @classmethod
+    def from_marks(cls, marks: Iterable[tuple[int, int]]) -> ClockFit:
+        """From pairs (guest_ns, virtual_ns) in the order of writing. Raises ClockError, naming what is wrong."""
+        pairs = list(marks)
+        if len(pairs) < 2:
+            raise ClockError(f"{len(pairs)} clock marks, at least 2 are needed (64-bit writes to MARK)")
+        for index, (old, new) in enumerate(pairwise(pairs), 1):
+            if new[0] < old[0] or new[1] < old[1]:
+                raise ClockError(f"mark {index} {new} is before its predecessor {old}: one thread must write all marks")
+        g0, v0 = pairs[0]
+        points = [(float(g - g0), float(v - v0)) for g, v in pairs]
+        upper = _hull(points, below=True)
+        lower = _hull([(g, v) for (g, _), (_, v) in zip(points[1:], points, strict=False)], below=False)
+        slack = 0.0
+        while not (extremes := _extremes(upper, lower, slack, cls.RATE)):
+            slack = 2 * slack or 1.0
+            if slack > cls.MAX_SLACK_NS:
+                raise ClockError(
+                    f"no clock that runs within {cls.RATE:.1%} of virtual time fits the {len(pairs)} marks to "
+                    f"{cls.MAX_SLACK_NS} ns: were they written by several threads, or with another clock?"
+                )
+        return cls(g0, v0, (pairs[0][0], pairs[-1][0]), slack, tuple(extremes))
+
+    def window(self, guest_ns: float) -> tuple[float, float]:
+        """The earliest and the latest virtual time in ns that this guest time can be."""
+        guest = guest_ns - self.guest_ns
+        at = [line(guest) for line in self.extremes]
+        return self.virtual_ns + min(at) - self.slack_ns, self.virtual_ns + max(at) + self.slack_ns
+
+    def virtual(self, guest_ns: float) -> float:
+        """The middle of ``window``: best for drawing; judge with ``window``."""
+        return sum(self.window(guest_ns)) / 2
+
+    @property
+    def error_ns(self) -> float:
+        """How far ``virtual`` can be off between the first and the last mark; the bound grows outside of them."""
+        # The window's width is convex in guest time, so it is largest at an end.
+        return max((high - low) / 2 for low, high in map(self.window, self.span_ns))
+
+
+def _hull(points: Sequence[tuple[float, float]], *, below: bool) -> list[tuple[float, float]]:
+    """The lower (or upper) convex hull of points that are sorted by their first coordinate."""
+    sign = 1 if below else -1
+    best: dict[float, float] = {}
+    for x, y in points:
+        best[x] = min(best.get(x, math.inf), sign * y)
+    hull: list[tuple[float, float]] = []
+    for x, y in best.items():
+        while len(hull) > 1:
+            (x1, y1), (x2, y2) = hull[-2:]
+            if (x2 - x1) * (y - y1) > (y2 - y1) * (x - x1):
+                break
+            hull.pop()
+        hull.append((x, y))
+    return [(x, sign * y) for x, y in hull]
+
+
+def _extremes(
+    upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]], slack: float, rate: float
+) -> list[_Line]:
+    """The corners of the set of lines that are below ``upper`` and above ``lower``, each moved away by ``slack``."""
+    rates = (1 - rate, 1 + rate)
+    above = [(x, y + slack) for x, y in upper]
+    beneath = [(x, y - slack) for x, y in lower]
+    tolerance = 0.01  # ns: what floating point loses
+
+    def fits(line: _Line) -> bool:
+        return (
+            rates[0] - 1e-12 <= line.rate <= rates[1] + 1e-12
+            and all(line(x) <= y + tolerance for x, y in above)
+            and all(line(x) >= y - tolerance for x, y in beneath)
+        )
+
+    def candidates() -> Iterator[_Line]:
+        for (x1, y1), (x2, y2) in combinations([*above, *beneath], 2):
+            if x1 != x2:
+                slope = (y2 - y1) / (x2 - x1)
+                yield _Line(y1 - slope * x1, slope)
+        for slope in rates:
+            for x, y in (*above, *beneath):
+                yield _Line(y - slope * x, slope)
+
+    return [line for line in candidates() if fits(line)]

@@ -1,0 +1,230 @@
+"""One virtual machine, from start to its end, with its channels.
+
+Everything it leaves is in one run directory: console, QMP transcript, event log, QEMU's own output and the command
+line. The directory is deleted with the VM unless somebody keeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from shirq_bench import accel, supervisor
+from shirq_bench.agent import Agent
+from shirq_bench.build import image, kernel, qemu
+from shirq_bench.console import Console
+from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
+from shirq_bench.machine import Machine
+from shirq_bench.network import Network
+from shirq_bench.qmp import Monitor
+from shirq_bench.ssh import Ssh
+from shirq_bench.trace import Log, LogReader, read_log
+
+#: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
+_PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
+_numbers = itertools.count(1)
+
+
+class Vm:
+    """A guest built from ``machine``. Use as a context manager; `boot` it inside.
+
+    ``initrd`` replaces the image that the cache holds for the machine's kernel.
+    """
+
+    def __init__(self, machine: Machine, name: str = "", initrd: Path | None = None) -> None:
+        self.machine = machine
+        self.name = name or f"vm{next(_numbers)}"
+        self._kernel = kernel.get(machine.kernel)
+        self._initrd = initrd or image.build(self._kernel)
+        self._emulator = qemu.build()
+        self._accelerator = accel.verdict(self._emulator)
+        self._resources = contextlib.ExitStack()
+        self._status: int | None = None
+        self._pid = 0
+        self._ended = -1
+        self.networks: dict[str, Network] = {}
+        self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
+        supervisor.instance().own(self.dir)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Vm:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def command_line(self, channels: dict[str, int]) -> list[str]:
+        """QEMU's arguments; ``channels`` gives the descriptor of each channel's socket."""
+        machine = self.machine
+        argv = [str(self._emulator), "-L", str(self._emulator.parent / "firmware")]
+        argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += self._accelerator.arguments(machine.deterministic)
+        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{machine.memory_mib}M"]
+        argv += ["-kernel", str(self._kernel.vmlinuz), "-initrd", str(self._initrd)]
+        argv += ["-append", f"{_PARAMETERS} {machine.parameters}".rstrip()]
+        argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
+        argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
+        argv += ["-chardev", f"socket,id=console,fd={channels['console']}", "-serial", "chardev:console"]
+        argv += ["-device", "virtio-serial-pci,id=serial,addr=3"]
+        argv += ["-chardev", f"socket,id=agent,fd={channels['agent']}"]
+        argv += ["-device", "virtserialport,chardev=agent,name=org.shirq.agent"]
+        for network in machine.networks:
+            argv += ["-netdev", f"stream,id={network},server=off,addr.type=fd,addr.str={channels[network]}"]
+        for device in machine.devices:
+            argv += ["-device", device]
+        return [*argv, *machine.extra]
+
+    def start(self, deadline: float = 20.0) -> None:
+        """Start QEMU and connect the channels; the guest runs but need not have booted."""
+        names = ["qmp", "console", "agent", *self.machine.networks]
+        pairs = {name: socket.socketpair() for name in names}
+        ours = {name: pair[0] for name, pair in pairs.items()}
+        theirs = [pair[1] for pair in pairs.values()]
+        argv = self.command_line({name: supervisor.FIRST_FD + n for n, name in enumerate(names)})
+        (self.dir / "command").write_text(shlex.join(argv) + "\n")
+        try:
+            self._pid, self._ended = supervisor.instance().spawn(argv, [s.fileno() for s in theirs], self.dir / "qemu.log")
+        finally:
+            for end in theirs:
+                end.close()
+        self._resources.callback(self._kill)
+        self.console = Console(self.name, ours["console"], self.dir / "console.log")
+        self._resources.callback(self.console.close)
+        self.agent = Agent(self.name, ours["agent"], self.situation)
+        self._resources.callback(self.agent.close)
+        for network in self.machine.networks:
+            self.networks[network] = Network(self.name, ours[network])
+            self._resources.callback(self.networks[network].close)
+        try:
+            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline)
+        except BenchError as error:
+            raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
+        self._resources.callback(self.qmp.close)
+
+    def boot(self, deadline: float = 120.0) -> Vm:
+        """Start and wait until the agent answers. A guest that panics or hangs is a `BenchError` with its console."""
+        self.start()
+        self.agent.wait_ready(deadline)
+        return self
+
+    def _kill(self) -> None:
+        if self.status() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.wait_end(10.0)
+        os.close(self._ended)
+
+    def close(self) -> None:
+        """End the VM, if it still runs, and delete its run directory, if nobody has kept it."""
+        self._resources.close()
+        if self.dir.exists():
+            shutil.rmtree(self.dir, ignore_errors=True)
+        supervisor.instance().disown(self.dir)
+
+    def keep(self, directory: Path) -> None:
+        """Copy what the run directory holds to ``directory``; the event log keeps its holes."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in self.dir.iterdir():
+            if path.is_file():
+                _copy_sparse(path, directory / path.name)
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    def status(self) -> int | None:
+        """QEMU's wait status, or None while it runs."""
+        if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], 0)[0]:
+            self._status = int(os.read(self._ended, 32) or b"-1")
+        return self._status
+
+    def wait_end(self, deadline: float) -> int:
+        """Wait until QEMU has ended; returns its wait status."""
+        if self._status is None and not select.select([self._ended], [], [], deadline)[0]:
+            raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {deadline:g} s\n{self.situation()}")
+        status = self.status()
+        assert status is not None
+        return status
+
+    def situation(self) -> str:
+        """What is known about the VM, for a failure's message: QEMU's state and the last console lines."""
+        # A closed channel is seen a moment before the end of the process that closed it.
+        with contextlib.suppress(DeadlineExceeded, OSError):
+            if self._status is None and select.select([self._ended], [], [], 0.5)[0]:
+                self.status()
+        if self._status is None:
+            state = f"QEMU runs (pid {self._pid})"
+        else:
+            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(self._status)}"
+        said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
+        tail = self.console.tail() if hasattr(self, "console") else ""
+        return "\n".join(
+            [f"{self.name}: {state}; run directory {self.dir}"]
+            + ([f"QEMU said: {said}"] if said else [])
+            + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
+        )
+
+    # -- channels -----------------------------------------------------------------------------------------------
+
+    @property
+    def log_path(self) -> Path:
+        """The event log's file."""
+        return self.dir / "events.shirqlog"
+
+    def log(self) -> Log:
+        """The event log so far."""
+        return read_log(self.log_path)
+
+    def follow(self) -> LogReader:
+        """A reader that gives the entries written from now on."""
+        reader = LogReader(self.log_path)
+        reader.poll()
+        return reader
+
+    def ssh(self, deadline: float = 60.0) -> Ssh:
+        """Open an ssh connection to the guest."""
+        return Ssh(self.agent, image.ssh_key(), deadline)
+
+    @contextlib.contextmanager
+    def frozen(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
+        """Stop the VM's clock for the body: stimuli given in it happen at one instant of virtual time."""
+        self.qmp.execute("stop")
+        try:
+            yield
+        finally:
+            self.qmp.execute("cont")
+
+
+def _copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file without filling its holes."""
+    with source.open("rb") as src, target.open("wb") as dst:
+        size = os.fstat(src.fileno()).st_size
+        dst.truncate(size)
+        position = 0
+        while position < size:
+            try:
+                data = os.lseek(src.fileno(), position, os.SEEK_DATA)
+            except OSError:
+                break
+            hole = os.lseek(src.fileno(), data, os.SEEK_HOLE)
+            src.seek(data)
+            dst.seek(data)
+            remaining = hole - data
+            while remaining and (chunk := src.read(min(remaining, 1 << 20))):
+                dst.write(chunk)
+                remaining -= len(chunk)
+            position = hole

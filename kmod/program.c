@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interrupt programs: the verifier and the interpreter.
+ *
+ * Jumps only go forward, so one pass over the operations meets every path
+ * before the operation where paths join, and every program ends.
+ */
+#include "program.h"
+
+/* Operand fields that an operation uses; all others must be zero. */
+#define USES_DST	0x01
+#define USES_SRC	0x02
+#define USES_IMM	0x04
+#define USES_ADDRESS	0x08	/* width, space and imm */
+#define USES_SKIP	0x10
+#define USES_OPERAND	0x20	/* imm, or src with SHIRQ_SRC_REG */
+
+#define ALU		(USES_DST | USES_OPERAND)
+
+struct format {
+	__u8	uses;
+	__u8	flags;
+};
+
+static const struct format formats[] = {
+	[SHIRQ_OP_READ]		= { USES_DST | USES_ADDRESS,
+				    SHIRQ_BIG_ENDIAN | SHIRQ_GONE_IF_ONES },
+	[SHIRQ_OP_WRITE]	= { USES_SRC | USES_ADDRESS, SHIRQ_BIG_ENDIAN },
+	[SHIRQ_OP_LOAD]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_AND]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_OR]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_XOR]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_ADD]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_SHL]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_SHR]		= { ALU, SHIRQ_SRC_REG },
+	[SHIRQ_OP_SKIP_Z]	= { USES_SRC | USES_SKIP, 0 },
+	[SHIRQ_OP_SKIP_NZ]	= { USES_SRC | USES_SKIP, 0 },
+	[SHIRQ_OP_CLAIM]	= { 0, 0 },
+	[SHIRQ_OP_DECLINE]	= { 0, 0 },
+};
+
+static unsigned int fields_used(const struct shirq_op *op)
+{
+	unsigned int uses = formats[op->code].uses;
+
+	if (uses & USES_OPERAND)
+		uses |= op->flags & SHIRQ_SRC_REG ? USES_SRC : USES_IMM;
+	if (uses & USES_ADDRESS)
+		uses |= USES_IMM;
+	return uses;
+}
+
+/* What an operation says of itself, apart from the paths that lead to it. */
+static enum shirq_reason check_fields(const struct shirq_op *op)
+{
+	unsigned int uses;
+
+	if (op->code == 0 || op->code >= ARRAY_SIZE(formats))
+		return SHIRQ_REFUSED_CODE;
+	if (op->flags & ~formats[op->code].flags)
+		return SHIRQ_REFUSED_FLAGS;
+
+	uses = fields_used(op);
+	if ((!(uses & USES_DST) && op->dst) ||
+	    (!(uses & USES_SRC) && op->src) ||
+	    (!(uses & USES_IMM) && op->imm) ||
+	    (!(uses & USES_SKIP) && op->skip) ||
+	    (!(uses & USES_ADDRESS) && (op->width || op->space)))
+		return SHIRQ_REFUSED_UNUSED;
+	if (op->dst >= SHIRQ_REGS || op->src >= SHIRQ_REGS)
+		return SHIRQ_REFUSED_REGISTER;
+	return SHIRQ_OK;
+}
+
+static enum shirq_reason check_address(const struct shirq_op *op, const struct shirq_bus *bus)
+{
+	const struct shirq_space *space;
+
+	if (op->width != 1 && op->width != 2 && op->width != 4 && op->width != 8)
+		return SHIRQ_REFUSED_WIDTH;
+	if (op->width == 1 && op->flags & SHIRQ_BIG_ENDIAN)
+		return SHIRQ_REFUSED_FLAGS;
+	if (op->space >= SHIRQ_SPACES)
+		return SHIRQ_REFUSED_SPACE;
+
+	space = &bus->space[op->space];
+	if (space->kind == SHIRQ_SPACE_NONE)
+		return SHIRQ_REFUSED_NO_BAR;
+	if (op->width == 8 && space->kind != SHIRQ_SPACE_WIDE)
+		return SHIRQ_REFUSED_WIDE;
+	if (op->imm & (op->width - 1))
+		return SHIRQ_REFUSED_ALIGNMENT;
+	if (space->size < op->width || op->imm > space->size - op->width)
+		return SHIRQ_REFUSED_BOUNDS;
+	if (op->code == SHIRQ_OP_WRITE && space->kind == SHIRQ_SPACE_PCI_CONFIG &&
+	    (op->width != 1 || op->imm != SHIRQ_CONFIG_DISINTX_OFFSET))
+		return SHIRQ_REFUSED_CONFIG_WRITE;
+	return SHIRQ_OK;
+}
+
+static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
+{
+	if (op->skip < 1)
+		return SHIRQ_REFUSED_BACKWARD;
+	if ((__u32)op->skip > left)
+		return SHIRQ_REFUSED_PAST_END;
+	return SHIRQ_OK;
+}
+
+/* What is known of the paths that lead to one operation, or to the end. */
+struct paths {
+	__u8	defined;	/* registers written on all of them, a bit each */
+	bool	reached;	/* there is one */
+	bool	claimed;	/* one of them has claimed */
+};
+
+static void join(struct paths *at, const struct paths *from)
+{
+	at->defined = at->reached ? at->defined & from->defined : from->defined;
+	at->claimed |= from->claimed;
+	at->reached = true;
+}
+
+static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_program_kind kind,
+				     const struct paths *paths)
+{
+	if (!paths->reached)
+		return SHIRQ_REFUSED_UNREACHABLE;
+	if (fields_used(op) & USES_SRC && !(paths->defined & 1u << op->src))
+		return SHIRQ_REFUSED_UNDEFINED;
+	/* AND to SHR change a register: it must have a value. */
+	if (op->code >= SHIRQ_OP_AND && op->code <= SHIRQ_OP_SHR &&
+	    !(paths->defined & 1u << op->dst))
+		return SHIRQ_REFUSED_UNDEFINED;
+	if (op->code == SHIRQ_OP_CLAIM || op->code == SHIRQ_OP_DECLINE) {
+		if (kind != SHIRQ_PROGRAM_IRQ)
+			return SHIRQ_REFUSED_NOT_IRQ;
+		if (paths->claimed)
+			return op->code == SHIRQ_OP_CLAIM ? SHIRQ_REFUSED_SECOND_CLAIM
+							  : SHIRQ_REFUSED_DECLINE_CLAIMED;
+	}
+	if (op->flags & SHIRQ_GONE_IF_ONES && paths->claimed)
+		return SHIRQ_REFUSED_GONE_CLAIMED;
+	return SHIRQ_OK;
+}
+
+/**
+ * shirq_verify() - may this program run on this device?
+ * @program: the program
+ * @kind: what it is for
+ * @bus: the device
+ * @index: set to the operation that is refused
+ *
+ * Return: SHIRQ_OK, or why it may not.
+ */
+enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
+			       const struct shirq_bus *bus, __u32 *index)
+{
+	struct paths paths[SHIRQ_MAX_OPS + 1];
+	enum shirq_reason reason;
+	bool claims = false;
+	__u32 i;
+
+	*index = 0;
+	if (program->count == 0)
+		return SHIRQ_REFUSED_EMPTY;
+	if (program->count > SHIRQ_MAX_OPS) {
+		*index = SHIRQ_MAX_OPS;
+		return SHIRQ_REFUSED_TOO_LONG;
+	}
+
+	memset(paths, 0, sizeof(paths));
+	paths[0].reached = true;
+	/* EXEC gets all its registers from the caller. */
+	if (kind == SHIRQ_PROGRAM_EXEC)
+		paths[0].defined = 0xff;
+
+	for (i = 0; i < program->count; i++) {
+		const struct shirq_op *op = &program->op[i];
+		struct paths after = paths[i];
+
+		*index = i;
+		reason = check_fields(op);
+		if (reason)
+			return reason;
+		if (formats[op->code].uses & USES_ADDRESS) {
+			reason = check_address(op, bus);
+			if (reason)
+				return reason;
+		}
+		if (formats[op->code].uses & USES_SKIP) {
+			reason = check_jump(op, program->count - i - 1);
+			if (reason)
+				return reason;
+		}
+		reason = check_paths(op, kind, &paths[i]);
+		if (reason)
+			return reason;
+
+		if (fields_used(op) & USES_DST)
+			after.defined |= 1u << op->dst;
+		if (op->code == SHIRQ_OP_CLAIM) {
+			after.claimed = true;
+			claims = true;
+		}
+		if (op->code != SHIRQ_OP_DECLINE)
+			join(&paths[i + 1], &after);
+		if (formats[op->code].uses & USES_SKIP)
+			join(&paths[i + 1 + op->skip], &after);
+	}
+
+	*index = program->count;
+	if (kind == SHIRQ_PROGRAM_IRQ && !claims)
+		return SHIRQ_REFUSED_NO_CLAIM;
+	return SHIRQ_OK;
+}
+
+static __u64 ones(unsigned int width)
+{
+	return ~0ull >> (64 - 8 * width);
+}
+
+/* Turn the bytes of a register of this width around. */
+static __u64 turn(__u64 value, unsigned int width)
+{
+	return __builtin_bswap64(value) >> (64 - 8 * width);
+}
+
+static __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
+{
+	__u64 value = bus->read(bus, op->space, op->imm, op->width) & ones(op->width);
+
+	return op->flags & SHIRQ_BIG_ENDIAN ? turn(value, op->width) : value;
+}
+
+static void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
+{
+	value &= ones(op->width);
+	if (op->flags & SHIRQ_BIG_ENDIAN)
+		value = turn(value, op->width);
+	if (bus->space[op->space].kind == SHIRQ_SPACE_PCI_CONFIG) {
+		__u64 old = bus->read(bus, op->space, op->imm, op->width);
+
+		value = (old & ~(__u64)SHIRQ_CONFIG_DISINTX_BIT) |
+			(value & SHIRQ_CONFIG_DISINTX_BIT);
+	}
+	bus->write(bus, op->space, op->imm, op->width, value);
+}
+
+/**
+ * shirq_run() - run a program that shirq_verify() has passed for this device
+ * @program: the program
+ * @bus: the device
+ * @regs: the registers, changed in place; all zero to start with, unless it is
+ *	SHIRQ_PROGRAM_EXEC
+ * @captured: set to r0..r3 at the claim, if there is one
+ *
+ * Takes as many steps as the program has operations at most, and cannot fail.
+ * Context: any, as far as @bus allows; the caller serialises.
+ * Return: how it ended.
+ */
+enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
+			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS])
+{
+	enum shirq_outcome outcome = SHIRQ_ENDED;
+	__u32 i;
+
+	for (i = 0; i < program->count; i++) {
+		const struct shirq_op *op = &program->op[i];
+		__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
+		__u64 *dst = &regs[op->dst];
+
+		switch (op->code) {
+		case SHIRQ_OP_READ:
+			*dst = load(op, bus);
+			if (op->flags & SHIRQ_GONE_IF_ONES && *dst == ones(op->width))
+				return SHIRQ_GONE;
+			break;
+		case SHIRQ_OP_WRITE:
+			store(op, bus, regs[op->src]);
+			break;
+		case SHIRQ_OP_LOAD:
+			*dst = operand;
+			break;
+		case SHIRQ_OP_AND:
+			*dst &= operand;
+			break;
+		case SHIRQ_OP_OR:
+			*dst |= operand;
+			break;
+		case SHIRQ_OP_XOR:
+			*dst ^= operand;
+			break;
+		case SHIRQ_OP_ADD:
+			*dst += operand;
+			break;
+		case SHIRQ_OP_SHL:
+			*dst = operand < 64 ? *dst << operand : 0;
+			break;
+		case SHIRQ_OP_SHR:
+			*dst = operand < 64 ? *dst >> operand : 0;
+			break;
+		case SHIRQ_OP_SKIP_Z:
+			if (!regs[op->src])
+				i += op->skip;
+			break;
+		case SHIRQ_OP_SKIP_NZ:
+			if (regs[op->src])
+				i += op->skip;
+			break;
+		case SHIRQ_OP_CLAIM:
+			memcpy(captured, regs, SHIRQ_EVENT_REGS * sizeof(*captured));
+			outcome = SHIRQ_CLAIMED;
+			break;
+		case SHIRQ_OP_DECLINE:
+			return SHIRQ_ENDED;
+		}
+	}
+	return outcome;
+}

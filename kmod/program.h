@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Interrupt programs: the verifier and the interpreter.
+ *
+ * These two files need nothing of the kernel but its integer types, and so
+ * also build as a host library, where they are tested and fuzzed.
+ */
+#ifndef SHIRQ_PROGRAM_H
+#define SHIRQ_PROGRAM_H
+
+#ifdef __KERNEL__
+#include <linux/kernel.h>
+#include <linux/string.h>
+#include <linux/types.h>
+#else
+#include <stdbool.h>
+#include <string.h>
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#endif
+
+#include "shirq.h"
+
+/**
+ * enum shirq_space_kind - what a space is made of
+ * @SHIRQ_SPACE_NONE: absent
+ * @SHIRQ_SPACE_PLAIN: registers of up to 4 bytes, in memory or ports
+ * @SHIRQ_SPACE_WIDE: memory where an access of 8 bytes is one access
+ * @SHIRQ_SPACE_PCI_CONFIG: config space
+ */
+enum shirq_space_kind {
+	SHIRQ_SPACE_NONE,
+	SHIRQ_SPACE_PLAIN,
+	SHIRQ_SPACE_WIDE,
+	SHIRQ_SPACE_PCI_CONFIG,
+};
+
+/**
+ * struct shirq_space - one space of a device
+ * @size: bytes
+ * @kind: enum shirq_space_kind
+ */
+struct shirq_space {
+	__u64	size;
+	__u32	kind;
+};
+
+/**
+ * struct shirq_bus - the registers of one device, as programs see them
+ * @space: BARs 0..5, then config space
+ * @read: read @width bytes, little endian; must not sleep or fail
+ * @write: write @width bytes, little endian; must not sleep or fail
+ *
+ * The verifier looks at @space alone. The interpreter calls @read and @write
+ * for nothing that the verifier would refuse.
+ */
+struct shirq_bus {
+	struct shirq_space space[SHIRQ_SPACES];
+	__u64 (*read)(const struct shirq_bus *bus, unsigned int space, __u64 offset,
+		      unsigned int width);
+	void (*write)(const struct shirq_bus *bus, unsigned int space, __u64 offset,
+		      unsigned int width, __u64 value);
+};
+
+/**
+ * struct shirq_program - a verified program
+ * @count: operations
+ * @op: the operations
+ */
+struct shirq_program {
+	__u32		count;
+	struct shirq_op	op[SHIRQ_MAX_OPS];
+};
+
+/**
+ * enum shirq_outcome - how a program ended
+ * @SHIRQ_ENDED: without a claim
+ * @SHIRQ_CLAIMED: with a claim
+ * @SHIRQ_GONE: a read with SHIRQ_GONE_IF_ONES returned all-ones
+ */
+enum shirq_outcome {
+	SHIRQ_ENDED,
+	SHIRQ_CLAIMED,
+	SHIRQ_GONE,
+};
+
+enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
+			       const struct shirq_bus *bus, __u32 *index);
+enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
+			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS]);
+
+#endif /* SHIRQ_PROGRAM_H */

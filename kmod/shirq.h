@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * shirq: user-space drivers for PCI functions on shared interrupt lines.
+ *
+ * Sequence: open(/dev/shirq/<PCI address>), LOAD, ARM, then one read() an
+ * interrupt; DISARM or close() ends it. Each open file is the sole owner of
+ * its device until the last reference to it (descriptor, mapping, descriptor
+ * in flight over a socket) goes; the device is quiesced then, however the
+ * process died.
+ *
+ * open() fails with
+ *   EBUSY   the device has an owner
+ *   EPERM   the kernel is locked down
+ *   ENODEV  the device is gone or being unbound
+ *   ENXIO   the node is stale: the device was unbound
+ *   ENOMEM  no memory for the events or the mappings of the registers
+ *
+ * Every later call fails with ENODEV once the device is gone (unbound,
+ * unplugged, or a read with SHIRQ_GONE_IF_ONES returned all-ones). Only
+ * close() is left then.
+ *
+ * Registers: memory BARs by mmap() at offset SHIRQ_MMAP_OFFSET(bar), shared
+ * and in whole pages; a mapping is revoked when the device goes (SIGBUS).
+ * Port BARs, BARs that share a page and config space by SHIRQ_EXEC. The file
+ * is a stream of events: it cannot seek, and pread() and pwrite() fail with
+ * ESPIPE.
+ *
+ * mmap() fails with EINVAL for a mapping that is private, empty, of a BAR that
+ * is absent or not SHIRQ_BAR_MMAP, or past its end; with ENODEV if gone.
+ */
+#ifndef _UAPI_SHIRQ_H
+#define _UAPI_SHIRQ_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define SHIRQ_REGS		8	/* 64-bit registers r0..r7 of a program */
+#define SHIRQ_MAX_OPS		64	/* operations in one program, at most */
+#define SHIRQ_EVENT_REGS	4	/* r0..r3 at the claim travel with the event */
+#define SHIRQ_BARS		6
+#define SHIRQ_SPACE_CONFIG	6	/* in struct shirq_op.space; 0..5 are the BARs */
+#define SHIRQ_SPACES		7
+
+#define SHIRQ_MMAP_SHIFT	40
+#define SHIRQ_MMAP_OFFSET(bar)	((__u64)(bar) << SHIRQ_MMAP_SHIFT)
+
+/* The only byte of config space that a program may write: the high one of Command. */
+#define SHIRQ_CONFIG_DISINTX_OFFSET	5
+#define SHIRQ_CONFIG_DISINTX_BIT	0x04
+
+/**
+ * enum shirq_code - what an operation does
+ * @SHIRQ_OP_READ: dst = width bytes at space + imm, zero-extended
+ * @SHIRQ_OP_WRITE: the low width bytes of src go to space + imm; in config space
+ *	width 1 at SHIRQ_CONFIG_DISINTX_OFFSET alone, and only
+ *	SHIRQ_CONFIG_DISINTX_BIT changes
+ * @SHIRQ_OP_LOAD: dst = operand
+ * @SHIRQ_OP_AND: dst &= operand
+ * @SHIRQ_OP_OR: dst |= operand
+ * @SHIRQ_OP_XOR: dst ^= operand
+ * @SHIRQ_OP_ADD: dst += operand, modulo 2^64
+ * @SHIRQ_OP_SHL: dst <<= operand; 0 if the operand is 64 or more
+ * @SHIRQ_OP_SHR: dst >>= operand, filling with zeros; 0 if the operand is 64 or more
+ * @SHIRQ_OP_SKIP_Z: pass over the next skip operations if src is zero
+ * @SHIRQ_OP_SKIP_NZ: pass over the next skip operations if src is not zero
+ * @SHIRQ_OP_CLAIM: the interrupt is ours: record it and capture r0..r3 (zero if
+ *	never written) for the event; the program goes on, to mask the device
+ * @SHIRQ_OP_DECLINE: the interrupt is not ours: end the program
+ *
+ * The operand is imm, or register src with SHIRQ_SRC_REG. CLAIM and DECLINE
+ * belong to the irq program alone. A program that runs off its end without a
+ * claim declines.
+ */
+enum shirq_code {
+	SHIRQ_OP_READ	= 1,
+	SHIRQ_OP_WRITE	= 2,
+	SHIRQ_OP_LOAD	= 3,
+	SHIRQ_OP_AND	= 4,
+	SHIRQ_OP_OR	= 5,
+	SHIRQ_OP_XOR	= 6,
+	SHIRQ_OP_ADD	= 7,
+	SHIRQ_OP_SHL	= 8,
+	SHIRQ_OP_SHR	= 9,
+	SHIRQ_OP_SKIP_Z	= 10,
+	SHIRQ_OP_SKIP_NZ	= 11,
+	SHIRQ_OP_CLAIM	= 12,
+	SHIRQ_OP_DECLINE	= 13,
+};
+
+/* struct shirq_op.flags */
+#define SHIRQ_BIG_ENDIAN	0x01	/* READ, WRITE of 2 bytes or more: a big-endian register */
+#define SHIRQ_SRC_REG		0x02	/* LOAD to SHR: the operand is register src, not imm */
+#define SHIRQ_GONE_IF_ONES	0x04	/* READ: all-ones ends the program: the device is gone */
+
+/**
+ * struct shirq_op - one operation of a program
+ * @code: enum shirq_code
+ * @dst: register written, 0..7
+ * @src: register read, 0..7
+ * @width: bytes accessed: 1, 2, 4 or 8 (8 only where SHIRQ_BAR_WIDE)
+ * @space: BAR 0..5 or SHIRQ_SPACE_CONFIG
+ * @flags: SHIRQ_BIG_ENDIAN, SHIRQ_SRC_REG, SHIRQ_GONE_IF_ONES
+ * @skip: operations passed over, at least 1; the end of the program is the
+ *	farthest target
+ * @imm: constant, or offset in @space, which must be a multiple of @width
+ *
+ * Fields and flags that an operation does not use must be zero.
+ */
+struct shirq_op {
+	__u8		code;
+	__u8		dst;
+	__u8		src;
+	__u8		width;
+	__u8		space;
+	__u8		flags;
+	__s16		skip;
+	__aligned_u64	imm;
+};
+
+/**
+ * enum shirq_program_kind - which program of a set
+ * @SHIRQ_PROGRAM_IRQ: run in the interrupt; claims, and masks or acknowledges
+ * @SHIRQ_PROGRAM_UNMASK: lets the device assert again
+ * @SHIRQ_PROGRAM_RELEASE: leaves the device silent for good
+ * @SHIRQ_PROGRAM_EXEC: one-shot program of SHIRQ_EXEC
+ */
+enum shirq_program_kind {
+	SHIRQ_PROGRAM_IRQ	= 0,
+	SHIRQ_PROGRAM_UNMASK	= 1,
+	SHIRQ_PROGRAM_RELEASE	= 2,
+	SHIRQ_PROGRAM_EXEC	= 3,
+};
+
+/**
+ * enum shirq_reason - why a program is refused
+ * @SHIRQ_OK: it is not
+ * @SHIRQ_REFUSED_EMPTY: the program has no operation
+ * @SHIRQ_REFUSED_TOO_LONG: more than SHIRQ_MAX_OPS operations
+ * @SHIRQ_REFUSED_CODE: no such operation
+ * @SHIRQ_REFUSED_FLAGS: a flag that is unknown, or that this operation lacks
+ * @SHIRQ_REFUSED_UNUSED: a field that this operation does not use is not zero
+ * @SHIRQ_REFUSED_REGISTER: no such register
+ * @SHIRQ_REFUSED_WIDTH: the width is not 1, 2, 4 or 8
+ * @SHIRQ_REFUSED_SPACE: no such space
+ * @SHIRQ_REFUSED_NO_BAR: this device has no such BAR, or it is not assigned
+ * @SHIRQ_REFUSED_ALIGNMENT: the offset is not a multiple of the width
+ * @SHIRQ_REFUSED_BOUNDS: the access ends past the end of the space
+ * @SHIRQ_REFUSED_WIDE: 8 bytes would not be one access in this space
+ * @SHIRQ_REFUSED_CONFIG_WRITE: config space may only be written one byte wide
+ *	at SHIRQ_CONFIG_DISINTX_OFFSET
+ * @SHIRQ_REFUSED_UNDEFINED: a register may be read before it is written
+ * @SHIRQ_REFUSED_BACKWARD: skip is zero or negative
+ * @SHIRQ_REFUSED_PAST_END: skip leads past the end of the program
+ * @SHIRQ_REFUSED_UNREACHABLE: no path leads to this operation
+ * @SHIRQ_REFUSED_NOT_IRQ: CLAIM or DECLINE outside the irq program
+ * @SHIRQ_REFUSED_SECOND_CLAIM: CLAIM on a path that has already claimed
+ * @SHIRQ_REFUSED_DECLINE_CLAIMED: DECLINE on a path that has already claimed
+ * @SHIRQ_REFUSED_GONE_CLAIMED: SHIRQ_GONE_IF_ONES on a path that has already
+ *	claimed
+ * @SHIRQ_REFUSED_NO_CLAIM: the irq program never claims; the index is the
+ *	number of its operations
+ */
+enum shirq_reason {
+	SHIRQ_OK			= 0,
+	SHIRQ_REFUSED_EMPTY		= 1,
+	SHIRQ_REFUSED_TOO_LONG		= 2,
+	SHIRQ_REFUSED_CODE		= 3,
+	SHIRQ_REFUSED_FLAGS		= 4,
+	SHIRQ_REFUSED_UNUSED		= 5,
+	SHIRQ_REFUSED_REGISTER		= 6,
+	SHIRQ_REFUSED_WIDTH		= 7,
+	SHIRQ_REFUSED_SPACE		= 8,
+	SHIRQ_REFUSED_NO_BAR		= 9,
+	SHIRQ_REFUSED_ALIGNMENT		= 10,
+	SHIRQ_REFUSED_BOUNDS		= 11,
+	SHIRQ_REFUSED_WIDE		= 12,
+	SHIRQ_REFUSED_CONFIG_WRITE	= 13,
+	SHIRQ_REFUSED_UNDEFINED		= 14,
+	SHIRQ_REFUSED_BACKWARD		= 15,
+	SHIRQ_REFUSED_PAST_END		= 16,
+	SHIRQ_REFUSED_UNREACHABLE	= 17,
+	SHIRQ_REFUSED_NOT_IRQ		= 18,
+	SHIRQ_REFUSED_SECOND_CLAIM	= 19,
+	SHIRQ_REFUSED_DECLINE_CLAIMED	= 20,
+	SHIRQ_REFUSED_GONE_CLAIMED	= 21,
+	SHIRQ_REFUSED_NO_CLAIM		= 22,
+};
+
+/**
+ * enum shirq_event_type - what an event tells
+ * @SHIRQ_EVENT_IRQ: the device asserted the line and the irq program claimed it
+ * @SHIRQ_EVENT_RESUMED: the system slept; the device is quiet until it is armed again
+ * @SHIRQ_EVENT_QUARANTINED: the device was silenced because it stormed
+ * @SHIRQ_EVENT_RESET: the device was reset
+ * @SHIRQ_EVENT_GONE: the device is gone
+ *
+ * Skip the types that you do not know.
+ */
+enum shirq_event_type {
+	SHIRQ_EVENT_IRQ		= 1,
+	SHIRQ_EVENT_RESUMED	= 2,
+	SHIRQ_EVENT_QUARANTINED	= 3,
+	SHIRQ_EVENT_RESET	= 4,
+	SHIRQ_EVENT_GONE	= 5,
+};
+
+/**
+ * struct shirq_event - what read() returns, 64 bytes each
+ * @size: bytes of this record, sizeof(struct shirq_event)
+ * @type: enum shirq_event_type
+ * @source: the IRQ source; 0 is INTx
+ * @flags: zero
+ * @seq: number of the claim, counted from 1 since open(); names the event to SHIRQ_UNMASK
+ * @time_ns: CLOCK_MONOTONIC at the entry of the interrupt handler, nanoseconds
+ * @lost: events dropped because the queue was full, since SHIRQ_ARM
+ * @r: r0..r3 at the claim
+ *
+ * read() returns as many whole events as are queued and fit, and blocks while
+ * there is none. With SHIRQ_ARM_AUTO_UNMASK it first unmasks the event that
+ * read() delivered last, if the device is still masked for it; so a read()
+ * that is interrupted or would block has unmasked nevertheless. poll() never
+ * unmasks: it says POLLIN if an event is queued, POLLERR if read() would fail.
+ *
+ * read() fails with
+ *   EINVAL  the buffer is smaller than one event
+ *   ENXIO   not armed; a blocked read() returns so when the device is disarmed
+ *   ENODEV  the device is gone; a blocked read() returns so when it goes
+ *   EAGAIN  no event is queued, and the file is O_NONBLOCK
+ *   EINTR   a signal came
+ *   EFAULT  the buffer cannot be written; the event stays queued
+ */
+struct shirq_event {
+	__u16		size;
+	__u16		type;
+	__u16		source;
+	__u16		flags;
+	__aligned_u64	seq;
+	__aligned_u64	time_ns;
+	__aligned_u64	lost;
+	__aligned_u64	r[SHIRQ_EVENT_REGS];
+};
+
+/*
+ * Calls. Every struct begins with its size: set it to sizeof(the struct you
+ * compiled with) before each call; the kernel writes its own size there, and
+ * at most the caller's bytes. A struct longer than the kernel's is taken if
+ * what the kernel does not know is zero. Fields marked "out" are ignored on
+ * the way in; reserved fields and unknown flags must be zero.
+ *
+ * Every call can fail with
+ *   EFAULT  the struct, or what it points to, cannot be accessed
+ *   EINVAL  the struct is shorter than its first version; a flag is unknown; a
+ *           reserved field is not zero; there is no such source
+ *   E2BIG   the struct is longer than the kernel's, and the rest is not zero
+ *   ENODEV  the device is gone
+ *   ENOTTY  the kernel does not know this call
+ */
+#define SHIRQ_IOCTL		0xE7
+#define SHIRQ_GET_INFO		_IO(SHIRQ_IOCTL, 0x00)
+#define SHIRQ_LOAD		_IO(SHIRQ_IOCTL, 0x01)
+#define SHIRQ_ARM		_IO(SHIRQ_IOCTL, 0x02)
+#define SHIRQ_DISARM		_IO(SHIRQ_IOCTL, 0x03)
+#define SHIRQ_UNMASK		_IO(SHIRQ_IOCTL, 0x04)
+#define SHIRQ_EXEC		_IO(SHIRQ_IOCTL, 0x05)
+#define SHIRQ_SET_MASTER	_IO(SHIRQ_IOCTL, 0x06)
+
+/* struct shirq_bar.flags */
+#define SHIRQ_BAR_MEMORY	0x01	/* memory BAR */
+#define SHIRQ_BAR_PORT		0x02	/* port BAR */
+#define SHIRQ_BAR_WIDE		0x04	/* programs may access 8 bytes at once */
+#define SHIRQ_BAR_PREFETCH	0x08	/* prefetchable */
+#define SHIRQ_BAR_MMAP		0x10	/* mmap() maps its whole pages */
+
+/**
+ * struct shirq_bar - one BAR of the device
+ * @length: bytes; 0 if absent or not assigned
+ * @flags: SHIRQ_BAR_*
+ * @reserved: zero
+ */
+struct shirq_bar {
+	__aligned_u64	length;
+	__u32		flags;
+	__u32		reserved;
+};
+
+/* struct shirq_info.features: what this kernel can, beyond knowing a call */
+#define SHIRQ_FEATURE_INTX	0x01	/* source 0 of a device with an interrupt pin is INTx */
+
+/* struct shirq_info.flags */
+#define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
+#define SHIRQ_INFO_SHARED	0x02	/* the line has a neighbour; while armed: had, at ARM */
+#define SHIRQ_INFO_MASTER	0x04	/* bus mastering is on */
+#define SHIRQ_INFO_MASKED	0x08	/* masked for the event of the last claim */
+
+/**
+ * enum shirq_state - how far the owner is
+ * @SHIRQ_STATE_OPEN: no set is loaded
+ * @SHIRQ_STATE_LOADED: a set is loaded, the interrupt is not requested
+ * @SHIRQ_STATE_ARMED: interrupts become events
+ */
+enum shirq_state {
+	SHIRQ_STATE_OPEN	= 0,
+	SHIRQ_STATE_LOADED	= 1,
+	SHIRQ_STATE_ARMED	= 2,
+};
+
+/**
+ * struct shirq_info - SHIRQ_GET_INFO: about the device, the kernel and the state
+ * @size: see above
+ * @source: in: whose state; out: the same
+ * @features: out: SHIRQ_FEATURE_*
+ * @vendor: out: PCI vendor ID
+ * @device: out: PCI device ID
+ * @subsystem_vendor: out: PCI subsystem vendor ID
+ * @subsystem_device: out: PCI subsystem ID
+ * @class: out: PCI class code, 24 bits
+ * @revision: out: PCI revision ID
+ * @config_size: out: bytes of config space
+ * @sources: out: number of IRQ sources; 0 for a device without an INTx line
+ * @irq: out: the line's number in /proc/interrupts, 0 if there is none
+ * @state: out: enum shirq_state of the source
+ * @flags: out: SHIRQ_INFO_*
+ * @events: out: events that the queue holds at most
+ * @bar: out: the BARs
+ */
+struct shirq_info {
+	__u32		size;
+	__u32		source;
+	__aligned_u64	features;
+	__u16		vendor;
+	__u16		device;
+	__u16		subsystem_vendor;
+	__u16		subsystem_device;
+	__u32		class;
+	__u32		revision;
+	__u32		config_size;
+	__u32		sources;
+	__u32		irq;
+	__u32		state;
+	__u32		flags;
+	__u32		events;
+	struct shirq_bar bar[SHIRQ_BARS];
+};
+
+/**
+ * enum shirq_mode - what the irq program does to the device
+ * @SHIRQ_MODE_MASKS: it masks: the device stays silent until it is unmasked,
+ *	and the interrupts meanwhile are the neighbours'
+ * @SHIRQ_MODE_ACKNOWLEDGES: it acknowledges: the device may assert again at
+ *	once, and there is nothing to unmask
+ */
+enum shirq_mode {
+	SHIRQ_MODE_MASKS	= 1,
+	SHIRQ_MODE_ACKNOWLEDGES	= 2,
+};
+
+/**
+ * struct shirq_load - SHIRQ_LOAD: verify and load a set of programs
+ * @size: see above
+ * @source: the IRQ source
+ * @mode: enum shirq_mode
+ * @flags: zero
+ * @irq: address of the irq program's operations (struct shirq_op)
+ * @unmask: address of the unmask program's; it also enables the device at
+ *	SHIRQ_ARM; may be empty if the mode is SHIRQ_MODE_ACKNOWLEDGES
+ * @release: address of the release program's
+ * @irq_count: operations in the irq program
+ * @unmask_count: operations in the unmask program
+ * @release_count: operations in the release program
+ * @error_program: out: enum shirq_program_kind that is refused
+ * @error_index: out: its operation that is refused
+ * @error_reason: out: enum shirq_reason; SHIRQ_OK if no program is refused
+ *
+ * All three are loaded, or none: a call that fails changes nothing.
+ *
+ * Fails with
+ *   EPERM   without CAP_SYS_RAWIO
+ *   EBUSY   armed
+ *   EINVAL  a program is refused; or, with @error_reason zero, the mode is unknown
+ *   ENXIO   the device has no INTx line
+ *   ENOMEM
+ */
+struct shirq_load {
+	__u32		size;
+	__u32		source;
+	__u32		mode;
+	__u32		flags;
+	__aligned_u64	irq;
+	__aligned_u64	unmask;
+	__aligned_u64	release;
+	__u32		irq_count;
+	__u32		unmask_count;
+	__u32		release_count;
+	__u32		error_program;
+	__u32		error_index;
+	__u32		error_reason;
+};
+
+/* struct shirq_arm.flags: one of the first two */
+#define SHIRQ_ARM_SHARED	0x01	/* neighbours may be on the line */
+#define SHIRQ_ARM_EXCLUSIVE	0x02	/* no neighbour, now or later */
+#define SHIRQ_ARM_AUTO_UNMASK	0x04	/* read() unmasks the event that it delivered last */
+
+/**
+ * struct shirq_arm - SHIRQ_ARM: request the interrupt, then run the unmask program
+ * @size: see above
+ * @source: the IRQ source
+ * @flags: SHIRQ_ARM_*
+ * @reserved: zero
+ *
+ * Fails with
+ *   ENOEXEC  no set is loaded
+ *   EALREADY armed
+ *   EBUSY    exclusive on a line with a neighbour, or shared on a line that a
+ *            neighbour has for itself, or shares with other trigger or ONESHOT
+ *   ENXIO    the device has no INTx line
+ *   EINVAL   neither or both of SHARED and EXCLUSIVE
+ */
+struct shirq_arm {
+	__u32		size;
+	__u32		source;
+	__u32		flags;
+	__u32		reserved;
+};
+
+/**
+ * struct shirq_disarm - SHIRQ_DISARM: run the release program, free the interrupt
+ * @size: see above
+ * @source: the IRQ source
+ * @flags: zero
+ * @reserved: zero
+ *
+ * Queued events are dropped; the set stays loaded. Fails with ENXIO if not armed.
+ */
+struct shirq_disarm {
+	__u32		size;
+	__u32		source;
+	__u32		flags;
+	__u32		reserved;
+};
+
+/**
+ * struct shirq_unmask - SHIRQ_UNMASK: let the device assert again after an event
+ * @size: see above
+ * @source: the IRQ source
+ * @seq: the event; one that is no longer the last claim, or is already
+ *	unmasked, does nothing and succeeds
+ * @flags: zero
+ * @reserved: zero
+ *
+ * Fails with ENXIO if not armed, with EINVAL if no claim had this number yet.
+ */
+struct shirq_unmask {
+	__u32		size;
+	__u32		source;
+	__aligned_u64	seq;
+	__u32		flags;
+	__u32		reserved;
+};
+
+/**
+ * struct shirq_exec - SHIRQ_EXEC: run a one-shot program, serialised with the irq program
+ * @size: see above
+ * @flags: zero
+ * @ops: address of the operations (struct shirq_op)
+ * @count: operations
+ * @error_index: out: the operation that is refused
+ * @error_reason: out: enum shirq_reason; SHIRQ_OK if it ran
+ * @reserved: zero
+ * @regs: in: r0..r7 at the start; out: at the end; unchanged if it did not run
+ *
+ * Fails with
+ *   EPERM   without CAP_SYS_RAWIO
+ *   EINVAL  the program is refused
+ *   ENODEV  also if a read with SHIRQ_GONE_IF_ONES returned all-ones
+ *   ENOMEM
+ */
+struct shirq_exec {
+	__u32		size;
+	__u32		flags;
+	__aligned_u64	ops;
+	__u32		count;
+	__u32		error_index;
+	__u32		error_reason;
+	__u32		reserved;
+	__aligned_u64	regs[SHIRQ_REGS];
+};
+
+/**
+ * struct shirq_master - SHIRQ_SET_MASTER: bus mastering on or off
+ * @size: see above
+ * @on: 1 or 0
+ *
+ * It is off from bind, and goes off at close(). Fails with EPERM without CAP_SYS_RAWIO.
+ */
+struct shirq_master {
+	__u32		size;
+	__u32		on;
+};
+
+#endif /* _UAPI_SHIRQ_H */

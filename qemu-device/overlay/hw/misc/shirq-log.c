@@ -1,0 +1,357 @@
+/*
+ * The event log: one file that QEMU writes and the host maps.
+ *
+ * The file belongs to the host, not to the VM: it is not visible to the guest
+ * and no part of it is migrated.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/lockable.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qom/object_interfaces.h"
+#include "hw/core/cpu.h"
+#include "hw/misc/shirq-log.h"
+#include "system/runstate.h"
+#include "system/tcg.h"
+#include "cpu.h"
+
+#define TYPE_SHIRQ_LOG "shirq-log"
+OBJECT_DECLARE_SIMPLE_TYPE(ShirqLog, SHIRQ_LOG)
+
+#define DEFAULT_ENTRIES     (1 * MiB)
+#define MAX_ENTRIES         (1 * GiB)
+
+struct ShirqLog {
+    Object parent_obj;
+
+    char *path;
+    uint64_t entries;
+
+    int fd;
+    size_t size;
+    ShirqLogHeader *header;
+    ShirqLogEntry *entry;
+
+    /* KVM's split irqchip ends interrupts without the BQL. */
+    QemuMutex lock;
+    /* Device to its slot in the header's table, plus one. */
+    GHashTable *slots;
+    DeviceListener listener;
+    bool stating;
+};
+
+ShirqLog *shirq_log;
+
+static NotifierList state_notifiers =
+    NOTIFIER_LIST_INITIALIZER(state_notifiers);
+
+void shirq_log_add_state_notifier(Notifier *notifier)
+{
+    notifier_list_add(&state_notifiers, notifier);
+}
+
+/*
+ * The slot of @dev's name, a new one if need be; -1 when the table is full.
+ * A device that was unplugged and plugged again under its id is the same.
+ */
+static int find_slot(ShirqLog *log, DeviceState *dev)
+{
+    ShirqLogHeader *header = log->header;
+    uint32_t used = le32_to_cpu(header->devices);
+    const char *name = dev->id ?:
+        object_get_canonical_path_component(OBJECT(dev)) ?:
+        object_get_typename(OBJECT(dev));
+    g_autofree char *key = g_strndup(name, SHIRQ_LOG_NAME_SIZE - 1);
+    uint32_t slot;
+
+    for (slot = 0; slot < used; slot++) {
+        if (!strcmp(header->device[slot], key)) {
+            break;
+        }
+    }
+    if (slot == SHIRQ_LOG_DEVICES) {
+        return -1;
+    }
+    if (slot == used) {
+        strcpy(header->device[slot], key);
+        qatomic_store_release(&header->devices, cpu_to_le32(used + 1));
+    }
+    g_hash_table_insert(log->slots, dev, GUINT_TO_POINTER(slot + 1));
+    return slot;
+}
+
+static int device_slot(ShirqLog *log, DeviceState *dev)
+{
+    guint known;
+
+    if (!dev) {
+        return SHIRQ_LOG_IOAPIC;
+    }
+    known = GPOINTER_TO_UINT(g_hash_table_lookup(log->slots, dev));
+    return known ? known - 1 : find_slot(log, dev);
+}
+
+/* The same address may be another device's later. */
+static void forget_device(DeviceListener *listener, DeviceState *dev)
+{
+    ShirqLog *log = container_of(listener, ShirqLog, listener);
+
+    QEMU_LOCK_GUARD(&log->lock);
+    g_hash_table_remove(log->slots, dev);
+}
+
+static void set_cause(ShirqLogEntry *entry)
+{
+    /* With icount, timers run in a vCPU's thread while it is not running. */
+    CPUState *cpu = current_cpu && current_cpu->running ? current_cpu : NULL;
+
+    entry->vcpu = SHIRQ_LOG_NONE;
+    entry->ring = SHIRQ_LOG_NONE;
+    if (cpu && cpu->cpu_index < SHIRQ_LOG_NONE) {
+        entry->vcpu = cpu->cpu_index;
+#ifdef TARGET_I386
+        if (tcg_enabled()) {
+            entry->ring = X86_CPU(cpu)->env.hflags & HF_CPL_MASK;
+        }
+#endif
+    }
+}
+
+/* While state is being loaded, devices move through states that never were. */
+static bool is_muted(ShirqLog *log)
+{
+    return !log->stating && (runstate_check(RUN_STATE_INMIGRATE) ||
+                             runstate_check(RUN_STATE_RESTORE_VM));
+}
+
+void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
+                      uint8_t width, uint64_t offset, uint64_t value)
+{
+    ShirqLog *log = shirq_log;
+    ShirqLogHeader *header = log->header;
+    ShirqLogEntry *entry;
+    uint64_t head;
+    int slot;
+
+    if (is_muted(log)) {
+        return;
+    }
+
+    QEMU_LOCK_GUARD(&log->lock);
+    head = le64_to_cpu(header->head);
+    slot = device_slot(log, dev);
+    if (head == log->entries || slot < 0) {
+        qatomic_set(&header->dropped,
+                    cpu_to_le64(le64_to_cpu(header->dropped) + 1));
+        return;
+    }
+    entry = &log->entry[head];
+    entry->time_ns = cpu_to_le64(qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+    entry->kind = kind;
+    entry->space = space;
+    entry->width = width;
+    entry->device = cpu_to_le16(slot);
+    entry->offset = cpu_to_le64(offset);
+    entry->value = cpu_to_le64(value);
+    set_cause(entry);
+    qatomic_store_release(&header->head, cpu_to_le64(head + 1));
+}
+
+/* Log a beginning: the entry that says so, then what is not as after reset. */
+static void begin(ShirqLog *log, ShirqLogKind kind, uint64_t value)
+{
+    log->stating = true;
+    shirq_log_append(NULL, kind, 0, 0, 0, value);
+    notifier_list_notify(&state_notifiers, NULL);
+    log->stating = false;
+}
+
+void shirq_log_restored(void)
+{
+    ShirqLogHeader *header;
+    uint64_t epoch;
+
+    if (!shirq_log_enabled()) {
+        return;
+    }
+    header = shirq_log->header;
+    epoch = le64_to_cpu(header->epoch) + 1;
+    qatomic_set(&header->epoch, cpu_to_le64(epoch));
+    begin(shirq_log, SHIRQ_LOG_RESTORED, epoch);
+}
+
+static bool map_file(ShirqLog *log, Error **errp)
+{
+    ShirqLogHeader *header;
+
+    log->fd = qemu_create(log->path, O_RDWR, 0644, errp);
+    if (log->fd < 0) {
+        error_prepend(errp, "shirq-log: property 'path': ");
+        return false;
+    }
+    if (qemu_lock_fd(log->fd, 0, 1, true) < 0) {
+        error_setg(errp, "shirq-log: property 'path': '%s' is the log of "
+                   "another VM; every VM needs a file of its own", log->path);
+        return false;
+    }
+    log->size = SHIRQ_LOG_HEADER_SIZE + log->entries * sizeof(ShirqLogEntry);
+    if (ftruncate(log->fd, 0) < 0 || ftruncate(log->fd, log->size) < 0) {
+        error_setg_errno(errp, errno, "shirq-log: property 'path': cannot make "
+                         "'%s' a file of %zu bytes", log->path, log->size);
+        return false;
+    }
+    header = mmap(NULL, log->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                  log->fd, 0);
+    if (header == MAP_FAILED) {
+        error_setg_errno(errp, errno, "shirq-log: cannot map '%s'", log->path);
+        return false;
+    }
+    memcpy(header->magic, SHIRQ_LOG_MAGIC, sizeof(header->magic));
+    header->version = cpu_to_le32(SHIRQ_LOG_VERSION);
+    header->entry_size = cpu_to_le32(sizeof(ShirqLogEntry));
+    header->capacity = cpu_to_le64(log->entries);
+    log->header = header;
+    log->entry = (void *)header + SHIRQ_LOG_HEADER_SIZE;
+    return true;
+}
+
+static void shirq_log_complete(UserCreatable *uc, Error **errp)
+{
+    ShirqLog *log = SHIRQ_LOG(uc);
+
+    if (shirq_log) {
+        error_setg(errp, "shirq-log: the VM has one already, '%s': "
+                   "one is what a VM can have",
+                   object_get_canonical_path_component(OBJECT(shirq_log)));
+        return;
+    }
+    if (!log->path || !*log->path) {
+        error_setg(errp, "shirq-log: property 'path' must name a file");
+        return;
+    }
+    if (!map_file(log, errp)) {
+        return;
+    }
+    log->listener.unrealize = forget_device;
+    device_listener_register(&log->listener);
+    qatomic_store_release(&shirq_log, log);
+    if (!is_muted(log)) {
+        begin(log, SHIRQ_LOG_START, 0);
+    }
+}
+
+/* Writers do not hold a reference. */
+static bool shirq_log_can_be_deleted(UserCreatable *uc)
+{
+    return shirq_log != SHIRQ_LOG(uc);
+}
+
+static char *get_path(Object *obj, Error **errp)
+{
+    return g_strdup(SHIRQ_LOG(obj)->path);
+}
+
+static void set_path(Object *obj, const char *path, Error **errp)
+{
+    ShirqLog *log = SHIRQ_LOG(obj);
+
+    if (log->header) {
+        error_setg(errp, "shirq-log: property 'path' is fixed once the log is "
+                   "open");
+        return;
+    }
+    g_free(log->path);
+    log->path = g_strdup(path);
+}
+
+static void get_entries(Object *obj, Visitor *v, const char *name,
+                        void *opaque, Error **errp)
+{
+    visit_type_size(v, name, &SHIRQ_LOG(obj)->entries, errp);
+}
+
+static void set_entries(Object *obj, Visitor *v, const char *name,
+                        void *opaque, Error **errp)
+{
+    ShirqLog *log = SHIRQ_LOG(obj);
+    uint64_t entries;
+
+    if (!visit_type_size(v, name, &entries, errp)) {
+        return;
+    }
+    if (log->header) {
+        error_setg(errp, "shirq-log: property 'entries' is fixed once the log "
+                   "is open");
+    } else if (!entries || entries > MAX_ENTRIES) {
+        error_setg(errp, "shirq-log: property 'entries' must be 1 to %" PRIu64
+                   ", not %" PRIu64, (uint64_t)MAX_ENTRIES, entries);
+    } else {
+        log->entries = entries;
+    }
+}
+
+static void shirq_log_init(Object *obj)
+{
+    ShirqLog *log = SHIRQ_LOG(obj);
+
+    log->entries = DEFAULT_ENTRIES;
+    log->fd = -1;
+    log->slots = g_hash_table_new(NULL, NULL);
+    qemu_mutex_init(&log->lock);
+}
+
+static void shirq_log_finalize(Object *obj)
+{
+    ShirqLog *log = SHIRQ_LOG(obj);
+
+    if (shirq_log == log) {
+        qatomic_set(&shirq_log, NULL);
+        device_listener_unregister(&log->listener);
+    }
+    if (log->header) {
+        munmap(log->header, log->size);
+    }
+    if (log->fd >= 0) {
+        close(log->fd);
+    }
+    qemu_mutex_destroy(&log->lock);
+    g_hash_table_destroy(log->slots);
+    g_free(log->path);
+}
+
+static void shirq_log_class_init(ObjectClass *klass, void *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(klass);
+
+    ucc->complete = shirq_log_complete;
+    ucc->can_be_deleted = shirq_log_can_be_deleted;
+    object_class_property_add_str(klass, "path", get_path, set_path);
+    object_class_property_set_description(klass, "path",
+        "file to write; it is created or emptied");
+    object_class_property_add(klass, "entries", "size", get_entries,
+                              set_entries, NULL, NULL);
+    object_class_property_set_description(klass, "entries",
+        "entries that fit, 1 to 1073741824");
+}
+
+static const TypeInfo shirq_log_types[] = {
+    {
+        .name = TYPE_SHIRQ_LOG,
+        .parent = TYPE_OBJECT,
+        .instance_size = sizeof(ShirqLog),
+        .instance_init = shirq_log_init,
+        .instance_finalize = shirq_log_finalize,
+        .class_init = shirq_log_class_init,
+        .interfaces = (InterfaceInfo[]) {
+            { TYPE_USER_CREATABLE },
+            { }
+        },
+    },
+};
+
+DEFINE_TYPES(shirq_log_types)

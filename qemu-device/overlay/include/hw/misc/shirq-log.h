@@ -1,0 +1,128 @@
+/*
+ * The event log: what devices, interrupt lines and the interrupt controller
+ * did, on the virtual clock, in one file that the host maps.
+ *
+ * The file is little endian: one header of SHIRQ_LOG_HEADER_SIZE bytes, then
+ * up to `capacity` entries of 32 bytes.  QEMU is the only writer.  `head` is
+ * stored with release semantics after the entry it counts, so a reader that
+ * loads it with acquire semantics may use every entry below it while the VM
+ * runs.  A full log keeps its beginning and counts what it drops.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_MISC_SHIRQ_LOG_H
+#define HW_MISC_SHIRQ_LOG_H
+
+#include "qemu/notify.h"
+#include "hw/qdev-core.h"
+
+#define SHIRQ_LOG_MAGIC         "SHIRQLOG"
+#define SHIRQ_LOG_VERSION       1
+#define SHIRQ_LOG_HEADER_SIZE   65536
+#define SHIRQ_LOG_DEVICES       1000
+#define SHIRQ_LOG_NAME_SIZE     64
+
+/* ShirqLogEntry.device when the interrupt controller speaks. */
+#define SHIRQ_LOG_IOAPIC        0xffff
+/* ShirqLogEntry.space for config space; 0..5 are BARs. */
+#define SHIRQ_LOG_CONFIG        6
+/* ShirqLogEntry.vcpu and .ring when no vCPU is running or it is unknown. */
+#define SHIRQ_LOG_NONE          0xff
+
+typedef enum ShirqLogKind {
+    /* Of the whole VM (device = SHIRQ_LOG_IOAPIC). */
+    SHIRQ_LOG_START = 1,        /* the log was opened by a fresh VM */
+    SHIRQ_LOG_RESTORED = 2,     /* the VM's state was loaded; value: epoch */
+    /* Of one device. */
+    SHIRQ_LOG_RESET = 8,        /* the device was reset */
+    SHIRQ_LOG_READ = 9,         /* register read: space, offset, width, value */
+    SHIRQ_LOG_WRITE = 10,       /* register write: space, offset, width, value */
+    SHIRQ_LOG_PIN = 11,         /* its own INTx pin; offset: 0..3 = INTA..D, value: 0/1 */
+    SHIRQ_LOG_RAISE = 12,       /* stimulus: value: source bits that became pending */
+    SHIRQ_LOG_LOWER = 13,       /* stimulus: value: source bits withdrawn */
+    SHIRQ_LOG_MARK = 14,        /* guest wrote MARK; value: what it wrote */
+    SHIRQ_LOG_MASK = 15,        /* the mask state changed; value: 1 masked, 0 not */
+    /* Of the interrupt controller; offset: GSI. */
+    SHIRQ_LOG_LINE = 32,        /* input level; value: 0/1 */
+    SHIRQ_LOG_LINE_MASK = 33,   /* redirection entry's mask bit; value: 0/1 */
+    SHIRQ_LOG_DELIVER = 34,     /* sent to a local APIC; value: vector */
+    SHIRQ_LOG_EOI = 35,         /* level interrupt ended; value: vector */
+} ShirqLogKind;
+
+typedef struct ShirqLogEntry {
+    uint64_t time_ns;           /* QEMU_CLOCK_VIRTUAL */
+    uint8_t kind;               /* ShirqLogKind */
+    uint8_t space;              /* BAR number or SHIRQ_LOG_CONFIG */
+    uint8_t width;              /* bytes */
+    uint8_t vcpu;               /* the vCPU that caused it or SHIRQ_LOG_NONE */
+    uint16_t device;            /* index into the header's device table */
+    uint8_t ring;               /* the vCPU's privilege level, 0..3 */
+    uint8_t reserved;
+    uint64_t offset;
+    uint64_t value;
+} ShirqLogEntry;
+
+typedef struct ShirqLogHeader {
+    char magic[8];
+    uint32_t version;
+    uint32_t entry_size;
+    uint64_t capacity;          /* entries that fit */
+    uint64_t epoch;             /* times that VM state was loaded */
+    uint64_t head;              /* entries written, store-release */
+    uint64_t dropped;           /* entries that did not fit */
+    uint32_t devices;           /* used slots of `device`, store-release */
+    uint32_t reserved[3];
+    /* qdev ids, NUL-terminated; a device without id: its QOM path's end. */
+    char device[SHIRQ_LOG_DEVICES][SHIRQ_LOG_NAME_SIZE];
+} ShirqLogHeader;
+
+QEMU_BUILD_BUG_ON(sizeof(ShirqLogEntry) != 32);
+QEMU_BUILD_BUG_ON(sizeof(ShirqLogHeader) > SHIRQ_LOG_HEADER_SIZE);
+
+typedef struct ShirqLog ShirqLog;
+
+/* NULL: the VM has no shirq-log object. */
+extern ShirqLog *shirq_log;
+
+static inline bool shirq_log_enabled(void)
+{
+    return qatomic_read(&shirq_log) != NULL;
+}
+
+/*
+ * Append an entry; any thread may call.  @dev is NULL for the interrupt
+ * controller and the VM.  Call when there is a log only: use the inlines below.
+ */
+void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
+                      uint8_t width, uint64_t offset, uint64_t value);
+
+static inline void shirq_log_event(DeviceState *dev, ShirqLogKind kind,
+                                   uint64_t offset, uint64_t value)
+{
+    if (shirq_log_enabled()) {
+        shirq_log_append(dev, kind, 0, 0, offset, value);
+    }
+}
+
+static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
+                                    uint8_t space, uint8_t width,
+                                    uint64_t offset, uint64_t value)
+{
+    if (shirq_log_enabled()) {
+        shirq_log_append(dev, kind, space, width, offset, value);
+    }
+}
+
+/*
+ * The VM's state was loaded: entries before and after this moment belong to
+ * different histories.
+ */
+void shirq_log_restored(void);
+
+/*
+ * @notifier is called after START and RESTORED, to log what differs from the
+ * state after a reset.
+ */
+void shirq_log_add_state_notifier(Notifier *notifier);
+
+#endif

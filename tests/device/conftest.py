@@ -1,0 +1,17 @@
+"""Machines without a guest, for tests that are the processor themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from shirq_bench.qtest import Board
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Board]]:
+    """Start a `Board` with its own arguments; it ends with the test."""
+    with contextlib.ExitStack() as boards:
+        yield lambda *devices, **options: boards.enter_context(Board(*devices, **options))

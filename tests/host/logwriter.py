@@ -1,0 +1,166 @@
+"""Writes event logs as QEMU would, for tests of their readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from shirq_bench.trace import (
+    ENTRY,
+    HEADER,
+    HEADER_SIZE,
+    IOAPIC,
+    IOAPIC_INDEX,
+    MAGIC,
+    NAME_SIZE,
+    NONE,
+    VERSION,
+    Entry,
+    Header,
+    Kind,
+    Log,
+)
+
+INT_STATUS, INT_ACTIVE, INT_RAISE, INT_ACK, INT_MASK_SET, INT_MASK_CLEAR, MARK = (
+    0x24,
+    0x2C,
+    0x60,
+    0x64,
+    0x68,
+    0x6C,
+    0x70,
+)
+GSI = 20
+VECTOR = 0x22
+
+
+def pack_header(
+    devices: Sequence[str],
+    *,
+    capacity: int,
+    head: int,
+    dropped: int = 0,
+    epoch: int = 0,
+    magic: bytes = MAGIC,
+    version: int = VERSION,
+    entry_size: int = ENTRY.size,
+) -> bytes:
+    fixed = HEADER.pack(magic, version, entry_size, capacity, epoch, head, dropped, len(devices))
+    names = b"".join(name.encode().ljust(NAME_SIZE, b"\0") for name in devices)
+    return (fixed + names).ljust(HEADER_SIZE, b"\0")
+
+
+def pack_entries(devices: Sequence[str], entries: Iterable[Entry]) -> bytes:
+    index = {name: slot for slot, name in enumerate(devices)} | {IOAPIC: IOAPIC_INDEX}
+    return b"".join(ENTRY.pack(*entry[:5], index[entry.device], *entry[6:]) for entry in entries)
+
+
+def write_log(
+    path: Path, devices: Sequence[str], entries: Sequence[Entry], *, dropped: int = 0, epoch: int = 0
+) -> Path:
+    """A finished log of these entries; returns ``path``."""
+    header = pack_header(devices, capacity=len(entries), head=len(entries), dropped=dropped, epoch=epoch)
+    path.write_bytes(header + pack_entries(devices, entries))
+    return path
+
+
+class Story:
+    """Entries of a run, in virtual time: each verb advances ``now`` by the time that it takes (ns).
+
+    Every verb keeps levels as QEMU would: a device's pin is what it has pending and unmasked, the line is the OR of
+    all pins. It begins with the line and all devices unmasked. A test breaks a story by leaving verbs out or by
+    calling ``add``.
+    """
+
+    def __init__(self, devices: Sequence[str] = ("dev0", "dev1", "nic"), gsi: int = GSI, now: int = 1_000_000) -> None:
+        self.devices = tuple(devices)
+        self.gsi = gsi
+        self.now = now
+        self.entries: list[Entry] = []
+        self.pending = dict.fromkeys(devices, 0)
+        self.masked = dict.fromkeys(devices, False)
+        self.pins = dict.fromkeys(devices, False)
+        self.line = False
+        self.add(Kind.RESTORED, value=1).add(Kind.LINE_MASK, offset=gsi, took=0)
+        for device in devices:
+            self.add(Kind.MASK, device, took=0)
+
+    def add(
+        self,
+        kind: Kind,
+        device: str = IOAPIC,
+        *,
+        offset: int = 0,
+        value: int = 0,
+        ring: int = NONE,
+        width: int = 0,
+        vcpu: int = 0,
+        took: int = 100,
+    ) -> Story:
+        vcpu = NONE if ring == NONE else vcpu
+        self.now += took
+        self.entries.append(Entry(self.now, kind, 0, width, vcpu, device, ring, offset, value))
+        return self
+
+    def log(self, *, dropped: int = 0) -> Log:
+        count = len(self.entries)
+        return Log(Header(count, 0, count, dropped, self.devices), list(self.entries))
+
+    def wait(self, ns: int) -> Story:
+        self.now += ns
+        return self
+
+    def _settle(self, ring: int = NONE) -> Story:
+        for device in self.devices:
+            level = bool(self.pending[device]) and not self.masked[device]
+            if level != self.pins[device]:
+                self.pins[device] = level
+                self.add(Kind.PIN, device, value=level, ring=ring, took=0)
+        if (line := any(self.pins.values())) != self.line:
+            self.line = line
+            self.add(Kind.LINE, offset=self.gsi, value=line, ring=ring, took=0)
+        return self
+
+    def stimulus(self, device: str, bits: int = 1) -> Story:
+        self.pending[device] |= bits
+        return self.add(Kind.RAISE, device, value=bits)._settle()
+
+    def deliver(self) -> Story:
+        return self.add(Kind.DELIVER, offset=self.gsi, value=VECTOR)
+
+    def eoi(self) -> Story:
+        return self.add(Kind.EOI, offset=self.gsi, value=VECTOR, ring=0, took=500)
+
+    def read(self, device: str, offset: int = INT_ACTIVE, *, ring: int = 0) -> Story:
+        active = 0 if self.masked[device] else self.pending[device]
+        value = active if offset == INT_ACTIVE else self.pending[device]
+        return self.add(Kind.READ, device, offset=offset, value=value, ring=ring, width=4)
+
+    def mask(self, device: str, on: bool = True, *, ring: int = 0) -> Story:
+        offset = INT_MASK_SET if on else INT_MASK_CLEAR
+        self.add(Kind.WRITE, device, offset=offset, value=0xFFFFFFFF, ring=ring, width=4)
+        if self.masked[device] != on:
+            self.masked[device] = on
+            self.add(Kind.MASK, device, value=on, ring=ring, took=0)
+        return self._settle(ring)
+
+    def acknowledge(self, device: str, *, ring: int = 3) -> Story:
+        self.add(Kind.WRITE, device, offset=INT_ACK, value=self.pending[device], ring=ring, width=4)
+        self.pending[device] = 0
+        return self._settle(ring)
+
+    def marker(self, device: str, value: int, width: int = 8) -> Story:
+        self.add(Kind.WRITE, device, offset=MARK, value=value, ring=3, width=width)
+        return self.add(Kind.MARK, device, value=value, ring=3, took=0)
+
+    def claimed_interrupt(self, device: str = "dev0") -> Story:
+        """A whole round: assert, deliver, claim and mask, EOI, user space acknowledges, unmask."""
+        self.stimulus(device).deliver().wait(1500).read(device).mask(device).eoi()
+        self.wait(8000).read(device, INT_STATUS, ring=3).acknowledge(device).wait(600)
+        return self.mask(device, False)
+
+    def neighbours_interrupt(self, device: str = "nic") -> Story:
+        """A round of an ordinary driver, whose accesses are not logged, but whose pin is."""
+        self.stimulus(device).deliver().wait(2500)
+        self.pending[device] = 0
+        return self._settle(0).eoi()

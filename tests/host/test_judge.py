@@ -1,0 +1,354 @@
+"""Each judge passes a run as it should be and names what is wrong with one that is not."""
+
+from __future__ import annotations
+
+import pytest
+from logwriter import GSI, INT_ACK, INT_ACTIVE, INT_MASK_SET, Story
+
+from shirq_bench.judge import (
+    BrokenRuleError,
+    Verdict,
+    assertions,
+    dropped_entries,
+    false_claims,
+    handlings,
+    line_low_at_end,
+    line_never_masked,
+    line_of,
+    masked_before_eoi,
+    neighbour_lost,
+    no_line_high_longer_than,
+    silent_before_eoi,
+)
+from shirq_bench.trace import ClockFit, HandlerCall, Kind
+
+HANDLERS = {"dev0": "shirq/0000:00:04.0", "dev1": "shirq/0000:00:08.0", "nic": "enp0s5"}
+SHIRQ, NIC = HANDLERS["dev0"], HANDLERS["nic"]
+# The guest's clock is 5 s behind virtual time.
+OFFSET = -5_000_000_000
+
+
+def run() -> Story:
+    """Three claimed interrupts of dev0, one of dev1, two of the neighbour."""
+    story = Story(now=6_000_000_000)
+    for device in ("dev0", "dev1", "dev0", "dev0"):
+        story.claimed_interrupt(device).wait(1_000_000)
+    return story.neighbours_interrupt().wait(500_000).neighbours_interrupt()
+
+
+def call(begin_ns: float, end_ns: float, name: str, handled: bool, cpu: int = 0) -> HandlerCall:
+    """A handler call at these virtual times, as the kernel prints it."""
+    return HandlerCall(cpu, round((begin_ns + OFFSET) / 1e9, 6), round((end_ns + OFFSET) / 1e9, 6), GSI, name, handled)
+
+
+def clock(story: Story, error_ns: int = 2000) -> ClockFit:
+    """A fit over the whole story, in which marks are this far apart."""
+    last = story.now + 1_000_000
+    times = [at + error_ns * step for at in (5_999_000_000, last) for step in range(4)]
+    return ClockFit.from_marks([(at + OFFSET, at + error_ns // 2) for at in times])
+
+
+def handled_calls(story: Story) -> list[HandlerCall]:
+    """What a kernel would trace: in each handling every handler is called, the one whose device asserts handles."""
+    log = story.log()
+    pins = {device: assertions(log, device) for device in HANDLERS}
+    calls = []
+    for handling in handlings(log, GSI):
+        assert handling.eoi
+        begin, end = handling.deliver.time_ns, handling.eoi.time_ns
+        for device, name in HANDLERS.items():
+            ours = any(it.holds(handling.first) for it in pins[device])
+            calls.append(call(begin + 200, end - 100 if ours else begin + 300, name, ours))
+    return calls
+
+
+def only(verdict: Verdict) -> str:
+    """The text of a verdict's only finding."""
+    with pytest.raises(BrokenRuleError) as broken:
+        verdict.require()
+    (finding,) = verdict.findings
+    assert finding.what in str(broken.value)
+    return str(finding)
+
+
+# Verdicts
+
+
+def test_a_rule_about_nothing_is_not_proven() -> None:
+    verdict = masked_before_eoi(Story().log(), "dev0", GSI)
+    assert verdict.ok
+    assert verdict.checked == 0
+    with pytest.raises(BrokenRuleError, match="dev0 is masked before line 20 is ended: held in 0"):
+        verdict.require()
+    assert verdict.require(at_least=0) is verdict
+
+
+def test_a_verdict_shows_the_first_findings_and_counts_the_rest() -> None:
+    story = Story()
+    for _ in range(7):
+        story.stimulus("dev0").deliver().read("dev0").eoi().mask("dev0").acknowledge("dev0").mask("dev0", False)
+    text = str(masked_before_eoi(story.log(), "dev0", GSI))
+    assert "7 of 7 broke it" in text
+    assert text.count("was claimed and not masked") == 5
+    assert text.endswith("... and 2 more")
+    assert "kernel (vCPU 0): reads dev0 INT_ACTIVE = 0x1" in text
+
+
+def test_a_restored_vm_in_the_middle_is_refused() -> None:
+    story = Story().claimed_interrupt().add(Kind.RESTORED, value=2)
+    with pytest.raises(BrokenRuleError, match=r"judge one of log.epochs\(\)"):
+        line_low_at_end(story.log(), GSI)
+    line_low_at_end(story.log().epochs()[0], GSI).require()
+
+
+# Levels
+
+
+def test_an_assertion_names_the_access_that_ended_it() -> None:
+    story = Story().claimed_interrupt("dev0")
+    story.stimulus("dev1").acknowledge("dev1")
+    story.stimulus("dev1").add(Kind.LOWER, "dev1", value=1)
+    story.pending["dev1"] = 0
+    story._settle()
+    log = story.log()
+    (masked,) = assertions(log, "dev0")
+    assert masked.start and masked.end and masked.ended_by
+    assert (masked.ended_by.kind, masked.ended_by.offset, masked.ended_by.ring) == (Kind.WRITE, INT_MASK_SET, 0)
+    acknowledged, withdrawn = assertions(log, "dev1")
+    assert acknowledged.ended_by and withdrawn.ended_by
+    assert (acknowledged.ended_by.offset, acknowledged.ended_by.ring) == (INT_ACK, 3)
+    assert withdrawn.ended_by.kind is Kind.LOWER
+
+
+def test_a_pin_that_falls_by_itself_is_not_blamed_on_an_earlier_access() -> None:
+    story = Story().stimulus("nic").read("dev0")
+    story.pending["nic"] = 0
+    assert [it.ended_by for it in assertions(story._settle(0).log(), "nic")] == [None]
+
+
+def test_a_pin_that_is_high_at_a_cut_is_known_to_be() -> None:
+    story = Story().stimulus("dev0").deliver()
+    mark = story.log().mark
+    story.read("dev0").mask("dev0").eoi()
+    (it,) = assertions(story.log().since(mark), "dev0")
+    assert it.start is None
+    assert it.end
+    (it,) = assertions(Story().stimulus("dev0").log(), "dev0")
+    assert it.end is None
+
+
+def test_the_line_of_devices_is_the_one_that_their_pins_move() -> None:
+    story = Story()
+    for _ in range(2):
+        story.add(Kind.LINE, offset=4, value=1).claimed_interrupt("dev0").add(Kind.LINE, offset=4, value=0)
+        story.claimed_interrupt("dev1")
+    assert line_of(story.log(), ["dev0", "dev1"]) == GSI
+
+
+def test_a_line_that_only_firmware_routed_is_not_the_devices_line() -> None:
+    story = Story()
+    for device in ("dev0", "dev1"):
+        story.add(Kind.PIN, device, value=1).add(Kind.LINE, offset=11, value=1).add(Kind.LINE, offset=GSI, value=1)
+        story.deliver().add(Kind.PIN, device).add(Kind.LINE, offset=11).add(Kind.LINE, offset=GSI).eoi()
+    assert line_of(story.log(), ["dev0", "dev1"]) == GSI
+
+
+def test_devices_on_different_lines_are_refused() -> None:
+    story = Story().claimed_interrupt("dev0")
+    story.gsi = 21
+    story.claimed_interrupt("dev1")
+    with pytest.raises(BrokenRuleError, match=r"do not share one line: dev0 moved \[20\], dev1 moved \[21\]"):
+        line_of(story.log(), ["dev0", "dev1"])
+
+
+# The log
+
+
+def test_dropped_entries_are_found() -> None:
+    dropped_entries(run().log()).require()
+    assert "42 entries did not fit" in only(dropped_entries(run().log(dropped=42)))
+
+
+# Masking
+
+
+def test_a_claim_that_masks_before_eoi_passes() -> None:
+    assert masked_before_eoi(run().log(), "dev0", GSI).require().checked == 3
+    assert masked_before_eoi(run().log(), "dev1", GSI).require().checked == 1
+    assert silent_before_eoi(run().log(), "dev0", GSI).require().checked == 3
+
+
+def test_a_mask_after_eoi_is_found() -> None:
+    story = run().stimulus("dev0").deliver().read("dev0").eoi().mask("dev0").acknowledge("dev0")
+    text = only(masked_before_eoi(story.log(), "dev0", GSI))
+    assert "line 20 was ended while dev0 was claimed and not masked" in text
+    assert "reads dev0 INT_ACTIVE" in text
+    assert "ends line 20" in text
+    assert masked_before_eoi(story.log(), "dev1", GSI).ok
+
+
+def test_a_device_that_nobody_asked_is_found() -> None:
+    story = Story().stimulus("dev0").deliver().read("dev1").eoi()
+    assert "dev0 was claimed and not masked" in only(masked_before_eoi(story.log(), "dev0", GSI))
+
+
+def test_an_acknowledged_claim_is_silent_but_not_masked() -> None:
+    story = Story().stimulus("dev0").deliver().read("dev0").acknowledge("dev0", ring=0).eoi()
+    silent_before_eoi(story.log(), "dev0", GSI).require()
+    only(masked_before_eoi(story.log(), "dev0", GSI))
+
+
+def test_a_claim_that_leaves_the_pin_high_is_not_silent() -> None:
+    story = Story().stimulus("dev0").deliver().read("dev0").add(Kind.MASK, "dev0", value=1, ring=0).eoi()
+    masked_before_eoi(story.log(), "dev0", GSI).require()
+    assert "dev0 was claimed and still asserted" in only(silent_before_eoi(story.log(), "dev0", GSI))
+
+
+def test_a_device_that_asserts_after_its_handler_ran_may_stay_high_over_the_eoi() -> None:
+    story = Story().stimulus("nic").deliver().read("dev0").stimulus("dev0")
+    story.pending["nic"] = 0
+    story._settle(0).eoi().deliver().read("dev0").mask("dev0").eoi()
+    for judge in (masked_before_eoi, silent_before_eoi):
+        assert judge(story.log(), "dev0", GSI).require().checked == 1
+
+
+def test_a_device_that_its_owner_silences_before_the_handler_runs_needs_no_mask() -> None:
+    story = Story().stimulus("dev0").deliver().acknowledge("dev0").read("dev0").eoi()
+    assert masked_before_eoi(story.log(), "dev0", GSI).checked == 0
+
+
+def test_an_unmask_on_another_vcpu_during_a_handling_is_no_claim() -> None:
+    story = Story().claimed_interrupt("dev0").mask("dev0").stimulus("dev0").stimulus("nic").deliver().read("dev0")
+    story.masked["dev0"] = False
+    story.add(Kind.MASK, "dev0", ring=0, vcpu=1)._settle(0)
+    story.add(Kind.READ, "dev0", offset=INT_ACTIVE, value=1, ring=0, width=4, vcpu=1)
+    story.pending["nic"] = 0
+    story._settle(0).eoi()
+    assert masked_before_eoi(story.log(), "dev0", GSI).require().checked == 1
+
+
+def test_a_threaded_handler_masks_before_the_line_is_unmasked() -> None:
+    def story(late: bool) -> Story:
+        story = Story().stimulus("dev0").deliver().add(Kind.LINE_MASK, offset=GSI, value=1, ring=0).eoi().read("dev0")
+        if not late:
+            story.mask("dev0")
+        return story.add(Kind.LINE_MASK, offset=GSI, value=0, ring=0).mask("dev0")
+
+    masked_before_eoi(story(late=False).log(), "dev0", GSI).require()
+    assert "line 20 is unmasked for everyone" in only(masked_before_eoi(story(late=True).log(), "dev0", GSI))
+
+
+# The line
+
+
+def test_a_line_that_stays_high_is_found_at_the_end() -> None:
+    line_low_at_end(run().log(), GSI).require()
+    assert "line 20 is high at the end" in only(line_low_at_end(run().stimulus("dev0").log(), GSI))
+    assert line_low_at_end(run().log(), 21).checked == 0
+
+
+def test_a_line_that_is_high_and_forgotten_is_found() -> None:
+    story = run()
+    assert no_line_high_longer_than(story.log(), 10_000, GSI).require().checked == 6
+    story.stimulus("dev0").wait(50_000).deliver().read("dev0").mask("dev0").eoi()
+    text = only(no_line_high_longer_than(story.log(), 10_000, GSI))
+    assert "high without a delivery or EOI for 50.1 µs, allowed are 10 µs" in text
+    assert "is delivered" in text
+
+
+def test_a_storm_that_is_still_delivered_is_not_forgotten() -> None:
+    story = Story().stimulus("dev0")
+    for _ in range(100):
+        story.deliver().eoi()
+    no_line_high_longer_than(story.log(), 1000, GSI).require()
+    disabled = story.log()
+    only(no_line_high_longer_than(disabled, 1000, GSI, until_ns=story.now + 2000))
+
+
+def test_masking_the_line_for_everyone_is_found() -> None:
+    line_never_masked(run().log(), GSI).require()
+    story = run().add(Kind.LINE_MASK, offset=GSI, value=1, ring=0)
+    assert "line 20 was masked for everyone" in only(line_never_masked(story.log(), GSI))
+
+
+# Handler calls
+
+
+def test_a_served_neighbour_and_honest_claims_pass() -> None:
+    story = run()
+    log, calls, fit = story.log(), handled_calls(story), clock(story)
+    lost = neighbour_lost(log, calls, fit, "nic", GSI, NIC).require()
+    assert (lost.checked, lost.note.split(";")[0]) == (2, "2 calls handled, 4 unhandled")
+    assert false_claims(log, calls, fit, "dev0", GSI, SHIRQ).require().checked == 3
+
+
+def test_a_neighbours_interrupt_that_its_handler_refused_is_found() -> None:
+    story = run()
+    calls = handled_calls(story)
+    assert calls[-1].name == NIC
+    calls[-1] = calls[-1]._replace(handled=False)
+    text = only(neighbour_lost(story.log(), calls, clock(story), "nic", GSI, NIC))
+    assert "nic stopped asserting outside of every call of its handler that returned handled" in text
+    assert f"{NIC} (irq 20) returned unhandled" in text
+
+
+def test_a_neighbours_interrupt_served_by_another_handler_is_found() -> None:
+    story = run()
+    calls = [c._replace(name="other") if c.name == NIC and c.handled else c for c in handled_calls(story)]
+    assert len(neighbour_lost(story.log(), calls, clock(story), "nic", GSI, NIC).findings) == 2
+    assert neighbour_lost(story.log(), calls, clock(story), "nic", GSI + 1).findings
+
+
+def test_a_neighbour_that_still_asserts_at_the_end_is_found() -> None:
+    story = run()
+    calls = handled_calls(story)
+    story.stimulus("nic")
+    text = only(neighbour_lost(story.log(), calls, clock(story), "nic", GSI, NIC))
+    assert "nic is still asserting when the log ends" in text
+
+
+def test_what_happened_outside_of_the_clock_marks_is_not_judged() -> None:
+    story = run()
+    fit = clock(story)
+    story.wait(10_000_000).stimulus("nic").wait(1000)
+    story.pending["nic"] = 0
+    assert neighbour_lost(story._settle(0).log(), handled_calls(run()), fit, "nic", GSI, NIC).require().checked == 2
+
+
+def test_a_call_is_widened_by_the_clocks_error_and_no_more() -> None:
+    story = Story(now=6_000_000_000).neighbours_interrupt().wait(1_000_000).stimulus("dev0").mask("dev0")
+    (it,) = assertions(story.log(), "nic")
+    assert it.end
+    fell = it.end.time_ns
+
+    def verdict(ended_before: float, error_ns: int) -> Verdict:
+        calls = [call(fell - 50_000, fell - ended_before, NIC, True)]
+        return neighbour_lost(story.log(), calls, clock(story, error_ns), "nic", GSI, NIC)
+
+    assert verdict(2000, error_ns=4000).ok
+    assert not verdict(10_000, error_ns=4000).ok
+    assert not verdict(4000, error_ns=1000).ok
+
+
+def test_a_claim_while_the_pin_is_low_is_found() -> None:
+    story = run()
+    log, fit = story.log(), clock(story)
+    calls = handled_calls(story)
+    stolen = [c._replace(handled=True) if c.name == SHIRQ and c.entry_s > calls[-4].entry_s else c for c in calls]
+    text = only(false_claims(log, stolen, fit, "dev0", GSI, SHIRQ))
+    assert "dev0 was claimed while its pin was low" in text
+    assert f"{SHIRQ} (irq 20) returned handled" in text
+
+
+def test_a_claim_before_the_first_assertion_is_found() -> None:
+    story = run()
+    begin = story.entries[0].time_ns - 100_000
+    only(false_claims(story.log(), [call(begin, begin + 1000, SHIRQ, True)], clock(story), "dev0", GSI))
+
+
+def test_a_cut_is_judged_with_what_came_before() -> None:
+    story = Story().stimulus("dev0").deliver()
+    mark = story.log().mark
+    story.wait(5000).read("dev0").mask("dev0").eoi()
+    text = only(no_line_high_longer_than(story.log().since(mark), 1000, GSI))
+    assert "line 20 goes low" in text
