@@ -7,6 +7,7 @@ QEMU, host kernel and CPU. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -93,10 +94,8 @@ def _probe(emulator: Path) -> Accelerator:
         try:
             index = console.expect_exact([_MARKER, pexpect.EOF, pexpect.TIMEOUT], timeout=_PROBE_DEADLINE)
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             os.close(ended)
         said = (directory / "qemu.log").read_text(errors="replace").strip().splitlines()
     finally:
@@ -107,4 +106,6 @@ def _probe(emulator: Path) -> Accelerator:
         return candidate
     if index == 1:
         return Accelerator("tcg", f"KVM is broken here: QEMU ended ({said[-1] if said else 'without a word'})")
-    return Accelerator("tcg", f"KVM is broken here: it opens, but a kernel does not boot within {_PROBE_DEADLINE:.0f} s")
+    return Accelerator(
+        "tcg", f"KVM is broken here: it opens, but a kernel does not boot within {_PROBE_DEADLINE:.0f} s"
+    )

@@ -226,9 +226,7 @@ class Agent:
     def wait_ready(self, deadline: float) -> None:
         """Wait until the agent has said hello. ``deadline`` is in seconds."""
         if not self._hello.wait(deadline):
-            raise DeadlineExceeded(
-                f"{self.name}: the guest was not up within {deadline:g} s\n{self.situation()}"
-            )
+            raise DeadlineExceeded(f"{self.name}: the guest was not up within {deadline:g} s\n{self.situation()}")
         if self._gone:
             raise self._gone
 

@@ -5,6 +5,7 @@ QEMU stops a guest whose console nobody reads, so a thread reads all the time; i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -104,9 +105,7 @@ class Console(SpawnBase):  # type: ignore[misc]
             termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._reader.join(timeout=5)
         self._channel.close()

@@ -32,15 +32,17 @@ class Machine:
         return replace(self, **changes)
 
 
-#: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line.
+#: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a
+#: device of its own line, bound to nobody, through whose MARK register the guest's clock is related to the log's.
 SHARED_LINE = Machine(
     devices=(
         "shirq-edu,id=dev0,addr=4",
         "shirq-edu,id=dev1,addr=8,disintx=read-only",
         "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+        "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0",),
 )
 
 #: Where `SHARED_LINE` puts its functions, as the guest sees them.
-ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0"}
+ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0", "clock": "0000:00:05.0"}

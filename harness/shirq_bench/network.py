@@ -47,9 +47,7 @@ class Network:
 
     def ask(self) -> None:
         """Send one ARP query for the guest's address."""
-        arp = _ARP.pack(
-            1, 0x0800, 6, 4, _REQUEST, _HOST_MAC, HOST_IP.packed, b"\0" * 6, GUEST_IP.packed
-        )
+        arp = _ARP.pack(1, 0x0800, 6, 4, _REQUEST, _HOST_MAC, HOST_IP.packed, b"\0" * 6, GUEST_IP.packed)
         self.send((_BROADCAST + _HOST_MAC + b"\x08\x06" + arp).ljust(60, b"\0"))
 
     def answers(self) -> int:

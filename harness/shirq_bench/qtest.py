@@ -118,7 +118,12 @@ class Board:
     """
 
     def __init__(
-        self, *devices: str, incoming: bool = False, log: str | None = "", extra: Sequence[str] = (), accel: str = "qtest"
+        self,
+        *devices: str,
+        incoming: bool = False,
+        log: str | None = "",
+        extra: Sequence[str] = (),
+        accel: str = "qtest",
     ) -> None:
         self.name = f"board{next(_numbers)}"
         self._devices = devices

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import select
 import shlex
@@ -16,7 +15,6 @@ import shutil
 import signal
 import socket
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -62,7 +60,9 @@ class Vm:
     def __enter__(self) -> Vm:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def command_line(self, channels: dict[str, int]) -> list[str]:
@@ -95,7 +95,9 @@ class Vm:
         argv = self.command_line({name: supervisor.FIRST_FD + n for n, name in enumerate(names)})
         (self.dir / "command").write_text(shlex.join(argv) + "\n")
         try:
-            self._pid, self._ended = supervisor.instance().spawn(argv, [s.fileno() for s in theirs], self.dir / "qemu.log")
+            self._pid, self._ended = supervisor.instance().spawn(
+                argv, [s.fileno() for s in theirs], self.dir / "qemu.log"
+            )
         finally:
             for end in theirs:
                 end.close()

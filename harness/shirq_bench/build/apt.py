@@ -28,7 +28,13 @@ def _mirrors() -> dict[str, str]:
     if not shutil.which("apt-get"):
         raise BuildError("this step unpacks Debian packages and needs apt-get, which this machine does not have")
     listing = subprocess.run(
-        ["apt-get", "indextargets", "--no-release-info", "--format", "$(CREATED_BY)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"],
+        [
+            "apt-get",
+            "indextargets",
+            "--no-release-info",
+            "--format",
+            "$(CREATED_BY)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)",
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -41,7 +47,9 @@ def _mirrors() -> dict[str, str]:
         suffix = "-security" if release.rstrip("/").endswith("-security") else ""
         found.setdefault(suffix, uri)
     if "" not in found:
-        raise BuildError("apt has no Debian mirror configured (looked for a 'main' component): check /etc/apt/sources.list*")
+        raise BuildError(
+            "apt has no Debian mirror configured (looked for a 'main' component): check /etc/apt/sources.list*"
+        )
     return found
 
 

@@ -124,10 +124,10 @@ def ssh_key() -> Path:
 
 
 def _compile(directory: Path, program: str, *sources: Path) -> None:
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", f"-I{KMOD}", f"-I{GUEST}/lib"]
     run(
         f"guest program {program}",
-        ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", f"-I{KMOD}", f"-I{GUEST}/lib", "-o", directory / program]
-        + list(sources),
+        ["gcc", *flags, "-o", directory / program, *sources],
         log=cache.root() / "image.log",
     )
 
@@ -141,6 +141,7 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         binaries = tree / "usr/bin"
         binaries.mkdir(parents=True)
         _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
+        _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copytree(

@@ -55,7 +55,9 @@ def _unpack(recipe: dict[str, Any], target: Path) -> None:
     (target / "release").write_text(release)
     # The packages expect to live in /: their links are relative, but this one include is not.
     makefile = root / "usr/src" / headers / "Makefile"
-    makefile.write_text(makefile.read_text().replace("include /usr/src/", "include $(dir $(lastword $(MAKEFILE_LIST)))../"))
+    makefile.write_text(
+        makefile.read_text().replace("include /usr/src/", "include $(dir $(lastword $(MAKEFILE_LIST)))../")
+    )
     if not (root / "lib").exists():
         (root / "lib").symlink_to("usr/lib")
     shutil.rmtree(root / "usr/share", ignore_errors=True)

@@ -220,7 +220,8 @@ static void shirq_edu_write(void *opaque, hwaddr offset, uint64_t value,
     shirq_log_access(DEVICE(s), SHIRQ_LOG_WRITE, SHIRQ_EDU_BAR, width, offset,
                      value);
     if (offset == REG_MARK && width >= 4) {
-        shirq_log_event(DEVICE(s), SHIRQ_LOG_MARK, 0, value);
+        shirq_log_access(DEVICE(s), SHIRQ_LOG_MARK, SHIRQ_EDU_BAR, width,
+                         offset, value);
     } else if (width == 4) {
         write_register(s, offset, value);
     }

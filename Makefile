@@ -1,0 +1,76 @@
+# The front door: every verb people use. `make help` explains them.
+
+KERNEL ?= 6.1
+PYTEST_ARGS ?=
+
+PYTHON := .venv/bin/python
+DEPS := python3 harness/shirq_bench/deps.py
+PYTEST := $(PYTHON) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test lint format lock clean
+
+help: ## Show this list.
+	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
+	     /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2; next } \
+	     /^## / { printf "  %-12s %s\n", "", substr($$0, 4) }' Makefile
+	@echo
+	@echo "What is expensive is kept in $${SHIRQ_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/shirq}; results go to build/."
+
+deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
+## Every verb does this for itself; run it alone to get it over with.
+	@$(DEPS) python qemu guest lint
+
+.venv/complete: requirements.lock pyproject.toml
+	@$(DEPS) python
+	python3 -m venv --clear .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.PHONY: guest-deps
+guest-deps: .venv/complete
+	@$(DEPS) qemu guest
+
+qemu: guest-deps ## Build QEMU with the emulated device and the line probe in it.
+	@$(PYTHON) -m shirq_bench.build.qemu
+
+kmod: guest-deps ## Build shirq.ko for KERNEL.
+	@$(PYTHON) -m shirq_bench.build.kmod $(KERNEL)
+
+guest: guest-deps ## Build the guest's image for KERNEL.
+	@$(PYTHON) -m shirq_bench.build.image $(KERNEL)
+
+demo: guest-deps ## Boot three functions on one shared line, drive them, kill a driver; show what the line did.
+## Ends with a verdict; writes build/demo/ with a page to open in a browser.
+	@$(PYTHON) -m shirq_bench.demo --kernel $(KERNEL)
+
+shell: guest-deps ## Boot the demo's guest and attach this terminal to its console (Ctrl-] leaves).
+	@$(PYTHON) -m shirq_bench.shell --kernel $(KERNEL)
+
+test: .venv/complete ## Run the host's tests: no VM, no QEMU.
+	@$(PYTEST) tests/host --junitxml=build/reports/host.xml $(PYTEST_ARGS)
+
+test-device: guest-deps ## Run the emulated device's tests through qtest: no guest is booted.
+	@$(PYTEST) tests/device --junitxml=build/reports/device.xml $(PYTEST_ARGS)
+
+vm-test: guest-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
+	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+
+lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
+	@$(DEPS) lint
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m shirq_bench.build.lint $(KERNEL)
+
+format: .venv/complete ## Format the Python code.
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix .
+
+lock: .venv/complete ## Resolve pyproject.toml's dependencies anew into requirements.lock.
+	$(PYTHON) -m piptools compile --quiet --extra dev --generate-hashes --strip-extras --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-options -o requirements.lock pyproject.toml
+
+clean: ## Delete what was made in the checkout; the cache stays.
+	rm -rf build .venv *.egg-info

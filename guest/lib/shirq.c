@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#define _FILE_OFFSET_BITS 64
+
+#include "shirq.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int write_file(const char *path, const char *text)
+{
+	size_t length = strlen(text);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t written;
+
+	if (fd < 0)
+		return -1;
+	written = write(fd, text, length);
+	/* close() must not hide why the write failed. */
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return written == (ssize_t)length ? 0 : -1;
+}
+
+/* Is the function bound to shirq? */
+static int is_bound(const char *address)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/shirq/%s", address);
+	return access(path, F_OK) == 0;
+}
+
+int shirq_bind(const char *address)
+{
+	char path[PATH_MAX];
+
+	if (is_bound(address))
+		return 0;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", address);
+	if (write_file(path, "shirq"))
+		return -1;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", address);
+	if (write_file(path, address) && errno != ENOENT)
+		return -1;
+	if (write_file("/sys/bus/pci/drivers_probe", address))
+		return -1;
+	if (is_bound(address))
+		return 0;
+	errno = ENODEV;
+	return -1;
+}
+
+int shirq_open(const char *address)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/shirq/%s", address);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+int shirq_get_info(int fd, struct shirq_info *info)
+{
+	*info = (struct shirq_info) { .size = sizeof(*info) };
+	return ioctl(fd, SHIRQ_GET_INFO, info);
+}
+
+int shirq_load(int fd, struct shirq_programs *programs)
+{
+	struct shirq_load load = {
+		.size = sizeof(load),
+		.mode = programs->mode,
+		.irq = (uintptr_t)programs->irq,
+		.unmask = (uintptr_t)programs->unmask,
+		.release = (uintptr_t)programs->release,
+		.irq_count = programs->irq_count,
+		.unmask_count = programs->unmask_count,
+		.release_count = programs->release_count,
+	};
+	int ret = ioctl(fd, SHIRQ_LOAD, &load);
+
+	programs->refused_program = load.error_program;
+	programs->refused_index = load.error_index;
+	programs->refused_reason = load.error_reason;
+	return ret;
+}
+
+int shirq_arm(int fd, uint32_t flags)
+{
+	struct shirq_arm arm = { .size = sizeof(arm), .flags = flags };
+
+	return ioctl(fd, SHIRQ_ARM, &arm);
+}
+
+int shirq_disarm(int fd)
+{
+	struct shirq_disarm disarm = { .size = sizeof(disarm) };
+
+	return ioctl(fd, SHIRQ_DISARM, &disarm);
+}
+
+int shirq_unmask(int fd, uint64_t seq)
+{
+	struct shirq_unmask unmask = { .size = sizeof(unmask), .seq = seq };
+
+	return ioctl(fd, SHIRQ_UNMASK, &unmask);
+}
+
+int shirq_set_master(int fd, int on)
+{
+	struct shirq_master master = { .size = sizeof(master), .on = on };
+
+	return ioctl(fd, SHIRQ_SET_MASTER, &master);
+}
+
+int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
+	       struct shirq_exec *refused)
+{
+	struct shirq_exec exec = {
+		.size = sizeof(exec),
+		.ops = (uintptr_t)ops,
+		.count = count,
+	};
+	int ret;
+
+	memcpy(exec.regs, regs, sizeof(exec.regs));
+	ret = ioctl(fd, SHIRQ_EXEC, &exec);
+	memcpy(regs, exec.regs, sizeof(exec.regs));
+	if (refused)
+		*refused = exec;
+	return ret;
+}
+
+int shirq_next(int fd, struct shirq_event *event)
+{
+	return read(fd, event, sizeof(*event)) == (ssize_t)sizeof(*event) ? 0 : -1;
+}
+
+volatile void *shirq_map(int fd, unsigned int bar, size_t *length)
+{
+	struct shirq_info info;
+	void *memory;
+
+	if (bar >= SHIRQ_BARS) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (shirq_get_info(fd, &info))
+		return NULL;
+	*length = info.bar[bar].length & ~((size_t)sysconf(_SC_PAGESIZE) - 1);
+	memory = mmap(NULL, *length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		      (off_t)SHIRQ_MMAP_OFFSET(bar));
+	return memory == MAP_FAILED ? NULL : memory;
+}

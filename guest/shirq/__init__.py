@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""User-space drivers for PCI functions on shared interrupt lines, on Linux with the module shirq.ko.
+
+    import shirq
+
+    SET = shirq.ProgramSet.from_text(irq="...", unmask="...", release="...")
+    shirq.bind("0000:00:04.0")
+    with shirq.Device.open("0000:00:04.0") as device:
+        device.load(SET)
+        device.arm(shared=True)
+        while True:
+            event = device.read()
+
+The language of programs is described in `shirq.asm`.
+"""
+
+from __future__ import annotations
+
+from shirq.abi import BarFlag, EventType, Mode, ProgramKind, Reason, State
+from shirq.asm import assemble, disassemble
+from shirq.binding import bind, bound_driver, unbind
+from shirq.device import Bar, Device, Event, Info, Registers
+from shirq.errors import AssemblyError, ProgramRefused, ShirqError
+from shirq.program import Op, Program, ProgramSet
+
+__all__ = [
+    "AssemblyError",
+    "Bar",
+    "BarFlag",
+    "Device",
+    "Event",
+    "EventType",
+    "Info",
+    "Mode",
+    "Op",
+    "Program",
+    "ProgramKind",
+    "ProgramRefused",
+    "ProgramSet",
+    "Reason",
+    "Registers",
+    "ShirqError",
+    "State",
+    "assemble",
+    "bind",
+    "bound_driver",
+    "disassemble",
+    "unbind",
+]

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""Interrupt programs as text: assembler and disassembler.
+
+One operation a line; `#` starts a comment; letters may be of either case; a label stands before an operation or alone.
+
+    read8|read16|read32|read64 REG, SPACE+OFFSET [, big_endian] [, gone_if_ones]
+    write8|write16|write32|write64 SPACE+OFFSET, REG [, big_endian]
+    load|and|or|xor|add|shl|shr REG, NUMBER or REG      the first register changes
+    skip_if_zero REG, TARGET                            go on at TARGET if REG is zero
+    skip_if_not_zero REG, TARGET                        go on at TARGET if REG is not zero
+    claim                                               the interrupt is ours
+    decline                                             it is not: the program ends
+    LABEL:                                              names the next operation
+
+REG is r0 to r7. SPACE is bar0 to bar5 or config; `bar0` alone is `bar0+0`. NUMBER and OFFSET are decimal, 0x, 0o or
+0b, with underscores if you like; a NUMBER may be negative and is taken modulo 2^64. TARGET is a label further down,
+`end` (the end of the program), or `+N`: pass over the next N operations.
+
+    read32 r0, bar0+0x2c, gone_if_ones
+    skip_if_not_zero r0, ours
+    decline
+    ours:
+    claim
+    load r1, 0xffffffff
+    write32 bar0+0x68, r1
+    read32 r1, bar0+0x28            # flush the posted write
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from shirq.abi import BARS, CONFIG_SPACE, MAX_OPS, REGS, Code, OpFlag
+from shirq.errors import AssemblyError
+from shirq.program import Op, Program
+
+END: Final = "end"
+_WIDTHS: Final = {"8": 1, "16": 2, "32": 4, "64": 8}
+_SPACES: Final = {**{f"bar{n}": n for n in range(BARS)}, "config": CONFIG_SPACE}
+_ALU: Final = {code.name.lower(): code for code in Code if Code.LOAD <= code <= Code.SHR}
+_SKIPS: Final = {"skip_if_zero": Code.SKIP_Z, "skip_if_not_zero": Code.SKIP_NZ}
+_VERDICTS: Final = {"claim": Code.CLAIM, "decline": Code.DECLINE}
+_FLAGS: Final = {"big_endian": OpFlag.BIG_ENDIAN, "gone_if_ones": OpFlag.GONE_IF_ONES}
+_ACCESSES: Final = {
+    f"{verb}{bits}": (code, width)
+    for verb, code in (("read", Code.READ), ("write", Code.WRITE))
+    for bits, width in _WIDTHS.items()
+}
+_TAKEN_FLAGS: Final = {Code.READ: ("big_endian", "gone_if_ones"), Code.WRITE: ("big_endian",)}
+_SPACE_NAMES: Final = {number: name for name, number in _SPACES.items()}
+_ACCESS_NAMES: Final = {access: name for name, access in _ACCESSES.items()}
+_SIMPLE_NAMES: Final = {code: name for name, code in (_ALU | _SKIPS | _VERDICTS).items()}
+_MNEMONICS: Final = (*_ACCESSES, *_ALU, *_SKIPS, *_VERDICTS)
+
+_LABEL: Final = re.compile(r"([a-z_][a-z0-9_.]*)\s*:\s*(.*)")
+_NUMBER_HELP: Final = "a number such as 12, 0x2c or 0b101"
+
+
+class _LineError(Exception):
+    """What is wrong with a line; the caller knows which."""
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise _LineError(f"{text!r} is no number: write {_NUMBER_HELP}") from None
+
+
+def _is_register(text: str) -> bool:
+    return re.fullmatch(r"r\d+", text) is not None
+
+
+def _register(text: str) -> int:
+    if not _is_register(text) or int(text[1:]) >= REGS:
+        raise _LineError(f"{text!r} is no register: write r0 to r{REGS - 1}")
+    return int(text[1:])
+
+
+def _constant(text: str) -> int:
+    value = _number(text)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise _LineError(f"{text!r} does not fit into 64 bits")
+    return value % (1 << 64)
+
+
+def _address(text: str) -> tuple[int, int]:
+    name, plus, offset = (part.strip() for part in text.partition("+"))
+    if name not in _SPACES:
+        raise _LineError(f"{text!r} is no address: write bar0+0x24 or config+4, with bar0 to bar{BARS - 1} or config")
+    if plus and not offset:
+        raise _LineError(f"{text!r} ends after the +: write an offset, {_NUMBER_HELP}")
+    value = _constant(offset) if plus else 0
+    if offset.startswith("-"):
+        raise _LineError(f"{text!r} has a negative offset: offsets count from the start of the space")
+    return _SPACES[name], value
+
+
+def _flags(code: Code, names: Sequence[str], width: int) -> int:
+    taken = _TAKEN_FLAGS[code]
+    flags = OpFlag(0)
+    for name in names:
+        if name not in taken:
+            raise _LineError(f"{name!r} is no flag of {code.name.lower()}: it takes {' and '.join(taken)}")
+        if width == 1 and name == "big_endian":
+            raise _LineError("a single byte has no byte order: leave big_endian out")
+        if flags & _FLAGS[name]:
+            raise _LineError(f"{name} is given twice")
+        flags |= _FLAGS[name]
+    return int(flags)
+
+
+def _expect(operands: Sequence[str], count: int, form: str) -> None:
+    if len(operands) != count:
+        raise _LineError(f"{len(operands)} operands instead of {count}: write {form}")
+
+
+def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int]) -> Op:
+    if mnemonic in _ACCESSES:
+        code, width = _ACCESSES[mnemonic]
+        form = f"{mnemonic} " + ("REG, SPACE+OFFSET" if code is Code.READ else "SPACE+OFFSET, REG")
+        if len(operands) < 2:
+            _expect(operands, 2, form)
+        flags = _flags(code, operands[2:], width)
+        if code is Code.READ:
+            dst = _register(operands[0])
+            space, offset = _address(operands[1])
+            return Op(code, dst=dst, width=width, space=space, flags=flags, imm=offset)
+        space, offset = _address(operands[0])
+        if operands[1][:1].isdigit():
+            raise _LineError(f"a write takes a register: load {operands[1]} into one first")
+        return Op(code, src=_register(operands[1]), width=width, space=space, flags=flags, imm=offset)
+    if mnemonic in _ALU:
+        _expect(operands, 2, f"{mnemonic} REG, NUMBER or REG")
+        dst = _register(operands[0])
+        if _is_register(operands[1]):
+            return Op(_ALU[mnemonic], dst=dst, src=_register(operands[1]), flags=int(OpFlag.SRC_REG))
+        return Op(_ALU[mnemonic], dst=dst, imm=_constant(operands[1]))
+    if mnemonic in _SKIPS:
+        _expect(operands, 2, f"{mnemonic} REG, LABEL")
+        return Op(_SKIPS[mnemonic], src=_register(operands[0]), skip=distance(operands[1]))
+    if mnemonic in _VERDICTS:
+        _expect(operands, 0, mnemonic)
+        return Op(_VERDICTS[mnemonic])
+    raise _LineError(f"{mnemonic!r} is no operation: write one of {', '.join(_MNEMONICS)}")
+
+
+def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
+    """The lines with an operation, with their numbers, and the operation that each label names."""
+    lines: list[tuple[int, str]] = []
+    labels: dict[str, int] = {}
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.partition("#")[0].strip().lower()
+        while match := _LABEL.fullmatch(line):
+            label, line = match[1], match[2].strip()
+            if label == END:
+                raise AssemblyError(number, raw, "'end' names the end of every program: choose another label")
+            if label in labels:
+                raise AssemblyError(number, raw, f"label {label!r} is defined twice")
+            labels[label] = len(lines)
+        if line:
+            lines.append((number, line))
+    return lines, labels
+
+
+def assemble(text: str) -> Program:
+    """Translate a program, in the language that this module describes.
+
+    Names and syntax are checked here; what only the device knows (its BARs, the paths through the program) is checked
+    when the program is loaded. Raises AssemblyError with the line, what is wrong, and what would be right.
+    """
+    lines, labels = _split(text)
+    if len(lines) > MAX_OPS:
+        number, line = lines[MAX_OPS]
+        raise AssemblyError(number, line, f"{len(lines)} operations: a program has at most {MAX_OPS}")
+    targets = {**labels, END: len(lines)}
+    program: list[Op] = []
+
+    def distance(target: str) -> int:
+        if target.startswith("+"):
+            skip = _number(target[1:])
+        elif target in targets:
+            skip = targets[target] - len(program) - 1
+        else:
+            raise _LineError(f"there is no label {target!r}: write one that is defined below, {END}, or +N")
+        if skip < 1:
+            raise _LineError(
+                f"{target!r} is not further down than the next operation: jumps go forward, over at least one"
+            )
+        if len(program) + 1 + skip > len(lines):
+            raise _LineError(f"{target!r} leads past the end of the program")
+        return skip
+
+    for number, line in lines:
+        mnemonic, _, rest = line.partition(" ")
+        operands = [operand.strip() for operand in rest.split(",")] if rest.strip() else []
+        try:
+            program.append(_parse(mnemonic, operands, distance))
+        except _LineError as bad:
+            raise AssemblyError(number, line, str(bad)) from None
+    return tuple(program)
+
+
+def _render(op: Op, target: str) -> str:
+    """One operation as the assembler reads it; a field that it does not use is not shown."""
+    if op.code in (Code.READ, Code.WRITE):
+        name = _ACCESS_NAMES[Code(op.code), op.width]
+        address = f"{_SPACE_NAMES[op.space]}+{op.imm:#x}"
+        pair = [f"r{op.dst}", address] if op.code == Code.READ else [address, f"r{op.src}"]
+        flags = [flag for flag in _TAKEN_FLAGS[Code(op.code)] if op.flags & _FLAGS[flag]]
+        return f"{name} {', '.join(pair + flags)}"
+    name = _SIMPLE_NAMES[Code(op.code)]
+    if name in _ALU:
+        return f"{name} r{op.dst}, " + (f"r{op.src}" if op.flags & OpFlag.SRC_REG else f"{op.imm:#x}")
+    return f"{name} r{op.src}, {target}" if name in _SKIPS else name
+
+
+def disassemble_op(op: Op) -> str:
+    """One operation as text; one that no text describes fully (it will be refused) is shown field by field."""
+    try:
+        text = _render(op, f"+{op.skip}")
+        if assemble("\n".join([text, *["claim"] * op.skip]))[0] == op:
+            return text
+    except (KeyError, ValueError):
+        pass
+    fields = ", ".join(f"{name}={value}" for name, value in vars(op).items() if value or name == "code")
+    return f"operation with {fields}"
+
+
+def disassemble(program: Program) -> str:
+    """The program as text that assembles to it again, with labels. Raises ValueError if there is no such text."""
+    targets = sorted(
+        {index + 1 + op.skip for index, op in enumerate(program) if op.code in _SKIPS.values()} - {len(program)}
+    )
+    names = {index: f"L{number}" for number, index in enumerate(targets, start=1)} | {len(program): END}
+    lines: list[str] = []
+    for index, op in enumerate(program):
+        if index in targets:
+            lines.append(f"{names[index]}:")
+        try:
+            lines.append(_render(op, names.get(index + 1 + op.skip, "")))
+        except (KeyError, ValueError):
+            raise ValueError(f"operation {index} cannot be written as text: {disassemble_op(op)}") from None
+    text = "".join(f"{line}\n" for line in lines)
+    if assemble(text) != program:
+        raise ValueError("an operation has a value in a field that it does not use")
+    return text

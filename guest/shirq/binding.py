@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Bind PCI functions to the module and give them back, by driver_override."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+from shirq.errors import ShirqError
+
+_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
+
+
+def check_address(address: str) -> str:
+    """The PCI address, if it is one. Raises ValueError."""
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"{address!r} is no PCI address: write it in full, such as 0000:00:04.0 (lspci -D shows them)")
+    return address
+
+
+def _function(address: str, sysfs: Path) -> Path:
+    function = sysfs / "bus/pci/devices" / check_address(address)
+    if not function.is_dir():
+        raise ShirqError(errno.ENODEV, f"there is no PCI function {address} (lspci -D lists them)")
+    return function
+
+
+def bound_driver(address: str, sysfs: Path = Path("/sys")) -> str | None:
+    """The name of the driver that has the function, or None. Raises ShirqError if there is no such function."""
+    link = _function(address, sysfs) / "driver"
+    return link.readlink().name if link.is_symlink() else None
+
+
+def _write(path: Path, text: str, doing: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ShirqError.explain(error.errno or errno.EIO, doing, {errno.EACCES: "only root may do that"}) from None
+
+
+def _give_up(address: str, sysfs: Path) -> None:
+    driver = bound_driver(address, sysfs)
+    if driver is not None:
+        _write(_function(address, sysfs) / "driver/unbind", address, f"unbinding {address} from {driver}")
+
+
+def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> None:
+    """Take the function from whoever has it and bind it to `driver`; nothing to do if that has it already.
+
+    Raises ShirqError if the function or the driver is missing, or the driver refuses it.
+    """
+    function = _function(address, sysfs)
+    if bound_driver(address, sysfs) == driver:
+        return
+    if not (sysfs / "bus/pci/drivers" / driver).is_dir():
+        raise ShirqError(errno.ENODEV, f"the driver {driver} is not loaded: insmod {driver}.ko first")
+    doing = f"binding {address} to {driver}"
+    _write(function / "driver_override", driver, doing)
+    _give_up(address, sysfs)
+    _write(sysfs / "bus/pci/drivers_probe", address, doing)
+    if bound_driver(address, sysfs) != driver:
+        raise ShirqError(errno.EIO, f"{driver} did not take {address}: the kernel log says why")
+
+
+def unbind(address: str, sysfs: Path = Path("/sys")) -> None:
+    """Give the function back: unbind it, clear the override, and let the kernel look for its own driver."""
+    function = _function(address, sysfs)
+    _give_up(address, sysfs)
+    doing = f"giving {address} back"
+    _write(function / "driver_override", "\n", doing)
+    _write(sysfs / "bus/pci/drivers_probe", address, doing)

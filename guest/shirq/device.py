@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: MIT
+"""One device and its owner: open, load, arm, read events, reach registers."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from shirq import abi
+from shirq.binding import check_address
+from shirq.errors import ProgramRefused, ShirqError
+from shirq.program import Program, ProgramSet, to_array
+
+_EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
+
+_GONE: Final = {errno.ENODEV: "the device is gone: close it"}
+_NOT_ARMED: Final = {errno.ENXIO: "the device is not armed: arm() it first"}
+_RAWIO: Final = {errno.EPERM: "CAP_SYS_RAWIO is needed: run as root"}
+_OPENING: Final = {
+    errno.ENOENT: "no such node: bind() the function to shirq first",
+    errno.EBUSY: "the device has an owner already: each has one at a time",
+    errno.EPERM: "the kernel is locked down",
+    errno.EACCES: "only root may open it, unless the node's permissions say otherwise",
+    errno.ENODEV: "the device is gone",
+    errno.ENXIO: "the device was unbound meanwhile",
+}
+_LOADING: Final = _RAWIO | {
+    errno.EBUSY: "the device is armed: disarm() it first",
+    errno.ENXIO: "the device has no INTx line",
+}
+_ARMING: Final = {
+    errno.ENOEXEC: "no programs are loaded: load() a set first",
+    errno.EALREADY: "it is armed already",
+    errno.EBUSY: "the line cannot be had: exclusive, and it has a neighbour; or a neighbour does not share it as we do",
+    errno.ENXIO: "the device has no INTx line",
+}
+_MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One claimed interrupt (or, by `type`, other news of the device).
+
+    `type` is an int if a newer kernel sends a type that is not known here: skip it. `time_ns` is CLOCK_MONOTONIC at
+    the entry of the interrupt handler; `lost` counts events dropped since the device was armed; `r` are r0 to r3 at
+    the claim.
+    """
+
+    type: abi.EventType | int
+    source: int
+    flags: int
+    seq: int
+    time_ns: int
+    lost: int
+    r: tuple[int, ...]
+
+    @classmethod
+    def from_bytes(cls, record: bytes) -> Event:
+        raw = abi.EventStruct.from_buffer_copy(record)
+        kind = abi.EventType(raw.type) if raw.type in set(abi.EventType) else int(raw.type)
+        return cls(kind, raw.source, raw.flags, raw.seq, raw.time_ns, raw.lost, tuple(raw.r))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One BAR: `length` in bytes, 0 if the device lacks it."""
+
+    length: int
+    flags: abi.BarFlag
+
+
+@dataclass(frozen=True)
+class Info:
+    """The device, the kernel and the state, as in `struct shirq_info`."""
+
+    features: abi.Feature
+    vendor: int
+    device: int
+    subsystem_vendor: int
+    subsystem_device: int
+    class_code: int
+    revision: int
+    config_size: int
+    sources: int
+    irq: int
+    state: abi.State
+    flags: abi.InfoFlag
+    events: int
+    bars: tuple[Bar, ...]
+
+
+class Registers:
+    """A mapped memory BAR.
+
+    Each read and write is one load or store of its width, in the byte order of the processor. Offsets are in bytes
+    and must be multiples of the width. When the device goes, an access ends the process with SIGBUS.
+    """
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self._bytes = memoryview(memory)
+        # A cast view moves an element at once, as its C type; a slice would be copied by any widths.
+        self._views = {1: self._bytes, 2: self._bytes.cast("H"), 4: self._bytes.cast("I"), 8: self._bytes.cast("Q")}
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def read(self, offset: int, width: int) -> int:
+        """Read `width` bytes (1, 2, 4, 8) at once. Raises ValueError for a bad offset or width."""
+        return int(self._views[width][self._index(offset, width)])
+
+    def write(self, offset: int, width: int, value: int) -> None:
+        """Write `width` bytes (1, 2, 4, 8) at once. Raises ValueError for a bad offset, width or value."""
+        self._views[width][self._index(offset, width)] = value
+
+    def read32(self, offset: int) -> int:
+        return self.read(offset, 4)
+
+    def write32(self, offset: int, value: int) -> None:
+        self.write(offset, 4, value)
+
+    def _index(self, offset: int, width: int) -> int:
+        if width not in self._views:
+            raise ValueError(f"an access is 1, 2, 4 or 8 bytes wide, not {width}")
+        index, rest = divmod(offset, width)
+        if rest or not 0 <= index < len(self._views[width]):
+            raise ValueError(
+                f"no access of {width} bytes at {offset:#x}: offsets are multiples of {width} below {len(self):#x}"
+            )
+        return index
+
+    def close(self) -> None:
+        for view in self._views.values():
+            view.release()
+        self._memory.close()
+
+
+class Device:
+    """The owner of one device. Close it, best by `with`: the kernel then silences the device."""
+
+    def __init__(self, fd: int, address: str) -> None:
+        self._fd = fd
+        self.address = address
+        self._auto_unmask = False
+        self._delivered = 0
+        self._mapped: list[Registers] = []
+
+    @classmethod
+    def open(cls, address: str, dev: Path = Path("/dev/shirq")) -> Self:
+        """Become the owner of the function with this PCI address, which must be bound to the module."""
+        path = dev / check_address(address)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise ShirqError.explain(error.errno or errno.EIO, f"opening {path}", _OPENING) from None
+        return cls(fd, address)
+
+    def close(self) -> None:
+        """Give the device up; its mappings are gone too. Does nothing the second time."""
+        for registers in self._mapped:
+            registers.close()
+        self._mapped.clear()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """For select, poll and epoll: readable when an event is queued. Polling never unmasks."""
+        return self._fd
+
+    # ---------------------------------------------------------------- calls
+
+    def _call(self, request: int, argument: ctypes.Structure, doing: str, hints: dict[int, str]) -> None:
+        """One ioctl. `size` is set here for every call: the kernel leaves its own, which may be larger, there."""
+        argument.size = ctypes.sizeof(argument)
+        try:
+            fcntl.ioctl(self._fd, request, argument)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            hints = {errno.ENOTTY: "this kernel's shirq is too old for this call", **_GONE, **hints}
+            raise ShirqError.explain(number, f"{doing} {self.address}", hints) from None
+
+    @property
+    def info(self) -> Info:
+        """The device, the kernel and the state, now."""
+        raw = abi.InfoStruct()
+        self._call(abi.GET_INFO, raw, "asking about", {})
+        return Info(
+            features=abi.Feature(raw.features),
+            vendor=raw.vendor,
+            device=raw.device,
+            subsystem_vendor=raw.subsystem_vendor,
+            subsystem_device=raw.subsystem_device,
+            class_code=getattr(raw, "class"),
+            revision=raw.revision,
+            config_size=raw.config_size,
+            sources=raw.sources,
+            irq=raw.irq,
+            state=abi.State(raw.state),
+            flags=abi.InfoFlag(raw.flags),
+            events=raw.events,
+            bars=tuple(Bar(bar.length, abi.BarFlag(bar.flags)) for bar in raw.bar),
+        )
+
+    def load(self, programs: ProgramSet) -> None:
+        """Verify and load all three programs, or none. Raises ProgramRefused, or ShirqError."""
+        irq, unmask, release = (to_array(program) for program in (programs.irq, programs.unmask, programs.release))
+        raw = abi.LoadStruct(
+            mode=programs.mode,
+            irq=ctypes.addressof(irq),
+            unmask=ctypes.addressof(unmask),
+            release=ctypes.addressof(release),
+            irq_count=len(irq),
+            unmask_count=len(unmask),
+            release_count=len(release),
+        )
+        try:
+            self._call(abi.LOAD, raw, "loading programs into", _LOADING)
+        except ShirqError:
+            if raw.error_reason:
+                kind = abi.ProgramKind(raw.error_program)
+                raise ProgramRefused(kind, raw.error_index, raw.error_reason, programs.program(kind)) from None
+            raise
+
+    def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
+        """Request the interrupt, shared or for us alone, and let the device assert."""
+        flags = abi.ArmFlag.SHARED if shared else abi.ArmFlag.EXCLUSIVE
+        if auto_unmask:
+            flags |= abi.ArmFlag.AUTO_UNMASK
+        self._call(abi.ARM, abi.ArmStruct(flags=int(flags)), "arming", _ARMING)
+        self._auto_unmask = auto_unmask
+
+    def disarm(self) -> None:
+        """Silence the device and free the interrupt; queued events are dropped, readers raise ENXIO."""
+        self._call(abi.DISARM, abi.DisarmStruct(), "disarming", _NOT_ARMED)
+
+    def unmask(self, seq: int) -> None:
+        """Let the device assert again after this event; does nothing if a later one was claimed meanwhile."""
+        hints = _NOT_ARMED | {errno.EINVAL: f"no event had the number {seq} yet"}
+        self._call(abi.UNMASK, abi.UnmaskStruct(seq=seq), "unmasking", hints)
+
+    def exec(self, program: Program, regs: Sequence[int] = ()) -> tuple[int, ...]:
+        """Run a one-shot program, serialised with the interrupt; returns r0 to r7 as it leaves them.
+
+        `regs` are r0, r1, ... at the start; those that are not given are 0. Raises ProgramRefused, or ShirqError.
+        """
+        if len(regs) > abi.REGS:
+            raise ValueError(f"{len(regs)} registers given: there are {abi.REGS}")
+        array = to_array(program)
+        raw = abi.ExecStruct(ops=ctypes.addressof(array), count=len(array), regs=(ctypes.c_uint64 * abi.REGS)(*regs))
+        try:
+            self._call(abi.EXEC, raw, "executing on", _RAWIO)
+        except ShirqError:
+            if raw.error_reason:
+                raise ProgramRefused(abi.ProgramKind.EXEC, raw.error_index, raw.error_reason, program) from None
+            raise
+        return tuple(raw.regs)
+
+    def set_master(self, on: bool) -> None:
+        """Bus mastering on or off. It is off until it is asked for, and goes off when the device is closed."""
+        self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO)
+
+    # --------------------------------------------------------------- events
+
+    def read(self, timeout: float | None = None) -> Event:
+        """Wait for the next event, for `timeout` seconds at most (None: for ever).
+
+        With auto_unmask, first unmasks the event that was read last. With a timeout there must be one reader only.
+        Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it goes.
+        """
+        if timeout is not None:
+            self._wait(timeout)
+        try:
+            record = os.read(self._fd, _EVENT_SIZE)
+        except OSError as error:
+            hints = _GONE | _NOT_ARMED
+            raise ShirqError.explain(error.errno or errno.EIO, f"reading events of {self.address}", hints) from None
+        event = Event.from_bytes(record)
+        self._delivered = event.seq
+        return event
+
+    def _wait(self, timeout: float) -> None:
+        """poll() never unmasks, so what read() would unmask is unmasked here."""
+        if self._auto_unmask and self._delivered:
+            self.unmask(self._delivered)
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        if not poll.poll(max(0.0, timeout) * 1000):
+            raise TimeoutError(f"no event of {self.address} within {timeout:g} s")
+
+    # ------------------------------------------------------------ registers
+
+    def mmap(self, bar: int) -> Registers:
+        """Map the whole pages of a memory BAR. The mapping lasts until the device is closed, or goes."""
+        if not 0 <= bar < abi.BARS:
+            raise ValueError(f"there is no BAR {bar}: BARs are 0 to {abi.BARS - 1}")
+        length = self.info.bars[bar].length // mmap.PAGESIZE * mmap.PAGESIZE
+        doing = f"mapping BAR {bar} of {self.address}"
+        if not length:
+            raise ShirqError.explain(errno.EINVAL, doing, _MAPPING)
+        try:
+            memory = mmap.mmap(self._fd, length, mmap.MAP_SHARED, offset=bar << abi.MMAP_SHIFT)
+        except OSError as error:
+            raise ShirqError.explain(error.errno or errno.EIO, doing, _GONE | _MAPPING) from None
+        registers = Registers(memory)
+        self._mapped.append(registers)
+        return registers

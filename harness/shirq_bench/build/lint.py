@@ -1,0 +1,76 @@
+"""Static checks of the kernel module: checkpatch from the kernel's own source, sparse, and every compiler warning.
+
+Run as ``python -m shirq_bench.build.lint 6.1 ...``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from shirq_bench import cache
+from shirq_bench.build import kernel
+from shirq_bench.build.apt import Suites
+from shirq_bench.build.steps import BuildError, run, say
+from shirq_bench.paths import KMOD
+
+#: What of the kernel's source checkpatch consists of.
+_CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
+_SOURCE_SUITES = ("bookworm", "bookworm-security")
+
+
+def _checkpatch() -> Path:
+    def fill(directory: Path) -> None:
+        suites = Suites(*_SOURCE_SUITES)
+        package = suites.depends("linux-source")[0]
+        suites.unpack([package], directory / "package")
+        archive = directory / f"package/usr/src/{package}.tar.xz"
+        run(
+            "checkpatch from the kernel's source",
+            ["tar", "-C", directory, "--strip-components=1", "-xf", archive, *(f"{package}/{n}" for n in _CHECKPATCH)],
+            log=cache.root() / "lint.log",
+        )
+        shutil.rmtree(directory / "package")
+
+    return cache.entry("checkpatch", cache.digest(_CHECKPATCH, _SOURCE_SUITES), fill) / _CHECKPATCH[0]
+
+
+def check_style() -> None:
+    """Run checkpatch over the module's sources. Raises `BuildError` with what it says."""
+    sources = [p for p in sorted(KMOD.iterdir()) if p.suffix in (".c", ".h")]
+    done = subprocess.run(
+        [_checkpatch(), "--no-tree", "--strict", "--terse", "--quiet", "--file", *sources],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode or done.stdout.strip():
+        raise BuildError(f"checkpatch:\n{done.stdout}{done.stderr}")
+    say(f"checkpatch: {len(sources)} files are clean")
+
+
+def check_sparse(target: kernel.Kernel) -> None:
+    """Compile the module with sparse and all warnings. Raises `BuildError` with what they say."""
+    with tempfile.TemporaryDirectory(prefix="shirq-lint-") as work:
+        tree = Path(work) / "kmod"
+        shutil.copytree(KMOD, tree)
+        done = subprocess.run(
+            ["make", "-C", target.headers, f"M={tree}", "W=1", "C=2", "KCFLAGS=-Werror", "modules"],
+            capture_output=True,
+            text=True,
+        )
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "warning:" in line or "error:" in line]
+    if done.returncode or complaints:
+        raise BuildError(f"sparse and W=1 on {target.release}:\n" + "\n".join(complaints or [done.stderr[-2000:]]))
+    say(f"sparse and W=1: clean on {target.release}")
+
+
+if __name__ == "__main__":
+    try:
+        check_style()
+        for name in sys.argv[1:]:
+            check_sparse(kernel.get(name))
+    except BuildError as error:
+        sys.exit(f"shirq: {error}")

@@ -1,0 +1,79 @@
+"""A picture as one web page that needs nothing else: no network, no other file.
+
+The page is ``page.html`` with ``page.css``, ``page.js`` and the picture's data put in. Times in the data are ns since
+the picture's start.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib import resources
+from typing import Any
+
+from shirq_bench.judge import Verdict
+from shirq_bench.report.model import Picture
+
+# Pauses that are longer are drawn no longer than this, until the reader chooses otherwise.
+FOLD_NS = 20_000
+
+
+def render(picture: Picture, fold_ns: int = FOLD_NS) -> str:
+    """The page's text; write it as UTF-8."""
+    files = resources.files(__package__)
+    page = (files / "page.html").read_text("utf-8")
+    # In this order, so that nothing is looked for in the data.
+    for name, content in (
+        ("title", html.escape(picture.title)),
+        ("css", (files / "page.css").read_text("utf-8")),
+        ("js", (files / "page.js").read_text("utf-8")),
+        # A "</script>" or "<!--" in a name must not end the element.
+        ("data", json.dumps(_data(picture, fold_ns), separators=(",", ":")).replace("<", "\\u003c")),
+    ):
+        page = page.replace(f"{{{{{name}}}}}", content, 1)
+    return page
+
+
+def _data(picture: Picture, fold_ns: int) -> dict[str, Any]:
+    strings: dict[str, int] = {}
+
+    def index(text: str) -> int:
+        return strings.setdefault(text, len(strings))
+
+    start = picture.start_ns
+    return {
+        "title": picture.title,
+        "gsi": picture.gsi,
+        "start": start,
+        "length": picture.end_ns - start,
+        "fold": fold_ns,
+        "dropped": picture.dropped,
+        "verdicts": [_verdict(verdict, start) for verdict in picture.verdicts],
+        "tracks": [
+            {
+                "group": track.group,
+                "name": track.name,
+                "tone": track.tone,
+                "shape": track.shape,
+                "spans": [
+                    [span.start_ns - start, span.end_ns - start, index(span.label), index(span.detail), int(span.muted)]
+                    for span in track.spans
+                ],
+            }
+            for track in picture.tracks
+        ],
+        "events": [[event.time_ns - start, index(event.who), index(event.what)] for event in picture.events],
+        "strings": list(strings),
+    }
+
+
+def _verdict(verdict: Verdict, start: int) -> dict[str, Any]:
+    return {
+        "rule": verdict.rule,
+        "checked": verdict.checked,
+        "note": verdict.note,
+        "findings": [
+            {"text": str(finding), "at": finding.entries[-1].time_ns - start if finding.entries else None}
+            for finding in verdict.findings
+        ],
+    }

@@ -1,0 +1,272 @@
+"""The picture of a run, independent of how it is drawn: tracks of levels, spans and points, and a list of events.
+
+All times are virtual ns. A level's spans are when it is high (a mask's: masked). The interrupt program is what the
+kernel accessed in a device between the delivery of its line and the EOI, the user handler is what user space accessed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+
+from shirq_bench import judge
+from shirq_bench.report import words
+from shirq_bench.trace import IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+
+# Accesses of one device that are no further apart are one act.
+ACT_GAP_NS = 20_000
+
+
+class Tone(enum.StrEnum):
+    """What a track is about; renderers choose colours by it."""
+
+    LINE = "line"
+    PIN = "pin"
+    MASK = "mask"
+    HANDLING = "handling"
+    HANDLER = "handler"
+    PROGRAM = "program"
+    USER = "user"
+    KERNEL = "kernel"
+    STIMULUS = "stimulus"
+
+
+class Shape(enum.StrEnum):
+    """How a track is drawn: a waveform, labelled boxes, or marks."""
+
+    LEVEL = "level"
+    SPANS = "spans"
+    POINTS = "points"
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """Something that lasts; a point if it ends where it starts. ``muted`` ones are of less interest."""
+
+    start_ns: int
+    end_ns: int
+    label: str = ""
+    detail: str = ""
+    muted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """One row. ``group`` is what rows are grouped under: the line, or a device with its role. Spans are in order."""
+
+    group: str
+    name: str
+    tone: Tone
+    shape: Shape
+    spans: tuple[Span, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One thing that happened, in words."""
+
+    time_ns: int
+    who: str
+    what: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A run. ``events`` and each track's spans are in order of time; ``start_ns`` is the first event's time."""
+
+    title: str
+    gsi: int
+    start_ns: int
+    end_ns: int
+    tracks: tuple[Track, ...]
+    events: tuple[Event, ...]
+    verdicts: tuple[judge.Verdict, ...]
+    dropped: int
+
+
+def build(
+    log: Log,
+    *,
+    title: str,
+    roles: Mapping[str, str] | None = None,
+    gsi: int | None = None,
+    calls: Iterable[HandlerCall] = (),
+    fit: ClockFit | None = None,
+    irq: int | None = None,
+    verdicts: Sequence[judge.Verdict] = (),
+) -> Picture:
+    """The picture of the last epoch of ``log``.
+
+    ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"); default: all that log
+    accesses. ``gsi`` is their line (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be).
+    ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI).
+    """
+    last = log.epochs()[-1]
+    log = Log(log.header, _without_marks(last.entries))
+    if roles is None:
+        active = {entry.device for entry in log.of(Kind.READ, Kind.WRITE, Kind.RAISE)}
+        roles = {device: "" for device in log.header.devices if device in active}
+    if gsi is None:
+        moved = {entry.device for entry in log.of(Kind.PIN)}
+        gsi = judge.line_of(log, [device for device in roles if device in moved])
+    shown = [entry for entry in log.entries if _concerns(entry, roles, gsi)]
+    handlings = judge.handlings(log, gsi)
+    handlers = _handler_spans(calls, fit, gsi if irq is None else irq, handlings) if fit else []
+    times = [entry.time_ns for entry in shown] + [time for _, span in handlers for time in (span.start_ns, span.end_ns)]
+    frame = (min(times, default=0), max(times, default=0))
+    events = [Event(entry.time_ns, words.who(entry), words.what(entry)) for entry in shown]
+    events += [Event(span.start_ns, words.KERNEL, f"runs {name}: {span.label}") for name, span in handlers]
+    tracks = [*_line_tracks(log, gsi, frame, handlings, handlers)]
+    for device, role in roles.items():
+        tracks += _device_tracks(log, device, f"{device}: {role}" if role else device, gsi, frame)
+    return Picture(
+        title,
+        gsi,
+        *frame,
+        tuple(track for track in tracks if track.spans or track.tone in (Tone.LINE, Tone.PIN)),
+        tuple(sorted(events, key=lambda event: event.time_ns)),
+        tuple(verdicts),
+        log.header.dropped,
+    )
+
+
+def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
+    if entry.device == IOAPIC:
+        return entry.offset == gsi or entry.kind in (Kind.START, Kind.RESTORED)
+    return entry.device in roles
+
+
+def _without_marks(entries: Sequence[Entry]) -> list[Entry]:
+    """Clock marks are the instrument's own doing; of a label (a short mark) the write is left out."""
+    kept: list[Entry] = []
+    for entry in entries:
+        wrote = entry.kind is Kind.MARK and kept and kept[-1].kind is Kind.WRITE and kept[-1].device == entry.device
+        if not (wrote and kept.pop().width == 8):
+            kept.append(entry)
+    return kept
+
+
+def _levels(intervals: Iterable[judge.Interval], frame: tuple[int, int]) -> tuple[Span, ...]:
+    def span(it: judge.Interval) -> Span:
+        start, end = it.start.time_ns if it.start else frame[0], it.end.time_ns if it.end else frame[1]
+        detail = [] if it.start else ["from the beginning"]
+        if it.end is None:
+            detail.append("to the end")
+        if isinstance(it, judge.Assertion) and it.ended_by:
+            detail.append(f"ended: {words.who(it.ended_by)} {words.what(it.ended_by)}")
+        return Span(start, end, words.duration(end - start), "; ".join(detail))
+
+    # What is stated at the very beginning only corrects what is assumed before.
+    return tuple(span(it) for it in intervals if it.start or not it.end or it.end.time_ns > frame[0])
+
+
+def _handler_spans(
+    calls: Iterable[HandlerCall], fit: ClockFit, irq: int, handlings: Sequence[judge.Handling]
+) -> list[tuple[str, Span]]:
+    """Each call with its handler's name. A call that the clocks' error puts partly outside of a handling is cut to it."""
+    delivered = [handling.deliver.time_ns for handling in handlings]
+    error = words.duration(fit.error_ns + judge.TRACE_ROUNDING_NS)
+    spans = []
+    for call in sorted(calls, key=lambda call: call.entry_s):
+        if call.irq != irq:
+            continue
+        start, end = (round(fit.virtual(time * 1e9)) for time in (call.entry_s, call.exit_s))
+        nearest = bisect.bisect(delivered, (start + end) // 2 + fit.error_ns) - 1
+        if nearest >= 0 and (over := handlings[nearest].end) and over.time_ns >= start - fit.error_ns:
+            start, end = (min(max(time, delivered[nearest]), over.time_ns) for time in (start, end))
+        result = "handled" if call.handled else "unhandled"
+        detail = f"returns {result} on CPU {call.cpu}; times within {error}"
+        spans.append((call.name, Span(start, end, result, detail, muted=not call.handled)))
+    return spans
+
+
+def _line_tracks(
+    log: Log,
+    gsi: int,
+    frame: tuple[int, int],
+    handlings: Iterable[judge.Handling],
+    handlers: Sequence[tuple[str, Span]],
+) -> Iterable[Track]:
+    group = f"line {gsi}"
+    yield Track(group, "line", Tone.LINE, Shape.LEVEL, _levels(judge.high(log, Kind.LINE, gsi=gsi), frame))
+    masked = [it for it in judge.high(log, Kind.LINE_MASK, gsi=gsi) if it.start]
+    yield Track(group, "masked for everyone", Tone.MASK, Shape.LEVEL, _levels(masked, frame))
+    spans = []
+    for handling in handlings:
+        start, end = handling.deliver.time_ns, handling.eoi.time_ns if handling.eoi else frame[1]
+        vcpu = f" on vCPU {handling.eoi.vcpu}" if handling.eoi else ", no EOI"
+        spans.append(Span(start, end, words.duration(end - start), f"vector {handling.deliver.value:#x}{vcpu}"))
+    yield Track(group, "DELIVER to EOI", Tone.HANDLING, Shape.SPANS, tuple(spans))
+    for name in dict.fromkeys(name for name, _ in handlers):
+        own = tuple(span for of, span in handlers if of == name)
+        yield Track(group, f"handler {name}", Tone.HANDLER, Shape.SPANS, own)
+
+
+def _device_tracks(log: Log, device: str, group: str, gsi: int, frame: tuple[int, int]) -> Iterable[Track]:
+    stimuli = [
+        Span(entry.time_ns, entry.time_ns, f"{'+' if entry.kind is Kind.RAISE else '-'}{entry.value:#x}", _say(entry))
+        if entry.kind in (Kind.RAISE, Kind.LOWER)
+        else Span(entry.time_ns, entry.time_ns, "reset" if entry.kind is Kind.RESET else str(entry.value), _say(entry))
+        for entry in log.of(device=device)
+        if entry.kind in (Kind.RAISE, Kind.LOWER, Kind.RESET, Kind.MARK)
+    ]
+    yield Track(group, "stimuli", Tone.STIMULUS, Shape.POINTS, tuple(stimuli))
+    yield Track(group, "pin", Tone.PIN, Shape.LEVEL, _levels(judge.assertions(log, device), frame))
+    acts = _acts(log, device, gsi)
+    yield Track(group, "interrupt program", Tone.PROGRAM, Shape.SPANS, acts[Tone.PROGRAM])
+    yield Track(group, "user handler", Tone.USER, Shape.SPANS, acts[Tone.USER])
+    yield Track(group, "other kernel access", Tone.KERNEL, Shape.SPANS, acts[Tone.KERNEL])
+    if log.of(Kind.MASK, device=device):
+        yield Track(group, "masked", Tone.MASK, Shape.LEVEL, _levels(judge.high(log, Kind.MASK, device), frame))
+
+
+def _acts(log: Log, device: str, gsi: int) -> dict[Tone, tuple[Span, ...]]:
+    """The device's accesses by who made them, those close to each other as one span."""
+    inside = {
+        index: number
+        for number, handling in enumerate(judge.handlings(log, gsi))
+        for index in range(handling.first, handling.last)
+    }
+    acts: dict[Tone, list[tuple[int | None, list[Entry]]]] = {
+        tone: [] for tone in (Tone.PROGRAM, Tone.USER, Tone.KERNEL)
+    }
+    current: list[Entry] | None = None
+    for index, entry in enumerate(log.entries):
+        if entry.device != device:
+            continue
+        if entry.kind in (Kind.READ, Kind.WRITE):
+            handling = inside.get(index)
+            tone = Tone.USER if entry.ring == 3 else Tone.KERNEL if handling is None else Tone.PROGRAM
+            scope = handling if tone is Tone.PROGRAM else None
+            row = acts[tone]
+            if not row or row[-1][0] != scope or entry.time_ns - row[-1][1][-1].time_ns > ACT_GAP_NS:
+                row.append((scope, []))
+            current = row[-1][1]
+            current.append(entry)
+        elif current and entry.kind in (Kind.MASK, Kind.PIN) and entry.vcpu == current[-1].vcpu:
+            current.append(entry)
+        else:
+            current = None
+    return {tone: tuple(_act(entries) for _, entries in row) for tone, row in acts.items()}
+
+
+def _act(entries: Sequence[Entry]) -> Span:
+    """What a row of accesses amounts to, by their effects; reads without effect are named by their registers."""
+    masks = [entry.value for entry in entries if entry.kind is Kind.MASK]
+    verbs = ["mask" if value else "unmask" for value in dict.fromkeys(masks)]
+    falls = any(entry.kind is Kind.PIN and not entry.value for entry in entries)
+    acknowledges = any(entry.kind is Kind.WRITE and words.register(entry) == "INT_ACK" for entry in entries)
+    if acknowledges or (falls and 1 not in masks):
+        verbs.insert(0, "acknowledge")
+    accesses = [entry for entry in entries if entry.kind in (Kind.READ, Kind.WRITE)]
+    if not verbs:
+        verbs = [*dict.fromkeys(f"{entry.kind.name.lower()} {words.register(entry)}" for entry in accesses)]
+    shown = ", ".join(verbs[:3]) + (", ..." if len(verbs) > 3 else "")
+    said = [*map(_say, entries[:12]), *([f"... and {len(entries) - 12} more"] if len(entries) > 12 else [])]
+    return Span(entries[0].time_ns, entries[-1].time_ns, shown, "\n".join(said))
+
+
+def _say(entry: Entry) -> str:
+    return f"{words.who(entry)} {words.what(entry)}"

@@ -1,0 +1,161 @@
+"""The verbs of a guest with `SHARED_LINE`: bring the neighbour up, bind, start drivers, raise, watch the handlers.
+
+The demo and the guest tests are written in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shirq_bench.agent import Command
+from shirq_bench.errors import BenchError
+from shirq_bench.judge import Verdict, false_claims, neighbour_lost
+from shirq_bench.machine import ADDRESSES
+from shirq_bench.network import GUEST_IP, Network
+from shirq_bench.trace import ClockFit, HandlerCall, Log, parse_ftrace
+from shirq_bench.vm import Vm
+
+_TRACING = "/sys/kernel/tracing"
+_EVENT = re.compile(r"event seq=(\d+) status=(0x[0-9a-f]+) lost=(\d+)")
+#: The reference drivers, by the language that they are written in.
+_DRIVERS = {"c": ["shirq-edu"], "python": ["python3", "/usr/bin/shirq-edu.py"]}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a driver prints for one event."""
+
+    seq: int
+    status: int
+    lost: int
+
+
+@dataclass
+class Driver:
+    """A reference driver that runs in the guest."""
+
+    device: str
+    command: Command
+
+    def next_event(self, deadline: float = 20.0) -> Event:
+        """The next event that it has handled, waiting for it."""
+        match = self.command.expect(_EVENT.pattern, deadline)
+        return Event(int(match[1]), int(match[2], 16), int(match[3]))
+
+    def events(self) -> list[Event]:
+        """All events that it has handled so far."""
+        return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
+
+    def end(self, number: signal.Signals = signal.SIGTERM, deadline: float = 20.0) -> int:
+        """Send it a signal and wait for its end; returns its status (negative: the signal that ended it)."""
+        self.command.signal(number)
+        return self.command.wait(deadline).status
+
+
+@dataclass
+class Handlers:
+    """The kernel's interrupt handler calls while tracing was on, filled in when it goes off."""
+
+    log: Log | None = None
+    calls: list[HandlerCall] = field(default_factory=list)
+    fit: ClockFit | None = None
+
+    def _complete(self) -> tuple[Log, ClockFit]:
+        if self.log is None or self.fit is None:
+            raise BenchError("tracing is still on: the handler calls are known when its block has ended")
+        return self.log, self.fit
+
+    def neighbour_lost(self, device: str, irq: int, name: str) -> Verdict:
+        """`judge.neighbour_lost` over the time that was traced."""
+        log, fit = self._complete()
+        return neighbour_lost(log, self.calls, fit, device, irq, name)
+
+    def false_claims(self, device: str, irq: int) -> Verdict:
+        """`judge.false_claims` over the time that was traced, for a device that shirq.ko is bound to."""
+        log, fit = self._complete()
+        return false_claims(log, self.calls, fit, device, irq, handler_name(device))
+
+
+def handler_name(device: str) -> str:
+    """What shirq.ko's handler for ``device`` is called in /proc/interrupts and in traces."""
+    return f"shirq/{ADDRESSES[device]}"
+
+
+class Scene:
+    """The guest ``vm``, which must have been booted with `SHARED_LINE` or more."""
+
+    def __init__(self, vm: Vm) -> None:
+        self.vm = vm
+        self.run = vm.agent.succeed
+
+    @property
+    def network(self) -> Network:
+        """The wire to the neighbour nic0."""
+        return self.vm.networks["net0"]
+
+    def neighbour_up(self) -> None:
+        """Load the neighbour's in-kernel driver and bring its interface up; it has answered once on return."""
+        self.run(
+            "modprobe e1000"
+            f" && ip addr add {GUEST_IP}/24 dev eth0 && ip link set eth0 up"
+            # The link comes up when the emulated PHY has negotiated.
+            " && until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done"
+        )
+        self.network.ping()
+
+    def bind(self, *devices: str) -> None:
+        """Load shirq.ko, if it is not, and bind it to the devices."""
+        self.run("grep -q ^shirq /proc/modules || modprobe shirq")
+        for device in devices:
+            address = ADDRESSES[device]
+            self.run(
+                f"cd /sys/bus/pci && echo shirq >devices/{address}/driver_override && echo {address} >drivers_probe"
+                f" && test -c /dev/shirq/{address}"
+            )
+
+    def drive(self, device: str, language: str = "c", *options: str) -> Driver:
+        """Start a reference driver for a bound device; returns once it is armed."""
+        command = self.vm.agent.start(*_DRIVERS[language], *options, ADDRESSES[device])
+        command.expect("^armed")
+        return Driver(device, command)
+
+    def raise_(self, *devices: str, bits: int = 1) -> None:
+        """Make sources of the devices pending, all in one instant of virtual time."""
+        if len(devices) == 1:
+            self.vm.qmp.set(devices[0], "raise", bits)
+            return
+        with self.vm.frozen():
+            for device in devices:
+                self.vm.qmp.set(device, "raise", bits)
+
+    def irq(self, name: str) -> int:
+        """The kernel's number of the interrupt that has a handler called ``name``. `BenchError` if none has."""
+        for line in self.run("cat /proc/interrupts").splitlines():
+            number, _, rest = line.strip().partition(":")
+            if re.search(rf"(^|[\s,]){re.escape(name)}(,|$)", rest):
+                return int(number)
+        raise BenchError(f"{self.vm.name}: no interrupt has a handler called {name}")
+
+    @contextlib.contextmanager
+    def tracing(self) -> Iterator[Handlers]:
+        """Trace the kernel's interrupt handlers during the block, between two sets of clock marks."""
+        handlers = Handlers()
+        follow = self.vm.log().mark
+        events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
+        self.run(
+            f"cd {_TRACING} && echo mono >trace_clock && echo 8192 >buffer_size_kb && echo >trace"
+            f" && for e in {events}; do echo 1 >$e; done && echo 1 >tracing_on && {self._marks}"
+        )
+        yield handlers
+        text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=60)
+        handlers.log = self.vm.log().since(follow)
+        handlers.calls = parse_ftrace(text)
+        handlers.fit = handlers.log.clock("clock")
+
+    @property
+    def _marks(self) -> str:
+        return f"shirq-mark {ADDRESSES['clock']} 20"

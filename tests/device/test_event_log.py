@@ -1,0 +1,302 @@
+"""The event log as an object of QEMU: its file, its limits, who caused an entry, and where a history begins."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shirq_bench.build import qemu
+from shirq_bench.errors import BenchError, QmpFailed
+from shirq_bench.qtest import Board, IoApic
+from shirq_bench.trace import CONFIG_SPACE, HEADER_SIZE, NONE, Kind
+
+Start = Callable[..., Board]
+
+
+def refusal(*argv: str) -> str:
+    """What QEMU says when it refuses to start with ``argv``."""
+    emulator = qemu.build()
+    machine = ["-machine", "q35", "-accel", "qtest", "-display", "none", "-nodefaults"]
+    done = subprocess.run(
+        [str(emulator), "-L", str(emulator.parent / "firmware"), *machine, *argv],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_fresh_vms_log_begins_with_start(start: Start) -> None:
+    log = start("shirq-edu,id=dev0,addr=4").log()
+    first = log.entries[0]
+    assert first.kind is Kind.START
+    assert (first.time_ns, first.device) == (0, "ioapic")
+    assert log.header.epoch == 0
+    assert log.header.dropped == 0
+
+
+def test_the_log_is_open_before_the_first_device_is_reset(start: Start) -> None:
+    log = start("shirq-edu,id=dev0,addr=4").log()
+    assert [entry.device for entry in log.of(Kind.RESET)] == ["dev0"]
+
+
+def test_no_interrupt_is_sent_while_the_machine_is_built(start: Start) -> None:
+    assert start("shirq-edu,addr=4").log().of(Kind.DELIVER) == []
+
+
+def test_the_file_is_sparse_and_has_room_for_the_entries_asked_for(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4", log="entries=5000000")
+    status = board.log_path.stat()
+    assert status.st_size == HEADER_SIZE + 5_000_000 * 32
+    assert status.st_blocks * 512 < 1 << 20
+    assert board.log().header.capacity == 5_000_000
+
+
+def test_a_million_entries_fit_by_default(start: Start) -> None:
+    assert start().log().header.capacity == 1048576
+
+
+def test_a_full_log_keeps_its_beginning_and_counts_what_it_drops(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4", log="entries=40")
+    bar = board.function(4).enable()
+    before = board.log()
+    for value in range(50):
+        bar.write(0x04, value)
+    log = board.log()
+    assert log.header.head == log.header.capacity == len(log.entries) == 40
+    assert log.header.dropped == len(before.entries) + 50 - 40
+    assert list(log.entries[: len(before.entries)]) == list(before.entries)
+    assert [entry.value for entry in log.of(Kind.WRITE, offset=4)][-1] == 40 - len(before.entries) - 1
+
+
+def test_time_is_virtual_time(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4")
+    bar = board.function(4).enable()
+    bar.read(0)
+    now = board.qtest.clock_step(1_234_567)
+    bar.read(0)
+    assert [entry.time_ns for entry in board.log().of(Kind.READ, offset=0)] == [0, now]
+
+
+def test_no_vcpu_is_blamed_when_none_runs(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4")
+    board.function(4).enable().read(0)
+    assert {(entry.vcpu, entry.ring) for entry in board.log().entries} == {(NONE, NONE)}
+
+
+def test_a_vcpu_is_named_with_its_privilege_level(start: Start, tmp_path: Path) -> None:
+    rom = bytearray(b"\xf4" * 0x10000)
+    # mov dx,0cf8h; mov eax,80002004h (00:04.0, Command); out dx,eax; mov dx,0cfch; in ax,dx
+    code = b"\xba\xf8\x0c\x66\xb8\x04\x20\x00\x80\x66\xef\xba\xfc\x0c\xed"
+    code += b"\xb0\xfe\xe6\x64\xf4"  # mov al,0feh; out 64h,al (the machine's reset); hlt
+    rom[0 : len(code)] = code
+    rom[0xFFF0:0xFFF5] = b"\xea" + struct.pack("<HH", 0, 0xF000)  # where a processor starts: jmp f000:0
+    (tmp_path / "rom").write_bytes(rom)
+    board = start(
+        "shirq-edu,id=dev0,addr=4",
+        accel="tcg",
+        extra=["-bios", str(tmp_path / "rom"), "-action", "reboot=shutdown,shutdown=pause", "-S"],
+    )
+    board.qmp.execute("cont")
+    board.qmp.wait_event("SHUTDOWN")
+    reads = board.log().of(Kind.READ, device="dev0")
+    assert [(read.space, read.offset, read.width, read.vcpu, read.ring) for read in reads] == [
+        (CONFIG_SPACE, 4, 2, 0, 0)
+    ]
+    board.qmp.set("dev0", "raise", 1)
+    assert [(entry.vcpu, entry.ring) for entry in board.log().of(Kind.RAISE)] == [(NONE, NONE)]
+
+
+def test_a_device_without_id_is_named_by_the_end_of_its_path(start: Start) -> None:
+    board = start("shirq-edu,addr=4")
+    board.function(4).enable()
+    assert board.log().header.devices == ("device[0]",)
+
+
+def test_a_vm_without_a_log_works(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4", log=None)
+    bar = board.function(4).enable()
+    bar.write(0x6C, 1)
+    bar.write(0x60, 1)
+    assert board.qmp.get("dev0", "pin") is True
+    assert not board.log_path.exists()
+
+
+def test_a_log_that_comes_later_begins_with_what_is_not_as_after_reset(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=5", log=None)
+    bar = board.function(4).enable()
+    bar.write(0x6C, 1)
+    bar.write(0x60, 1)
+    board.qmp.execute("object-add", qom_type="shirq-log", id="late", path=str(board.log_path))
+    log = board.log()
+    assert log.entries[0].kind is Kind.START
+    state = {(entry.kind, entry.device, entry.offset, entry.value) for entry in log.entries[1:]}
+    assert state == {
+        (Kind.MASK, "dev0", 0, 0),
+        (Kind.PIN, "dev0", 0, 1),
+        (Kind.LINE, "ioapic", 20, 1),
+    }
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entries", [0, 1073741825])
+def test_a_senseless_size_is_refused_with_what_is_allowed(tmp_path: Path, entries: int) -> None:
+    message = refusal("-object", f"shirq-log,id=log,path={tmp_path}/log,entries={entries}")
+    assert f"'entries' must be 1 to 1073741824, not {entries}" in message
+
+
+def test_a_log_without_path_is_refused() -> None:
+    assert "'path' is missing" in refusal("-object", "shirq-log,id=log")
+    assert "'path' must name a file" in refusal("-object", "shirq-log,id=log,path=")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/nowhere/log", "No such file or directory"), ("/", "Is a directory"), ("/dev/null", "Invalid argument")],
+)
+def test_a_path_that_cannot_be_a_log_is_refused_with_the_reason(path: str, why: str) -> None:
+    message = refusal("-object", f"shirq-log,id=log,path={path}")
+    assert "property 'path'" in message
+    assert path in message
+    assert why in message
+
+
+def test_the_log_of_another_vm_is_refused_and_stays_as_it_is(start: Start) -> None:
+    board = start("shirq-edu,id=dev0,addr=4")
+    before = board.log()
+    assert "is the log of another VM" in refusal("-object", f"shirq-log,id=log,path={board.log_path}")
+    assert board.log() == before
+
+
+def test_a_second_log_is_refused(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(QmpFailed, match="has one already, 'log'"):
+        start().qmp.execute("object-add", qom_type="shirq-log", id="second", path=str(tmp_path / "log"))
+
+
+def test_an_open_log_cannot_be_changed_or_deleted(start: Start) -> None:
+    board = start()
+    with pytest.raises(QmpFailed, match="'path' is fixed"):
+        board.qmp.set("/objects/log", "path", "/elsewhere")
+    with pytest.raises(QmpFailed, match="'entries' is fixed"):
+        board.qmp.set("/objects/log", "entries", 7)
+    with pytest.raises(QmpFailed, match="in use"):
+        board.qmp.execute("object-del", id="log")
+
+
+# -- histories ------------------------------------------------------------------------------------------------------
+
+
+def test_a_clones_log_begins_with_restored_and_what_is_not_as_after_reset(start: Start, tmp_path: Path) -> None:
+    devices = ("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=8", "shirq-edu,id=dev2,addr=5")
+    template = start(*devices)
+    for slot in (4, 8):
+        bar = template.function(slot).enable()
+        bar.write(0x6C, 0xF)
+        bar.write(0x60, 0x5)
+    template.function(8).set_intx_disable(True)
+    template.save(tmp_path / "state")
+
+    clone = start(*devices, incoming=True)
+    assert clone.log().entries == []
+    clone.load(tmp_path / "state")
+    log = clone.log()
+    assert (log.entries[0].kind, log.entries[0].value) == (Kind.RESTORED, 1)
+    assert log.header.epoch == 1
+    state = {(entry.kind, entry.device, entry.offset, entry.value) for entry in log.entries[1:]}
+    assert state >= {
+        (Kind.MASK, "dev0", 0, 0),
+        (Kind.MASK, "dev1", 0, 0),
+        (Kind.PIN, "dev0", 0, 1),
+        (Kind.LINE, "ioapic", 20, 1),
+    }
+    assert {kind for kind, *_ in state} <= {Kind.MASK, Kind.PIN, Kind.LINE}
+    assert not [entry for entry in log.entries if entry.device == "dev2"]
+    assert not log.of(Kind.PIN, device="dev1")
+    assert len(log.entries) == len(state) + 1
+
+
+def test_a_clone_states_the_entries_that_are_unmasked(start: Start, tmp_path: Path) -> None:
+    template = start()
+    IoApic(template.qtest).program(21, 0x41)
+    template.save(tmp_path / "state")
+    clone = start(incoming=True)
+    clone.load(tmp_path / "state")
+    assert [(entry.offset, entry.value) for entry in clone.log().of(Kind.LINE_MASK)] == [(21, 0)]
+
+
+def test_a_clone_knows_a_line_that_was_high(start: Start, tmp_path: Path) -> None:
+    template = start("shirq-edu,id=dev0,addr=4")
+    template.function(4).enable().write(0x6C, 1)
+    template.qmp.set("dev0", "raise", 1)
+    template.save(tmp_path / "state")
+    clone = start("shirq-edu,id=dev0,addr=4", incoming=True)
+    clone.load(tmp_path / "state")
+    mark = clone.log().mark
+    clone.qmp.set("dev0", "lower", 1)
+    after = clone.log().since(mark)
+    assert [(entry.offset, entry.value) for entry in after.of(Kind.LINE)] == [(20, 0)]
+
+
+def test_the_template_goes_on_in_its_own_log(start: Start, tmp_path: Path) -> None:
+    template = start("shirq-edu,id=dev0,addr=4")
+    template.function(4).enable().write(0x6C, 1)
+    template.save(tmp_path / "state")
+    clone = start("shirq-edu,id=dev0,addr=4", incoming=True)
+    clone.load(tmp_path / "state")
+    mark = clone.log().mark
+    template.qmp.execute("cont")
+    template.qmp.set("dev0", "raise", 1)
+    assert template.log().of(Kind.PIN)
+    assert not template.log().of(Kind.RESTORED)
+    assert clone.log().mark == mark
+
+
+def test_a_snapshot_that_is_loaded_begins_an_epoch_in_the_same_log(start: Start, tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    board = start("shirq-edu,id=dev0,addr=4")
+
+    def job(command: str, **arguments: Any) -> None:
+        board.qmp.execute(command, job_id="job", **arguments)
+        while board.qmp.wait_event("JOB_STATUS_CHANGE")["data"]["status"] != "concluded":
+            pass
+        (result,) = board.qmp.execute("query-jobs")
+        assert "error" not in result, result
+        board.qmp.execute("job-dismiss", id="job")
+
+    job("blockdev-create", options={"driver": "file", "filename": str(image), "size": 0})
+    board.qmp.execute("blockdev-add", driver="file", node_name="file", filename=str(image))
+    job("blockdev-create", options={"driver": "qcow2", "file": "file", "size": 1 << 20})
+    board.qmp.execute("blockdev-add", driver="qcow2", node_name="disk", file="file")
+
+    bar = board.function(4).enable()
+    bar.write(0x6C, 1)
+    bar.write(0x60, 2)
+    job("snapshot-save", tag="tag", vmstate="disk", devices=["disk"])
+    bar.write(0x60, 1)
+    assert board.qmp.get("dev0", "pin") is True
+    mark = board.log().mark
+    job("snapshot-load", tag="tag", vmstate="disk", devices=["disk"])
+
+    log = board.log().since(mark)
+    assert (log.entries[0].kind, log.entries[0].value) == (Kind.RESTORED, 1)
+    assert not log.of(Kind.PIN, Kind.RESET)
+    assert board.log().header.epoch == 1
+    assert board.qmp.get("dev0", "pin") is False
+    assert board.qmp.get("dev0", "status") == 2
+
+
+def test_a_state_that_the_machine_cannot_have_is_refused(start: Start, tmp_path: Path) -> None:
+    template = start("shirq-edu,id=dev0,addr=4")
+    template.function(4).set_intx_disable(True)
+    template.save(tmp_path / "state")
+    clone = start("shirq-edu,id=dev0,addr=4,disintx=read-only", incoming=True)
+    with pytest.raises(BenchError, match="set the property when the state is loaded"):
+        clone.load(tmp_path / "state")

@@ -1,0 +1,17 @@
+"""Booted guests with three functions on one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from shirq_bench.scene import Scene
+from shirq_bench.vm import Vm
+
+
+@pytest.fixture
+def scene(vm: Vm) -> Scene:
+    """A guest whose neighbour is up and whose two devices are bound to shirq.ko."""
+    scene = Scene(vm)
+    scene.neighbour_up()
+    scene.bind("dev0", "dev1")
+    return scene

@@ -1,0 +1,100 @@
+"""The ways into a guest, and what they report when the guest dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded
+from shirq_bench.machine import Machine
+from shirq_bench.vm import Vm
+
+
+@pytest.fixture
+def plain(boot: Callable[[Machine], Vm]) -> Vm:
+    """A guest without any device of interest."""
+    return boot(Machine())
+
+
+def test_the_agent_gives_status_output_and_errors_apart(plain: Vm) -> None:
+    result = plain.agent.run("sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (result.status, result.stdout, result.stderr) == (3, "out\n", "err\n")
+    assert plain.agent.run("cat", stdin="x" * 300_000).stdout == "x" * 300_000
+    assert plain.agent.run("/no/such/program").status == 127
+    with pytest.raises(CommandFailed, match="status 1 from: false"):
+        plain.agent.succeed("false")
+    with pytest.raises(CommandFailed, match="though it should fail"):
+        plain.agent.fail("true")
+
+
+def test_many_commands_run_side_by_side(plain: Vm) -> None:
+    commands = [plain.agent.start("sh", "-c", f"read x; echo $x {n}") for n in range(40)]
+    for number, command in enumerate(commands):
+        command.write(f"hello {number}\n")
+    assert [c.wait().stdout for c in commands] == [f"hello {n} {n}\n" for n in range(40)]
+
+
+def test_a_command_beyond_its_deadline_is_reported_with_its_output_and_the_console(plain: Vm) -> None:
+    with pytest.raises(DeadlineExceeded, match=r"(?s)its end not within 0.5 s.*so far.*QEMU runs.*console"):
+        plain.agent.run("sh", "-c", "echo so far; sleep 60", deadline=0.5)
+
+
+def test_the_agent_is_started_again_when_it_dies_and_its_commands_fail_clearly(plain: Vm) -> None:
+    lost = plain.agent.start("sleep", "1000")
+    plain.agent.start("killall", "-9", "shirq-agent")
+    with pytest.raises(AgentGone, match="agent died and was started again"):
+        lost.wait()
+    assert plain.agent.succeed("echo back") == "back\n"
+
+
+def test_ssh_runs_commands_and_copies_files_both_ways(plain: Vm, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 1000)
+    with plain.ssh() as ssh:
+        result = ssh.exec("echo out; echo err >&2; exit 4")
+        assert (result.status, result.stdout, result.stderr) == (4, "out\n", "err\n")
+        ssh.put(source, "/tmp/copy")
+        ssh.get("/tmp/copy", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == source.read_bytes()
+    with plain.ssh() as again:
+        assert again.exec("wc -c </tmp/copy").stdout.strip() == "256000"
+
+
+def test_the_console_is_a_shell_that_pexpect_can_drive(plain: Vm) -> None:
+    plain.console.sendline("echo $((6 * 7)) is the answer")
+    plain.console.expect("\n42 is the answer", timeout=20)
+
+
+@pytest.mark.splats_expected
+def test_a_guest_that_panics_fails_at_once_and_shows_its_console(plain: Vm) -> None:
+    started = time.monotonic()
+    with pytest.raises(AgentGone, match=r"(?s)QEMU has ended with status 0.*last console lines.*sysrq_handle_crash"):
+        plain.agent.run("sh", "-c", "echo c >/proc/sysrq-trigger; sleep 100", deadline=60)
+    assert time.monotonic() - started < 30
+
+
+def test_a_guest_that_panics_during_boot_fails_at_once_and_shows_its_console(kernel_name: str) -> None:
+    with (
+        Vm(Machine(kernel=kernel_name, parameters="rdinit=/no/such init=/no/such")) as vm,
+        pytest.raises(BenchError, match=r"(?s)QEMU has ended.*Kernel panic"),
+    ):
+        vm.boot(deadline=60)
+
+
+def test_a_guest_that_hangs_fails_at_its_deadline_and_shows_its_console(kernel_name: str) -> None:
+    with Vm(Machine(kernel=kernel_name, parameters="rdinit=/bin/cat init=/bin/cat")) as vm:
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match=r"(?s)not up within 8 s.*QEMU runs.*console"):
+            vm.boot(deadline=8)
+        assert 7 < time.monotonic() - started < 20
+
+
+def test_a_guest_whose_qemu_refuses_its_command_line_says_why(kernel_name: str) -> None:
+    with (
+        Vm(Machine(kernel=kernel_name, devices=("shirq-edu,disintx=perhaps",))) as vm,
+        pytest.raises(BenchError, match=r"(?s)disintx.*perhaps.*read-only"),
+    ):
+        vm.boot()

@@ -1,0 +1,168 @@
+"""What must hold on a shared line: judged from the line, the pins and the kernel's handlers, not from the driver."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from shirq_bench import judge
+from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
+from shirq_bench.scene import Driver, Scene, handler_name
+from shirq_bench.trace import Kind, Log
+
+#: Virtual time within which the kernel must have done something about a high line.
+_FORGOTTEN_NS = 1_000_000_000
+
+
+def _gsi(log: Log) -> int:
+    return line_of(log, ["dev0", "dev1"])
+
+
+def _wait_for_level(scene: Scene, device: str, level: bool, deadline: float = 10.0) -> None:
+    until = time.monotonic() + deadline
+    while scene.vm.qmp.get(device, "pin") != level:
+        assert time.monotonic() < until, f"{device}'s pin is not {level} within {deadline:g} s"
+
+
+@pytest.mark.parametrize("device", ["dev0", "dev1"])
+@pytest.mark.parametrize("language", ["c", "python"])
+def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene, device: str, language: str) -> None:
+    driver = scene.drive(device, language)
+    mark = scene.vm.log().mark
+    for _ in range(20):
+        scene.raise_(device)
+        driver.next_event()
+    log = scene.vm.log().since(mark)
+    gsi = line_of(log, [device])
+    masked_before_eoi(log, device, gsi).require(at_least=20)
+    line_low_at_end(log, gsi).require()
+    line_never_masked(log, gsi).require(at_least=20)
+
+
+def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene: Scene) -> None:
+    driver = scene.drive("dev1")
+    mark = scene.vm.log().mark
+    sent = [1 << (n % 32) for n in range(40)]
+    for bits in sent:
+        scene.raise_("dev1", bits=bits)
+        driver.next_event()
+    events = driver.events()
+    assert [event.status for event in events] == sent
+    assert [event.seq for event in events] == list(range(events[0].seq, events[0].seq + len(sent)))
+    assert {event.lost for event in events} == {0}
+    log = scene.vm.log().since(mark)
+    assert len(assertions(log, "dev1")) == len(sent)
+
+
+def test_the_neighbours_interrupts_are_never_claimed_and_none_is_lost(scene: Scene) -> None:
+    drivers = {device: scene.drive(device) for device in ("dev0", "dev1")}
+    with scene.tracing() as handlers:
+        for number in range(30):
+            scene.network.ping(3)
+            device = ("dev0", "dev1")[number % 2]
+            scene.raise_(device)
+            drivers[device].next_event()
+    irq = scene.irq("eth0")
+    assert irq == scene.irq(handler_name("dev0")) == scene.irq(handler_name("dev1")), "they do not share a line"
+    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=30)
+    for device in drivers:
+        handlers.false_claims(device, irq).require(at_least=15)
+        own = [call for call in handlers.calls if call.name == handler_name(device)]
+        assert any(not call.handled for call in own), "no interrupt of anybody else ran this handler"
+
+
+def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) -> None:
+    drivers = [scene.drive("dev0"), scene.drive("dev1", "python")]
+    mark = scene.vm.log().mark
+    for _ in range(15):
+        scene.raise_("dev0", "dev1")
+        for driver in drivers:
+            driver.next_event()
+    log = scene.vm.log().since(mark)
+    gsi = _gsi(log)
+    rises = {d: [a.start.time_ns for a in assertions(log, d) if a.start] for d in ("dev0", "dev1")}
+    assert rises["dev0"] == rises["dev1"], "the stimuli were not simultaneous"
+    assert len(rises["dev0"]) == 15
+    for device in ("dev0", "dev1"):
+        masked_before_eoi(log, device, gsi).require(at_least=15)
+    line_low_at_end(log, gsi).require()
+    assert all(len(driver.events()) == 15 for driver in drivers)
+
+
+def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(scene: Scene) -> None:
+    driver = scene.drive("dev1")
+    driver.command.signal(signal.SIGSTOP)
+    scene.raise_("dev1")
+    _wait_for_level(scene, "dev1", False)
+    assert scene.vm.qmp.get("dev1", "status") == 1, "the device is not pending any more"
+    with scene.tracing() as handlers:
+        scene.network.ping(200, deadline=60)
+    assert handlers.log is not None
+    irq = scene.irq("eth0")
+    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=100)
+    own = [call for call in handlers.calls if call.name == handler_name("dev1")]
+    assert own, "the masked device's handler never ran"
+    assert not any(call.handled for call in own), "a masked device claimed an interrupt of its neighbour"
+    assert not [e for e in handlers.log.of(Kind.READ, Kind.WRITE, device="dev1")], "a masked device was touched"
+    line_never_masked(handlers.log, _line_of_neighbour(handlers.log)).require(at_least=100)
+    driver.command.signal(signal.SIGCONT)
+    assert driver.next_event().status == 1
+
+
+def _line_of_neighbour(log: Log) -> int:
+    return line_of(log, ["nic0"])
+
+
+@pytest.mark.parametrize("how", ["kill", "exit"])
+def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_the_device_quiet(
+    scene: Scene, how: str
+) -> None:
+    """kill -9 as well as an orderly exit run the release program: what was pending is acknowledged and masked."""
+    driver = scene.drive("dev1")
+    driver.command.signal(signal.SIGSTOP)
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    _wait_for_level(scene, "dev1", False)
+    if how == "exit":
+        driver.command.signal(signal.SIGTERM)
+        driver.command.signal(signal.SIGCONT)
+        driver.command.wait()
+    else:
+        assert driver.end(signal.SIGKILL) == -signal.SIGKILL
+    assert scene.vm.qmp.get("dev1", "status") == 0, "the release program did not acknowledge"
+    assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not mask"
+    # Whatever comes now must not reach the line: there is no driver.
+    scene.raise_("dev1", bits=0xFF)
+    scene.network.ping(5)
+    log = scene.vm.log().since(mark)
+    line_low_at_end(log, line_of(log, ["dev1"])).require()
+    assert len(assertions(log, "dev1")) == 1
+    assert scene.vm.agent.run("grep", handler_name("dev1"), "/proc/interrupts").status == 1
+
+
+def test_a_killed_drivers_successor_takes_over(scene: Scene) -> None:
+    first = scene.drive("dev0")
+    scene.raise_("dev0")
+    first.next_event()
+    first.end(signal.SIGKILL)
+    second = scene.drive("dev0", "python")
+    scene.raise_("dev0", bits=4)
+    assert second.next_event().status == 4
+
+
+def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> None:
+    drivers: dict[str, Driver] = {device: scene.drive(device) for device in ("dev0", "dev1")}
+    mark = scene.vm.log().mark
+    for number in range(40):
+        scene.network.ask()
+        devices = (("dev0",), ("dev1",), ("dev0", "dev1"))[number % 3]
+        scene.raise_(*devices)
+        for device in devices:
+            drivers[device].next_event()
+    scene.network.ping()
+    log = scene.vm.log().since(mark)
+    gsi = _gsi(log)
+    judge.no_line_high_longer_than(log, _FORGOTTEN_NS, gsi).require(at_least=40)
+    line_low_at_end(log, gsi).require()
