@@ -310,7 +310,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	mutex_init(&d->read_mutex);
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);
-	snprintf(d->irq_name, sizeof(d->irq_name), "shirq/%s", pci_name(pdev));
+	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));
 
 	device_initialize(&d->dev);
 	d->dev.class = &shirq_class;

@@ -8,6 +8,7 @@ Needs the folder `guest` on PYTHONPATH.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import signal
 import sys
@@ -48,7 +49,8 @@ STOP = {signal.SIGTERM, signal.SIGINT}
 def stop_on_signal(device: shirq.Device) -> None:
     """Disarm when told to stop: that wakes a read() wherever it is. An exception could come just before it blocks."""
     signal.sigwait(STOP)
-    device.disarm()
+    with contextlib.suppress(shirq.ShirqError, ValueError):  # closed meanwhile
+        device.disarm()
 
 
 def positive(text: str) -> int:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class ShirqError(OSError):
     """A call to the module failed; `errno` as in kmod/shirq.h, the text says what was wrong and what would be right."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
     @classmethod
     def explain(cls, error: int, doing: str, hints: dict[int, str]) -> ShirqError:
         text = hints.get(error, os.strerror(error))

@@ -5,6 +5,7 @@ QEMU stops a guest whose console nobody reads, so a thread reads all the time; i
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import queue
@@ -15,19 +16,26 @@ import termios
 import threading
 import tty
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pexpect
 from pexpect.spawnbase import SpawnBase
+
+if TYPE_CHECKING:
+    _Base = SpawnBase[str]  # generic in its type stubs only
+else:
+    _Base = SpawnBase
 
 #: Leaves `Console.interact`: Ctrl-].
 ESCAPE = b"\x1d"
 
 
-class Console(SpawnBase):  # type: ignore[misc]
+class Console(_Base):
     """The console behind the connected socket ``channel``; everything it says is appended to ``log``."""
 
     def __init__(self, name: str, channel: socket.socket, log: Path) -> None:
         super().__init__(timeout=30, encoding="utf-8", codec_errors="replace")
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.name = name
         self.log = log
         self._channel = channel
@@ -61,13 +69,11 @@ class Console(SpawnBase):  # type: ignore[misc]
         if not data:
             self.flag_eof = True
             raise pexpect.EOF(f"{self.name}: the console was closed")
-        text: str = self._decoder.decode(data, final=False)
-        self._log(text, "read")
-        return text
+        return self._decode(data)
 
     def send(self, text: str) -> int:
         """Type ``text``."""
-        data = self._encoder.encode(text, final=False)
+        data = text.encode()
         self._channel.sendall(data)
         return len(data)
 

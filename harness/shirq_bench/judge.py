@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
-from shirq_bench.report.words import duration, sentence
+from shirq_bench.report.words import duration, phrase
 from shirq_bench.trace import IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
 
 # The kernel prints trace times rounded to the nearest microsecond.
@@ -41,12 +41,15 @@ class Finding:
     calls: tuple[HandlerCall, ...] = ()
 
     def __str__(self) -> str:
-        calls = (
-            f"{call.entry_s:.6f}..{call.exit_s:.6f} s guest  CPU {call.cpu}: {call.name} (irq {call.irq}) returned "
-            f"{'handled' if call.handled else 'unhandled'}"
-            for call in self.calls
-        )
-        return "\n    ".join([self.what, *map(sentence, self.entries), *calls])
+        entries = (f"{entry.time_ns / 1000:.3f} µs  {phrase(entry)}" for entry in self.entries)
+        return "\n    ".join([self.what, *entries, *map(call_text, self.calls)])
+
+
+def call_text(call: HandlerCall) -> str:
+    """A handler call in words, with its times on the guest's trace clock."""
+    result = "handled" if call.handled else "unhandled"
+    when = f"{call.entry_s:.6f} to {call.exit_s:.6f} s guest"
+    return f"{when}  CPU {call.cpu}: {call.name} (irq {call.irq}) returned {result}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -78,16 +78,17 @@ _FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    assert isinstance(report, pytest.TestReport)
     if report.failed:
         item.stash[_FAILED] = True
         for vm in item.stash.get(_VMS, []):
             report.sections.append((f"guest {vm.name}", vm.situation()))
         if item.stash.get(_VMS, []):
             report.sections.append(("artefacts", str(_artefacts(item))))
-    return report  # type: ignore[return-value]
+    return report
 
 
 def _artefacts(item: pytest.Item) -> Path:

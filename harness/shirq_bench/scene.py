@@ -82,7 +82,7 @@ class Handlers:
 
 def handler_name(device: str) -> str:
     """What shirq.ko's handler for ``device`` is called in /proc/interrupts and in traces."""
-    return f"shirq/{ADDRESSES[device]}"
+    return f"shirq:{ADDRESSES[device]}"
 
 
 class Scene:
@@ -109,7 +109,7 @@ class Scene:
 
     def bind(self, *devices: str) -> None:
         """Load shirq.ko, if it is not, and bind it to the devices."""
-        self.run("grep -q ^shirq /proc/modules || modprobe shirq")
+        self.run("grep -q ^shirq /proc/modules || insmod /lib/modules/$(uname -r)/extra/shirq.ko")
         for device in devices:
             address = ADDRESSES[device]
             self.run(

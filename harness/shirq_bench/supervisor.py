@@ -167,10 +167,10 @@ def _serve(channel: socket.socket) -> None:
 
     try:
         while True:
-            ready, _, _ = select.select([channel, woken], [], [])
+            ready = select.select([channel.fileno(), woken], [], [])[0]
             if woken in ready:
                 reap()
-            if channel not in ready:
+            if channel.fileno() not in ready:
                 continue
             message, fds, _, _ = socket.recv_fds(channel, _MESSAGE, 32)
             if not message:

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -46,7 +47,7 @@ class Vm:
         self._kernel = kernel.get(machine.kernel)
         self._initrd = initrd or image.build(self._kernel)
         self._emulator = qemu.build()
-        self._accelerator = accel.verdict(self._emulator)
+        self.accelerator = accel.verdict(self._emulator)
         self._resources = contextlib.ExitStack()
         self._status: int | None = None
         self._pid = 0
@@ -70,7 +71,7 @@ class Vm:
         machine = self.machine
         argv = [str(self._emulator), "-L", str(self._emulator.parent / "firmware")]
         argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        argv += self._accelerator.arguments(machine.deterministic)
+        argv += self.accelerator.arguments(machine.deterministic)
         argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{machine.memory_mib}M"]
         argv += ["-kernel", str(self._kernel.vmlinuz), "-initrd", str(self._initrd)]
         argv += ["-append", f"{_PARAMETERS} {machine.parameters}".rstrip()]
@@ -202,7 +203,7 @@ class Vm:
         return Ssh(self.agent, image.ssh_key(), deadline)
 
     @contextlib.contextmanager
-    def frozen(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
+    def frozen(self) -> Iterator[None]:
         """Stop the VM's clock for the body: stimuli given in it happen at one instant of virtual time."""
         self.qmp.execute("stop")
         try:

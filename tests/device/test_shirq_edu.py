@@ -442,6 +442,16 @@ def test_a_device_has_its_own_name_in_the_log_whatever_was_in_its_slot_before(st
     assert [devices.count(name) for name in ("dev0", "dev1")] == [1, 1]
 
 
+def test_nothing_remembers_a_device_that_was_unplugged(start: Start) -> None:
+    board = start(PORT, "shirq-edu,id=dev0,bus=rp0", log=None)
+    behind_port(board).enable(0xE0100000).write(INT_MASK, 0)
+    board.qmp.set("dev0", "raise", 1)
+    unplug(board)
+    board.qmp.execute("object-add", qom_type="shirq-log", id="log", path=str(board.log_path))
+    assert board.log().header.devices == ()
+    assert line(board, 22) == []
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 

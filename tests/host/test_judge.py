@@ -22,7 +22,7 @@ from shirq_bench.judge import (
 )
 from shirq_bench.trace import ClockFit, HandlerCall, Kind
 
-HANDLERS = {"dev0": "shirq/0000:00:04.0", "dev1": "shirq/0000:00:08.0", "nic": "enp0s5"}
+HANDLERS = {"dev0": "shirq:0000:00:04.0", "dev1": "shirq:0000:00:08.0", "nic": "enp0s5"}
 SHIRQ, NIC = HANDLERS["dev0"], HANDLERS["nic"]
 # The guest's clock is 5 s behind virtual time.
 OFFSET = -5_000_000_000

@@ -195,7 +195,7 @@ TRACE = """\
 
 def test_each_handler_of_a_shared_irq_gets_its_own_exit() -> None:
     assert parse_ftrace(TRACE) == [
-        HandlerCall(0, 12.345678, 12.345690, 20, "shirq/0000:00:04.0", False),
+        HandlerCall(0, 12.345678, 12.345690, 20, "shirq:0000:00:04.0", False),
         HandlerCall(1, 12.345691, 12.345710, 11, "ata piix", True),
         HandlerCall(0, 12.345692, 12.345702, 20, "enp0s5", True),
     ]

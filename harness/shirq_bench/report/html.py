@@ -11,10 +11,11 @@ import json
 from importlib import resources
 from typing import Any
 
-from shirq_bench.judge import Verdict
+from shirq_bench import judge
+from shirq_bench.report import words
 from shirq_bench.report.model import Picture
 
-# Pauses that are longer are drawn no longer than this, until the reader chooses otherwise.
+# Pauses that are longer are drawn short, until the reader chooses otherwise.
 FOLD_NS = 20_000
 
 
@@ -67,13 +68,17 @@ def _data(picture: Picture, fold_ns: int) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict, start: int) -> dict[str, Any]:
+def _verdict(verdict: judge.Verdict, start: int) -> dict[str, Any]:
     return {
         "rule": verdict.rule,
         "checked": verdict.checked,
         "note": verdict.note,
         "findings": [
-            {"text": str(finding), "at": finding.entries[-1].time_ns - start if finding.entries else None}
+            {
+                "what": finding.what,
+                "proof": [[entry.time_ns - start, words.phrase(entry)] for entry in finding.entries],
+                "calls": [judge.call_text(call) for call in finding.calls],
+            }
             for finding in verdict.findings
         ],
     }

@@ -165,7 +165,7 @@ def _levels(intervals: Iterable[judge.Interval], frame: tuple[int, int]) -> tupl
 def _handler_spans(
     calls: Iterable[HandlerCall], fit: ClockFit, irq: int, handlings: Sequence[judge.Handling]
 ) -> list[tuple[str, Span]]:
-    """Each call with its handler's name. A call that the clocks' error puts partly outside of a handling is cut to it."""
+    """Each call with its handler's name. What the clocks' error puts outside of the call's handling is cut off."""
     delivered = [handling.deliver.time_ns for handling in handlings]
     error = words.duration(fit.error_ns + judge.TRACE_ROUNDING_NS)
     spans = []
@@ -177,7 +177,7 @@ def _handler_spans(
         if nearest >= 0 and (over := handlings[nearest].end) and over.time_ns >= start - fit.error_ns:
             start, end = (min(max(time, delivered[nearest]), over.time_ns) for time in (start, end))
         result = "handled" if call.handled else "unhandled"
-        detail = f"returns {result} on CPU {call.cpu}; times within {error}"
+        detail = f"CPU {call.cpu}, times within {error}"
         spans.append((call.name, Span(start, end, result, detail, muted=not call.handled)))
     return spans
 
@@ -249,11 +249,12 @@ def _acts(log: Log, device: str, gsi: int) -> dict[Tone, tuple[Span, ...]]:
             current.append(entry)
         else:
             current = None
-    return {tone: tuple(_act(entries) for _, entries in row) for tone, row in acts.items()}
+    return {tone: tuple(_act(entries, tone) for _, entries in row) for tone, row in acts.items()}
 
 
-def _act(entries: Sequence[Entry]) -> Span:
-    """What a row of accesses amounts to, by their effects; reads without effect are named by their registers."""
+def _act(entries: Sequence[Entry], tone: Tone) -> Span:
+    """What a row of accesses amounts to, by their effects: a program that only reads zeroes declines. Without effect,
+    the registers are named."""
     masks = [entry.value for entry in entries if entry.kind is Kind.MASK]
     verbs = ["mask" if value else "unmask" for value in dict.fromkeys(masks)]
     falls = any(entry.kind is Kind.PIN and not entry.value for entry in entries)
@@ -261,7 +262,11 @@ def _act(entries: Sequence[Entry]) -> Span:
     if acknowledges or (falls and 1 not in masks):
         verbs.insert(0, "acknowledge")
     accesses = [entry for entry in entries if entry.kind in (Kind.READ, Kind.WRITE)]
-    if not verbs:
+    if tone is Tone.PROGRAM and verbs:
+        verbs.insert(0, "claim")
+    elif tone is Tone.PROGRAM and not any(entry.kind is Kind.WRITE or entry.value for entry in accesses):
+        verbs = ["decline"]
+    elif not verbs:
         verbs = [*dict.fromkeys(f"{entry.kind.name.lower()} {words.register(entry)}" for entry in accesses)]
     shown = ", ".join(verbs[:3]) + (", ..." if len(verbs) > 3 else "")
     said = [*map(_say, entries[:12]), *([f"... and {len(entries) - 12} more"] if len(entries) > 12 else [])]

@@ -8,8 +8,9 @@ const text = (index) => data.strings[index];
 const escaped = (s) => String(s).replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c]);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-const AXIS = 42, GROUP = 24, ROW = {level: 32, spans: 30, points: 24}, ROWHEIGHT = 24, CHAR = 6.3;
+const AXIS = 42, GROUP = 24, ROW = {level: 32, spans: 30, points: 24}, ROWHEIGHT = 24, CHAR = 7;
 const TONE_OF = {"kernel": "program", "user space": "user", "guest": "user", "device": "pin", "bench": "stimulus", "controller": "handling"};
+const FOLDED = 0.35; // of the shortest pause that is folded
 const SHORTEST = 40; // ns over the whole width
 
 /* The first index from which test holds, in an array in which it holds from some index on. */
@@ -50,8 +51,8 @@ function makeAxis(fold) {
   for (let i = 1; i < moments.length; i++) {
     const from = moments[i - 1], to = moments[i], length = to - from;
     if (length > fold) {
-      folds.push({from, to, at: from - saved, end: from - saved + fold});
-      saved += length - fold;
+      folds.push({from, to, at: from - saved, end: from - saved + fold * FOLDED});
+      saved += length - fold * FOLDED;
     }
     if (length > Math.min(fold, data.fold)) {
       bursts[bursts.length - 1].to = from;
@@ -188,31 +189,35 @@ function niceStep(least) {
 function drawAxis() {
   const out = [], grid = [], fromTime = timeAt(0), toTime = timeAt(plotWidth);
   const pxPerNs = plotWidth / view.width, step = Math.max(niceStep(95 / pxPerNs), 1);
-  let free = 0;
+  const named = [];
+  for (let i = first(axis.folds, (f) => f.to > fromTime); i < axis.folds.length && axis.folds[i].from < toTime; i++) {
+    const fold = axis.folds[i], a = x(fold.from), b = x(fold.to), pause = duration(fold.to - fold.from);
+    const roomy = b - a > (pause.length + 4) * CHAR, label = roomy ? `⋯ ${pause} ⋯` : pause;
+    const middle = (a + b) / 2, half = label.length * CHAR / 2;
+    if (b - a > 4) grid.push(`<rect class="fold" x="${a}" y="34" width="${b - a}" height="${height - 34}"/>`);
+    if (b - a < 2 * half - 6 || middle + half > plotWidth) continue;
+    out.push(`<text class="soft" x="${middle}" y="31" text-anchor="middle">${label}</text>`);
+    named.push([middle - half, middle + half]);
+  }
+  let free = 0, taken = -1;
   for (let i = Math.max(first(axis.bursts, (b) => b.from > fromTime) - 1, 0); i < axis.bursts.length; i++) {
     const burst = axis.bursts[i], start = x(burst.from), end = x(burst.to), label = moment(burst.from);
     if (burst.from > toTime) break;
-    const at = Math.max(start, 2), needs = label.length * CHAR + 14;
-    if (start >= 0 && end - start > 2) grid.push(`<path class="burst" d="M${start} 16V${height}"/>`);
-    if (at >= free && (end - at > needs || start >= 0)) {
+    const at = Math.max(start, 2), needs = label.length * CHAR + 16;
+    if (start >= 0 && end - start > 6) grid.push(`<path class="burst" d="M${start} 16V${height}"/>`);
+    if (at >= free && at + needs < plotWidth + 16 && (end - at > needs || start >= 0)) {
       out.push(`<text class="bold" x="${at + (start >= 0 ? 0 : 2)}" y="13">${start < 0 ? "◂ " : ""}${label}</text>`);
       free = at + needs;
     }
-    let taken = start >= 0 ? start - 1 : -1;
     for (let n = Math.max(Math.ceil((fromTime - burst.from) / step), 0); burst.from + n * step <= Math.min(burst.to, toTime); n++) {
       const tick = x(burst.from + n * step), name = n ? `+${duration(n * step)}` : "0";
-      grid.push(`<path class="grid" d="M${tick} 30V${height}"/>`);
-      if (tick > taken && tick + name.length * CHAR < plotWidth + 8) {
+      const ends = tick + name.length * CHAR + 4;
+      if (end - start > 6) grid.push(`<path class="grid" d="M${tick} 30V${height}"/>`);
+      if (end - start > 30 && tick > taken && ends < plotWidth && !(named[first(named, ([, to]) => to > tick)]?.[0] < ends)) {
         out.push(`<text class="soft" x="${tick + 3}" y="31">${name}</text>`);
-        taken = tick + name.length * CHAR;
+        taken = ends;
       }
     }
-  }
-  for (let i = first(axis.folds, (f) => f.to > fromTime); i < axis.folds.length && axis.folds[i].from < toTime; i++) {
-    const fold = axis.folds[i], a = x(fold.from), b = x(fold.to), label = `⋯ ${duration(fold.to - fold.from)} ⋯`;
-    if (b - a < 4) continue;
-    grid.push(`<rect class="fold" x="${a}" y="34" width="${b - a}" height="${height - 34}"/>`);
-    if (b - a > label.length * CHAR) out.push(`<text class="soft" x="${(a + b) / 2}" y="31" text-anchor="middle">${label}</text>`);
   }
   return [grid.join(""), out.join("")];
 }
@@ -224,7 +229,7 @@ function draw() {
     ? `<path class="rowline" d="M0 ${row.top + row.height - 0.5}H${plotWidth}"/>`
     : `<rect class="groupband" y="${row.top}" width="${plotWidth}" height="${row.height}"/>`).join("");
   const tracks = rows.filter((row) => row.track).map((row) => DRAW[row.track.shape](row)).join("");
-  const found = findings.filter((at) => at !== null).map((at) => `<path class="findings" d="M${x(at)} 34V${height}"/>`).join("");
+  const found = findings.map((at) => `<path class="findings" d="M${x(at)} 34V${height}"/>`).join("");
   $("drawing").innerHTML = `<defs><pattern id="hatch" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
     <path class="hatchline" d="M0 0V8" opacity=".55"/></pattern></defs>${bands}${grid}${tracks}${found}${names}`;
   $("scale").textContent = `${duration(view.width)} shown`;
@@ -237,7 +242,7 @@ function drawMap() {
   const line = data.tracks.find((track) => track.tone === "line");
   const bars = (line ? clusters(line.spans, at, width, 1) : []).map(({a, b}) =>
     `<rect class="dense" x="${a}" y="6" width="${Math.max(b - a, 1)}" height="14"/>`).join("");
-  const bad = findings.filter((t) => t !== null).map((t) => `<path class="findings" d="M${at(t)} 0V26"/>`).join("");
+  const bad = findings.map((t) => `<path class="findings" d="M${at(t)} 0V26"/>`).join("");
   const left = clamp(view.left / axis.length * width, 0, width - 3), right = (view.left + view.width) / axis.length * width;
   $("map").innerHTML = `<g class="line">${bars}</g>${bad}
     <rect class="window" x="${left + 0.5}" y="0.5" width="${clamp(right - left, 4, width - left) - 1}" height="25" rx="3"/>`;
@@ -265,7 +270,9 @@ function stateAt(track, time, reach) {
   const span = track.spans[i];
   const inside = span && span[0] <= time + reach;
   if (track.shape === "level") return span && span[0] <= time && time < span[1] ? `high (${text(span[2])})` : "low";
-  return inside ? [text(span[2]), text(span[3])].filter(Boolean).join("\n") : null;
+  if (!inside) return null;
+  const label = text(span[2]), detail = text(span[3]);
+  return label && detail ? label + (detail.includes("\n") ? "\n" : ", ") + detail : label + detail;
 }
 
 function drawCursor() {
@@ -351,7 +358,7 @@ function drawList() {
   const to = Math.min(from + Math.ceil(list.clientHeight / ROWHEIGHT) + 16, shown.length), out = [];
   for (let i = from; i < to; i++) {
     const index = shown[i], [time, who, what] = data.events[index];
-    const since = i ? `+${duration(time - data.events[shown[i - 1]][0])}` : "";
+    const since = i && time > data.events[shown[i - 1]][0] ? `+${duration(time - data.events[shown[i - 1]][0])}` : "";
     out.push(`<div class="row${index === selected ? " chosen" : ""}" data-index="${index}" style="top:${i * ROWHEIGHT}px"><span>${moment(time)}</span><span>${since}</span><span class="who ${TONE_OF[text(who)] || ""}">${escaped(text(who))}</span><span title="${escaped(text(what))}">${escaped(text(what))}</span></div>`);
   }
   $("rows").style.height = `${shown.length * ROWHEIGHT}px`;
@@ -428,14 +435,18 @@ new ResizeObserver(refresh).observe(plot);
 $("title").textContent = data.title;
 $("summary").textContent = [`line ${data.gsi}`, `${data.events.length.toLocaleString("en")} events`, `${duration(data.length)} of virtual time`]
   .concat(data.dropped ? [`INCOMPLETE: ${data.dropped} entries dropped`] : []).join("  ·  ");
-const findings = data.verdicts.flatMap((verdict) => verdict.findings.map((finding) => finding.at));
+const lastOf = (finding) => finding.proof.length ? finding.proof[finding.proof.length - 1][0] : null;
+const findings = data.verdicts.flatMap((verdict) => verdict.findings.map(lastOf)).filter((at) => at !== null);
 $("verdicts").innerHTML = data.verdicts.map((verdict) => {
   const broken = verdict.findings.length;
   const [tone, word] = broken ? ["bad", "broken"] : verdict.checked ? ["good", "holds"] : ["odd", "unproven"];
-  const count = broken ? `${broken} of ${verdict.checked} broke it` : verdict.checked ? `in ${verdict.checked}` : "nothing to judge";
-  const details = verdict.findings.slice(0, 5).map((finding) => `<button class="finding" data-at="${finding.at ?? ""}">${escaped(finding.text)}</button>`);
+  const count = broken ? `${broken} of ${verdict.checked} broke it` : verdict.checked ? `${verdict.checked} examined` : "nothing to judge";
+  const details = verdict.findings.slice(0, 5).map((finding) => {
+    const proof = finding.proof.map(([at, said]) => `\n    ${moment(at)}  ${said}`).concat(finding.calls.map((call) => `\n    ${call}`));
+    return `<button class="finding" data-at="${lastOf(finding) ?? ""}">${escaped(finding.what + proof.join(""))}</button>`;
+  });
   if (broken > 5) details.push(`<p class="more">and ${broken - 5} more</p>`);
-  return `<div class="verdict"><span class="badge ${tone}">${word}</span><span>${escaped(verdict.rule)} <span class="note">${escaped([count, verdict.note].filter(Boolean).join("; "))}</span></span></div>${details.join("")}`;
+  return `<article class="${tone}"><div class="verdict"><span class="badge ${tone}">${word}</span><span>${escaped(verdict.rule)} <span class="note">${escaped([count, verdict.note].filter(Boolean).join("; "))}</span></span></div>${details.join("")}</article>`;
 }).join("");
 $("verdicts").addEventListener("click", (event) => {
   const finding = event.target.closest(".finding");
@@ -445,15 +456,14 @@ $("verdicts").addEventListener("click", (event) => {
 /* What to see first: the first finding, or the first interrupts. */
 {
   const line = data.tracks.find((track) => track.tone === "line");
-  const wrong = findings.find((at) => at !== null);
-  if (wrong !== undefined) {
+  drawList();
+  if (findings.length) {
     view.width = Math.min(6 * data.fold, axis.length);
-    select(nearest(wrong));
-    centre(wrong);
+    select(nearest(findings[0]));
+    centre(findings[0]);
   } else if (line && line.spans.length > 3) {
     const from = line.spans[0][0], last = axis.burst(line.spans[2][0]);
     showBetween(from, Math.max(last.to, line.spans[2][1]));
   } else showAll();
 }
-drawList();
 })();

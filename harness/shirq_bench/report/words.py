@@ -80,10 +80,10 @@ def what(entry: Entry) -> str:
             return f"ends line {gsi} (EOI of vector {value:#x})"
 
 
-def sentence(entry: Entry) -> str:
-    """One line: when (virtual time in us), who, what."""
+def phrase(entry: Entry) -> str:
+    """Who did what, without the time."""
     cpu = "" if entry.vcpu == NONE else f" (vCPU {entry.vcpu})"
-    return f"{entry.time_ns / 1000:.3f} us  {who(entry)}{cpu}: {what(entry)}"
+    return f"{who(entry)}{cpu}: {what(entry)}"
 
 
 def duration(ns: float) -> str:
