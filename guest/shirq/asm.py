@@ -114,7 +114,7 @@ def _flags(code: Code, names: Sequence[str], width: int) -> int:
 
 def _expect(operands: Sequence[str], count: int, form: str) -> None:
     if len(operands) != count:
-        raise _LineError(f"{len(operands)} operands instead of {count}: write {form}")
+        raise _LineError(f"it takes {count} operands, not {len(operands)}: write {form}")
 
 
 def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int]) -> Op:

@@ -116,11 +116,13 @@ class Registers:
 
     def read(self, offset: int, width: int) -> int:
         """Read `width` bytes (1, 2, 4, 8) at once. Raises ValueError for a bad offset or width."""
-        return int(self._views[width][self._index(offset, width)])
+        view, index = self._element(offset, width)
+        return int(view[index])
 
     def write(self, offset: int, width: int, value: int) -> None:
         """Write `width` bytes (1, 2, 4, 8) at once. Raises ValueError for a bad offset, width or value."""
-        self._views[width][self._index(offset, width)] = value
+        view, index = self._element(offset, width)
+        view[index] = value
 
     def read32(self, offset: int) -> int:
         return self.read(offset, 4)
@@ -128,7 +130,7 @@ class Registers:
     def write32(self, offset: int, value: int) -> None:
         self.write(offset, 4, value)
 
-    def _index(self, offset: int, width: int) -> int:
+    def _element(self, offset: int, width: int) -> tuple[memoryview, int]:
         if width not in self._views:
             raise ValueError(f"an access is 1, 2, 4 or 8 bytes wide, not {width}")
         index, rest = divmod(offset, width)
@@ -136,7 +138,7 @@ class Registers:
             raise ValueError(
                 f"no access of {width} bytes at {offset:#x}: offsets are multiples of {width} below {len(self):#x}"
             )
-        return index
+        return self._views[width], index
 
     def close(self) -> None:
         for view in self._views.values():

@@ -67,7 +67,7 @@ def run(kernel: str, out: Path, console: Console) -> bool:
                     for device in devices:
                         drivers[device].next_event()
             with _step(console, "kill -9 dev1's driver with an interrupt pending"):
-                drivers["dev1"].command.signal(signal.SIGSTOP)
+                drivers["dev1"].stop()
                 scene.raise_("dev1", bits=0x10)
                 scene.network.ping(2)
                 pending = vm.qmp.get("dev1", "status")

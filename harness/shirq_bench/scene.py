@@ -38,6 +38,7 @@ class Event:
 class Driver:
     """A reference driver that runs in the guest."""
 
+    vm: Vm
     device: str
     command: Command
 
@@ -49,6 +50,15 @@ class Driver:
     def events(self) -> list[Event]:
         """All events that it has handled so far."""
         return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
+
+    def stop(self) -> None:
+        """Stop it, so that what is raised from now on stays pending; it has stopped on return."""
+        self.command.signal(signal.SIGSTOP)
+        self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
+
+    def resume(self) -> None:
+        """Let it go on after `stop`."""
+        self.command.signal(signal.SIGCONT)
 
     def end(self, number: signal.Signals = signal.SIGTERM, deadline: float = 20.0) -> int:
         """Send it a signal and wait for its end; returns its status (negative: the signal that ended it)."""
@@ -121,7 +131,7 @@ class Scene:
         """Start a reference driver for a bound device; returns once it is armed."""
         command = self.vm.agent.start(*_DRIVERS[language], *options, ADDRESSES[device])
         command.expect("^armed")
-        return Driver(device, command)
+        return Driver(self.vm, device, command)
 
     def raise_(self, *devices: str, bits: int = 1) -> None:
         """Make sources of the devices pending, all in one instant of virtual time."""

@@ -97,12 +97,15 @@ def test_a_line_that_was_high_before_its_entry_was_programmed_is_delivered(board
     assert since(board, mark) == [(Kind.LINE_MASK, GSI, 0), (Kind.DELIVER, GSI, VECTOR)]
 
 
-def test_a_line_that_fell_before_its_entry_was_programmed_is_not(board: Board) -> None:
+@pytest.mark.parametrize("level_meanwhile", [True, False])
+def test_a_line_that_fell_before_its_entry_was_programmed_is_not(board: Board, level_meanwhile: bool) -> None:
+    ioapic = IoApic(board.qtest)
+    ioapic.program(GSI, VECTOR, masked=True)
     board.qmp.set("dev0", "raise", 1)
-    IoApic(board.qtest).program(GSI, VECTOR, masked=True)
+    ioapic.program(GSI, VECTOR, masked=True, level=level_meanwhile)
     board.qmp.set("dev0", "lower", 1)
     mark = board.log().mark
-    IoApic(board.qtest).program(GSI, VECTOR)
+    ioapic.program(GSI, VECTOR)
     assert since(board, mark) == [(Kind.LINE_MASK, GSI, 0)]
 
 

@@ -93,7 +93,7 @@ def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) ->
 
 def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(scene: Scene) -> None:
     driver = scene.drive("dev1")
-    driver.command.signal(signal.SIGSTOP)
+    driver.stop()
     scene.raise_("dev1")
     _wait_for_level(scene, "dev1", False)
     assert scene.vm.qmp.get("dev1", "status") == 1, "the device is not pending any more"
@@ -107,7 +107,7 @@ def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(sce
     assert not any(call.handled for call in own), "a masked device claimed an interrupt of its neighbour"
     assert not [e for e in handlers.log.of(Kind.READ, Kind.WRITE, device="dev1")], "a masked device was touched"
     line_never_masked(handlers.log, _line_of_neighbour(handlers.log)).require(at_least=100)
-    driver.command.signal(signal.SIGCONT)
+    driver.resume()
     assert driver.next_event().status == 1
 
 
@@ -121,13 +121,13 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
 ) -> None:
     """kill -9 as well as an orderly exit run the release program: what was pending is acknowledged and masked."""
     driver = scene.drive("dev1")
-    driver.command.signal(signal.SIGSTOP)
+    driver.stop()
     mark = scene.vm.log().mark
     scene.raise_("dev1")
     _wait_for_level(scene, "dev1", False)
     if how == "exit":
         driver.command.signal(signal.SIGTERM)
-        driver.command.signal(signal.SIGCONT)
+        driver.resume()
         driver.command.wait()
     else:
         assert driver.end(signal.SIGKILL) == -signal.SIGKILL

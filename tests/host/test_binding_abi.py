@@ -134,7 +134,7 @@ def test_an_event_is_64_bytes_and_an_operation_16(probe: dict[str, int]) -> None
     assert (probe["sizeof event"], probe["sizeof op"]) == (64, 16)
 
 
-def test_the_header_is_the_same_for_32_bit_programs(tmp_path: Path) -> None:
+def test_the_header_is_the_same_for_32_bit_programs() -> None:
     """Every field sits at a multiple of its own size, so that no compiler has to pad."""
     for name, struct in STRUCTS.items():
         end = 0

@@ -62,9 +62,9 @@ def test_the_example_in_the_documentation_assembles() -> None:
     [
         ("claim\n\nfrob r0", 3, "'frob' is no operation: write one of read8"),
         ("load r8, 1", 1, "'r8' is no register: write r0 to r7"),
-        ("load r0", 1, "1 operands instead of 2: write load REG, NUMBER or REG"),
-        ("claim r0", 1, "1 operands instead of 0: write claim"),
-        ("read32 r0", 1, "1 operands instead of 2: write read32 REG, SPACE+OFFSET"),
+        ("load r0", 1, "it takes 2 operands, not 1: write load REG, NUMBER or REG"),
+        ("claim r0", 1, "it takes 0 operands, not 1: write claim"),
+        ("read32 r0", 1, "it takes 2 operands, not 1: write read32 REG, SPACE+OFFSET"),
         ("load r0, seven", 1, "'seven' is no number: write a number such as 12"),
         ("load r0, 0x1_0000_0000_0000_0000", 1, "does not fit into 64 bits"),
         ("read32 r0, bar6+4", 1, "'bar6+4' is no address: write bar0+0x24 or config+4"),

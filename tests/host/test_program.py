@@ -213,7 +213,7 @@ REFUSED: list[tuple[str, ProgramKind, Program, int, Reason]] = [
     ("the longest backward jump", EXEC, (Op(Code.SKIP_NZ, skip=-32768), LOAD), 0, Reason.BACKWARD),
     ("one past the end of the program", EXEC, (Op(Code.SKIP_Z, skip=2), LOAD), 0, Reason.PAST_END),
     ("the longest forward jump", EXEC, (Op(Code.SKIP_Z, skip=32767), LOAD), 0, Reason.PAST_END),
-    ("code after a decline", IRQ, (CLAIM, Op(Code.LOAD), Op(Code.DECLINE)), 2, Reason.DECLINE_CLAIMED),
+    ("a decline after a claim", IRQ, (CLAIM, Op(Code.LOAD), Op(Code.DECLINE)), 2, Reason.DECLINE_CLAIMED),
     ("an unreachable operation", IRQ, (Op(Code.DECLINE), CLAIM), 1, Reason.UNREACHABLE),
     ("a claim in unmask", UNMASK, (LOAD, CLAIM), 1, Reason.NOT_IRQ),
     ("a claim in release", RELEASE, (CLAIM,), 0, Reason.NOT_IRQ),

@@ -183,7 +183,7 @@ TRACE = """\
 # entries-in-buffer/entries-written: 8/8   #P:2
 #
 #           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
-          <idle>-0       [000] d.h1.    12.345678: irq_handler_entry: irq=20 name=shirq/0000:00:04.0
+          <idle>-0       [000] d.h1.    12.345678: irq_handler_entry: irq=20 name=shirq:0000:00:04.0
           <idle>-0       [000] d.h1.    12.345690: irq_handler_exit: irq=20 ret=unhandled
      Web Content-4242    [001] d.h2.    12.345691: irq_handler_entry: irq=11 name=ata piix
           <idle>-0       [000] d.h1.    12.345692: irq_handler_entry: irq=20 name=enp0s5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from importlib import resources
 from typing import Any
 
@@ -15,27 +16,21 @@ from shirq_bench import judge
 from shirq_bench.report import words
 from shirq_bench.report.model import Picture
 
-# Pauses that are longer are drawn short, until the reader chooses otherwise.
-FOLD_NS = 20_000
 
-
-def render(picture: Picture, fold_ns: int = FOLD_NS) -> str:
+def render(picture: Picture) -> str:
     """The page's text; write it as UTF-8."""
     files = resources.files(__package__)
-    page = (files / "page.html").read_text("utf-8")
-    # In this order, so that nothing is looked for in the data.
-    for name, content in (
-        ("title", html.escape(picture.title)),
-        ("css", (files / "page.css").read_text("utf-8")),
-        ("js", (files / "page.js").read_text("utf-8")),
+    parts = {
+        "title": html.escape(picture.title),
+        "css": (files / "page.css").read_text("utf-8"),
+        "js": (files / "page.js").read_text("utf-8"),
         # A "</script>" or "<!--" in a name must not end the element.
-        ("data", json.dumps(_data(picture, fold_ns), separators=(",", ":")).replace("<", "\\u003c")),
-    ):
-        page = page.replace(f"{{{{{name}}}}}", content, 1)
-    return page
+        "data": json.dumps(_data(picture), separators=(",", ":")).replace("<", "\\u003c"),
+    }
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], (files / "page.html").read_text("utf-8"))
 
 
-def _data(picture: Picture, fold_ns: int) -> dict[str, Any]:
+def _data(picture: Picture) -> dict[str, Any]:
     strings: dict[str, int] = {}
 
     def index(text: str) -> int:
@@ -47,7 +42,7 @@ def _data(picture: Picture, fold_ns: int) -> dict[str, Any]:
         "gsi": picture.gsi,
         "start": start,
         "length": picture.end_ns - start,
-        "fold": fold_ns,
+        "fold": picture.pause_ns,
         "dropped": picture.dropped,
         "verdicts": [_verdict(verdict, start) for verdict in picture.verdicts],
         "tracks": [

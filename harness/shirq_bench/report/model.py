@@ -9,14 +9,16 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import enum
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from shirq_bench import judge
 from shirq_bench.report import words
 from shirq_bench.trace import IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
 
-# Accesses of one device that are no further apart are one act.
-ACT_GAP_NS = 20_000
+# What counts as a pause where the line was never handled.
+PAUSE_NS = 20_000
+_NICE_NS: list[int] = [digit * 10**power for power in range(3, 19) for digit in (1, 2, 5)]
 
 
 class Tone(enum.StrEnum):
@@ -74,12 +76,17 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A run. ``events`` and each track's spans are in order of time; ``start_ns`` is the first event's time."""
+    """A run. ``events`` and each track's spans are in order of time; ``start_ns`` is the first event's time.
+
+    What is further apart than ``pause_ns`` does not belong together: about what the handling of five interrupts takes,
+    since a guest under emulation is a hundred times slower than one that is not.
+    """
 
     title: str
     gsi: int
     start_ns: int
     end_ns: int
+    pause_ns: int
     tracks: tuple[Track, ...]
     events: tuple[Event, ...]
     verdicts: tuple[judge.Verdict, ...]
@@ -97,14 +104,15 @@ def build(
     irq: int | None = None,
     verdicts: Sequence[judge.Verdict] = (),
 ) -> Picture:
-    """The picture of the last epoch of ``log``.
+    """The picture of ``log``, or of its last epoch if it has several; what is before a cut only gives the levels.
 
     ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"); default: all that log
     accesses. ``gsi`` is their line (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be).
     ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI).
     """
-    last = log.epochs()[-1]
-    log = Log(log.header, _without_marks(last.entries))
+    if any(entry.kind in (Kind.START, Kind.RESTORED) for entry in (*log.past, *log.entries)[1:]):
+        log = log.epochs()[-1]
+    log = Log(log.header, _without_marks(log.entries), log.past)
     if roles is None:
         active = {entry.device for entry in log.of(Kind.READ, Kind.WRITE, Kind.RAISE)}
         roles = {device: "" for device in log.header.devices if device in active}
@@ -113,6 +121,7 @@ def build(
         gsi = judge.line_of(log, [device for device in roles if device in moved])
     shown = [entry for entry in log.entries if _concerns(entry, roles, gsi)]
     handlings = judge.handlings(log, gsi)
+    pause = _pause(handlings)
     handlers = _handler_spans(calls, fit, gsi if irq is None else irq, handlings) if fit else []
     times = [entry.time_ns for entry in shown] + [time for _, span in handlers for time in (span.start_ns, span.end_ns)]
     frame = (min(times, default=0), max(times, default=0))
@@ -120,16 +129,23 @@ def build(
     events += [Event(span.start_ns, words.KERNEL, f"runs {name}: {span.label}") for name, span in handlers]
     tracks = [*_line_tracks(log, gsi, frame, handlings, handlers)]
     for device, role in roles.items():
-        tracks += _device_tracks(log, device, f"{device}: {role}" if role else device, gsi, frame)
+        tracks += _device_tracks(log, device, f"{device}: {role}" if role else device, handlings, frame, pause)
     return Picture(
         title,
         gsi,
         *frame,
+        pause,
         tuple(track for track in tracks if track.spans or track.tone in (Tone.LINE, Tone.PIN)),
         tuple(sorted(events, key=lambda event: event.time_ns)),
         tuple(verdicts),
         log.header.dropped,
     )
+
+
+def _pause(handlings: Sequence[judge.Handling]) -> int:
+    took = [handling.eoi.time_ns - handling.deliver.time_ns for handling in handlings if handling.eoi]
+    least = 5 * statistics.median(took) if took else PAUSE_NS
+    return next(step for step in _NICE_NS if step >= least)
 
 
 def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
@@ -204,7 +220,9 @@ def _line_tracks(
         yield Track(group, f"handler {name}", Tone.HANDLER, Shape.SPANS, own)
 
 
-def _device_tracks(log: Log, device: str, group: str, gsi: int, frame: tuple[int, int]) -> Iterable[Track]:
+def _device_tracks(
+    log: Log, device: str, group: str, handlings: Sequence[judge.Handling], frame: tuple[int, int], pause: int
+) -> Iterable[Track]:
     stimuli = [
         Span(entry.time_ns, entry.time_ns, f"{'+' if entry.kind is Kind.RAISE else '-'}{entry.value:#x}", _say(entry))
         if entry.kind in (Kind.RAISE, Kind.LOWER)
@@ -214,7 +232,7 @@ def _device_tracks(log: Log, device: str, group: str, gsi: int, frame: tuple[int
     ]
     yield Track(group, "stimuli", Tone.STIMULUS, Shape.POINTS, tuple(stimuli))
     yield Track(group, "pin", Tone.PIN, Shape.LEVEL, _levels(judge.assertions(log, device), frame))
-    acts = _acts(log, device, gsi)
+    acts = _acts(log, device, handlings, pause)
     yield Track(group, "interrupt program", Tone.PROGRAM, Shape.SPANS, acts[Tone.PROGRAM])
     yield Track(group, "user handler", Tone.USER, Shape.SPANS, acts[Tone.USER])
     yield Track(group, "other kernel access", Tone.KERNEL, Shape.SPANS, acts[Tone.KERNEL])
@@ -222,12 +240,10 @@ def _device_tracks(log: Log, device: str, group: str, gsi: int, frame: tuple[int
         yield Track(group, "masked", Tone.MASK, Shape.LEVEL, _levels(judge.high(log, Kind.MASK, device), frame))
 
 
-def _acts(log: Log, device: str, gsi: int) -> dict[Tone, tuple[Span, ...]]:
+def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int) -> dict[Tone, tuple[Span, ...]]:
     """The device's accesses by who made them, those close to each other as one span."""
     inside = {
-        index: number
-        for number, handling in enumerate(judge.handlings(log, gsi))
-        for index in range(handling.first, handling.last)
+        index: number for number, handling in enumerate(handlings) for index in range(handling.first, handling.last)
     }
     acts: dict[Tone, list[tuple[int | None, list[Entry]]]] = {
         tone: [] for tone in (Tone.PROGRAM, Tone.USER, Tone.KERNEL)
@@ -241,7 +257,7 @@ def _acts(log: Log, device: str, gsi: int) -> dict[Tone, tuple[Span, ...]]:
             tone = Tone.USER if entry.ring == 3 else Tone.KERNEL if handling is None else Tone.PROGRAM
             scope = handling if tone is Tone.PROGRAM else None
             row = acts[tone]
-            if not row or row[-1][0] != scope or entry.time_ns - row[-1][1][-1].time_ns > ACT_GAP_NS:
+            if not row or row[-1][0] != scope or entry.time_ns - row[-1][1][-1].time_ns > pause:
                 row.append((scope, []))
             current = row[-1][1]
             current.append(entry)

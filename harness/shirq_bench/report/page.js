@@ -419,7 +419,7 @@ document.addEventListener("keydown", (event) => {
   if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
 });
 
-const choices = [...new Set([1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, data.fold])].sort((a, b) => a - b);
+const choices = [...new Set([2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8, data.fold])].sort((a, b) => a - b);
 $("fold").innerHTML = choices.map((ns) => `<option value="${ns}"${ns === data.fold ? " selected" : ""}>${duration(ns)}</option>`).join("");
 function refold() {
   const from = axis.time(Math.max(view.left, 0)), to = axis.time(Math.min(view.left + view.width, axis.length));

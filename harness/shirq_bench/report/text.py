@@ -12,8 +12,8 @@ from rich.text import Text
 from shirq_bench.report import words
 from shirq_bench.report.model import Event, Picture
 
-# A pause that is longer is said on a line of its own, and what is between two of them can be collapsed as one.
-IDLE_NS = 20_000
+# The most bursts between pauses that are recognised as a repeating round.
+LONGEST_ROUND = 8
 
 STYLES = {
     words.KERNEL: "blue",
@@ -54,49 +54,52 @@ def _lines(picture: Picture) -> Iterator[Text]:
         yield from (Text(f"          {line}") for line in rest)
     yield Text(f"{'time':>14}  {'since':>9}  {'who':10}  what", style="dim")
     before = picture.start_ns
-    for rounds in _collapse(_bursts(picture.events)):
-        first_round, last_round = rounds[0], rounds[-1]
-        if (idle := first_round[0].time_ns - before) > IDLE_NS:
-            yield Text(f"{'':14}  ... {words.duration(idle)} ...", style="dim")
-            before = first_round[0].time_ns
-        for same in _repeats(first_round):
-            event, count = same[0], len(same)
-            times = f" (x {count}, over {words.duration(same[-1].time_ns - event.time_ns)})" if count > 1 else ""
-            time, since = (event.time_ns - picture.start_ns) / 1000, (event.time_ns - before) / 1000
-            style = STYLES.get(event.who, "")
-            yield Text.assemble(
-                f"{time:11.3f} µs  ",
-                (f"{since:+9.3f}", "dim"),
-                "  ",
-                (f"{event.who:10}", style),
-                f"  {event.what}{times}",
-            )
-            before = same[-1].time_ns
-        if len(rounds) > 1:
-            until = (last_round[-1].time_ns - picture.start_ns) / 1000
-            lines = (
-                f"the last {len(first_round)} events repeat x {len(rounds) - 1}" if len(first_round) > 1 else "repeats"
-            )
-            yield Text(f"{'':14}  ... {lines}, until {until:.3f} µs ...", style="dim")
-            before = last_round[-1].time_ns
+    for bursts, count, last in _collapse(_bursts(picture.events, picture.pause_ns)):
+        for burst in bursts:
+            if (idle := burst[0].time_ns - before) > picture.pause_ns:
+                yield Text(f"{'':14}  ... {words.duration(idle)} ...", style="dim")
+                before = burst[0].time_ns
+            for same in _repeats(burst):
+                event, times = same[0], len(same)
+                more = f" (x {times}, over {words.duration(same[-1].time_ns - event.time_ns)})" if times > 1 else ""
+                yield Text.assemble(
+                    f"{(event.time_ns - picture.start_ns) / 1000:11.3f} µs  ",
+                    (f"{(event.time_ns - before) / 1000:+9.3f}", "dim"),
+                    "  ",
+                    (f"{event.who:10}", STYLES.get(event.who, "")),
+                    f"  {event.what}{more}",
+                )
+                before = same[-1].time_ns
+        if count > 1:
+            until, events = (last.time_ns - picture.start_ns) / 1000, sum(map(len, bursts))
+            line = f"... the last {events} events repeat x {count - 1}, until {until:.3f} µs ..."
+            yield Text(f"{'':14}  {line}", style="bold dim")
+            before = last.time_ns
 
 
-def _bursts(events: Sequence[Event]) -> list[list[Event]]:
+def _bursts(events: Sequence[Event], pause_ns: int) -> list[list[Event]]:
     bursts: list[list[Event]] = []
     for event in events:
-        if not bursts or event.time_ns - bursts[-1][-1].time_ns > IDLE_NS:
+        if not bursts or event.time_ns - bursts[-1][-1].time_ns > pause_ns:
             bursts.append([])
         bursts[-1].append(event)
     return bursts
 
 
-def _said(events: Sequence[Event]) -> tuple[tuple[str, str], ...]:
-    return tuple((event.who, event.what) for event in events)
-
-
-def _collapse(bursts: Sequence[list[Event]]) -> Iterator[list[list[Event]]]:
-    """Successive bursts in which the same was said."""
-    return (list(same) for _, same in groupby(bursts, key=_said))
+def _collapse(bursts: Sequence[list[Event]]) -> Iterator[tuple[Sequence[list[Event]], int, Event]]:
+    """Rounds of up to ``LONGEST_ROUND`` bursts, how often the same was said in a row, and the last event of it all."""
+    said = [[(event.who, event.what) for event in burst] for burst in bursts]
+    start = 0
+    while start < len(bursts):
+        period, count = 1, 1
+        for tried in range(1, LONGEST_ROUND + 1):
+            rounds, first = 1, said[start : start + tried]
+            while said[start + rounds * tried : start + (rounds + 1) * tried] == first:
+                rounds += 1
+            if rounds > 1 and rounds * tried > period * count:
+                period, count = tried, rounds
+        yield bursts[start : start + period], count, bursts[start + period * count - 1][-1]
+        start += period * count
 
 
 def _repeats(events: Sequence[Event]) -> Iterator[list[Event]]:
