@@ -48,7 +48,7 @@ struct shirq_stats {
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
  * @pristine: its config space at bind, silent: restored at each open
- * @irq_name: what /proc/interrupts shows
+ * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
  *
  * @mutex: guards what changes at the pace of system calls, @dead to @neighbour
  * @dead: it was unbound or shut down: nothing may touch it any more

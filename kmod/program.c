@@ -92,8 +92,9 @@ static enum shirq_reason check_address(const struct shirq_op *op, const struct s
 		return SHIRQ_REFUSED_ALIGNMENT;
 	if (space->size < op->width || op->imm > space->size - op->width)
 		return SHIRQ_REFUSED_BOUNDS;
+	/* The offset is odd, so what is aligned there is one byte wide. */
 	if (op->code == SHIRQ_OP_WRITE && space->kind == SHIRQ_SPACE_PCI_CONFIG &&
-	    (op->width != 1 || op->imm != SHIRQ_CONFIG_DISINTX_OFFSET))
+	    op->imm != SHIRQ_CONFIG_DISINTX_OFFSET)
 		return SHIRQ_REFUSED_CONFIG_WRITE;
 	return SHIRQ_OK;
 }
@@ -111,18 +112,20 @@ static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
 struct paths {
 	__u8	defined;	/* registers written on all of them, a bit each */
 	bool	reached;	/* there is one */
-	bool	claimed;	/* one of them has claimed */
 };
 
 static void join(struct paths *at, const struct paths *from)
 {
 	at->defined = at->reached ? at->defined & from->defined : from->defined;
-	at->claimed |= from->claimed;
 	at->reached = true;
 }
 
+/*
+ * Nothing but DECLINE ends a path, and it may not follow a CLAIM: so once there
+ * has been a CLAIM, a path through it leads to every later operation.
+ */
 static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_program_kind kind,
-				     const struct paths *paths)
+				     const struct paths *paths, bool claimed)
 {
 	if (!paths->reached)
 		return SHIRQ_REFUSED_UNREACHABLE;
@@ -135,11 +138,11 @@ static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_progr
 	if (op->code == SHIRQ_OP_CLAIM || op->code == SHIRQ_OP_DECLINE) {
 		if (kind != SHIRQ_PROGRAM_IRQ)
 			return SHIRQ_REFUSED_NOT_IRQ;
-		if (paths->claimed)
+		if (claimed)
 			return op->code == SHIRQ_OP_CLAIM ? SHIRQ_REFUSED_SECOND_CLAIM
 							  : SHIRQ_REFUSED_DECLINE_CLAIMED;
 	}
-	if (op->flags & SHIRQ_GONE_IF_ONES && paths->claimed)
+	if (op->flags & SHIRQ_GONE_IF_ONES && claimed)
 		return SHIRQ_REFUSED_GONE_CLAIMED;
 	return SHIRQ_OK;
 }
@@ -158,7 +161,7 @@ enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_p
 {
 	struct paths paths[SHIRQ_MAX_OPS + 1];
 	enum shirq_reason reason;
-	bool claims = false;
+	bool claimed = false;
 	__u32 i;
 
 	*index = 0;
@@ -193,16 +196,14 @@ enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_p
 			if (reason)
 				return reason;
 		}
-		reason = check_paths(op, kind, &paths[i]);
+		reason = check_paths(op, kind, &paths[i], claimed);
 		if (reason)
 			return reason;
 
 		if (fields_used(op) & USES_DST)
 			after.defined |= 1u << op->dst;
-		if (op->code == SHIRQ_OP_CLAIM) {
-			after.claimed = true;
-			claims = true;
-		}
+		if (op->code == SHIRQ_OP_CLAIM)
+			claimed = true;
 		if (op->code != SHIRQ_OP_DECLINE)
 			join(&paths[i + 1], &after);
 		if (formats[op->code].uses & USES_SKIP)
@@ -210,7 +211,7 @@ enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_p
 	}
 
 	*index = program->count;
-	if (kind == SHIRQ_PROGRAM_IRQ && !claims)
+	if (kind == SHIRQ_PROGRAM_IRQ && !claimed)
 		return SHIRQ_REFUSED_NO_CLAIM;
 	return SHIRQ_OK;
 }

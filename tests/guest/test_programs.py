@@ -157,6 +157,8 @@ def refused(scene: Scene) -> Command:
             for kind in ("unmask", "release"):
                 error = attempt(device.load, dataclasses.replace(edu["PROGRAMS"], **{{kind: program}}))
                 report(name, error.kind.name.lower() == kind, error.index, error.reason.name, sep="; ")
+            if name == "undefined register":
+                continue                              # EXEC is given all of them
             error = attempt(device.exec, program)
             report(name, error.kind.name == "EXEC", error.index, error.reason.name, sep="; ")
         device.arm()
@@ -175,6 +177,10 @@ def test_a_bad_program_is_refused_with_its_operations_index_and_what_was_loaded_
     scene.raise_("dev1", bits=0x20)
     refused.expect("^0x20$")
     lines = _finish(refused)
-    expected = [f"{name}; True; {index}; {reason}" for name, (index, reason, _) in _BAD.items() for _ in range(3)]
+    expected = [
+        f"{name}; True; {index}; {reason}"
+        for name, (index, reason, _) in _BAD.items()
+        for _ in range(2 if name == "undefined register" else 3)
+    ]
     assert lines[: len(expected)] == expected
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program that was loaded first did not run"
