@@ -54,10 +54,9 @@ def run(kernel: str, out: Path, console: Console) -> bool:
         with _step(console, f"boot a guest with kernel {kernel} ({vm.accelerator.name}: {vm.accelerator.why})"):
             vm.boot()
         scene = Scene(vm)
-        with _step(console, "neighbour: e1000, driven by the kernel, answers on the network"):
-            scene.neighbour_up()
-        with _step(console, "bind dev0 and dev1 to shirq.ko, start their drivers in C and in Python"):
-            scene.bind("dev0", "dev1")
+        with _step(console, "load the neighbour's kernel driver and shirq.ko, bind dev0 and dev1"):
+            scene.prepare()
+        with _step(console, "start the drivers of dev0, in C, and dev1, in Python"):
             drivers = {"dev0": scene.drive("dev0", "c"), "dev1": scene.drive("dev1", "python")}
         with scene.tracing() as handlers:
             with _step(console, "raise interrupts singly and together while the neighbour is busy"):

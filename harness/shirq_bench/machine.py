@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -24,12 +24,37 @@ class Machine:
     deterministic: bool = False
     #: Entries that the event log holds.
     log_entries: int = 1 << 20
+    #: Shell scripts that a template runs in the guest, in order, before it is frozen.
+    prepare: tuple[str, ...] = ()
     #: Anything else for QEMU.
-    extra: tuple[str, ...] = field(default=())
+    extra: tuple[str, ...] = ()
 
     def with_(self, **changes: Any) -> Machine:
         """A copy with ``changes``."""
         return replace(self, **changes)
+
+
+#: Where `SHARED_LINE` puts its functions, as the guest sees them.
+ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0", "clock": "0000:00:05.0"}
+
+GUEST_IP = "10.0.2.15"
+
+#: Guest script: load the neighbour's in-kernel driver; the link is up when the emulated PHY has negotiated.
+NEIGHBOUR_UP = (
+    f"modprobe e1000 && ip addr add {GUEST_IP}/24 dev eth0 && ip link set eth0 up"
+    " && until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done"
+)
+#: Guest script: load shirq.ko.
+LOAD_MODULE = "insmod /lib/modules/$(uname -r)/extra/shirq.ko"
+
+
+def bind(device: str) -> str:
+    """Guest script: bind a function of `SHARED_LINE` to shirq.ko."""
+    address = ADDRESSES[device]
+    return (
+        f"cd /sys/bus/pci && echo shirq >devices/{address}/driver_override && echo {address} >drivers_probe"
+        f" && test -c /dev/shirq/{address}"
+    )
 
 
 #: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a
@@ -42,7 +67,5 @@ SHARED_LINE = Machine(
         "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0",),
+    prepare=(NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"), bind("dev1")),
 )
-
-#: Where `SHARED_LINE` puts its functions, as the guest sees them.
-ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0", "clock": "0000:00:05.0"}

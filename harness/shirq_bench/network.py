@@ -15,9 +15,10 @@ import threading
 import time
 
 from shirq_bench.errors import DeadlineExceeded
+from shirq_bench.machine import GUEST_IP
 
-GUEST_IP = ipaddress.IPv4Address("10.0.2.15")
-HOST_IP = ipaddress.IPv4Address("10.0.2.2")
+_GUEST_IP = ipaddress.IPv4Address(GUEST_IP)
+_HOST_IP = ipaddress.IPv4Address("10.0.2.2")
 _HOST_MAC = bytes.fromhex("525500000001")
 _BROADCAST = b"\xff" * 6
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
@@ -47,7 +48,7 @@ class Network:
 
     def ask(self) -> None:
         """Send one ARP query for the guest's address."""
-        arp = _ARP.pack(1, 0x0800, 6, 4, _REQUEST, _HOST_MAC, HOST_IP.packed, b"\0" * 6, GUEST_IP.packed)
+        arp = _ARP.pack(1, 0x0800, 6, 4, _REQUEST, _HOST_MAC, _HOST_IP.packed, b"\0" * 6, _GUEST_IP.packed)
         self.send((_BROADCAST + _HOST_MAC + b"\x08\x06" + arp).ljust(60, b"\0"))
 
     def answers(self) -> int:

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from shirq_bench import splats
+from shirq_bench import splats, template
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.paths import BUILD
 from shirq_bench.vm import Vm
+
+
+class Boot(Protocol):
+    """What the fixture `boot` gives."""
+
+    def __call__(self, machine: Machine, cold: bool = False) -> Vm: ...
+
 
 _VMS = pytest.StashKey[list[Vm]]()
 
@@ -35,8 +43,11 @@ def kernel_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Callable[[Machine], Vm]]:
-    """A function that boots a guest from a `Machine`; every guest ends with the test.
+def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
+    """A function that gives a guest of a `Machine`; every guest ends with the test.
+
+    A guest is a clone of the machine's template, prepared as ``Machine.prepare`` says, or with ``cold=True`` one that
+    boots now and is not prepared.
 
     At the end of the test the kernel log of each guest that still runs must hold no splat, and its event log must have
     dropped nothing; mark the test ``splats_expected`` where a splat is what it provokes.
@@ -45,8 +56,9 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Callable[
     request.node.stash[_VMS] = vms
     with ExitStack() as stack:
 
-        def make(machine: Machine) -> Vm:
-            vm = stack.enter_context(Vm(machine.with_(kernel=kernel_name)))
+        def make(machine: Machine, cold: bool = False) -> Vm:
+            machine = machine.with_(kernel=kernel_name)
+            vm = stack.enter_context(Vm(machine) if cold else template.clone(machine))
             vms.append(vm)
             return vm.boot()
 
@@ -65,8 +77,8 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Callable[
 
 
 @pytest.fixture
-def vm(boot: Callable[[Machine], Vm]) -> Vm:
-    """A freshly booted guest with `SHARED_LINE`: dev0, dev1 and the neighbour nic0 on one line."""
+def vm(boot: Boot) -> Vm:
+    """A fresh guest with `SHARED_LINE`: dev0 and dev1, bound to shirq.ko, and the neighbour nic0, up, on one line."""
     return boot(SHARED_LINE)
 
 

@@ -1,4 +1,4 @@
-"""The verbs of a guest with `SHARED_LINE`: bring the neighbour up, bind, start drivers, raise, watch the handlers.
+"""The verbs of a guest with `SHARED_LINE`: start drivers, raise interrupts, watch the kernel's handlers.
 
 The demo and the guest tests are written in them.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from shirq_bench.agent import Command
 from shirq_bench.errors import BenchError
 from shirq_bench.judge import Verdict, false_claims, neighbour_lost
-from shirq_bench.machine import ADDRESSES
-from shirq_bench.network import GUEST_IP, Network
+from shirq_bench.machine import ADDRESSES, bind
+from shirq_bench.network import Network
 from shirq_bench.trace import ClockFit, HandlerCall, Log, parse_ftrace
 from shirq_bench.vm import Vm
 
@@ -96,7 +96,7 @@ def handler_name(device: str) -> str:
 
 
 class Scene:
-    """The guest ``vm``, which must have been booted with `SHARED_LINE` or more."""
+    """The guest ``vm``: `SHARED_LINE` or more, a clone of its template or prepared."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
@@ -107,25 +107,14 @@ class Scene:
         """The wire to the neighbour nic0."""
         return self.vm.networks["net0"]
 
-    def neighbour_up(self) -> None:
-        """Load the neighbour's in-kernel driver and bring its interface up; it has answered once on return."""
-        self.run(
-            "modprobe e1000"
-            f" && ip addr add {GUEST_IP}/24 dev eth0 && ip link set eth0 up"
-            # The link comes up when the emulated PHY has negotiated.
-            " && until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done"
-        )
-        self.network.ping()
+    def prepare(self) -> None:
+        """Bring a guest that was booted, not cloned, to where a clone begins: neighbour up, dev0 and dev1 bound."""
+        for script in self.vm.machine.prepare:
+            self.run(script)
 
-    def bind(self, *devices: str) -> None:
-        """Load shirq.ko, if it is not, and bind it to the devices."""
-        self.run("grep -q ^shirq /proc/modules || insmod /lib/modules/$(uname -r)/extra/shirq.ko")
-        for device in devices:
-            address = ADDRESSES[device]
-            self.run(
-                f"cd /sys/bus/pci && echo shirq >devices/{address}/driver_override && echo {address} >drivers_probe"
-                f" && test -c /dev/shirq/{address}"
-            )
+    def bind(self, device: str) -> None:
+        """Bind one more device to shirq.ko."""
+        self.run(bind(device))
 
     def drive(self, device: str, language: str = "c", *options: str) -> Driver:
         """Start a reference driver for a bound device; returns once it is armed."""

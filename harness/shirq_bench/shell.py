@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from shirq_bench import template
 from shirq_bench.build.steps import BuildError, say
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import ADDRESSES, SHARED_LINE
-from shirq_bench.scene import Scene
-from shirq_bench.vm import Vm
 
 
 def main() -> int:
@@ -21,11 +20,8 @@ def main() -> int:
         print("shirq: this verb attaches a terminal, and standard input is none", file=sys.stderr)
         return 2
     try:
-        with Vm(SHARED_LINE.with_(kernel=options.kernel), name="shell") as vm:
+        with template.clone(SHARED_LINE.with_(kernel=options.kernel), name="shell") as vm:
             vm.boot()
-            scene = Scene(vm)
-            scene.neighbour_up()
-            scene.bind("dev0", "dev1")
             where = ", ".join(f"{name} at {address}" for name, address in ADDRESSES.items())
             say(f"the guest is up: {where}; try `shirq-edu {ADDRESSES['dev0']}`; Ctrl-] leaves")
             vm.console.sendline()

@@ -38,14 +38,19 @@ _numbers = itertools.count(1)
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
-    ``initrd`` replaces the image that the cache holds for the machine's kernel.
+    With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
+    directory that `shirq_bench.template` has made, it is a clone: it goes on where the template was frozen.
     """
 
-    def __init__(self, machine: Machine, name: str = "", initrd: Path | None = None) -> None:
+    def __init__(
+        self, machine: Machine, name: str = "", memory: Path | None = None, template: Path | None = None
+    ) -> None:
         self.machine = machine
         self.name = name or f"vm{next(_numbers)}"
         self._kernel = kernel.get(machine.kernel)
-        self._initrd = initrd or image.build(self._kernel)
+        self._initrd = image.build(self._kernel)
+        self._memory = memory
+        self._template = template
         self._emulator = qemu.build()
         self.accelerator = accel.verdict(self._emulator)
         self._resources = contextlib.ExitStack()
@@ -85,7 +90,16 @@ class Vm:
             argv += ["-netdev", f"stream,id={network},server=off,addr.type=fd,addr.str={channels[network]}"]
         for device in machine.devices:
             argv += ["-device", device]
+        if self._memory:
+            argv += self._memory_backend(self._memory, "share=on")
+        elif self._template:
+            argv += self._memory_backend(self._template / "memory", "share=off,readonly=on,rom=off")
+            argv += ["-incoming", "defer"]
         return [*argv, *machine.extra]
+
+    def _memory_backend(self, path: Path, how: str) -> list[str]:
+        backend = f"memory-backend-file,id=ram,size={self.machine.memory_mib}M,mem-path={path},{how}"
+        return ["-object", backend, "-machine", "memory-backend=ram"]
 
     def start(self, deadline: float = 20.0) -> None:
         """Start QEMU and connect the channels; the guest runs but need not have booted."""
@@ -115,11 +129,19 @@ class Vm:
         except BenchError as error:
             raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
         self._resources.callback(self.qmp.close)
+        if self._template:
+            self.qmp.execute(
+                "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}]
+            )
+            self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
 
     def boot(self, deadline: float = 120.0) -> Vm:
         """Start and wait until the agent answers. A guest that panics or hangs is a `BenchError` with its console."""
         self.start()
-        self.agent.wait_ready(deadline)
+        if self._template:
+            self.agent.ping(deadline)
+        else:
+            self.agent.wait_ready(deadline)
         return self
 
     def _kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Booted guests with three functions on one line."""
+"""Guests with three functions on one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,4 @@ from shirq_bench.vm import Vm
 @pytest.fixture
 def scene(vm: Vm) -> Scene:
     """A guest whose neighbour is up and whose two devices are bound to shirq.ko."""
-    scene = Scene(vm)
-    scene.neighbour_up()
-    scene.bind("dev0", "dev1")
-    return scene
+    return Scene(vm)

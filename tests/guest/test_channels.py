@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded
 from shirq_bench.machine import Machine
+from shirq_bench.plugin import Boot
 from shirq_bench.vm import Vm
 
 
 @pytest.fixture
-def plain(boot: Callable[[Machine], Vm]) -> Vm:
+def plain(boot: Boot) -> Vm:
     """A guest without any device of interest."""
     return boot(Machine())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from logwriter import GSI, INT_ACK, INT_ACTIVE, INT_MASK_SET, Story
 
+from logwriter import GSI, INT_ACK, INT_ACTIVE, INT_MASK_SET, Story
 from shirq_bench.judge import (
     BrokenRuleError,
     Verdict,
@@ -12,6 +12,7 @@ from shirq_bench.judge import (
     dropped_entries,
     false_claims,
     handlings,
+    high,
     line_low_at_end,
     line_never_masked,
     line_of,
@@ -135,6 +136,14 @@ def test_a_pin_that_is_high_at_a_cut_is_known_to_be() -> None:
     assert it.end
     (it,) = assertions(Story().stimulus("dev0").log(), "dev0")
     assert it.end is None
+
+
+def test_a_device_is_masked_until_the_log_says_that_it_is_not() -> None:
+    story = Story()
+    (masked,) = high(story.log(), Kind.MASK, "dev0")
+    assert masked.start is None
+    assert masked.end and masked.end.kind is Kind.MASK
+    assert high(story.log(), Kind.PIN, "dev0") == []
 
 
 def test_the_line_of_devices_is_the_one_that_their_pins_move() -> None:
@@ -315,6 +324,14 @@ def test_what_happened_outside_of_the_clock_marks_is_not_judged() -> None:
     assert neighbour_lost(story._settle(0).log(), handled_calls(run()), fit, "nic", GSI, NIC).require().checked == 2
 
 
+def test_an_assertion_over_the_last_clock_mark_is_not_judged() -> None:
+    story = run().stimulus("nic")
+    calls, fit = handled_calls(run()), clock(story)
+    story.wait(10_000_000)
+    story.pending["nic"] = 0
+    assert neighbour_lost(story._settle(0).log(), calls, fit, "nic", GSI, NIC).require().checked == 2
+
+
 def test_a_call_is_widened_by_the_clocks_error_and_no_more() -> None:
     story = Story(now=6_000_000_000).neighbours_interrupt().wait(1_000_000).stimulus("dev0").mask("dev0")
     (it,) = assertions(story.log(), "nic")
@@ -352,3 +369,4 @@ def test_a_cut_is_judged_with_what_came_before() -> None:
     story.wait(5000).read("dev0").mask("dev0").eoi()
     text = only(no_line_high_longer_than(story.log().since(mark), 1000, GSI))
     assert "line 20 goes low" in text
+    no_line_high_longer_than(story.log().since(mark), 10_000, GSI).require()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from program_model import (
     SPACES,
     Bus,
@@ -16,7 +17,6 @@ from program_model import (
     model_run,
     model_verify,
 )
-
 from shirq import assemble
 from shirq.abi import MAX_OPS, Code, OpFlag, ProgramKind, Reason
 from shirq.program import Op, Program

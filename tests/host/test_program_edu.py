@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from program_model import SPACES, Bus, Library, Outcome, Space, compile_library
 
+from program_model import SPACES, Bus, Library, Outcome, Space, compile_library
 from shirq import ProgramSet
 from shirq.abi import Mode, OpStruct, ProgramKind, Reason
 from shirq.program import Op, Program

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from logwriter import GSI, Story
 from rich.console import Console
 from vcd.reader import TokenKind, tokenize
 
+from logwriter import GSI, Story
 from shirq_bench import judge
 from shirq_bench.report import html, text, vcd
 from shirq_bench.report.model import Picture, Shape, Span, Tone, Track, build

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from logwriter import Story, pack_entries, pack_header, write_log
 
+from logwriter import Story, pack_entries, pack_header, write_log
 from shirq_bench.trace import (
     ENTRY,
     HEADER_SIZE,

@@ -19,6 +19,9 @@ from shirq_bench.paths import KMOD
 
 #: What of the kernel's source checkpatch consists of.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
+#: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and
+#: the form in which kernels are told apart. A sysfs attribute's name appears twice in the macro that declares it.
+_IGNORE = ["LINUX_VERSION_CODE", "CONSTANT_COMPARISON", "MACRO_ARG_REUSE"]
 _SOURCE_SUITES = ("bookworm", "bookworm-security")
 
 
@@ -42,7 +45,16 @@ def check_style() -> None:
     """Run checkpatch over the module's sources. Raises `BuildError` with what it says."""
     sources = [p for p in sorted(KMOD.iterdir()) if p.suffix in (".c", ".h")]
     done = subprocess.run(
-        [_checkpatch(), "--no-tree", "--strict", "--terse", "--quiet", "--file", *sources],
+        [
+            _checkpatch(),
+            "--no-tree",
+            f"--ignore={','.join(_IGNORE)}",
+            "--strict",
+            "--terse",
+            "--quiet",
+            "--file",
+            *sources,
+        ],
         capture_output=True,
         text=True,
     )

@@ -1,0 +1,62 @@
+"""Templates: booted, prepared guests that are frozen once and cloned for every test.
+
+A template is a guest's memory in a file and the rest of its state in another. A clone maps the memory copy-on-write
+and loads the state, so it costs what it touches and is up in a fraction of a boot. Templates are cached by everything
+they are made of: QEMU, kernel, image, machine, accelerator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from shirq_bench import accel, cache
+from shirq_bench.build import image, kernel, qemu
+from shirq_bench.build.steps import say
+from shirq_bench.errors import BenchError
+from shirq_bench.machine import Machine
+from shirq_bench.vm import Vm
+
+MEMORY = "memory"
+STATE = "state"
+
+
+def _key(machine: Machine) -> str:
+    emulator = qemu.build()
+    description = dataclasses.asdict(machine)
+    # A clone opens its own log.
+    del description["log_entries"]
+    parts = [str(emulator), str(image.build(kernel.get(machine.kernel))), description, accel.verdict(emulator).name]
+    return cache.digest(*parts)
+
+
+def get(machine: Machine) -> Path:
+    """The template of ``machine``: the directory that holds `MEMORY` and `STATE`. Boots a guest if there is none."""
+
+    def fill(directory: Path) -> None:
+        say(f"making a template: booting and preparing a guest with kernel {machine.kernel}")
+        with Vm(machine, name="template", memory=directory / MEMORY) as vm:
+            vm.boot()
+            for script in machine.prepare:
+                vm.agent.succeed(script, deadline=120)
+            freeze(vm, directory / STATE)
+
+    return cache.entry("template", f"{machine.kernel}-{_key(machine)}", fill)
+
+
+def freeze(vm: Vm, state: Path) -> None:
+    """Write the state of a running VM, but for its shared memory, to a file. The VM is stopped from then on.
+
+    It is frozen as a running one: a clone of it runs at once.
+    """
+    capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    vm.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
+    vm.qmp.execute("migrate", uri=f"file:{state}")
+    while (status := vm.qmp.wait_event("MIGRATION", deadline=60)["data"]["status"]) != "completed":
+        if status == "failed":
+            raise BenchError(f"{vm.name}: freezing failed: {vm.qmp.execute('query-migrate')}\n{vm.situation()}")
+
+
+def clone(machine: Machine, name: str = "") -> Vm:
+    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it."""
+    return Vm(machine, name=name, template=get(machine))
