@@ -105,7 +105,8 @@ def _probe(emulator: Path) -> Accelerator:
     if index == 0:
         return candidate
     if index == 1:
-        return Accelerator("tcg", f"KVM is broken here: QEMU ended ({said[-1] if said else 'without a word'})")
+        say(f"QEMU said: {said[-1] if said else 'nothing'}")
+        return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
     return Accelerator(
         "tcg", f"KVM is broken here: it opens, but a kernel does not boot within {_PROBE_DEADLINE:.0f} s"
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shirq_bench.agent import Command
-from shirq_bench.errors import BenchError
-from shirq_bench.judge import Verdict, false_claims, neighbour_lost
+from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
 from shirq_bench.machine import ADDRESSES, bind
 from shirq_bench.network import Network
 from shirq_bench.trace import ClockFit, HandlerCall, Log, parse_ftrace
@@ -130,6 +131,25 @@ class Scene:
         with self.vm.frozen():
             for device in devices:
                 self.vm.qmp.set(device, "raise", bits)
+
+    def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
+        """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
+        until = time.monotonic() + deadline
+        for device in devices:
+            while self.vm.qmp.get(device, "mask"):
+                if time.monotonic() > until:
+                    raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {deadline:g} s")
+
+    def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
+        """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
+
+        The neighbour's answer is on the wire before its last interrupt is.
+        """
+        until = time.monotonic() + deadline
+        while True:
+            log = self.vm.log().since(mark)
+            if line_low_at_end(log, line_of(log, [device])).ok or time.monotonic() > until:
+                return log
 
     def irq(self, name: str) -> int:
         """The kernel's number of the interrupt that has a handler called ``name``. `BenchError` if none has."""

@@ -74,7 +74,7 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
     mark = scene.vm.log().mark
     scene.raise_("dev1", bits=6)
     assert _finish(script)[1:] == ["0x6", "0x6 1", "silence", "silence"]
-    log = scene.vm.log().since(mark)
+    log = scene.settled(mark, "dev1")
     assert len(assertions(log, "dev1")) == 2
     line_low_at_end(log, line_of(log, ["dev1"])).require()
 

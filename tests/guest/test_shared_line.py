@@ -34,7 +34,7 @@ def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene,
     for _ in range(20):
         scene.raise_(device)
         driver.next_event()
-    log = scene.vm.log().since(mark)
+    log = scene.settled(mark, device)
     gsi = line_of(log, [device])
     masked_before_eoi(log, device, gsi).require(at_least=20)
     line_low_at_end(log, gsi).require()
@@ -80,7 +80,8 @@ def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) ->
         scene.raise_("dev0", "dev1")
         for driver in drivers:
             driver.next_event()
-    log = scene.vm.log().since(mark)
+        scene.wait_unmasked("dev0", "dev1")
+    log = scene.settled(mark, "dev0")
     gsi = _gsi(log)
     rises = {d: [a.start.time_ns for a in assertions(log, d) if a.start] for d in ("dev0", "dev1")}
     assert rises["dev0"] == rises["dev1"], "the stimuli were not simultaneous"
@@ -136,7 +137,7 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
     # Whatever comes now must not reach the line: there is no driver.
     scene.raise_("dev1", bits=0xFF)
     scene.network.ping(5)
-    log = scene.vm.log().since(mark)
+    log = scene.settled(mark, "dev1")
     line_low_at_end(log, line_of(log, ["dev1"])).require()
     assert len(assertions(log, "dev1")) == 1
     assert scene.vm.agent.run("grep", handler_name("dev1"), "/proc/interrupts").status == 1
@@ -162,7 +163,7 @@ def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> 
         for device in devices:
             drivers[device].next_event()
     scene.network.ping()
-    log = scene.vm.log().since(mark)
+    log = scene.settled(mark, "dev0")
     gsi = _gsi(log)
     judge.no_line_high_longer_than(log, _FORGOTTEN_NS, gsi).require(at_least=40)
     line_low_at_end(log, gsi).require()
