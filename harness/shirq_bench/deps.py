@@ -39,6 +39,14 @@ PACKAGES: dict[str, dict[str, str]] = {
         "cpio": "packing the guest's initramfs",
         "libelf1": "the kernel's objtool",
     },
+    "debug-kernel": {
+        "bc": "compiling a kernel",
+        "flex": "configuring a kernel",
+        "bison": "configuring a kernel",
+        "libelf-dev": "the kernel's objtool",
+        "libssl-dev": "the kernel's certificates",
+        "xz-utils": "unpacking the kernel's source",
+    },
     "lint": {
         "sparse": "static checks of the kernel module",
         "perl": "checkpatch",

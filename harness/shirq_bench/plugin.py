@@ -15,6 +15,7 @@ from typing import Protocol
 import pytest
 
 from shirq_bench import splats, template
+from shirq_bench.build import kernel
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.paths import BUILD
@@ -32,13 +33,27 @@ _VMS = pytest.StashKey[list[Vm]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("shirq", "guests on a shared interrupt line")
-    group.addoption("--kernel", default="6.1", metavar="NAME", help="the kernel that guests boot (default: 6.1)")
+    known = ", ".join(kernel.names())
+    group.addoption(
+        "--kernel",
+        default="6.1",
+        metavar="NAME",
+        help=f"the kernel that guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test with a guest runs on each chosen kernel; its id says which."""
+    if "kernel_name" in metafunc.fixturenames:
+        chosen: str = metafunc.config.getoption("--kernel")
+        names = kernel.names() if chosen == "all" else chosen.split(",")
+        metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
 
 
 @pytest.fixture(scope="session")
 def kernel_name(request: pytest.FixtureRequest) -> str:
     """The kernel that guests boot, from ``--kernel``."""
-    name: str = request.config.getoption("--kernel")
+    name: str = request.param
     return name
 
 

@@ -1,10 +1,11 @@
-"""Stock Debian kernels with their modules and headers, unpacked into the cache without root.
+"""The kernels that guests boot, with their modules and headers: stock ones unpacked, instrumented ones built.
 
-Standard library only. Run as ``python -m shirq_bench.build.kernel 6.1``: prints the entry's directory.
+Run as ``python -m shirq_bench.build.kernel 6.1``: prints what there is of it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 from shirq_bench import cache
 from shirq_bench.build.apt import Suites
-from shirq_bench.build.steps import BuildError
+from shirq_bench.build.steps import BuildError, run
 from shirq_bench.paths import GUEST
 
 
@@ -45,6 +46,7 @@ def _table() -> dict[str, dict[str, Any]]:
 
 
 def _unpack(recipe: dict[str, Any], target: Path) -> None:
+    """A stock kernel, from Debian's packages."""
     suites = Suites(*recipe["suites"])
     image = suites.depends(recipe["image"])[0]
     headers = suites.depends(recipe["headers"])[0]
@@ -52,7 +54,6 @@ def _unpack(recipe: dict[str, Any], target: Path) -> None:
     root = target / "root"
     suites.unpack([f"{image}-unsigned", headers, *build_parts], root)
     release = image.removeprefix("linux-image-")
-    (target / "release").write_text(release)
     # The packages expect to live in /: their links are relative, but this one include is not.
     makefile = root / "usr/src" / headers / "Makefile"
     makefile.write_text(
@@ -61,23 +62,101 @@ def _unpack(recipe: dict[str, Any], target: Path) -> None:
     if not (root / "lib").exists():
         (root / "lib").symlink_to("usr/lib")
     shutil.rmtree(root / "usr/share", ignore_errors=True)
-    subprocess.run(["/sbin/depmod", "-b", root, release], check=True)
+    (target / "headers").symlink_to(f"root/usr/src/{headers}")
+    (target / "vmlinuz").symlink_to(f"root/boot/vmlinuz-{release}")
+    _finish(target, release)
+
+
+def _finish(target: Path, release: str) -> None:
+    subprocess.run(["/sbin/depmod", "-b", target / "root", release], check=True)
+    (target / "release").write_text(release)
+
+
+def _compile(recipe: dict[str, Any], target: Path) -> None:
+    """A kernel of our own configuration, from Debian's source. Its build tree stays, for modules and debuggers."""
+    suites = Suites(*recipe["suites"])
+    package = suites.depends(recipe["source"])[0]
+    log = cache.root() / "kernel.log"
+    suites.unpack([package], target / "package")
+    tree = target / "build"
+    tree.mkdir()
+    archive = target / f"package/usr/src/{package}.tar.xz"
+    run(f"unpacking {package}", ["tar", "-C", tree, "--strip-components=1", "-xf", archive], log=log)
+    shutil.rmtree(target / "package")
+    fragment = GUEST / "config" / recipe["config"]
+    run("configuring", ["make", "tinyconfig"], log=log, cwd=tree)
+    run("configuring", ["scripts/kconfig/merge_config.sh", "-m", ".config", fragment], log=log, cwd=tree)
+    run("configuring", ["make", "olddefconfig"], log=log, cwd=tree)
+    _check_config(fragment, tree / ".config")
+    jobs = f"-j{os.cpu_count() or 1}"
+    run(f"compiling {package}", ["make", jobs, "bzImage", "modules"], log=log, cwd=tree, deadline=7200)
+    release = (tree / "include/config/kernel.release").read_text().strip()
+    install = ["make", "modules_install", f"INSTALL_MOD_PATH={target / 'root'}", "INSTALL_MOD_STRIP=1"]
+    run("installing its modules", install, log=log, cwd=tree)
+    shutil.copy2(tree / "arch/x86/boot/bzImage", target / "vmlinuz")
+    for path in tree.rglob("*.o"):
+        if "scripts" not in path.parts and "tools" not in path.parts:
+            path.unlink()
+    (target / "headers").symlink_to("build")
+    _finish(target, release)
+
+
+def _check_config(fragment: Path, final: Path) -> None:
+    """kconfig drops without a word what it cannot satisfy: every line of the fragment must be in the result."""
+    result = set(final.read_text().splitlines())
+    wanted = [line for line in fragment.read_text().splitlines() if re.match(r"(# )?CONFIG_\w+[= ]", line)]
+
+    def missing(line: str) -> bool:
+        if line.startswith("# "):
+            return line.split()[1] + "=y" in result
+        return line not in result
+
+    if dropped := [line for line in wanted if missing(line)]:
+        raise BuildError(f"kconfig did not accept these lines of {fragment}: {', '.join(dropped)}")
+
+
+def _from_path(vmlinuz: Path) -> Kernel:
+    """A kernel that somebody else built: its modules are where its installation put them."""
+    with vmlinuz.open("rb") as image:
+        header = image.read(0x10000)
+    if header[0x202:0x206] != b"HdrS":
+        raise BuildError(f"{vmlinuz} is no x86 kernel image (bzImage)")
+    at = 0x200 + int.from_bytes(header[0x20E:0x210], "little")
+    release = header[at : header.index(b"\0", at)].split()[0].decode()
+    for root in (vmlinuz.parent.parent, Path("/")):
+        modules = root / "lib/modules" / release
+        if (modules / "modules.dep").exists():
+            return Kernel(str(vmlinuz), release, vmlinuz, root, (modules / "build").resolve())
+    raise BuildError(
+        f"the modules of {vmlinuz} ({release}) are neither in {vmlinuz.parent.parent}/lib/modules nor in /lib/modules: "
+        f"install them there with `make modules_install INSTALL_MOD_PATH={vmlinuz.parent.parent}`"
+    )
 
 
 def get(name: str) -> Kernel:
-    """The kernel called ``name``, fetched if the cache does not have it. Raises `BuildError` for an unknown name."""
+    """The kernel called ``name``, or at the path ``name``; fetched or built if the cache does not have it.
+
+    Raises `BuildError` for an unknown name.
+    """
     table = _table()
     if name not in table:
-        raise BuildError(f"no kernel {name!r}: there are {', '.join(table)} (guest/kernels.toml)")
+        if Path(name).is_file():
+            return _from_path(Path(name).absolute())
+        raise BuildError(
+            f"no kernel {name!r}: there are {', '.join(table)} (guest/kernels.toml), or give a vmlinuz's path"
+        )
     recipe = table[name]
-    directory = cache.entry("kernel", f"{name}-{cache.digest(recipe)}", lambda target: _unpack(recipe, target))
-    release = (directory / "release").read_text()
+    if "source" in recipe:
+        key, make = cache.digest(recipe, GUEST / "config" / recipe["config"]), _compile
+    else:
+        key, make = cache.digest(recipe), _unpack
+    directory = cache.entry("kernel", f"{name}-{key}", lambda target: make(recipe, target))
     return Kernel(
         name=name,
-        release=release,
-        vmlinuz=directory / f"root/boot/vmlinuz-{release}",
+        release=(directory / "release").read_text(),
+        vmlinuz=directory / "vmlinuz",
         modules=directory / "root",
-        headers=directory / f"root/usr/src/linux-headers-{release}",
+        headers=directory / "headers",
     )
 
 

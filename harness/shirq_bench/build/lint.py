@@ -14,6 +14,7 @@ from pathlib import Path
 from shirq_bench import cache
 from shirq_bench.build import kernel
 from shirq_bench.build.apt import Suites
+from shirq_bench.build.kmod import NO_BTF
 from shirq_bench.build.steps import BuildError, run, say
 from shirq_bench.paths import KMOD
 
@@ -69,7 +70,7 @@ def check_sparse(target: kernel.Kernel) -> None:
         tree = Path(work) / "kmod"
         shutil.copytree(KMOD, tree)
         done = subprocess.run(
-            ["make", "-C", target.headers, f"M={tree}", "W=1", "C=2", "KCFLAGS=-Werror", "modules"],
+            ["make", "-C", target.headers, f"M={tree}", "W=1", "C=2", "KCFLAGS=-Werror", *NO_BTF, "modules"],
             capture_output=True,
             text=True,
         )
