@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kernel",
         default="6.1",
         metavar="NAME",
-        help=f"the kernel that guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
+        help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
     )
 
 
