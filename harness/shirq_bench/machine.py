@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -32,6 +32,10 @@ class Machine:
     def with_(self, **changes: Any) -> Machine:
         """A copy with ``changes``."""
         return replace(self, **changes)
+
+    def as_data(self) -> dict[str, Any]:
+        """The machine as JSON can hold it."""
+        return asdict(self)
 
 
 #: Where `SHARED_LINE` puts its functions, as the guest sees them.

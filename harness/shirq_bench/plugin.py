@@ -1,11 +1,13 @@
-"""pytest plugin: guests for tests, judged by their kernel log, with everything kept when a test fails.
+"""pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
-Fixtures: `kernel_name`, `boot`, `vm`. Options: ``--kernel``.
+Fixtures: `kernel_name`, `boot`, `vm`. Options: ``--kernel``. Markers: ``splats_expected``, ``invariants_broken``.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -14,21 +16,28 @@ from typing import Protocol
 
 import pytest
 
-from shirq_bench import splats, template
+from shirq_bench import invariants, splats, template
 from shirq_bench.build import kernel
 from shirq_bench.errors import BenchError
+from shirq_bench.judge import BrokenRuleError
 from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.paths import BUILD
+from shirq_bench.report import html, model, vcd
+from shirq_bench.trace import Kind, LogError
 from shirq_bench.vm import Vm
+
+_MARKERS = {
+    "splats_expected": "a splat in the guest's kernel log is what this test provokes",
+    "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
+}
+_VMS = pytest.StashKey[list[Vm]]()
+_FAILED = pytest.StashKey[bool]()
 
 
 class Boot(Protocol):
     """What the fixture `boot` gives."""
 
     def __call__(self, machine: Machine, cold: bool = False) -> Vm: ...
-
-
-_VMS = pytest.StashKey[list[Vm]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in _MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,13 +76,11 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
     """A function that gives a guest of a `Machine`; every guest ends with the test.
 
     A guest is a clone of the machine's template, prepared as ``Machine.prepare`` says, or with ``cold=True`` one that
-    boots now and is not prepared.
-
-    At the end of the test the kernel log of each guest that still runs must hold no splat, and its event log must have
-    dropped nothing; mark the test ``splats_expected`` where a splat is what it provokes.
+    boots now and is not prepared. At the end of the test every guest's invariants must hold and its kernel log must
+    show no splat.
     """
-    vms: list[Vm] = []
-    request.node.stash[_VMS] = vms
+    item: pytest.Item = request.node
+    vms = item.stash.setdefault(_VMS, [])
     with ExitStack() as stack:
 
         def make(machine: Machine, cold: bool = False) -> Vm:
@@ -78,17 +90,11 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             return vm.boot()
 
         yield make
-        _keep_if_failed(request.node, vms)
-        for vm in vms:
-            if vm.status() is not None:
-                continue
-            if request.node.get_closest_marker("splats_expected") is None:
-                text = vm.agent.run("dmesg").stdout + vm.console.tail(10_000)
-                if found := splats.scan(text):
-                    _keep(request.node, vms)
-                    pytest.fail(f"{vm.name}: splat in the kernel log of this test's guest:\n{found}", pytrace=False)
-            if dropped := vm.log().header.dropped:
-                pytest.fail(f"{vm.name}: the event log was full and dropped {dropped} entries", pytrace=False)
+        complaints = [complaint for vm in vms if (complaint := _complaints(item, vm))]
+        if complaints or _FAILED in item.stash:
+            _keep(item, vms)
+        if complaints:
+            pytest.fail("\n".join(complaints) + f"\nartefacts: {_artefacts(item)}", pytrace=False)
 
 
 @pytest.fixture
@@ -97,24 +103,31 @@ def vm(boot: Boot) -> Vm:
     return boot(SHARED_LINE)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "splats_expected: the guest's kernel log may hold splats after this test")
+def _complaints(item: pytest.Item, vm: Vm) -> str:
+    """What is wrong with a guest at the end of its test; empty if nothing is."""
+    found = []
+    if not item.get_closest_marker("invariants_broken") and (broken := invariants.broken(vm)):
+        found.append(f"{vm.name}: {broken}")
+    if not item.get_closest_marker("splats_expected") and (splat := splats.scan(_kernel_log(vm))):
+        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n{splat}")
+    return "\n".join(found)
 
 
-_FAILED = pytest.StashKey[bool]()
+def _kernel_log(vm: Vm) -> str:
+    """The guest's kernel log, or what its console showed where the guest does not answer any more."""
+    try:
+        return vm.agent.run("dmesg", deadline=20).stdout
+    except BenchError:
+        return vm.console.tail(10_000)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed:
+    if report.failed and (vms := item.stash.get(_VMS, [])):
         item.stash[_FAILED] = True
-        for vm in item.stash.get(_VMS, []):
-            report.sections.append((f"guest {vm.name}", vm.situation()))
-        if item.stash.get(_VMS, []):
-            report.sections.append(("artefacts", str(_artefacts(item))))
+        report.sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
+        report.sections.append(("artefacts", str(_artefacts(item))))
     return report
 
 
@@ -122,18 +135,31 @@ def _artefacts(item: pytest.Item) -> Path:
     return BUILD / "artefacts" / re.sub(r"[^\w.=-]+", "_", item.nodeid)
 
 
-def _keep_if_failed(item: pytest.Item, vms: list[Vm]) -> None:
-    if item.stash.get(_FAILED, False):
-        _keep(item, vms)
-
-
 def _keep(item: pytest.Item, vms: list[Vm]) -> None:
+    """Everything that a failed test's guests leave, pictures, and how to run it again."""
     directory = _artefacts(item)
     shutil.rmtree(directory, ignore_errors=True)
+    chosen = item.config.getoption("--kernel")
+    again = ["make", "vm-test", f"KERNEL={chosen}", f"PYTEST_ARGS={shlex.quote(item.nodeid)}"]
     for vm in vms:
-        if vm.status() is None:
-            try:
-                (vm.dir / "dmesg").write_text(vm.agent.run("dmesg", deadline=10).stdout)
-            except BenchError as error:
-                (vm.dir / "dmesg").write_text(f"not to be had: {error}\n")
-        vm.keep(directory / vm.name)
+        kept = directory / vm.name
+        (vm.dir / "dmesg").write_text(_kernel_log(vm))
+        vm.keep(kept)
+        _draw(item.nodeid, vm, kept)
+        (kept / "machine.json").write_text(json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1))
+    (directory / "reproduce").write_text(" ".join(again) + "\n")
+
+
+def _draw(title: str, vm: Vm, directory: Path) -> None:
+    """The picture of a guest's run; a run in which no device's line moved has none."""
+    try:
+        log = vm.log()
+        picture = model.build(log, title=title)
+    except (BrokenRuleError, LogError) as error:
+        (directory / "no-picture").write_text(f"{error}\n")
+        return
+    if not log.of(Kind.PIN):
+        return
+    (directory / "page.html").write_text(html.render(picture))
+    with (directory / "waveform.vcd").open("w") as file:
+        vcd.write(picture, file)

@@ -1,0 +1,48 @@
+"""What must hold in every guest during every test, whatever the test is about.
+
+Each invariant is a function whose docstring is the sentence that a failing test shows. It returns what breaks it, or
+an empty string.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from shirq_bench import judge
+from shirq_bench.trace import Kind, Log
+from shirq_bench.vm import Vm
+
+#: Virtual time after which a high line that nobody handles has been forgotten, in ns.
+FORGOTTEN_NS = 2_000_000_000
+#: The I/O APIC's inputs below are the legacy, edge-triggered ones.
+_FIRST_LEVEL_GSI = 16
+
+
+def no_vm_is_lost(vm: Vm, log: Log) -> str:
+    """A guest ends when its test ends it, not before."""
+    status = vm.status()
+    return "" if status is None else f"QEMU ended with status {os.waitstatus_to_exitcode(status)}"
+
+
+def no_entry_is_dropped(vm: Vm, log: Log) -> str:
+    """The event log holds everything that happened: otherwise no verdict on it can be trusted."""
+    dropped = log.header.dropped
+    return f"{dropped} entries did not fit into {log.header.capacity}" if dropped else ""
+
+
+def no_line_is_forgotten(vm: Vm, log: Log) -> str:
+    """No line stays high without anybody handling it: its driver hangs, or the kernel has given the line up."""
+    gsis = {entry.offset for entry in log.of(Kind.LINE) if entry.offset >= _FIRST_LEVEL_GSI}
+    verdicts = [judge.no_line_high_longer_than(log, FORGOTTEN_NS, gsi) for gsi in sorted(gsis)]
+    return "\n".join(str(verdict) for verdict in verdicts if not verdict.ok)
+
+
+ALL: tuple[Callable[[Vm, Log], str], ...] = (no_vm_is_lost, no_entry_is_dropped, no_line_is_forgotten)
+
+
+def broken(vm: Vm) -> str:
+    """What is broken in ``vm``, each with the invariant's sentence; empty if all hold."""
+    log = vm.log().epochs()[-1]
+    found = [(invariant, what) for invariant in ALL if (what := invariant(vm, log))]
+    return "\n".join(f"{invariant.__doc__}\n{what}" for invariant, what in found)
