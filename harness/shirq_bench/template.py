@@ -8,6 +8,7 @@ they are made of: QEMU, kernel, image, machine, accelerator.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 from shirq_bench import accel, cache
@@ -17,8 +18,8 @@ from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm
 
-MEMORY = "memory"
-STATE = "state"
+#: Part of every template's key: count it up when what a template holds changes.
+_LAYOUT = 2
 
 
 def _key(machine: Machine) -> str:
@@ -26,20 +27,24 @@ def _key(machine: Machine) -> str:
     description = dataclasses.asdict(machine)
     # A clone opens its own log.
     del description["log_entries"]
-    parts = [str(emulator), str(image.build(kernel.get(machine.kernel))), description, accel.verdict(emulator).name]
-    return cache.digest(*parts)
+    initrd = image.build(kernel.get(machine.kernel))
+    return cache.digest(_LAYOUT, str(emulator), str(initrd), description, accel.verdict(emulator).name)
 
 
 def get(machine: Machine) -> Path:
-    """The template of ``machine``: the directory that holds `MEMORY` and `STATE`. Boots a guest if there is none."""
+    """The template of ``machine``: a directory with its memory, its state and what its console showed.
+
+    Boots and prepares a guest if the cache has none.
+    """
 
     def fill(directory: Path) -> None:
         say(f"making a template: booting and preparing a guest with kernel {machine.kernel}")
-        with Vm(machine, name="template", memory=directory / MEMORY) as vm:
+        with Vm(machine, name="template", memory=directory / "memory") as vm:
             vm.boot()
             for script in machine.prepare:
                 vm.agent.succeed(script, deadline=120)
-            freeze(vm, directory / STATE)
+            freeze(vm, directory / "state")
+            shutil.copyfile(vm.console.log, directory / "console.log")
 
     return cache.entry("template", f"{machine.kernel}-{_key(machine)}", fill)
 

@@ -117,6 +117,9 @@ class Vm:
             for end in theirs:
                 end.close()
         self._resources.callback(self._kill)
+        if self._template:
+            # So that a clone's console log is whole.
+            shutil.copyfile(self._template / "console.log", self.dir / "console.log")
         self.console = Console(self.name, ours["console"], self.dir / "console.log")
         self._resources.callback(self.console.close)
         self.agent = Agent(self.name, ours["agent"], self.situation)
