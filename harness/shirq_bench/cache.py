@@ -10,14 +10,21 @@ Standard library only: it runs before the project's virtual environment exists.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from shirq_bench.errors import BenchError
+
+#: Written last into every entry: the sizes of its files.
+_MANIFEST = ".manifest"
 
 
 def root() -> Path:
@@ -59,25 +66,65 @@ def lock(name: str) -> Iterator[None]:
         yield
 
 
+class CacheError(BenchError):
+    """An entry cannot be made; the message says which, why and what to do."""
+
+
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The directory of entry ``kind/key``; calls ``build(directory)`` to fill it if it is not there yet.
 
-    A build that raises leaves nothing behind. Safe against concurrent callers in other processes.
+    A build that raises leaves nothing behind; a full disk is a `CacheError`. An entry whose files have been
+    truncated or lost is built anew. Safe against concurrent callers in other processes.
     """
     final = root() / kind / key
-    if final.is_dir():
+    if not _damage(final):
         os.utime(final)  # what `gc` goes by
         return final
     with lock(f"{kind}-{key}"):
-        if final.is_dir():
-            return final
+        if damage := _damage(final):
+            if final.exists():
+                print(f"shirq: cache entry {kind}/{key} is damaged ({damage}): making it anew", file=sys.stderr)
+            _make(final, build)
+    return final
+
+
+def _make(final: Path, build: Callable[[Path], None]) -> None:
+    try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".partial-{key}-", dir=final.parent))
+        partial = Path(tempfile.mkdtemp(prefix=f".partial-{final.name}-", dir=final.parent))
         try:
             build(partial)
+            (partial / _MANIFEST).write_text(json.dumps(_sizes(partial)))
             partial.chmod(0o755)
+            if final.exists():
+                shutil.rmtree(final)
             partial.rename(final)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-    return final
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        free = shutil.disk_usage(root()).free >> 20
+        raise CacheError(
+            f"no space left in the cache {root()} for {final.parent.name}/{final.name} ({free} MiB free): "
+            "make room there, or point SHIRQ_CACHE elsewhere"
+        ) from error
+
+
+def _sizes(directory: Path) -> dict[str, int]:
+    """The sizes of an entry's own files. Trees below it are too large to look over at every use."""
+    return {p.name: p.stat().st_size for p in directory.iterdir() if p.is_file() and p.name != _MANIFEST}
+
+
+def _damage(directory: Path) -> str:
+    """What is wrong with an entry that should be complete; empty if nothing is."""
+    try:
+        wanted = json.loads((directory / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"no readable {_MANIFEST}"
+    found = _sizes(directory)
+    wrong = [
+        f"{name} has {found.get(name, 0)} bytes, not {size}" for name, size in wanted.items() if found.get(name) != size
+    ]
+    return ", ".join(wrong)

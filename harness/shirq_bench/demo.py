@@ -18,7 +18,6 @@ from pathlib import Path
 from rich.console import Console
 
 from shirq_bench import judge, splats
-from shirq_bench.build.steps import BuildError
 from shirq_bench.errors import BenchError
 from shirq_bench.judge import Finding, Verdict
 from shirq_bench.machine import SHARED_LINE
@@ -130,7 +129,7 @@ def main() -> int:
     console = Console()
     try:
         return 0 if run(options.kernel, options.out, console) else 1
-    except (BenchError, BuildError) as error:
+    except BenchError as error:
         console.print(f"shirq: {error}", style="red", markup=False)
         return 1
 

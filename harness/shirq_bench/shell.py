@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from shirq_bench import template
-from shirq_bench.build.steps import BuildError, say
+from shirq_bench.build.steps import say
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import ADDRESSES, SHARED_LINE
 
@@ -26,7 +26,7 @@ def main() -> int:
             say(f"the guest is up: {where}; try `shirq-edu {ADDRESSES['dev0']}`; Ctrl-] leaves")
             vm.console.sendline()
             vm.console.interact()
-    except (BenchError, BuildError) as error:
+    except BenchError as error:
         print(f"shirq: {error}", file=sys.stderr)
         return 1
     return 0

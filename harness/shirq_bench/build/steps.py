@@ -14,13 +14,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from shirq_bench.errors import BenchError
+
 #: ``[12/345]`` as ninja prints it.
 _PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
 #: Seconds between plain progress lines when standard error is not a terminal.
 _PLAIN_INTERVAL = 20.0
 
 
-class BuildError(RuntimeError):
+class BuildError(BenchError):
     """A build step failed; the message names the step, shows the end of its output and where the rest is."""
 
 

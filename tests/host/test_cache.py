@@ -1,0 +1,115 @@
+"""The cache: an entry is complete or absent, made once, and made anew when it is damaged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import cache
+
+_BUILDER = """
+import sys, time
+from pathlib import Path
+from shirq_bench import cache
+def build(directory):
+    with open(sys.argv[1], "a") as log:
+        log.write("built\\n")
+    (directory / "part").write_bytes(b"x" * int(sys.argv[2]))
+    time.sleep(0.3)
+print(cache.entry("kind", "key", build))
+"""
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _fill(directory: Path) -> None:
+    (directory / "file").write_text("content")
+
+
+def test_an_entry_is_made_once(root: Path) -> None:
+    made = []
+
+    def build(directory: Path) -> None:
+        made.append(directory)
+        _fill(directory)
+
+    first = cache.entry("kind", "key", build)
+    assert cache.entry("kind", "key", build) == first == root / "kind/key"
+    assert len(made) == 1
+    assert (first / "file").read_text() == "content"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_a_build_that_fails_leaves_nothing_behind(root: Path, error: BaseException) -> None:
+    def build(directory: Path) -> None:
+        _fill(directory)
+        raise error
+
+    with pytest.raises(type(error)):
+        cache.entry("kind", "key", build)
+    assert list((root / "kind").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "lost", "interrupted"])
+def test_a_damaged_entry_is_made_anew_and_said_to_be(
+    root: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = cache.entry("kind", "key", _fill) / "file"
+    if damage == "truncated":
+        os.truncate(file, 3)
+    elif damage == "lost":
+        file.unlink()
+    else:
+        (root / "kind/key/.manifest").unlink()
+    assert (cache.entry("kind", "key", _fill) / "file").read_text() == "content"
+    assert "kind/key is damaged" in capsys.readouterr().err
+
+
+def test_two_processes_that_want_the_same_entry_make_it_once(root: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _BUILDER, log, "10"], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    outputs = {process.communicate(timeout=30)[0] for process in processes}
+    assert outputs == {f"{root}/kind/key\n"}
+    assert log.read_text() == "built\n"
+
+
+def test_a_full_disk_is_reported_with_the_way_out_and_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:
+    mounted = f'mount -t tmpfs -o size=1m none "{root}" && "$@" || {{ ls -A "{root}/kind" >&2; exit 1; }}'
+    root.mkdir()
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]
+        + [sys.executable, "-c", _BUILDER, str(tmp_path / "log"), "5000000"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "no space left in the cache" in done.stderr
+    assert "SHIRQ_CACHE" in done.stderr
+    assert ".partial" not in done.stderr.split("SHIRQ_CACHE elsewhere")[1]
+
+
+def test_the_key_depends_on_names_contents_and_modes(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    file = tmp_path / "tree/file"
+    file.write_text("a")
+    keys = [cache.digest(tmp_path / "tree")]
+    file.write_text("b")
+    keys.append(cache.digest(tmp_path / "tree"))
+    file.chmod(0o755)
+    keys.append(cache.digest(tmp_path / "tree"))
+    file.rename(tmp_path / "tree/other")
+    keys.append(cache.digest(tmp_path / "tree"))
+    keys.append(cache.digest(tmp_path / "tree", "more"))
+    assert len(set(keys)) == len(keys)
