@@ -8,7 +8,7 @@ DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test lint format lock clean
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -19,7 +19,7 @@ help: ## Show this list.
 
 deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
 ## Every verb does this for itself; run it alone to get it over with.
-	@$(DEPS) python qemu guest lint
+	@$(DEPS) python qemu guest debug-kernel lint
 
 .venv/complete: requirements.lock pyproject.toml
 	@$(DEPS) python
@@ -30,7 +30,7 @@ deps: .venv/complete ## Install what the project needs: system packages and the 
 
 .PHONY: guest-deps
 guest-deps: .venv/complete
-	@$(DEPS) qemu guest
+	@$(DEPS) qemu guest $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),debug-kernel)
 
 qemu: guest-deps ## Build QEMU with the emulated device and the line probe in it.
 	@$(PYTHON) -m shirq_bench.build.qemu
@@ -56,6 +56,9 @@ test-device: guest-deps ## Run the emulated device's tests through qtest: no gue
 
 vm-test: guest-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
 	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+
+smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
+	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) --junitxml=build/reports/smoke.xml $(PYTEST_ARGS)
 
 lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
 	@$(DEPS) lint

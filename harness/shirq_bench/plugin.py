@@ -27,6 +27,7 @@ from shirq_bench.trace import Kind, LogError
 from shirq_bench.vm import Vm
 
 _MARKERS = {
+    "smoke": "part of the small set that every kernel must pass",
     "splats_expected": "a splat in the guest's kernel log is what this test provokes",
     "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
 }

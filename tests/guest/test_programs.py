@@ -79,6 +79,7 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
     line_low_at_end(log, line_of(log, ["dev1"])).require()
 
 
+@pytest.mark.smoke
 def test_arming_exclusively_on_a_shared_line_fails_with_ebusy_and_harms_nobody(scene: Scene) -> None:
     script = _python(
         scene,
@@ -169,6 +170,7 @@ def refused(scene: Scene) -> Command:
     )
 
 
+@pytest.mark.smoke
 def test_a_bad_program_is_refused_with_its_operations_index_and_what_was_loaded_stays(
     scene: Scene, refused: Command
 ) -> None:

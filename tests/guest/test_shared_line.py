@@ -41,6 +41,7 @@ def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene,
     line_never_masked(log, gsi).require(at_least=20)
 
 
+@pytest.mark.smoke
 def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene: Scene) -> None:
     driver = scene.drive("dev1")
     mark = scene.vm.log().mark
@@ -56,6 +57,7 @@ def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene:
     assert len(assertions(log, "dev1")) == len(sent)
 
 
+@pytest.mark.smoke
 def test_the_neighbours_interrupts_are_never_claimed_and_none_is_lost(scene: Scene) -> None:
     drivers = {device: scene.drive(device) for device in ("dev0", "dev1")}
     with scene.tracing() as handlers:
@@ -73,6 +75,7 @@ def test_the_neighbours_interrupts_are_never_claimed_and_none_is_lost(scene: Sce
         assert any(not call.handled for call in own), "no interrupt of anybody else ran this handler"
 
 
+@pytest.mark.smoke
 def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) -> None:
     drivers = [scene.drive("dev0"), scene.drive("dev1", "python")]
     mark = scene.vm.log().mark
@@ -116,6 +119,7 @@ def _line_of_neighbour(log: Log) -> int:
     return line_of(log, ["nic0"])
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_the_device_quiet(
     scene: Scene, how: str
