@@ -82,12 +82,14 @@ class Console(_Base):
         return self.send(text + "\n")
 
     def tail(self, lines: int = 30) -> str:
-        """The last lines that the guest wrote."""
+        """The last lines that the guest wrote; if its kernel panicked, those from the panic on."""
         try:
-            text = self.log.read_text(errors="replace")
+            text = self.log.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return ""
-        return "\n".join(line.rstrip() for line in text.splitlines()[-lines:])
+        panic = next((number for number, line in enumerate(text) if "Kernel panic" in line), None)
+        shown = text[-lines:] if panic is None else text[panic : panic + lines]
+        return "\n".join(line.rstrip() for line in shown)
 
     def interact(self) -> None:
         """Connect the user's terminal to the console until Ctrl-] or the VM's end."""
