@@ -52,6 +52,7 @@ def check_style() -> None:
             f"--ignore={','.join(_IGNORE)}",
             "--strict",
             "--terse",
+            "--no-summary",
             "--quiet",
             "--file",
             *sources,
