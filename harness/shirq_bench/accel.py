@@ -29,7 +29,8 @@ from shirq_bench.errors import BenchError
 _NODE = Path("/dev/kvm")
 #: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
-_PROBE_DEADLINE = 20.0
+#: Seconds that the probe's kernel has.
+PROBE_DEADLINE = 20.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def verdict(emulator: Path) -> Accelerator:
         return Accelerator("tcg", f"{_NODE} {reason}")
 
     def fill(directory: Path) -> None:
-        result = _probe(emulator)
+        result = probe(emulator, kernel.get("6.1").vmlinuz)
         say(f"accelerator: {result.name} ({result.why})")
         (directory / "verdict.json").write_text(json.dumps(asdict(result)))
 
@@ -76,15 +77,15 @@ def _cpu() -> str:
     return "".join(line for line in lines if line.startswith(("model name", "microcode")))[:200]
 
 
-def _probe(emulator: Path) -> Accelerator:
+def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
     """Boot a kernel under KVM until it finds that it has no root file system."""
-    say(f"probing {_NODE}: booting a kernel under it (at most {_PROBE_DEADLINE:.0f} s)")
+    say(f"probing {_NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s)")
     candidate = Accelerator("kvm", "a kernel boots under it")
     ours, theirs = socket.socketpair()
     directory = Path(tempfile.mkdtemp(prefix="shirq-probe-"))
     supervisor.instance().own(directory)
     argv = [str(emulator), "-L", str(emulator.parent / "firmware"), "-nodefaults", "-display", "none", "-no-reboot"]
-    argv += [*candidate.arguments(), "-m", "256M", "-kernel", str(kernel.get("6.1").vmlinuz)]
+    argv += [*candidate.arguments(), "-m", "256M", "-kernel", str(vmlinuz)]
     argv += ["-append", "console=ttyS0 panic=-1", "-chardev", f"socket,id=console,fd={supervisor.FIRST_FD}"]
     argv += ["-serial", "chardev:console"]
     console = Console("probe", ours, directory / "console.log")
@@ -92,7 +93,7 @@ def _probe(emulator: Path) -> Accelerator:
         pid, ended = supervisor.instance().spawn(argv, [theirs.fileno()], directory / "qemu.log")
         theirs.close()
         try:
-            index = console.expect_exact([_MARKER, pexpect.EOF, pexpect.TIMEOUT], timeout=_PROBE_DEADLINE)
+            index = console.expect_exact([_MARKER, pexpect.EOF, pexpect.TIMEOUT], timeout=PROBE_DEADLINE)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -107,6 +108,4 @@ def _probe(emulator: Path) -> Accelerator:
     if index == 1:
         say(f"QEMU said: {said[-1] if said else 'nothing'}")
         return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
-    return Accelerator(
-        "tcg", f"KVM is broken here: it opens, but a kernel does not boot within {_PROBE_DEADLINE:.0f} s"
-    )
+    return Accelerator("tcg", f"KVM is broken here: it opens, but a kernel does not boot within {PROBE_DEADLINE:g} s")

@@ -50,7 +50,8 @@ def _rule(rule: str, holds: bool, otherwise: str) -> Verdict:
 def run(kernel: str, out: Path, console: Console) -> bool:
     """Run the demo; writes the page, the waveform and the log to ``out``. Returns whether every verdict holds."""
     with Vm(SHARED_LINE.with_(kernel=kernel), name="demo") as vm:
-        with _step(console, f"boot a guest with kernel {kernel} ({vm.accelerator.name}: {vm.accelerator.why})"):
+        accelerator = vm.parts.accelerator
+        with _step(console, f"boot a guest with kernel {kernel} ({accelerator.name}: {accelerator.why})"):
             vm.boot()
         scene = Scene(vm)
         with _step(console, "load the neighbour's kernel driver and shirq.ko, bind dev0 and dev1"):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from qemu.qmp import ExecuteError, Message, QMPClient
 from qemu.qmp.error import QMPError
-from qemu.qmp.protocol import StateError
+from qemu.qmp.protocol import Runstate, StateError
 
 from shirq_bench.errors import DeadlineExceeded, QmpFailed
 
@@ -34,7 +34,8 @@ class Monitor:
         self._client = QMPClient(name)
         self._events: list[dict[str, Any]] = []
         self._event_arrived = asyncio.Condition()
-        self._pump: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
         try:
             self._call(self._connect(channel), deadline, "the greeting")
         except BaseException:
@@ -43,7 +44,14 @@ class Monitor:
 
     async def _connect(self, channel: socket.socket) -> None:
         await self._client.connect(channel)
-        self._pump = asyncio.create_task(self._collect())
+        self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._watch())]
+
+    async def _watch(self) -> None:
+        """Wake who waits for an event when none can come any more."""
+        while self._client.runstate is Runstate.RUNNING:
+            await self._client.runstate_changed()
+        async with self._event_arrived:
+            self._event_arrived.notify_all()
 
     async def _collect(self) -> None:
         async for event in self._client.events:
@@ -54,9 +62,13 @@ class Monitor:
 
     def _note(self, what: str, message: object) -> None:
         body = dict(message) if isinstance(message, Message) else message
-        self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
+        if not self._closed:
+            self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
 
     def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
+        if self._closed:
+            work.close()
+            raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed")
         try:
             future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, deadline), self._loop)
             return future.result()
@@ -88,6 +100,8 @@ class Monitor:
                         if event["event"] == name:
                             del self._events[: index + 1]
                             return event
+                    if self._client.runstate is not Runstate.RUNNING:
+                        raise EOFError("QEMU has closed it")
                     await self._event_arrived.wait()
 
         return self._call(arrive(), deadline, f"event {name}")
@@ -108,13 +122,16 @@ class Monitor:
         """Drop the connection and end the thread."""
 
         async def disconnect() -> None:
-            if self._pump:
-                self._pump.cancel()
+            for task in self._tasks:
+                task.cancel()
             with contextlib.suppress(Exception):
                 await self._client.disconnect()
 
+        if self._closed:
+            return
         with contextlib.suppress(Exception):
             self._call(disconnect(), 5.0, "disconnect")
+        self._closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         if not self._loop.is_running():

@@ -30,6 +30,10 @@ FIRST_FD = 10
 _MESSAGE = 1 << 18
 
 
+class SupervisorGone(RuntimeError):
+    """The supervisor process has died; this process cannot start VMs any more."""
+
+
 class Supervisor:
     """The runner's handle on its supervisor process."""
 
@@ -47,12 +51,20 @@ class Supervisor:
         theirs.close()
         atexit.register(self.close)
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self._process.pid
+
     def _ask(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> dict[str, object]:
         with self._lock:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
-            answer = self._socket.recv(_MESSAGE)
+            try:
+                socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
+                answer = self._socket.recv(_MESSAGE)
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
         if not answer:
-            raise RuntimeError("the supervisor process has died: its VMs are gone with it")
+            raise SupervisorGone("the supervisor process has died, and its VMs with it")
         result: dict[str, object] = json.loads(answer)
         if error := result.get("error"):
             raise OSError(str(error))

@@ -8,29 +8,39 @@ they are made of: QEMU, kernel, image, machine, accelerator.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 from pathlib import Path
 
-from shirq_bench import accel, cache
-from shirq_bench.build import image, kernel, qemu
+from shirq_bench import cache
 from shirq_bench.build.steps import say
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
-from shirq_bench.vm import Vm
+from shirq_bench.vm import Vm, parts
 
 #: Part of every template's key: count it up when what a template holds changes.
 _LAYOUT = 2
+_KIND = "template"
 
 
 def _key(machine: Machine) -> str:
-    emulator = qemu.build()
+    made_of = parts(machine.kernel)
     description = dataclasses.asdict(machine)
     # A clone opens its own log.
     del description["log_entries"]
-    initrd = image.build(kernel.get(machine.kernel))
-    return cache.digest(_LAYOUT, str(emulator), str(initrd), description, accel.verdict(emulator).name)
+    return cache.digest(_LAYOUT, str(made_of.emulator), str(made_of.initrd), description, made_of.accelerator.name)
 
 
+def path(machine: Machine) -> Path:
+    """Where the template of ``machine`` is, or will be."""
+    return cache.root() / _KIND / _name(machine)
+
+
+def _name(machine: Machine) -> str:
+    return f"{machine.kernel.replace('/', '_')}-{_key(machine)}"
+
+
+@functools.cache
 def get(machine: Machine) -> Path:
     """The template of ``machine``: a directory with its memory, its state and what its console showed.
 
@@ -46,7 +56,7 @@ def get(machine: Machine) -> Path:
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")
 
-    return cache.entry("template", f"{machine.kernel}-{_key(machine)}", fill)
+    return cache.entry(_KIND, _name(machine), fill)
 
 
 def freeze(vm: Vm, state: Path) -> None:

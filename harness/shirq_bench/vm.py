@@ -7,6 +7,8 @@ line. The directory is deleted with the VM unless somebody keeps it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import itertools
 import os
 import select
@@ -15,6 +17,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +38,24 @@ _PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a guest of some kernel is put together from."""
+
+    kernel: kernel.Kernel
+    initrd: Path
+    emulator: Path
+    accelerator: accel.Accelerator
+
+
+@functools.cache
+def parts(name: str) -> Parts:
+    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process."""
+    target = kernel.get(name)
+    emulator = qemu.build()
+    return Parts(target, image.build(target), emulator, accel.verdict(emulator))
+
+
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
@@ -47,14 +68,12 @@ class Vm:
     ) -> None:
         self.machine = machine
         self.name = name or f"vm{next(_numbers)}"
-        self._kernel = kernel.get(machine.kernel)
-        self._initrd = image.build(self._kernel)
+        self.parts = parts(machine.kernel)
         self._memory = memory
         self._template = template
-        self._emulator = qemu.build()
-        self.accelerator = accel.verdict(self._emulator)
         self._resources = contextlib.ExitStack()
         self._status: int | None = None
+        self._status_lock = threading.Lock()
         self._pid = 0
         self._ended = -1
         self.networks: dict[str, Network] = {}
@@ -73,12 +92,12 @@ class Vm:
 
     def command_line(self, channels: dict[str, int]) -> list[str]:
         """QEMU's arguments; ``channels`` gives the descriptor of each channel's socket."""
-        machine = self.machine
-        argv = [str(self._emulator), "-L", str(self._emulator.parent / "firmware")]
+        machine, emulator = self.machine, self.parts.emulator
+        argv = [str(emulator), "-L", str(emulator.parent / "firmware")]
         argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        argv += self.accelerator.arguments(machine.deterministic)
+        argv += self.parts.accelerator.arguments(machine.deterministic)
         argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{machine.memory_mib}M"]
-        argv += ["-kernel", str(self._kernel.vmlinuz), "-initrd", str(self._initrd)]
+        argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
         argv += ["-append", f"{_PARAMETERS} {machine.parameters}".rstrip()]
         argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
@@ -148,18 +167,25 @@ class Vm:
         return self
 
     def _kill(self) -> None:
+        if self._ended < 0:
+            return
         if self.status() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             self.wait_end(10.0)
-        os.close(self._ended)
+        with self._status_lock:
+            os.close(self._ended)
+            self._ended = -1
 
     def close(self) -> None:
         """End the VM, if it still runs, and delete its run directory, if nobody has kept it."""
+        # First, so that every channel ends by itself.
+        self._kill()
         self._resources.close()
         if self.dir.exists():
             shutil.rmtree(self.dir, ignore_errors=True)
-        supervisor.instance().disown(self.dir)
+        with contextlib.suppress(supervisor.SupervisorGone):
+            supervisor.instance().disown(self.dir)
 
     def keep(self, directory: Path) -> None:
         """Copy what the run directory holds to ``directory``; the event log keeps its holes."""
@@ -176,28 +202,31 @@ class Vm:
 
     def status(self) -> int | None:
         """QEMU's wait status, or None while it runs."""
-        if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], 0)[0]:
-            self._status = int(os.read(self._ended, 32) or b"-1")
-        return self._status
+        return self._wait(0.0)
+
+    def _wait(self, deadline: float) -> int | None:
+        """QEMU's wait status once it has ended, or None after ``deadline`` seconds. Any thread may ask."""
+        with self._status_lock:
+            if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], deadline)[0]:
+                # Nothing to read: the supervisor was killed, and the kernel has killed its children.
+                self._status = int(os.read(self._ended, 32) or int(signal.SIGKILL))
+            return self._status
 
     def wait_end(self, deadline: float) -> int:
         """Wait until QEMU has ended; returns its wait status."""
-        if self._status is None and not select.select([self._ended], [], [], deadline)[0]:
+        status = self._wait(deadline)
+        if status is None:
             raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {deadline:g} s\n{self.situation()}")
-        status = self.status()
-        assert status is not None
         return status
 
     def situation(self) -> str:
         """What is known about the VM, for a failure's message: QEMU's state and the last console lines."""
         # A closed channel is seen a moment before the end of the process that closed it.
-        with contextlib.suppress(DeadlineExceeded, OSError):
-            if self._status is None and select.select([self._ended], [], [], 0.5)[0]:
-                self.status()
-        if self._status is None:
+        status = self._wait(0.5)
+        if status is None:
             state = f"QEMU runs (pid {self._pid})"
         else:
-            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(self._status)}"
+            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}"
         said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
         tail = self.console.tail() if hasattr(self, "console") else ""
         return "\n".join(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 _RUNNER = """
-import sys, time
+import os, signal, sys, time
+from shirq_bench import supervisor
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm
 with Vm(Machine(kernel=sys.argv[1])) as vm:
@@ -30,9 +31,10 @@ with Vm(Machine(kernel=sys.argv[1])) as vm:
         ("time.sleep(600)", signal.SIGINT),
         ("time.sleep(600)", signal.SIGTERM),
         ("raise RuntimeError('a test failed')", None),
-        ("import os; os._exit(1)", None),
+        ("os._exit(1)", None),
+        ("os.kill(supervisor.instance().pid, signal.SIGKILL); vm.wait_end(20)", None),
     ],
-    ids=["SIGKILL", "SIGINT", "SIGTERM", "exception", "exit"],
+    ids=["SIGKILL", "SIGINT", "SIGTERM", "exception", "exit", "supervisor killed"],
 )
 def test_no_qemu_and_no_directory_outlives_its_runner(
     kernel_name: str, then: str, number: signal.Signals | None
@@ -47,7 +49,9 @@ def test_no_qemu_and_no_directory_outlives_its_runner(
     pid, directory = runner.stdout.readline().split()
     gone = os.pidfd_open(int(pid))
     try:
-        if number is not None:
+        if number is None:
+            runner.wait(20)
+        else:
             runner.send_signal(number)
         ready, _, _ = select.select([gone], [], [], 20)
         assert ready, f"QEMU {pid} outlived its runner"

@@ -1,0 +1,101 @@
+"""Faults of the bench itself: each ends in one clear message and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import accel, template
+from shirq_bench.errors import AgentGone, BenchError, QmpFailed
+from shirq_bench.machine import Machine
+from shirq_bench.plugin import Boot
+from shirq_bench.vm import Vm, parts
+
+
+@pytest.mark.invariants_broken("QEMU is killed")
+def test_a_qemu_that_dies_is_reported_on_every_channel(boot: Boot) -> None:
+    vm = boot(Machine())
+    command = vm.agent.start("sleep", "1000")
+    os.kill(vm.pid, signal.SIGKILL)
+    with pytest.raises(AgentGone, match="QEMU has ended with status -9"):
+        command.wait()
+    with pytest.raises(AgentGone, match="QEMU has ended with status -9"):
+        vm.agent.run("true")
+    with pytest.raises(QmpFailed, match="query-status: the connection is closed"):
+        vm.qmp.execute("query-status")
+    with pytest.raises(QmpFailed, match="event SHUTDOWN: the connection is closed"):
+        vm.qmp.wait_event("SHUTDOWN")
+
+
+def test_a_qmp_connection_that_closes_is_reported_and_the_guest_goes_on(boot: Boot) -> None:
+    vm = boot(Machine())
+    vm.qmp.close()
+    with pytest.raises(QmpFailed, match="the connection is closed"):
+        vm.qmp.execute("query-status")
+    assert vm.agent.succeed("echo still here") == "still here\n"
+
+
+def test_a_template_whose_preparation_fails_is_not_kept(kernel_name: str) -> None:
+    machine = Machine(kernel=kernel_name, prepare=("echo about to fail; exit 7",))
+    directory = template.path(machine)
+    with pytest.raises(BenchError, match=r"(?s)template: status 7 from: .*about to fail"):
+        template.get(machine)
+    assert not directory.exists()
+    assert not list(directory.parent.glob(f".partial-{directory.name}*"))
+
+
+def test_a_clone_of_a_state_that_qemu_cannot_load_says_why(kernel_name: str, tmp_path: Path) -> None:
+    # The cache notices a truncated file; this is one of the right size.
+    good = template.get(Machine(kernel=kernel_name))
+    for name in ("memory", "console.log"):
+        (tmp_path / name).symlink_to(good / name)
+    state = bytearray((good / "state").read_bytes())
+    state[0:4] = b"junk"
+    (tmp_path / "state").write_bytes(state)
+    with (
+        Vm(Machine(kernel=kernel_name), template=tmp_path) as vm,
+        pytest.raises(BenchError, match=r"(?s)QEMU has ended with status 1.*QEMU said: .*migration"),
+    ):
+        vm.boot(deadline=30)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [("exec sleep 1000", "does not boot within 1 s"), ("echo Assertion failed; exit 1", "QEMU ended before a kernel")],
+    ids=["hangs", "aborts"],
+)
+def test_a_kvm_that_opens_but_does_not_work_is_found_out(
+    kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    emulator = tmp_path / "qemu-system-x86_64"
+    emulator.write_text(f"#!/bin/sh\n{script}\n")
+    emulator.chmod(emulator.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(accel, "PROBE_DEADLINE", 1.0)
+    verdict = accel.probe(emulator, parts(kernel_name).kernel.vmlinuz)
+    assert verdict.name == "tcg"
+    assert why in verdict.why
+
+
+def test_a_machine_without_a_network_is_told_in_one_message(tmp_path: Path) -> None:
+    """A build that needs packages, with a proxy at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "shirq_bench.build.kernel", "6.1"],
+            env={**os.environ, "SHIRQ_CACHE": str(tmp_path), "http_proxy": nowhere, "https_proxy": nowhere},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 1
+    assert "package lists of bookworm" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("kernel/*")) and not list(tmp_path.glob("kernel/.*"))
