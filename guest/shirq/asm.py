@@ -270,11 +270,11 @@ def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyTyp
     return f"{name} r{op.src}, {target}" if name in _SKIPS else name
 
 
-def disassemble_op(op: Op) -> str:
+def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
     """One operation as text; one that no text describes fully (it will be refused) is shown field by field."""
     try:
-        text = _render(op, f"+{op.skip}")
-        if assemble("\n".join([text, *["claim"] * op.skip]))[0] == op:
+        text = _render(op, f"+{op.skip}", {place: name for name, place in names.items()})
+        if assemble("\n".join([text, *["claim"] * op.skip]), names)[0] == op:
             return text
     except (KeyError, ValueError):
         pass

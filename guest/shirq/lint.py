@@ -3,7 +3,7 @@
 
 Every rule looks at straight runs through a program: the verifier allows forward jumps only, so there are finitely many,
 and one that contradicts itself (a register zero at one skip and not at the next) is none. Rules that need to know what
-a register does to those who read or write it (`access`, `changes`, `index` of a profile) find nothing without.
+a register does to those who read or write it (`access`, `sets`, `clears`, `index` of a profile) find nothing without.
 """
 
 from __future__ import annotations

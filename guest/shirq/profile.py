@@ -1,42 +1,43 @@
 # SPDX-License-Identifier: MIT
 """Profiles: what a card's registers are and how its interrupts are claimed and silenced, as a TOML file.
 
-    name = "rtl8139"                        # as the file is called
-    title = "Realtek RTL8139"
-    source = "RTL8139C(L) datasheet, 5.7"   # where the facts are from
-    notes = "..."                           # what the owner must know; optional
-    mode = "masks"                          # or "acknowledges": what the irq program does to the card
+name = "rtl8139"                        # as the file is called
+title = "Realtek RTL8139"
+source = "RTL8139C(L) datasheet, 5.7"   # where the facts are from
+notes = "..."                           # what the owner must know; optional
+mode = "masks"                          # or "acknowledges": what the irq program does to the card
 
-    [[match]]                               # any number; all keys that are given must fit the function's IDs
-    vendor = 0x10ec                         # also subsystem_vendor, subsystem_device, class (24 bits)
-    device = 0x8139
+[[match]]                               # any number; all keys that are given must fit the function's IDs
+vendor = 0x10ec                         # also subsystem_vendor, subsystem_device, class (24 bits)
+device = 0x8139
 
-    [bars]                                  # the card's BARs, at their smallest
-    bar1 = { kind = "memory", size = 256 }  # kind: memory, wide (64-bit memory, takes 8 bytes at once), port
+[bars]                                  # the card's BARs, at their smallest
+bar1 = { kind = "memory", size = 256 }  # kind: memory, wide (64-bit memory, takes 8 bytes at once), port
 
-    [registers.IntrStatus]
-    at = "bar1+0x3e"                        # or config+N
-    bits = 16                               # 8, 16, 32, 64
-    endian = "little"                       # or "big"; optional
-    access = "write-1-to-clear"             # optional; see ACCESS
-    changes = "IntrMask"                    # optional: what is written here changes that register
-    index = "RAP"                           # optional: reached through that index register
-    notes = "..."                           # optional
+[registers.IntrStatus]
+at = "bar1+0x3e"                        # or config+N
+bits = 16                               # 8, 16, 32, 64
+endian = "little"                       # or "big"; optional
+access = "write-1-to-clear"             # optional; see ACCESS
+changes = "IntrMask"                    # optional: what is written here changes that register
+index = "RAP"                           # optional: reached through that index register
+notes = "..."                           # optional
 
-    [programs]                              # shirq.asm, with `read r0, IntrStatus` and `write IntrStatus, r0`
-    irq = '''
-        read r0, IntrStatus, gone_if_ones
-        ...
-    '''
-    unmask = "..."
-    release = "..."
+[programs]                              # shirq.asm, with `read r0, IntrStatus` and `write IntrStatus, r0`
+irq = '''
+    read r0, IntrStatus, gone_if_ones
+    ...
+'''
+unmask = "..."
+release = "..."
 
-    [quiesce]                               # optional: what may be done beyond the release program; see RUNGS
-    rungs = ["disintx", "d3hot"]
+[quiesce]                               # optional: what may be done to silence the card beyond its programs
+rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
+reset_at_release = false                # true: a function-level reset when the owner goes
 
-    [[allow]]                               # optional: a finding of lint that is as it must be
-    rule = "claim-clears"
-    reason = "..."
+[[allow]]                               # optional: a finding of lint that is as it must be
+rule = "claim-clears"
+reason = "..."
 """
 
 from __future__ import annotations
@@ -50,10 +51,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from shirq import tomllines
-from shirq.abi import BARS, CONFIG_SPACE, Mode, ProgramKind, Reason
+from shirq.abi import BARS, CONFIG_DISINTX_OFFSET, CONFIG_SPACE, Mode, ProgramKind, Reason
 from shirq.asm import RESERVED, assemble_lines
 from shirq.errors import AssemblyError
 from shirq.program import Place, Program, ProgramSet
+from shirq.simulate import (
+    Cell,
+    OnRead,
+    OnWrite,
+    RegisterFile,
+    clear_on_read,
+    ignores_writes,
+    plain_read,
+    plain_write,
+    reads_zero,
+    write_1_to_clear,
+    write_1_to_set,
+)
 from shirq.verify import NO_SPACE, Kind, Space, verify
 
 #: What reads and writes do to a register.
@@ -67,8 +81,22 @@ ACCESS: Final = {
     "write-1-to-set": "bits written as 1 become 1, the others stay",
     "index": "chooses what other registers are; the owner has its own choice in it",
 }
-#: What may be done to leave a card silent, beside its release program, from the gentlest on.
-RUNGS: Final = ("disintx", "d3hot", "flr", "bus-reset")
+BEHAVIOUR: Final[dict[str, tuple[OnRead, OnWrite]]] = {
+    "read-write": (plain_read, plain_write),
+    "read-only": (plain_read, ignores_writes),
+    "write-only": (reads_zero, plain_write),
+    "clear-on-read": (clear_on_read, ignores_writes),
+    "mask-on-read": (plain_read, ignores_writes),
+    "write-1-to-clear": (plain_read, write_1_to_clear),
+    "write-1-to-set": (plain_read, write_1_to_set),
+    "index": (plain_read, plain_write),
+}
+#: What may be done to silence a card that storms, from the gentlest on.
+RUNGS: Final = {
+    "d3hot": "put it to D3hot",
+    "flr": "function-level reset",
+    "bus": "secondary bus reset, if it is alone on its bus",
+}
 MODES: Final = {"masks": Mode.MASKS, "acknowledges": Mode.ACKNOWLEDGES}
 _KINDS: Final = {"memory": Kind.PLAIN, "wide": Kind.WIDE, "port": Kind.PLAIN}
 _SPACES: Final = {**{f"bar{n}": n for n in range(BARS)}, "config": CONFIG_SPACE}
@@ -89,14 +117,20 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Register:
-    """A named register: where it is, and what the names in a profile say of it; `changes` and `index` name others."""
+    """A named register: where it is, and what its profile says of it; `sets`, `clears` and `index` name others."""
 
     name: str
     place: Place
     access: str = "read-write"
-    changes: str | None = None
+    sets: str | None = None
+    clears: str | None = None
     index: str | None = None
     notes: str = ""
+
+    @property
+    def changes(self) -> str | None:
+        """The register that a write changes in this one's place."""
+        return self.sets or self.clears
 
 
 @dataclass(frozen=True)
@@ -135,8 +169,19 @@ class Profile:
     programs: ProgramSet
     lines: Mapping[ProgramKind, tuple[int, ...]]
     rungs: tuple[str, ...]
+    reset_at_release: bool
     allowed: Mapping[str, str]
     allowed_lines: Mapping[str, int]
+
+    def card(self) -> RegisterFile:
+        """A card whose registers hold 0 and behave as the profile says, for `shirq.simulate`."""
+        cells = {name: Cell(0, *BEHAVIOUR[register.access]) for name, register in self.registers.items()}
+        for name, register in self.registers.items():
+            if register.changes:
+                cells[name].of = cells[register.changes]
+                cells[name].on_write = write_1_to_set if register.sets else write_1_to_clear
+        command = Place(CONFIG_SPACE, CONFIG_DISINTX_OFFSET, 1)
+        return RegisterFile({command: Cell()} | {self.registers[name].place: cell for name, cell in cells.items()})
 
     @property
     def places(self) -> dict[str, Place]:
@@ -237,6 +282,13 @@ class _Table:
             raise self.error(key, f"{key} = {value:#x}: it must be a number from 0 to {limit:#x}")
         return value
 
+    def flag(self, key: str) -> bool:
+        self.knows(key)
+        value = self._table.get(key, False)
+        if not isinstance(value, bool):
+            raise self.error(key, f"{key} = {value!r}: it must be true or false")
+        return value
+
     def choice(self, key: str, allowed: Collection[str], default: str | None = None) -> str:
         value = self.text(key, default)
         if value not in allowed:
@@ -330,13 +382,14 @@ def _registers(table: _Table) -> dict[str, Register]:
             raise table.error(name, f"{name!r} and {seen[name.lower()]!r} differ in case alone: programs ignore case")
         seen[name.lower()] = name
         inner = table.table(name)
-        links = {key: inner.choice(key, names) if inner.has(key) else None for key in ("changes", "index")}
+        links = {key: inner.choice(key, names) if inner.has(key) else None for key in ("sets", "clears", "index")}
         inner.knows(*links)
         registers[name] = Register(
             name,
             _place(inner),
             inner.choice("access", ACCESS, "read-write"),
-            links["changes"],
+            links["sets"],
+            links["clears"],
             links["index"],
             inner.text("notes", ""),
         )
@@ -380,7 +433,8 @@ def parse(text: str, path: str) -> Profile:
     matches = tuple(_match(table) for table in top.tables("match", required=False))
     spaces, ports = _spaces(top.table("bars"))
     registers = _registers(top.table("registers"))
-    programs, lines = {}, {}
+    programs: dict[str, Program] = {}
+    lines: dict[ProgramKind, tuple[int, ...]] = {}
     table = top.table("programs")
     for key, kind in _PROGRAMS.items():
         if key == "unmask" and mode is Mode.ACKNOWLEDGES and not table.has(key):
@@ -390,8 +444,9 @@ def parse(text: str, path: str) -> Profile:
         programs[key], lines[kind] = _program(table, key, places(registers))
     table.done()
     quiesce = top.table("quiesce", required=False)
-    rungs = quiesce.texts("rungs", RUNGS) if quiesce.has("rungs") else ("disintx",)
+    rungs = quiesce.texts("rungs", RUNGS) if quiesce.has("rungs") else ("d3hot",)
     quiesce.knows("rungs")
+    reset = quiesce.flag("reset_at_release")
     quiesce.done()
     allowed, allowed_lines = {}, {}
     for table in top.tables("allow", required=False):
@@ -413,6 +468,7 @@ def parse(text: str, path: str) -> Profile:
         programs=ProgramSet(**programs, mode=mode),
         lines=lines,
         rungs=rungs,
+        reset_at_release=reset,
         allowed=allowed,
         allowed_lines=allowed_lines,
     )

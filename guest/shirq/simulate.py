@@ -52,7 +52,11 @@ class Step:
     value: int | None = None
 
     def __str__(self) -> str:
-        text = f"{self.index:3}  {disassemble_op(self.op):44}"
+        return self.describe({})
+
+    def describe(self, names: Mapping[str, Place]) -> str:
+        """The operation, with the names of registers where they fit, and what it did."""
+        text = f"{self.index:3}  {disassemble_op(self.op, names):44}"
         if self.value is not None:
             arrow = "->" if self.op.code == Code.READ else "<-"
             return f"{text} {arrow} {self.value:#x}"
@@ -175,11 +179,15 @@ def ignores_writes(held: int, written: int) -> int:
 
 @dataclass
 class Cell:
-    """One register: what it holds, in its own byte order, and what reads and writes do to it."""
+    """One register: what it holds, in its own byte order, and what reads and writes do to it.
+
+    With `of` it holds nothing itself: what it does, it does to that register.
+    """
 
     value: int = 0
     on_read: OnRead = plain_read
     on_write: OnWrite = plain_write
+    of: Cell | None = None
 
 
 class NoRegister(LookupError):
@@ -190,17 +198,19 @@ class NoRegister(LookupError):
 class RegisterFile:
     """Registers by their place; `log` has every access, (verb, place, value), in order.
 
-    Give cells behaviours of your own, share one cell between places, or change values between steps.
+    Give cells behaviours of your own, let one be `of` another, or change values between steps.
     """
 
     cells: Mapping[Place, Cell]
     log: list[tuple[str, Place, int]] = field(default_factory=list)
 
     def __getitem__(self, place: Place) -> int:
-        return self.cells[place].value
+        cell = self.cells[place]
+        return (cell.of or cell).value
 
     def __setitem__(self, place: Place, value: int) -> None:
-        self.cells[place].value = value
+        cell = self.cells[place]
+        (cell.of or cell).value = value
 
     def _at(self, space: int, offset: int, width: int) -> tuple[Place, Cell]:
         for place, cell in self.cells.items():
@@ -211,12 +221,14 @@ class RegisterFile:
 
     def read(self, space: int, offset: int, width: int) -> int:
         place, cell = self._at(space, offset, width)
-        value, cell.value = cell.on_read(cell.value)
+        store = cell.of or cell
+        value, store.value = cell.on_read(store.value)
         self.log.append(("read", place, value))
         return place.in_order(value)
 
     def write(self, space: int, offset: int, width: int, value: int) -> None:
         place, cell = self._at(space, offset, width)
         value = place.in_order(value)
-        cell.value = cell.on_write(cell.value, value) & (1 << 8 * width) - 1
+        store = cell.of or cell
+        store.value = cell.on_write(store.value, value) & (1 << 8 * width) - 1
         self.log.append(("write", place, value))
