@@ -45,7 +45,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -405,16 +405,23 @@ def _registers(table: _Table) -> dict[str, Register]:
 def _program(table: _Table, key: str, names: Mapping[str, Place]) -> tuple[Program, tuple[int, ...]]:
     text = table.text(key)
     first = table.reader.line((*table.where, key))
-    # TOML drops a newline right after the opening quotes, and the line is lost to the text.
-    opening = table.reader.text.split("\n")[first - 1].rstrip()
-    offset = first if opening.endswith(('"""', "'''")) else first - 1
+    lines_on = _lines_of_text(table.reader.text.split("\n")[first - 1], first)
     try:
         program, lines = assemble_lines(text, names)
     except AssemblyError as error:
         raise ProfileError(
-            table.reader.path, offset + error.line, f"{key} program: {error.problem} (in {error.text!r})"
+            table.reader.path, lines_on(error.line), f"{key} program: {error.problem} (in {error.text!r})"
         ) from None
-    return program, tuple(offset + line for line in lines)
+    return program, tuple(lines_on(line) for line in lines)
+
+
+def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
+    """From the line of a text to the line of the file, by the line of the file on which its quotes open."""
+    value = opening.partition("=")[2].strip()
+    if not value.startswith(('"""', "'''")):
+        return lambda line: first
+    # TOML drops a newline right after the opening quotes.
+    return lambda line: first + line - (0 if len(value) == 3 else 1)
 
 
 def parse(text: str, path: str) -> Profile:

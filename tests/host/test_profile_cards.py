@@ -142,17 +142,17 @@ class Rtl8139(Card):
 
     def get(self, space: int, offset: int, width: int) -> int:
         match space, offset, width:
-            case (0 | 1), 0x3C, 2:
+            case ((0 | 1), 0x3C, 2):
                 return self.mask
-            case (0 | 1), 0x3E, 2:
+            case ((0 | 1), 0x3E, 2):
                 return self.status
         raise nowhere(space, offset, width)
 
     def put(self, space: int, offset: int, width: int, value: int) -> None:
         match space, offset, width:
-            case (0 | 1), 0x3C, 2:
+            case ((0 | 1), 0x3C, 2):
                 self.mask = value
-            case (0 | 1), 0x3E, 2:
+            case ((0 | 1), 0x3E, 2):
                 self.status &= ~value
             case _:
                 raise nowhere(space, offset, width)
