@@ -2,13 +2,14 @@
 
 KERNEL ?= 6.1
 PYTEST_ARGS ?=
+RUNS ?= 10000000
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test lint format lock clean
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test fuzz-program lint format lock clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -56,6 +57,10 @@ test-device: guest-deps ## Run the emulated device's tests through qtest: no gue
 
 vm-test: guest-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
 	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+
+fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
+	@$(DEPS) fuzz
+	@$(MAKE) --no-print-directory -C tests/host/fuzz OUT=$(CURDIR)/build/fuzz RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON)
 
 lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
 	@$(DEPS) lint

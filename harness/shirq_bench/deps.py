@@ -39,6 +39,11 @@ PACKAGES: dict[str, dict[str, str]] = {
         "cpio": "packing the guest's initramfs",
         "libelf1": "the kernel's objtool",
     },
+    "fuzz": {
+        "clang": "libFuzzer and the sanitizers",
+        "make": "building the fuzz target",
+        "libclang-rt-14-dev": "the same: their run-time library",
+    },
     "lint": {
         "sparse": "static checks of the kernel module",
         "perl": "checkpatch",

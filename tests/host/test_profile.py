@@ -158,6 +158,17 @@ def test_the_profile_that_fits_most_ids_is_found(tmp_path: Path) -> None:
     assert found(device=2) is None and found(vendor=1) is None
 
 
+def test_the_example_in_the_readme_is_right() -> None:
+    readme = (profile.folder().parent / "README.md").read_text()
+    block = re.search(r"```toml\n(.*?)```", readme, re.DOTALL)
+    assert block
+    card = profile.parse(block[1], "rtl8139.toml")
+    assert card.refusal() is None and lint.lint(card) == []
+    broken = profile.parse(re.sub(r"    read r3, IntrMask .*\n", "", block[1]), "rtl8139.toml")
+    (found,) = lint.lint(broken)
+    assert f"rtl8139.toml:{found.line}: {found.rule}: irq: {found.text}" in readme
+
+
 def test_a_class_alone_finds_a_profile_of_the_binding() -> None:
     card = profile.find({"vendor": 0x9999, "device": 0, "class_code": 0x010601})
     assert card is not None and card.name == "ahci"

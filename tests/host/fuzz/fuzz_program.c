@@ -51,7 +51,8 @@ static const struct shirq_space spaces[SHIRQ_SPACES] = {
 	{ 0x2000, SHIRQ_SPACE_WIDE },
 	{ 0x20, SHIRQ_SPACE_PLAIN },
 	{ 2, SHIRQ_SPACE_PLAIN },
-	{ 0, SHIRQ_SPACE_NONE },
+	/* Absent, whatever its size says. */
+	{ 0x40, SHIRQ_SPACE_NONE },
 	{ 7, SHIRQ_SPACE_WIDE },
 	{ 256, SHIRQ_SPACE_PCI_CONFIG },
 };
@@ -165,7 +166,7 @@ static void tame(struct shirq_op *op)
 	case SHIRQ_OP_READ:
 	case SHIRQ_OP_WRITE:
 		op->width = 1u << (in.width & 3);
-		op->space = op->width == 8 ? 1 : in.space & 3;
+		op->space = op->width == 8 ? 1 : (in.space & 0xf) == 0xf ? 4 : in.space & 3;
 		if (op->code == SHIRQ_OP_READ && in.space & 0x40 && op->width != 8)
 			op->space = SHIRQ_SPACE_CONFIG;
 		op->imm = in.imm % (spaces[op->space].size + op->width) & -(__u64)op->width;
