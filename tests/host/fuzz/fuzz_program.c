@@ -14,6 +14,7 @@
  *     that of the interrupt-disable bit;
  *   - the accesses are a subsequence of the operations: none runs twice, none
  *     runs after a later one;
+ *   - jumps go forward, within the program;
  *   - outside EXEC nothing depends on what was in the registers before;
  *   - a claim comes from an irq program alone, and captures r0..r3 once.
  */
@@ -125,6 +126,19 @@ static void check_order(const struct shirq_program *program)
 			done++;
 	}
 	require(done == logged);
+}
+
+/* Jumps go forward, over at least one operation, and not past the end. */
+static void check_jumps(const struct shirq_program *program)
+{
+	__u32 i;
+
+	for (i = 0; i < program->count; i++) {
+		const struct shirq_op *op = &program->op[i];
+
+		if (op->code == SHIRQ_OP_SKIP_Z || op->code == SHIRQ_OP_SKIP_NZ)
+			require(op->skip >= 1 && i + 1 + op->skip <= program->count);
+	}
 }
 
 static enum shirq_outcome run(const struct shirq_program *program, const struct shirq_bus *bus,
@@ -240,6 +254,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 		goto out;
 
 	require(index == program->count && program->count >= 1 && program->count <= SHIRQ_MAX_OPS);
+	check_jumps(program);
 	outcome = run(program, &bus, kind, data[1], 0, first);
 	entries = logged;
 	memcpy(log, log_, entries * sizeof(*log));
