@@ -73,6 +73,7 @@ def test_each_read_asks_the_kernel_before_it_waits_so_that_it_unmasks(
         monkeypatch.setattr(loop, "add_reader", waiting)
         loop.call_later(0.01, pipe.queue, 1)
         await pipe.device.read()
+        assert not loop.remove_reader(pipe.device.device.fileno()), "the loop still watches the device"
 
     asyncio.run(asyncio.wait_for(main(), 10))
     assert asked == ["read", "wait", "read"]

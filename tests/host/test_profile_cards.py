@@ -161,7 +161,7 @@ class Rtl8139(Card):
 @dataclass
 class Ne2000(Card):
     spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x20))
-    cr: int = 0x62  # started, page 1, remote DMA off: the owner is setting multicast bits
+    cr: int = 0x66  # started, sending, page 1, remote DMA off: the owner is setting multicast bits
     isr: int = 0
     imr: int = 0
     sent: int = 0
@@ -191,7 +191,7 @@ class Ne2000(Card):
         match space, offset, width, self.page:
             case 0, 0x0, 1, _:
                 self.sent += bool(value & 0x4)
-                self.cr = value
+                self.cr = value | self.cr & 0x4  # a 0 does not stop what is being sent
             case 0, 0x7, 1, 0:
                 self.isr &= ~value
             case 0, 0xF, 1, 0:

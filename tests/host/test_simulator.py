@@ -83,5 +83,7 @@ def test_a_profiles_card_masks_through_its_set_and_clear_registers() -> None:
     registers[card.registers["Status"].place] = 0x8
     assert simulate.run(card.programs.irq, registers).outcome is Outcome.CLAIMED
     assert registers[mask] == 0xFFFFFFFF
+    clear = card.registers["INTMC"].place
+    assert registers.read(clear.space, clear.offset, clear.width) == 0xFFFFFFFF, "it reads the mask"
     simulate.run(card.programs.unmask, registers)
     assert registers[mask] == 0
