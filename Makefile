@@ -2,18 +2,19 @@
 
 KERNEL ?= 6.1
 PYTEST_ARGS ?=
+RUNS ?= 10000000
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean fuzz-program
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
-	     /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2; next } \
-	     /^## / { printf "  %-12s %s\n", "", substr($$0, 4) }' Makefile
+	     /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2; next } \
+	     /^## / { printf "  %-13s %s\n", "", substr($$0, 4) }' Makefile
 	@echo
 	@echo "What is expensive is kept in $${SHIRQ_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/shirq}; results go to build/."
 
@@ -59,6 +60,10 @@ vm-test: guest-deps ## Run everything: host, device and guest tests on KERNEL. R
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) --junitxml=build/reports/smoke.xml $(PYTEST_ARGS)
+
+fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
+	@$(DEPS) fuzz
+	@$(MAKE) --no-print-directory -C tests/host/fuzz OUT=$(CURDIR)/build/fuzz RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON)
 
 lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
 	@$(DEPS) lint

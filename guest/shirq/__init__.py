@@ -11,7 +11,8 @@
         while True:
             event = device.read()
 
-The language of programs is described in `shirq.asm`.
+The language of programs is described in `shirq.asm`, cards as files in `shirq.profile`; `shirq.lint` and
+`shirq.simulate` try programs without a device, `shirq.aio` awaits events, and `shirq.ctl` is the command shirqctl.
 """
 
 from __future__ import annotations

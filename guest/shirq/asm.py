@@ -12,6 +12,11 @@ One operation a line; `#` starts a comment; letters may be of either case; a lab
     decline                                             it is not: the program ends
     LABEL:                                              names the next operation
 
+With named registers, as a profile has them, also
+
+    read REG, NAME [, gone_if_ones]                     width and byte order are the named register's
+    write NAME, REG
+
 REG is r0 to r7. SPACE is bar0 to bar5 or config; `bar0` alone is `bar0+0`. NUMBER and OFFSET are decimal, 0x, 0o or
 0b, with underscores if you like; a NUMBER may be negative and is taken modulo 2^64. TARGET is a label further down,
 `end` (the end of the program), or `+N`: pass over the next N operations.
@@ -29,12 +34,13 @@ REG is r0 to r7. SPACE is bar0 to bar5 or config; `bar0` alone is `bar0+0`. NUMB
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from shirq.abi import BARS, CONFIG_SPACE, MAX_OPS, REGS, Code, OpFlag
 from shirq.errors import AssemblyError
-from shirq.program import Op, Program
+from shirq.program import Op, Place, Program, place_of
 
 END: Final = "end"
 _WIDTHS: Final = {"8": 1, "16": 2, "32": 4, "64": 8}
@@ -48,11 +54,15 @@ _ACCESSES: Final = {
     for verb, code in (("read", Code.READ), ("write", Code.WRITE))
     for bits, width in _WIDTHS.items()
 }
+_NAMED: Final = {"read": Code.READ, "write": Code.WRITE}
+_NO_NAMES: Final[Mapping[str, Place]] = MappingProxyType({})
 _TAKEN_FLAGS: Final = {Code.READ: ("big_endian", "gone_if_ones"), Code.WRITE: ("big_endian",)}
 _SPACE_NAMES: Final = {number: name for name, number in _SPACES.items()}
 _ACCESS_NAMES: Final = {access: name for name, access in _ACCESSES.items()}
 _SIMPLE_NAMES: Final = {code: name for name, code in (_ALU | _SKIPS | _VERDICTS).items()}
-_MNEMONICS: Final = (*_ACCESSES, *_ALU, *_SKIPS, *_VERDICTS)
+_MNEMONICS: Final = (*_ACCESSES, *_NAMED, *_ALU, *_SKIPS, *_VERDICTS)
+#: Words that no register of a profile can have as its name.
+RESERVED: Final = frozenset({*_MNEMONICS, *_SPACES, *_FLAGS, END, *(f"r{n}" for n in range(REGS))})
 
 _LABEL: Final = re.compile(r"([a-z_][a-z0-9_.]*)\s*:\s*(.*)")
 _NUMBER_HELP: Final = "a number such as 12, 0x2c or 0b101"
@@ -98,6 +108,20 @@ def _address(text: str) -> tuple[int, int]:
     return _SPACES[name], value
 
 
+def _named(text: str, names: Mapping[str, Place]) -> Place:
+    if text in names:
+        return names[text]
+    if _address_like(text):
+        raise _LineError(f"the width is missing for {text!r}: write read8 to read64 or write8 to write64")
+    if not names:
+        raise _LineError(f"there is no register {text!r}: only a profile names registers; write read32 and an address")
+    raise _LineError(f"there is no register {text!r}: the profile has {', '.join(sorted(names))}")
+
+
+def _address_like(text: str) -> bool:
+    return text.partition("+")[0].strip() in _SPACES
+
+
 def _flags(code: Code, names: Sequence[str], width: int) -> int:
     taken = _TAKEN_FLAGS[code]
     flags = OpFlag(0)
@@ -117,7 +141,28 @@ def _expect(operands: Sequence[str], count: int, form: str) -> None:
         raise _LineError(f"it takes {count} operands, not {len(operands)}: write {form}")
 
 
-def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int]) -> Op:
+def _parse_named(mnemonic: str, operands: list[str], names: Mapping[str, Place]) -> Op:
+    code = _NAMED[mnemonic]
+    if len(operands) < 2:
+        _expect(operands, 2, f"{mnemonic} " + ("REG, NAME" if code is Code.READ else "NAME, REG"))
+    if "big_endian" in operands[2:]:
+        raise _LineError("a named register has its byte order in the profile: leave big_endian out")
+    register, name = operands[:2] if code is Code.READ else reversed(operands[:2])
+    place = _named(name, names)
+    flags = _flags(code, operands[2:], place.width) | (int(OpFlag.BIG_ENDIAN) if place.big_endian else 0)
+    role = {"dst": _register(register)} if code is Code.READ else {"src": _source(register)}
+    return Op(code, **role, width=place.width, space=place.space, flags=flags, imm=place.offset)
+
+
+def _source(text: str) -> int:
+    if text[:1].isdigit():
+        raise _LineError(f"a write takes a register: load {text} into one first")
+    return _register(text)
+
+
+def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int], names: Mapping[str, Place]) -> Op:
+    if mnemonic in _NAMED:
+        return _parse_named(mnemonic, operands, names)
     if mnemonic in _ACCESSES:
         code, width = _ACCESSES[mnemonic]
         form = f"{mnemonic} " + ("REG, SPACE+OFFSET" if code is Code.READ else "SPACE+OFFSET, REG")
@@ -129,9 +174,7 @@ def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int]) -
             space, offset = _address(operands[1])
             return Op(code, dst=dst, width=width, space=space, flags=flags, imm=offset)
         space, offset = _address(operands[0])
-        if operands[1][:1].isdigit():
-            raise _LineError(f"a write takes a register: load {operands[1]} into one first")
-        return Op(code, src=_register(operands[1]), width=width, space=space, flags=flags, imm=offset)
+        return Op(code, src=_source(operands[1]), width=width, space=space, flags=flags, imm=offset)
     if mnemonic in _ALU:
         _expect(operands, 2, f"{mnemonic} REG, NUMBER or REG")
         dst = _register(operands[0])
@@ -165,12 +208,17 @@ def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
     return lines, labels
 
 
-def assemble(text: str) -> Program:
-    """Translate a program, in the language that this module describes.
+def assemble(text: str, names: Mapping[str, Place] = _NO_NAMES) -> Program:
+    """Translate a program, in the language that this module describes; `names` are registers, in lower case.
 
     Names and syntax are checked here; what only the device knows (its BARs, the paths through the program) is checked
     when the program is loaded. Raises AssemblyError with the line, what is wrong, and what would be right.
     """
+    return assemble_lines(text, names)[0]
+
+
+def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[Program, tuple[int, ...]]:
+    """As `assemble`, and the line that each operation is on, counted from 1."""
     lines, labels = _split(text)
     if len(lines) > MAX_OPS:
         number, line = lines[MAX_OPS]
@@ -197,19 +245,24 @@ def assemble(text: str) -> Program:
         mnemonic, _, rest = line.partition(" ")
         operands = [operand.strip() for operand in rest.split(",")] if rest.strip() else []
         try:
-            program.append(_parse(mnemonic, operands, distance))
+            program.append(_parse(mnemonic, operands, distance, names))
         except _LineError as bad:
             raise AssemblyError(number, line, str(bad)) from None
-    return tuple(program)
+    return tuple(program), tuple(number for number, _ in lines)
 
 
-def _render(op: Op, target: str) -> str:
+def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyType({})) -> str:
     """One operation as the assembler reads it; a field that it does not use is not shown."""
     if op.code in (Code.READ, Code.WRITE):
-        name = _ACCESS_NAMES[Code(op.code), op.width]
-        address = f"{_SPACE_NAMES[op.space]}+{op.imm:#x}"
+        named = by_place.get(place_of(op))
+        name = Code(op.code).name.lower() if named else _ACCESS_NAMES[Code(op.code), op.width]
+        address = named or f"{_SPACE_NAMES[op.space]}+{op.imm:#x}"
         pair = [f"r{op.dst}", address] if op.code == Code.READ else [address, f"r{op.src}"]
-        flags = [flag for flag in _TAKEN_FLAGS[Code(op.code)] if op.flags & _FLAGS[flag]]
+        flags = [
+            flag
+            for flag in _TAKEN_FLAGS[Code(op.code)]
+            if op.flags & _FLAGS[flag] and not (named and flag == "big_endian")
+        ]
         return f"{name} {', '.join(pair + flags)}"
     name = _SIMPLE_NAMES[Code(op.code)]
     if name in _ALU:
@@ -217,11 +270,11 @@ def _render(op: Op, target: str) -> str:
     return f"{name} r{op.src}, {target}" if name in _SKIPS else name
 
 
-def disassemble_op(op: Op) -> str:
+def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
     """One operation as text; one that no text describes fully (it will be refused) is shown field by field."""
     try:
-        text = _render(op, f"+{op.skip}")
-        if assemble("\n".join([text, *["claim"] * op.skip]))[0] == op:
+        text = _render(op, f"+{op.skip}", {place: name for name, place in names.items()})
+        if assemble("\n".join([text, *["claim"] * op.skip]), names)[0] == op:
             return text
     except (KeyError, ValueError):
         pass
@@ -229,21 +282,25 @@ def disassemble_op(op: Op) -> str:
     return f"operation with {fields}"
 
 
-def disassemble(program: Program) -> str:
-    """The program as text that assembles to it again, with labels. Raises ValueError if there is no such text."""
+def disassemble(program: Program, names: Mapping[str, Place] = _NO_NAMES) -> str:
+    """The program as text that assembles to it again, with labels, and with `names` where they fit.
+
+    Raises ValueError if there is no such text.
+    """
+    by_place = {place: name for name, place in names.items()}
     targets = sorted(
         {index + 1 + op.skip for index, op in enumerate(program) if op.code in _SKIPS.values()} - {len(program)}
     )
-    names = {index: f"L{number}" for number, index in enumerate(targets, start=1)} | {len(program): END}
+    labels = {index: f"L{number}" for number, index in enumerate(targets, start=1)} | {len(program): END}
     lines: list[str] = []
     for index, op in enumerate(program):
         if index in targets:
-            lines.append(f"{names[index]}:")
+            lines.append(f"{labels[index]}:")
         try:
-            lines.append(_render(op, names.get(index + 1 + op.skip, "")))
+            lines.append(_render(op, labels.get(index + 1 + op.skip, ""), by_place))
         except (KeyError, ValueError):
             raise ValueError(f"operation {index} cannot be written as text: {disassemble_op(op)}") from None
     text = "".join(f"{line}\n" for line in lines)
-    if assemble(text) != program:
+    if assemble(text, names) != program:
         raise ValueError("an operation has a value in a field that it does not use")
     return text

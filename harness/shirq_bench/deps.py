@@ -47,6 +47,11 @@ PACKAGES: dict[str, dict[str, str]] = {
         "libssl-dev": "the kernel's certificates",
         "xz-utils": "unpacking the kernel's source",
     },
+    "fuzz": {
+        "clang": "libFuzzer and the sanitizers",
+        "make": "building the fuzz target",
+        "libclang-rt-14-dev": "the same: their run-time library",
+    },
     "lint": {
         "sparse": "static checks of the kernel module",
         "perl": "checkpatch",

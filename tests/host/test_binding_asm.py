@@ -10,7 +10,7 @@ import shirq.asm
 from shirq import AssemblyError, assemble, disassemble
 from shirq.abi import Code, OpFlag
 from shirq.asm import disassemble_op
-from shirq.program import Op, Program
+from shirq.program import Op, Place, Program
 
 SRC = int(OpFlag.SRC_REG)
 
@@ -152,3 +152,38 @@ def test_an_operation_that_no_text_describes_is_shown_field_by_field(op: Op, tex
 def test_a_program_that_no_text_describes_cannot_be_disassembled(op: Op) -> None:
     with pytest.raises(ValueError):
         disassemble((op,))
+
+
+# ----------------------------------------------------------- named registers
+
+NAMES = {"status": Place(1, 0x10, 2, big_endian=True), "mask": Place(0, 4, 1), "disintx": Place(6, 5, 1)}
+
+
+def test_a_named_register_has_its_place_width_and_byte_order_from_the_profile() -> None:
+    program = assemble("read r0, Status, gone_if_ones\nwrite MASK, r0\nread8 r1, bar0+4", NAMES)
+    assert program == assemble("read16 r0, bar1+0x10, gone_if_ones, big_endian\nwrite8 bar0+4, r0\nread8 r1, bar0+4")
+    assert disassemble(program, NAMES) == "read r0, status, gone_if_ones\nwrite mask, r0\nread r1, mask\n"
+    assert assemble(disassemble(program)) == program
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("read r0, nothing", "there is no register 'nothing': the profile has disintx, mask, status"),
+        ("read r0, bar0+4", "the width is missing for 'bar0+4': write read8"),
+        ("read r0, status, big_endian", "a named register has its byte order in the profile"),
+        ("read r0", "it takes 2 operands, not 1: write read REG, NAME"),
+        ("write r0", "it takes 2 operands, not 1: write write NAME, REG"),
+        ("write mask, 0xff", "a write takes a register: load 0xff into one first"),
+        ("write mask, r0, gone_if_ones", "'gone_if_ones' is no flag of write"),
+    ],
+)
+def test_a_bad_use_of_a_named_register_is_told(text: str, problem: str) -> None:
+    with pytest.raises(AssemblyError) as caught:
+        assemble(text, NAMES)
+    assert problem in str(caught.value)
+
+
+def test_without_a_profile_there_are_no_names() -> None:
+    with pytest.raises(AssemblyError, match="only a profile names registers"):
+        assemble("read r0, status")

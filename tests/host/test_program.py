@@ -1,4 +1,4 @@
-"""The kernel's verifier and interpreter, as a host library, against examples and against an independent model."""
+"""The kernel's verifier and interpreter, as a host library, against examples and against the binding's."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from program_model import (
-    SPACES,
-    Bus,
-    Kind,
-    Library,
-    Outcome,
-    Space,
-    compile_library,
-    model_run,
-    model_verify,
-)
+from program_model import SPACES, Bus, Library, compile_library
 from shirq import assemble
 from shirq.abi import MAX_OPS, Code, OpFlag, ProgramKind, Reason
 from shirq.program import Op, Program
+from shirq.simulate import Outcome, run
+from shirq.verify import Kind, Space, verify
 
 IRQ, UNMASK, RELEASE, EXEC = ProgramKind
 M64 = (1 << 64) - 1
@@ -245,7 +237,7 @@ def test_a_bad_program_is_refused_with_its_index_and_reason(
     library: Library, kind: ProgramKind, program: Program, index: int, reason: Reason
 ) -> None:
     assert library.verify(program, kind) == (index, reason)
-    model_index, model_reasons = model_verify(program, kind)
+    model_index, model_reasons = verify(program, kind, SPACES)
     assert model_index == index
     assert reason in model_reasons
 
@@ -269,7 +261,7 @@ def test_the_last_offset_of_a_space_is_accepted(library: Library) -> None:
 
 def test_extended_config_space_can_be_read_where_it_exists(library: Library) -> None:
     program = assemble("read32 r0, config+0x100")
-    express = Bus(spaces=(*SPACES[:6], Space(Kind.CONFIG, 4096)))
+    express = (*SPACES[:6], Space(Kind.CONFIG, 4096))
     assert library.verify(program, UNMASK) == (0, Reason.BOUNDS)
     assert library.verify(program, UNMASK, express) == (1, Reason.OK)
 
@@ -342,12 +334,12 @@ kinds = st.sampled_from(list(ProgramKind))
 def repaired(program: Program, kind: ProgramKind) -> Program:
     """The program without the operations that the model refuses, one after the other: mostly something is left."""
     while True:
-        index, reasons = model_verify(program, kind)
+        index, reasons = verify(program, kind, SPACES)
         if reasons == {Reason.OK} or not program:
             return program
         if reasons == {Reason.NO_CLAIM}:
             program = (*program, Op(Code.CLAIM))
-            if model_verify(program, kind)[1] != {Reason.OK}:
+            if verify(program, kind, SPACES)[1] != {Reason.OK}:
                 return (Op(Code.CLAIM),)
         else:
             program = program[:index] + program[index + 1 :]
@@ -357,7 +349,7 @@ def repaired(program: Program, kind: ProgramKind) -> Program:
 @given(programs, kinds)
 def test_the_verifier_refuses_what_the_model_refuses(library: Library, program: Program, kind: ProgramKind) -> None:
     index, reason = library.verify(program, kind)
-    model_index, reasons = model_verify(program, kind)
+    model_index, reasons = verify(program, kind, SPACES)
     assert index == model_index
     assert reason in reasons
 
@@ -373,5 +365,5 @@ def test_the_interpreter_does_what_the_model_does(
     assert library.verify(program, kind)[1] is Reason.OK
     start = regs if kind == EXEC else [0] * 8
     ours, theirs = Bus(data), Bus(data)
-    assert library.run(program, theirs, start) == model_run(program, ours, start)
+    assert library.run(program, theirs, start) == run(program, ours, start)
     assert theirs.log == ours.log

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import runpy
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from program_model import SPACES, Bus, Library, Outcome, Space, compile_library
+from program_model import Bus, Library, compile_library
 from shirq import ProgramSet
 from shirq.abi import Mode, OpStruct, ProgramKind, Reason
 from shirq.program import Op, Program
+from shirq.simulate import Outcome
 
 DRIVERS = Path(__file__).parents[2] / "guest" / "drivers"
 ALL = 0xFFFFFFFF
@@ -24,7 +24,6 @@ PROGRAMS: ProgramSet = runpy.run_path(str(DRIVERS / "edu.py"))["PROGRAMS"]
 class Edu(Bus):
     """The interrupt registers of qemu-device/SPEC.md."""
 
-    spaces: Sequence[Space] = SPACES
     status: int = 0
     mask: int = ALL
     dead: bool = False

@@ -144,6 +144,8 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
+        shutil.copy2(GUEST / "tools/shirqctl", binaries)
+        shutil.copytree(GUEST / "profiles", tree / "usr/share/shirq/profiles")
         shutil.copytree(
             GUEST / "shirq", tree / "usr/lib/python3/dist-packages/shirq", ignore=shutil.ignore_patterns("__pycache__")
         )

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Events in asyncio.
+
+    async with AsyncDevice(shirq.Device.open("0000:00:04.0")) as device:
+        device.load(profile.programs)
+        device.arm()
+        async for event in device:
+            ...
+
+What unmasks is the kernel, as for any reader: with auto_unmask the next read() unmasks the event that was delivered
+last, and waiting for it (poll) never does. So a device stays masked from the event until the owner asks for the next
+one, however many other tasks run meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from types import TracebackType
+from typing import Self
+
+from shirq.device import Device, Event, Info
+from shirq.errors import ShirqError
+from shirq.program import ProgramSet
+
+
+class AsyncDevice:
+    """A device whose events are awaited. `device` has all the calls that do not wait; this object closes it."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        os.set_blocking(device.fileno(), False)
+        self._reading = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the device up, once no task waits for its events."""
+        self.device.close()
+
+    @property
+    def info(self) -> Info:
+        """As `Device.info`."""
+        return self.device.info
+
+    def load(self, programs: ProgramSet) -> None:
+        """As `Device.load`."""
+        self.device.load(programs)
+
+    def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
+        """As `Device.arm`."""
+        self.device.arm(shared=shared, auto_unmask=auto_unmask)
+
+    def disarm(self) -> None:
+        """As `Device.disarm`: whoever waits for an event gets ENXIO, and an iteration ends."""
+        self.device.disarm()
+
+    def unmask(self, seq: int) -> None:
+        """As `Device.unmask`."""
+        self.device.unmask(seq)
+
+    async def read(self) -> Event:
+        """The next event; with auto_unmask, unmasks the event that was read last at once, before it waits.
+
+        Tasks that read at the same time take turns. Being cancelled loses no event. Raises ShirqError as
+        `Device.read` does.
+        """
+        async with self._reading:
+            while True:
+                try:
+                    return self.device.read()
+                except ShirqError as error:
+                    if error.errno != errno.EAGAIN:
+                        raise
+                await self._readable()
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        fd = self.device.fileno()
+        loop.add_reader(fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(fd)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event; the iteration ends when the device is disarmed."""
+        try:
+            return await self.read()
+        except ShirqError as error:
+            if error.errno == errno.ENXIO:
+                raise StopAsyncIteration from None
+            raise

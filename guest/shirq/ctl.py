@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: MIT
+"""shirqctl: look at shared interrupt lines, bind functions, try profiles, and watch events, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from shirq import binding, lint, profile, simulate
+from shirq.abi import EventType, Mode, ProgramKind
+from shirq.asm import RESERVED, assemble, disassemble
+from shirq.device import Device
+from shirq.errors import AssemblyError, ProgramRefused, ShirqError
+from shirq.profile import Profile, ProfileError
+from shirq.program import Program
+from shirq.system import Function, Line, System
+from shirq.verify import spaces_of
+
+DONE, FAILED, USAGE, FOUND = 0, 1, 2, 3
+
+_EPILOGUE = """\
+The way of a new card: write a profile (or find one: `shirqctl list` names those that fit), then
+
+  shirqctl check CARD.toml                      is it right by itself?
+  shirqctl simulate CARD.toml --set STATUS=1    what do its programs do?
+  shirqctl bind 0000:00:04.0                    take the function from its driver
+  shirqctl check CARD.toml --device 0000:00:04.0        does the kernel accept it for this device?
+  shirqctl exec 0000:00:04.0 'read r0, STATUS'  look at a register, serialised with the interrupt
+  shirqctl watch 0000:00:04.0 --after 'write ACK, r0'   serve it from here and see the events
+  shirqctl unbind 0000:00:04.0                  give it back
+
+PROFILE is a file, or the name of a profile that came with the tool.
+
+Exit status:
+  0  done
+  1  the system refused: no such function, no permission, the device is gone or has an owner
+  2  the command line or a file cannot be read
+  3  a profile or program is wrong: refused, or lint found something
+"""
+
+_FILE_HELP = "a profile's file, or the name of one that came with the tool"
+_DEVICE_HELP = "PCI address such as 0000:00:04.0 (shirqctl list shows them)"
+
+
+class _Usage(Exception):
+    """The command line asks for what cannot be."""
+
+
+def _say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def _load(name: str) -> Profile:
+    path = Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        path = profile.folder() / f"{name}.toml"
+        if not path.exists():
+            known = ", ".join(sorted(each.stem for each in profile.folder().glob("*.toml")))
+            raise _Usage(f"there is no profile {name!r}: write the path of a .toml file, or one of {known}")
+    return profile.load(path)
+
+
+def _function(system: System, address: str) -> Function:
+    try:
+        return system.function(binding.check_address(address))
+    except FileNotFoundError:
+        raise _Usage(f"there is no PCI function {address}: shirqctl list shows them") from None
+
+
+def _profile_for(system: System, options: argparse.Namespace) -> Profile:
+    if options.profile:
+        return _load(options.profile)
+    function = _function(system, options.address)
+    found = profile.find(function.ids)
+    if found is None:
+        ids = f"{function.ids['vendor']:04x}:{function.ids['device']:04x}"
+        raise _Usage(f"no profile fits {options.address} ({ids}): write one and name it with --profile")
+    return found
+
+
+# ------------------------------------------------------------------ machines
+
+
+def _sharers(function: Function, functions: Iterable[Function]) -> list[Function]:
+    return [f for f in functions if f.on_line and f.irq == function.irq and f.address != function.address]
+
+
+def do_list(system: System, options: argparse.Namespace) -> int:
+    functions = system.functions()
+    rows = [("ADDRESS", "IDS", "CLASS", "DRIVER", "LINE", "PROFILE", "SHARES WITH")]
+    for function in functions:
+        if function.pin is None and not options.all:
+            continue
+        line = f"{function.irq} (INT{function.pin})" if function.on_line else ("MSI" if function.msi else "-")
+        found = profile.find(function.ids)
+        others = _sharers(function, functions) if function.on_line else []
+        rows.append(
+            (
+                function.address,
+                f"{function.ids['vendor']:04x}:{function.ids['device']:04x}",
+                f"{function.ids['class_code']:06x}",
+                function.driver or "-",
+                line,
+                found.name if found else "-",
+                ", ".join(f"{f.address} ({f.driver or 'no driver'})" for f in others) or "-",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        _say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return DONE
+
+
+def do_bind(system: System, options: argparse.Namespace) -> int:
+    for address in options.address:
+        binding.bind(address, sysfs=system.sysfs)
+        _say(f"{address}: bound to shirq")
+    return DONE
+
+
+def do_unbind(system: System, options: argparse.Namespace) -> int:
+    for address in options.address:
+        binding.unbind(address, sysfs=system.sysfs)
+        _say(f"{address}: given back to {binding.bound_driver(address, system.sysfs) or 'nobody: no driver wants it'}")
+    return DONE
+
+
+def do_stats(system: System, options: argparse.Namespace) -> int:
+    addresses = options.address or [f.address for f in system.functions() if f.driver == "shirq"]
+    for address in addresses:
+        stats = system.stats(binding.check_address(address))
+        if not stats:
+            raise ShirqError(0, f"{address} has no statistics: bind it to shirq first")
+        _say(f"{address}: " + " ".join(f"{name}={value}" for name, value in stats.items()))
+    return DONE
+
+
+# ----------------------------------------------------------------------- top
+
+
+def describe_line(
+    functions: Sequence[Function],
+    before: Line,
+    after: Line,
+    stats: dict[str, tuple[dict[str, int], dict[str, int]]],
+    seconds: float,
+) -> list[str]:
+    """What happened on one line between two looks at it, and who asserts it at the second.
+
+    `stats` has the module's statistics of its own functions, at both looks, by address.
+    """
+    rate = (after.count - before.count) / seconds
+    text = [
+        f"line {after.irq} ({after.chip}): {rate:.0f} interrupts/s, handlers: {', '.join(after.handlers) or 'none'}"
+    ]
+    for function in functions:
+        if function.status is None:
+            says = "config space cannot be read"
+        elif function.status:
+            says = "pending, but its interrupt is disabled" if function.disintx else "ASSERTS"
+        else:
+            says = "does not assert, as far as it says"
+        text.append(f"  {function.address}  {function.driver or 'no driver':12} {says}")
+        if function.address in stats:
+            old, new = stats[function.address]
+            rates = (f"{name} {(value - old.get(name, 0)) / seconds:.0f}/s" for name, value in new.items())
+            text.append(f"  {'':12}  {', '.join(rates)}")
+    unhandled = (after.unhandled or 0) - (before.unhandled or 0)
+    asserting = [f.address for f in functions if f.status and not f.disintx]
+    if asserting:
+        text.append(f"  asserting: {', '.join(asserting)}")
+    elif rate:
+        text.append("  asserting: nobody says so now; a function from before PCI 2.3 cannot say it")
+    if unhandled > 0:
+        text.append(f"  {unhandled} interrupts that no handler wanted: somebody here asserts whom nobody serves")
+    return text
+
+
+def _look(system: System) -> tuple[list[Function], dict[int, Line], dict[str, dict[str, int]]]:
+    functions = [function for function in system.functions() if function.on_line]
+    stats = {f.address: system.stats(f.address) for f in functions if f.driver == "shirq"}
+    return functions, system.lines(), stats
+
+
+def do_top(system: System, options: argparse.Namespace) -> int:
+    _, before, old = _look(system)
+    shown = 0
+    while options.count is None or shown < options.count:
+        started = time.monotonic()
+        time.sleep(options.interval)
+        functions, after, new = _look(system)
+        seconds = time.monotonic() - started
+        for irq in sorted({function.irq for function in functions}):
+            if options.line not in (None, irq):
+                continue
+            now = after.get(irq, Line(irq, 0, "no handler", ()))
+            here = [function for function in functions if function.irq == irq]
+            pairs = {f.address: (old.get(f.address, {}), new[f.address]) for f in here if f.address in new}
+            for text in describe_line(here, before.get(irq, now), now, pairs, seconds):
+                _say(text)
+        before, old = after, new
+        shown += 1
+    return DONE
+
+
+# ------------------------------------------------------------------ profiles
+
+
+def _findings(card: Profile) -> int:
+    found = lint.lint(card)
+    for each in found:
+        _say(f"{card.path}:{each.line}: {each.rule}: {each.kind.name.lower()}: {each.text}")
+    for rule in dict.fromkeys(each.rule for each in found):
+        _say(f"  {rule}: {lint.explain(rule)}")
+    return FOUND if found else DONE
+
+
+def do_check(system: System, options: argparse.Namespace) -> int:
+    card = _load(options.profile)
+    refusal = card.refusal()
+    if refusal:
+        raise refusal
+    status = _findings(card)
+    if options.device:
+        with Device.open(options.device) as device:
+            info = device.info
+            refusal = card.refusal(spaces_of(info))
+            if refusal:
+                raise refusal
+            device.load(card.programs)
+        _say(f"{options.device}: the kernel accepts {card.name}")
+    elif not status:
+        _say(f"{card.name}: right, as far as can be told without the device")
+    return status
+
+
+def do_lint(system: System, options: argparse.Namespace) -> int:
+    if options.rules:
+        for rule in lint.RULES:
+            _say(f"{rule.id} ({', '.join(kind.name.lower() for kind in rule.kinds)}): {rule.why}")
+        return DONE
+    if not options.profile:
+        raise _Usage("lint needs profiles, or --rules")
+    return max(_findings(_load(name)) for name in options.profile)
+
+
+def _kinds(name: str) -> list[ProgramKind]:
+    return [ProgramKind[name.upper()]] if name != "all" else [ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE]
+
+
+def do_disassemble(system: System, options: argparse.Namespace) -> int:
+    card = _load(options.profile)
+    names = {} if options.addresses else card.places
+    for kind in _kinds(options.program):
+        program = card.programs.program(kind)
+        _say(f"# {kind.name.lower()}: {len(program)} operations")
+        for text in disassemble(program, names).splitlines():
+            _say(text if text.endswith(":") else f"    {text}")
+    return DONE
+
+
+def _assignment(text: str) -> tuple[str, int]:
+    name, equals, value = text.partition("=")
+    try:
+        number = int(value, 0)
+    except ValueError:
+        number = -1
+    if not name or not equals or not 0 <= number < 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r}: write NAME=NUMBER, such as STATUS=0x4")
+    return name, number
+
+
+def do_simulate(system: System, options: argparse.Namespace) -> int:
+    card = _load(options.profile)
+    refusal = card.refusal()
+    if refusal:
+        raise refusal
+    registers = card.card()
+    by_name = {name.lower(): register for name, register in card.registers.items()}
+    for name, value in options.set:
+        if name.lower() not in by_name:
+            raise _Usage(f"{card.name} has no register {name!r}: it has {', '.join(card.registers)}")
+        place = by_name[name.lower()].place
+        if value >> 8 * place.width:
+            raise _Usage(f"{name}={value:#x}: the register has {8 * place.width} bits")
+        registers[place] = value
+    for kind in _kinds(options.program):
+        _say(f"{kind.name.lower()}:")
+        steps = []
+        for step in simulate.trace(card.programs.program(kind), registers):
+            steps.append(step)
+            _say(f"  {step.describe(card.places)}")
+        run = simulate.outcome(steps)
+        told = {simulate.Outcome.CLAIMED: "claimed", simulate.Outcome.GONE: "the device is gone"}
+        declined = "declined" if kind is ProgramKind.IRQ else "done"
+        captured = "".join(f" r{n}={value:#x}" for n, value in enumerate(run.captured or ()))
+        _say(f"  => {told.get(run.outcome, declined)}{captured}")
+    _say("registers:")
+    for name, register in card.registers.items():
+        if register.access != "write-only":
+            _say(f"  {name} = {registers[register.place]:#x}")
+    return DONE
+
+
+# ------------------------------------------------------------------- devices
+
+
+def do_exec(system: System, options: argparse.Namespace) -> int:
+    found = profile.find(_function(system, options.address).ids) if not options.profile else _load(options.profile)
+    program = _one_shot(options.text, found)
+    regs = [0] * 8
+    for name, value in options.reg:
+        if name.lower() not in RESERVED or not name.lower().startswith("r") or not name[1:].isdigit():
+            raise _Usage(f"{name!r} is no register: write r0=1 to r7=1")
+        regs[int(name[1:])] = value
+    with Device.open(options.address) as device:
+        for number, value in enumerate(device.exec(program, regs)):
+            _say(f"r{number} = {value:#x}")
+    return DONE
+
+
+def _one_shot(text: str, card: Profile | None) -> Program:
+    """A one-shot program from the command line, where `;` may stand for a new line."""
+    return assemble(text.replace(";", "\n"), card.places if card else {})
+
+
+def do_watch(system: System, options: argparse.Namespace) -> int:
+    card = _profile_for(system, options)
+    after = _one_shot(options.after, card) if options.after else None
+    auto = after is not None or options.unmask or card.programs.mode is Mode.ACKNOWLEDGES
+    with Device.open(options.address) as device:
+        device.load(card.programs)
+        device.arm(shared=not options.exclusive, auto_unmask=auto)
+        _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
+        if not auto:
+            _say("the device stays masked after an event: say --after how to serve it, or --unmask")
+        seen = 0
+        try:
+            while options.count is None or seen < options.count:
+                event = device.read(options.timeout)
+                name = event.type.name if isinstance(event.type, EventType) else f"type {event.type}"
+                regs = " ".join(f"r{n}={value:#x}" for n, value in enumerate(event.r))
+                _say(f"{name} seq={event.seq} time={event.time_ns / 1e9:.9f} lost={event.lost} {regs}")
+                if event.type == EventType.IRQ:
+                    seen += 1
+                    if after:
+                        device.exec(after, event.r)
+        except KeyboardInterrupt:
+            pass
+    return DONE
+
+
+# -------------------------------------------------------------- command line
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text}: write a number above 0")
+        return value
+
+    return parse
+
+
+_COUNT = _positive(int)
+_SECONDS = _positive(float)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="shirqctl",
+        description="Drive PCI functions on shared interrupt lines from user space, with the module shirq.ko.",
+        epilog=_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, do: Callable[[System, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        added.set_defaults(do=do)
+        return added
+
+    def program(parser: argparse.ArgumentParser, default: str) -> None:
+        parser.add_argument(
+            "--program", choices=("irq", "unmask", "release", "all"), default=default, help=f"default: {default}"
+        )
+
+    add = verb("list", do_list, "show PCI functions: driver, line, the profile that fits, and who shares the line")
+    add.add_argument("--all", action="store_true", help="also those without an interrupt pin")
+
+    add = verb("bind", do_bind, "take functions from their drivers and bind them to shirq")
+    add.add_argument("address", nargs="+", help=_DEVICE_HELP)
+    add = verb("unbind", do_unbind, "give functions back to the kernel's own drivers")
+    add.add_argument("address", nargs="+", help=_DEVICE_HELP)
+
+    add = verb("check", do_check, "verify and lint a profile; with --device, let the kernel verify it for this device")
+    add.add_argument("profile", help=_FILE_HELP)
+    add.add_argument("--device", metavar="ADDRESS", help="a bound function without an owner; it is not armed")
+    add = verb("lint", do_lint, "say what is accepted and still wrong in profiles, and why")
+    add.add_argument("profile", nargs="*", help=_FILE_HELP)
+    add.add_argument("--rules", action="store_true", help="show all rules instead")
+    add = verb("disassemble", do_disassemble, "show a profile's programs as operations")
+    add.add_argument("profile", help=_FILE_HELP)
+    add.add_argument("--addresses", action="store_true", help="show addresses instead of names")
+    program(add, "all")
+    add = verb("simulate", do_simulate, "run a profile's programs on registers that behave as it says, step by step")
+    add.add_argument("profile", help=_FILE_HELP)
+    add.add_argument(
+        "--set", type=_assignment, action="append", default=[], metavar="NAME=VALUE", help="what a register holds"
+    )
+    program(add, "irq")
+
+    add = verb("exec", do_exec, "run a one-shot program on a bound device, serialised with its interrupt")
+    add.add_argument("address", help=_DEVICE_HELP)
+    add.add_argument("text", help="operations, ; between them: 'read32 r0, bar0+0x24; or r0, 1'")
+    add.add_argument("--reg", type=_assignment, action="append", default=[], metavar="rN=VALUE", help="at the start")
+    add.add_argument("--profile", help="whose register names to use (default: the one that fits, if any)")
+    add = verb("watch", do_watch, "own a bound device, arm it, and show its events until Ctrl-C")
+    add.add_argument("address", help=_DEVICE_HELP)
+    add.add_argument("--profile", help="default: the one that fits the device")
+    add.add_argument("--after", metavar="TEXT", help="one-shot program after each event, which finds its r0 to r3")
+    add.add_argument("--unmask", action="store_true", help="unmask after each event though nothing serves the device")
+    add.add_argument("--exclusive", action="store_true", help="refuse to share the line")
+    add.add_argument("--count", type=_COUNT, help="end after so many interrupts")
+    add.add_argument("--timeout", type=_SECONDS, metavar="SECONDS", help="fail when no event comes for so long")
+    add = verb("stats", do_stats, "show the module's counters of bound functions")
+    add.add_argument("address", nargs="*", help="default: all that are bound")
+    add = verb("top", do_top, "show who is asserting which line, and how often")
+    add.add_argument("--line", type=int, metavar="IRQ", help="this one alone, by its number in /proc/interrupts")
+    add.add_argument("--interval", type=_SECONDS, default=1.0, metavar="SECONDS", help="between looks (default: 1)")
+    add.add_argument("--count", type=_COUNT, help="end after so many looks (default: Ctrl-C)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, system: System | None = None) -> int:
+    """The whole command; returns its exit status. argparse itself exits with status 2."""
+    options = _parser().parse_args(arguments)
+    do: Callable[[System, argparse.Namespace], int] = options.do
+    try:
+        return do(system or System(), options)
+    except KeyboardInterrupt:
+        return DONE
+    except (ProgramRefused, ProfileError, AssemblyError) as error:
+        status, text = FOUND, str(error)
+    except (ShirqError, TimeoutError) as error:
+        status, text = FAILED, str(error)
+    except (_Usage, ValueError) as error:
+        status, text = USAGE, str(error)
+    except OSError as error:
+        status, text = USAGE, f"{error.filename}: {error.strerror}"
+    print(f"shirqctl: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

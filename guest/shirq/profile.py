@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: MIT
+"""Profiles: what a card's registers are and how its interrupts are claimed and silenced, as a TOML file.
+
+name = "rtl8139"                        # as the file is called
+title = "Realtek RTL8139"
+source = "RTL8139C(L) datasheet, 5.7"   # where the facts are from
+notes = "..."                           # what the owner must know; optional
+mode = "masks"                          # or "acknowledges": what the irq program does to the card
+
+[[match]]                               # any number; all keys that are given must fit the function's IDs
+vendor = 0x10ec                         # also subsystem_vendor, subsystem_device, class (24 bits)
+device = 0x8139
+
+[bars]                                  # the card's BARs, at their smallest
+bar1 = { kind = "memory", size = 256 }  # kind: memory, wide (64-bit memory, takes 8 bytes at once), port
+
+[registers.IntrStatus]
+at = "bar1+0x3e"                        # or config+N
+bits = 16                               # 8, 16, 32, 64
+endian = "little"                       # or "big"; optional
+access = "write-1-to-clear"             # optional; see ACCESS
+changes = "IntrMask"                    # optional: what is written here changes that register
+index = "RAP"                           # optional: reached through that index register
+notes = "..."                           # optional
+
+[programs]                              # shirq.asm, with `read r0, IntrStatus` and `write IntrStatus, r0`
+irq = '''
+    read r0, IntrStatus, gone_if_ones
+    ...
+'''
+unmask = "..."
+release = "..."
+
+[quiesce]                               # optional: what may be done to silence the card beyond its programs
+rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
+reset_at_release = false                # true: a function-level reset when the owner goes
+
+[[allow]]                               # optional: a finding of lint that is as it must be
+rule = "claim-clears"
+reason = "..."
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from shirq import tomllines
+from shirq.abi import BARS, CONFIG_DISINTX_OFFSET, CONFIG_SPACE, Mode, ProgramKind, Reason
+from shirq.asm import RESERVED, assemble_lines
+from shirq.errors import AssemblyError
+from shirq.program import Place, Program, ProgramSet
+from shirq.simulate import (
+    Cell,
+    OnRead,
+    OnWrite,
+    RegisterFile,
+    clear_on_read,
+    ignores_writes,
+    plain_read,
+    plain_write,
+    reads_zero,
+    write_1_to_clear,
+    write_1_to_set,
+)
+from shirq.verify import NO_SPACE, Kind, Space, verify
+
+#: What reads and writes do to a register.
+ACCESS: Final = {
+    "read-write": "reads what was written",
+    "read-only": "writes do nothing",
+    "write-only": "reads mean nothing",
+    "clear-on-read": "a read returns the bits and clears them",
+    "mask-on-read": "a read masks the device",
+    "write-1-to-clear": "bits written as 1 become 0, the others stay",
+    "write-1-to-set": "bits written as 1 become 1, the others stay",
+    "index": "chooses what other registers are; the owner has its own choice in it",
+}
+BEHAVIOUR: Final[dict[str, tuple[OnRead, OnWrite]]] = {
+    "read-write": (plain_read, plain_write),
+    "read-only": (plain_read, ignores_writes),
+    "write-only": (reads_zero, plain_write),
+    "clear-on-read": (clear_on_read, ignores_writes),
+    "mask-on-read": (plain_read, ignores_writes),
+    "write-1-to-clear": (plain_read, write_1_to_clear),
+    "write-1-to-set": (plain_read, write_1_to_set),
+    "index": (plain_read, plain_write),
+}
+#: What may be done to silence a card that storms, from the gentlest on.
+RUNGS: Final = {
+    "d3hot": "put it to D3hot",
+    "flr": "function-level reset",
+    "bus": "secondary bus reset, if it is alone on its bus",
+}
+MODES: Final = {"masks": Mode.MASKS, "acknowledges": Mode.ACKNOWLEDGES}
+_KINDS: Final = {"memory": Kind.PLAIN, "wide": Kind.WIDE, "port": Kind.PLAIN}
+_SPACES: Final = {**{f"bar{n}": n for n in range(BARS)}, "config": CONFIG_SPACE}
+_CONFIG: Final = Space(Kind.CONFIG, 256)
+_PROGRAMS: Final = {"irq": ProgramKind.IRQ, "unmask": ProgramKind.UNMASK, "release": ProgramKind.RELEASE}
+_IDS: Final = {"vendor": 16, "device": 16, "subsystem_vendor": 16, "subsystem_device": 16, "class": 24}
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used: `path`, `line` from 1, and what is wrong with what would be right."""
+
+    def __init__(self, path: str, line: int, problem: str) -> None:
+        self.path = path
+        self.line = line
+        self.problem = problem
+        super().__init__(f"{path}:{line}: {problem}")
+
+
+@dataclass(frozen=True)
+class Register:
+    """A named register: where it is, and what its profile says of it; `sets`, `clears` and `index` name others."""
+
+    name: str
+    place: Place
+    access: str = "read-write"
+    sets: str | None = None
+    clears: str | None = None
+    index: str | None = None
+    notes: str = ""
+
+    @property
+    def changes(self) -> str | None:
+        """The register that a write changes in this one's place."""
+        return self.sets or self.clears
+
+
+@dataclass(frozen=True)
+class Match:
+    """IDs that a function must have; None fits any."""
+
+    vendor: int | None = None
+    device: int | None = None
+    subsystem_vendor: int | None = None
+    subsystem_device: int | None = None
+    class_code: int | None = None
+
+    def fits(self, ids: Mapping[str, int]) -> bool:
+        """`ids` has the names of the fields."""
+        wanted = dataclasses.asdict(self)
+        return all(value is None or ids.get(name) == value for name, value in wanted.items())
+
+    @property
+    def exactness(self) -> int:
+        return sum(value is not None for value in dataclasses.astuple(self))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A card, as its profile says; `lines` has the line in the file of each operation of each program."""
+
+    path: str
+    name: str
+    title: str
+    source: str
+    notes: str
+    matches: tuple[Match, ...]
+    spaces: tuple[Space, ...]
+    ports: frozenset[int]
+    registers: Mapping[str, Register]
+    programs: ProgramSet
+    lines: Mapping[ProgramKind, tuple[int, ...]]
+    rungs: tuple[str, ...]
+    reset_at_release: bool
+    allowed: Mapping[str, str]
+    allowed_lines: Mapping[str, int]
+
+    def card(self) -> RegisterFile:
+        """A card whose registers hold 0 and behave as the profile says, for `shirq.simulate`."""
+        cells = {name: Cell(0, *BEHAVIOUR[register.access]) for name, register in self.registers.items()}
+        for name, register in self.registers.items():
+            if register.changes:
+                cells[name].of = cells[register.changes]
+                cells[name].on_write = write_1_to_set if register.sets else write_1_to_clear
+        command = Place(CONFIG_SPACE, CONFIG_DISINTX_OFFSET, 1)
+        return RegisterFile({command: Cell()} | {self.registers[name].place: cell for name, cell in cells.items()})
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """The named registers as the assembler takes them."""
+        return places(self.registers)
+
+    def exactness(self, ids: Mapping[str, int]) -> int:
+        """How many IDs fit, at best; 0: the profile is not for this function."""
+        return max((match.exactness for match in self.matches if match.fits(ids)), default=0)
+
+    def line_of(self, kind: ProgramKind, index: int) -> int:
+        """The line of an operation; of the last one for the end of the program."""
+        lines = self.lines[kind]
+        return lines[min(index, len(lines) - 1)] if lines else 1
+
+    def refusal(self, spaces: Sequence[Space] | None = None) -> ProfileError | None:
+        """Why the verifier would refuse the programs on a device with `spaces` (default: the profile's own BARs)."""
+        for kind in _PROGRAMS.values():
+            program = self.programs.program(kind)
+            if kind is ProgramKind.UNMASK and not program and self.programs.mode is Mode.ACKNOWLEDGES:
+                continue
+            index, reasons = verify(program, kind, spaces or self.spaces)
+            if reasons != {Reason.OK}:
+                why = "; ".join(reason.text for reason in sorted(reasons))
+                text = f"{kind.name.lower()} program, operation {index}: {why}"
+                return ProfileError(self.path, self.line_of(kind, index), text)
+        return None
+
+
+def places(registers: Mapping[str, Register]) -> dict[str, Place]:
+    return {name.lower(): register.place for name, register in registers.items()}
+
+
+# ------------------------------------------------------------------- reading
+
+
+class _Reader:
+    """Takes keys out of the tables of one file, and says on which line what is wrong."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+        self._lines: dict[tomllines.Path, int] | None = None
+
+    def line(self, where: tomllines.Path) -> int:
+        if self._lines is None:
+            self._lines = tomllines.line_numbers(self.text)
+        while where not in self._lines:
+            where = where[:-1]
+        return self._lines[where]
+
+    def error(self, where: tomllines.Path, problem: str) -> ProfileError:
+        return ProfileError(self.path, self.line(where), problem)
+
+
+class _Table:
+    def __init__(self, reader: _Reader, where: tomllines.Path, table: Any) -> None:
+        self.reader = reader
+        self.where = where
+        if not isinstance(table, dict):
+            raise reader.error(where, f"{_name(where)} must be a table")
+        self._table: dict[str, Any] = table
+        self._taken: list[str] = []
+
+    def error(self, key: str, problem: str) -> ProfileError:
+        return self.reader.error((*self.where, key), problem)
+
+    def has(self, key: str) -> bool:
+        return key in self._table
+
+    def knows(self, *keys: str) -> None:
+        """Keys that may be absent and were looked at."""
+        self._taken += [key for key in keys if key not in self._taken]
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        self.knows(*self._table)
+        return iter(self._table.items())
+
+    def _take(self, key: str, kind: type, form: str) -> Any:
+        self.knows(key)
+        if key not in self._table:
+            raise self.reader.error(self.where, f"{_name(self.where)} lacks {key!r}: write {key} = {form}")
+        value = self._table[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.error(key, f"{key} = {value!r}: it must be {form}")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        if default is not None and not self.has(key):
+            self.knows(key)
+            return default
+        value: str = self._take(key, str, '"text"')
+        return value
+
+    def number(self, key: str, limit: int) -> int:
+        value: int = self._take(key, int, f"a number from 0 to {limit:#x}")
+        if not 0 <= value <= limit:
+            raise self.error(key, f"{key} = {value:#x}: it must be a number from 0 to {limit:#x}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        self.knows(key)
+        value = self._table.get(key, False)
+        if not isinstance(value, bool):
+            raise self.error(key, f"{key} = {value!r}: it must be true or false")
+        return value
+
+    def choice(self, key: str, allowed: Collection[str], default: str | None = None) -> str:
+        value = self.text(key, default)
+        if value not in allowed:
+            raise self.error(key, f"{key} = {value!r}: it must be one of {', '.join(allowed)}")
+        return value
+
+    def table(self, key: str, required: bool = True) -> _Table:
+        if not required and not self.has(key):
+            self.knows(key)
+            return _Table(self.reader, (*self.where, key), {})
+        return _Table(self.reader, (*self.where, key), self._take(key, dict, "a table"))
+
+    def tables(self, key: str, required: bool = True) -> list[_Table]:
+        if not required and not self.has(key):
+            self.knows(key)
+            return []
+        items = self._take(key, list, f"a table [[{key}]]")
+        return [_Table(self.reader, (*self.where, key, n), item) for n, item in enumerate(items)]
+
+    def texts(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
+        values = self._take(key, list, "a list")
+        for value in values:
+            if value not in allowed:
+                raise self.error(key, f"{key} has {value!r}: it may have {', '.join(allowed)}")
+        return tuple(values)
+
+    def done(self) -> None:
+        for key in self._table:
+            if key not in self._taken:
+                raise self.error(key, f"{_name(self.where)} has no key {key!r}: it has {', '.join(self._taken)}")
+
+
+def _name(where: tomllines.Path) -> str:
+    return "[" + ".".join(str(part) for part in where if isinstance(part, str)) + "]" if where else "a profile"
+
+
+def _match(table: _Table) -> Match:
+    ids = {
+        ("class_code" if key == "class" else key): table.number(key, (1 << bits) - 1)
+        for key, bits in _IDS.items()
+        if table.has(key)
+    }
+    table.knows(*_IDS)
+    table.done()
+    if not ids:
+        raise table.reader.error(table.where, f"[[match]] fits everything: write one of {', '.join(_IDS)}")
+    return Match(**ids)
+
+
+def _spaces(table: _Table) -> tuple[tuple[Space, ...], frozenset[int]]:
+    spaces = [NO_SPACE] * BARS + [_CONFIG]
+    ports = set()
+    for key, _ in list(table.items()):
+        if key not in _SPACES or key == "config":
+            raise table.error(key, f"there is no BAR {key!r}: write bar0 to bar{BARS - 1}")
+        bar = table.table(key)
+        kind = bar.choice("kind", _KINDS)
+        spaces[_SPACES[key]] = Space(_KINDS[kind], bar.number("size", (1 << 64) - 1))
+        bar.done()
+        if kind == "port":
+            ports.add(_SPACES[key])
+    return tuple(spaces), frozenset(ports)
+
+
+def _place(table: _Table) -> Place:
+    at = table.text("at")
+    match = re.fullmatch(r"(\w+)\s*\+\s*(\w+)", at)
+    try:
+        space, offset = _SPACES[match[1]], int(match[2], 0)  # type: ignore[index]
+    except (TypeError, KeyError, ValueError):
+        raise table.error(
+            "at", f"at = {at!r}: it must be an address such as 'bar0+0x24' or 'config+6', bar0 to bar{BARS - 1}"
+        ) from None
+    bits = table.number("bits", 64)
+    if bits not in (8, 16, 32, 64):
+        raise table.error("bits", f"bits = {bits}: it must be one of 8, 16, 32, 64")
+    endian = table.choice("endian", ("little", "big"), "little")
+    if bits == 8 and endian == "big":
+        raise table.error("endian", "a single byte has no byte order: leave endian out")
+    return Place(space, offset, bits // 8, endian == "big")
+
+
+def _registers(table: _Table) -> dict[str, Register]:
+    registers: dict[str, Register] = {}
+    names = [name for name, _ in table.items()]
+    seen: dict[str, str] = {}
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name) or name.lower() in RESERVED:
+            raise table.error(name, f"no register can be called {name!r}: write letters, digits and _, no word of asm")
+        if name.lower() in seen:
+            raise table.error(name, f"{name!r} and {seen[name.lower()]!r} differ in case alone: programs ignore case")
+        seen[name.lower()] = name
+        inner = table.table(name)
+        links = {key: inner.choice(key, names) if inner.has(key) else None for key in ("sets", "clears", "index")}
+        inner.knows(*links)
+        registers[name] = Register(
+            name,
+            _place(inner),
+            inner.choice("access", ACCESS, "read-write"),
+            links["sets"],
+            links["clears"],
+            links["index"],
+            inner.text("notes", ""),
+        )
+        inner.done()
+    for name, register in registers.items():
+        if register.index and registers[register.index].access != "index":
+            raise table.reader.error(
+                (*table.where, name, "index"), f'index = {register.index!r}: that register needs access = "index"'
+            )
+    return registers
+
+
+def _program(table: _Table, key: str, names: Mapping[str, Place]) -> tuple[Program, tuple[int, ...]]:
+    text = table.text(key)
+    first = table.reader.line((*table.where, key))
+    lines_on = _lines_of_text(table.reader.text.split("\n")[first - 1], first)
+    try:
+        program, lines = assemble_lines(text, names)
+    except AssemblyError as error:
+        raise ProfileError(
+            table.reader.path, lines_on(error.line), f"{key} program: {error.problem} (in {error.text!r})"
+        ) from None
+    return program, tuple(lines_on(line) for line in lines)
+
+
+def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
+    """From the line of a text to the line of the file, by the line of the file on which its quotes open."""
+    value = opening.partition("=")[2].strip()
+    if not value.startswith(('"""', "'''")):
+        return lambda line: first
+    # TOML drops a newline right after the opening quotes.
+    return lambda line: first + line - (0 if len(value) == 3 else 1)
+
+
+def parse(text: str, path: str) -> Profile:
+    """Read a profile from the text of a file called `path`. Raises ProfileError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"at line (\d+)", str(error))
+        raise ProfileError(path, int(at[1]) if at else text.count("\n") + 1, f"this is no TOML: {error}") from None
+    top = _Table(_Reader(path, text), (), document)
+    name = top.text("name")
+    if name != Path(path).stem:
+        raise top.error("name", f"name = {name!r}: it must be {Path(path).stem!r}, as the file is called")
+    title, source, notes = top.text("title"), top.text("source"), top.text("notes", "")
+    mode = MODES[top.choice("mode", MODES)]
+    matches = tuple(_match(table) for table in top.tables("match", required=False))
+    spaces, ports = _spaces(top.table("bars"))
+    registers = _registers(top.table("registers"))
+    programs: dict[str, Program] = {}
+    lines: dict[ProgramKind, tuple[int, ...]] = {}
+    table = top.table("programs")
+    for key, kind in _PROGRAMS.items():
+        if key == "unmask" and mode is Mode.ACKNOWLEDGES and not table.has(key):
+            table.knows(key)
+            programs[key], lines[kind] = (), ()
+            continue
+        programs[key], lines[kind] = _program(table, key, places(registers))
+    table.done()
+    quiesce = top.table("quiesce", required=False)
+    rungs = quiesce.texts("rungs", RUNGS) if quiesce.has("rungs") else ("d3hot",)
+    quiesce.knows("rungs")
+    reset = quiesce.flag("reset_at_release")
+    quiesce.done()
+    allowed, allowed_lines = {}, {}
+    for table in top.tables("allow", required=False):
+        rule = table.text("rule")
+        allowed[rule] = table.text("reason")
+        allowed_lines[rule] = table.reader.line((*table.where, "rule"))
+        table.done()
+    top.done()
+    return Profile(
+        path=path,
+        name=name,
+        title=title,
+        source=source,
+        notes=notes,
+        matches=matches,
+        spaces=spaces,
+        ports=ports,
+        registers=registers,
+        programs=ProgramSet(**programs, mode=mode),
+        lines=lines,
+        rungs=rungs,
+        reset_at_release=reset,
+        allowed=allowed,
+        allowed_lines=allowed_lines,
+    )
+
+
+def load(path: Path) -> Profile:
+    """Read a profile from a file. Raises ProfileError, OSError."""
+    try:
+        return parse(path.read_text(), str(path))
+    except UnicodeDecodeError as error:
+        raise ProfileError(str(path), 1, f"this is no text: {error}") from None
+
+
+def folder() -> Path:
+    """Where the profiles that come with the binding are: beside it in the sources, or installed."""
+    beside = Path(__file__).resolve().parents[1] / "profiles"
+    return beside if beside.is_dir() else Path("/usr/share/shirq/profiles")
+
+
+def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
+    """The profile that fits a function's IDs best. Raises ProfileError for one that cannot be read."""
+    profiles = [load(path) for path in sorted((where or folder()).glob("*.toml"))]
+    best = max(profiles, key=lambda profile: profile.exactness(ids), default=None)
+    return best if best and best.exactness(ids) else None

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""On which line of a TOML file a key is: tomllib reads the file, but does not say."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+#: Where a value is in a document: keys of tables and indices of arrays of tables.
+Path = tuple[str | int, ...]
+
+
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _paths(inner, (*path, key))
+
+
+def line_numbers(text: str) -> dict[Path, int]:
+    """The line, from 1, on which each key of a valid document begins; the empty path is on line 1.
+
+    A statement of TOML is the shortest run of lines that is a document by itself, so tomllib finds where each ends.
+    """
+    found: dict[Path, int] = {(): 1}
+    table: Path = ()
+    arrays: dict[Path, int] = {}
+    statement: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        statement.append(line)
+        try:
+            part = tomllib.loads("\n".join(statement))
+        except tomllib.TOMLDecodeError:
+            continue
+        first = number - len(statement) + 1
+        if statement[0].lstrip().startswith("["):
+            table = ()
+            while isinstance(part, dict) and part:
+                ((key, part),) = part.items()
+                table += (key,)
+                if isinstance(part, list):
+                    arrays[table] = arrays.get(table, -1) + 1
+                    part = part[0]
+                if table in arrays:
+                    table += (arrays[table],)
+            found[table] = first
+        else:
+            for path in _paths(part, table):
+                found.setdefault(path, first)
+        statement = []
+    return found

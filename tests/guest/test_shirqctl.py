@@ -1,0 +1,114 @@
+"""The command shirqctl in a guest: what it shows of a shared line, and devices that it serves."""
+
+from __future__ import annotations
+
+import signal
+
+from shirq_bench.agent import Result
+from shirq_bench.judge import assertions, line_low_at_end, line_of
+from shirq_bench.machine import ADDRESSES
+from shirq_bench.scene import Scene
+
+DEV0, DEV1, NIC, CLOCK = (ADDRESSES[name] for name in ("dev0", "dev1", "nic0", "clock"))
+_DONE, _FAILED, _USAGE, _FOUND = range(4)
+
+#: Lets a function of nobody assert: INT_MASK_CLEAR, see qemu-device/SPEC.md.
+_UNMASK = """
+import mmap
+with open("{}/resource0", "r+b") as file:
+    memoryview(mmap.mmap(file.fileno(), 4096)).cast("I")[0x6C // 4] = 0xFFFFFFFF
+"""
+
+
+def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE) -> Result:
+    result = scene.vm.agent.run("shirqctl", *arguments, deadline=60)
+    assert result.status == status, result.stdout + result.stderr
+    return result
+
+
+def test_list_shows_each_functions_driver_its_profile_and_who_shares_its_line(scene: Scene) -> None:
+    rows = {row.split()[0]: row for row in _shirqctl(scene, "list").stdout.splitlines()}
+    line = str(scene.irq("eth0"))
+    for address, driver, card in ((DEV0, "shirq", "shirq-edu"), (DEV1, "shirq", "shirq-edu"), (NIC, "e1000", "e1000")):
+        fields = rows[address].split()
+        assert fields[3:5] == [driver, line] and fields[6] == card
+        neighbours = {other for other in (DEV0, DEV1, NIC) if other != address}
+        assert {other for other in ADDRESSES.values() if other in rows[address][len(address) :]} == neighbours
+
+
+def test_the_kernel_checks_a_profile_for_a_device_and_leaves_it_as_it_was(scene: Scene) -> None:
+    assert "the kernel accepts shirq-edu" in _shirqctl(scene, "check", "shirq-edu", "--device", DEV0).stdout
+    # Its registers are in a BAR that this device does not have.
+    refused = _shirqctl(scene, "check", "ahci", "--device", DEV0, status=_FOUND).stderr
+    assert "/ahci.toml:" in refused and "no such BAR" in refused
+    assert "handlers" not in _shirqctl(scene, "stats", DEV0).stdout
+
+
+def test_watch_serves_a_device_by_its_profile_until_it_is_interrupted(scene: Scene) -> None:
+    watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--after", "write INT_ACK, r0")
+    watch.expect("^armed: ", 30)
+    mark = scene.vm.log().mark
+    for bits in (0x1, 0x20, 0x400):
+        scene.raise_("dev1", bits=bits)
+        watch.expect(rf"IRQ seq=\d+ .* r0={bits:#x} ", 30)
+    watch.signal(signal.SIGINT)
+    assert watch.wait(20).status == _DONE
+    log = scene.vm.log().since(mark)
+    assert len(assertions(log, "dev1")) == 3
+    line_low_at_end(log, line_of(log, ["dev1"])).require()
+    assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not run"
+
+
+def test_watch_without_service_leaves_the_device_masked_after_its_event(scene: Scene) -> None:
+    watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--count", "2", "--timeout", "1")
+    watch.expect("^the device stays masked", 30)
+    mark = scene.vm.log().mark
+    scene.raise_("dev1", bits=4)
+    assert watch.wait(30).status == _FAILED
+    assert watch.stdout.count("IRQ seq=") == 1
+    assert len(assertions(scene.vm.log().since(mark), "dev1")) == 1
+
+
+def test_exec_reads_and_writes_registers_by_their_profiles_names(scene: Scene) -> None:
+    out = _shirqctl(scene, "exec", DEV0, "read r0, INT_MASK; read32 r1, bar0", "--reg", "r7=0x99").stdout
+    assert out.splitlines()[0] == "r0 = 0xffffffff" and "r1 = 0x20000ed" in out and "r7 = 0x99" in out
+    refused = _shirqctl(scene, "exec", DEV0, "read r0, INT_MASK; read32 r1, bar3", status=_FOUND)
+    assert "refused at operation 1 (read32 r1, bar3+0x0): the device has no such BAR" in refused.stderr
+    assert "'frob' is no operation" in _shirqctl(scene, "exec", DEV0, "frob r0", status=_FOUND).stderr
+    assert "bind() the function" in _shirqctl(scene, "exec", CLOCK, "load r0, 1", status=_FAILED).stderr
+
+
+def test_bind_and_unbind_move_a_function_between_the_kernels_driver_and_shirq(scene: Scene) -> None:
+    _shirqctl(scene, "bind", NIC)
+    assert scene.run(f"readlink /sys/bus/pci/devices/{NIC}/driver").strip().endswith("/shirq")
+    assert "the kernel accepts e1000" in _shirqctl(scene, "check", "e1000", "--device", NIC).stdout
+    assert "given back to e1000" in _shirqctl(scene, "unbind", NIC).stdout
+    assert "there is no PCI function" in _shirqctl(scene, "bind", "0000:00:1e.7", status=_FAILED).stderr
+
+
+def test_top_names_the_function_that_asserts_a_line_and_the_one_that_is_held_back(scene: Scene) -> None:
+    # Bound without an owner: what is pending is held back by the interrupt-disable bit.
+    _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
+    scene.raise_("dev0")
+    # Nobody's, and nobody handles its line: it may assert for ever.
+    function = f"/sys/bus/pci/devices/{CLOCK}"
+    scene.run(f"echo 1 >{function}/enable")
+    assert scene.vm.agent.run("python3", "-c", _UNMASK.format(function)).status == 0
+    scene.raise_("clock")
+    out = _shirqctl(scene, "top", "--count", "1", "--interval", "0.2").stdout
+    says = {line.split()[0]: line for line in out.splitlines() if line.startswith("  0000:")}
+    assert "pending, but its interrupt is disabled" in says[DEV0]
+    assert "ASSERTS" in says[CLOCK] and f"asserting: {CLOCK}" in out
+    assert "does not assert" in says[NIC]
+
+
+def test_top_shows_the_rates_of_the_modules_counters(scene: Scene) -> None:
+    driver = scene.drive("dev1")
+    top = scene.vm.agent.start("shirqctl", "top", "--line", str(scene.irq(f"shirq:{DEV1}")), "--count", "1")
+    while top.running:
+        scene.raise_("dev1")
+        driver.next_event()
+    out = top.wait(30).stdout
+    claims = [part for part in out.replace(",", "\n").splitlines() if part.strip().startswith("claims")]
+    assert claims and any(not claim.strip().endswith(" 0/s") for claim in claims), out
+    assert f"shirq:{DEV1}" in out and "eth0" in out

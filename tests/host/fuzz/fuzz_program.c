@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+/*
+ * libFuzzer target: whatever kmod/program.c accepts must keep to what it was
+ * accepted for.
+ *
+ * The input is two bytes (kind and style; seed of the device's registers) and
+ * operations of 16 bytes. In the tame style their fields are brought into
+ * range, so that the order of operations is what is left to refuse.
+ *
+ * The oracle does not share code with what it judges. It checks that
+ *   - verdict and index are in range, the same again, and the program is unchanged;
+ *   - every access is one that the program names, whole and aligned within its
+ *     space, of a width that the space takes, and in config space no write but
+ *     that of the interrupt-disable bit;
+ *   - the accesses are a subsequence of the operations: none runs twice, none
+ *     runs after a later one;
+ *   - jumps go forward, within the program;
+ *   - outside EXEC nothing depends on what was in the registers before;
+ *   - a claim comes from an irq program alone, and captures r0..r3 once.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "program.h"
+
+#define MAX_ACCESSES SHIRQ_MAX_OPS
+#define POISON 0x5ad5ad5ad5ad5ad5ull
+#define UNTOUCHED 0x07070707c0ffee07ull
+
+#define require(condition) \
+	do { \
+		if (!(condition)) { \
+			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #condition); \
+			abort(); \
+		} \
+	} while (0)
+
+struct access {
+	bool write;
+	unsigned int space, width;
+	__u64 offset, value;
+};
+
+/* What one run did. A write to config space is one entry: the read before it is taken back. */
+static struct access log_[MAX_ACCESSES];
+static unsigned int logged;
+static __u32 seed;
+
+static const struct shirq_space spaces[SHIRQ_SPACES] = {
+	{ 0x1000, SHIRQ_SPACE_PLAIN },
+	{ 0x2000, SHIRQ_SPACE_WIDE },
+	{ 0x20, SHIRQ_SPACE_PLAIN },
+	{ 2, SHIRQ_SPACE_PLAIN },
+	/* Absent, whatever its size says. */
+	{ 0x40, SHIRQ_SPACE_NONE },
+	{ 7, SHIRQ_SPACE_WIDE },
+	{ 256, SHIRQ_SPACE_PCI_CONFIG },
+};
+
+/* Zero and all-ones decide more paths than anything else. */
+static __u64 noise(void)
+{
+	seed = seed * 1664525 + 1013904223;
+	switch (seed >> 30) {
+	case 0:
+		return 0;
+	case 1:
+		return ~0ull;
+	default:
+		return seed * 0x9e3779b97f4a7c15ull;
+	}
+}
+
+static void enter(struct access access)
+{
+	require(access.space < SHIRQ_SPACES);
+	require(spaces[access.space].kind != SHIRQ_SPACE_NONE);
+	require(access.width == 1 || access.width == 2 || access.width == 4 ||
+		(access.width == 8 && spaces[access.space].kind == SHIRQ_SPACE_WIDE));
+	require(access.offset % access.width == 0);
+	require(access.offset < spaces[access.space].size &&
+		spaces[access.space].size - access.offset >= access.width);
+	require(logged < MAX_ACCESSES);
+	log_[logged++] = access;
+}
+
+static __u64 bus_read(const struct shirq_bus *bus, unsigned int space, __u64 offset,
+		      unsigned int width)
+{
+	(void)bus;
+	enter((struct access){ false, space, width, offset, 0 });
+	return log_[logged - 1].value = noise() & ~0ull >> (64 - 8 * width);
+}
+
+static void bus_write(const struct shirq_bus *bus, unsigned int space, __u64 offset,
+		      unsigned int width, __u64 value)
+{
+	(void)bus;
+	require(width == 8 || value >> (8 * width) == 0);
+	if (space == SHIRQ_SPACE_CONFIG) {
+		const struct access *old = &log_[logged - 1];
+
+		require(offset == 5 && width == 1);
+		require(logged > 0 && !old->write && old->space == space &&
+			old->offset == 5 && old->width == 1);
+		require((((value ^ old->value) & 0xff) & ~0x04ull) == 0);
+		logged--;
+	}
+	enter((struct access){ true, space, width, offset, value });
+}
+
+/* The accesses must be made by operations in the program's order, each by one of its own. */
+static void check_order(const struct shirq_program *program)
+{
+	unsigned int done = 0;
+	__u32 i;
+
+	for (i = 0; i < program->count && done < logged; i++) {
+		const struct shirq_op *op = &program->op[i];
+
+		if ((op->code == SHIRQ_OP_READ || op->code == SHIRQ_OP_WRITE) &&
+		    (op->code == SHIRQ_OP_WRITE) == log_[done].write &&
+		    op->space == log_[done].space && op->imm == log_[done].offset &&
+		    op->width == log_[done].width)
+			done++;
+	}
+	require(done == logged);
+}
+
+/* Jumps go forward, over at least one operation, and not past the end. */
+static void check_jumps(const struct shirq_program *program)
+{
+	__u32 i;
+
+	for (i = 0; i < program->count; i++) {
+		const struct shirq_op *op = &program->op[i];
+
+		if (op->code == SHIRQ_OP_SKIP_Z || op->code == SHIRQ_OP_SKIP_NZ)
+			require(op->skip >= 1 && i + 1 + op->skip <= program->count);
+	}
+}
+
+static enum shirq_outcome run(const struct shirq_program *program, const struct shirq_bus *bus,
+			      enum shirq_program_kind kind, __u32 device, __u64 filling,
+			      __u64 captured[SHIRQ_EVENT_REGS])
+{
+	const struct shirq_program before = *program;
+	__u64 regs[SHIRQ_REGS];
+	enum shirq_outcome outcome;
+	unsigned int i;
+
+	for (i = 0; i < SHIRQ_REGS; i++)
+		regs[i] = filling;
+	for (i = 0; i < SHIRQ_EVENT_REGS; i++)
+		captured[i] = UNTOUCHED;
+	logged = 0;
+	seed = device;
+	outcome = shirq_run(program, bus, regs, captured);
+
+	require(memcmp(&before, program, sizeof(before)) == 0);
+	check_order(program);
+	require(outcome == SHIRQ_ENDED || outcome == SHIRQ_CLAIMED || outcome == SHIRQ_GONE);
+	if (kind != SHIRQ_PROGRAM_IRQ) {
+		require(outcome != SHIRQ_CLAIMED);
+		for (i = 0; i < SHIRQ_EVENT_REGS; i++)
+			require(captured[i] == UNTOUCHED);
+	}
+	return outcome;
+}
+
+/* Bring an operation's fields into range; what it does not use becomes zero. */
+static void tame(struct shirq_op *op)
+{
+	struct shirq_op in = *op;
+
+	memset(op, 0, sizeof(*op));
+	op->code = 1 + in.code % SHIRQ_OP_DECLINE;
+	switch (op->code) {
+	case SHIRQ_OP_READ:
+	case SHIRQ_OP_WRITE:
+		op->width = 1u << (in.width & 3);
+		op->space = op->width == 8 ? 1 : (in.space & 0xf) == 0xf ? 4 : in.space & 3;
+		if (op->code == SHIRQ_OP_READ && in.space & 0x40 && op->width != 8)
+			op->space = SHIRQ_SPACE_CONFIG;
+		op->imm = in.imm % (spaces[op->space].size + op->width) & -(__u64)op->width;
+		if (op->width > 1)
+			op->flags |= in.flags & SHIRQ_BIG_ENDIAN;
+		if (op->code == SHIRQ_OP_READ) {
+			op->flags |= in.flags & SHIRQ_GONE_IF_ONES;
+			op->dst = in.dst % SHIRQ_REGS;
+		} else {
+			op->src = in.src % SHIRQ_REGS;
+			if (in.space & 0x40) {
+				op->space = SHIRQ_SPACE_CONFIG;
+				op->width = 1;
+				op->flags = 0;
+				op->imm = 5;
+			}
+		}
+		break;
+	case SHIRQ_OP_SKIP_Z:
+	case SHIRQ_OP_SKIP_NZ:
+		op->src = in.src % SHIRQ_REGS;
+		op->skip = 1 + (in.skip & 7);
+		break;
+	case SHIRQ_OP_CLAIM:
+	case SHIRQ_OP_DECLINE:
+		break;
+	default:
+		op->dst = in.dst % SHIRQ_REGS;
+		op->flags = in.flags & SHIRQ_SRC_REG;
+		if (op->flags)
+			op->src = in.src % SHIRQ_REGS;
+		else
+			op->imm = in.imm;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
+{
+	/* On the heap, of its own size: the sanitizer sees an access past it. */
+	struct shirq_program *program = calloc(1, sizeof(*program));
+	struct shirq_bus bus = { .read = bus_read, .write = bus_write };
+	__u64 first[SHIRQ_EVENT_REGS], second[SHIRQ_EVENT_REGS];
+	static struct access log[MAX_ACCESSES];
+	enum shirq_program_kind kind;
+	struct shirq_program before;
+	enum shirq_reason reason;
+	enum shirq_outcome outcome;
+	__u32 index = ~0u, again = ~0u;
+	unsigned int entries;
+	size_t i;
+
+	require(program);
+	if (size < 2)
+		goto out;
+	kind = data[0] & 3;
+	program->count = (size - 2) / sizeof(struct shirq_op);
+	for (i = 0; i < program->count && i < SHIRQ_MAX_OPS; i++) {
+		memcpy(&program->op[i], data + 2 + i * sizeof(struct shirq_op), sizeof(struct shirq_op));
+		if (data[0] & 4)
+			tame(&program->op[i]);
+	}
+	memcpy(bus.space, spaces, sizeof(spaces));
+
+	before = *program;
+	reason = shirq_verify(program, kind, &bus, &index);
+	require(reason >= SHIRQ_OK && reason <= SHIRQ_REFUSED_NO_CLAIM);
+	require(index <= SHIRQ_MAX_OPS && index <= program->count);
+	require(shirq_verify(program, kind, &bus, &again) == reason && again == index);
+	require(memcmp(&before, program, sizeof(before)) == 0);
+	if (reason)
+		goto out;
+
+	require(index == program->count && program->count >= 1 && program->count <= SHIRQ_MAX_OPS);
+	check_jumps(program);
+	outcome = run(program, &bus, kind, data[1], 0, first);
+	entries = logged;
+	memcpy(log, log_, entries * sizeof(*log));
+	if (kind != SHIRQ_PROGRAM_EXEC) {
+		require(run(program, &bus, kind, data[1], POISON, second) == outcome);
+		require(logged == entries);
+		for (i = 0; i < entries; i++)
+			require(log[i].write == log_[i].write && log[i].space == log_[i].space &&
+				log[i].width == log_[i].width && log[i].offset == log_[i].offset &&
+				log[i].value == log_[i].value);
+		/* What was never written still is what it was; all else is the same. */
+		for (i = 0; i < SHIRQ_EVENT_REGS; i++)
+			require(first[i] == second[i] || (first[i] == 0 && second[i] == POISON));
+	}
+out:
+	free(program);
+	return 0;
+}

@@ -1,0 +1,492 @@
+"""Every profile on a model of its card: it claims, masks, unmasks and silences it, and leaves the owner's choices.
+
+The models know offsets and bits from the cards' documents, not from the profiles.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from program_model import Library, compile_library
+from shirq import lint, profile, simulate
+from shirq.abi import Mode, ProgramKind, Reason
+from shirq.profile import Profile
+from shirq.simulate import Outcome, Run
+from shirq.verify import NO_SPACE, Kind, Space
+
+PROFILES = Path(__file__).parents[2] / "guest" / "profiles"
+CONFIG = Space(Kind.CONFIG, 256)
+
+
+def bars(**sizes: tuple[Kind, int]) -> tuple[Space, ...]:
+    return (*(Space(*sizes[f"bar{n}"]) if f"bar{n}" in sizes else NO_SPACE for n in range(6)), CONFIG)
+
+
+@dataclass
+class Card:
+    """A card whose registers a subclass knows; dead, every read returns all-ones."""
+
+    dead: bool = False
+    spaces: tuple[Space, ...] = ()
+
+    @property
+    def asserts(self) -> bool:
+        raise NotImplementedError
+
+    def raise_(self) -> None:
+        """Something happens in the card that its owner has enabled."""
+        raise NotImplementedError
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        raise NotImplementedError
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        raise NotImplementedError
+
+    def read(self, space: int, offset: int, width: int) -> int:
+        return (1 << 8 * width) - 1 if self.dead else self.get(space, offset, width)
+
+    def write(self, space: int, offset: int, width: int, value: int) -> None:
+        if not self.dead:
+            self.put(space, offset, width, value)
+
+
+def nowhere(space: int, offset: int, width: int) -> AssertionError:
+    return AssertionError(f"the card has nothing of {width} bytes at {offset:#x} in space {space}")
+
+
+@dataclass
+class Edu(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x1000))
+    status: int = 0
+    mask: int = 0xFFFFFFFF
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.status & ~self.mask)
+
+    def raise_(self) -> None:
+        self.status |= 4
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 0, 0x28, 4:
+                return self.mask
+            case 0, 0x2C, 4:
+                return self.status & ~self.mask
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case 0, 0x64, 4:
+                self.status &= ~value
+            case 0, 0x68, 4:
+                self.mask |= value
+            case 0, 0x6C, 4:
+                self.mask &= ~value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class E1000(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x20000), bar1=(Kind.PLAIN, 0x40))
+    icr: int = 0
+    ims: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.icr & self.ims)
+
+    def raise_(self) -> None:
+        self.icr |= 0x80  # RXT0
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 0, 0x8, 4:
+                return 0x80080783
+            case 0, 0xC0, 4:
+                value, self.icr = self.icr, 0
+                return value
+            case 0, 0xD0, 4:
+                return self.ims
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case 0, 0xD0, 4:
+                self.ims |= value
+            case 0, 0xD8, 4:
+                self.ims &= ~value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class Rtl8139(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 256), bar1=(Kind.PLAIN, 256))
+    status: int = 0
+    mask: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.status & self.mask)
+
+    def raise_(self) -> None:
+        self.status |= 0x1  # ROK
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case ((0 | 1), 0x3C, 2):
+                return self.mask
+            case ((0 | 1), 0x3E, 2):
+                return self.status
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case ((0 | 1), 0x3C, 2):
+                self.mask = value
+            case ((0 | 1), 0x3E, 2):
+                self.status &= ~value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class Ne2000(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x20))
+    cr: int = 0x66  # started, sending, page 1, remote DMA off: the owner is setting multicast bits
+    isr: int = 0
+    imr: int = 0
+    sent: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.isr & self.imr & 0x7F)
+
+    def raise_(self) -> None:
+        self.isr |= 0x1  # PRX
+
+    @property
+    def page(self) -> int:
+        return self.cr >> 6
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width, self.page:
+            case 0, 0x0, 1, _:
+                return self.cr
+            case 0, 0x7, 1, 0:
+                return self.isr
+            case 0, 0x7, 1, 1:
+                return 0x5A  # CURR
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width, self.page:
+            case 0, 0x0, 1, _:
+                self.sent += bool(value & 0x4)
+                self.cr = value | self.cr & 0x4  # a 0 does not stop what is being sent
+            case 0, 0x7, 1, 0:
+                self.isr &= ~value
+            case 0, 0xF, 1, 0:
+                self.imr = value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class Pcnet(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x20), bar1=(Kind.PLAIN, 0x20))
+    rap: int = 88  # the owner is reading the chip's ID
+    csr0: int = 0x0032
+    other: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        return self.csr0 & 0xC0 == 0xC0
+
+    def raise_(self) -> None:
+        if not self.csr0 & 0x4:  # stopped
+            self.csr0 |= 0x480  # RINT, INTR
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 0, 0x10, 2:
+                return self.csr0 if self.rap == 0 else 0x2420
+            case 0, 0x12, 2:
+                return self.rap
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case 0, 0x10, 2:
+                assert self.rap == 0, "another CSR is written"
+                if value & 0x4:
+                    self.csr0 = 0x4
+                else:
+                    cleared = self.csr0 & ~(value & 0x7F00)
+                    self.csr0 = cleared & ~0x40 | value & 0x40
+                    if not self.csr0 & 0x7F00:
+                        self.csr0 &= ~0x80
+            case 0, 0x12, 2:
+                self.rap = value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class Ahci(Card):
+    spaces: tuple[Space, ...] = bars(bar5=(Kind.PLAIN, 0x1000))
+    ghc: int = 0x80000000
+    ports: dict[int, int] = field(default_factory=lambda: {0: 0, 3: 0})
+
+    @property
+    def status(self) -> int:
+        return sum(1 << port for port, status in self.ports.items() if status)
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.ghc & 0x2 and self.status)
+
+    def raise_(self) -> None:
+        self.ports[3] |= 0x1
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 5, 0x4, 4:
+                return self.ghc
+            case 5, 0x8, 4:
+                return self.status
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        assert (space, offset, width) == (5, 0x4, 4), nowhere(space, offset, width)
+        assert not value & 0x1, "the controller is reset"
+        self.ghc = value
+
+
+@dataclass
+class Nvme(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.WIDE, 0x4000))
+    pending: bool = False
+    mask: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        return self.pending and not self.mask & 0x1
+
+    def raise_(self) -> None:
+        self.pending = True
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 6, 0x6, 2:
+                return 0x0010 | (0x8 if self.asserts else 0)
+            case 0, (0xC | 0x10), 4:
+                return self.mask
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case 0, 0xC, 4:
+                self.mask |= value
+            case 0, 0x10, 4:
+                self.mask &= ~value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class Uhci(Card):
+    spaces: tuple[Space, ...] = bars(bar4=(Kind.PLAIN, 0x20))
+    command: int = 0x1
+    status: int = 0
+    enabled: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        sources = (self.status & 0x1 and self.enabled & 0xC) or (self.status & 0x2 and self.enabled & 0x1)
+        return bool(sources or (self.status & 0x4 and self.enabled & 0x2) or self.status & 0x18)
+
+    def raise_(self) -> None:
+        if self.command & 0x1:
+            self.status |= 0x1 | 0x8  # a transfer, and a host system error, which nothing masks
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 4, 0x0, 2:
+                return self.command
+            case 4, 0x2, 2:
+                return self.status
+            case 4, 0x4, 2:
+                return self.enabled
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case 4, 0x0, 2:
+                self.command = value
+            case 4, 0x2, 2:
+                self.status &= ~value
+            case 4, 0x4, 2:
+                self.enabled = value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
+class Plx9050(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x80), bar1=(Kind.PLAIN, 0x80), bar2=(Kind.PLAIN, 0x100))
+    big: bool = False
+    intcsr: int = 0x0009 | 0x0002  # both local inputs enabled, the first one active high
+    asserted: bool = False
+
+    @property
+    def value(self) -> int:
+        return self.intcsr | (0x20 if self.asserted else 0)
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.intcsr & 0x40 and self.intcsr & 0x8 and self.asserted)
+
+    def raise_(self) -> None:
+        self.asserted = True  # LINTi2
+
+    def turned(self, value: int) -> int:
+        return (value >> 8 | value << 8) & 0xFFFF if self.big else value
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        assert (space, offset, width) == (0, 0x4C, 2), nowhere(space, offset, width)
+        return self.turned(self.value)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        assert (space, offset, width) == (0, 0x4C, 2), nowhere(space, offset, width)
+        self.intcsr = self.turned(value) & ~0x24
+
+
+@dataclass(frozen=True)
+class Case:
+    """A card, the status that its owner must find in r0, and what of it must be as it was after irq and unmask."""
+
+    make: Callable[[], Card]
+    r0: int
+    kept: Callable[[Card], object] = lambda card: None
+
+
+CASES = {
+    "shirq-edu": Case(Edu, 0x4, lambda card: vars(card)["status"]),
+    "e1000": Case(E1000, 0x80),
+    "rtl8139": Case(Rtl8139, 0x1, lambda card: vars(card)["status"]),
+    "ne2000": Case(Ne2000, 0x1, lambda card: [vars(card)[name] for name in ("cr", "isr", "sent")]),
+    "pcnet": Case(Pcnet, 0x4F2, lambda card: [vars(card)["rap"], vars(card)["csr0"] & ~0x40]),
+    "ahci": Case(Ahci, 0x8, lambda card: [vars(card)["ghc"] & ~0x2, vars(card)["ports"]]),
+    "nvme": Case(Nvme, 0x8, lambda card: vars(card)["pending"]),
+    "uhci": Case(Uhci, 0x9),
+    "plx9050": Case(Plx9050, 0x6B, lambda card: vars(card)["intcsr"] & ~0x40),
+    "plx9050-be": Case(lambda: Plx9050(big=True), 0x6B, lambda card: vars(card)["intcsr"] & ~0x40),
+}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return Library(compile_library(tmp_path_factory.mktemp("program")))
+
+
+@dataclass
+class Bench:
+    """A card with its profile; programs run in the kernel's interpreter and, on a copy, in the binding's."""
+
+    library: Library
+    card: Card
+    profile: Profile
+
+    def run(self, kind: ProgramKind) -> Run:
+        program, copied = self.profile.programs.program(kind), copy.deepcopy(self.card)
+        run = self.library.run(program, self.card, spaces=self.card.spaces)
+        assert simulate.run(program, copied) == run
+        assert copied == self.card
+        return run
+
+    def irq(self) -> Run:
+        return self.run(ProgramKind.IRQ)
+
+
+@pytest.fixture(params=sorted(path.stem for path in PROFILES.glob("*.toml")))
+def case(request: pytest.FixtureRequest) -> tuple[str, Case]:
+    return request.param, CASES[request.param]
+
+
+@pytest.fixture
+def bench(library: Library, case: tuple[str, Case]) -> Bench:
+    name, of = case
+    return Bench(library, of.make(), profile.load(PROFILES / f"{name}.toml"))
+
+
+@pytest.mark.parametrize("kind", [ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE])
+def test_the_kernels_verifier_accepts_the_programs_for_the_cards_bars(bench: Bench, kind: ProgramKind) -> None:
+    program = bench.profile.programs.program(kind)
+    assert bench.library.verify(program, kind, bench.card.spaces) == (len(program), Reason.OK)
+    assert bench.profile.refusal() is None and bench.profile.refusal(bench.card.spaces) is None
+
+
+def test_lint_finds_nothing_that_the_profile_does_not_allow(bench: Bench) -> None:
+    assert lint.lint(bench.profile) == []
+
+
+def test_a_card_that_asserts_is_claimed_with_its_status_and_silenced(bench: Bench, case: tuple[str, Case]) -> None:
+    bench.run(ProgramKind.UNMASK)
+    bench.card.raise_()
+    assert bench.card.asserts
+    kept = copy.deepcopy(case[1].kept(bench.card))
+    run = bench.irq()
+    assert run.outcome is Outcome.CLAIMED
+    assert run.captured is not None and run.captured[0] == case[1].r0
+    assert not bench.card.asserts
+    assert case[1].kept(bench.card) == kept, "the interrupt changed what is the owner's"
+
+
+def test_a_masked_card_asserts_again_when_it_is_unmasked_and_not_before(bench: Bench, case: tuple[str, Case]) -> None:
+    bench.run(ProgramKind.UNMASK)
+    bench.card.raise_()
+    assert bench.irq().outcome is Outcome.CLAIMED
+    bench.card.raise_()
+    if bench.profile.programs.mode is Mode.MASKS:
+        assert not bench.card.asserts
+        kept = copy.deepcopy(case[1].kept(bench.card))
+        assert bench.run(ProgramKind.UNMASK).outcome is Outcome.ENDED
+        assert case[1].kept(bench.card) == kept
+    assert bench.card.asserts
+    assert bench.irq().outcome is Outcome.CLAIMED
+
+
+@pytest.mark.parametrize("armed", [True, False])
+def test_a_card_that_does_not_assert_is_declined_and_left_as_it_was(bench: Bench, armed: bool) -> None:
+    if armed:
+        bench.run(ProgramKind.UNMASK)
+    before = copy.deepcopy(bench.card)
+    assert bench.irq().outcome is Outcome.ENDED
+    assert bench.card == before
+
+
+def test_a_released_card_is_silent_whatever_happens_in_it(bench: Bench) -> None:
+    bench.run(ProgramKind.UNMASK)
+    bench.card.raise_()
+    bench.run(ProgramKind.RELEASE)
+    assert not bench.card.asserts
+    bench.card.raise_()
+    assert not bench.card.asserts
+
+
+def test_a_card_that_reads_all_ones_is_gone(bench: Bench) -> None:
+    bench.card.dead = True
+    assert bench.irq().outcome is Outcome.GONE
+
+
+def test_every_profile_has_a_card_here() -> None:
+    assert {path.stem for path in PROFILES.glob("*.toml")} == set(CASES)

@@ -1,0 +1,219 @@
+"""The command shirqctl on trees like /sys and /proc: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shirq import ctl, profile
+from shirq.system import System
+
+EDU, NIC, MSI, OLD = "0000:00:04.0", "0000:00:0c.0", "0000:00:1f.2", "0000:00:05.0"
+
+INTERRUPTS = """\
+           CPU0       CPU1
+  1:          9          0   IO-APIC   1-edge      i8042
+ 20:        {count}         50   IO-APIC  20-fasteoi   eth0, shirq:0000:00:04.0
+ 27:         11          0   PCI-MSI 512000-edge      ahci[0000:00:1f.2]
+NMI:          0          0   Non-maskable interrupts
+"""
+
+
+class Tree:
+    """Four functions: shirq's and a neighbour on line 20, one that uses MSI, one on a line that nobody handles."""
+
+    def __init__(self, root: Path) -> None:
+        self.system = System(root / "sys", root / "proc")
+        self.root = root
+        for address, ids, driver, irq in (
+            (EDU, (0x1234, 0x11E9, 0x00FF00), "shirq", 20),
+            (NIC, (0x8086, 0x100E, 0x020000), "e1000", 20),
+            (MSI, (0x8086, 0x2922, 0x010601), "ahci", 27),
+            (OLD, (0x1, 0x2, 0x020000), None, 21),
+        ):
+            path = self.function(address)
+            path.mkdir(parents=True)
+            for name, value in zip(("vendor", "device", "class"), ids, strict=True):
+                (path / name).write_text(f"{value:#x}\n")
+            for name in ("subsystem_vendor", "subsystem_device"):
+                (path / name).write_text("0x0\n")
+            (path / "irq").write_text(f"{irq}\n")
+            self.config(address)
+            if driver:
+                (root / "sys/bus/pci/drivers" / driver).mkdir(parents=True)
+                (path / "driver").symlink_to(root / "sys/bus/pci/drivers" / driver)
+        (self.function(MSI) / "msi_irqs/27").mkdir(parents=True)
+        self.stats(claims=1, declines=2)
+        (root / "proc/irq/20").mkdir(parents=True)
+        self.interrupts(100, unhandled=0)
+
+    def function(self, address: str) -> Path:
+        return self.root / "sys/bus/pci/devices" / address
+
+    def config(self, address: str, command: int = 0, status: int = 0x10) -> None:
+        config = bytearray(64)
+        config[4:6], config[6:8] = command.to_bytes(2, "little"), status.to_bytes(2, "little")
+        config[0x3D] = 1
+        (self.function(address) / "config").write_bytes(config)
+
+    def stats(self, **values: int) -> None:
+        folder = self.root / "sys/class/shirq" / EDU / "stats"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, value in values.items():
+            (folder / name).write_text(f"{value}\n")
+
+    def interrupts(self, count: int, unhandled: int) -> None:
+        (self.root / "proc/interrupts").write_text(INTERRUPTS.format(count=count))
+        (self.root / "proc/irq/20/spurious").write_text(f"count 5\nunhandled {unhandled}\nlast_unhandled 0 ms\n")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+Out = pytest.CaptureFixture[str]
+
+
+def shirqctl(tree: Tree, *arguments: str) -> int:
+    return ctl.main(arguments, tree.system)
+
+
+def test_list_tells_who_shares_whose_line(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "list") == ctl.DONE
+    rows = {row.split()[0]: " ".join(row.split()[1:]) for row in capsys.readouterr().out.splitlines()}
+    assert rows[EDU] == f"1234:11e9 00ff00 shirq 20 (INTA) shirq-edu {NIC} (e1000)"
+    assert rows[NIC] == f"8086:100e 020000 e1000 20 (INTA) e1000 {EDU} (shirq)"
+    assert rows[MSI] == "8086:2922 010601 ahci MSI ahci -"
+    assert rows[OLD] == "0001:0002 020000 - 21 (INTA) - -"
+
+
+def top(tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out, change: object) -> str:
+    """What top says of line 20 when `change` happens while it waits."""
+    monkeypatch.setattr("time.sleep", lambda seconds: change() if callable(change) else None)
+    assert shirqctl(tree, "top", "--line", "20", "--count", "1") == ctl.DONE
+    return capsys.readouterr().out
+
+
+def test_top_names_the_function_that_asserts_and_the_rates(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    def change() -> None:
+        tree.interrupts(700, unhandled=40)
+        tree.stats(claims=301, declines=2)
+        tree.config(NIC, status=0x18)
+        tree.config(EDU, command=0x400, status=0x18)
+
+    # The clock is asked before and after the wait: one second.
+    monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
+    out = top(tree, monkeypatch, capsys, change)
+    assert "line 20 (IO-APIC 20-fasteoi): 600 interrupts/s, handlers: eth0, shirq:0000:00:04.0" in out
+    assert f"{NIC}  e1000        ASSERTS" in out
+    assert f"{EDU}  shirq        pending, but its interrupt is disabled" in out
+    assert "claims 300/s, declines 0/s" in out
+    assert f"  asserting: {NIC}\n" in out
+    assert "40 interrupts that no handler wanted" in out
+    assert OLD not in out
+
+
+def test_top_says_that_a_line_is_busy_and_nobody_admits_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    out = top(tree, monkeypatch, capsys, lambda: tree.interrupts(700, unhandled=0))
+    assert "asserting: nobody says so now" in out and "no handler wanted" not in out
+
+
+def test_stats_shows_the_counters_of_bound_functions(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "stats") == ctl.DONE
+    assert capsys.readouterr().out == f"{EDU}: claims=1 declines=2\n"
+    assert shirqctl(tree, "stats", NIC) == ctl.FAILED
+    assert "bind it to shirq first" in capsys.readouterr().err
+
+
+def test_simulate_shows_the_steps_the_verdict_and_the_registers(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "simulate", "rtl8139", "--set", "IntrStatus=0x21", "--set", "intrmask=1") == ctl.DONE
+    out = capsys.readouterr().out
+    assert "read r0, intrstatus, gone_if_ones" in out and "-> 0x21" in out
+    assert "=> claimed r0=0x21 r1=0x1 r2=0x1" in out
+    assert "IntrMask = 0x0" in out and "IntrStatus = 0x21" in out
+    assert shirqctl(tree, "simulate", "rtl8139", "--set", "IntrStatus=0xffff") == ctl.DONE
+    assert "=> the device is gone" in capsys.readouterr().out
+    assert shirqctl(tree, "simulate", "rtl8139") == ctl.DONE
+    assert "=> declined" in capsys.readouterr().out
+
+
+def test_disassemble_shows_names_or_addresses(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "disassemble", "uhci", "--program", "irq") == ctl.DONE
+    assert "    write usbsts, r0\n" in capsys.readouterr().out
+    assert shirqctl(tree, "disassemble", "uhci", "--addresses") == ctl.DONE
+    assert "    write16 bar4+0x2, r0\n" in capsys.readouterr().out
+
+
+def test_check_says_that_a_profile_is_right_and_where_it_is_wrong(tree: Tree, tmp_path: Path, capsys: Out) -> None:
+    assert shirqctl(tree, "check", "pcnet") == ctl.DONE
+    text = (profile.folder() / "pcnet.toml").read_text()
+    path = tmp_path / "pcnet.toml"
+    path.write_text(text.replace("back:\n    write RAP, r1", "back:\n    load r1, 0"))
+    assert shirqctl(tree, "check", str(path)) == ctl.FOUND
+    out = capsys.readouterr().out
+    assert ": index-kept: irq: RAP is left as this write sets it" in out and f"{path}:" in out
+    assert "index-kept: The owner may be between" in out
+    path.write_text(text.replace("bar0+0x12", "bar0+0x22"))
+    assert shirqctl(tree, "check", str(path)) == ctl.FOUND
+    assert "the access ends past the end of the space" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (
+            ["check", "nosuch"],
+            ctl.USAGE,
+            "there is no profile 'nosuch': write the path of a .toml file, or one of ahci",
+        ),
+        (["check", "/nosuch/x.toml"], ctl.USAGE, "/nosuch/x.toml: No such file or directory"),
+        (["simulate", "uhci", "--set", "ISR=1"], ctl.USAGE, "uhci has no register 'ISR': it has USBCMD, USBSTS"),
+        (["simulate", "uhci", "--set", "USBSTS=0x10000"], ctl.USAGE, "the register has 16 bits"),
+        (["lint"], ctl.USAGE, "lint needs profiles, or --rules"),
+        (["watch", OLD], ctl.USAGE, "no profile fits 0000:00:05.0 (0001:0002)"),
+        (["watch", "00:05.0"], ctl.USAGE, "'00:05.0' is no PCI address"),
+        (["exec", EDU, "frob"], ctl.FOUND, "'frob' is no operation"),
+        (["exec", EDU, "load r0, 1", "--reg", "r9=1"], ctl.USAGE, "'r9' is no register: write r0=1 to r7=1"),
+        (["exec", EDU, "read r0, INT_MASK"], ctl.FAILED, "bind() the function to shirq first"),
+        (["bind", "0000:00:06.0"], ctl.FAILED, "there is no PCI function 0000:00:06.0"),
+    ],
+)
+def test_an_error_has_its_status_and_says_what_would_be_right(
+    tree: Tree, capsys: Out, arguments: list[str], status: int, text: str
+) -> None:
+    assert shirqctl(tree, *arguments) == status
+    error = capsys.readouterr().err
+    assert error.startswith("shirqctl: ") and text in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["simulate", "uhci", "--set", "USBSTS"], "'USBSTS': write NAME=NUMBER"),
+        (["top", "--interval", "0"], "0: write a number above 0"),
+        (["frobnicate"], "invalid choice"),
+        ([], "VERB"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_ends_with_status_2(
+    tree: Tree, capsys: Out, arguments: list[str], text: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        shirqctl(tree, *arguments)
+    assert ended.value.code == ctl.USAGE
+    assert text in capsys.readouterr().err
+
+
+def test_help_teaches_the_way_of_a_new_card_and_the_exit_statuses(tree: Tree, capsys: Out) -> None:
+    with pytest.raises(SystemExit):
+        shirqctl(tree, "--help")
+    out = capsys.readouterr().out
+    assert "The way of a new card" in out and "Exit status:" in out
+    for verb in ("list", "bind", "unbind", "check", "lint", "disassemble", "simulate", "exec", "watch", "stats", "top"):
+        assert f"\n    {verb}" in out
