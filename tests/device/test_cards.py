@@ -195,7 +195,7 @@ GOOD = "bar0+0/32 status w1c"
         ("bar6+0/32 mask", "'bar6.0/32' is no place"),
         ("bar0-4/32 mask", "is no place: write one such as"),
         ("bar0+4/24 mask", "the width is 24, and must be 8, 16 or 32, or 64 of a mark"),
-        ("bar0+8/64 mask", "the width is 64, and must be 8, 16 or 32, or 64 of a mark"),
+        ("bar0+8/64[3:0] mask", "the width is 64, and must be 8, 16 or 32, or 64 of a mark"),
         ("bar0+6/32 mask", "offset 0x6 is not a multiple of the width, 4 bytes"),
         ("bar0+4/32[32] mask", "must be .BIT. or .HIGH:LOW., with bits from 0 to 31"),
         ("bar0+4/32[3:5] mask", "must be .BIT."),

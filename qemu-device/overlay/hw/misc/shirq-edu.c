@@ -248,7 +248,7 @@ static void update_pin(ShirqEdu *s)
         s->word[SHIRQ_SUMMARY] |= groups_of(s, active_sources(s));
     }
     wanted = s->word[SHIRQ_GATE] && asserts_any(s, active_sources(s)) &&
-        !is_asleep(s);
+        !is_asleep(s) && PCI_DEVICE(s)->enabled;
     intx = wanted && !by_message;
     if (intx || !s->driven || s->resetting ||
         !s->setting[SET_DEASSERT_DELAY_NS]) {
@@ -385,8 +385,8 @@ static void reset_registers(ShirqEdu *s)
 }
 
 /*
- * What is so after a reset and not before: the PCI core, whose turn is between
- * the two, deasserts every pin and clears Command.
+ * What is so after a reset and not during it: in between, the PCI core
+ * deasserts every pin and clears Command.
  */
 static void come_up(ShirqEdu *s)
 {
@@ -434,18 +434,10 @@ static void shirq_edu_reset_exit(Object *obj, ResetType type)
 {
     ShirqEdu *s = SHIRQ_EDU(obj);
 
-    if (!s->resetting) {
+    /* A slot that is switched off resets its function, too. */
+    if (PCI_DEVICE(s)->enabled) {
         come_up(s);
     }
-}
-
-/* A reset of this function alone. */
-static void reset_function(ShirqEdu *s)
-{
-    s->resetting = true;
-    pci_device_reset(PCI_DEVICE(s));
-    s->resetting = false;
-    come_up(s);
 }
 
 /* Registers */
@@ -870,7 +862,7 @@ static void change_power(ShirqEdu *s, uint8_t before)
         pci_set_byte(control, (*control & ~PCI_PM_CTRL_STATE_MASK) | before);
     } else if (before && !after && s->setting[SET_PM_EFFECTIVE] &&
                !s->no_soft_reset) {
-        reset_function(s);
+        pci_device_reset(PCI_DEVICE(s));
     }
     update_pin(s);
 }
@@ -904,7 +896,7 @@ static void shirq_edu_config_write(PCIDevice *pdev, uint32_t offset,
 
         if (pci_word_test_and_clear_mask(control, PCI_EXP_DEVCTL_BCR_FLR) &&
             s->setting[SET_FLR_EFFECTIVE]) {
-            reset_function(s);
+            pci_device_reset(PCI_DEVICE(s));
         }
     }
     /* MSI may have been switched on or off. */
@@ -1207,7 +1199,7 @@ static void act(ShirqEdu *s, const ShirqEntry *entry)
         set_mask(s, s->word[SHIRQ_MASK] & ~sources);
         break;
     case SHIRQ_DO_RESET:
-        reset_function(s);
+        pci_device_reset(PCI_DEVICE(s));
         break;
     case SHIRQ_DO_SET:
         if (!change_setting(s, entry->setting, entry->argument, &err)) {
