@@ -84,6 +84,27 @@ class QTest:
             raise VmDied(f"{self.name}: qtest: {request}: {error}") from error
         raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
 
+    def batch(self, requests: Sequence[str]) -> None:
+        """Send all the requests before reading the answers, which are dropped. Raises as `command` does.
+
+        Keep it below what the connection buffers, some hundred requests.
+        """
+        try:
+            self._channel.sendall("".join(f"{request}\n" for request in requests).encode())
+            for request in requests:
+                while (line := self._lines.readline()).startswith("IRQ"):
+                    pass
+                if not line:
+                    raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
+                if not line.startswith("OK"):
+                    raise QTestFailed(f"{self.name}: qtest: {request}: {line.strip()}")
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"{self.name}: qtest: no answer to a batch within {self._channel.gettimeout():g} s"
+            ) from error
+        except OSError as error:
+            raise VmDied(f"{self.name}: qtest: {error}") from error
+
     def read(self, address: int, width: int = 4) -> int:
         """Read ``width`` (1, 2, 4 or 8) bytes of physical memory."""
         return int(self.command(f"read{_SUFFIX[width]}", hex(address))[0], 0)
