@@ -147,10 +147,10 @@ def _drive(scene: Scene, card: Card) -> None:
     """Raise the card's sources time after time, with the neighbour at work, and judge what the line did."""
     driver = _start(scene, card)
     mark = scene.vm.log().mark
-    for number in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         scene.raise_("dev0", bits=card.sources)
         scene.network.ping(2)
-        driver.expect(rf"(?:event .*\s+){{{number + 1}}}", 30)
+        driver.expect("^event ", 30)
     driver.expect("^silence$", 30)
     result = driver.wait(30)
     assert result.status == 0, result.stderr
