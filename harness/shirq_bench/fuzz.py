@@ -96,7 +96,9 @@ class Fuzzer:
         self.accesses += 1
         if kind < 0.6:
             width = random.choice((1, 2, 4, 4, 4, 8))
-            offset = random.choice((random.randrange(0x130), random.randrange(0x4000 - 8) & ~3, 4 * random.randrange(64)))
+            offset = random.choice(
+                (random.randrange(0x130), random.randrange(0x4000 - 8) & ~3, 4 * random.randrange(64))
+            )
             if random.random() < 0.5:
                 return f"read{suffix[width]} {_MEMORY[slot] + offset:#x}"
             return f"write{suffix[width]} {_MEMORY[slot] + offset:#x} {self._value(width):#x}"
@@ -138,7 +140,16 @@ class Fuzzer:
                 else:
                     board.qmp.set(device, "registers", random.choice(_OWN))
             elif kind < 0.97:
-                actions = ("raise 1", "lower 1", "mask 1", "unmask 1", "reset", "set dead off", "set storm-ns 0", "note 1")
+                actions = (
+                    "raise 1",
+                    "lower 1",
+                    "mask 1",
+                    "unmask 1",
+                    "reset",
+                    "set dead off",
+                    "set storm-ns 0",
+                    "note 1",
+                )
                 lines = [f"+{random.randrange(10**6)} {random.choice(actions)}\n" for _ in range(50)]
                 self._schedule.write_text("".join(lines))
                 board.qmp.set(device, "schedule", str(self._schedule))

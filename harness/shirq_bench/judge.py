@@ -350,7 +350,9 @@ def false_claims(
 def _one_epoch(log: Log) -> None:
     everything = (*log.past, *log.entries)
     if any(entry.kind in BEGINNINGS for entry in everything[1:]):
-        raise BrokenRuleError("the VM was started or restored, or its log switched on, in the middle of this log: judge one of log.epochs()")
+        raise BrokenRuleError(
+            "the VM was started or restored, or its log switched on in the middle of this log: judge one of log.epochs()"
+        )
 
 
 def _at(intervals: Sequence[Interval], index: int) -> Interval | None:

@@ -202,7 +202,9 @@ class Board:
         for end in ours:
             self._resources.callback(end.close)
         try:
-            pid, ended = watch.spawn(self._command_line(self._emulator or qemu.build()), [end.fileno() for end in theirs], output)
+            pid, ended = watch.spawn(
+                self._command_line(self._emulator or qemu.build()), [end.fileno() for end in theirs], output
+            )
         finally:
             for end in theirs:
                 end.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cards import CARDS, PRESETS, Card, Driver, Start, clone, device
 
+from device.cards import CARDS, PRESETS, Card, Driver, Start, clone, device
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
 from shirq_bench.trace import Kind
 

@@ -497,9 +497,7 @@ def test_it_comes_to_a_conventional_bridge_asserted_and_leaves_it_so(start: Star
 
 def test_it_is_plugged_storming_into_a_root_port(start: Start) -> None:
     board = start("pcie-root-port,id=rp0,bus=pcie.0,addr=6,chassis=1")
-    board.qmp.execute(
-        "device_add", driver="shirq-edu", id="dev0", bus="rp0", pcie=True, storm_ns=1000, **OUT_OF_RESET
-    )
+    board.qmp.execute("device_add", driver="shirq-edu", id="dev0", bus="rp0", pcie=True, storm_ns=1000, **OUT_OF_RESET)
     assert [entry.value for entry in board.log().of(Kind.PIN, device="dev0")] == [1]
     board.qtest.clock_step(5000)
     assert len(board.log().of(Kind.RAISE)) == 6

@@ -13,9 +13,7 @@ from shirq_bench.trace import Kind
 from shirq_bench.vm import Vm
 
 #: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped.
-MACHINE = SHARED_LINE.with_(
-    devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:])
-)
+MACHINE = SHARED_LINE.with_(devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]))
 _ROUNDS = 8
 
 
