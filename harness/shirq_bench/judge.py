@@ -351,7 +351,8 @@ def _one_epoch(log: Log) -> None:
     everything = (*log.past, *log.entries)
     if any(entry.kind in BEGINNINGS for entry in everything[1:]):
         raise BrokenRuleError(
-            "the VM was started or restored, or its log switched on in the middle of this log: judge one of log.epochs()"
+            "the VM was started or restored, or its log switched on in the middle of this log: "
+            "judge one of log.epochs()"
         )
 
 

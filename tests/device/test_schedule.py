@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from shirq_bench.errors import QmpFailed
 from shirq_bench.qtest import Bar, Board
-from shirq_bench.trace import Kind
+from shirq_bench.trace import Kind, LogReader
 
 Start = Callable[..., Board]
 
@@ -106,6 +107,25 @@ def test_its_log_entry_is_before_its_effects(board: Board, tmp_path: Path) -> No
     board.qtest.clock_step(20)
     kinds = [entry.kind for entry in board.log().since(mark).of(*EFFECTS, device="dev0")]
     assert kinds == [Kind.SCHEDULED, Kind.RAISE, Kind.PIN, Kind.SCHEDULED, Kind.SETTING]
+
+
+def test_with_instruction_counting_every_entry_is_executed_at_its_nanosecond(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "rom").write_bytes(b"\xf4" * 0xFFF0 + b"\xeb\xfe".ljust(16, b"\xf4"))  # a processor that is busy: jmp $
+    board = start(
+        DEVICE,
+        accel="tcg",
+        extra=["-bios", str(tmp_path / "rom"), "-icount", "shift=0,sleep=off", "-S"],
+    )
+    times = [1000 + n * n * 37 for n in range(500)]
+    (tmp_path / "s").write_text("".join(f"@{time} note {n}\n" for n, time in enumerate(times)))
+    board.qmp.set("dev0", "schedule", str(tmp_path / "s"))
+    with LogReader(board.log_path) as reader:
+        board.qmp.execute("cont")
+        until = monotonic() + 20
+        while reader.header().head < len(times) and monotonic() < until:
+            board.qmp.execute("query-status")
+    board.qmp.execute("stop")
+    assert [time for time, _ in scheduled(board)] == times
 
 
 def test_a_schedule_survives_migration_in_the_middle_of_it(start: Start, board: Board, tmp_path: Path) -> None:

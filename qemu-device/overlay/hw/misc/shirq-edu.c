@@ -343,17 +343,9 @@ static void ring_doorbell(ShirqEdu *s, uint64_t value)
 static void storm(void *opaque)
 {
     ShirqEdu *s = opaque;
-    int64_t period = s->setting[SET_STORM_NS];
-    int64_t now = now_ns();
-    int64_t next = timer_expire_time_ns(&s->storm_timer);
 
-    if (!period) {
-        return;
-    }
-    /* The timer is not pending here: its time is gone, this one's is due. */
-    next = (next >= 0 ? next : now) + period;
-    timer_mod(&s->storm_timer, MAX(next, now + 1));
-    raise_sources(s, s->setting[SET_STORM_SOURCES]);
+    timer_mod(&s->storm_timer, now_ns() + s->setting[SET_STORM_NS]);
+    raise_sources(s, s->setting[SET_STORM_SOURCES] & s->regs->sources);
 }
 
 static void follow_storm(ShirqEdu *s)
@@ -954,7 +946,7 @@ static const char *const off_on[] = { "off", "on", NULL };
 
 #define CHOICE(...) .names = (const char *const[]) { __VA_ARGS__, NULL }
 
-/* A choice among names or a number of at least @min, or 0 where that is so. */
+/* A choice among @names, or a number from @min to @max, or 0 if @or_zero. */
 static const struct {
     const char *name;
     const char *description;
