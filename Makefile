@@ -4,12 +4,14 @@ KERNEL ?= 6.1
 PYTEST_ARGS ?=
 RUNS ?= 10000000
 
+FUZZ_ARGS ?=
+
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean fuzz-program
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -54,6 +56,10 @@ test: .venv/complete ## Run the host's tests: no VM, no QEMU.
 
 test-device: guest-deps ## Run the emulated device's tests through qtest: no guest is booted.
 	@$(PYTEST) tests/device --junitxml=build/reports/device.xml $(PYTEST_ARGS)
+
+fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitizers: a million accesses.
+## More: make fuzz-device FUZZ_ARGS="--accesses 10000000 --seed 7".
+	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
 
 vm-test: guest-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
 	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)

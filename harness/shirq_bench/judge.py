@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
 from shirq_bench.report.words import duration, phrase
-from shirq_bench.trace import IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.trace import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
 
 # The kernel prints trace times rounded to the nearest microsecond.
 TRACE_ROUNDING_NS = 500
@@ -356,8 +356,11 @@ def false_claims(
 
 def _one_epoch(log: Log) -> None:
     everything = (*log.past, *log.entries)
-    if any(entry.kind in (Kind.START, Kind.RESTORED) for entry in everything[1:]):
-        raise BrokenRuleError("the VM was started or restored in the middle of this log: judge one of log.epochs()")
+    if any(entry.kind in BEGINNINGS for entry in everything[1:]):
+        raise BrokenRuleError(
+            "the VM was started or restored, or its log switched on in the middle of this log: "
+            "judge one of log.epochs()"
+        )
 
 
 def _at(intervals: Sequence[Interval], index: int) -> Interval | None:
@@ -373,7 +376,7 @@ def _cause(log: Log, fall: int) -> Entry | None:
         if entry.device != device or entry.vcpu != vcpu:
             return None
         if entry.kind is not Kind.MASK:
-            return entry if entry.kind in (Kind.READ, Kind.WRITE, Kind.LOWER, Kind.RESET) else None
+            return entry if entry.kind in (Kind.READ, Kind.WRITE, Kind.LAND, Kind.LOWER, Kind.RESET) else None
     return None
 
 

@@ -31,12 +31,15 @@ _CONFIG_ADDRESS = 0xCF8
 _CONFIG_DATA = 0xCFC
 #: Where `Function.enable` puts memory BARs, upwards.
 _BARS = 0xE0000000
+#: Where `Function.enable_ports` puts port BARs, upwards.
+_PORTS = 0xC000
 _IOAPIC = 0xFEC00000
 
 COMMAND = 0x04
 STATUS = 0x06
 BAR0 = 0x10
 CAPABILITIES = 0x34
+COMMAND_IO = 0x0001
 COMMAND_MEMORY = 0x0002
 COMMAND_INTX_DISABLE = 0x0400
 STATUS_INTERRUPT = 0x0008
@@ -81,6 +84,27 @@ class QTest:
             raise VmDied(f"{self.name}: qtest: {request}: {error}") from error
         raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
 
+    def batch(self, requests: Sequence[str]) -> None:
+        """Send all the requests before reading the answers, which are dropped. Raises as `command` does.
+
+        Keep it below what the connection buffers, some hundred requests.
+        """
+        try:
+            self._channel.sendall("".join(f"{request}\n" for request in requests).encode())
+            for request in requests:
+                while (line := self._lines.readline()).startswith("IRQ"):
+                    pass
+                if not line:
+                    raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
+                if not line.startswith("OK"):
+                    raise QTestFailed(f"{self.name}: qtest: {request}: {line.strip()}")
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"{self.name}: qtest: no answer to a batch within {self._channel.gettimeout():g} s"
+            ) from error
+        except OSError as error:
+            raise VmDied(f"{self.name}: qtest: {error}") from error
+
     def read(self, address: int, width: int = 4) -> int:
         """Read ``width`` (1, 2, 4 or 8) bytes of physical memory."""
         return int(self.command(f"read{_SUFFIX[width]}", hex(address))[0], 0)
@@ -113,8 +137,8 @@ class QTest:
 class Board:
     """A q35 machine with ``devices`` (``-device`` arguments) and no guest. Use as a context manager.
 
-    ``incoming`` is a state file of `save`: the machine is a clone that waits for `load`. ``log`` are further
-    properties of the event log; None: no event log. ``extra`` goes to QEMU as it is.
+    ``incoming``: the machine is a clone that waits for `load`. ``log`` are further properties of the event log; None:
+    no event log. ``extra`` goes to QEMU as it is. ``emulator`` is another build of our QEMU.
     """
 
     def __init__(
@@ -124,6 +148,7 @@ class Board:
         log: str | None = "",
         extra: Sequence[str] = (),
         accel: str = "qtest",
+        emulator: Path | None = None,
     ) -> None:
         self.name = f"board{next(_numbers)}"
         self._devices = devices
@@ -131,7 +156,9 @@ class Board:
         self._log = log
         self._extra = extra
         self._accel = accel
+        self._emulator = emulator
         self._bars = itertools.count(_BARS, 0x100000)
+        self._ports = itertools.count(_PORTS, 0x100)
         self._resources = contextlib.ExitStack()
         self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
         self.log_path = self.dir / "event.log"
@@ -175,11 +202,14 @@ class Board:
         for end in ours:
             self._resources.callback(end.close)
         try:
-            pid, ended = watch.spawn(self._command_line(qemu.build()), [end.fileno() for end in theirs], output)
+            pid, ended = watch.spawn(
+                self._command_line(self._emulator or qemu.build()), [end.fileno() for end in theirs], output
+            )
         finally:
             for end in theirs:
                 end.close()
         self._resources.callback(_end, pid, ended)
+        self.pid = pid
         try:
             self.qmp = Monitor(self.name, ours[0], self.dir / "qmp.log")
         except BenchError as error:
@@ -199,6 +229,10 @@ class Board:
     def bar_address(self) -> int:
         """A free, aligned physical address for a memory BAR of up to 1 MiB."""
         return next(self._bars)
+
+    def port_address(self) -> int:
+        """A free, aligned I/O port for a port BAR."""
+        return next(self._ports)
 
     def log(self) -> Log:
         """The event log until now."""
@@ -260,12 +294,19 @@ class Function:
             offset = self.config_read(offset + 1, 1)
         raise LookupError(f"the function in slot {self.slot} has no capability {identifier:#x}")
 
-    def enable(self, address: int | None = None) -> Bar:
-        """Place BAR 0, at a free address if none is given, switch memory decoding on and return the BAR."""
+    def enable(self, address: int | None = None, number: int = 0) -> Bar:
+        """Place memory BAR ``number``, at a free address if none is given, switch decoding on and return the BAR."""
         base = self.board.bar_address() if address is None else address
-        self.config_write(BAR0, base, 4)
+        self.config_write(BAR0 + 4 * number, base, 4)
         self.config_write(COMMAND, self.config_read(COMMAND, 2) | COMMAND_MEMORY, 2)
         return Bar(self.board.qtest, base)
+
+    def enable_ports(self, number: int) -> Ports:
+        """Place port BAR ``number`` at a free address, switch decoding on and return the BAR."""
+        base = self.board.port_address()
+        self.config_write(BAR0 + 4 * number, base, 4)
+        self.config_write(COMMAND, self.config_read(COMMAND, 2) | COMMAND_IO, 2)
+        return Ports(self.board.qtest, base)
 
     def set_intx_disable(self, disabled: bool) -> None:
         """Write Command's interrupt-disable bit."""
@@ -287,6 +328,22 @@ class Bar:
     def write(self, offset: int, value: int, width: int = 4) -> None:
         """Write ``width`` bytes at ``offset``."""
         self.qtest.write(self.base + offset, value, width)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """A port BAR at ``base``."""
+
+    qtest: QTest
+    base: int
+
+    def read(self, offset: int, width: int = 4) -> int:
+        """``width`` bytes at ``offset``."""
+        return self.qtest.inp(self.base + offset, width)
+
+    def write(self, offset: int, value: int, width: int = 4) -> None:
+        """Write ``width`` bytes at ``offset``."""
+        self.qtest.outp(self.base + offset, value, width)
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,12 @@ class ClockError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """What an entry tells. START to MASK are of a device (or the VM), LINE to EOI of the interrupt controller."""
+    """What an entry tells. START to MESSAGE are of a device (or the VM), LINE to EOI of the interrupt controller."""
 
     START = 1
     RESTORED = 2
+    OFF = 3
+    ON = 4
     RESET = 8
     READ = 9
     WRITE = 10
@@ -62,10 +64,19 @@ class Kind(enum.IntEnum):
     LOWER = 13
     MARK = 14
     MASK = 15
+    DOORBELL = 16
+    SCHEDULED = 17
+    SETTING = 18
+    LAND = 19
+    MESSAGE = 20
     LINE = 32
     LINE_MASK = 33
     DELIVER = 34
     EOI = 35
+
+
+#: After these, levels and time do not continue from what is before: they are stated anew.
+BEGINNINGS = (Kind.START, Kind.RESTORED, Kind.ON)
 
 
 class Entry(NamedTuple):
@@ -124,9 +135,9 @@ class Log:
         return Log(self.header, everything[mark:], everything[:mark])
 
     def epochs(self) -> list[Log]:
-        """The log cut where a VM started or its state was loaded: levels and time are continuous only in between."""
+        """The log cut at `BEGINNINGS`: levels and time are continuous only in between."""
         everything = [*self.past, *self.entries]
-        cuts = [0, *(i for i, entry in enumerate(everything) if i and entry.kind in (Kind.START, Kind.RESTORED))]
+        cuts = [0, *(i for i, entry in enumerate(everything) if i and entry.kind in BEGINNINGS)]
         return [Log(self.header, everything[a:b]) for a, b in pairwise([*cuts, len(everything)])]
 
     def of(self, *kinds: Kind, device: str | None = None, offset: int | None = None) -> list[Entry]:

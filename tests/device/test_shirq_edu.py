@@ -456,7 +456,7 @@ def test_nothing_remembers_a_device_that_was_unplugged(start: Start) -> None:
 
 
 def test_an_unknown_behaviour_is_refused_with_what_is_allowed(start: Start, board: Board) -> None:
-    message = "property 'disintx' must be one of ok, read-only, not 'maybe'"
+    message = "property 'disintx' must be one of ok, read-only, no-op, stuck, not 'maybe'"
     with pytest.raises(VmDied, match=message):
         start("shirq-edu,disintx=maybe")
     with pytest.raises(QmpFailed, match=message):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shirq_bench import judge
 from shirq_bench.report import words
-from shirq_bench.trace import IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.trace import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
 
 # What counts as a pause where the line was never handled.
 PAUSE_NS = 20_000
@@ -110,7 +110,7 @@ def build(
     accesses. ``gsi`` is their line (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be).
     ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI).
     """
-    if any(entry.kind in (Kind.START, Kind.RESTORED) for entry in (*log.past, *log.entries)[1:]):
+    if any(entry.kind in BEGINNINGS for entry in (*log.past, *log.entries)[1:]):
         log = log.epochs()[-1]
     log = Log(log.header, _without_marks(log.entries), log.past)
     if roles is None:
@@ -150,7 +150,7 @@ def _pause(handlings: Sequence[judge.Handling]) -> int:
 
 def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
     if entry.device == IOAPIC:
-        return entry.offset == gsi or entry.kind in (Kind.START, Kind.RESTORED)
+        return entry.offset == gsi or entry.kind in BEGINNINGS
     return entry.device in roles
 
 

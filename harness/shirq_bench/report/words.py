@@ -17,14 +17,22 @@ REGISTERS = {
     0x68: "INT_MASK_SET",
     0x6C: "INT_MASK_CLEAR",
     0x70: "MARK",
+    0x74: "DOORBELL",
 }
 CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"}
+
+#: The fault properties of shirq-edu, by their number in a SETTING entry.
+SETTINGS = (
+    *("disintx", "intx-status", "intx-pin", "dead", "posted", "posted-ns", "deassert-delay-ns", "status-lag-ns"),
+    *("storm-ns", "storm-sources", "reassert", "reset-disintx", "reset-status", "reset-unmasked", "pm-effective"),
+    "flr-effective",
+)
 
 KERNEL, USER, GUEST, DEVICE, BENCH, CONTROLLER = "kernel", "user space", "guest", "device", "bench", "controller"
 
 
 def register(entry: Entry) -> str:
-    """The name of the register that a READ or WRITE accessed."""
+    """The name of the register that a READ, WRITE or LAND accessed."""
     if entry.space == CONFIG_SPACE:
         return CONFIG_REGISTERS.get(entry.offset, f"config {entry.offset:#04x}")
     if entry.space == 0 and entry.offset in REGISTERS:
@@ -32,14 +40,19 @@ def register(entry: Entry) -> str:
     return f"BAR{entry.space}+{entry.offset:#x}"
 
 
+def setting(entry: Entry) -> str:
+    """The name of the property that a SETTING changed."""
+    return SETTINGS[entry.offset] if entry.offset < len(SETTINGS) else f"property {entry.offset}"
+
+
 def who(entry: Entry) -> str:
     """Who did it: the hardware by itself, the bench from outside, or the guest's kernel or user space.
 
     Under KVM the privilege level is unknown: it is just the guest.
     """
-    if entry.kind in (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.START, Kind.RESTORED):
+    if entry.kind in (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
         return CONTROLLER
-    if entry.kind in (Kind.PIN, Kind.MASK, Kind.RESET):
+    if entry.kind in (Kind.PIN, Kind.MASK, Kind.RESET, Kind.LAND, Kind.MESSAGE, Kind.DOORBELL):
         return DEVICE
     if entry.vcpu == NONE:
         return BENCH
@@ -54,6 +67,10 @@ def what(entry: Entry) -> str:
             return "a fresh VM starts"
         case Kind.RESTORED:
             return f"the VM's state is restored (epoch {value})"
+        case Kind.OFF:
+            return "the log is switched off"
+        case Kind.ON:
+            return "the log is switched on"
         case Kind.RESET:
             return f"{device} is reset"
         case Kind.READ:
@@ -70,6 +87,16 @@ def what(entry: Entry) -> str:
             return f"marks {value} through {device}"
         case Kind.MASK:
             return f"{device} is {'masked' if value else 'unmasked'}"
+        case Kind.DOORBELL:
+            return f"the doorbell of {device} rings ({value:#x})"
+        case Kind.SCHEDULED:
+            return f"executes line {entry.offset} of the schedule of {device}"
+        case Kind.SETTING:
+            return f"sets {setting(entry)} of {device} to {value}"
+        case Kind.LAND:
+            return f"{value:#x} arrives in {device} {register(entry)}"
+        case Kind.MESSAGE:
+            return f"{device} sends a message ({value:#x})"
         case Kind.LINE:
             return f"line {gsi} goes {'high' if value else 'low'}"
         case Kind.LINE_MASK:

@@ -31,6 +31,7 @@ struct ShirqLog {
 
     char *path;
     uint64_t entries;
+    bool on;
 
     int fd;
     size_t size;
@@ -46,6 +47,8 @@ struct ShirqLog {
 };
 
 ShirqLog *shirq_log;
+/* Also while it is switched off. */
+static ShirqLog *the_log;
 
 static NotifierList state_notifiers =
     NOTIFIER_LIST_INITIALIZER(state_notifiers);
@@ -132,7 +135,7 @@ static bool is_muted(ShirqLog *log)
 void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
                       uint8_t width, uint64_t offset, uint64_t value)
 {
-    ShirqLog *log = shirq_log;
+    ShirqLog *log = the_log;
     ShirqLogHeader *header = log->header;
     ShirqLogEntry *entry;
     uint64_t head;
@@ -176,13 +179,15 @@ void shirq_log_restored(void)
     ShirqLogHeader *header;
     uint64_t epoch;
 
-    if (!shirq_log_enabled()) {
+    if (!the_log) {
         return;
     }
-    header = shirq_log->header;
+    header = the_log->header;
     epoch = le64_to_cpu(header->epoch) + 1;
     qatomic_set(&header->epoch, cpu_to_le64(epoch));
-    begin(shirq_log, SHIRQ_LOG_RESTORED, epoch);
+    if (shirq_log_enabled()) {
+        begin(shirq_log, SHIRQ_LOG_RESTORED, epoch);
+    }
 }
 
 static bool map_file(ShirqLog *log, Error **errp)
@@ -224,10 +229,10 @@ static void shirq_log_complete(UserCreatable *uc, Error **errp)
 {
     ShirqLog *log = SHIRQ_LOG(uc);
 
-    if (shirq_log) {
+    if (the_log) {
         error_setg(errp, "shirq-log: the VM has one already, '%s': "
                    "one is what a VM can have",
-                   object_get_canonical_path_component(OBJECT(shirq_log)));
+                   object_get_canonical_path_component(OBJECT(the_log)));
         return;
     }
     if (!log->path || !*log->path) {
@@ -239,6 +244,10 @@ static void shirq_log_complete(UserCreatable *uc, Error **errp)
     }
     log->listener.unrealize = forget_device;
     device_listener_register(&log->listener);
+    the_log = log;
+    if (!log->on) {
+        return;
+    }
     qatomic_store_release(&shirq_log, log);
     if (!is_muted(log)) {
         begin(log, SHIRQ_LOG_START, 0);
@@ -248,7 +257,7 @@ static void shirq_log_complete(UserCreatable *uc, Error **errp)
 /* Writers do not hold a reference. */
 static bool shirq_log_can_be_deleted(UserCreatable *uc)
 {
-    return shirq_log != SHIRQ_LOG(uc);
+    return the_log != SHIRQ_LOG(uc);
 }
 
 static char *get_path(Object *obj, Error **errp)
@@ -295,11 +304,35 @@ static void set_entries(Object *obj, Visitor *v, const char *name,
     }
 }
 
+static bool get_on(Object *obj, Error **errp)
+{
+    return SHIRQ_LOG(obj)->on;
+}
+
+static void set_on(Object *obj, bool on, Error **errp)
+{
+    ShirqLog *log = SHIRQ_LOG(obj);
+
+    if (on != log->on && the_log == log) {
+        if (on) {
+            qatomic_store_release(&shirq_log, log);
+            if (!is_muted(log)) {
+                begin(log, SHIRQ_LOG_ON, 0);
+            }
+        } else {
+            shirq_log_event(NULL, SHIRQ_LOG_OFF, 0, 0);
+            qatomic_set(&shirq_log, NULL);
+        }
+    }
+    log->on = on;
+}
+
 static void shirq_log_init(Object *obj)
 {
     ShirqLog *log = SHIRQ_LOG(obj);
 
     log->entries = DEFAULT_ENTRIES;
+    log->on = true;
     log->fd = -1;
     log->slots = g_hash_table_new(NULL, NULL);
     qemu_mutex_init(&log->lock);
@@ -309,7 +342,8 @@ static void shirq_log_finalize(Object *obj)
 {
     ShirqLog *log = SHIRQ_LOG(obj);
 
-    if (shirq_log == log) {
+    if (the_log == log) {
+        the_log = NULL;
         qatomic_set(&shirq_log, NULL);
         device_listener_unregister(&log->listener);
     }
@@ -337,6 +371,9 @@ static void shirq_log_class_init(ObjectClass *klass, void *data)
                               set_entries, NULL, NULL);
     object_class_property_set_description(klass, "entries",
         "entries that fit, 1 to 1073741824");
+    object_class_property_add_bool(klass, "on", get_on, set_on);
+    object_class_property_set_description(klass, "on",
+        "whether it logs; can change while the VM runs");
 }
 
 static const TypeInfo shirq_log_types[] = {

@@ -33,6 +33,8 @@ typedef enum ShirqLogKind {
     /* Of the whole VM (device = SHIRQ_LOG_IOAPIC). */
     SHIRQ_LOG_START = 1,        /* the log was opened by a fresh VM */
     SHIRQ_LOG_RESTORED = 2,     /* the VM's state was loaded; value: epoch */
+    SHIRQ_LOG_OFF = 3,          /* the log is switched off */
+    SHIRQ_LOG_ON = 4,           /* the log is switched on again */
     /* Of one device. */
     SHIRQ_LOG_RESET = 8,        /* the device was reset */
     SHIRQ_LOG_READ = 9,         /* register read: space, offset, width, value */
@@ -42,6 +44,11 @@ typedef enum ShirqLogKind {
     SHIRQ_LOG_LOWER = 13,       /* stimulus: value: source bits withdrawn */
     SHIRQ_LOG_MARK = 14,        /* guest wrote MARK; value: what it wrote */
     SHIRQ_LOG_MASK = 15,        /* the mask state changed; value: 1 masked, 0 not */
+    SHIRQ_LOG_DOORBELL = 16,    /* the doorbell rang; value: what was written */
+    SHIRQ_LOG_SCHEDULED = 17,   /* schedule: width: action, offset: line, value */
+    SHIRQ_LOG_SETTING = 18,     /* fault property; offset: number, value */
+    SHIRQ_LOG_LAND = 19,        /* a posted write arrives: as WRITE */
+    SHIRQ_LOG_MESSAGE = 20,     /* MSI; offset: address, value: data */
     /* Of the interrupt controller; offset: GSI. */
     SHIRQ_LOG_LINE = 32,        /* input level; value: 0/1 */
     SHIRQ_LOG_LINE_MASK = 33,   /* redirection entry's mask bit; value: 0/1 */
@@ -81,7 +88,7 @@ QEMU_BUILD_BUG_ON(sizeof(ShirqLogHeader) > SHIRQ_LOG_HEADER_SIZE);
 
 typedef struct ShirqLog ShirqLog;
 
-/* NULL: the VM has no shirq-log object. */
+/* NULL: the VM has no shirq-log object, or it is switched off. */
 extern ShirqLog *shirq_log;
 
 static inline bool shirq_log_enabled(void)
@@ -120,7 +127,7 @@ static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
 void shirq_log_restored(void);
 
 /*
- * @notifier is called after START and RESTORED, to log what differs from the
+ * @notifier is called after START, RESTORED and ON, to log what differs from the
  * state after a reset.
  */
 void shirq_log_add_state_notifier(Notifier *notifier);

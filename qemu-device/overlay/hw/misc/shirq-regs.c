@@ -1,0 +1,589 @@
+/*
+ * Register files as data: the language, and the cards that people know.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/cutils.h"
+#include "qapi/error.h"
+#include "hw/misc/shirq-regs.h"
+
+#define MAX_FIELDS      256
+
+/* Presets */
+
+#define BENCH \
+    "bar0+0x70/32 mark; bar0+0x70/64 mark; bar0+0x74/32 doorbell;"
+
+#define AHCI_PORT(n, status, enable) \
+    "bar0+" status "/32[7:0] status[" n "] w1c;" \
+    "bar0+" enable "/32[7:0] enable[" n "];"
+
+static const struct {
+    const char *name;
+    const char *text;
+} presets[] = {
+    { "edu",
+      "bar0+0x00/32 const=0x020000ed;"
+      "bar0+0x04/32 liveness;"
+      "bar0+0x08/32 factorial;"
+      "bar0+0x24/32 status ro;"
+      "bar0+0x28/32 mask;"
+      "bar0+0x2c/32 active;"
+      "bar0+0x60/32 status w1s wo;"
+      "bar0+0x64/32 status w1c wo;"
+      "bar0+0x68/32 mask w1s wo;"
+      "bar0+0x6c/32 mask w1c wo;"
+      BENCH },
+    { "plx9050",
+      "bar0+0x4c/32[0] enable[0];"          /* INTCSR */
+      "bar0+0x4c/32[1] scratch0[0];"
+      "bar0+0x4c/32[2] status[0] ro;"
+      "bar0+0x4c/32[3] enable[1];"
+      "bar0+0x4c/32[4] scratch0[1];"
+      "bar0+0x4c/32[5] status[1] ro;"
+      "bar0+0x4c/32[6] gate;"
+      "bar0+0x4c/32[7] status[2];"
+      "bar0+0x100/32[1:0] status w1c;"      /* the card's own logic */
+      BENCH },
+    { "e1000-like",
+      "bar0+0xc0/32[30:0] status w1c rc;"   /* ICR */
+      "bar0+0xc0/32[31] any;"
+      "bar0+0xc8/32[30:0] status w1s wo;"   /* ICS */
+      "bar0+0xd0/32[30:0] enable w1s;"      /* IMS */
+      "bar0+0xd8/32[30:0] enable w1c wo;"   /* IMC */
+      BENCH },
+    { "rtl8139-like",
+      "bar1+0x3c/16 enable;"                /* IMR */
+      "bar1+0x3e/16 status w1c;"            /* ISR */
+      BENCH },
+    { "nvme-like",
+      "bar0+0x0c/32 mask w1s =0;"           /* INTMS */
+      "bar0+0x10/32 mask w1c;"              /* INTMC */
+      "bar0+0x14/32[0] gate;"               /* CC.EN */
+      "bar0+0x14/32[31:1] scratch0;"
+      "bar0+0x1004/32[0] status[0] wc wo;"  /* CQ0HDBL */
+      "bar0+0x100c/32[0] status[1] wc wo;"  /* CQ1HDBL */
+      BENCH },
+    { "ahci-like",
+      "bar0+0x04/32[1] gate;"               /* GHC.IE */
+      "bar0+0x04/32[31] const=1;"           /* GHC.AE */
+      "bar0+0x08/32[3:0] summary w1c group=8;"  /* IS */
+      "bar0+0x0c/32 const=0xf;"             /* PI */
+      AHCI_PORT("0", "0x110", "0x114")
+      AHCI_PORT("8", "0x190", "0x194")
+      AHCI_PORT("16", "0x210", "0x214")
+      AHCI_PORT("24", "0x290", "0x294")
+      BENCH },
+    { "pcnet-like",
+      "bar1+0x10/16 data;"                  /* RDP */
+      "bar1+0x12/16 index;"                 /* RAP */
+      "ind+0/16[5:0] scratch0;"             /* CSR0 */
+      "ind+0/16[6] gate;"
+      "ind+0/16[7] any;"
+      "ind+0/16[14:8] status[8] w1c;"
+      "ind+3/16[14:8] mask[8] =0;"          /* CSR3 */
+      BENCH },
+};
+
+const char *shirq_preset(const char *name)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(presets); i++) {
+        if (!strcmp(presets[i].name, name)) {
+            return presets[i].text;
+        }
+    }
+    return NULL;
+}
+
+char *shirq_preset_names(void)
+{
+    GString *names = g_string_new(presets[0].name);
+    int i;
+
+    for (i = 1; i < ARRAY_SIZE(presets); i++) {
+        g_string_append_printf(names, ", %s", presets[i].name);
+    }
+    return g_string_free(names, false);
+}
+
+/* The words of the language */
+
+static const struct {
+    const char *name;
+    uint8_t word;
+    uint8_t bits;
+    bool inverted;
+    bool read_only;
+    bool write_only;
+} words[] = {
+    { "status", SHIRQ_STATUS, 32 },
+    { "mask", SHIRQ_MASK, 32 },
+    { "enable", SHIRQ_MASK, 32, .inverted = true },
+    { "active", SHIRQ_ACTIVE, 32, .read_only = true },
+    { "any", SHIRQ_ANY, 1, .read_only = true },
+    { "cause", SHIRQ_CAUSE, 32 },
+    { "summary", SHIRQ_SUMMARY, 32 },
+    { "gate", SHIRQ_GATE, 1 },
+    { "const", SHIRQ_CONST, 32, .read_only = true },
+    { "index", SHIRQ_INDEX, 32 },
+    { "data", SHIRQ_DATA, 32 },
+    { "scratch0", SHIRQ_SCRATCH, 32 },
+    { "scratch1", SHIRQ_SCRATCH + 1, 32 },
+    { "scratch2", SHIRQ_SCRATCH + 2, 32 },
+    { "scratch3", SHIRQ_SCRATCH + 3, 32 },
+    { "scratch4", SHIRQ_SCRATCH + 4, 32 },
+    { "scratch5", SHIRQ_SCRATCH + 5, 32 },
+    { "scratch6", SHIRQ_SCRATCH + 6, 32 },
+    { "scratch7", SHIRQ_SCRATCH + 7, 32 },
+    { "liveness", SHIRQ_LIVENESS, 32 },
+    { "factorial", SHIRQ_FACTORIAL, 32 },
+    { "mark", SHIRQ_MARK, 64, .write_only = true },
+    { "doorbell", SHIRQ_DOORBELL, 32, .write_only = true },
+};
+
+#define WORD_NAMES \
+    "status, mask, enable, active, any, cause, summary, gate, const=VALUE, " \
+    "index, data, scratch0 to scratch7, liveness, factorial, mark, doorbell"
+
+static const struct {
+    const char *name;
+    ShirqWrite write;
+} writes[] = {
+    { "rw", SHIRQ_RW },
+    { "ro", SHIRQ_RO },
+    { "w1c", SHIRQ_W1C },
+    { "w0c", SHIRQ_W0C },
+    { "w1s", SHIRQ_W1S },
+    { "wc", SHIRQ_WC },
+};
+
+#define BEHAVIOUR_NAMES \
+    "rw, ro, w1c, w0c, w1s, wc, wo, rc, automask, group=N, =VALUE"
+
+uint32_t shirq_field_cover(const ShirqField *field)
+{
+    return MAKE_64BIT_MASK(field->word_shift, MIN(field->length, 32));
+}
+
+/* One entry */
+
+static bool parse_number(const char **at, uint64_t max, uint64_t *value)
+{
+    return g_ascii_isdigit(**at) && !qemu_strtou64(*at, at, 0, value) &&
+        *value <= max;
+}
+
+static bool parse_bits(const char **at, unsigned limit, ShirqField *field,
+                       Error **errp)
+{
+    uint64_t high, low;
+    const char *start = *at;
+
+    (*at)++;
+    if (!parse_number(at, limit - 1, &high)) {
+        goto bad;
+    }
+    low = high;
+    if (**at == ':') {
+        (*at)++;
+        if (!parse_number(at, high, &low)) {
+            goto bad;
+        }
+    }
+    if (**at != ']') {
+        goto bad;
+    }
+    (*at)++;
+    field->shift = low;
+    field->length = high - low + 1;
+    return true;
+
+bad:
+    error_setg(errp, "'%s' must be [BIT] or [HIGH:LOW], with bits from 0 to %u",
+               start, limit - 1);
+    return false;
+}
+
+static bool parse_location(const char *text, ShirqField *field, Error **errp)
+{
+    const char *at = text;
+    uint64_t value;
+
+    if (g_str_has_prefix(at, "ind")) {
+        field->space = SHIRQ_INDIRECT;
+        at += 3;
+    } else if (g_str_has_prefix(at, "bar") && at[3] >= '0' && at[3] <= '5') {
+        field->space = at[3] - '0';
+        at += 4;
+    } else {
+        goto bad;
+    }
+    if (*at++ != '+' || !parse_number(&at, UINT32_MAX, &value)) {
+        goto bad;
+    }
+    field->offset = value;
+    if (*at++ != '/' || !parse_number(&at, 64, &value)) {
+        goto bad;
+    }
+    if (value != 8 && value != 16 && value != 32 && value != 64) {
+        error_setg(errp, "the width is %" PRIu64 ", and must be 8, 16 or 32, or "
+                   "64 of a mark", value);
+        return false;
+    }
+    field->width = value / 8;
+    field->length = value;
+    if (g_str_has_prefix(at, "le") || g_str_has_prefix(at, "be")) {
+        field->big_endian = *at == 'b';
+        at += 2;
+    }
+    if (*at == '[' && !parse_bits(&at, value, field, errp)) {
+        return false;
+    }
+    if (*at) {
+        goto bad;
+    }
+    if (field->space != SHIRQ_INDIRECT && field->offset % field->width) {
+        error_setg(errp, "offset 0x%x is not a multiple of the width, %u bytes",
+                   field->offset, field->width);
+        return false;
+    }
+    return true;
+
+bad:
+    error_setg(errp, "'%s' is no place: write one such as bar0+0x24/32, "
+               "bar1+0x3e/16be[7:4] or ind+3/16, with bar0 to bar5 or ind",
+               text);
+    return false;
+}
+
+static bool parse_value(const char *text, ShirqField *field, Error **errp)
+{
+    const char *at = text;
+    uint64_t value;
+
+    if (!parse_number(&at, MAKE_64BIT_MASK(0, MIN(field->length, 32)),
+                      &value) || *at) {
+        error_setg(errp, "the value '%s' must be a number that fits into %u "
+                   "bits", text, field->length);
+        return false;
+    }
+    field->value = value;
+    field->has_value = true;
+    return true;
+}
+
+static bool parse_word(const char *text, ShirqField *field, Error **errp)
+{
+    g_autofree char *name = g_strndup(text, strcspn(text, "[="));
+    const char *at = text + strlen(name);
+    unsigned bits = 0;
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(words); i++) {
+        if (!strcmp(words[i].name, name)) {
+            bits = words[i].bits;
+            field->word = words[i].word;
+            field->inverted = words[i].inverted;
+            field->write = words[i].read_only ? SHIRQ_RO : SHIRQ_RW;
+            field->write_only = words[i].write_only;
+            break;
+        }
+    }
+    if (!bits || (field->word == SHIRQ_CONST) != (*at == '=')) {
+        error_setg(errp, "'%s' is nothing that a register shows: write one of "
+                   WORD_NAMES, text);
+        return false;
+    }
+    if (*at == '=') {
+        return parse_value(at + 1, field, errp);
+    }
+    if (bits == 32) {
+        field->word_shift = field->word == SHIRQ_INDEX ||
+            field->word == SHIRQ_DATA ? 0 : field->shift;
+    }
+    if (*at == '[') {
+        ShirqField place;
+
+        if (!parse_bits(&at, bits, &place, errp)) {
+            return false;
+        }
+        if (*at || place.length != 1) {
+            error_setg(errp, "'%s' must name the lowest bit alone, such as "
+                       "%s[0]", text, name);
+            return false;
+        }
+        field->word_shift = place.shift;
+    }
+    if (field->word_shift + field->length > bits) {
+        error_setg(errp, "'%s' has %u bits, of which %u from bit %u on are "
+                   "asked for", name, bits, field->length, field->word_shift);
+        return false;
+    }
+    return true;
+}
+
+static bool parse_behaviour(const char *text, ShirqRegs *regs,
+                            ShirqField *field, bool *wrote, Error **errp)
+{
+    uint64_t value;
+    const char *at;
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(writes); i++) {
+        if (strcmp(writes[i].name, text)) {
+            continue;
+        }
+        if (*wrote) {
+            error_setg(errp, "'%s' contradicts what is before it: say once "
+                       "what a write does", text);
+            return false;
+        }
+        if (field->write == SHIRQ_RO && writes[i].write != SHIRQ_RO) {
+            error_setg(errp, "'%s' contradicts what can only be read", text);
+            return false;
+        }
+        *wrote = true;
+        field->write = writes[i].write;
+        return true;
+    }
+    if (!strcmp(text, "wo")) {
+        field->write_only = true;
+    } else if (!strcmp(text, "rc")) {
+        field->read_clears = true;
+    } else if (!strcmp(text, "automask")) {
+        field->read_masks = true;
+    } else if (*text == '=') {
+        if (field->word >= SHIRQ_STATES) {
+            error_setg(errp, "'%s': there is nothing that a reset could set",
+                       text);
+            return false;
+        }
+        return parse_value(text + 1, field, errp);
+    } else if (g_str_has_prefix(text, "group=")) {
+        at = text + strlen("group=");
+        if (field->word != SHIRQ_SUMMARY || !parse_number(&at, 32, &value) ||
+            !value || *at) {
+            error_setg(errp, "'%s': a summary has group=N, with 1 to 32 "
+                       "sources to a bit", text);
+            return false;
+        }
+        if (regs->group && regs->group != value) {
+            error_setg(errp, "'%s': another entry has group=%u", text,
+                       regs->group);
+            return false;
+        }
+        regs->group = value;
+    } else {
+        error_setg(errp, "'%s' is no behaviour: write some of "
+                   BEHAVIOUR_NAMES, text);
+        return false;
+    }
+    return true;
+}
+
+static bool check_field(const ShirqField *field, Error **errp)
+{
+    if (field->write_only && (field->read_clears || field->read_masks)) {
+        error_setg(errp, "'wo' contradicts what a read does");
+    } else if (field->write_only && field->write == SHIRQ_RO) {
+        error_setg(errp, "'wo' contradicts 'ro'");
+    } else if (field->read_masks && field->word != SHIRQ_STATUS &&
+               field->word != SHIRQ_ACTIVE) {
+        error_setg(errp, "'automask' is for status and active");
+    } else if (field->read_clears && (field->word >= SHIRQ_STATES ||
+                                      field->inverted) &&
+               field->word != SHIRQ_ACTIVE) {
+        error_setg(errp, "'rc' is for what has bits to clear");
+    } else if (field->word == SHIRQ_MARK && field->width < 4) {
+        error_setg(errp, "a mark is 32 or 64 bits wide");
+    } else if (field->word != SHIRQ_MARK && field->width == 8) {
+        error_setg(errp, "the width is 64, and must be 8, 16 or 32, or 64 of a "
+                   "mark");
+    } else if (field->word >= SHIRQ_DATA &&
+               field->length != field->width * 8) {
+        error_setg(errp, "data, mark and doorbell are whole registers");
+    } else if (field->space == SHIRQ_INDIRECT && field->word >= SHIRQ_DATA) {
+        error_setg(errp, "data, mark and doorbell cannot be indirect");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool parse_entry(char **tokens, ShirqRegs *regs, ShirqField *field,
+                        Error **errp)
+{
+    bool wrote = false;
+
+    if (!parse_location(tokens[0], field, errp)) {
+        return false;
+    }
+    if (!tokens[1]) {
+        error_setg(errp, "what it shows is missing: write one of " WORD_NAMES);
+        return false;
+    }
+    if (!parse_word(tokens[1], field, errp)) {
+        return false;
+    }
+    for (tokens += 2; *tokens; tokens++) {
+        if (!parse_behaviour(*tokens, regs, field, &wrote, errp)) {
+            return false;
+        }
+    }
+    return check_field(field, errp);
+}
+
+/* The whole */
+
+static bool conclude(ShirqRegs *regs, Error **errp)
+{
+    const ShirqField *data = NULL;
+    uint32_t valued = 0;
+    bool index = false, summary = false;
+    const ShirqField *field;
+    unsigned i;
+
+    for (i = 0; i < regs->count; i++) {
+        uint32_t cover;
+
+        field = &regs->field[i];
+        cover = shirq_field_cover(field);
+        switch (field->word) {
+        case SHIRQ_STATUS:
+            regs->sources |= cover;
+            break;
+        case SHIRQ_MASK:
+            if (field->write != SHIRQ_RO) {
+                regs->maskable |= cover;
+            }
+            break;
+        case SHIRQ_CAUSE:
+            regs->sticky |= cover;
+            break;
+        case SHIRQ_SUMMARY:
+            summary = true;
+            regs->latched |= field->write != SHIRQ_RO || field->read_clears;
+            break;
+        case SHIRQ_GATE:
+            regs->gated = true;
+            break;
+        case SHIRQ_INDEX:
+            index = true;
+            break;
+        case SHIRQ_DATA:
+            if (data && data->width != field->width) {
+                error_setg(errp, "the data registers differ in width");
+                return false;
+            }
+            data = field;
+            break;
+        }
+        if (field->has_value && field->word < SHIRQ_STATES) {
+            uint32_t value = (field->value ^ (field->inverted ? -1 : 0))
+                << field->word_shift & cover;
+
+            regs->reset[field->word] = (regs->reset[field->word] & ~cover)
+                | value;
+            if (field->word == SHIRQ_MASK) {
+                valued |= cover;
+            }
+        }
+    }
+    regs->reset[SHIRQ_MASK] |= regs->maskable & ~valued;
+    if (!regs->gated) {
+        regs->reset[SHIRQ_GATE] = 1;
+    }
+    if (!regs->sources) {
+        error_setg(errp, "no source can be pending: at least one entry must "
+                   "show or change status");
+    } else if (summary && !regs->group) {
+        error_setg(errp, "the summary needs group=N: how many sources a bit "
+                   "stands for");
+    } else if (index != !!data) {
+        error_setg(errp, "index and data registers need each other");
+    } else {
+        for (i = 0; i < regs->count; i++) {
+            field = &regs->field[i];
+            if (field->space == SHIRQ_INDIRECT &&
+                (!data || field->width != data->width)) {
+                error_setg(errp, "an indirect register needs a data register "
+                           "of its width");
+                return false;
+            }
+        }
+        return true;
+    }
+    return false;
+}
+
+/* A copy of @text without its comments. */
+static char *strip_comments(const char *text)
+{
+    char *copy = g_strdup(text);
+    bool comment = false;
+    char *c;
+
+    for (c = copy; *c; c++) {
+        comment = *c == '#' || (comment && *c != '\n');
+        if (comment) {
+            *c = ' ';
+        }
+    }
+    return copy;
+}
+
+ShirqRegs *shirq_regs_parse(const char *text, Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(ShirqRegs) regs = g_new0(ShirqRegs, 1);
+    g_autofree char *bare = strip_comments(text);
+    g_auto(GStrv) entries = g_strsplit_set(bare, ";\n", -1);
+    int i, number = 0;
+
+    regs->text = g_strdup(text);
+    regs->field = g_new0(ShirqField, MAX_FIELDS);
+    for (i = 0; entries[i]; i++) {
+        g_auto(GStrv) raw = NULL;
+        g_autofree char **tokens = NULL;
+        int from, to = 0;
+
+        g_strstrip(entries[i]);
+        if (!*entries[i]) {
+            continue;
+        }
+        number++;
+        raw = g_strsplit_set(entries[i], " \t\r", -1);
+        tokens = g_new0(char *, g_strv_length(raw) + 1);
+        for (from = 0; raw[from]; from++) {
+            if (*raw[from]) {
+                tokens[to++] = raw[from];
+            }
+        }
+        if (regs->count == MAX_FIELDS) {
+            error_setg(errp, "there are more than %d entries", MAX_FIELDS);
+            return NULL;
+        }
+        if (!parse_entry(tokens, regs, &regs->field[regs->count], errp)) {
+            error_prepend(errp, "entry %d, '%s': ", number, entries[i]);
+            return NULL;
+        }
+        regs->count++;
+    }
+    if (!conclude(regs, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&regs);
+}
+
+void shirq_regs_free(ShirqRegs *regs)
+{
+    if (regs) {
+        g_free(regs->text);
+        g_free(regs->field);
+        g_free(regs);
+    }
+}

@@ -1,0 +1,591 @@
+"""The faults that properties give the device, with the clock stepped by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.errors import BenchError, QmpFailed, VmDied
+from shirq_bench.qtest import COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function, IoApic
+from shirq_bench.trace import Kind
+
+Start = Callable[..., Board]
+
+INT_STATUS, INT_MASK, INT_ACTIVE, INT_RAISE, INT_ACK, MARK = 0x24, 0x28, 0x2C, 0x60, 0x64, 0x70
+ALL = 0xFFFFFFFF
+PM, PCIE, MSI = 1, 0x10, 5
+
+
+class Scene:
+    """One device with its first source unmasked."""
+
+    def __init__(self, start: Start, *properties: str, armed: bool = True) -> None:
+        self.start = start
+        self.now = 0
+        self.device = ",".join(["shirq-edu", "id=dev0", "addr=4", *properties])
+        self.board = start(self.device)
+        self.bar = self.function.enable()
+        if armed:
+            self.bar.write(INT_MASK, ~1 & ALL)
+
+    @property
+    def function(self) -> Function:
+        return self.board.function(4)
+
+    def set(self, name: str, value: object) -> None:
+        self.board.qmp.set("dev0", name, value)
+
+    def raise_(self, sources: int = 1) -> None:
+        self.set("raise", sources)
+
+    def step(self, ns: int) -> None:
+        self.now = self.board.qtest.clock_step(ns)
+
+    def pin(self) -> list[int]:
+        return [entry.value for entry in self.board.log().of(Kind.PIN, device="dev0")]
+
+    def reset(self) -> None:
+        self.board.qmp.execute("system_reset")
+        self.board.qmp.wait_event("RESET")
+        self.bar = self.function.enable()
+
+    def migrate(self, path: Path, *properties: str) -> None:
+        """Go on in a clone; ``properties`` are its own."""
+        self.board.save(path)
+        self.board = self.start(",".join([self.device, *properties]), incoming=True)
+        self.board.load(path)
+        # The clock that is stepped by hand is no part of the state.
+        if self.now:
+            self.board.qtest.command("clock_set", self.now)
+        self.bar = Bar(self.board.qtest, self.bar.base)
+
+
+# -- the interrupt-disable and the interrupt status bit -----------------------------------------------------------
+
+
+def test_a_no_op_interrupt_disable_bit_is_written_and_masks_nothing(start: Start) -> None:
+    scene = Scene(start, "disintx=no-op")
+    scene.raise_()
+    for written in (True, False, True):
+        scene.function.set_intx_disable(written)
+        assert scene.function.config_read(COMMAND, 2) & 0x0400 == 0x0400 * written
+    assert scene.pin() == [1]
+    assert scene.function.config_read(COMMAND + 1, 1) == 4
+    scene.reset()
+    assert scene.function.config_read(COMMAND, 2) & 0x0400 == 0
+
+
+def test_a_no_op_bit_survives_migration_and_becomes_effective_with_ok(start: Start, tmp_path: Path) -> None:
+    scene = Scene(start, "disintx=no-op")
+    scene.raise_()
+    scene.function.set_intx_disable(True)
+    scene.migrate(tmp_path / "state")
+    assert scene.function.config_read(COMMAND, 2) & 0x0400
+    assert scene.board.qmp.get("dev0", "pin") is True
+    scene.set("disintx", "ok")
+    assert scene.pin() == [1, 0]
+    with pytest.raises(BenchError, match="which disintx=no-op does not allow"):
+        scene.migrate(tmp_path / "again", "disintx=no-op")
+
+
+def test_a_stuck_interrupt_disable_bit_cannot_be_cleared_before_a_reset(start: Start, tmp_path: Path) -> None:
+    scene = Scene(start, "disintx=stuck")
+    scene.raise_()
+    scene.function.set_intx_disable(True)
+    scene.function.set_intx_disable(False)
+    assert scene.function.config_read(COMMAND, 2) & 0x0400
+    scene.migrate(tmp_path / "state")
+    scene.function.set_intx_disable(False)
+    assert scene.function.config_read(COMMAND, 2) & 0x0400
+    scene.reset()
+    assert scene.function.config_read(COMMAND, 2) & 0x0400 == 0
+    scene.bar.write(INT_MASK, 0)
+    scene.raise_()
+    assert scene.board.qmp.get("dev0", "pin") is True
+
+
+@pytest.mark.parametrize(
+    ("value", "disintx", "seen"),
+    [
+        ("auto", "ok", [0, 1]),
+        ("auto", "read-only", [0, 0]),
+        ("ok", "read-only", [0, 1]),
+        ("zero", "ok", [0, 0]),
+        ("one", "ok", [1, 1]),
+    ],
+)
+def test_the_interrupt_status_bit_says_what_it_is_told_to(
+    start: Start, value: str, disintx: str, seen: list[int]
+) -> None:
+    scene = Scene(start, f"intx-status={value}", f"disintx={disintx}")
+    bits = [scene.function.config_read(STATUS, 2) & STATUS_INTERRUPT]
+    scene.raise_()
+    bits.append(scene.function.config_read(COMMAND, 4) >> 16 & STATUS_INTERRUPT)
+    assert bits == [bit * STATUS_INTERRUPT for bit in seen]
+
+
+@pytest.mark.parametrize("disintx", ["ok", "no-op", "stuck"])
+def test_firmware_can_have_left_interrupts_disabled(start: Start, disintx: str) -> None:
+    scene = Scene(start, f"disintx={disintx}", "reset-disintx=on")
+    assert scene.function.config_read(COMMAND, 2) & 0x0400
+    scene.raise_()
+    assert scene.pin() == ([1] if disintx == "no-op" else [])
+    scene.reset()
+    assert scene.function.config_read(COMMAND, 2) & 0x0400
+
+
+# -- out of reset ---------------------------------------------------------------------------------------------------
+
+
+def test_a_device_can_assert_out_of_reset(start: Start) -> None:
+    scene = Scene(start, "reset-status=6", "reset-unmasked=4", armed=False)
+    assert scene.pin() == [1]
+    assert (scene.bar.read(INT_STATUS), scene.bar.read(INT_MASK)) == (6, ALL - 4)
+    scene.bar.write(INT_ACK, ALL)
+    assert scene.pin() == [1, 0]
+    scene.reset()
+    assert scene.pin() == [1, 0, 1]
+
+
+def test_a_gate_is_open_out_of_reset_when_a_source_is_unmasked_there(start: Start) -> None:
+    scene = Scene(start, "preset=plx9050,reset-status=1,reset-unmasked=1", armed=False)
+    assert scene.bar.read(0x4C) == 0x45
+    assert scene.pin() == [1]
+
+
+# -- time -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_posted_write_arrives_with_the_next_read(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("posted", "until-read")
+    scene.raise_()
+    mark = scene.board.log().mark
+    scene.bar.write(INT_ACK, 1)
+    scene.step(1_000_000)
+    assert scene.pin() == [1]
+    assert scene.board.qmp.get("dev0", "posted-writes") == 1
+    assert scene.bar.read(INT_STATUS) == 0
+    kinds = [entry.kind for entry in scene.board.log().since(mark).entries if entry.device == "dev0"]
+    assert kinds == [Kind.WRITE, Kind.LAND, Kind.PIN, Kind.READ]
+
+
+def test_a_read_of_configuration_space_pushes_posted_writes_too(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("posted", "until-read")
+    scene.raise_()
+    scene.bar.write(INT_ACK, 1)
+    scene.function.config_read(0, 4)
+    assert scene.pin() == [1, 0]
+
+
+@pytest.mark.parametrize("migrate", [False, True])
+def test_a_delayed_write_arrives_after_its_time_to_the_nanosecond(start: Start, tmp_path: Path, migrate: bool) -> None:
+    scene = Scene(start)
+    scene.raise_()
+    scene.set("posted-ns", 5000)
+    scene.set("posted", "delayed")
+    scene.bar.write(INT_ACK, 1)
+    scene.step(4999)
+    assert scene.board.qmp.get("dev0", "pin") is True
+    if migrate:
+        scene.migrate(tmp_path / "state")
+        assert scene.board.qmp.get("dev0", "posted-writes") == 1
+        scene.board.qmp.execute("cont")
+    scene.step(1)
+    assert scene.board.qmp.get("dev0", "pin") is False
+
+
+def test_posted_writes_arrive_in_order_and_more_than_fit_push_the_first(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("posted", "until-read")
+    for value in range(70):
+        scene.bar.write(INT_MASK, value)
+    assert scene.board.qmp.get("dev0", "mask") == 5
+    scene.set("posted", "off")
+    assert scene.board.qmp.get("dev0", "mask") == 69
+    assert [entry.value for entry in scene.board.log().of(Kind.LAND)] == list(range(70))
+
+
+def test_a_reset_loses_posted_writes_and_a_mark_is_never_posted(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("posted", "until-read")
+    scene.bar.write(MARK, 7)
+    assert [entry.value for entry in scene.board.log().of(Kind.MARK)] == [7]
+    scene.bar.write(INT_RAISE, 1)
+    scene.reset()
+    assert scene.bar.read(INT_STATUS) == 0
+
+
+@pytest.mark.parametrize("action", ["acknowledge", "mask"])
+@pytest.mark.parametrize("migrate", [False, True])
+def test_the_pin_falls_late(start: Start, tmp_path: Path, action: str, migrate: bool) -> None:
+    scene = Scene(start)
+    scene.set("deassert-delay-ns", 3000)
+    scene.raise_()
+    scene.bar.write(*{"acknowledge": (INT_ACK, 1), "mask": (INT_MASK, ALL)}[action])
+    scene.step(2999)
+    assert scene.board.qmp.get("dev0", "pin") is True
+    if migrate:
+        scene.migrate(tmp_path / "state")
+        scene.board.qmp.execute("cont")
+    scene.step(1)
+    assert scene.board.qmp.get("dev0", "pin") is False
+
+
+def test_a_pin_that_is_about_to_fall_stays_when_a_source_is_raised_and_falls_at_once_at_a_reset(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("deassert-delay-ns", 3000)
+    scene.raise_()
+    scene.bar.write(INT_ACK, 1)
+    scene.step(1000)
+    scene.raise_()
+    scene.step(10_000)
+    assert scene.pin() == [1]
+    scene.bar.write(INT_ACK, 1)
+    scene.reset()
+    assert scene.pin() == [1, 0]
+
+
+@pytest.mark.parametrize("migrate", [False, True])
+def test_the_status_lags_behind_the_pin(start: Start, tmp_path: Path, migrate: bool) -> None:
+    scene = Scene(start)
+    scene.set("status-lag-ns", 2000)
+    scene.raise_()
+    scene.step(1999)
+    assert (scene.pin(), scene.bar.read(INT_STATUS), scene.bar.read(INT_ACTIVE)) == ([1], 0, 0)
+    if migrate:
+        scene.migrate(tmp_path / "state", "status-lag-ns=2000")
+        scene.board.qmp.execute("cont")
+    scene.step(1)
+    assert (scene.bar.read(INT_STATUS), scene.bar.read(INT_ACTIVE)) == (1, 1)
+    scene.bar.write(INT_ACK, 1)
+    assert scene.bar.read(INT_STATUS) == 1
+    scene.step(2000)
+    assert scene.bar.read(INT_STATUS) == 0
+
+
+@pytest.mark.parametrize("migrate", [False, True])
+def test_a_storm_raises_its_sources_every_period(start: Start, tmp_path: Path, migrate: bool) -> None:
+    scene = Scene(start)
+    scene.set("storm-sources", 3)
+    scene.set("storm-ns", 1000)
+    if migrate:
+        scene.step(400)
+        scene.migrate(tmp_path / "state", "storm-ns=1000", "storm-sources=3")
+        scene.board.qmp.execute("cont")
+        scene.step(-400 % 1000)
+    else:
+        scene.step(1000)
+    for _ in range(2):
+        scene.bar.write(INT_ACK, ALL)
+        scene.step(1000)
+    raises = scene.board.log().of(Kind.RAISE)
+    assert [entry.time_ns for entry in raises] == [1000, 2000, 3000]
+    assert {entry.value for entry in raises} == {3}
+    scene.set("storm-ns", 0)
+    scene.step(10_000)
+    assert len(scene.board.log().of(Kind.RAISE)) == 3
+
+
+def test_a_source_can_be_pending_again_as_soon_as_it_is_acknowledged(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("reassert", 1)
+    scene.raise_(3)
+    scene.bar.write(INT_ACK, 3)
+    assert scene.bar.read(INT_STATUS) == 1
+    assert scene.pin() == [1, 0, 1]
+    scene.set("reassert", 0)
+    scene.bar.write(INT_ACK, 3)
+    assert scene.pin() == [1, 0, 1, 0]
+
+
+# -- dead -----------------------------------------------------------------------------------------------------------
+
+
+def test_dead_registers_read_all_ones_and_ignore_writes_while_the_pin_stays(start: Start) -> None:
+    scene = Scene(start)
+    scene.raise_()
+    scene.set("dead", "bars")
+    assert [scene.bar.read(INT_STATUS, width) for width in (1, 2, 4, 8)] == [0xFF, 0xFFFF, ALL, (1 << 64) - 1]
+    scene.bar.write(INT_ACK, 1)
+    scene.bar.write(INT_MASK, ALL)
+    assert scene.pin() == [1]
+    assert scene.function.config_read(0, 4) == 0x11E91234
+    scene.set("dead", "off")
+    assert scene.bar.read(INT_STATUS) == 1
+
+
+def test_a_dead_function_has_no_configuration_space_either(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("dead", "all")
+    assert [scene.function.config_read(0, width) for width in (1, 2, 4)] == [0xFF, 0xFFFF, ALL]
+    scene.function.config_write(COMMAND, 0, 2)
+    scene.set("dead", "off")
+    assert scene.function.config_read(COMMAND, 2) == 2
+
+
+# -- pins -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pin", "gsi"), [("A", 20), ("B", 21), ("C", 22), ("D", 23)])
+def test_every_pin_has_its_line(start: Start, pin: str, gsi: int) -> None:
+    scene = Scene(start, f"intx-pin={pin}")
+    scene.raise_()
+    assert scene.function.config_read(0x3D, 1) == "ABCD".index(pin) + 1
+    (entry,) = scene.board.log().of(Kind.PIN)
+    assert entry.offset == "ABCD".index(pin)
+    assert [e.offset for e in scene.board.log().of(Kind.LINE) if e.offset != 2] == [gsi]
+
+
+def test_an_asserted_pin_can_move_while_the_vm_is_stopped(start: Start, tmp_path: Path) -> None:
+    scene = Scene(start)
+    scene.raise_()
+    with pytest.raises(QmpFailed, match="'intx-pin' can be set while the VM is stopped: stop it first"):
+        scene.set("intx-pin", "C")
+    scene.board.qmp.execute("stop")
+    scene.set("intx-pin", "C")
+    assert [(e.offset, e.value) for e in scene.board.log().of(Kind.PIN)] == [(0, 1), (0, 0), (2, 1)]
+    scene.migrate(tmp_path / "state")
+    assert scene.board.qmp.get("dev0", "intx-pin") == "C"
+    scene.bar.write(INT_ACK, 1)
+    assert [(e.offset, e.value) for e in scene.board.log().of(Kind.PIN)] == [(2, 1), (2, 0)]
+
+
+# -- power and resets -----------------------------------------------------------------------------------------------
+
+
+def power(scene: Scene, state: int) -> None:
+    scene.function.config_write(scene.function.capability(PM) + 4, state, 2)
+
+
+@pytest.mark.parametrize("soft_reset", [True, False])
+def test_d3hot_silences_and_d0_resets_unless_there_is_no_soft_reset(start: Start, soft_reset: bool) -> None:
+    scene = Scene(start, "pm=on", f"no-soft-reset={'off' if soft_reset else 'on'}")
+    scene.raise_()
+    control = scene.function.capability(PM) + 4
+    assert scene.function.config_read(control, 2) == 8 * (not soft_reset)
+    power(scene, 3)
+    assert scene.function.config_read(control, 2) & 3 == 3
+    assert scene.pin() == [1, 0]
+    assert scene.bar.read(INT_STATUS) == ALL
+    scene.bar.write(INT_ACK, 1)
+    power(scene, 0)
+    assert scene.pin() == ([1, 0] if soft_reset else [1, 0, 1])
+    assert scene.function.config_read(COMMAND, 2) == (0 if soft_reset else 2)
+    assert len(scene.board.log().of(Kind.RESET)) == (2 if soft_reset else 1)
+
+
+def test_d3hot_survives_migration_and_ends_with_a_reset(start: Start, tmp_path: Path) -> None:
+    scene = Scene(start, "pm=on", "no-soft-reset=on")
+    scene.raise_()
+    power(scene, 3)
+    scene.migrate(tmp_path / "state")
+    assert scene.board.qmp.get("dev0", "pin") is False
+    power(scene, 0)
+    assert scene.board.qmp.get("dev0", "pin") is True
+    power(scene, 3)
+    scene.reset()
+    assert scene.function.config_read(scene.function.capability(PM) + 4, 2) & 3 == 0
+
+
+def test_there_are_no_power_states_but_d0_and_d3hot(start: Start) -> None:
+    scene = Scene(start, "pm=on")
+    for state in (1, 2):
+        power(scene, state)
+        assert scene.function.config_read(scene.function.capability(PM) + 4, 2) == 0
+
+
+def test_ineffective_power_management_does_nothing(start: Start) -> None:
+    scene = Scene(start, "pm=on", "pm-effective=off")
+    scene.raise_()
+    power(scene, 3)
+    assert (scene.pin(), scene.bar.read(INT_STATUS)) == ([1], 1)
+    power(scene, 0)
+    assert len(scene.board.log().of(Kind.RESET)) == 1
+
+
+@pytest.mark.parametrize("effective", ["on", "off"])
+def test_a_function_level_reset_resets_unless_it_is_ineffective(start: Start, effective: str) -> None:
+    scene = Scene(start, "pcie=on", f"flr-effective={effective}")
+    scene.raise_()
+    capability = scene.function.capability(PCIE)
+    assert scene.function.config_read(capability + 4, 4) >> 28 & 1
+    scene.function.config_write(capability + 8, 0x8000, 2)
+    assert scene.function.config_read(capability + 8, 2) & 0x8000 == 0
+    assert scene.pin() == ([1, 0] if effective == "on" else [1])
+    assert scene.function.config_read(COMMAND, 2) == (0 if effective == "on" else 2)
+
+
+def test_a_function_level_reset_ends_as_the_reset_properties_say(start: Start) -> None:
+    scene = Scene(start, "pcie=on", "reset-status=1", "reset-unmasked=1", "reset-disintx=on", armed=False)
+    scene.function.set_intx_disable(False)
+    scene.function.config_write(scene.function.capability(PCIE) + 8, 0x8000, 2)
+    assert scene.function.config_read(COMMAND, 2) == 0x0400
+    scene.function.set_intx_disable(False)
+    assert scene.board.qmp.get("dev0", "pin") is True
+
+
+# -- messages -------------------------------------------------------------------------------------------------------
+
+
+def messages(scene: Scene, on: bool) -> None:
+    capability = scene.function.capability(MSI)
+    scene.function.config_write(capability + 4, 0xFEE00000, 4)
+    scene.function.config_write(capability + 12, 0x41, 2)
+    scene.function.config_write(capability + 2, int(on), 2)
+
+
+def test_a_message_takes_the_place_of_the_pin(start: Start) -> None:
+    scene = Scene(start, "msi=on")
+    messages(scene, True)
+    scene.raise_()
+    scene.raise_(1)
+    scene.bar.write(INT_ACK, 1)
+    scene.raise_()
+    sent = scene.board.log().of(Kind.MESSAGE)
+    assert [(entry.offset, entry.value) for entry in sent] == [(0xFEE00000, 0x41)] * 2
+    assert scene.pin() == []
+
+
+def test_the_pin_rests_while_messages_are_on_and_comes_back_with_what_is_pending(start: Start, tmp_path: Path) -> None:
+    scene = Scene(start, "msi=on")
+    scene.raise_()
+    messages(scene, True)
+    assert scene.pin() == [1, 0]
+    scene.migrate(tmp_path / "state")
+    messages(scene, False)
+    assert scene.pin() == [1]
+    scene.bar.write(INT_ACK, 1)
+    messages(scene, True)
+    scene.raise_()
+    assert len(scene.board.log().of(Kind.MESSAGE)) == 1
+    scene.reset()
+    scene.bar.write(INT_MASK, 0)
+    scene.raise_()
+    assert scene.board.qmp.get("dev0", "pin") is True
+
+
+OUT_OF_RESET = {"reset-status": 1, "reset-unmasked": 1}
+
+
+# -- where it is plugged --------------------------------------------------------------------------------------------
+
+
+def test_it_works_behind_a_conventional_bridge(start: Start) -> None:
+    board = start("pcie-pci-bridge,id=bridge,addr=6", "shirq-edu,id=dev0,bus=bridge,addr=1,msi=on,pm=on")
+    bridge = board.function(6)
+    bridge.config_write(0x18, 0x00010100, 4)
+    bridge.config_write(0x20, 0xE01FE010, 4)
+    bridge.config_write(COMMAND, 0x0006, 2)
+    board.function(1, bus=1).enable(0xE0100000).write(INT_MASK, 0)
+    board.qmp.set("dev0", "raise", 1)
+    assert [entry.value for entry in board.log().of(Kind.LINE) if entry.offset >= 16] == [1]
+
+
+def test_it_comes_to_a_conventional_bridge_asserted_and_leaves_it_so(start: Start) -> None:
+    board = start("pcie-pci-bridge,id=bridge,addr=6")
+    # The guest has never switched the slot on, so the function leaves without its consent.
+    board.qmp.execute("device_add", driver="shirq-edu", id="dev0", bus="bridge", addr="2", **OUT_OF_RESET)
+    board.qmp.execute("device_del", id="dev0")
+    board.qmp.wait_event("DEVICE_DELETED")
+    assert [entry.value for entry in board.log().of(Kind.PIN, device="dev0")] == [1, 0]
+    assert [entry.value for entry in board.log().of(Kind.LINE) if entry.offset >= 16] == [1, 0]
+
+
+def test_it_is_plugged_storming_into_a_root_port(start: Start) -> None:
+    board = start("pcie-root-port,id=rp0,bus=pcie.0,addr=6,chassis=1")
+    board.qmp.execute("device_add", driver="shirq-edu", id="dev0", bus="rp0", pcie=True, storm_ns=1000, **OUT_OF_RESET)
+    assert [entry.value for entry in board.log().of(Kind.PIN, device="dev0")] == [1]
+    board.qtest.clock_step(5000)
+    assert len(board.log().of(Kind.RAISE)) == 6
+    port = board.function(6)
+    control = port.capability(PCIE) + 0x18
+    # A slot that is switched on resets its function, which comes up asserted again.
+    port.config_write(control, port.config_read(control, 2) & ~0x0700 | 0x0100, 2)
+    assert board.qmp.get("dev0", "pin") is True
+    raised = len(board.log().of(Kind.RAISE))
+    board.qmp.execute("device_del", id="dev0")
+    port.config_write(control, port.config_read(control, 2) | 0x0700, 2)
+    board.qmp.wait_event("DEVICE_DELETED")
+    assert [entry.value for entry in board.log().of(Kind.PIN, device="dev0")] == [1, 0, 1, 0]
+    board.qtest.clock_step(5000)
+    assert len(board.log().of(Kind.RAISE)) == raised
+
+
+# -- the I/O APIC's pause -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pause", [True, False])
+def test_the_pause_in_a_storm_can_be_switched_off(start: Start, pause: bool) -> None:
+    scene = Scene(start)
+    (path,) = [
+        f"/machine/q35/{child['name']}"
+        for child in scene.board.qmp.execute("qom-list", path="/machine/q35")
+        if child["name"] == "ioapic"
+    ]
+    assert scene.board.qmp.get(path, "storm-pause") is True
+    scene.board.qmp.set(path, "storm-pause", pause)
+    apic = IoApic(scene.board.qtest)
+    apic.program(20, 0x61)
+    scene.raise_()
+    for _ in range(10_001):
+        apic.eoi(0x61)
+    delivered = len(scene.board.log().of(Kind.DELIVER, offset=20))
+    assert delivered == (10_000 if pause else 10_002)
+    scene.step(10_000_000)
+    assert len(scene.board.log().of(Kind.DELIVER, offset=20)) == (10_001 if pause else 10_002)
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ("dead=maybe", "'dead' must be one of off, bars, all, not 'maybe'"),
+        ("storm-ns=99", "'storm-ns' must be 0 or 100 to 10000000000, not 99"),
+        ("storm-sources=0", "'storm-sources' must be 1 to 4294967295, not 0"),
+        ("deassert-delay-ns=10000000001", "'deassert-delay-ns' must be 0 to 10000000000, not 10000000001"),
+        ("posted-ns=0", "'posted-ns' must be 1 to 10000000000, not 0"),
+        ("reassert=4294967296", "'reassert' must be 0 to 4294967295, not 4294967296"),
+        ("preset=plx9050,reassert=8", "'reassert' names the sources 0x8, and the device has 0x7"),
+        ("disintx=read-only,reset-disintx=on", "'reset-disintx' must be off with disintx=read-only"),
+        ("pm-effective=off", "'pm-effective' must be on without pm=on"),
+        ("flr-effective=off", "'flr-effective' must be on without pcie=on"),
+        ("no-soft-reset=on", "'no-soft-reset' must be off without pm=on"),
+        ("schedule=/dev/null", "'schedule' is for later"),
+    ],
+)
+def test_what_contradicts_or_is_out_of_range_is_refused(start: Start, properties: str, message: str) -> None:
+    with pytest.raises(VmDied, match=message):
+        start(f"shirq-edu,{properties}")
+
+
+def test_a_contradiction_at_run_time_is_refused_and_changes_nothing(start: Start) -> None:
+    scene = Scene(start, "reset-disintx=on")
+    with pytest.raises(QmpFailed, match="'reset-disintx' must be off with disintx=read-only"):
+        scene.set("disintx", "read-only")
+    assert scene.board.qmp.get("dev0", "disintx") == "ok"
+    scene.board.qmp.execute("stop")
+    scene.set("reassert", 0x80000000)
+    with pytest.raises(QmpFailed, match="'reassert' names the sources 0x80000000, and the device has 0x7fffffff"):
+        scene.set("preset", "e1000-like")
+    assert scene.board.qmp.get("dev0", "preset") == "edu"
+
+
+def test_pcie_is_refused_on_a_conventional_bus(start: Start) -> None:
+    with pytest.raises(VmDied, match="'pcie' must be off on a conventional bus"):
+        start("pcie-pci-bridge,id=bridge,addr=6", "shirq-edu,bus=bridge,addr=1,pcie=on")
+
+
+def test_every_change_of_a_fault_is_logged(start: Start) -> None:
+    scene = Scene(start)
+    scene.set("dead", "bars")
+    scene.set("storm-ns", 5000)
+    assert [(e.device, e.offset, e.value) for e in scene.board.log().of(Kind.SETTING)] == [
+        ("dev0", 3, 1),
+        ("dev0", 8, 5000),
+    ]
