@@ -77,7 +77,7 @@ def run(kernel: str, out: Path, console: Console) -> bool:
                 scene.network.ping(2)
         after = {name: vm.qmp.get("dev1", name) for name in ("pin", "status", "mask")}
         irq = scene.irq("eth0")
-        complaints = splats.scan(vm.agent.succeed("dmesg"))
+        complaints = "\n".join(map(str, splats.scan(vm.agent.succeed("dmesg"))))
         log = handlers.log
         assert log is not None
         gsi = judge.line_of(log, list(_ROLES))
