@@ -52,6 +52,11 @@ class _Shirq(click.Group):
 class _KernelName(click.ParamType[str]):
     name = "kernel"
 
+    def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        if value not in kernel.names() and not Path(value).is_file():
+            self.fail(f"no kernel {value!r}: there are {', '.join(kernel.names())}, or give a vmlinuz's path")
+        return value
+
     def shell_complete(self, context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in kernel.names() if name.startswith(start)]
 
@@ -157,6 +162,7 @@ def run(
         raise click.UsageError("give a command, or a script with --script")
     with template.clone(_machine(**options), name="run") as vm:
         vm.boot()
+        (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
         command = vm.agent.start(*words, sink=_writer(sys.stdout.buffer), error_sink=_writer(sys.stderr.buffer))
         if script or sys.stdin.isatty():
             command.close_stdin()

@@ -347,7 +347,7 @@ def parse_ftrace_events(text: str) -> list[GuestEvent]:
         if match := _ANY_EVENT.fullmatch(line):
             name, details = match["name"], match["details"].rstrip()
             if not name:  # the function tracer's
-                name, _, details = details.partition(" ")
+                name, _, details = details.partition(" <-")
             cpu, pid = int(match["cpu"]), int(match["pid"])
             events.append(GuestEvent(float(match["time"]), cpu, match["task"].strip(), pid, name, details))
         elif events and line.lstrip().startswith("=>"):
