@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logwriter import Story, write_log
-from shirq_bench import cli, doctor
+from shirq_bench import cli, deps, doctor
 from shirq_bench.build import kernel
 from shirq_bench.doctor import Check, State
 from shirq_bench.errors import BenchError
@@ -76,11 +76,12 @@ def test_wrong_usage_is_said_with_status_2(arguments: list[str], said: str) -> N
 def test_what_is_wrong_is_one_message_with_status_1(tmp_path: Path, log: Path) -> None:
     short = tmp_path / "short"
     short.write_text("no log")
-    for arguments, said in (
+    cases: list[tuple[list[str | Path], str]] = [
         (["trace", short], "6 bytes are too few for an event log's header"),
         (["report", log, "-o", tmp_path / "missing/page.html"], "missing/page.html: No such file or directory"),
         (["run", "--from", tmp_path, "--", "true"], "holds no machine.json"),
-    ):
+    ]
+    for arguments, said in cases:
         result = shirq(*arguments)
         assert result.exit_code == 1, result.output
         assert result.stderr.startswith("shirq: ")
@@ -189,9 +190,7 @@ def test_the_doctor_finds_this_machine_able_and_an_empty_cache_worth_a_word(root
 def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        doctor.deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {}
-    )
+    monkeypatch.setattr(deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {})
     result = shirq("doctor")
     assert result.exit_code == 1
     assert "bad   packages: qemu: ninja-build is missing (compiling QEMU)\n" in result.output
@@ -202,7 +201,7 @@ def test_a_check_that_fails_itself_is_a_bad_one(monkeypatch: pytest.MonkeyPatch)
     def broken() -> list[str]:
         raise ValueError("kernels.toml is none")
 
-    monkeypatch.setattr(doctor.kernel, "names", broken)
+    monkeypatch.setattr(kernel, "names", broken)
     (check,) = [check for check in doctor.examine() if check.state is State.BAD]
     assert check.said == "cannot be examined: ValueError: kernels.toml is none"
 
