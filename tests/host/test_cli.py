@@ -197,7 +197,7 @@ def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
     assert "      -> python3 harness/shirq_bench/deps.py qemu\n" in result.output
 
 
-def test_a_check_that_fails_itself_is_a_bad_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_itself_is_a_bad_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> list[str]:
         raise ValueError("kernels.toml is none")
 
