@@ -22,7 +22,7 @@ help: ## Show this list.
 
 deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
 ## Every verb does this for itself; run it alone to get it over with.
-	@$(DEPS) python qemu guest debug-kernel lint
+	@$(DEPS) python qemu guest debug-kernel browser lint
 
 .venv/complete: requirements.lock pyproject.toml
 	@$(DEPS) python
@@ -49,9 +49,13 @@ demo: guest-deps ## Boot three functions on one shared line, drive them, kill a 
 	@$(PYTHON) -m shirq_bench.demo --kernel $(KERNEL)
 
 shell: guest-deps ## Boot the demo's guest and attach this terminal to its console (Ctrl-] leaves).
-	@$(PYTHON) -m shirq_bench.shell --kernel $(KERNEL)
+	@.venv/bin/shirq shell --kernel $(KERNEL)
 
-test: .venv/complete ## Run the host's tests: no VM, no QEMU.
+.PHONY: browser-deps
+browser-deps: .venv/complete
+	@$(DEPS) browser
+
+test: browser-deps ## Run the host's tests: no VM, no QEMU.
 	@$(PYTEST) tests/host --junitxml=build/reports/host.xml $(PYTEST_ARGS)
 
 test-device: guest-deps ## Run the emulated device's tests through qtest: no guest is booted.
@@ -61,7 +65,7 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 ## More: make fuzz-device FUZZ_ARGS="--accesses 10000000 --seed 7".
 	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
 
-vm-test: guest-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
+vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
 	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).

@@ -31,6 +31,8 @@ _NODE = Path("/dev/kvm")
 _MARKER = "VFS: Unable to mount root fs"
 #: Seconds that the probe's kernel has.
 PROBE_DEADLINE = 20.0
+#: What is booted.
+PROBE_KERNEL = "6.1"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def verdict(emulator: Path) -> Accelerator:
         return Accelerator("tcg", f"{_NODE} {reason}")
 
     def fill(directory: Path) -> None:
-        result = probe(emulator, kernel.get("6.1").vmlinuz)
+        result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
         say(f"accelerator: {result.name} ({result.why})")
         (directory / "verdict.json").write_text(json.dumps(asdict(result)))
 

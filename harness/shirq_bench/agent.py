@@ -53,10 +53,16 @@ class Command:
     """A command that is running, or has run, in the guest."""
 
     def __init__(
-        self, agent: Agent, number: int, argv: Sequence[str], sink: Callable[[bytes], None] | None = None
+        self,
+        agent: Agent,
+        number: int,
+        argv: Sequence[str],
+        sink: Callable[[bytes], None] | None = None,
+        error_sink: Callable[[bytes], None] | None = None,
     ) -> None:
         self.argv = tuple(argv)
         self._sink = sink
+        self._error_sink = error_sink
         self._agent = agent
         self._id = number
         self._changed = threading.Condition()
@@ -75,7 +81,7 @@ class Command:
             elif kind == _Frame.STDOUT:
                 self._sink(payload) if self._sink else self._stdout.extend(payload)
             elif kind == _Frame.STDERR:
-                self._stderr += payload
+                self._error_sink(payload) if self._error_sink else self._stderr.extend(payload)
             elif kind == _Frame.EXIT:
                 (raw,) = struct.unpack("<I", payload)
                 self._status = os.waitstatus_to_exitcode(raw)
@@ -246,13 +252,19 @@ class Agent:
                     f"{self.name}: the agent did not answer within {deadline:g} s\n{self.situation()}"
                 )
 
-    def start(self, *argv: str, sink: Callable[[bytes], None] | None = None) -> Command:
+    def start(
+        self,
+        *argv: str,
+        sink: Callable[[bytes], None] | None = None,
+        error_sink: Callable[[bytes], None] | None = None,
+    ) -> Command:
         """Start a command in the guest and return at once.
 
-        With a ``sink`` its standard output goes there, piece by piece on the reader thread, and is not kept.
+        With a ``sink`` its standard output goes there, piece by piece on the reader thread, and is not kept; so does
+        its standard error with an ``error_sink``.
         """
         number = next(self._ids)
-        command = Command(self, number, argv, sink)
+        command = Command(self, number, argv, sink, error_sink)
         self._commands[number] = command
         self._send(_Frame.EXEC, number, b"".join(os.fsencode(a) + b"\0" for a in argv))
         return command

@@ -3,8 +3,6 @@
 An entry is a directory ``<root>/<kind>/<key>`` that is complete or absent: it is built in a sibling directory and
 renamed into place. The key is a hash over everything the entry depends on, so a stale entry is simply never asked
 for again. Two builders of the same entry queue on a lock file instead of building twice.
-
-Standard library only: it runs before the project's virtual environment exists.
 """
 
 from __future__ import annotations
@@ -64,6 +62,20 @@ def lock(name: str) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def lock_if_free(name: str) -> Iterator[bool]:
+    """Hold the lock ``name`` if nobody does; the value says whether."""
+    path = root() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 class CacheError(BenchError):

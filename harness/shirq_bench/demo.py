@@ -22,7 +22,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.judge import Finding, Verdict
 from shirq_bench.machine import SHARED_LINE
 from shirq_bench.paths import BUILD
-from shirq_bench.report import html, model, text, vcd
+from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.scene import Scene
 from shirq_bench.vm import Vm
 
@@ -77,7 +77,7 @@ def run(kernel: str, out: Path, console: Console) -> bool:
                 scene.network.ping(2)
         after = {name: vm.qmp.get("dev1", name) for name in ("pin", "status", "mask")}
         irq = scene.irq("eth0")
-        complaints = splats.scan(vm.agent.succeed("dmesg"))
+        complaints = "\n".join(map(str, splats.scan(vm.agent.succeed("dmesg"))))
         log = handlers.log
         assert log is not None
         gsi = judge.line_of(log, list(_ROLES))
@@ -112,11 +112,14 @@ def run(kernel: str, out: Path, console: Console) -> bool:
     (out / "timeline.txt").write_text(text.render(picture))
     with (out / "waveform.vcd").open("w") as file:
         vcd.write(picture, file)
+    with (out / "perfetto.json").open("w") as file:
+        perfetto.write(picture, file, ftrace=handlers.text, fit=handlers.fit)
     console.print()
     text.show(picture, console)
     console.print()
     good = all(verdict.ok and verdict.checked for verdict in verdicts)
-    console.print(f"page:      {out / 'index.html'}\nwaveform:  {out / 'waveform.vcd'}", highlight=False)
+    for what, name in (("page", "index.html"), ("waveform", "waveform.vcd"), ("trace", "perfetto.json")):
+        console.print(f"{what + ':':10} {out / name}", highlight=False)
     console.print("verdict:   " + ("[green]every rule held[/]" if good else "[red]a rule was broken[/]"))
     return good
 

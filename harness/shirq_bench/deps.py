@@ -52,6 +52,10 @@ PACKAGES: dict[str, dict[str, str]] = {
         "make": "building the fuzz target",
         "libclang-rt-14-dev": "the same: their run-time library",
     },
+    "browser": {
+        "chromium": "testing the page in a browser",
+        "chromium-driver": "the same",
+    },
     "lint": {
         "sparse": "static checks of the kernel module",
         "perl": "checkpatch",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+from shirq_bench.errors import BenchError
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,20 @@ class Machine:
     def as_data(self) -> dict[str, Any]:
         """The machine as JSON can hold it."""
         return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Machine:
+        """The machine that `as_data` described. `BenchError` if it is not such a description."""
+        known = {field.name: field.default for field in fields(cls)}
+        if unknown := data.keys() - known.keys():
+            raise BenchError(f"no machine has {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        for name, value in values.items():
+            if type(value) is not type(known[name]):
+                raise BenchError(f"a machine's {name} is like {known[name]!r}, not {value!r}")
+        return cls(**values)
 
 
 #: Where `SHARED_LINE` puts its functions, as the guest sees them.

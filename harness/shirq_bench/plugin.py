@@ -109,8 +109,8 @@ def _complaints(item: pytest.Item, vm: Vm) -> str:
     found = []
     if not item.get_closest_marker("invariants_broken") and (broken := invariants.broken(vm)):
         found.append(f"{vm.name}: {broken}")
-    if not item.get_closest_marker("splats_expected") and (splat := splats.scan(_kernel_log(vm))):
-        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n{splat}")
+    if not item.get_closest_marker("splats_expected") and (complaints := splats.scan(_kernel_log(vm))):
+        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, complaints)))
     return "\n".join(found)
 
 

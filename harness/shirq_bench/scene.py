@@ -74,6 +74,8 @@ class Handlers:
     log: Log | None = None
     calls: list[HandlerCall] = field(default_factory=list)
     fit: ClockFit | None = None
+    #: The kernel's trace as it is, with whatever else was traced.
+    text: str = ""
 
     def _complete(self) -> tuple[Log, ClockFit]:
         if self.log is None or self.fit is None:
@@ -173,6 +175,7 @@ class Scene:
         text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=60)
         handlers.log = self.vm.log().since(follow)
         handlers.calls = parse_ftrace(text)
+        handlers.text = text
         handlers.fit = handlers.log.clock("clock")
 
     @property

@@ -1,26 +1,146 @@
-"""Finds splats, the kernel's own complaints, in a kernel log. What counts is data: splats-deny and splats-allow."""
+"""Finds splats, the kernel's own complaints, in a kernel log. What counts is data: splats-deny and splats-allow.
+
+It fails closed: rules that cannot be read, and a log that cannot be one (empty, binary, without the guest's first
+message), are findings too.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+#: A whole kernel log begins with the first of these; a console, which shows only what is grave, at least has the other.
+_BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
+_STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
+_OPENING = re.compile(r"-+\[ cut here \]|^={20,}$")
+_CLOSING = re.compile(r"---\[ end |^={20,}$")
+#: The end of a call trace, and how many lines may belong to the report behind it.
+_TRACE_END, _BEHIND_TRACE = "</TASK>", 8
+#: The most lines of an excerpt, and of one without any call trace.
+_LONGEST, _SHORT = 100, 12
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a rule file: what it matches, and why that is a splat, or none."""
+
+    pattern: re.Pattern[str]
+    why: str
+
+
+@dataclass(frozen=True)
+class Splat:
+    """A finding. ``rule`` is the expression that matched, or what is wrong with the log or the rules.
+
+    ``line`` counts from 1; 0: the log as a whole. ``excerpt`` is the report, call trace included.
+    """
+
+    rule: str
+    why: str
+    line: int = 0
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{self.rule} ({self.why})" + (f"\n{self.excerpt}" if self.excerpt else "")
+
+
+class RulesError(ValueError):
+    """A rule file is unusable; the message says which line and why."""
 
 
 @functools.cache
-def _patterns(name: str) -> re.Pattern[str]:
-    lines = (_HERE / name).read_text().splitlines()
-    wanted = [line for line in lines if line and not line.startswith("#")]
-    return re.compile("|".join(f"(?:{line})" for line in wanted) or r"(?!)")
+def rules(path: Path) -> tuple[Rule, ...]:
+    """The rules in a file. Raises `RulesError` if it cannot be read or a line is no rule with a reason."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RulesError(f"{path.name} cannot be read: {error}") from error
+    found: list[Rule] = []
+    comment: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            comment.append(line[1:].strip())
+            continue
+        if line.strip():
+            if not comment:
+                raise RulesError(f"{path.name}:{number}: {line!r} has no comment above it that says why")
+            try:
+                found.append(Rule(re.compile(line), " ".join(comment)))
+            except re.error as error:
+                raise RulesError(f"{path.name}:{number}: {line!r} is no regular expression: {error}") from error
+        comment = []
+    return tuple(found)
 
 
-def scan(text: str) -> str:
-    """The offending lines of a kernel log, each with the few lines that follow it; empty if there is none."""
+def scan(log: str | bytes, directory: Path = _HERE) -> list[Splat]:
+    """The splats in a kernel log or a console's output, in order; what lies within one's excerpt belongs to it.
+
+    ``directory`` holds the rule files.
+    """
+    try:
+        deny, allow = rules(directory / "splats-deny"), rules(directory / "splats-allow")
+    except RulesError as error:
+        return [Splat("the rules", str(error))]
+    if not deny:
+        return [Splat("the rules", "splats-deny holds no rule: nothing would ever be found")]
+    text = log.decode("utf-8", errors="replace") if isinstance(log, bytes) else log
     lines = text.splitlines()
-    found: list[str] = []
-    for number, line in enumerate(lines):
-        if _patterns("splats-deny").search(line) and not _patterns("splats-allow").search(line):
-            found += lines[number : number + 12] + ["..."]
-    return "\n".join(found)
+    found = _unfit(text, lines)
+    number = 0
+    while number < len(lines):
+        rule = next((rule for rule in deny if rule.pattern.search(lines[number])), None)
+        if rule is None or any(rule.pattern.search(lines[number]) for rule in allow):
+            number += 1
+            continue
+        first, end = _report(lines, number)
+        found.append(Splat(rule.pattern.pattern, rule.why, number + 1, "\n".join(lines[first:end])))
+        number = end
+    return found
+
+
+def scan_file(path: Path) -> list[Splat]:
+    """`scan` of a file; one that cannot be read is a finding."""
+    try:
+        return scan(path.read_bytes())
+    except OSError as error:
+        return [Splat("the log", f"cannot be read: {error}")]
+
+
+def _unfit(text: str, lines: Sequence[str]) -> list[Splat]:
+    """What makes this no kernel log in which the absence of splats would mean anything."""
+    if not text.strip():
+        return [Splat("the log", "it is empty")]
+    if bad := next((n for n, line in enumerate(lines, 1) if "\0" in line or "\ufffd" in line), 0):
+        return [Splat("the log", "it is binary, or damaged", bad)]
+    if not _BANNER.search(text):
+        return [Splat("the log", "it does not hold the guest's first messages: its beginning is lost")]
+    return []
+
+
+def _report(lines: Sequence[str], at: int) -> tuple[int, int]:
+    """Where the report around line ``at`` begins and ends (the end is exclusive)."""
+
+    def said(number: int) -> str:
+        return _STAMP.sub("", lines[number]).rstrip()
+
+    first = at
+    while first > max(at - 2, 0) and _OPENING.search(said(first - 1)):
+        first -= 1
+    limit = min(at + _LONGEST, len(lines))
+    trace_end = at
+    for number in range(at + 1, limit):
+        if _CLOSING.search(said(number)):
+            # A ruler opens lockdep's next report and closes KASAN's own.
+            own = first < at or not _OPENING.search(said(number))
+            return first, number + 1 if own else number
+        if _OPENING.search(said(number)):
+            limit = number
+            break
+        if _TRACE_END in lines[number]:
+            trace_end = number
+    return first, min(limit, trace_end + 1 + _BEHIND_TRACE if trace_end > at else at + _SHORT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm, parts
 
+#: What a template and an artefact folder call the description of their machine.
+DESCRIPTION = "machine.json"
 #: Part of every template's key: count it up when what a template holds changes.
 _LAYOUT = 2
 _KIND = "template"
@@ -55,6 +58,7 @@ def get(machine: Machine) -> Path:
                 vm.agent.succeed(script, deadline=120)
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")
+        (directory / DESCRIPTION).write_text(json.dumps({"machine": machine.as_data()}))
 
     return cache.entry(_KIND, _name(machine), fill)
 

@@ -316,6 +316,47 @@ def parse_ftrace(text: str) -> list[HandlerCall]:
     return sorted(calls, key=lambda call: call.entry_s)
 
 
+class GuestEvent(NamedTuple):
+    """One event of the guest kernel's trace, whatever it is about."""
+
+    time_s: float
+    cpu: int
+    task: str
+    pid: int
+    name: str
+    details: str
+
+
+_ANY_EVENT = re.compile(
+    r"\s*(?P<task>.+)-(?P<pid>\d+)\s+(?:\(.*?\)\s+)?\[(?P<cpu>\d+)\]\s+(?:\S+\s+)?(?P<time>\d+\.\d+): "
+    r"(?:(?P<name>[\w:.]+): ?)?(?P<details>.*)"
+)
+
+
+def parse_ftrace_events(text: str) -> list[GuestEvent]:
+    """All events in the text of the tracing directory's ``trace`` (or ``trace_pipe``), in its order.
+
+    A stack trace becomes part of its event's details. Raises TraceError if the kernel lost events or a line is none.
+    """
+    events: list[GuestEvent] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if _LOST.search(line):
+            raise TraceError(f"line {number}: the kernel lost events ({line.strip()}): enlarge buffer_size_kb")
+        if not line.strip() or line.startswith("#"):
+            continue
+        if match := _ANY_EVENT.fullmatch(line):
+            name, details = match["name"], match["details"].rstrip()
+            if not name:  # the function tracer's
+                name, _, details = details.partition(" <-")
+            cpu, pid = int(match["cpu"]), int(match["pid"])
+            events.append(GuestEvent(float(match["time"]), cpu, match["task"].strip(), pid, name, details))
+        elif events and line.lstrip().startswith("=>"):
+            events[-1] = events[-1]._replace(details=f"{events[-1].details}\n{line.strip()}")
+        else:
+            raise TraceError(f"line {number}: {line[:80]!r} is no event with a time in seconds")
+    return events
+
+
 # Clocks
 
 

@@ -3,8 +3,6 @@
 The mirror is the machine's own: whatever its apt is configured with. Every suite that the project needs gets a
 private apt state (lists, cache, sources) in the cache. Versions are resolved when a suite is first asked for: a
 stable point release replaces the one before it on the mirror, so an exact version cannot be relied upon.
-
-Standard library only.
 """
 
 from __future__ import annotations

@@ -150,11 +150,22 @@ def get(name: str) -> Kernel:
             f"no kernel {name!r}: there are {', '.join(table)} (guest/kernels.toml), or give a vmlinuz's path"
         )
     recipe = table[name]
-    if "source" in recipe:
-        key, make = cache.digest(recipe, GUEST / "config" / recipe["config"]), _compile
-    else:
-        key, make = cache.digest(recipe, _LAYOUT), _unpack
-    directory = cache.entry("kernel", f"{name}-{key}", lambda target: make(recipe, target))
+    make = _compile if "source" in recipe else _unpack
+    return _at(name, cache.entry("kernel", _key(name, recipe), lambda target: make(recipe, target)))
+
+
+def cached(name: str) -> Kernel | None:
+    """The kernel called ``name`` in the table, or None if it would have to be fetched or built."""
+    directory = cache.root() / "kernel" / _key(name, _table()[name])
+    return _at(name, directory) if (directory / "release").exists() else None
+
+
+def _key(name: str, recipe: dict[str, Any]) -> str:
+    what = GUEST / "config" / recipe["config"] if "source" in recipe else _LAYOUT
+    return f"{name}-{cache.digest(recipe, what)}"
+
+
+def _at(name: str, directory: Path) -> Kernel:
     return Kernel(
         name=name,
         release=(directory / "release").read_text(),

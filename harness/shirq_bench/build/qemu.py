@@ -4,7 +4,7 @@ The source tree is Debian's plus ``qemu-device/overlay`` (new files) and ``qemu-
 QEMU's own files). Both are applied from scratch at every build, onto pristine copies, and only files whose content
 changes are touched, so the step can be run any number of times and ninja rebuilds no more than it must.
 
-Standard library only. Run as ``python -m shirq_bench.build.qemu``: prints the path of the emulator.
+Run as ``python -m shirq_bench.build.qemu``: prints the path of the emulator.
 """
 
 from __future__ import annotations
@@ -128,8 +128,17 @@ def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
             shutil.copy2(data / name, target / "firmware")
         shutil.rmtree(data)
 
-    key = cache.digest(recipe, variant, list(extra), _OVERLAY, _PATCHES)
-    return cache.entry("qemu", key, fill) / "qemu-system-x86_64"
+    return cache.entry("qemu", _key(recipe, variant, extra), fill) / "qemu-system-x86_64"
+
+
+def _key(recipe: dict[str, Any], variant: str, extra: Sequence[str]) -> str:
+    return cache.digest(recipe, variant, list(extra), _OVERLAY, _PATCHES)
+
+
+def cached() -> Path | None:
+    """The emulator's path, or None if it would have to be built."""
+    path = cache.root() / "qemu" / _key(_recipe(), "plain", ()) / "qemu-system-x86_64"
+    return path if path.exists() else None
 
 
 if __name__ == "__main__":

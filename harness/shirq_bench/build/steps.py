@@ -1,18 +1,22 @@
-"""Run a long command with a progress line on a terminal, plain lines elsewhere, and its whole output in a log.
-
-Standard library only: it runs before the project's virtual environment exists.
-"""
+"""Run a long command with a progress bar on a terminal, plain lines elsewhere, and its whole output in a log."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from shirq_bench.errors import BenchError
 
@@ -31,6 +35,35 @@ def say(message: str) -> None:
     print(f"shirq: {message}", file=sys.stderr, flush=True)
 
 
+@contextmanager
+def _shown(what: str, console: Console) -> Iterator[Callable[[str], None]]:
+    """Show that ``what`` is being done during the block; give the function each line of its output."""
+    if not console.is_terminal:
+        started = shown = time.monotonic()
+        say(f"{what} ...")
+
+        def tell(line: str) -> None:
+            nonlocal shown
+            if (now := time.monotonic()) - shown > _PLAIN_INTERVAL:
+                shown = now
+                say(f"{what} {now - started:.0f} s  {line.strip()[:100]}")
+
+        yield tell
+        return
+    note = TextColumn("{task.fields[note]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), note)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(escape(what), total=None, note="")
+
+        def show(line: str) -> None:
+            if step := _PROGRESS.search(line):
+                progress.update(task, completed=int(step[1]), total=int(step[2]), note=f"{step[1]}/{step[2]}")
+            else:
+                progress.update(task, note=escape(line.strip()))
+
+        yield show
+
+
 def run(
     what: str,
     argv: Sequence[str | Path],
@@ -45,11 +78,8 @@ def run(
     ``deadline`` is in seconds. Raises `BuildError` when the command fails or overruns.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    terminal = sys.stderr.isatty()
-    width = shutil.get_terminal_size().columns - 1
-    started = shown = time.monotonic()
-    say(f"{what} ...") if not terminal else None
-    with log.open("a") as sink:
+    started = time.monotonic()
+    with log.open("a") as sink, _shown(what, Console(stderr=True)) as show:
         sink.write(f"\n$ {' '.join(str(a) for a in argv)}\n")
         sink.flush()
         process = subprocess.Popen(
@@ -61,32 +91,37 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
         assert process.stdout is not None
+        overran = threading.Event()
+
+        def end() -> None:
+            overran.set()
+            _kill(process)
+
+        late = threading.Timer(deadline, end)
+        late.start()
         try:
             for line in process.stdout:
                 sink.write(line)
-                now = time.monotonic()
-                if now - started > deadline:
-                    process.kill()
-                    raise BuildError(f"{what}: not finished after {deadline:.0f} s; output in {log}")
-                step = _PROGRESS.search(line)
-                note = f"{step[1]}/{step[2]}" if step else line.strip()
-                if terminal:
-                    text = f"shirq: {what} {now - started:4.0f} s  {note}"
-                    print(f"\r\033[K{text[:width]}", end="", file=sys.stderr, flush=True)
-                elif now - shown > _PLAIN_INTERVAL:
-                    shown = now
-                    say(f"{what} {now - started:.0f} s  {note[:100]}")
+                show(line)
             status = process.wait()
         except BaseException:
-            process.kill()
+            _kill(process)
             process.wait()
             raise
         finally:
-            if terminal:
-                print("\r\033[K", end="", file=sys.stderr, flush=True)
+            late.cancel()
+    if overran.is_set():
+        raise BuildError(f"{what}: not finished after {deadline:g} s; output in {log}")
     if status:
         tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-25:])
         raise BuildError(f"{what} failed with status {status}; the end of {log}:\n{tail}")
     say(f"{what}: done in {time.monotonic() - started:.0f} s")
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a command and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,141 @@
+"""Looks whether this machine can run the bench, and says for everything that is amiss what to do about it.
+
+Nothing is fetched, built or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+
+from shirq_bench import accel, cache, deps, housekeeping
+from shirq_bench.build import kernel, qemu
+from shirq_bench.paths import TOP
+
+_GIB = 1 << 30
+#: Free disk below which nothing can be built, and below which not everything can.
+_TOO_LITTLE, _LITTLE = 2 * _GIB, 12 * _GIB
+#: Package groups without which guests cannot be built; what the others are for can wait.
+_NEEDED = ("python", "qemu", "guest")
+
+
+class State(StrEnum):
+    """How it is: good, worth knowing, or in the way."""
+
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the examination. ``remedy`` is what to do, empty where there is nothing."""
+
+    subject: str
+    state: State
+    said: str
+    remedy: str = ""
+
+
+def examine() -> Iterator[Check]:
+    """All checks, in order. One that fails itself is a bad one, never silence."""
+    parts: list[Callable[[], Iterator[Check]]] = [_python, _packages, _system, _disk, _emulator, _accelerator, _kernels]
+    for part in parts:
+        try:
+            yield from part()
+        except Exception as error:
+            subject = part.__name__.strip("_")
+            yield Check(subject, State.BAD, f"cannot be examined: {type(error).__name__}: {error}")
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    yield Check("Python", State.OK if good else State.BAD, version, "" if good else "use Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    """What is installed against what requirements.lock pins."""
+    locked = re.findall(r"^([\w.-]+)==(\S+)", (TOP / "requirements.lock").read_text(), re.MULTILINE)
+    missing, other = [], []
+    for name, version in locked:
+        try:
+            if (found := metadata.version(name)) != version:
+                other.append(f"{name} is {found}, not {version}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield Check("Python packages", State.BAD, f"missing: {', '.join(missing)}", "make deps")
+    if other:
+        yield Check("Python packages", State.WARN, f"not as locked: {', '.join(other)}", "make deps")
+    if not missing and not other:
+        yield Check("Python packages", State.OK, f"{len(locked)} as locked")
+
+
+def _system() -> Iterator[Check]:
+    if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
+        yield Check("system packages", State.BAD, "no apt here: it fetches QEMU's source and kernels", "use Debian")
+        return
+    for group in deps.PACKAGES:
+        lacking = deps.missing([group])
+        if not lacking:
+            yield Check(f"packages: {group}", State.OK, "all installed")
+            continue
+        said = "; ".join(f"{name} is missing ({why})" for name, why in lacking.items())
+        state = State.BAD if group in _NEEDED else State.WARN
+        yield Check(f"packages: {group}", state, said, f"python3 harness/shirq_bench/deps.py {group}")
+
+
+def _disk() -> Iterator[Check]:
+    root = cache.root()
+    there = root
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        yield Check("cache", State.BAD, f"{there} cannot be written to", "point SHIRQ_CACHE to where it can")
+        return
+    free = shutil.disk_usage(there).free
+    held = housekeeping.items()
+    used = sum(item.size for item in held)
+    said = f"{root}: {used / _GIB:.1f} GiB used, {free / _GIB:.1f} GiB free"
+    state = State.BAD if free < _TOO_LITTLE else State.WARN if free < _LITTLE else State.OK
+    yield Check("cache", state, said, "" if state is State.OK else "shirq gc, or point SHIRQ_CACHE elsewhere")
+    if left := [item for item in held if item.partial]:
+        size = sum(item.size for item in left)
+        yield Check("cache", State.OK, f"{len(left)} partial builds, running or left behind ({size / _GIB:.1f} GiB)")
+
+
+def _emulator() -> Iterator[Check]:
+    if path := qemu.cached():
+        yield Check("QEMU", State.OK, str(path))
+    else:
+        yield Check("QEMU", State.WARN, "not built for this recipe and device; takes some minutes, once", "make qemu")
+
+
+def _accelerator() -> Iterator[Check]:
+    emulator = qemu.cached()
+    if not emulator or not kernel.cached(accel.PROBE_KERNEL):
+        yield Check("accelerator", State.WARN, "not probed: QEMU and a kernel come first", "make guest")
+        return
+    found = accel.verdict(emulator)
+    remedy = "" if found.name == "kvm" else "guests run some ten times slower than under a working KVM"
+    yield Check("accelerator", State.OK if found.name == "kvm" else State.WARN, f"{found.name}: {found.why}", remedy)
+
+
+def _kernels() -> Iterator[Check]:
+    for name in kernel.names():
+        found = kernel.cached(name)
+        if not found:
+            yield Check(f"kernel {name}", State.OK, "comes when it is first asked for")
+        elif lost := [path for path in (found.vmlinuz, found.modules, found.headers) if not Path(path).exists()]:
+            said = f"{found.release}, without {', '.join(str(path) for path in lost)}"
+            yield Check(f"kernel {name}", State.BAD, said, f"rm -r {found.vmlinuz.parent}")
+        else:
+            yield Check(f"kernel {name}", State.OK, found.release)

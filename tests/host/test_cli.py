@@ -1,0 +1,229 @@
+"""The command line says what it does, does what it says, and fails in one message with the right status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from logwriter import Story, write_log
+from shirq_bench import cli, deps, doctor
+from shirq_bench.build import kernel
+from shirq_bench.doctor import Check, State
+from shirq_bench.errors import BenchError
+from shirq_bench.machine import SHARED_LINE, Machine
+
+VERBS = sorted(cli.main.commands)
+
+
+def shirq(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments], prog_name="shirq")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A folder as a failed test leaves it."""
+    told = Story(("dev0", "nic")).claimed_interrupt("dev0").wait(100_000).neighbours_interrupt("nic")
+    write_log(tmp_path / "events.shirqlog", told.devices, told.entries)
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    result = shirq(verb, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 6
+
+
+@pytest.mark.parametrize("verb", ["completion", "gc", "report", "run", "shell", "trace"])
+def test_a_verbs_help_has_examples_that_it_accepts(verb: str) -> None:
+    examples = [line.strip() for line in shirq(verb, "--help").output.splitlines() if f"shirq {verb} " in line]
+    assert [line for line in examples if not line.startswith("Usage")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["run"], "give a command"),
+        (["run", "--vcpus", "none", "--", "true"], "'none' is not a valid integer"),
+        (["run", "--kernel", "9.9", "--", "true"], "no kernel '9.9': there are 6.1"),
+        (["trace"], "Missing argument 'LOG'"),
+        (["trace", "/does/not/exist"], "does not exist"),
+        (["gc", "--older-than", "-1"], "-1"),
+        (["shell"], "standard input is none"),
+        (["report", "/"], "Missing option '-o'"),
+    ],
+)
+def test_wrong_usage_is_said_with_status_2(arguments: list[str], said: str) -> None:
+    result = shirq(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_what_is_wrong_is_one_message_with_status_1(tmp_path: Path, log: Path) -> None:
+    short = tmp_path / "short"
+    short.write_text("no log")
+    cases: list[tuple[list[str | Path], str]] = [
+        (["trace", short], "6 bytes are too few for an event log's header"),
+        (["report", log, "-o", tmp_path / "missing/page.html"], "missing/page.html: No such file or directory"),
+        (["run", "--from", tmp_path, "--", "true"], "holds no machine.json"),
+    ]
+    for arguments, said in cases:
+        result = shirq(*arguments)
+        assert result.exit_code == 1, result.output
+        assert result.stderr.startswith("shirq: ")
+        assert said in result.stderr
+
+
+def test_a_log_is_printed_from_its_file_and_from_its_folder(log: Path) -> None:
+    by_folder, by_file = shirq("trace", log), shirq("trace", log / "events.shirqlog")
+    assert "raises sources 0x1 of dev0" in by_folder.output
+    assert by_folder.output.splitlines()[1:] == by_file.output.splitlines()[1:]
+
+
+def test_a_report_is_a_page_a_waveform_and_a_trace(log: Path) -> None:
+    result = shirq("report", log, "-o", log / "p.html", "--vcd", log / "w.vcd", "--perfetto", log / "t.json")
+    assert result.exit_code == 0, result.output
+    assert "INT_MASK_SET" in (log / "p.html").read_text()
+    assert "$timescale 1 ns $end" in (log / "w.vcd").read_text()
+    assert json.loads((log / "t.json").read_text())["traceEvents"]
+
+
+def test_a_machine_survives_its_description() -> None:
+    machine = SHARED_LINE.with_(vcpus=4, parameters="threadirqs", deterministic=True)
+    assert Machine.from_data(json.loads(json.dumps(machine.as_data()))) == machine
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"cpus": 2}, "no machine has cpus: there are kernel, vcpus"),
+        ({"vcpus": "2"}, "a machine's vcpus is like 2, not '2'"),
+        ({"devices": "shirq-edu"}, r"a machine's devices is like \(\), not 'shirq-edu'"),
+    ],
+)
+def test_a_description_that_is_none_is_refused(data: dict[str, object], said: str) -> None:
+    with pytest.raises(BenchError, match=said):
+        Machine.from_data(data)
+
+
+def test_a_failed_tests_machine_is_found_in_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = SHARED_LINE.with_(kernel="6.12", vcpus=1)
+    (tmp_path / "vm1").mkdir()
+    (tmp_path / "vm1/machine.json").write_text(json.dumps({"test": "tests/x.py::test_y", "machine": machine.as_data()}))
+    assert cli._machine(tmp_path) == cli._machine(tmp_path / "vm1") == machine
+    assert "the machine of tests/x.py::test_y" in capsys.readouterr().err
+    assert cli._machine(tmp_path, kernel="6.1", vcpus=None) == machine.with_(kernel="6.1")
+    (tmp_path / "vm2").mkdir()
+    (tmp_path / "vm2/machine.json").write_text("{}")
+    with pytest.raises(BenchError, match=r"several guests, choose one: .*vm1, .*vm2"):
+        cli._machine(tmp_path)
+    with pytest.raises(BenchError, match=r"vm2/machine\.json does not describe a machine"):
+        cli._machine(tmp_path / "vm2")
+
+
+def test_the_options_change_the_shared_lines_machine() -> None:
+    machine = cli._machine(None, kernel=None, vcpus=1, parameters="threadirqs", devices=("shirq-edu,addr=10",))
+    assert machine == SHARED_LINE.with_(
+        vcpus=1, parameters="threadirqs", devices=(*SHARED_LINE.devices, "shirq-edu,addr=10")
+    )
+
+
+def test_kernels_are_listed_with_what_is_cached_of_them(root: Path) -> None:
+    lines = shirq("kernels").output.splitlines()
+    assert lines[0].split() == ["name", "cached", "release", "size"]
+    assert [line.split()[:2] for line in lines[1:]] == [[name, "no"] for name in kernel.names()]
+    directory = root / "kernel" / kernel._key("6.1", kernel._table()["6.1"])
+    directory.mkdir(parents=True)
+    (directory / "release").write_text("6.1.0-99-amd64")
+    (line,) = [line for line in shirq("kernels").output.splitlines() if line.startswith("6.1 ")]
+    assert line.split() == ["6.1", "yes", "6.1.0-99-amd64", "4", "KiB"]
+
+
+def test_templates_are_listed_with_their_machines(root: Path) -> None:
+    directory = root / "template/6.1-0123456789abcdef"
+    directory.mkdir(parents=True)
+    assert shirq("templates").output.splitlines()[1].split()[:2] == [directory.name, "unknown"]
+    machine = Machine(devices=("shirq-edu,id=dev0,addr=4",), parameters="threadirqs")
+    (directory / "machine.json").write_text(json.dumps({"machine": machine.as_data()}))
+    assert "6.1, 2 vCPUs, 256 MiB, shirq-edu, threadirqs" in shirq("templates").output
+
+
+def test_a_dry_run_deletes_nothing_and_says_what_would_go(root: Path) -> None:
+    old = root / "image/0123"
+    old.mkdir(parents=True)
+    (old / "initrd").write_bytes(b"x" * 2_000_000)
+    then = time.time() - 40 * 86400
+    for path in (old / "initrd", old):
+        os.utime(path, (then, then))
+    said = shirq("gc", "--dry-run").output
+    assert "image/0123" in said
+    assert "1.91 MiB would be freed" in said
+    assert old.exists()
+    assert "0 B would be freed" in shirq("gc", "--dry-run", "--older-than", "50").output
+    assert "1.91 MiB were freed" in shirq("gc").output
+    assert not old.exists()
+
+
+def test_the_doctor_finds_this_machine_able_and_an_empty_cache_worth_a_word(root: Path) -> None:
+    checks = {check.subject: check for check in doctor.examine()}
+    assert checks["Python"].state is State.OK
+    assert checks["QEMU"] == Check("QEMU", State.WARN, checks["QEMU"].said, "make qemu")
+    assert checks["accelerator"].state is State.WARN
+    assert {f"kernel {name}" for name in kernel.names()} <= checks.keys()
+    assert not root.exists()
+
+
+def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {})
+    result = shirq("doctor")
+    assert result.exit_code == 1
+    assert "bad   packages: qemu: ninja-build is missing (compiling QEMU)\n" in result.output
+    assert "      -> python3 harness/shirq_bench/deps.py qemu\n" in result.output
+
+
+def test_a_check_that_fails_itself_is_a_bad_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> list[str]:
+        raise ValueError("kernels.toml is none")
+
+    monkeypatch.setattr(kernel, "names", broken)
+    (check,) = [check for check in doctor.examine() if check.state is State.BAD]
+    assert check.said == "cannot be examined: ValueError: kernels.toml is none"
+
+
+def test_a_kernel_that_lost_a_part_is_bad(root: Path) -> None:
+    directory = root / "kernel" / kernel._key("6.1", kernel._table()["6.1"])
+    directory.mkdir(parents=True)
+    (directory / "release").write_text("6.1.0-99-amd64")
+    (check,) = [check for check in doctor.examine() if check.subject == "kernel 6.1"]
+    assert check.state is State.BAD
+    assert f"{directory}/vmlinuz" in check.said
+
+
+def test_the_shell_completes_verbs_and_kernels() -> None:
+    def complete(words: str) -> list[str]:
+        environment = {"_SHIRQ_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run(
+            [sys.executable, "-c", "from shirq_bench.cli import main; main(prog_name='shirq')"],
+            env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert complete("shirq t") == ["templates", "trace"]
+    assert complete("shirq run --kernel 6") == ["6.1", "6.12"]
+    assert "complete" in shirq("completion", "bash").output

@@ -1,0 +1,166 @@
+"""What has not been used goes; what is in use stays, however that is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import cache, housekeeping
+
+DAY = 86400
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def aged(path: Path, days: float) -> Path:
+    """Make ``path`` look unused for ``days``."""
+    then = time.time() - days * DAY
+    for inside in (*(path.iterdir() if path.is_dir() else ()), path):
+        os.utime(inside, (then, then))
+    return path
+
+
+def entry(kind: str, key: str, days: float) -> Path:
+    return aged(cache.entry(kind, key, lambda directory: _fill(directory)), days)
+
+
+def _fill(directory: Path) -> None:
+    (directory / "content").write_bytes(b"x" * 100_000)
+
+
+def names(older_than: float) -> list[str]:
+    return [item.name for item in housekeeping.unused(older_than)]
+
+
+def test_what_is_older_than_asked_goes_and_the_rest_stays(root: Path) -> None:
+    old, new = entry("template", "6.1-0123", 9), entry("template", "6.1-4567", 3)
+    (item,) = housekeeping.unused(7)
+    assert (item.kind, item.path) == ("template", old)
+    assert item.size >= 100_000
+    assert item.age == pytest.approx(9 * DAY, abs=60)
+    assert housekeeping.delete(item)
+    assert list((root / "template").iterdir()) == [new]
+
+
+def test_an_entry_is_made_anew_after_it_went(root: Path) -> None:
+    entry("image", "0123", 9)
+    assert all(housekeeping.delete(item) for item in housekeeping.unused(7))
+    assert (cache.entry("image", "0123", _fill) / "content").stat().st_size == 100_000
+
+
+def test_what_was_used_within_the_hour_stays_whatever_is_asked(root: Path) -> None:
+    entry("image", "0123", 50 / 60 / 24)
+    assert names(0) == []
+    aged(root / "image/0123", 70 / 60 / 24)
+    assert names(0) == ["image/0123"]
+
+
+def test_using_an_entry_makes_it_young(root: Path) -> None:
+    entry("image", "0123", 9)
+    cache.entry("image", "0123", _fill)
+    assert names(7) == []
+
+
+def test_a_working_directory_is_as_young_as_the_log_in_it(root: Path) -> None:
+    work = entry("qemu-work", "0123", 9)
+    assert names(7) == ["qemu-work/0123"]
+    with (work / "content").open("a") as log:
+        log.write("ninja was here")
+    aged_directory = time.time() - 9 * DAY
+    os.utime(work, (aged_directory, aged_directory))
+    assert names(7) == []
+
+
+def test_what_is_being_made_stays(root: Path) -> None:
+    partial = aged(_partial(root), 1)
+    with cache.lock("kernel-debug-0123"):
+        assert names(0) == []
+    (item,) = housekeeping.unused(0)
+    assert (item.path, item.partial) == (partial, True)
+    with cache.lock("kernel-debug-0123"):
+        assert not housekeeping.delete(item)
+    assert housekeeping.delete(item)
+    assert list((root / "kernel").iterdir()) == []
+
+
+def _partial(root: Path) -> Path:
+    partial = root / "kernel/.partial-debug-0123-ab_cd3f9"
+    partial.mkdir(parents=True)
+    _fill(partial)
+    return partial
+
+
+def test_what_an_interrupted_build_left_goes_however_young_it_may_be_otherwise(root: Path) -> None:
+    aged(_partial(root), 2 / 24)
+    assert names(30) == ["kernel/.partial-debug-0123-ab_cd3f9"]
+
+
+@pytest.fixture
+def process() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for it in started:
+        it.kill()
+        it.wait()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["sleep 60 & wait; : mem-path={0}/content,share=off"],
+        ["exec 3<{0}/content; sleep 60 & wait"],
+        ["cd {0}; sleep 60 & wait"],
+    ],
+    ids=["named by", "open in", "the directory of"],
+)
+def test_what_a_running_process_uses_stays(root: Path, how: list[str], process: list[subprocess.Popen[bytes]]) -> None:
+    used = entry("template", "6.1-0123", 9)
+    assert names(7) == ["template/6.1-0123"]
+    shell = subprocess.Popen(
+        ["sh", "-c", f"echo ready; {how[0].format(used)}"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    process.append(shell)
+    assert shell.stdout is not None
+    shell.stdout.readline()
+    until = time.monotonic() + 5
+    while names(7) and time.monotonic() < until:  # what the shell does first is told before it is done
+        time.sleep(0.01)
+    assert names(7) == []
+    os.killpg(shell.pid, 9)
+    shell.wait()
+    assert names(7) == ["template/6.1-0123"]
+
+
+def test_a_name_that_begins_alike_is_not_in_use(root: Path, process: list[subprocess.Popen[bytes]]) -> None:
+    entry("template", "6.1-0123", 9)
+    longer = entry("template", "6.1-01234", 9)
+    process.append(subprocess.Popen(["tail", "-f", longer / "content"], stdout=subprocess.DEVNULL))
+    assert names(7) == ["template/6.1-0123"]
+
+
+def test_what_came_into_use_after_it_was_listed_stays(root: Path) -> None:
+    entry("template", "6.1-0123", 9)
+    (item,) = housekeeping.unused(7)
+    cache.entry("template", "6.1-0123", _fill)
+    assert not housekeeping.delete(item)
+    assert (root / "template/6.1-0123/content").exists()
+
+
+def test_old_logs_go_and_locks_stay(root: Path) -> None:
+    with cache.lock("apt-bookworm"):
+        pass
+    aged(root / "locks/apt-bookworm.lock", 99)
+    (root / "kernel.log").touch()
+    aged(root / "kernel.log", 99)
+    assert names(30) == ["kernel.log"]
+    assert housekeeping.delete(housekeeping.unused(30)[0])
+    assert not (root / "kernel.log").exists()

@@ -1,0 +1,230 @@
+"""The page works in a browser: it opens from a file, zooms, shows values, follows its table, and fetches nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.common.options import PageLoadStrategy
+from selenium.webdriver.remote.webelement import WebElement
+
+from logwriter import GSI, Story
+from shirq_bench import judge
+from shirq_bench.report import html
+from shirq_bench.report.model import build
+
+_ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+)
+ROUNDS = 30
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    options.page_load_strategy = PageLoadStrategy.normal
+    for argument in (*_ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options, ChromeService("/usr/bin/chromedriver"))
+    driver.set_page_load_timeout(30)
+    yield driver
+    driver.quit()
+
+
+def page(directory: Path, *, broken: bool = False) -> Path:
+    """A run of dev0 and a neighbour; with ``broken`` its line is high at the end."""
+    told = Story(("dev0", "nic"), now=10_000_000)
+    for _ in range(ROUNDS):
+        told.claimed_interrupt("dev0").wait(100_000).neighbours_interrupt("nic").wait(300_000)
+    if broken:
+        told.stimulus("dev0")
+    log = told.log()
+    shown = build(
+        log, title="A <run>", roles={"dev0": "claimed", "nic": "neighbour"}, verdicts=[judge.line_low_at_end(log, GSI)]
+    )
+    path = directory / "page.html"
+    path.write_text(html.render(shown), encoding="utf-8")
+    return path
+
+
+def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
+    """What the browser has noted since it was last asked: "browser" is its console, "performance" its requests."""
+    entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries
+
+
+class Page:
+    """The page as its reader meets it."""
+
+    def __init__(self, browser: Chrome, path: Path) -> None:
+        self.browser = browser
+        for kind in ("browser", "performance"):
+            logged(browser, kind)
+        browser.get(path.as_uri())
+        self.until(lambda: self.one("#drawing path.wave"), "the picture is drawn")
+
+    def until(self, holds: Callable[[], object], what: str, deadline: float = 5.0) -> None:
+        """Drawing waits for the next frame."""
+        end = time.monotonic() + deadline
+        while not holds():
+            assert time.monotonic() < end, f"not within {deadline:g} s: {what}"
+            time.sleep(0.02)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement | None:
+        return next(iter(self.all(selector)), None)
+
+    def the(self, selector: str) -> WebElement:
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        return str(self.browser.execute_script("return document.querySelector(arguments[0]).textContent", selector))
+
+    def drawn(self) -> str:
+        """Axis and tracks as they are drawn."""
+        return str(self.browser.execute_script("return document.querySelector('#drawing').innerHTML"))
+
+    def width(self) -> float:
+        """How much virtual time is shown, in ns."""
+        value, unit, word = self.text("#scale").split()
+        assert word == "shown"
+        return float(value) * {"ns": 1, "µs": 1e3, "ms": 1e6, "s": 1e9}[unit]
+
+    def changed(self, act: Callable[[], object]) -> tuple[float, float]:
+        """The shown time before and after ``act``, which must change the axis."""
+        before, drawing = self.width(), self.drawn()
+        act()
+        self.until(lambda: self.drawn() != drawing, "the axis changes")
+        return before, self.width()
+
+    def wheel(self, by: int) -> None:
+        # ActionChains only scrolls by what the compositor makes of it; the page listens to the event itself.
+        self.browser.execute_script(
+            "const plot = document.querySelector('#plot'), box = plot.getBoundingClientRect();"
+            "const at = {clientX: box.left + box.width / 2, clientY: box.top + 80};"
+            "plot.dispatchEvent(new WheelEvent('wheel', {...at, deltaY: arguments[0], cancelable: true}));",
+            by,
+        )
+
+
+@pytest.fixture
+def shown(browser: Chrome, tmp_path: Path) -> Iterator[Page]:
+    """The page of a sound run; at the end nothing must have been complained of or asked for."""
+    opened = Page(browser, page(tmp_path))
+    yield opened
+    assert logged(browser, "browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
+    requests = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    # The browser's own first tab fetches its pictures from the browser.
+    urls = [it["request"]["url"] for it in requests if not it["documentURL"].startswith("chrome:")]
+    assert urls == [(tmp_path / "page.html").as_uri()]
+
+
+def test_the_page_opens_from_a_file_and_says_what_it_shows(shown: Page) -> None:
+    assert shown.browser.title == "A <run>"
+    assert shown.text("#title") == "A <run>"
+    assert f"line {GSI}" in shown.text("#summary")
+    assert "holds" in shown.text("#verdicts")
+    assert len(shown.all("#labels .name")) >= 6
+
+
+def test_the_wheel_and_the_buttons_zoom_the_axis(shown: Page) -> None:
+    for act, factor in (
+        (lambda: shown.wheel(-120), 0.67),
+        (lambda: shown.wheel(120), 1.49),
+        (shown.the("#in").click, 0.5),
+        (shown.the("#out").click, 2.0),
+        (lambda: shown.the("body").send_keys("+"), 0.5),
+    ):
+        before, after = shown.changed(act)
+        assert after / before == pytest.approx(factor, rel=0.03)
+    shown.changed(shown.the("#fit").click)
+    assert shown.width() > 1.5e5
+
+
+def test_dragging_moves_the_axis_without_zooming(shown: Page) -> None:
+    plot = shown.the("#plot")
+    drag = (
+        ActionChains(shown.browser, duration=20)
+        .move_to_element(plot)
+        .click_and_hold()
+        .move_by_offset(-200, 0)
+        .release()
+    )
+    before, after = shown.changed(drag.perform)
+    assert before == after
+
+
+def test_the_buttons_step_from_burst_to_burst(shown: Page) -> None:
+    shown.the("#next").click()
+    shown.changed(shown.the("#next").click)
+    shown.changed(shown.the("#previous").click)
+
+
+def test_the_pointer_shows_the_values_below_it(shown: Page) -> None:
+    assert not shown.the("#tip").is_displayed()
+    wave = shown.the("#drawing .fill")
+    ActionChains(shown.browser, duration=20).move_to_element(wave).perform()
+    shown.until(lambda: shown.the("#tip").is_displayed(), "the tip is shown")
+    values = dict(zip((e.text for e in shown.all("#tip dt")), (e.text for e in shown.all("#tip dd")), strict=True))
+    assert values["line"].startswith("high (")
+    assert {values["dev0 pin"][:3], values["nic pin"][:3]} == {"hig", "low"}
+    assert "µs" in shown.text("#tip b") or "ms" in shown.text("#tip b")
+    ActionChains(shown.browser, duration=20).move_to_element(shown.the("#title")).perform()
+    shown.until(lambda: not shown.the("#tip").is_displayed(), "the tip goes")
+
+
+def test_a_row_of_the_table_moves_the_axis_to_its_event(shown: Page) -> None:
+    shown.browser.execute_script("const l = document.querySelector('#list'); l.scrollTop = l.scrollHeight")
+    shown.until(lambda: int(shown.all("#rows .row")[-1].get_attribute("data-index") or 0) > 300, "the last rows")
+    row = shown.all("#rows .row")[-1]
+    time_of_row = row.find_elements(By.TAG_NAME, "span")[0].text
+    shown.changed(row.click)
+    shown.until(lambda: shown.one("#rows .row.chosen"), "the row is chosen")
+    assert shown.one("#rows .row.chosen span").text == time_of_row  # type: ignore[union-attr]
+    mark = shown.the("#cursor .selected").get_attribute("d") or ""
+    assert 0 < float(mark[1:].split()[0]) < shown.the("#plot").size["width"]
+
+
+def test_the_filter_leaves_only_what_matches(shown: Page) -> None:
+    shown.the("#filter").send_keys("int_ack")
+    shown.until(lambda: f"{ROUNDS} of " in shown.text("#count"), "the count follows")
+    assert all("INT_ACK" in row.text for row in shown.all("#rows .row"))
+    shown.the("#filter").send_keys(Keys.CONTROL, "a", Keys.DELETE)
+    shown.until(lambda: " of " not in shown.text("#count"), "all events are back")
+
+
+def test_unfolding_shows_true_time(shown: Page) -> None:
+    shown.the("#fit").click()
+    before, after = shown.changed(shown.the("#folding").click)
+    assert after > 3 * before
+    assert not shown.all("#drawing .fold")
+
+
+def test_a_broken_rule_is_what_one_sees_first(browser: Chrome, tmp_path: Path) -> None:
+    opened = Page(browser, page(tmp_path, broken=True))
+    assert "broken" in opened.text("#verdicts .badge")
+    finding = opened.the("#drawing .findings").get_attribute("d") or ""
+    assert 0 < float(finding[1:].split()[0]) < opened.the("#plot").size["width"]
+    opened.changed(opened.the("#fit").click)
+    opened.changed(opened.the(".finding").click)
+    assert opened.one("#cursor .selected")
+    assert logged(browser, "browser") == []

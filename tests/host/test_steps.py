@@ -1,0 +1,59 @@
+"""A build step's output is kept, its progress shown where somebody looks, and it ends by its deadline."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.build import steps
+from shirq_bench.build.steps import BuildError, run
+
+SAYS = 'import sys, time\nfor n in 1, 2, 3:\n    print(f"[{n}/3] part [{n}]", flush=True)\n    time.sleep(0.2)\n'
+
+
+def test_a_steps_output_is_in_its_log_and_plain_lines_tell_of_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_PLAIN_INTERVAL", 0.1)
+    run("counting", [sys.executable, "-c", SAYS], log=tmp_path / "log")
+    assert "[1/3] part [1]\n[2/3] part [2]\n[3/3] part [3]\n" in (tmp_path / "log").read_text()
+    said = capfd.readouterr().err
+    assert said.startswith("shirq: counting ...\n")
+    assert "s  [2/3] part [2]\n" in said
+    assert said.endswith("shirq: counting: done in 1 s\n")
+    assert "\x1b" not in said
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", terminal)
+        run("counting [sic]", [sys.executable, "-c", SAYS], log=tmp_path / "log")
+        terminal.flush()
+        shown = os.read(ours, 1 << 20).decode()
+    os.close(ours)
+    assert "counting [sic]" in shown
+    assert "2/3" in shown
+    assert "━" in shown
+    assert shown.count("\n") < 40
+    assert shown.endswith("shirq: counting [sic]: done in 1 s\r\n")
+
+
+def test_a_failed_step_shows_the_end_of_its_output_and_where_the_rest_is(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"(?s)failing failed with status 3; the end of .*/log:.*out of luck"):
+        run("failing", ["sh", "-c", "echo out of luck; exit 3"], log=tmp_path / "log")
+
+
+def test_a_step_that_says_nothing_still_ends_by_its_deadline_with_all_that_it_started(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(BuildError, match=r"hanging: not finished after 0.3 s"):
+        run("hanging", ["sh", "-c", "sleep 60 & sleep 60"], log=tmp_path / "log", deadline=0.3)
+    assert time.monotonic() - started < 10
