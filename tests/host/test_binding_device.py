@@ -26,6 +26,9 @@ STRUCTS: dict[int, type[ctypes.Structure]] = {
     abi.UNMASK: abi.UnmaskStruct,
     abi.EXEC: abi.ExecStruct,
     abi.SET_MASTER: abi.MasterStruct,
+    abi.MASK: abi.MaskStruct,
+    abi.SET_EVENTFD: abi.EventfdStruct,
+    abi.SET_QUIESCE: abi.QuiesceStruct,
 }
 
 
