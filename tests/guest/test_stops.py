@@ -24,7 +24,7 @@ device.set_master(True)
 device.arm(auto_unmask=False)
 registers = device.mmap(0)
 report("armed")
-assert device.read(timeout=20).r[0] == 1
+assert device.read().r[0] == 1
 report("pending")
 notice = device.read()
 report(notice.type.name, notice.seq, state(), bool(command() & 4))
@@ -39,7 +39,7 @@ report("again?")
 proceed()
 device.arm()
 report("armed again")
-print(hex(device.read(timeout=20).r[0]))
+report(hex(device.read().r[0]))
 """
 
 
@@ -67,14 +67,13 @@ def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str)
     assert len(assertions(log, device)) == 1, "the device asserted before its owner armed it again"
     line_falls(scene, device, mark)
     owner.write("\n")
-    owner.expect("^armed again$")
-    assert finish(owner)[3:6] == [
+    # What was raised while it was silent is pending still.
+    owner.expect("^0x10$")
+    assert owner.stdout.splitlines()[3:6] == [
         "not armed: ENXIO ENXIO ENXIO",
         "old mapping: SIGBUS",
         "new mapping: 0x20000ed",
     ]
-    # What was raised while it was silent is pending still.
-    assert owner.stdout.splitlines()[-1] == "0x10"
 
 
 # ---------------------------------------------------------------- system sleep
@@ -119,7 +118,8 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 def test_suspend_to_ram_resets_the_device_and_the_owner_reads_resumed(boot: Boot, device: str) -> None:
-    # Neither a clone nor e1000 wakes: the local APIC's timer interrupt stays pending.
+    # Waking from S3 is QEMU's weak point: in clones and with e1000 the guest seldom comes up, and even here its
+    # timers may stand still, so that nothing after this may wait for one.
     alone = SHARED_LINE.with_(devices=tuple(d for d in SHARED_LINE.devices if "e1000" not in d), networks=())
     scene = Scene(boot(alone, cold=True))
     scene.run(LOAD_MODULE)
@@ -132,6 +132,8 @@ def test_suspend_to_ram_resets_the_device_and_the_owner_reads_resumed(boot: Boot
     assert sleeper.wait(30).status == 0
     assert scene.vm.log().since(mark).of(Kind.RESET, device=device), "the device was not reset"
     _comes_back(scene, device, owner, mark, "RESUMED")
+    scene.vm.qmp.execute("quit")
+    scene.vm.wait_end(20)
 
 
 def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> None:
@@ -159,7 +161,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
 # ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
 
 _PORT = SHARED_LINE.with_(
-    devices=(*SHARED_LINE.devices, "pcie-root-port,id=slot,chassis=1,addr=10", "shirq-edu,id=dev2,bus=slot,addr=0"),
+    devices=(*SHARED_LINE.devices, "pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0"),
     prepare=(
         *SHARED_LINE.prepare,
         "cd /sys/bus/pci && echo shirq >devices/0000:01:00.0/driver_override && echo 0000:01:00.0 >drivers_probe"

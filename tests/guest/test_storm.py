@@ -81,12 +81,15 @@ report(hex(event.r[0]), hex(device.mmap(0).read32(0)))
     line_never_masked(log, line_of(log, ["dev0"])).require(at_least=5)
     assert _calls(scene, "dev0") < _CALLS
     script.write("\n")
+    # The release program of the new set has acknowledged what stormed.
+    script.expect("^armed again armed masked over$")
+    scene.raise_("dev0", bits=6)
     assert finish(script)[2:] == [
         "mapping: SIGBUS",
         "refused: EIO EIO EIO EIO ENXIO ENXIO ENXIO True",
         "masked released 1 1 0",
         "armed again armed masked over",
-        "0x5 0x20000ed",
+        "0x6 0x20000ed",
     ]
 
 
@@ -189,15 +192,18 @@ device.load(acknowledging)
 device.arm()
 report("armed")
 proceed()
-print(*(hex(device.read(timeout=20).r[0]) for _ in range(20)))
-print(stat("claims"), stat("unmasks"), stat("silent"), state())
+seen = events = 0
+while seen != (1 << 20) - 1:                        # two that come at once are one interrupt
+    seen |= device.read(timeout=20).r[0]
+    events += 1
+print(stat("claims") - events, events > 5, stat("unmasks"), stat("silent"), state())
 """,
     )
     script.expect("^armed$")
     for number in range(20):
         scene.raise_("dev1", bits=1 << number)
     script.write("\n")
-    assert finish(script)[1:] == [" ".join(hex(1 << number) for number in range(20)), "20 0 0 armed"]
+    assert finish(script)[1:] == ["0 True 0 0 armed"]
 
 
 def test_an_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> None:
