@@ -6,6 +6,7 @@ import pytest
 from guest_python import finish, run, start
 from quiet import is_quiet
 
+from shirq_bench.build import kernel
 from shirq_bench.judge import assertions, line_low_at_end, line_of
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE
 from shirq_bench.scene import Scene
@@ -64,7 +65,9 @@ os._exit(0)
     mark = scene.vm.log().mark
     scene.raise_("dev1")
     script.expect("^pending$")
-    scene.run(f"while kill -0 {script.pid} 2>/dev/null && ! grep -q '^State:.Z' /proc/{script.pid}/status; do usleep 9999; done")
+    scene.run(
+        f"while kill -0 {script.pid} 2>/dev/null && ! grep -q '^State:.Z' /proc/{script.pid}/status; do usleep 9999; done"
+    )
     assert run(scene, "dev1", "print(fails(shirq.Device.open, ADDRESS))") == ["EBUSY"]
     script.write("\n")
     scene.raise_("dev1", bits=2)
@@ -276,3 +279,31 @@ def _was_released(log: Log, device: str) -> None:
     assert not commands[-1] & 0x4, "the device still masters the bus"
     assert len(assertions(log, device)) == 1
     line_low_at_end(log, line_of(log, [device])).require()
+
+
+def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str) -> None:
+    upload = scene.vm.agent.start("sh", "-c", "cat >/tmp/vmlinuz")
+    upload.write(kernel.get(kernel_name).vmlinuz.read_bytes())
+    upload.close_stdin()
+    upload.wait(60)
+    owner = start(scene, "dev1", _OWNER + "proceed()")
+    owner.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    owner.expect("^pending$")
+    start(
+        scene,
+        "dev1",
+        """
+        line = b"console=ttyS0 panic=-1 loglevel=8\\0"
+        no_initramfs, restart = 4, 0x45584543
+        image = os.open("/tmp/vmlinuz", os.O_RDONLY)
+        load = lambda: libc.syscall(320, image, -1, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(no_initramfs))
+        assert not load(), errno.errorcode[ctypes.get_errno()]
+        libc.reboot(restart)
+        """,
+    )
+    # Without an initramfs it panics, which resets the machine, which ends QEMU.
+    scene.vm.wait_end(120)
+    assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"
+    _was_released(scene.vm.log().since(mark), "dev1")
