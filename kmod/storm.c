@@ -27,13 +27,14 @@
  * worker or a timer of SHIRQ_LINE_OFF_MS. After the last rung the handler
  * declines and does nothing more.
  *
- * So a device is quarantined within 3 windows and the one that the storm began
- * in, and the line is masked within 4 and that one: 5 * SHIRQ_WINDOW < 5,000.
+ * The storm may begin within a window. So the mask is tried again within 2
+ * windows, the device is quarantined within 3, and the line is masked within 4:
+ * 4 * SHIRQ_WINDOW < 5,000.
  *
  * An acknowledging device claims every interrupt of its storm, and the core
  * counts none. It is judged by its rate alone, over SHIRQ_RATE_WINDOW claims;
  * its quarantine comes within 2 of these windows, and the line is masked one
- * SHIRQ_WINDOW and the one that the quarantine began in later.
+ * SHIRQ_WINDOW later.
  *
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.

@@ -128,7 +128,7 @@ def test_a_refused_set_leaves_the_loaded_one_and_exec_serves_config_space(scene:
         print(refused(device.load, SET, shirq.assemble("load r0, 1\\nread32 r0, bar0+0x1000")))
         device.arm(); device.disarm()
         print(refused(device.exec, shirq.assemble("read64 r0, bar0")))
-        print(hex(device.exec(shirq.assemble("read32 r0, bar0"))[0]), hex(device.exec(shirq.assemble("read32 r1, config+0"))[1]))
+        print(*(hex(device.exec(shirq.assemble(f"read32 r0, {where}"))[0]) for where in ("bar0", "config+0")))
         disintx = shirq.assemble("write8 config+5, r0")
         print(hex(command() & 0x404))
         device.set_master(True)
@@ -176,7 +176,8 @@ def test_positional_io_is_one_aligned_access_of_a_register(scene: Scene) -> None
         device.pwrite(0, 4, 4, 0x12345678)
         print(hex(device.pread(0, 0, 4)), hex(device.pread(0, 4, 4)))
         print("widths:", *(fails(os.pread, fd, width, 0) for width in (0, 1, 2, 3, 4, 5, 8, 64)))
-        print("offsets:", *(fails(os.pread, fd, 4, at) for at in (2, 4092, 4096, (1 << 40) - 4, 1 << 40, 6 << 40, 7 << 40)))
+        offsets = (2, 4092, 4096, (1 << 40) - 4, 1 << 40, 6 << 40, 7 << 40)
+        print("offsets:", *(fails(os.pread, fd, 4, at) for at in offsets))
         print("writes:", *(fails(os.pwrite, fd, bytes(width), 4) for width in (0, 3, 8, 9, 4)))
         libc.pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
         print(libc.pread(fd, 8, 4, 0), errno.errorcode[ctypes.get_errno()])

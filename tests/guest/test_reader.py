@@ -1,4 +1,4 @@
-"""How an owner may wait and mask: non-blocking, epoll, eventfd, SHIRQ_MASK; in hard-interrupt context and in threads."""
+"""How an owner may wait and mask: non-blocking, epoll, eventfd, SHIRQ_MASK; with forced interrupt threads too."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from quiet import line_falls
 from shirq_bench.judge import assertions
 from shirq_bench.machine import SHARED_LINE
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene, handler_name
-from shirq_bench.trace import Kind
+from shirq_bench.scene import Scene
 
 
 def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(scene: Scene) -> None:

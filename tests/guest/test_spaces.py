@@ -9,7 +9,6 @@ from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 
-
 #: pci-testdev has a port BAR 1; BAR 2 of ivshmem-plain is memory, 64 bits wide.
 _DEVICES = {
     "testdev": ("pci-testdev,addr=7", "0000:00:07.0"),
@@ -40,8 +39,9 @@ def test_eight_bytes_are_accessed_at_once_where_the_bar_is_wide(spaces: Scene) -
         device = shirq.Device.open(ADDRESS)
         print(abi.BarFlag.WIDE in device.info.bars[2].flags, device.info.bars[2].length, device.info.bars[0].length)
         device.pwrite(2, 8, 8, 0x0123456789abcdef)
-        print(hex(device.pread(2, 8, 8)), hex(device.pread(2, 12, 4)), hex(device.pread(2, 8, 2)), hex(device.pread(2, 15, 1)))
-        print(hex(device.exec(shirq.assemble("read64 r0, bar2+8\\nwrite64 bar2+16, r0, big_endian\\nread64 r1, bar2+16"))[1]))
+        print(*(hex(device.pread(2, at, width)) for at, width in ((8, 8), (12, 4), (8, 2), (15, 1))))
+        turn = shirq.assemble("read64 r0, bar2+8\\nwrite64 bar2+16, r0, big_endian\\nread64 r1, bar2+16")
+        print(hex(device.exec(turn)[1]))
         print(fails(device.pread, 2, 12, 8), fails(device.pread, 0, 0, 8), hex(device.mmap(2).read(16, 8)))
         """,
     ) == [

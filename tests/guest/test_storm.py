@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from guest_python import finish, run, start
+from guest_python import finish, start
 from quiet import line_falls
 
-from shirq_bench.judge import line_low_at_end, line_never_masked, line_of
+from shirq_bench.judge import line_never_masked, line_of
 from shirq_bench.machine import ADDRESSES
-from shirq_bench.scene import Scene, handler_name
+from shirq_bench.scene import Scene
 from shirq_bench.trace import Kind
 
 #: The handler calls within which a storm must have ended.
@@ -58,8 +58,8 @@ def test_a_mask_without_effect_ends_in_quarantine_by_disintx_and_the_neighbour_l
         + _STORM
         + """
 print("mapping:", child(lambda: registers.read32(0)))
-print("refused:", fails(mmap.mmap, device.fileno(), 4096), fails(device.exec, SET.release), fails(device.pread, 0, 0, 4),
-      fails(device.set_master, True), fails(device.unmask, event.seq), fails(device.mask),
+print("refused:", fails(mmap.mmap, device.fileno(), 4096), fails(device.exec, SET.release),
+      fails(device.pread, 0, 0, 4), fails(device.set_master, True), fails(device.unmask, event.seq), fails(device.mask),
       fails(os.read, device.fileno(), 64), abi.InfoFlag.QUARANTINED in device.info.flags)
 report(state("quarantine"), stat("storms_masked"), stat("remasks"), stat("line_off"))
 proceed()
@@ -235,8 +235,10 @@ def test_a_busy_neighbour_beside_a_masked_device_whose_status_is_pending_never_t
         "dev1",
         """
         device = shirq.Device.open(ADDRESS)
-        device.load(dataclasses.replace(SET, irq=shirq.assemble(
-            "read32 r0, bar0+0x24\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nload r1, -1\\nwrite32 bar0+0x68, r1")))
+        raw_status = shirq.assemble(
+            "read32 r0, bar0+0x24\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\n"
+            "load r1, -1\\nwrite32 bar0+0x68, r1")
+        device.load(dataclasses.replace(SET, irq=raw_status))
         device.arm(auto_unmask=False)
         report("armed")
         assert device.read(timeout=20).seq == 1
