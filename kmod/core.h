@@ -4,11 +4,13 @@
 
 #include <linux/cdev.h>
 #include <linux/device.h>
+#include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "program.h"
 
@@ -17,28 +19,97 @@
 /**
  * struct shirq_set - the programs of one IRQ source
  * @mode: enum shirq_mode
- * @program: indexed by enum shirq_program_kind, but EXEC
+ * @program: indexed by enum shirq_program_kind; EXEC's place is empty, and MASK
+ *	is if the owner has not given it
  */
 struct shirq_set {
 	u32			mode;
-	struct shirq_program	program[SHIRQ_PROGRAM_RELEASE + 1];
+	struct shirq_program	program[SHIRQ_PROGRAM_MASK + 1];
 };
 
 /**
  * struct shirq_stats - counted since the device was bound
  * @claims: interrupts that the irq program claimed
  * @declines: interrupts that it declined
+ * @silent: interrupts of the line while the device was masked or quarantined:
+ *	the neighbours'
  * @events: events queued
  * @lost: events dropped because the queue was full
- * @unmasks: events that were unmasked
+ * @masks: SHIRQ_MASK
+ * @unmasks: events, and SHIRQ_MASK, that were unmasked
+ * @remasks: the irq program was run again because the line stormed while the
+ *	device was masked, and claimed
+ * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
+ * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
+ * @line_off: times that the line was masked for a rung
+ * @rung_d3hot: times that the device was put to D3hot because it stormed
+ * @rung_flr: times that it was reset for that
+ * @rung_bus: times that its bus was reset for that
+ * @rung_failed: times that no rung was left
  */
 struct shirq_stats {
 	u64 claims;
 	u64 declines;
+	u64 silent;
 	u64 events;
 	u64 lost;
+	u64 masks;
 	u64 unmasks;
+	u64 remasks;
+	u64 storms_masked;
+	u64 storms_rate;
+	u64 line_off;
+	u64 rung_d3hot;
+	u64 rung_flr;
+	u64 rung_bus;
+	u64 rung_failed;
 };
+
+/**
+ * enum shirq_rung - how far a quarantined device was silenced
+ * @SHIRQ_RUNG_NONE: it is not quarantined
+ * @SHIRQ_RUNG_RELEASED: release program, DisINTx, bus mastering off
+ * @SHIRQ_RUNG_D3HOT: in D3hot
+ * @SHIRQ_RUNG_FLR: function-level reset
+ * @SHIRQ_RUNG_BUS: secondary bus reset
+ * @SHIRQ_RUNG_FAILED: nothing helped, or nothing more is allowed
+ */
+enum shirq_rung {
+	SHIRQ_RUNG_NONE,
+	SHIRQ_RUNG_RELEASED,
+	SHIRQ_RUNG_D3HOT,
+	SHIRQ_RUNG_FLR,
+	SHIRQ_RUNG_BUS,
+	SHIRQ_RUNG_FAILED,
+};
+
+/**
+ * struct shirq_storm - the storm breaker of one device; see storm.c
+ * @desc: the line as the core knows it, while the handler is there
+ * @last: its count of unhandled interrupts when the handler last ran
+ * @entries: handler calls in this window
+ * @unhandled: of these, how many followed an interrupt that nobody handled
+ * @strikes: windows in a row that were a storm
+ * @claims: claims in this window of an acknowledging device
+ * @since_ns: when the first of them was
+ * @rung: how far the ladder was climbed
+ * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
+ * @line_off: we have masked the line
+ */
+struct shirq_storm {
+	struct irq_desc		*desc;
+	u32			last;
+	u32			entries;
+	u32			unhandled;
+	u32			strikes;
+	u32			claims;
+	u64			since_ns;
+	enum shirq_rung		rung;
+	u32			reason;
+	bool			line_off;
+};
+
+struct shirq_dma;
 
 /**
  * struct shirq_device - one bound PCI function
@@ -54,26 +125,38 @@ struct shirq_stats {
  * @dead: it was unbound or shut down: nothing may touch it any more
  * @owned: a file is open
  * @mapping: of that file, to revoke what it maps
+ * @generation: counts revocations: an older mapping is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: somebody else had the line when it was armed
  *
  * @read_mutex: held while an event is on its way to the reader
- * @wait: readers and pollers; woken when an event is queued, and when @armed
- *	or @gone changes
+ * @wait: readers and pollers; woken with shirq_notify()
+ * @ladder: what a quarantine leaves to process context
+ * @reopen: ends the time that the line is masked
  *
  * @lock: guards what the interrupt sees, @set to @stats, and serialises programs
- *	and all writes to Command. @set and @armed change only under @mutex too.
+ *	and all writes to Command. All but @masked, @gone, @storm, the queue and
+ *	@stats change only under @mutex too; the interrupt itself ends @armed and
+ *	sets @quarantined.
  * @set: the loaded set, or NULL
+ * @eventfd: signalled with the waiters, or NULL
+ * @dma: whose memory the device may master the bus for, or NULL
+ * @quiesce: what SHIRQ_SET_QUIESCE set
+ * @requested: the handler is registered
  * @armed: interrupts become events
  * @auto_unmask: read() unmasks
- * @masked: the device is masked for event @seq
+ * @masked: the device is masked until @seq is unmasked
+ * @intx_off: DisINTx was set by SHIRQ_MASK, for want of a mask program
+ * @paused: the system sleeps, or the device is being reset
+ * @quarantined: it stormed; only SHIRQ_ARM and close() end it
  * @gone: @dead, or a program found all-ones
  * @epoch: counts disarms: tells a reader that its armed time is over
  * @head: events queued, ever
  * @tail: events taken from the queue or dropped at disarm, ever
- * @seq: of the last claim
+ * @seq: of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
  * @lost: events dropped since armed
+ * @storm: see there
  * @stats: see there
  */
 struct shirq_device {
@@ -90,19 +173,29 @@ struct shirq_device {
 	bool			dead;
 	bool			owned;
 	struct address_space	*mapping;
+	unsigned long		generation;
 	struct shirq_event	*queue;
 	bool			neighbour;
 
-	/* readers */
+	/* readers and workers */
 	struct mutex		read_mutex;
 	wait_queue_head_t	wait;
+	struct work_struct	ladder;
+	struct delayed_work	reopen;
 
 	/* the interrupt */
 	spinlock_t		lock;
 	struct shirq_set	*set;
+	struct eventfd_ctx	*eventfd;
+	struct shirq_dma	*dma;
+	struct shirq_quiesce	quiesce;
+	bool			requested;
 	bool			armed;
 	bool			auto_unmask;
 	bool			masked;
+	bool			intx_off;
+	bool			paused;
+	bool			quarantined;
 	bool			gone;
 	u32			epoch;
 	u32			head;
@@ -110,22 +203,68 @@ struct shirq_device {
 	u64			seq;
 	u64			delivered;
 	u64			lost;
+	struct shirq_storm	storm;
 	struct shirq_stats	stats;
 };
 
 /* main.c */
+int shirq_restore(struct shirq_device *d);
 int shirq_unpark(struct shirq_device *d);
 void shirq_park(struct shirq_device *d);
+struct shirq_dma *shirq_take_dma(struct shirq_device *d);
+
+/* power.c */
+extern const struct dev_pm_ops shirq_pm_ops;
+extern const struct pci_error_handlers shirq_error_handlers;
+void shirq_sleep(struct shirq_device *d);
+void shirq_revoke(struct shirq_device *d);
+
+/* stats.c */
+extern const struct attribute_group *shirq_groups[];
 
 /* file.c */
 extern const struct file_operations shirq_fops;
 
+/* dma.c */
+#ifdef CONFIG_MMU_NOTIFIER
+struct shirq_dma *shirq_watch_mm(struct shirq_device *d);
+void shirq_unwatch_mm(struct shirq_dma *dma);
+#else
+/* Nobody would tell when the owner's memory is freed. */
+static inline struct shirq_dma *shirq_watch_mm(struct shirq_device *d)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline void shirq_unwatch_mm(struct shirq_dma *dma)
+{
+}
+#endif
+
+/* storm.c */
+void shirq_storm_init(struct shirq_device *d);
+void shirq_storm_begin(struct shirq_device *d);
+bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
+void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured);
+void shirq_reopen_line(struct shirq_device *d);
+int shirq_reset_function(struct shirq_device *d, u32 rung);
+
 /* irq.c */
+enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
+				 u64 *captured);
+void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured);
+void shirq_notify(struct shirq_device *d);
+void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
+void shirq_quiesce(struct shirq_device *d);
+bool shirq_answers(const struct shirq_device *d);
 bool shirq_has_line(const struct shirq_device *d);
+int shirq_check_access(const struct shirq_device *d);
 int shirq_check(const struct shirq_device *d);
 int shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
+void shirq_halt(struct shirq_device *d);
 void shirq_silence(struct shirq_device *d);
+int shirq_mask(struct shirq_device *d, u64 *seq);
 int shirq_unmask(struct shirq_device *d, u64 seq);
 int shirq_unmask_delivered(struct shirq_device *d, u32 *epoch);
 int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The file: open and close, events, mappings, calls.
+ * The file: open and close, events, registers, calls.
  */
 #include <linux/capability.h>
 #include <linux/compat.h>
@@ -15,6 +15,7 @@
 #include <linux/version.h>
 
 #include "core.h"
+#include "trace.h"
 
 #define SHIRQ_PGOFF_SHIFT	(SHIRQ_MMAP_SHIFT - PAGE_SHIFT)
 
@@ -41,7 +42,13 @@ static int shirq_own(struct shirq_device *d, struct file *file)
 
 	spin_lock_irq(&d->lock);
 	d->gone = false;
+	d->quarantined = false;
+	d->storm.rung = SHIRQ_RUNG_NONE;
 	d->seq = 0;
+	d->quiesce = (struct shirq_quiesce) {
+		.rungs = SHIRQ_QUIESCE_D3HOT,
+		.max_rate = SHIRQ_DEFAULT_RATE,
+	};
 	spin_unlock_irq(&d->lock);
 	return 0;
 }
@@ -60,7 +67,19 @@ static int shirq_open(struct inode *inode, struct file *file)
 	if (ret)
 		return ret;
 	file->private_data = d;
-	return stream_open(inode, file);
+	stream_open(inode, file);
+	/* read() has no position, so pread() can be told from it. */
+	file->f_mode |= FMODE_PREAD | FMODE_PWRITE;
+	return 0;
+}
+
+static void shirq_swap_eventfd(struct shirq_device *d, struct eventfd_ctx *eventfd)
+{
+	spin_lock_irq(&d->lock);
+	swap(d->eventfd, eventfd);
+	spin_unlock_irq(&d->lock);
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
 }
 
 /* The last reference went: no reader, mapping or call is left. */
@@ -78,6 +97,8 @@ static int shirq_release(struct inode *inode, struct file *file)
 	d->mapping = NULL;
 	d->owned = false;
 	mutex_unlock(&d->mutex);
+	shirq_swap_eventfd(d, NULL);
+	shirq_unwatch_mm(shirq_take_dma(d));
 	return 0;
 }
 
@@ -90,6 +111,7 @@ static int shirq_peek(struct shirq_device *d, u32 epoch, u32 *tail, struct shirq
 
 	spin_lock_irq(&d->lock);
 	ret = shirq_check(d);
+	/* Disarmed meanwhile. */
 	if (!ret && epoch != d->epoch)
 		ret = -ENXIO;
 	if (!ret && d->head != d->tail) {
@@ -101,13 +123,14 @@ static int shirq_peek(struct shirq_device *d, u32 epoch, u32 *tail, struct shirq
 	return ret;
 }
 
-static void shirq_consume(struct shirq_device *d, u32 tail, u64 seq)
+static void shirq_consume(struct shirq_device *d, u32 tail, const struct shirq_event *event)
 {
 	spin_lock_irq(&d->lock);
 	/* Disarmed meanwhile: dropped already. */
 	if (d->tail == tail) {
 		d->tail++;
-		d->delivered = seq;
+		d->delivered = event->seq;
+		trace_shirq_deliver(d, event);
 	}
 	spin_unlock_irq(&d->lock);
 }
@@ -130,7 +153,7 @@ static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, s
 			ret = -EFAULT;
 			break;
 		}
-		shirq_consume(d, tail, event.seq);
+		shirq_consume(d, tail, &event);
 		copied += sizeof(event);
 	}
 	mutex_unlock(&d->read_mutex);
@@ -142,12 +165,12 @@ static bool shirq_wakes(struct shirq_device *d, u32 epoch)
 	bool wakes;
 
 	spin_lock_irq(&d->lock);
-	wakes = d->gone || epoch != d->epoch || d->head != d->tail;
+	wakes = shirq_check(d) || epoch != d->epoch || d->head != d->tail;
 	spin_unlock_irq(&d->lock);
 	return wakes;
 }
 
-static ssize_t shirq_read(struct file *file, char __user *buf, size_t count, loff_t *ppos)
+static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t count)
 {
 	struct shirq_device *d = file->private_data;
 	ssize_t ret;
@@ -184,7 +207,99 @@ static __poll_t shirq_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
-/* Mappings */
+/* Registers */
+
+/* Take the mutex, unless the device is gone. */
+static int shirq_enter(struct shirq_device *d)
+{
+	mutex_lock(&d->mutex);
+	if (!READ_ONCE(d->gone))
+		return 0;
+	mutex_unlock(&d->mutex);
+	return -ENODEV;
+}
+
+/*
+ * Take the mutex and the lock: what reaches registers by system call does so
+ * while nobody quiesces, resets or unbinds the device.
+ */
+static void shirq_lock_registers(struct shirq_device *d)
+	__acquires(&d->lock)
+{
+	mutex_lock(&d->mutex);
+	spin_lock_irq(&d->lock);
+}
+
+static void shirq_unlock_registers(struct shirq_device *d)
+	__releases(&d->lock)
+{
+	spin_unlock_irq(&d->lock);
+	mutex_unlock(&d->mutex);
+}
+
+/* Return: may there be one access of so many bytes there? */
+static bool shirq_can_access(const struct shirq_device *d, loff_t position, size_t width)
+{
+	u64 bar = (u64)position >> SHIRQ_MMAP_SHIFT;
+	u64 offset = position & ((1ull << SHIRQ_MMAP_SHIFT) - 1);
+	const struct shirq_space *space;
+
+	if (bar >= SHIRQ_BARS || (width != 1 && width != 2 && width != 4 && width != 8))
+		return false;
+	space = &d->bus.space[bar];
+	if (width == 8 && space->kind != SHIRQ_SPACE_WIDE)
+		return false;
+	return !(offset & (width - 1)) && space->size >= width && offset <= space->size - width;
+}
+
+static ssize_t shirq_access(struct shirq_device *d, loff_t position, size_t width, u64 *value,
+			    bool write)
+{
+	unsigned int bar = position >> SHIRQ_MMAP_SHIFT;
+	u64 offset = position & ((1ull << SHIRQ_MMAP_SHIFT) - 1);
+	int ret;
+
+	if (!shirq_can_access(d, position, width))
+		return -EINVAL;
+	shirq_lock_registers(d);
+	ret = shirq_check_access(d);
+	if (!ret && write)
+		d->bus.write(&d->bus, bar, offset, width, *value);
+	else if (!ret)
+		*value = d->bus.read(&d->bus, bar, offset, width);
+	shirq_unlock_registers(d);
+	return ret ?: width;
+}
+
+/* The low bytes of a value in memory: what is copied for an access that is narrower. */
+static void *shirq_low(u64 *value, size_t width)
+{
+	return (char *)value + (IS_ENABLED(CONFIG_CPU_BIG_ENDIAN) ? sizeof(*value) - width : 0);
+}
+
+static ssize_t shirq_read(struct file *file, char __user *buf, size_t count, loff_t *ppos)
+{
+	ssize_t ret;
+	u64 value;
+
+	if (!ppos)
+		return shirq_read_event(file, buf, count);
+	ret = shirq_access(file->private_data, *ppos, count, &value, false);
+	if (ret > 0 && copy_to_user(buf, shirq_low(&value, count), count))
+		return -EFAULT;
+	return ret;
+}
+
+static ssize_t shirq_write(struct file *file, const char __user *buf, size_t count, loff_t *ppos)
+{
+	u64 value = 0;
+
+	if (!ppos || count > sizeof(value))
+		return -EINVAL;
+	if (copy_from_user(shirq_low(&value, count), buf, count))
+		return -EFAULT;
+	return shirq_access(file->private_data, *ppos, count, &value, true);
+}
 
 static bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 {
@@ -201,9 +316,14 @@ static vm_fault_t shirq_fault(struct vm_fault *vmf)
 	unsigned int bar = vmf->pgoff >> SHIRQ_PGOFF_SHIFT;
 	pgoff_t page = vmf->pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1);
 	vm_fault_t ret = VM_FAULT_SIGBUS;
+	bool allowed;
 
 	mutex_lock(&d->mutex);
-	if (!d->dead && !READ_ONCE(d->gone))
+	spin_lock_irq(&d->lock);
+	allowed = !shirq_check_access(d) && vmf->vma->vm_private_data == (void *)d->generation;
+	spin_unlock_irq(&d->lock);
+	/* What is quarantined meanwhile is revoked by its worker, under the mutex. */
+	if (allowed)
 		ret = vmf_insert_pfn(vmf->vma, vmf->address,
 				     (pci_resource_start(d->pdev, bar) >> PAGE_SHIFT) + page);
 	mutex_unlock(&d->mutex);
@@ -228,17 +348,17 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	struct shirq_device *d = file->private_data;
 	unsigned long bar = vma->vm_pgoff >> SHIRQ_PGOFF_SHIFT;
 	pgoff_t page = vma->vm_pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1);
-	int ret = -EINVAL;
+	int ret;
 
 	if (bar >= SHIRQ_BARS || !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
-	mutex_lock(&d->mutex);
-	if (d->dead || READ_ONCE(d->gone))
-		ret = -ENODEV;
-	else if (shirq_can_map(d, bar) &&
-		 page + vma_pages(vma) <= d->bus.space[bar].size >> PAGE_SHIFT)
-		ret = 0;
-	mutex_unlock(&d->mutex);
+	shirq_lock_registers(d);
+	ret = shirq_check_access(d);
+	if (!ret && (!shirq_can_map(d, bar) ||
+		     page + vma_pages(vma) > d->bus.space[bar].size >> PAGE_SHIFT))
+		ret = -EINVAL;
+	vma->vm_private_data = (void *)d->generation;
+	shirq_unlock_registers(d);
 	if (ret)
 		return ret;
 
@@ -249,16 +369,6 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 }
 
 /* Calls */
-
-/* Take the mutex, unless the device is gone. */
-static int shirq_enter(struct shirq_device *d)
-{
-	mutex_lock(&d->mutex);
-	if (!READ_ONCE(d->gone))
-		return 0;
-	mutex_unlock(&d->mutex);
-	return -ENODEV;
-}
 
 static u32 shirq_bar_flags(const struct shirq_device *d, unsigned int bar)
 {
@@ -288,7 +398,9 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		return ret;
 
 	*info = (struct shirq_info) {
-		.features = SHIRQ_FEATURE_INTX,
+		.features = SHIRQ_FEATURE_INTX | SHIRQ_FEATURE_NOTICES |
+			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
+			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER,
 		.vendor = pdev->vendor,
 		.device = pdev->device,
 		.subsystem_vendor = pdev->subsystem_vendor,
@@ -312,6 +424,8 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		info->flags |= SHIRQ_INFO_MASTER;
 	if (READ_ONCE(d->masked))
 		info->flags |= SHIRQ_INFO_MASKED;
+	if (READ_ONCE(d->quarantined))
+		info->flags |= SHIRQ_INFO_QUARANTINED;
 	for (i = 0; i < SHIRQ_BARS; i++) {
 		info->bar[i].length = d->bus.space[i].size;
 		if (info->bar[i].length)
@@ -332,16 +446,22 @@ static int shirq_copy_program(struct shirq_program *program, u64 ops, u32 count)
 	return 0;
 }
 
+/* May the set lack this program? */
+static bool shirq_optional(const struct shirq_set *set, u32 kind)
+{
+	return kind == SHIRQ_PROGRAM_EXEC || kind == SHIRQ_PROGRAM_MASK ||
+	       (kind == SHIRQ_PROGRAM_UNMASK && set->mode == SHIRQ_MODE_ACKNOWLEDGES);
+}
+
 static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set *set,
 			    struct shirq_load *load)
 {
 	u32 kind;
 
-	for (kind = SHIRQ_PROGRAM_IRQ; kind <= SHIRQ_PROGRAM_RELEASE; kind++) {
+	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++) {
 		const struct shirq_program *program = &set->program[kind];
 
-		if (kind == SHIRQ_PROGRAM_UNMASK && !program->count &&
-		    set->mode == SHIRQ_MODE_ACKNOWLEDGES)
+		if (!program->count && shirq_optional(set, kind))
 			continue;
 		load->error_reason = shirq_verify(program, kind, &d->bus, &load->error_index);
 		if (load->error_reason) {
@@ -364,7 +484,7 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 	load->error_reason = SHIRQ_OK;
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
-	if (load->source || load->flags ||
+	if (load->source || load->flags || load->reserved ||
 	    (load->mode != SHIRQ_MODE_MASKS && load->mode != SHIRQ_MODE_ACKNOWLEDGES))
 		return -EINVAL;
 
@@ -377,6 +497,8 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 				 load->unmask_count) ?:
 	      shirq_copy_program(&set->program[SHIRQ_PROGRAM_RELEASE], load->release,
 				 load->release_count) ?:
+	      shirq_copy_program(&set->program[SHIRQ_PROGRAM_MASK], load->mask,
+				 load->mask_count) ?:
 	      shirq_enter(d);
 	if (ret) {
 		kfree(set);
@@ -424,7 +546,7 @@ static int shirq_disarm_source(struct shirq_device *d, void *arg)
 	ret = shirq_enter(d);
 	if (ret)
 		return ret;
-	if (d->armed)
+	if (READ_ONCE(d->armed))
 		shirq_silence(d);
 	else
 		ret = -ENXIO;
@@ -481,21 +603,83 @@ free:
 static int shirq_set_master(struct shirq_device *d, void *arg)
 {
 	const struct shirq_master *master = arg;
+	struct shirq_dma *dma = NULL;
 	int ret;
 
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
 	if (master->on > 1)
 		return -EINVAL;
+	if (master->on) {
+		dma = shirq_watch_mm(d);
+		if (IS_ERR(dma))
+			return PTR_ERR(dma);
+	}
+	/* Command is rewritten as a whole: under the lock, as programs write DisINTx. */
+	shirq_lock_registers(d);
+	ret = shirq_check_access(d);
+	if (!ret) {
+		if (master->on)
+			pci_set_master(d->pdev);
+		else
+			pci_clear_master(d->pdev);
+		swap(d->dma, dma);
+	}
+	shirq_unlock_registers(d);
+	shirq_unwatch_mm(dma);
+	return ret;
+}
+
+static int shirq_mask_source(struct shirq_device *d, void *arg)
+{
+	struct shirq_mask *mask = arg;
+
+	if (mask->source || mask->flags || mask->reserved)
+		return -EINVAL;
+	return shirq_mask(d, &mask->seq);
+}
+
+static int shirq_set_eventfd(struct shirq_device *d, void *arg)
+{
+	const struct shirq_eventfd *request = arg;
+	struct eventfd_ctx *eventfd = NULL;
+	int ret;
+
+	if (request->source || request->flags || request->fd < -1)
+		return -EINVAL;
+	if (request->fd >= 0) {
+		eventfd = eventfd_ctx_fdget(request->fd);
+		if (IS_ERR(eventfd))
+			return PTR_ERR(eventfd);
+	}
+	ret = shirq_enter(d);
+	if (ret) {
+		if (eventfd)
+			eventfd_ctx_put(eventfd);
+		return ret;
+	}
+	shirq_swap_eventfd(d, eventfd);
+	mutex_unlock(&d->mutex);
+	return 0;
+}
+
+static int shirq_set_quiesce(struct shirq_device *d, void *arg)
+{
+	const struct shirq_quiesce *quiesce = arg;
+	int ret;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	if (quiesce->rungs & ~(SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR | SHIRQ_QUIESCE_BUS) ||
+	    quiesce->release & ~SHIRQ_QUIESCE_FLR)
+		return -EINVAL;
 	ret = shirq_enter(d);
 	if (ret)
 		return ret;
-	/* It rewrites all of Command: keep the irq program's DisINTx out of it. */
 	spin_lock_irq(&d->lock);
-	if (master->on)
-		pci_set_master(d->pdev);
-	else
-		pci_clear_master(d->pdev);
+	d->quiesce = *quiesce;
+	if (!d->quiesce.max_rate)
+		d->quiesce.max_rate = SHIRQ_DEFAULT_RATE;
 	spin_unlock_irq(&d->lock);
 	mutex_unlock(&d->mutex);
 	return 0;
@@ -509,6 +693,9 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 #define SHIRQ_UNMASK_V1		24
 #define SHIRQ_EXEC_V1		96
 #define SHIRQ_MASTER_V1		8
+#define SHIRQ_MASK_V1		24
+#define SHIRQ_EVENTFD_V1	16
+#define SHIRQ_QUIESCE_V1	16
 
 union shirq_arg {
 	u32			size;
@@ -519,6 +706,9 @@ union shirq_arg {
 	struct shirq_unmask	unmask;
 	struct shirq_exec	exec;
 	struct shirq_master	master;
+	struct shirq_mask	mask;
+	struct shirq_eventfd	eventfd;
+	struct shirq_quiesce	quiesce;
 };
 
 struct shirq_call {
@@ -540,6 +730,13 @@ static const struct shirq_call shirq_calls[] = {
 	[_IOC_NR(SHIRQ_EXEC)] = { SHIRQ_EXEC_V1, sizeof(struct shirq_exec), shirq_exec_program },
 	[_IOC_NR(SHIRQ_SET_MASTER)] = {
 		SHIRQ_MASTER_V1, sizeof(struct shirq_master), shirq_set_master
+	},
+	[_IOC_NR(SHIRQ_MASK)] = { SHIRQ_MASK_V1, sizeof(struct shirq_mask), shirq_mask_source },
+	[_IOC_NR(SHIRQ_SET_EVENTFD)] = {
+		SHIRQ_EVENTFD_V1, sizeof(struct shirq_eventfd), shirq_set_eventfd
+	},
+	[_IOC_NR(SHIRQ_SET_QUIESCE)] = {
+		SHIRQ_QUIESCE_V1, sizeof(struct shirq_quiesce), shirq_set_quiesce
 	},
 };
 
@@ -578,6 +775,7 @@ const struct file_operations shirq_fops = {
 	.open = shirq_open,
 	.release = shirq_release,
 	.read = shirq_read,
+	.write = shirq_write,
 	.poll = shirq_poll,
 	.mmap = shirq_mmap,
 	.unlocked_ioctl = shirq_ioctl,

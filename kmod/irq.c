@@ -1,16 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The interrupt: claim, event, unmask; and what turns it on and off.
+ * The interrupt: claim, event, mask, unmask; and what turns it on and off.
  */
 #include <linux/errno.h>
 #include <linux/interrupt.h>
+#include <linux/irq.h>
+#include <linux/irqdesc.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
+#include <linux/version.h>
 
 #include "core.h"
 
-static enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
-					u64 *captured)
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+/**
+ * shirq_run_set() - run a program of the loaded set
+ * @d: the device, @lock held, with a set
+ * @kind: which
+ * @captured: r0..r3 at the claim; NULL for a program that cannot claim
+ *
+ * Return: how it ended.
+ */
+enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
+				 u64 *captured)
 {
 	u64 regs[SHIRQ_REGS] = {};
 
@@ -39,6 +53,21 @@ void shirq_set_disintx(struct shirq_device *d, bool on)
 	pci_write_config_byte(d->pdev, SHIRQ_CONFIG_DISINTX_OFFSET, high);
 }
 
+/* May the owner reach the registers? A quarantined one could switch its device on again. */
+int shirq_check_access(const struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (d->gone)
+		return -ENODEV;
+	return d->paused || d->quarantined ? -EIO : 0;
+}
+
+/* Do the registers answer? */
+bool shirq_answers(const struct shirq_device *d)
+{
+	return d->pdev->current_state == PCI_D0 && pci_device_is_present(d->pdev);
+}
+
 /* Does the device have a line at all? */
 bool shirq_has_line(const struct shirq_device *d)
 {
@@ -46,7 +75,24 @@ bool shirq_has_line(const struct shirq_device *d)
 }
 
 /**
- * shirq_check() - may the owner wait for events?
+ * shirq_notify() - wake who waits: something was queued, or the state has changed
+ * @d: the device, @lock held
+ */
+void shirq_notify(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	wake_up_interruptible(&d->wait);
+	if (!d->eventfd)
+		return;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(d->eventfd);
+#else
+	eventfd_signal(d->eventfd, 1);
+#endif
+}
+
+/**
+ * shirq_check() - is there, or will there be, an event?
  * @d: the device
  *
  * Return: 0, or the errno of read().
@@ -56,16 +102,16 @@ int shirq_check(const struct shirq_device *d)
 	lockdep_assert_held(&d->lock);
 	if (d->gone)
 		return -ENODEV;
-	return d->armed ? 0 : -ENXIO;
+	return d->armed || d->paused || d->head != d->tail ? 0 : -ENXIO;
 }
 
-/* The caller wakes the waiters. */
 static int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
 {
 	lockdep_assert_held(&d->lock);
 	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)
 		return 0;
 	d->gone = true;
+	shirq_notify(d);
 	return -ENODEV;
 }
 
@@ -74,28 +120,86 @@ static int shirq_enable(struct shirq_device *d)
 	u64 regs[SHIRQ_REGS] = {};
 
 	d->masked = false;
+	shirq_storm_begin(d);
+	if (d->intx_off) {
+		d->intx_off = false;
+		shirq_set_disintx(d, false);
+	}
+	trace_shirq_unmask(d);
 	return shirq_run_checked(d, &d->set->program[SHIRQ_PROGRAM_UNMASK], regs);
 }
 
-static void shirq_queue_event(struct shirq_device *d, u64 time_ns, const u64 *captured)
-{
-	struct shirq_event *event;
+/* Events */
 
+static void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
+{
+	d->queue[d->head++ % SHIRQ_QUEUE] = *event;
+	d->stats.events++;
+	trace_shirq_event(d, event);
+	shirq_notify(d);
+}
+
+/**
+ * shirq_claim() - the irq program has claimed
+ * @d: the device, @lock held
+ * @time_ns: when the interrupt came
+ * @captured: r0..r3 at the claim
+ */
+void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
+{
+	struct shirq_event event = {
+		.size = sizeof(event),
+		.type = SHIRQ_EVENT_IRQ,
+		.seq = ++d->seq,
+		.time_ns = time_ns,
+		.lost = d->lost,
+	};
+
+	lockdep_assert_held(&d->lock);
+	d->stats.claims++;
+	trace_shirq_claim(d);
+	if (d->set->mode == SHIRQ_MODE_MASKS) {
+		d->masked = true;
+		trace_shirq_mask(d);
+	}
 	if (d->head - d->tail == SHIRQ_QUEUE) {
 		d->lost++;
 		d->stats.lost++;
 		return;
 	}
-	event = &d->queue[d->head++ % SHIRQ_QUEUE];
-	*event = (struct shirq_event) {
-		.size = sizeof(*event),
-		.type = SHIRQ_EVENT_IRQ,
+	memcpy(event.r, captured, sizeof(event.r));
+	shirq_put_event(d, &event);
+}
+
+/**
+ * shirq_notice() - queue what is no interrupt
+ * @d: the device, @lock held, with an owner
+ * @type: enum shirq_event_type
+ * @flags: of the event
+ * @regs: r0..r3 of the event, or NULL
+ *
+ * It is never lost: in a full queue it takes the place of the newest event.
+ */
+void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
+{
+	struct shirq_event event = {
+		.size = sizeof(event),
+		.type = type,
+		.flags = flags,
 		.seq = d->seq,
-		.time_ns = time_ns,
-		.lost = d->lost,
+		.time_ns = ktime_get_ns(),
 	};
-	memcpy(event->r, captured, sizeof(event->r));
-	d->stats.events++;
+
+	lockdep_assert_held(&d->lock);
+	if (d->head - d->tail == SHIRQ_QUEUE) {
+		d->head--;
+		d->lost++;
+		d->stats.lost++;
+	}
+	event.lost = d->lost;
+	if (regs)
+		memcpy(event.r, regs, sizeof(event.r));
+	shirq_put_event(d, &event);
 }
 
 /* The one place where the device is masked in the interrupt: by its irq program. */
@@ -104,40 +208,73 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	struct shirq_device *d = data;
 	u64 captured[SHIRQ_EVENT_REGS];
 	u64 now = ktime_get_ns();
-	enum shirq_outcome outcome;
 	unsigned long flags;
+	bool ours = false;
 
 	spin_lock_irqsave(&d->lock, flags);
+	trace_shirq_irq(d);
+	if (d->gone || !d->requested)
+		goto out;
 	/* While masked our own status may well be set: the interrupt is a neighbour's. */
-	if (!d->armed || d->gone || d->masked) {
-		spin_unlock_irqrestore(&d->lock, flags);
-		return IRQ_NONE;
+	if (d->masked || d->quarantined) {
+		ours = shirq_storm_silent(d, now);
+		goto out;
 	}
-	outcome = shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured);
-	if (outcome == SHIRQ_CLAIMED) {
-		d->stats.claims++;
-		d->seq++;
-		d->masked = d->set->mode == SHIRQ_MODE_MASKS;
-		shirq_queue_event(d, now, captured);
-	} else {
+	if (!d->armed)
+		goto out;
+	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
+	case SHIRQ_CLAIMED:
+		ours = true;
+		shirq_claim(d, now, captured);
+		shirq_storm_claimed(d, now, captured);
+		break;
+	case SHIRQ_GONE:
+		d->gone = true;
+		shirq_notify(d);
+		fallthrough;
+	default:
 		d->stats.declines++;
-		if (outcome == SHIRQ_GONE)
-			d->gone = true;
+		trace_shirq_decline(d);
 	}
+out:
 	spin_unlock_irqrestore(&d->lock, flags);
-
-	if (outcome != SHIRQ_ENDED)
-		wake_up_interruptible(&d->wait);
-	return outcome == SHIRQ_CLAIMED ? IRQ_HANDLED : IRQ_NONE;
+	return ours ? IRQ_HANDLED : IRQ_NONE;
 }
 
-static void shirq_end_epoch(struct shirq_device *d)
+/* On and off */
+
+static int shirq_request(struct shirq_device *d, unsigned long irqflags)
 {
-	lockdep_assert_held(&d->lock);
-	d->armed = false;
-	d->masked = false;
-	d->tail = d->head;
-	d->epoch++;
+	int ret;
+
+	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->pdev->irq));
+	spin_lock_irq(&d->lock);
+	shirq_storm_begin(d);
+	d->requested = true;
+	spin_unlock_irq(&d->lock);
+	ret = request_irq(d->pdev->irq, shirq_interrupt, irqflags, d->irq_name, d);
+	if (ret) {
+		spin_lock_irq(&d->lock);
+		d->requested = false;
+		spin_unlock_irq(&d->lock);
+	}
+	return ret;
+}
+
+static void shirq_free(struct shirq_device *d)
+{
+	bool requested;
+
+	spin_lock_irq(&d->lock);
+	requested = d->requested;
+	/* From here on the handler leaves the line alone. */
+	d->requested = false;
+	spin_unlock_irq(&d->lock);
+	if (!requested)
+		return;
+	cancel_delayed_work_sync(&d->reopen);
+	shirq_reopen_line(d);
+	free_irq(d->pdev->irq, d);
 }
 
 /**
@@ -157,6 +294,19 @@ int shirq_load(struct shirq_device *d, struct shirq_set *set)
 	spin_unlock_irq(&d->lock);
 	kfree(set);
 	return 0;
+}
+
+/* Quarantine ends: wake the device, which the rungs may have reset, still silent. */
+static void shirq_rehabilitate(struct shirq_device *d)
+{
+	shirq_free(d);
+	pci_set_power_state(d->pdev, PCI_D0);
+	shirq_restore(d);
+	spin_lock_irq(&d->lock);
+	d->quarantined = false;
+	d->storm.rung = SHIRQ_RUNG_NONE;
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
 }
 
 /**
@@ -179,6 +329,10 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		return -ENOEXEC;
 	if (d->armed)
 		return -EALREADY;
+	if (d->paused)
+		return -EIO;
+	if (d->quarantined)
+		shirq_rehabilitate(d);
 
 	if (flags & SHIRQ_ARM_SHARED)
 		irqflags |= IRQF_SHARED;
@@ -193,70 +347,123 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	d->auto_unmask = flags & SHIRQ_ARM_AUTO_UNMASK;
 	d->delivered = d->seq;
 	d->lost = 0;
+	d->storm.claims = 0;
 	spin_unlock_irq(&d->lock);
 
-	ret = request_irq(d->pdev->irq, shirq_interrupt, irqflags, d->irq_name, d);
+	ret = shirq_request(d, irqflags);
 
 	spin_lock_irq(&d->lock);
 	if (ret) {
-		shirq_end_epoch(d);
+		d->armed = false;
+		d->epoch++;
+		shirq_notify(d);
 	} else if (d->gone) {
 		ret = -ENODEV;
-	} else {
+	} else if (d->armed) {
 		shirq_set_disintx(d, false);
 		/* Masked already: the owner gets that event first, and unmasks it. */
 		if (!d->masked)
 			ret = shirq_enable(d);
 	}
 	spin_unlock_irq(&d->lock);
-	if (ret)
-		wake_up_interruptible(&d->wait);
 	return ret;
 }
 
 /**
- * shirq_silence() - make sure that the device does not assert, free the interrupt
- * @d: the device, @mutex held, in D0
+ * shirq_quiesce() - make sure that the device does not assert
+ * @d: the device, @lock held
  *
  * Runs the release program whether armed or not: once a set is loaded, its
  * owner may have let the device assert in other ways.
  */
-void shirq_silence(struct shirq_device *d)
+void shirq_quiesce(struct shirq_device *d)
 {
+	lockdep_assert_held(&d->lock);
 	/* Not d->gone: all-ones in one register is no proof that the device cannot assert. */
-	bool present = pci_device_is_present(d->pdev);
-	bool armed;
+	if (!shirq_answers(d))
+		return;
+	if (d->set)
+		shirq_run_set(d, SHIRQ_PROGRAM_RELEASE, NULL);
+	shirq_set_disintx(d, true);
+}
 
+/**
+ * shirq_halt() - quiesce and free the interrupt; what is queued stays
+ * @d: the device, @mutex held
+ */
+void shirq_halt(struct shirq_device *d)
+{
 	lockdep_assert_held(&d->mutex);
 	spin_lock_irq(&d->lock);
-	armed = d->armed;
-	shirq_end_epoch(d);
-	if (present) {
-		if (d->set)
-			shirq_run_set(d, SHIRQ_PROGRAM_RELEASE, NULL);
+	d->armed = false;
+	d->masked = false;
+	d->intx_off = false;
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+	shirq_free(d);
+}
+
+/**
+ * shirq_silence() - halt, and end what the readers wait for
+ * @d: the device, @mutex held
+ */
+void shirq_silence(struct shirq_device *d)
+{
+	shirq_halt(d);
+	spin_lock_irq(&d->lock);
+	d->tail = d->head;
+	d->epoch++;
+	shirq_notify(d);
+	spin_unlock_irq(&d->lock);
+}
+
+/**
+ * shirq_mask() - silence the device, asserting or not
+ * @d: the device
+ * @seq: set to what unmasks it
+ *
+ * Return: 0, or the errno of SHIRQ_MASK.
+ */
+int shirq_mask(struct shirq_device *d, u64 *seq)
+{
+	int ret = 0;
+
+	spin_lock_irq(&d->lock);
+	if (d->gone) {
+		ret = -ENODEV;
+	} else if (!d->armed) {
+		ret = -ENXIO;
+	} else if (d->set->program[SHIRQ_PROGRAM_MASK].count) {
+		u64 regs[SHIRQ_REGS] = {};
+
+		ret = shirq_run_checked(d, &d->set->program[SHIRQ_PROGRAM_MASK], regs);
+	} else if (pci_intx_mask_supported(d->pdev)) {
 		shirq_set_disintx(d, true);
+		d->intx_off = true;
+	} else {
+		ret = -EOPNOTSUPP;
+	}
+	if (!ret) {
+		d->masked = true;
+		*seq = ++d->seq;
+		d->stats.masks++;
+		shirq_storm_begin(d);
+		trace_shirq_mask(d);
 	}
 	spin_unlock_irq(&d->lock);
-
-	wake_up_interruptible(&d->wait);
-	if (armed)
-		free_irq(d->pdev->irq, d);
+	return ret;
 }
 
 static int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 {
-	int ret = shirq_check(d);
-
-	if (ret || !d->masked || seq != d->seq)
-		return ret;
+	if (d->gone)
+		return -ENODEV;
+	if (!d->armed)
+		return -ENXIO;
+	if (!d->masked || seq != d->seq)
+		return 0;
 	d->stats.unmasks++;
 	return shirq_enable(d);
-}
-
-static void shirq_wake_if(struct shirq_device *d, int ret)
-{
-	if (ret == -ENODEV)
-		wake_up_interruptible(&d->wait);
 }
 
 /**
@@ -275,7 +482,6 @@ int shirq_unmask(struct shirq_device *d, u64 seq)
 	if (!ret && seq > d->seq)
 		ret = -EINVAL;
 	spin_unlock_irq(&d->lock);
-	shirq_wake_if(d, ret);
 	return ret;
 }
 
@@ -292,9 +498,10 @@ int shirq_unmask_delivered(struct shirq_device *d, u32 *epoch)
 
 	spin_lock_irq(&d->lock);
 	*epoch = d->epoch;
-	ret = d->auto_unmask ? shirq_unmask_locked(d, d->delivered) : shirq_check(d);
+	ret = shirq_check(d);
+	if (!ret && d->armed && d->auto_unmask)
+		ret = shirq_unmask_locked(d, d->delivered);
 	spin_unlock_irq(&d->lock);
-	shirq_wake_if(d, ret);
 	return ret;
 }
 
@@ -304,17 +511,17 @@ int shirq_unmask_delivered(struct shirq_device *d, u32 *epoch)
  * @program: verified as SHIRQ_PROGRAM_EXEC
  * @regs: the registers, in and out
  *
- * Return: 0, or -ENODEV.
+ * Return: 0, or the errno of SHIRQ_EXEC.
  */
 int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
 {
-	int ret = -ENODEV;
+	int ret;
 
 	spin_lock_irq(&d->lock);
-	if (!d->gone)
+	ret = shirq_check_access(d);
+	if (!ret)
 		ret = shirq_run_checked(d, program, regs);
 	spin_unlock_irq(&d->lock);
-	shirq_wake_if(d, ret);
 	return ret;
 }
 
@@ -326,6 +533,6 @@ void shirq_set_gone(struct shirq_device *d)
 {
 	spin_lock_irq(&d->lock);
 	d->gone = true;
+	shirq_notify(d);
 	spin_unlock_irq(&d->lock);
-	wake_up_interruptible(&d->wait);
 }

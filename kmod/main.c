@@ -10,9 +10,12 @@
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
  *	i_mmap_rwsem			(revoking mappings)
  *	shirq_device.lock		(interrupt; programs run under it)
+ *	wait queue and eventfd locks	(wakeups)
  *
- * The interrupt takes the innermost alone, so free_irq() may wait for it under
- * the mutex.
+ * The interrupt takes none but the last two, so free_irq() may wait for it under
+ * the mutex. So may cancel_delayed_work_sync() for @reopen, which takes no mutex;
+ * @ladder takes it, and is only waited for at the end, without it. The end of an
+ * address space (dma.c) takes shirq_device.lock alone.
  *
  * A bound device without an owner is parked: bus mastering off, DisINTx set,
  * in D3hot.
@@ -23,7 +26,6 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/sysfs.h>
 #include <linux/version.h>
 
 #include "core.h"
@@ -156,10 +158,21 @@ static int shirq_map_bars(struct shirq_device *d)
 
 /* Parked and not */
 
-static void shirq_sleep(struct shirq_device *d)
+/**
+ * shirq_take_dma() - stop caring for the address space that asked for bus mastering
+ * @d: the device
+ *
+ * Return: for shirq_unwatch_mm().
+ */
+struct shirq_dma *shirq_take_dma(struct shirq_device *d)
 {
-	if (d->pdev->pm_cap)
-		pci_set_power_state(d->pdev, PCI_D3hot);
+	struct shirq_dma *dma;
+
+	spin_lock_irq(&d->lock);
+	dma = d->dma;
+	d->dma = NULL;
+	spin_unlock_irq(&d->lock);
+	return dma;
 }
 
 /**
@@ -175,8 +188,26 @@ void shirq_park(struct shirq_device *d)
 		spin_unlock_irq(&d->lock);
 	}
 	shirq_silence(d);
+	if (d->quiesce.release && pci_device_is_present(d->pdev) &&
+	    shirq_reset_function(d, d->quiesce.release))
+		pci_warn(d->pdev, "not reset at release\n");
 	shirq_unmap_bars(d);
 	shirq_sleep(d);
+}
+
+/**
+ * shirq_restore() - give a device that was reset its config space back, silent
+ * @d: the device, in D0
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int shirq_restore(struct shirq_device *d)
+{
+	int ret = pci_load_saved_state(d->pdev, d->pristine);
+
+	if (!ret)
+		pci_restore_state(d->pdev);
+	return ret;
 }
 
 /**
@@ -195,11 +226,7 @@ int shirq_unpark(struct shirq_device *d)
 	pci_set_power_state(d->pdev, PCI_D0);
 	if (!pci_device_is_present(d->pdev))
 		return -ENODEV;
-	ret = pci_load_saved_state(d->pdev, d->pristine);
-	if (!ret) {
-		pci_restore_state(d->pdev);
-		ret = shirq_map_bars(d);
-	}
+	ret = shirq_restore(d) ?: shirq_map_bars(d);
 	if (ret)
 		shirq_sleep(d);
 	return ret;
@@ -211,57 +238,14 @@ static void shirq_retire(struct shirq_device *d)
 	mutex_lock(&d->mutex);
 	shirq_set_gone(d);
 	if (d->owned && !d->dead) {
-		unmap_mapping_range(d->mapping, 0, 0, 1);
+		shirq_revoke(d);
 		shirq_park(d);
 	}
 	d->dead = true;
 	mutex_unlock(&d->mutex);
+	cancel_work_sync(&d->ladder);
+	shirq_unwatch_mm(shirq_take_dma(d));
 }
-
-/* Statistics */
-
-static ssize_t shirq_stat_show(struct device *dev, size_t offset, char *buf)
-{
-	struct shirq_device *d = container_of(dev, struct shirq_device, dev);
-	u64 value;
-
-	spin_lock_irq(&d->lock);
-	value = *(u64 *)((char *)&d->stats + offset);
-	spin_unlock_irq(&d->lock);
-	return sysfs_emit(buf, "%llu\n", value);
-}
-
-#define SHIRQ_STAT(_name)								\
-static ssize_t _name##_show(struct device *dev, struct device_attribute *attr, char *buf) \
-{											\
-	return shirq_stat_show(dev, offsetof(struct shirq_stats, _name), buf);		\
-}											\
-static DEVICE_ATTR_RO(_name)
-
-SHIRQ_STAT(claims);
-SHIRQ_STAT(declines);
-SHIRQ_STAT(events);
-SHIRQ_STAT(lost);
-SHIRQ_STAT(unmasks);
-
-static struct attribute *shirq_stats_attrs[] = {
-	&dev_attr_claims.attr,
-	&dev_attr_declines.attr,
-	&dev_attr_events.attr,
-	&dev_attr_lost.attr,
-	&dev_attr_unmasks.attr,
-	NULL
-};
-
-static const struct attribute_group shirq_stats_group = {
-	.name = "stats",
-	.attrs = shirq_stats_attrs,
-};
-
-static const struct attribute_group *shirq_groups[] = {
-	&shirq_stats_group,
-	NULL
-};
 
 /* The class: /dev/shirq/<PCI address> */
 
@@ -310,6 +294,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	mutex_init(&d->read_mutex);
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);
+	shirq_storm_init(d);
 	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));
 
 	device_initialize(&d->dev);
@@ -397,6 +382,8 @@ static struct pci_driver shirq_driver = {
 	.probe = shirq_probe,
 	.remove = shirq_remove,
 	.shutdown = shirq_shutdown,
+	.err_handler = &shirq_error_handlers,
+	.driver.pm = pm_sleep_ptr(&shirq_pm_ops),
 };
 
 static int __init shirq_init(void)

@@ -19,14 +19,30 @@
  * unplugged, or a read with SHIRQ_GONE_IF_ONES returned all-ones). Only
  * close() is left then.
  *
+ * Not by its owner's will the device is stopped: for system sleep, for a reset
+ * from outside, and in quarantine, because it stormed. It is then disarmed and
+ * silent, its interrupt is freed or answered with IRQ_NONE, bus mastering is
+ * off, and all mappings are void. What was queued stays, and behind it the
+ * owner reads an event that says what happened (RESUMED, RESET, QUARANTINED).
+ * The loaded set stays. After RESUMED and RESET the registers are as the reset
+ * left them: map them anew, initialise them, arm. Quarantine ends only with
+ * SHIRQ_ARM, which may wake the device from D3hot, or with close(); until then
+ * nothing reaches its registers.
+ *
  * Registers: memory BARs by mmap() at offset SHIRQ_MMAP_OFFSET(bar), shared
- * and in whole pages; a mapping is revoked when the device goes (SIGBUS).
- * Port BARs, BARs that share a page and config space by SHIRQ_EXEC. The file
- * is a stream of events: it cannot seek, and pread() and pwrite() fail with
- * ESPIPE.
+ * and in whole pages. A mapping that was revoked gets SIGBUS for ever.
+ * Any BAR, and so also port BARs and those that share a page, by pread() and
+ * pwrite() at the same offset plus the register's: one access of 1, 2, 4 or 8
+ * bytes (8 only where SHIRQ_BAR_WIDE), naturally aligned, in the byte order of
+ * the processor, serialised with programs. Config space, and sequences, by
+ * SHIRQ_EXEC. The file is a stream of events: it cannot seek, and write()
+ * fails with EINVAL.
  *
  * mmap() fails with EINVAL for a mapping that is private, empty, of a BAR that
- * is absent or not SHIRQ_BAR_MMAP, or past its end; with ENODEV if gone.
+ * is absent or not SHIRQ_BAR_MMAP, or past its end. pread() and pwrite() fail
+ * with EINVAL for any other size, alignment or offset. All three fail with
+ *   ENODEV  the device is gone
+ *   EIO     the device is quarantined, asleep or being reset
  */
 #ifndef _UAPI_SHIRQ_H
 #define _UAPI_SHIRQ_H
@@ -123,12 +139,14 @@ struct shirq_op {
  * @SHIRQ_PROGRAM_UNMASK: lets the device assert again
  * @SHIRQ_PROGRAM_RELEASE: leaves the device silent for good
  * @SHIRQ_PROGRAM_EXEC: one-shot program of SHIRQ_EXEC
+ * @SHIRQ_PROGRAM_MASK: silences the device, for SHIRQ_MASK; optional
  */
 enum shirq_program_kind {
 	SHIRQ_PROGRAM_IRQ	= 0,
 	SHIRQ_PROGRAM_UNMASK	= 1,
 	SHIRQ_PROGRAM_RELEASE	= 2,
 	SHIRQ_PROGRAM_EXEC	= 3,
+	SHIRQ_PROGRAM_MASK	= 4,
 };
 
 /**
@@ -205,25 +223,43 @@ enum shirq_event_type {
 };
 
 /**
+ * enum shirq_quarantine - flags of SHIRQ_EVENT_QUARANTINED: why
+ * @SHIRQ_QUARANTINE_MASKED: the line went on without a handler of anybody's
+ *	while the device was masked, and the irq program claimed each time that
+ *	it was asked; r holds what it captured last
+ * @SHIRQ_QUARANTINE_RATE: an acknowledging device claimed faster than
+ *	shirq_quiesce.max_rate; r holds what the last claim captured
+ */
+enum shirq_quarantine {
+	SHIRQ_QUARANTINE_MASKED	= 0x01,
+	SHIRQ_QUARANTINE_RATE	= 0x02,
+};
+
+/**
  * struct shirq_event - what read() returns, 64 bytes each
  * @size: bytes of this record, sizeof(struct shirq_event)
  * @type: enum shirq_event_type
  * @source: the IRQ source; 0 is INTx
- * @flags: zero
- * @seq: number of the claim, counted from 1 since open(); names the event to SHIRQ_UNMASK
- * @time_ns: CLOCK_MONOTONIC at the entry of the interrupt handler, nanoseconds
+ * @flags: of QUARANTINED, enum shirq_quarantine; of others, zero
+ * @seq: number of the claim, counted from 1 since open(); names the event to
+ *	SHIRQ_UNMASK. SHIRQ_MASK takes a number too. Of other types than IRQ, the
+ *	last number
+ * @time_ns: CLOCK_MONOTONIC at the entry of the interrupt handler, or when it
+ *	happened, nanoseconds
  * @lost: events dropped because the queue was full, since SHIRQ_ARM
- * @r: r0..r3 at the claim
+ * @r: r0..r3 at the claim; see QUARANTINED; of other types, zero
  *
- * read() returns as many whole events as are queued and fit, and blocks while
- * there is none. With SHIRQ_ARM_AUTO_UNMASK it first unmasks the event that
- * read() delivered last, if the device is still masked for it; so a read()
- * that is interrupted or would block has unmasked nevertheless. poll() never
- * unmasks: it says POLLIN if an event is queued, POLLERR if read() would fail.
+ * read() returns as many whole events as are queued and fit. While there is
+ * none it blocks, if the device is armed, asleep or being reset. With
+ * SHIRQ_ARM_AUTO_UNMASK it first unmasks the event that read() delivered last,
+ * if the device is still masked for it; so a read() that is interrupted or
+ * would block has unmasked nevertheless. poll() never unmasks: it says POLLIN
+ * if an event is queued, POLLERR if read() would fail.
  *
  * read() fails with
  *   EINVAL  the buffer is smaller than one event
- *   ENXIO   not armed; a blocked read() returns so when the device is disarmed
+ *   ENXIO   nothing is queued, and not armed; a blocked read() returns so when
+ *           the device is disarmed
  *   ENODEV  the device is gone; a blocked read() returns so when it goes
  *   EAGAIN  no event is queued, and the file is O_NONBLOCK
  *   EINTR   a signal came
@@ -263,6 +299,9 @@ struct shirq_event {
 #define SHIRQ_UNMASK		_IO(SHIRQ_IOCTL, 0x04)
 #define SHIRQ_EXEC		_IO(SHIRQ_IOCTL, 0x05)
 #define SHIRQ_SET_MASTER	_IO(SHIRQ_IOCTL, 0x06)
+#define SHIRQ_MASK		_IO(SHIRQ_IOCTL, 0x07)
+#define SHIRQ_SET_EVENTFD	_IO(SHIRQ_IOCTL, 0x08)
+#define SHIRQ_SET_QUIESCE	_IO(SHIRQ_IOCTL, 0x09)
 
 /* struct shirq_bar.flags */
 #define SHIRQ_BAR_MEMORY	0x01	/* memory BAR */
@@ -285,12 +324,18 @@ struct shirq_bar {
 
 /* struct shirq_info.features: what this kernel can, beyond knowing a call */
 #define SHIRQ_FEATURE_INTX	0x01	/* source 0 of a device with an interrupt pin is INTx */
+#define SHIRQ_FEATURE_NOTICES	0x02	/* RESUMED, RESET and QUARANTINED are sent */
+#define SHIRQ_FEATURE_POSITIONAL	0x04	/* pread() and pwrite() reach registers */
+#define SHIRQ_FEATURE_MASK	0x08	/* SHIRQ_MASK, and mask programs in SHIRQ_LOAD */
+#define SHIRQ_FEATURE_EVENTFD	0x10	/* SHIRQ_SET_EVENTFD */
+#define SHIRQ_FEATURE_BREAKER	0x20	/* storms end in quarantine; SHIRQ_SET_QUIESCE */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
 #define SHIRQ_INFO_SHARED	0x02	/* the line has a neighbour; while armed: had, at ARM */
 #define SHIRQ_INFO_MASTER	0x04	/* bus mastering is on */
-#define SHIRQ_INFO_MASKED	0x08	/* masked for the event of the last claim */
+#define SHIRQ_INFO_MASKED	0x08	/* masked for the last claim, or by SHIRQ_MASK */
+#define SHIRQ_INFO_QUARANTINED	0x10	/* it stormed: SHIRQ_ARM, or close() */
 
 /**
  * enum shirq_state - how far the owner is
@@ -370,8 +415,13 @@ enum shirq_mode {
  * @error_program: out: enum shirq_program_kind that is refused
  * @error_index: out: its operation that is refused
  * @error_reason: out: enum shirq_reason; SHIRQ_OK if no program is refused
+ * @mask: address of the mask program's operations; it is optional
+ * @mask_count: operations in the mask program; 0 if there is none
+ * @reserved: zero
  *
- * All three are loaded, or none: a call that fails changes nothing.
+ * The first version ended with @error_reason.
+ *
+ * All are loaded, or none: a call that fails changes nothing.
  *
  * Fails with
  *   EPERM   without CAP_SYS_RAWIO
@@ -394,6 +444,9 @@ struct shirq_load {
 	__u32		error_program;
 	__u32		error_index;
 	__u32		error_reason;
+	__aligned_u64	mask;
+	__u32		mask_count;
+	__u32		reserved;
 };
 
 /* struct shirq_arm.flags: one of the first two */
@@ -414,6 +467,7 @@ struct shirq_load {
  *   EBUSY    exclusive on a line with a neighbour, or shared on a line that a
  *            neighbour has for itself, or shares with other trigger or ONESHOT
  *   ENXIO    the device has no INTx line
+ *   EIO      the device is being reset
  *   EINVAL   neither or both of SHARED and EXCLUSIVE
  */
 struct shirq_arm {
@@ -472,6 +526,7 @@ struct shirq_unmask {
  * Fails with
  *   EPERM   without CAP_SYS_RAWIO
  *   EINVAL  the program is refused
+ *   EIO     the device is quarantined or being reset
  *   ENODEV  also if a read with SHIRQ_GONE_IF_ONES returned all-ones
  *   ENOMEM
  */
@@ -491,11 +546,88 @@ struct shirq_exec {
  * @size: see above
  * @on: 1 or 0
  *
- * It is off from bind, and goes off at close(). Fails with EPERM without CAP_SYS_RAWIO.
+ * It is off from bind. It goes off at close(), when the device is stopped (see
+ * the top), and when the address space that switched it on ends, by exit or
+ * exec: memory is freed before files are closed.
+ *
+ * Fails with
+ *   EPERM       without CAP_SYS_RAWIO
+ *   EIO         the device is quarantined or being reset
+ *   EOPNOTSUPP  this kernel was built without CONFIG_MMU_NOTIFIER
+ *   ENOMEM
  */
 struct shirq_master {
 	__u32		size;
 	__u32		on;
+};
+
+/**
+ * struct shirq_mask - SHIRQ_MASK: silence the device until it is unmasked
+ * @size: see above
+ * @source: the IRQ source
+ * @seq: out: what SHIRQ_UNMASK is to name; earlier ones are stale from now on,
+ *	so that neither they nor read() unmask
+ * @flags: zero
+ * @reserved: zero
+ *
+ * Runs the mask program, or sets the interrupt-disable bit if none is loaded.
+ * Events that are queued stay queued. Masking twice is masking: the last @seq
+ * counts. Unmasking clears the bit, if it was set so, and runs the unmask program.
+ *
+ * Fails with ENXIO if not armed, with EOPNOTSUPP if no mask program is loaded
+ * and the device has no interrupt-disable bit.
+ */
+struct shirq_mask {
+	__u32		size;
+	__u32		source;
+	__aligned_u64	seq;
+	__u32		flags;
+	__u32		reserved;
+};
+
+/**
+ * struct shirq_eventfd - SHIRQ_SET_EVENTFD: be told by an eventfd
+ * @size: see above
+ * @source: the IRQ source
+ * @fd: an eventfd; -1 for none. It replaces the one before
+ * @flags: zero
+ *
+ * One is added for each event that is queued, and when what read() would answer
+ * changes in another way (disarmed, gone). Events are read() as ever.
+ *
+ * Fails with EBADF, or with EINVAL if @fd is not an eventfd.
+ */
+struct shirq_eventfd {
+	__u32		size;
+	__u32		source;
+	__s32		fd;
+	__u32		flags;
+};
+
+/* struct shirq_quiesce.rungs and .release */
+#define SHIRQ_QUIESCE_D3HOT	0x01	/* put the device to D3hot */
+#define SHIRQ_QUIESCE_FLR	0x02	/* function-level reset */
+#define SHIRQ_QUIESCE_BUS	0x04	/* secondary bus reset, if the device is alone on its bus */
+
+#define SHIRQ_DEFAULT_RATE	50000	/* interrupts a second */
+
+/**
+ * struct shirq_quiesce - SHIRQ_SET_QUIESCE: by which means the device may be silenced
+ * @size: see above
+ * @rungs: SHIRQ_QUIESCE_*: what a quarantine may use, in this order, when the
+ *	release program and the interrupt-disable bit do not end the storm;
+ *	from open() on, SHIRQ_QUIESCE_D3HOT
+ * @release: SHIRQ_QUIESCE_FLR: reset the device at close(); from open() on, 0
+ * @max_rate: claims a second at which a device of SHIRQ_MODE_ACKNOWLEDGES
+ *	counts as storming; 0 for SHIRQ_DEFAULT_RATE
+ *
+ * Fails with EPERM without CAP_SYS_RAWIO, with EINVAL for other bits.
+ */
+struct shirq_quiesce {
+	__u32		size;
+	__u32		rungs;
+	__u32		release;
+	__u32		max_rate;
 };
 
 #endif /* _UAPI_SHIRQ_H */

@@ -26,6 +26,7 @@
 #define MAX_COMMANDS	64
 #define MAX_PAYLOAD	(1u << 20)
 #define CHUNK		16384
+#define HUNG_UP_MS	5000	/* system sleep hangs up too, for a moment */
 
 enum frame_type {
 	/* host to guest */
@@ -361,8 +362,8 @@ static int open_port(void)
 
 int main(void)
 {
+	int signals, hung_up_ms = 0;
 	sigset_t child;
-	int signals;
 
 	port = open_port();
 	if (port < 0)
@@ -410,9 +411,14 @@ int main(void)
 		if (fds[1].revents)
 			reap(signals);
 		if (fds[0].revents & POLLHUP) {
-			errno = EPIPE;
-			die("the host has gone");
+			if (hung_up_ms++ == HUNG_UP_MS) {
+				errno = EPIPE;
+				die("the host has gone");
+			}
+			usleep(1000);
+			continue;
 		}
+		hung_up_ms = 0;
 		if (fds[0].revents & POLLIN)
 			receive();
 	}

@@ -27,6 +27,10 @@ DISARM: Final = _IOCTL | 3
 UNMASK: Final = _IOCTL | 4
 EXEC: Final = _IOCTL | 5
 SET_MASTER: Final = _IOCTL | 6
+MASK: Final = _IOCTL | 7
+SET_EVENTFD: Final = _IOCTL | 8
+SET_QUIESCE: Final = _IOCTL | 9
+DEFAULT_RATE: Final = 50000
 
 
 class Code(enum.IntEnum):
@@ -56,6 +60,7 @@ class ProgramKind(enum.IntEnum):
     UNMASK = 1
     RELEASE = 2
     EXEC = 3
+    MASK = 4
 
 
 class Mode(enum.IntEnum):
@@ -132,8 +137,28 @@ class EventType(enum.IntEnum):
     GONE = 5
 
 
+class Quarantine(enum.IntFlag):
+    """Why a device was quarantined: the flags of that event."""
+
+    MASKED = 0x01
+    RATE = 0x02
+
+
+class Quiesce(enum.IntFlag):
+    """By which means a device may be silenced, beyond its release program and the interrupt-disable bit."""
+
+    D3HOT = 0x01
+    FLR = 0x02
+    BUS = 0x04
+
+
 class Feature(enum.IntFlag):
     INTX = 0x01
+    NOTICES = 0x02
+    POSITIONAL = 0x04
+    MASK = 0x08
+    EVENTFD = 0x10
+    BREAKER = 0x20
 
 
 class BarFlag(enum.IntFlag):
@@ -149,6 +174,7 @@ class InfoFlag(enum.IntFlag):
     SHARED = 0x02
     MASTER = 0x04
     MASKED = 0x08
+    QUARANTINED = 0x10
 
 
 class State(enum.IntEnum):
@@ -236,6 +262,9 @@ class LoadStruct(ctypes.Structure):
         ("error_program", ctypes.c_uint32),
         ("error_index", ctypes.c_uint32),
         ("error_reason", ctypes.c_uint32),
+        ("mask", ctypes.c_uint64),
+        ("mask_count", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
     ]
 
 
@@ -279,4 +308,26 @@ class MasterStruct(ctypes.Structure):
     _fields_ = [
         ("size", ctypes.c_uint32),
         ("on", ctypes.c_uint32),
+    ]
+
+
+class MaskStruct(ctypes.Structure):
+    _fields_ = UnmaskStruct._fields_
+
+
+class EventfdStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("source", ctypes.c_uint32),
+        ("fd", ctypes.c_int32),
+        ("flags", ctypes.c_uint32),
+    ]
+
+
+class QuiesceStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("rungs", ctypes.c_uint32),
+        ("release", ctypes.c_uint32),
+        ("max_rate", ctypes.c_uint32),
     ]

@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 import select
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from shirq.program import Program, ProgramSet, to_array
 _EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
 
 _GONE: Final = {errno.ENODEV: "the device is gone: close it"}
+_STOPPED: Final = {errno.EIO: "the device is quarantined, which arm() ends, or it is being reset"}
 _NOT_ARMED: Final = {errno.ENXIO: "the device is not armed: arm() it first"}
 _RAWIO: Final = {errno.EPERM: "CAP_SYS_RAWIO is needed: run as root"}
 _OPENING: Final = {
@@ -221,9 +223,13 @@ class Device:
             bars=tuple(Bar(bar.length, abi.BarFlag(bar.flags)) for bar in raw.bar),
         )
 
-    def load(self, programs: ProgramSet) -> None:
-        """Verify and load all three programs, or none. Raises ProgramRefused, or ShirqError."""
+    def load(self, programs: ProgramSet, mask: Program = ()) -> None:
+        """Verify and load all programs, or none. Raises ProgramRefused, or ShirqError.
+
+        `mask` is for mask(), which does without it where the interrupt-disable bit works.
+        """
         irq, unmask, release = (to_array(program) for program in (programs.irq, programs.unmask, programs.release))
+        mask_array = to_array(mask)
         raw = abi.LoadStruct(
             mode=programs.mode,
             irq=ctypes.addressof(irq),
@@ -232,13 +238,16 @@ class Device:
             irq_count=len(irq),
             unmask_count=len(unmask),
             release_count=len(release),
+            mask=ctypes.addressof(mask_array),
+            mask_count=len(mask_array),
         )
         try:
             self._call(abi.LOAD, raw, "loading programs into", _LOADING)
         except ShirqError:
             if raw.error_reason:
                 kind = abi.ProgramKind(raw.error_program)
-                raise ProgramRefused(kind, raw.error_index, raw.error_reason, programs.program(kind)) from None
+                refused = mask if kind is abi.ProgramKind.MASK else programs.program(kind)
+                raise ProgramRefused(kind, raw.error_index, raw.error_reason, refused) from None
             raise
 
     def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
@@ -268,7 +277,7 @@ class Device:
         array = to_array(program)
         raw = abi.ExecStruct(ops=ctypes.addressof(array), count=len(array), regs=(ctypes.c_uint64 * abi.REGS)(*regs))
         try:
-            self._call(abi.EXEC, raw, "executing on", _RAWIO)
+            self._call(abi.EXEC, raw, "executing on", _RAWIO | _STOPPED)
         except ShirqError:
             if raw.error_reason:
                 raise ProgramRefused(abi.ProgramKind.EXEC, raw.error_index, raw.error_reason, program) from None
@@ -277,7 +286,33 @@ class Device:
 
     def set_master(self, on: bool) -> None:
         """Bus mastering on or off. It is off until it is asked for, and goes off when the device is closed."""
-        self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO)
+        self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO | _STOPPED)
+
+    def mask(self) -> int:
+        """Silence the device, asserting or not, until unmask() of the number that this returns: read() will not."""
+        raw = abi.MaskStruct()
+        hints = _NOT_ARMED | {errno.EOPNOTSUPP: "it has no interrupt-disable bit: load() a mask program"}
+        self._call(abi.MASK, raw, "masking", hints)
+        return int(raw.seq)
+
+    def set_eventfd(self, fd: int | None) -> None:
+        """Add 1 to this eventfd for each event queued, and when read() would fail from now on; None: no more."""
+        raw = abi.EventfdStruct(fd=-1 if fd is None else fd)
+        self._call(abi.SET_EVENTFD, raw, "setting the eventfd of", {errno.EINVAL: f"{fd} is no eventfd"})
+
+    def set_quiesce(
+        self,
+        rungs: abi.Quiesce = abi.Quiesce.D3HOT,
+        *,
+        release: abi.Quiesce = abi.Quiesce(0),  # noqa: B008
+        max_rate: int = 0,
+    ) -> None:
+        """What may silence the device when it storms, and (FLR alone) when it is closed.
+
+        `max_rate` is in interrupts a second, for a device that acknowledges; 0 is the default, `abi.DEFAULT_RATE`.
+        """
+        raw = abi.QuiesceStruct(rungs=int(rungs), release=int(release), max_rate=max_rate)
+        self._call(abi.SET_QUIESCE, raw, "setting how to quiesce", _RAWIO)
 
     # --------------------------------------------------------------- events
 
@@ -308,6 +343,32 @@ class Device:
             raise TimeoutError(f"no event of {self.address} within {timeout:g} s")
 
     # ------------------------------------------------------------ registers
+
+    def pread(self, bar: int, offset: int, width: int) -> int:
+        """One read of `width` bytes (1, 2, 4, 8) of any BAR, serialised with the programs."""
+        try:
+            data = os.pread(self._fd, width, self._position(bar, offset))
+        except OSError as error:
+            raise self._access_failed(error, "reading", bar, offset, width) from None
+        return int.from_bytes(data, sys.byteorder)
+
+    def pwrite(self, bar: int, offset: int, width: int, value: int) -> None:
+        """One write of `width` bytes (1, 2, 4, 8) to any BAR, serialised with the programs."""
+        try:
+            os.pwrite(self._fd, value.to_bytes(width, sys.byteorder), self._position(bar, offset))
+        except OSError as error:
+            raise self._access_failed(error, "writing", bar, offset, width) from None
+
+    @staticmethod
+    def _position(bar: int, offset: int) -> int:
+        if not 0 <= bar < abi.BARS or not 0 <= offset < 1 << abi.MMAP_SHIFT:
+            raise ValueError(f"there is no BAR {bar} with an offset {offset:#x}")
+        return bar << abi.MMAP_SHIFT | offset
+
+    def _access_failed(self, error: OSError, doing: str, bar: int, offset: int, width: int) -> ShirqError:
+        hints = _GONE | _STOPPED | {errno.EINVAL: "the BAR has no register of this width there"}
+        what = f"{doing} {width} bytes at BAR {bar} + {offset:#x} of {self.address}"
+        return ShirqError.explain(error.errno or errno.EIO, what, hints)
 
     def mmap(self, bar: int) -> Registers:
         """Map the whole pages of a memory BAR. The mapping lasts until the device is closed, or goes."""

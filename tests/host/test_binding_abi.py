@@ -28,6 +28,8 @@ FAMILIES: dict[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "SHIRQ_MODE_": abi.Mode,
     "SHIRQ_REFUSED_": abi.Reason,
     "SHIRQ_EVENT_": abi.EventType,
+    "SHIRQ_QUARANTINE_": abi.Quarantine,
+    "SHIRQ_QUIESCE_": abi.Quiesce,
     "SHIRQ_FEATURE_": abi.Feature,
     "SHIRQ_BAR_": abi.BarFlag,
     "SHIRQ_INFO_": abi.InfoFlag,
@@ -53,6 +55,10 @@ CONSTANTS: dict[str, int] = {
     "SHIRQ_UNMASK": abi.UNMASK,
     "SHIRQ_EXEC": abi.EXEC,
     "SHIRQ_SET_MASTER": abi.SET_MASTER,
+    "SHIRQ_MASK": abi.MASK,
+    "SHIRQ_SET_EVENTFD": abi.SET_EVENTFD,
+    "SHIRQ_SET_QUIESCE": abi.SET_QUIESCE,
+    "SHIRQ_DEFAULT_RATE": abi.DEFAULT_RATE,
 }
 
 
@@ -119,6 +125,9 @@ FIRST_VERSION = {
     "unmask": ("reserved", 24),
     "exec": ("regs", 96),
     "master": ("on", 8),
+    "mask": ("reserved", 24),
+    "eventfd": ("flags", 16),
+    "quiesce": ("max_rate", 16),
 }
 
 

@@ -26,6 +26,9 @@ STRUCTS: dict[int, type[ctypes.Structure]] = {
     abi.UNMASK: abi.UnmaskStruct,
     abi.EXEC: abi.ExecStruct,
     abi.SET_MASTER: abi.MasterStruct,
+    abi.MASK: abi.MaskStruct,
+    abi.SET_EVENTFD: abi.EventfdStruct,
+    abi.SET_QUIESCE: abi.QuiesceStruct,
 }
 
 
@@ -194,6 +197,55 @@ def test_an_error_says_what_would_be_right(
         call(device)
     assert caught.value.errno == number
     assert text in str(caught.value) and ADDRESS in str(caught.value)
+
+
+def test_load_passes_a_mask_program_and_its_refusal_shows_its_operation(device: Device, module: Module) -> None:
+    def answer(raw: ctypes.Structure) -> None:
+        assert ops_at(raw.mask, raw.mask_count) == assemble("load r5, 6")
+        raw.error_program, raw.error_reason = abi.ProgramKind.MASK, abi.Reason.UNDEFINED
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    module.answer = answer
+    with pytest.raises(ProgramRefused, match=r"mask program refused at operation 0 \(load r5, 0x6\)"):
+        device.load(SET, assemble("load r5, 6"))
+
+
+def test_mask_returns_the_number_that_unmasks_it(device: Device, module: Module) -> None:
+    def answer(raw: ctypes.Structure) -> None:
+        raw.seq = 41
+
+    module.answer = answer
+    assert device.mask() == 41
+    module.fail(errno.EOPNOTSUPP)
+    with pytest.raises(ShirqError, match="load\\(\\) a mask program"):
+        device.mask()
+
+
+def test_quiesce_and_eventfd_are_passed_as_given(device: Device, module: Module) -> None:
+    device.set_quiesce(abi.Quiesce.D3HOT | abi.Quiesce.BUS, release=abi.Quiesce.FLR, max_rate=7)
+    device.set_eventfd(5)
+    device.set_eventfd(None)
+    (_, quiesce), (_, eventfd), (_, none) = module.calls
+    assert (quiesce.rungs, quiesce.release, quiesce.max_rate) == (5, 2, 7)
+    assert (eventfd.fd, none.fd) == (5, -1)
+
+
+def test_registers_are_reached_at_their_bars_offset_in_the_file(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def pread(fd: int, width: int, at: int) -> bytes:
+        seen.append((width, at))
+        return b"\x01\x02"
+
+    monkeypatch.setattr("os.pread", pread)
+    monkeypatch.setattr("os.pwrite", lambda fd, data, at: seen.append((data, at)))
+    assert device.pread(2, 6, 2) == 0x0201
+    device.pwrite(1, 4, 4, 0x11223344)
+    assert seen == [(2, (2 << 40) + 6), (b"\x44\x33\x22\x11", (1 << 40) + 4)]
+    with pytest.raises(ValueError, match="there is no BAR 6"):
+        device.pread(6, 0, 4)
 
 
 # ------------------------------------------------------------------- events

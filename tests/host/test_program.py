@@ -13,7 +13,7 @@ from shirq.program import Op, Program
 from shirq.simulate import Outcome, run
 from shirq.verify import Kind, Space, verify
 
-IRQ, UNMASK, RELEASE, EXEC = ProgramKind
+IRQ, UNMASK, RELEASE, EXEC, MASK = ProgramKind
 M64 = (1 << 64) - 1
 
 
@@ -209,6 +209,8 @@ REFUSED: list[tuple[str, ProgramKind, Program, int, Reason]] = [
     ("an unreachable operation", IRQ, (Op(Code.DECLINE), CLAIM), 1, Reason.UNREACHABLE),
     ("a claim in unmask", UNMASK, (LOAD, CLAIM), 1, Reason.NOT_IRQ),
     ("a claim in release", RELEASE, (CLAIM,), 0, Reason.NOT_IRQ),
+    ("a claim in mask", MASK, (CLAIM,), 0, Reason.NOT_IRQ),
+    ("a register of nobody's in mask", MASK, (Op(Code.WRITE, width=4),), 0, Reason.UNDEFINED),
     ("a decline in exec", EXEC, (Op(Code.DECLINE),), 0, Reason.NOT_IRQ),
     ("a second claim", IRQ, (CLAIM, CLAIM), 1, Reason.SECOND_CLAIM),
     (

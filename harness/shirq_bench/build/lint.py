@@ -49,6 +49,7 @@ def check_style() -> None:
         [
             _checkpatch(),
             "--no-tree",
+            "--no-summary",
             f"--ignore={','.join(_IGNORE)}",
             "--strict",
             "--terse",

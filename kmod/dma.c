@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bus mastering ends with the memory that it is for.
+ *
+ * When a process dies its memory is freed before its files are closed, so a
+ * device that still masters the bus could write into pages that are somebody
+ * else's by then. The address space that asked for bus mastering is watched,
+ * and its end switches the device off before the first page is freed.
+ */
+#include <linux/mmu_notifier.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "core.h"
+
+struct shirq_dma {
+	struct mmu_notifier	notifier;
+	struct shirq_device	*d;
+};
+
+static void shirq_mm_release(struct mmu_notifier *notifier, struct mm_struct *mm)
+{
+	struct shirq_dma *dma = container_of(notifier, struct shirq_dma, notifier);
+	struct shirq_device *d = dma->d;
+
+	spin_lock_irq(&d->lock);
+	if (d->dma == dma)
+		pci_clear_master(d->pdev);
+	spin_unlock_irq(&d->lock);
+}
+
+static const struct mmu_notifier_ops shirq_mm_ops = {
+	.release = shirq_mm_release,
+};
+
+/**
+ * shirq_watch_mm() - watch the caller's address space
+ * @d: the device whose @dma will be the result
+ *
+ * Takes mmap_lock: not to be called under the mutex.
+ *
+ * Return: what to give to shirq_unwatch_mm() in the end, or an ERR_PTR().
+ */
+struct shirq_dma *shirq_watch_mm(struct shirq_device *d)
+{
+	struct shirq_dma *dma = kzalloc(sizeof(*dma), GFP_KERNEL);
+	int ret;
+
+	if (!dma)
+		return ERR_PTR(-ENOMEM);
+	dma->d = d;
+	dma->notifier.ops = &shirq_mm_ops;
+	ret = mmu_notifier_register(&dma->notifier, current->mm);
+	if (ret) {
+		kfree(dma);
+		return ERR_PTR(ret);
+	}
+	return dma;
+}
+
+/**
+ * shirq_unwatch_mm() - stop watching
+ * @dma: what was watched, no longer the @dma of its device; or NULL
+ */
+void shirq_unwatch_mm(struct shirq_dma *dma)
+{
+	if (!dma)
+		return;
+	mmu_notifier_unregister(&dma->notifier, dma->notifier.mm);
+	kfree(dma);
+}

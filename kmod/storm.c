@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The storm breaker: no device of ours may keep a shared line busy.
+ *
+ * What the interrupt can see of a line is how it came to be called again. While
+ * our device is masked, a call is either for a neighbour, which handles it, or
+ * it is for nobody. The core counts the latter, to shut down lines that are
+ * stuck (kernel/irq/spurious.c); the breaker looks at that count long before.
+ * A window is SHIRQ_WINDOW calls while masked; it is a storm if the count moved
+ * between more than three quarters of them. A neighbour that handles what is
+ * its own never moves it, at no rate.
+ *
+ * After a window that is a storm, the irq program runs again, as for any other
+ * interrupt. If it declines, the device is not to blame. If it claims, that is
+ * both the proof and the first remedy: it masks. It is not run dry, without its
+ * writes: where a register is cleared by reading, what the program has read and
+ * nobody else will ever read again travels in its event.
+ *
+ * The rungs, each tried when the one before it ends in a window that is a storm:
+ *
+ *	in the interrupt	mask again, by the irq program
+ *				quarantine: bus mastering off, release program, DisINTx
+ *	in the worker		D3hot, function-level reset, bus reset
+ *
+ * as far as the owner allows the worker's. The line is masked while the worker
+ * is on its way and at its rung, and opened again by whoever is first, the
+ * worker or a timer of SHIRQ_LINE_OFF_MS. After the last rung the handler
+ * declines and does nothing more.
+ *
+ * The storm may begin within a window. So the mask is tried again within 2
+ * windows, the device is quarantined within 3, and the line is masked within 4:
+ * 4 * SHIRQ_WINDOW < 5,000.
+ *
+ * An acknowledging device claims every interrupt of its storm, and the core
+ * counts none. It is judged by its rate alone, over SHIRQ_RATE_WINDOW claims;
+ * its quarantine comes within 2 of these windows, and the line is masked one
+ * SHIRQ_WINDOW later.
+ *
+ * With the kernel parameter noirqdebug the core counts nothing, and only
+ * acknowledging devices are watched.
+ */
+#include <linux/interrupt.h>
+#include <linux/irq.h>
+#include <linux/irqdesc.h>
+#include <linux/jiffies.h>
+
+#include "core.h"
+#include "trace.h"
+
+#define SHIRQ_WINDOW		900
+#define SHIRQ_RATE_WINDOW	1500
+#define SHIRQ_LINE_OFF_MS	1000
+
+static void shirq_storm_clear(struct shirq_storm *storm)
+{
+	storm->entries = 0;
+	storm->unhandled = 0;
+	storm->strikes = 0;
+	storm->claims = 0;
+}
+
+/**
+ * shirq_storm_begin() - the device is asserting by right again
+ * @d: the device, about to be armed or unmasked
+ */
+void shirq_storm_begin(struct shirq_device *d)
+{
+	struct shirq_storm *storm = &d->storm;
+
+	lockdep_assert_held(&d->lock);
+	storm->entries = 0;
+	storm->unhandled = 0;
+	storm->strikes = 0;
+	storm->last = READ_ONCE(storm->desc->irqs_unhandled);
+}
+
+/* Count a call while the device should be silent. Return: does it end a window that is a storm? */
+static bool shirq_window(struct shirq_storm *storm)
+{
+	u32 now = READ_ONCE(storm->desc->irqs_unhandled);
+	bool suspect;
+
+	if (now != storm->last)
+		storm->unhandled++;
+	storm->last = now;
+	if (++storm->entries < SHIRQ_WINDOW)
+		return false;
+	suspect = storm->unhandled > SHIRQ_WINDOW / 4 * 3;
+	storm->entries = 0;
+	storm->unhandled = 0;
+	return suspect;
+}
+
+static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason,
+			     const u64 *captured)
+{
+	d->armed = false;
+	d->masked = false;
+	d->quarantined = true;
+	pci_clear_master(d->pdev);
+	shirq_quiesce(d);
+	shirq_storm_clear(&d->storm);
+	d->storm.reason = reason;
+	d->storm.rung = SHIRQ_RUNG_RELEASED;
+	if (reason == SHIRQ_QUARANTINE_RATE)
+		d->stats.storms_rate++;
+	else
+		d->stats.storms_masked++;
+	trace_shirq_quarantine(d, d->storm.rung);
+	shirq_notice(d, SHIRQ_EVENT_QUARANTINED, reason, captured);
+	schedule_work(&d->ladder);
+}
+
+/* Return: was the interrupt ours? */
+static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
+{
+	u64 captured[SHIRQ_EVENT_REGS];
+
+	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
+	case SHIRQ_CLAIMED:
+		break;
+	case SHIRQ_GONE:
+		d->gone = true;
+		shirq_notify(d);
+		return false;
+	default:
+		d->storm.strikes = 0;
+		return false;
+	}
+	if (++d->storm.strikes > 1) {
+		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, captured);
+	} else {
+		d->stats.remasks++;
+		shirq_claim(d, time_ns, captured);
+	}
+	return true;
+}
+
+/* DisINTx holds the device back, unless somebody else has cleared it. Return: had he? */
+static bool shirq_disintx_again(struct shirq_device *d)
+{
+	u16 command;
+
+	if (!shirq_answers(d) || !pci_intx_mask_supported(d->pdev))
+		return false;
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	if (command & PCI_COMMAND_INTX_DISABLE)
+		return false;
+	shirq_set_disintx(d, true);
+	return true;
+}
+
+static void shirq_close_line(struct shirq_device *d)
+{
+	d->storm.line_off = true;
+	d->stats.line_off++;
+	disable_irq_nosync(d->pdev->irq);
+	schedule_delayed_work(&d->reopen, msecs_to_jiffies(SHIRQ_LINE_OFF_MS));
+	schedule_work(&d->ladder);
+}
+
+/**
+ * shirq_storm_silent() - an interrupt came while the device is masked or quarantined
+ * @d: the device, handler registered
+ * @time_ns: when
+ *
+ * Context: interrupt, @lock held.
+ * Return: was it ours?
+ */
+bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
+{
+	lockdep_assert_held(&d->lock);
+	d->stats.silent++;
+	if (d->storm.rung == SHIRQ_RUNG_FAILED || !shirq_window(&d->storm))
+		return false;
+	/* Masked by SHIRQ_MASK in its own way, or by the irq program: this one masks for sure. */
+	if (!d->quarantined)
+		return shirq_mask_again(d, time_ns);
+	if (!shirq_disintx_again(d))
+		shirq_close_line(d);
+	return false;
+}
+
+/**
+ * shirq_storm_claimed() - the irq program claimed
+ * @d: the device
+ * @time_ns: when
+ * @captured: r0..r3 at the claim
+ *
+ * Context: interrupt, @lock held.
+ */
+void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured)
+{
+	struct shirq_storm *storm = &d->storm;
+	u64 least_ns;
+
+	lockdep_assert_held(&d->lock);
+	if (d->set->mode != SHIRQ_MODE_ACKNOWLEDGES)
+		return;
+	if (!storm->claims++)
+		storm->since_ns = time_ns;
+	if (storm->claims <= SHIRQ_RATE_WINDOW)
+		return;
+	storm->claims = 0;
+	least_ns = div_u64((u64)SHIRQ_RATE_WINDOW * NSEC_PER_SEC, d->quiesce.max_rate);
+	if (time_ns - storm->since_ns < least_ns)
+		shirq_quarantine(d, SHIRQ_QUARANTINE_RATE, captured);
+}
+
+/* The worker's rungs */
+
+/* A reset of the bus is nobody's business but ours if we are alone on it. */
+static int shirq_reset_bus(struct pci_dev *pdev)
+{
+	struct pci_bus *bus = pdev->bus;
+
+	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices))
+		return -ENOTTY;
+	return pci_bridge_secondary_bus_reset(bus->self);
+}
+
+/**
+ * shirq_reset_function() - reset the device, and leave it silent and in D0
+ * @d: the device, @mutex held
+ * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
+ *
+ * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
+ */
+int shirq_reset_function(struct shirq_device *d, u32 rung)
+{
+	struct pci_dev *pdev = d->pdev;
+	int ret;
+
+	lockdep_assert_held(&d->mutex);
+	pci_set_power_state(pdev, PCI_D0);
+	pci_cfg_access_lock(pdev);
+	if (rung == SHIRQ_QUIESCE_BUS)
+		ret = shirq_reset_bus(pdev);
+	else
+		ret = pcie_reset_flr(pdev, false);
+	/* Woken from D3hot, it may have been reset all the same. */
+	shirq_restore(d);
+	pci_cfg_access_unlock(pdev);
+	spin_lock_irq(&d->lock);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+	return ret;
+}
+
+static int shirq_rung_d3hot(struct shirq_device *d)
+{
+	if (!d->pdev->pm_cap)
+		return -ENOTTY;
+	return pci_set_power_state(d->pdev, PCI_D3hot);
+}
+
+static int shirq_rung_flr(struct shirq_device *d)
+{
+	return shirq_reset_function(d, SHIRQ_QUIESCE_FLR);
+}
+
+static int shirq_rung_bus(struct shirq_device *d)
+{
+	return shirq_reset_function(d, SHIRQ_QUIESCE_BUS);
+}
+
+static const struct {
+	int (*run)(struct shirq_device *d);
+	const char *name;
+	u32 allowed;
+	size_t counter;
+} shirq_rungs[] = {
+	[SHIRQ_RUNG_D3HOT] = { shirq_rung_d3hot, "D3hot", SHIRQ_QUIESCE_D3HOT,
+			       offsetof(struct shirq_stats, rung_d3hot) },
+	[SHIRQ_RUNG_FLR] = { shirq_rung_flr, "function-level reset", SHIRQ_QUIESCE_FLR,
+			     offsetof(struct shirq_stats, rung_flr) },
+	[SHIRQ_RUNG_BUS] = { shirq_rung_bus, "bus reset", SHIRQ_QUIESCE_BUS,
+			     offsetof(struct shirq_stats, rung_bus) },
+};
+
+static void shirq_climbed(struct shirq_device *d, enum shirq_rung rung, size_t counter)
+{
+	spin_lock_irq(&d->lock);
+	d->storm.rung = rung;
+	++*(u64 *)((char *)&d->stats + counter);
+	trace_shirq_quarantine(d, rung);
+	spin_unlock_irq(&d->lock);
+}
+
+/* Take the next rung that the owner allows and the device has. */
+static void shirq_climb(struct shirq_device *d)
+{
+	enum shirq_rung rung;
+
+	rung = max_t(int, d->storm.rung, SHIRQ_RUNG_RELEASED);
+	while (++rung < SHIRQ_RUNG_FAILED) {
+		if (!(d->quiesce.rungs & shirq_rungs[rung].allowed) || shirq_rungs[rung].run(d))
+			continue;
+		shirq_climbed(d, rung, shirq_rungs[rung].counter);
+		pci_warn(d->pdev, "quarantined, but IRQ %d still stormed: %s\n",
+			 d->pdev->irq, shirq_rungs[rung].name);
+		return;
+	}
+	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
+	pci_err(d->pdev, "quarantined, but IRQ %d still storms: nothing is left to try\n",
+		d->pdev->irq);
+}
+
+static void shirq_ladder(struct work_struct *work)
+{
+	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
+	bool storming;
+
+	mutex_lock(&d->mutex);
+	if (d->quarantined && !d->dead) {
+		if (d->storm.rung == SHIRQ_RUNG_RELEASED)
+			shirq_revoke(d);
+		spin_lock_irq(&d->lock);
+		storming = d->requested && d->storm.line_off;
+		spin_unlock_irq(&d->lock);
+		if (storming)
+			shirq_climb(d);
+		else
+			pci_warn(d->pdev, "quarantined: it stormed\n");
+	}
+	cancel_delayed_work_sync(&d->reopen);
+	shirq_reopen_line(d);
+	mutex_unlock(&d->mutex);
+}
+
+static void shirq_reopen(struct work_struct *work)
+{
+	shirq_reopen_line(container_of(to_delayed_work(work), struct shirq_device, reopen));
+}
+
+/**
+ * shirq_reopen_line() - undo the mask of the line, if there is one
+ * @d: the device, its handler still registered
+ */
+void shirq_reopen_line(struct shirq_device *d)
+{
+	bool was_off;
+
+	spin_lock_irq(&d->lock);
+	was_off = d->storm.line_off;
+	d->storm.line_off = false;
+	spin_unlock_irq(&d->lock);
+	if (was_off)
+		enable_irq(d->pdev->irq);
+}
+
+/**
+ * shirq_storm_init() - once, before the device can have an owner
+ * @d: the device
+ */
+void shirq_storm_init(struct shirq_device *d)
+{
+	INIT_WORK(&d->ladder, shirq_ladder);
+	INIT_DELAYED_WORK(&d->reopen, shirq_reopen);
+}

@@ -1,0 +1,34 @@
+"""Whether a device is quiet: judged from the log and the device itself."""
+
+from __future__ import annotations
+
+import time
+
+from shirq_bench.judge import line_low_at_end, line_of
+from shirq_bench.machine import ADDRESSES
+from shirq_bench.scene import Scene, handler_name
+
+
+def line_falls(scene: Scene, device: str, mark: int, deadline: float = 5.0) -> None:
+    """The device's line is low, or falls soon: a neighbour may just have asserted it."""
+    until = time.monotonic() + deadline
+    while True:
+        log = scene.vm.log().since(mark)
+        verdict = line_low_at_end(log, line_of(log, [device]))
+        if verdict.ok or time.monotonic() > until:
+            verdict.require()
+            return
+        time.sleep(0.02)
+
+
+def is_quiet(scene: Scene, device: str, mark: int) -> None:
+    """The device is masked, it does not master the bus, and nothing that is raised reaches the line."""
+    assert scene.vm.qmp.get(device, "mask") == 0xFFFFFFFF, "the release program did not run"
+    config = f"/sys/bus/pci/devices/{ADDRESSES[device]}/config"
+    command = int(scene.run(f"hexdump -s 4 -n 2 -e '1/2 \"%u\"' {config}"))
+    assert not command & 0x4, "the device still masters the bus"
+    scene.raise_(device, bits=0xF0)
+    scene.run("true")
+    assert not scene.vm.qmp.get(device, "pin"), "the device asserts"
+    line_falls(scene, device, mark)
+    assert scene.vm.agent.run("grep", handler_name(device), "/proc/interrupts").status == 1

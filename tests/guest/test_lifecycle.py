@@ -1,0 +1,308 @@
+"""However an owner's time ends, the device ends quiet, every waiter returns and the next owner starts afresh."""
+
+from __future__ import annotations
+
+import pytest
+from guest_python import finish, run, start
+from quiet import is_quiet
+
+from shirq_bench.build import kernel
+from shirq_bench.judge import assertions, line_low_at_end, line_of
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE
+from shirq_bench.scene import Scene
+from shirq_bench.trace import CONFIG_SPACE, Kind, Log
+
+#: In the guest: an owner of everything there is to own, and an interrupt that it has read but not unmasked.
+_OWNER = """
+device = shirq.Device.open(ADDRESS)
+device.load(SET)
+device.set_master(True)
+device.arm(auto_unmask=False)
+registers = device.mmap(0)
+report("armed")
+assert device.read(timeout=20).r[0] == 1
+report("pending")
+"""
+
+
+def _nobody_waits(scene: Scene, device: str) -> None:
+    assert run(scene, device, "print(shirq.Device.open(ADDRESS).info.state.name)") == ["OPEN"]
+
+
+@pytest.mark.parametrize("device", ["dev0", "dev1"])
+@pytest.mark.parametrize(
+    "end",
+    ["device.close()", "os.kill(os.getpid(), signal.SIGKILL)", "os._exit(3)", "os.execv('/bin/true', ['true'])"],
+    ids=["close", "SIGKILL", "exit", "exec"],
+)
+def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: str, end: str) -> None:
+    script = start(scene, device, _OWNER + end)
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_(device)
+    script.expect("^pending$")
+    script.wait()
+    is_quiet(scene, device, mark)
+    _nobody_waits(scene, device)
+
+
+def test_a_forked_child_keeps_the_device_until_it_exits_too(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        _OWNER
+        + """
+if not os.fork():
+    proceed()
+    registers.write32(edu["INT_ACK"], 1)
+    device.unmask(1)
+    report(hex(device.read(timeout=20).r[0]))
+    proceed()
+os._exit(0)
+""",
+    )
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    script.expect("^pending$")
+    # The parent is a zombie as soon as it has ended: its output is open in the child.
+    scene.run(f"until grep -q '^State:.Z' /proc/{script.pid}/status; do usleep 9999; done")
+    assert run(scene, "dev1", "print(fails(shirq.Device.open, ADDRESS))") == ["EBUSY"]
+    script.write("\n")
+    scene.raise_("dev1", bits=2)
+    script.expect("^0x2$")
+    script.write("\n")
+    script.wait()
+    scene.run(f"until python3 -c 'import shirq; shirq.Device.open(\"{ADDRESSES['dev1']}\")'; do usleep 20000; done")
+    is_quiet(scene, "dev1", mark)
+
+
+def test_a_descriptor_in_flight_over_a_socket_keeps_the_device(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        here, there = socket.socketpair()
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm()
+        socket.send_fds(here, [b"x"], [device.fileno()])
+        device.close()
+        report(fails(shirq.Device.open, ADDRESS), state())
+        proceed()
+        _, (fd,), _, _ = socket.recv_fds(there, 1, 1)
+        event = shirq.Event.from_bytes(os.read(fd, 64))
+        report(hex(event.r[0]))
+        socket.send_fds(here, [b"x"], [fd])
+        os.close(fd); here.close(); there.close()
+        report(state(), fails(shirq.Device.open, ADDRESS))
+        """,
+    )
+    script.expect("^EBUSY armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1", bits=4)
+    script.write("\n")
+    script.expect("^0x4$")
+    assert finish(script)[-1] == "parked OK"
+    is_quiet(scene, "dev1", mark)
+
+
+def test_a_mapping_alone_keeps_the_device(scene: Scene) -> None:
+    assert run(
+        scene,
+        "dev1",
+        """
+        fd = os.open("/dev/shirq/" + ADDRESS, os.O_RDWR)
+        address = libc.mmap
+        address.restype = ctypes.c_void_p
+        mapping = address(None, 4096, 3, 1, fd, 0)
+        os.close(fd)
+        print(fails(shirq.Device.open, ADDRESS))
+        libc.munmap(ctypes.c_void_p(mapping), 4096)
+        print(fails(shirq.Device.open, ADDRESS))
+        """,
+    ) == ["EBUSY", "OK"]
+
+
+def test_bus_mastering_ends_with_the_address_space_while_the_device_is_still_open(scene: Scene) -> None:
+    """Memory is freed before files are closed: here another process keeps the file open for good."""
+    assert run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        def master():
+            device.set_master(True)
+            assert command() & 4
+        print(child(master), bool(command() & 4), state())
+        device.set_master(True); print(bool(command() & 4))
+        # What was switched on for another address space does not end with this one's child.
+        print(child(lambda: None), bool(command() & 4))
+        """,
+    ) == ["OK False open", "True", "OK True"]
+
+
+def test_unbinding_wakes_every_reader_and_makes_every_later_call_fail(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        _OWNER
+        + """
+results = []
+eventfd = os.eventfd(0)
+device.set_eventfd(eventfd)
+def reader():
+    results.append(fails(os.read, device.fileno(), 64))
+threads = [threading.Thread(target=reader) for _ in range(3)]
+for thread in threads:
+    thread.start()
+poll = select.epoll()
+poll.register(device.fileno(), select.EPOLLIN)
+def sleeping():
+    return sum((task / "stat").read_text().split()[2] == "S" for task in Path("/proc/self/task").iterdir())
+while sleeping() < 3:
+    time.sleep(0.01)
+shirq.unbind(ADDRESS)
+for thread in threads:
+    thread.join(10)
+print(*results, os.read(eventfd, 8)[0] > 0)
+print(poll.poll(10)[0][1] & select.EPOLLERR == select.EPOLLERR)
+print(fails(lambda: device.info), fails(device.load, SET), fails(device.arm), fails(device.disarm),
+      fails(device.unmask, 0), fails(device.mask), fails(device.exec, SET.release), fails(device.set_master, True),
+      fails(device.set_eventfd, None), fails(device.set_quiesce), fails(os.read, device.fileno(), 64),
+      fails(device.pread, 0, 0, 4), fails(device.pwrite, 0, 4, 4, 0), fails(mmap.mmap, device.fileno(), 4096))
+print(child(lambda: registers.read32(0)), os.path.exists("/dev/shirq/" + ADDRESS))
+shirq.bind(ADDRESS)
+with shirq.Device.open(ADDRESS) as successor:
+    successor.load(SET)
+    successor.arm()
+    print(successor.info.state.name, fails(lambda: device.info))
+device.close()
+print(fails(shirq.Device.open, ADDRESS))
+""",
+    )
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    script.expect("^pending$")
+    assert finish(script)[2:] == [
+        "ENODEV ENODEV ENODEV True",
+        "True",
+        " ".join(["ENODEV"] * 14),
+        "SIGBUS False",
+        "ARMED ENODEV",
+        "OK",
+    ]
+    is_quiet(scene, "dev1", mark)
+
+
+def test_the_module_cannot_be_removed_while_a_device_is_open(scene: Scene) -> None:
+    script = start(scene, "dev1", "device = shirq.Device.open(ADDRESS)\nreport('open')\nproceed()")
+    script.expect("^open$")
+    assert "busy" in scene.vm.agent.fail("rmmod shirq").lower() or "temporarily" in scene.vm.agent.fail("rmmod shirq")
+    script.write("\n")
+    finish(script)
+    scene.run(f"rmmod shirq && test ! -e /sys/class/shirq && {LOAD_MODULE}")
+    for device in ("dev0", "dev1"):
+        scene.bind(device)
+        _nobody_waits(scene, device)
+
+
+def test_binding_and_unbinding_twenty_times_leaves_a_working_device(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        for _ in range(20):
+            shirq.unbind(ADDRESS)
+            shirq.bind(ADDRESS)
+            with shirq.Device.open(ADDRESS) as device:
+                device.load(SET)
+                device.arm()
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm()
+        report("armed")
+        print(hex(device.read(timeout=20).r[0]))
+        """,
+    )
+    script.expect("^armed$", deadline=60)
+    scene.raise_("dev1", bits=16)
+    assert finish(script)[1:] == ["0x10"]
+
+
+def test_all_ones_means_gone_until_the_device_is_opened_again(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm()
+        report("armed")
+        print(fails(os.read, device.fileno(), 64), fails(lambda: device.info), state())
+        device.close()
+        print(shirq.Device.open(ADDRESS).info.state.name)
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1", bits=0xFFFFFFFF)
+    assert finish(script)[1:] == ["ENODEV ENODEV gone", "OPEN"]
+
+
+# ------------------------------------------------------------------ shutdown
+
+#: In the guest: the end of the system, without asking anybody.
+_ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
+
+
+@pytest.mark.parametrize("how", _ENDS)
+def test_an_orderly_shutdown_leaves_the_device_quiet(scene: Scene, how: str) -> None:
+    script = start(scene, "dev1", _OWNER + "proceed()")
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    script.expect("^pending$")
+    scene.vm.agent.start("sh", "-c", _ENDS[how])
+    scene.vm.wait_end(60)
+    log = scene.vm.log().since(mark)
+    _was_released(log, "dev1")
+
+
+def _was_released(log: Log, device: str) -> None:
+    """Its owner's release program ran, bus mastering went off, and it asserted no more."""
+    writes = log.of(Kind.WRITE, device=device)
+    assert [entry for entry in writes if (entry.space, entry.offset) == (0, 0x64)], "the release program did not run"
+    commands = [entry.value for entry in writes if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
+    assert commands, "Command was not written"
+    assert not commands[-1] & 0x4, "the device still masters the bus"
+    assert len(assertions(log, device)) == 1
+    line_low_at_end(log, line_of(log, [device])).require()
+
+
+def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str) -> None:
+    upload = scene.vm.agent.start("sh", "-c", "cat >/tmp/vmlinuz")
+    upload.write(kernel.get(kernel_name).vmlinuz.read_bytes())
+    upload.close_stdin()
+    upload.wait(60)
+    owner = start(scene, "dev1", _OWNER + "proceed()")
+    owner.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    owner.expect("^pending$")
+    start(
+        scene,
+        "dev1",
+        """
+        line = b"console=ttyS0 panic=-1 loglevel=8\\0"
+        no_initramfs, restart = 4, 0x45584543
+        image = os.open("/tmp/vmlinuz", os.O_RDONLY)
+        load = lambda: libc.syscall(320, image, -1, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(no_initramfs))
+        assert not load(), errno.errorcode[ctypes.get_errno()]
+        libc.reboot(restart)
+        """,
+    )
+    # Without an initramfs it panics, which resets the machine, which ends QEMU.
+    scene.vm.wait_end(120)
+    assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"
+    _was_released(scene.vm.log().since(mark), "dev1")

@@ -1,0 +1,190 @@
+"""How an owner may wait and mask: non-blocking, epoll, eventfd, SHIRQ_MASK; with forced interrupt threads too."""
+
+from __future__ import annotations
+
+import pytest
+from guest_python import finish, run, start
+from quiet import line_falls
+
+from shirq_bench.judge import assertions
+from shirq_bench.machine import SHARED_LINE
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Scene
+
+
+def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm()
+        registers = device.mmap(0)
+        os.set_blocking(device.fileno(), False)
+        poll = select.epoll()
+        poll.register(device.fileno(), select.EPOLLIN)
+        report("armed", poll.poll(0))
+        assert poll.poll(20)[0][1] & select.EPOLLIN
+        assert poll.poll(20)[0][1] & select.EPOLLIN
+        report(stat("unmasks"), state())
+        event = device.read()
+        registers.write32(edu["INT_ACK"], event.r[0])
+        report(poll.poll(0.1), stat("unmasks"), state())
+        report(fails(os.read, device.fileno(), 64), stat("unmasks"), state())
+        device.disarm()
+        report(poll.poll(1)[0][1] & select.EPOLLERR == select.EPOLLERR)
+        """,
+    )
+    script.expect(r"^armed \[\]$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["0 masked", "[] 0 masked", "EAGAIN 1 armed", "True"]
+
+
+def test_an_eventfd_counts_events_and_what_else_read_would_answer(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm(auto_unmask=False)
+        registers = device.mmap(0)
+        fd = os.eventfd(0)
+        value = lambda: int.from_bytes(os.read(fd, 8), "little")
+        device.set_eventfd(fd)
+        for _ in range(3):
+            report("ready")
+            counted = value()
+            event = device.read()
+            registers.write32(edu["INT_ACK"], event.r[0])
+            device.unmask(event.seq)
+            report(counted, event.seq)
+        device.disarm()
+        report("disarmed", value() > 0)
+        device.set_eventfd(None)
+        device.arm()
+        report("ready")
+        device.read(timeout=20)
+        os.set_blocking(fd, False)
+        report(fails(value))
+        """,
+    )
+    for _ in range(4):
+        script.expect("^ready$")
+        scene.raise_("dev1")
+    assert [line for line in finish(script) if line != "ready"] == ["1 1", "1 2", "1 3", "disarmed True", "EAGAIN"]
+
+
+@pytest.mark.parametrize(
+    ("device", "mask"),
+    [("dev0", ""), ("dev0", "load r0, -1; write32 bar0+0x68, r0"), ("dev1", "load r0, -1; write32 bar0+0x68, r0")],
+)
+def test_an_explicit_mask_holds_until_its_own_number_is_unmasked(scene: Scene, device: str, mask: str) -> None:
+    """By its own program, or by the interrupt-disable bit for want of one. A read() does not undo it."""
+    script = start(
+        scene,
+        device,
+        f"""
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET, shirq.assemble({mask.replace("; ", chr(92) + "n")!r}.replace("\\\\n", "\\n")))
+        device.arm()
+        first, second = device.mask(), device.mask()
+        report("masked", first, second, state(), stat("masks"))
+        proceed()
+        device.unmask(first)
+        os.set_blocking(device.fileno(), False)
+        report(fails(os.read, device.fileno(), 64), state())
+        os.set_blocking(device.fileno(), True)
+        device.unmask(second)
+        event = device.read()
+        report(event.seq, hex(event.r[0]), hex(command() & 0x400))
+        """,
+    )
+    mark = scene.vm.log().mark
+    script.expect("^masked 1 2 masked 2$")
+    scene.raise_(device, bits=8)
+    scene.run("true")
+    assert not assertions(scene.vm.log().since(mark), device), "the device asserted although it was masked"
+    script.write("\n")
+    assert finish(script)[1:] == ["EAGAIN masked", "3 0x8 0x0"]
+
+
+def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
+    assert run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm()
+        print(fails(device.mask), state())
+        """,
+    ) == ["ENOTSUP armed"]
+
+
+def test_a_full_queue_counts_what_it_drops_and_the_next_event_tells(scene: Scene) -> None:
+    """An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted."""
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(shirq.ProgramSet.from_text(
+            mode=abi.Mode.ACKNOWLEDGES,
+            irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
+            unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
+            release="load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.arm()
+        registers = device.mmap(0)
+        for _ in range(300):
+            claims = stat("claims")
+            registers.write32(0x60, 1)
+            while stat("claims") == claims:
+                pass
+        events = [device.read() for _ in range(256)]
+        registers.write32(0x60, 2)
+        last = device.read()
+        print(events[0].seq, events[-1].seq, last.seq, last.lost, stat("lost"), stat("events"))
+        """,
+    )
+    assert finish(script) == ["1 256 301 44 44 257"]
+
+
+def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:
+    scene = Scene(boot(SHARED_LINE.with_(parameters="threadirqs"), cold=True))
+    scene.prepare()
+    drivers = {device: scene.drive(device) for device in ("dev0", "dev1")}
+    assert scene.run("ps | grep -c '[i]rq/.*shirq'").strip() == "2", "the handlers do not run in threads"
+    mark = scene.vm.log().mark
+    with scene.tracing() as handlers:
+        for _ in range(10):
+            scene.network.ping(2)
+            for device, driver in drivers.items():
+                scene.raise_(device, bits=0x21)
+                assert driver.next_event().status == 0x21
+    assert handlers.log is not None
+    for device, driver in drivers.items():
+        assert len(assertions(handlers.log, device)) == 10
+        line_falls(scene, device, mark)
+        driver.end()
+        assert scene.vm.qmp.get(device, "mask") == 0xFFFFFFFF
+
+
+def test_every_step_of_an_interrupt_has_its_tracepoint_in_order(scene: Scene) -> None:
+    tracing = "/sys/kernel/tracing"
+    scene.run(f"echo 1 >{tracing}/events/shirq/enable && echo 1 >{tracing}/tracing_on")
+    driver = scene.drive("dev1")
+    scene.raise_("dev1")
+    driver.next_event()
+    driver.end()
+    lines = [
+        line.split(": ", 2)[1:] for line in scene.run(f"cat {tracing}/trace").splitlines() if "0000:00:08.0" in line
+    ]
+    names = [name.strip().removeprefix("shirq_") for name, _ in lines]
+    claim = names.index("claim")
+    assert names[claim - 1 : claim + 5] == ["irq", "claim", "mask", "event", "deliver", "unmask"]
+    assert lines[claim][1] == "0000:00:08.0 seq=1 masked=0"
+    assert lines[claim + 2][1] == "0000:00:08.0 type=1 seq=1 lost=0"
+    assert names[0] == "unmask", "arming did not unmask"
+    assert "decline" not in names[:claim]

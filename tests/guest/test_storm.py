@@ -1,0 +1,260 @@
+"""A device of ours never keeps a shared line busy: a storm ends, the neighbours live, and the owner is told why."""
+
+from __future__ import annotations
+
+import pytest
+from guest_python import finish, start
+from quiet import line_falls
+
+from shirq_bench.judge import line_never_masked, line_of
+from shirq_bench.machine import ADDRESSES
+from shirq_bench.scene import Scene
+from shirq_bench.trace import Kind
+
+#: The handler calls within which a storm must have ended.
+_CALLS = 5000
+
+#: In the guest: an irq program that claims rightly, and whose mask has no effect on the device.
+_USELESS_MASK = """
+useless = dataclasses.replace(SET, irq=shirq.assemble('''
+    read32 r0, bar0+0x2c, gone_if_ones
+    skip_if_not_zero r0, ours
+    decline
+ours:
+    claim
+    load r1, 1
+    write32 bar0+0x04, r1   # LIVENESS: no mask
+'''))
+"""
+
+#: In the guest: a release program that silences nothing either.
+_USELESS_RELEASE = _USELESS_MASK + "useless = dataclasses.replace(useless, release=shirq.assemble('read32 r0, bar0'))\n"
+
+_STORM = """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.set_master(True)
+device.arm(auto_unmask=False)
+registers = device.mmap(0)
+report("armed")
+while (event := device.read(timeout=30)).type is shirq.EventType.IRQ:
+    pass
+flags = abi.Quarantine(event.flags)
+report(event.type.name, flags.name, hex(event.r[0]), state(), bool(command() & 4))
+"""
+
+
+def _calls(scene: Scene, device: str) -> int:
+    """How often the device's handler ran."""
+    folder = f"/sys/class/shirq/{ADDRESSES[device]}/stats"
+    return sum(int(scene.run(f"cat {folder}/{name}")) for name in ("claims", "declines", "silent"))
+
+
+def test_a_mask_without_effect_ends_in_quarantine_by_disintx_and_the_neighbour_lives(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev0",
+        _USELESS_RELEASE
+        + _STORM
+        + """
+print("mapping:", child(lambda: registers.read32(0)))
+print("refused:", fails(mmap.mmap, device.fileno(), 4096), fails(device.exec, SET.release),
+      fails(device.pread, 0, 0, 4), fails(device.set_master, True), fails(device.unmask, event.seq), fails(device.mask),
+      fails(os.read, device.fileno(), 64), abi.InfoFlag.QUARANTINED in device.info.flags)
+report(state("quarantine"), stat("storms_masked"), stat("remasks"), stat("line_off"))
+proceed()
+device.load(SET)
+device.arm()
+report("armed again", state(), state("quarantine"))
+event = device.read(timeout=20)
+report(hex(event.r[0]), hex(device.mmap(0).read32(0)))
+""",
+    )
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev0", bits=5)
+    script.expect("^QUARANTINED MASKED 0x5 quarantined False$")
+    script.expect("^masked released 1 1 0$")
+    scene.network.ping(5)
+    line_falls(scene, "dev0", mark)
+    log = scene.vm.log().since(mark)
+    line_never_masked(log, line_of(log, ["dev0"])).require(at_least=5)
+    assert _calls(scene, "dev0") < _CALLS
+    script.write("\n")
+    # The release program of the new set has acknowledged what stormed.
+    script.expect("^armed again armed masked over$")
+    scene.raise_("dev0", bits=6)
+    assert finish(script)[2:] == [
+        "mapping: SIGBUS",
+        "refused: EIO EIO EIO EIO ENXIO ENXIO ENXIO True",
+        "masked released 1 1 0",
+        "armed again armed masked over",
+        "0x6 0x20000ed",
+    ]
+
+
+def test_the_release_program_ends_the_storm_of_a_device_without_disintx(scene: Scene) -> None:
+    script = start(scene, "dev1", _USELESS_MASK + _STORM + "report(state('quarantine'), stat('line_off'))\nproceed()")
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1", bits=3)
+    script.expect("^QUARANTINED MASKED 0x3 quarantined False$")
+    script.expect("^masked released 0$")
+    scene.network.ping(5)
+    line_falls(scene, "dev1", mark)
+    assert _calls(scene, "dev1") < _CALLS
+    script.write("\n")
+    finish(script)
+
+
+@pytest.mark.splats_expected
+def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(scene: Scene) -> None:
+    """dev1 has neither DisINTx nor power management: what the module has no means against is the kernel's to end."""
+    script = start(scene, "dev1", _USELESS_RELEASE + _STORM + "proceed()")
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    script.expect("^QUARANTINED MASKED 0x1 quarantined False$", deadline=60)
+    folder = f"/sys/class/shirq/{ADDRESSES['dev1']}"
+    scene.run(f"until grep -q failed {folder}/quarantine; do usleep 20000; done", deadline=60)
+    assert scene.run(f"cat {folder}/quarantine {folder}/stats/line_off {folder}/stats/rung_failed").split() == [
+        "masked",
+        "failed",
+        "1",
+        "1",
+    ]
+    assert "quarantined, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
+    log = scene.vm.log().since(mark)
+    gsi = line_of(log, ["dev1"])
+    masks = log.of(Kind.LINE_MASK, offset=gsi)
+    assert [entry.value for entry in masks[:2]] == [1, 0], "the line was not masked and opened again"
+    assert masks[1].time_ns - masks[0].time_ns < 2_000_000_000
+    before = [entry for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns < masks[0].time_ns]
+    assert len(before) < _CALLS, "the line was masked too late"
+    scene.vm.qmp.set("dev1", "lower", 1)
+    script.write("\n")
+    finish(script)
+
+
+def test_a_device_that_is_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
+    """Somebody else clears DisINTx, by which the device is masked: the breaker sets it again."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(shirq.ProgramSet.from_text(
+            irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\n"
+                "load r1, 4\\nwrite8 config+5, r1",
+            unmask="load r0, -1\\nwrite32 bar0+0x6c, r0\\nload r0, 0\\nwrite8 config+5, r0",
+            release="load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.arm(auto_unmask=False)
+        report("armed")
+        assert device.read(timeout=20).seq == 1
+        config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
+        os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+        event = device.read(timeout=20)
+        report(event.type.name, event.seq, hex(command() & 0x400), state(), state("quarantine"), stat("remasks"))
+        proceed()
+        """,
+    )
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev0")
+    script.expect("^IRQ 2 0x400 masked none 1$")
+    scene.network.ping(3)
+    line_falls(scene, "dev0", mark)
+    assert _calls(scene, "dev0") < _CALLS
+    script.write("\n")
+    finish(script)
+
+
+#: In the guest: an acknowledging set, and one whose acknowledgement has no effect.
+_ACKNOWLEDGES = """
+acknowledging = shirq.ProgramSet.from_text(
+    mode=abi.Mode.ACKNOWLEDGES,
+    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
+    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
+    release="load r0, -1\\nwrite32 bar0+0x68, r0\\nwrite32 bar0+0x64, r0")
+useless = dataclasses.replace(acknowledging, irq=shirq.assemble(
+    "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x04, r0"))
+"""
+
+
+def test_an_acknowledging_device_gets_every_interrupt_without_unmasking(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        _ACKNOWLEDGES
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(acknowledging)
+device.arm()
+report("armed")
+proceed()
+seen = events = 0
+while seen != (1 << 20) - 1:                        # two that come at once are one interrupt
+    seen |= device.read(timeout=20).r[0]
+    events += 1
+print(stat("claims") - events, events > 5, stat("unmasks"), stat("silent"), state())
+""",
+    )
+    script.expect("^armed$")
+    for number in range(20):
+        scene.raise_("dev1", bits=1 << number)
+    script.write("\n")
+    assert finish(script)[1:] == ["0 True 0 0 armed"]
+
+
+def test_an_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev0",
+        _ACKNOWLEDGES
+        + _STORM.replace("device.load(useless)", "device.load(useless)\ndevice.set_quiesce(max_rate=500)")
+        + "report(state('quarantine'), stat('storms_rate'), stat('lost'))\nproceed()",
+    )
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev0", bits=9)
+    script.expect("^QUARANTINED RATE 0x9 quarantined False$")
+    script.expect("^rate released 1 ")
+    scene.network.ping(3)
+    line_falls(scene, "dev0", mark)
+    assert _calls(scene, "dev0") < _CALLS
+    script.write("\n")
+    finish(script)
+
+
+def test_a_busy_neighbour_beside_a_masked_device_whose_status_is_pending_never_triggers_the_breaker(
+    scene: Scene,
+) -> None:
+    """The claim test looks at the raw status, which stays set: the breaker must not even run the program."""
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        raw_status = shirq.assemble(
+            "read32 r0, bar0+0x24\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\n"
+            "load r1, -1\\nwrite32 bar0+0x68, r1")
+        device.load(dataclasses.replace(SET, irq=raw_status))
+        device.arm(auto_unmask=False)
+        report("armed")
+        assert device.read(timeout=20).seq == 1
+        report("masked")
+        proceed()
+        print(stat("silent") >= 3000, stat("remasks"), state(), state("quarantine"))
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    script.expect("^masked$")
+    mark = scene.vm.log().mark
+    folder = f"/sys/class/shirq/{ADDRESSES['dev1']}/stats"
+    while int(scene.run(f"cat {folder}/silent")) < 3000:
+        scene.network.ping(300, deadline=60)
+    log = scene.vm.log().since(mark)
+    assert not log.of(Kind.READ, Kind.WRITE, device="dev1"), "the masked device was touched"
+    script.write("\n")
+    assert finish(script)[2:] == ["True 0 masked none"]
