@@ -78,6 +78,12 @@ class Page:
             logged(browser, kind)
         browser.get(path.as_uri())
         self.until(lambda: self.one("#drawing path.wave"), "the picture is drawn")
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything that is due be drawn: afterwards elements stay until something happens."""
+        frame = "requestAnimationFrame(() => "
+        self.browser.execute_async_script(f"const done = arguments[0]; {3 * frame}done(){3 * ')'}")
 
     def until(self, holds: Callable[[], object], what: str, deadline: float = 5.0) -> None:
         """Drawing waits for the next frame."""
@@ -113,6 +119,7 @@ class Page:
         before, drawing = self.width(), self.drawn()
         act()
         self.until(lambda: self.drawn() != drawing, "the axis changes")
+        self.settle()
         return before, self.width()
 
     def wheel(self, by: int) -> None:
@@ -194,8 +201,9 @@ def test_the_pointer_shows_the_values_below_it(shown: Page) -> None:
 
 def test_a_row_of_the_table_moves_the_axis_to_its_event(shown: Page) -> None:
     shown.browser.execute_script("const l = document.querySelector('#list'); l.scrollTop = l.scrollHeight")
-    shown.until(lambda: int(shown.all("#rows .row")[-1].get_attribute("data-index") or 0) > 300, "the last rows")
+    shown.settle()
     row = shown.all("#rows .row")[-1]
+    assert int(row.get_attribute("data-index") or 0) > 300
     time_of_row = row.find_elements(By.TAG_NAME, "span")[0].text
     shown.changed(row.click)
     shown.until(lambda: shown.one("#rows .row.chosen"), "the row is chosen")
@@ -207,6 +215,7 @@ def test_a_row_of_the_table_moves_the_axis_to_its_event(shown: Page) -> None:
 def test_the_filter_leaves_only_what_matches(shown: Page) -> None:
     shown.the("#filter").send_keys("int_ack")
     shown.until(lambda: f"{ROUNDS} of " in shown.text("#count"), "the count follows")
+    shown.settle()
     assert all("INT_ACK" in row.text for row in shown.all("#rows .row"))
     shown.the("#filter").send_keys(Keys.CONTROL, "a", Keys.DELETE)
     shown.until(lambda: " of " not in shown.text("#count"), "all events are back")

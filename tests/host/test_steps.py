@@ -6,6 +6,8 @@ import os
 import pty
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,17 +31,26 @@ def test_a_steps_output_is_in_its_log_and_plain_lines_tell_of_it(
     assert "\x1b" not in said
 
 
+def _read_all(terminal: int) -> str:
+    """What is shown on a terminal until nobody has it open any more."""
+    shown = b""
+    with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
+        while data := stream.read(65536):
+            shown += data
+    return shown.decode()
+
+
 def test_on_a_terminal_a_bar_shows_how_far_it_is_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
-    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
-        patched.setattr(sys, "stderr", terminal)
-        run("counting [sic]", [sys.executable, "-c", SAYS], log=tmp_path / "log")
-        terminal.flush()
-        shown = os.read(ours, 1 << 20).decode()
-    os.close(ours)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(_read_all, ours)
+        with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
+            patched.setattr(sys, "stderr", terminal)
+            run("counting [sic]", [sys.executable, "-c", SAYS], log=tmp_path / "log")
+        shown = reading.result(10)
     assert "counting [sic]" in shown
     assert "2/3" in shown
     assert "━" in shown
