@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guest_python import finish, run, start
-
 from shirq_bench.scene import Scene
 
 

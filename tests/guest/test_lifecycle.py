@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from guest_python import finish, run, start
 from quiet import is_quiet
-
 from shirq_bench.build import kernel
 from shirq_bench.judge import assertions, line_low_at_end, line_of
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from guest_python import finish, run, start
 from quiet import line_falls
-
 from shirq_bench.judge import assertions
 from shirq_bench.machine import SHARED_LINE
 from shirq_bench.plugin import Boot

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from guest_python import finish, start
 from quiet import line_falls
-
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
