@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guest_python import finish, run, start
+from guest.guest_python import finish, run, start
 from shirq_bench.scene import Scene
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guest_python import finish, run, start
-from quiet import line_falls
+from guest.guest_python import finish, run, start
+from guest.quiet import line_falls
 from shirq_bench.judge import assertions
 from shirq_bench.machine import SHARED_LINE
 from shirq_bench.plugin import Boot

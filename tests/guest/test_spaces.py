@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest_python import run
+from guest.guest_python import run
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from guest_python import finish, start
-from quiet import line_falls
+from guest.guest_python import finish, start
+from guest.quiet import line_falls
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
@@ -116,6 +116,7 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
     _comes_back(scene, device, owner, mark, "RESUMED")
 
 
+@pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it")
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 def test_suspend_to_ram_resets_the_device_and_the_owner_reads_resumed(boot: Boot, device: str) -> None:
     # Waking from S3 is QEMU's weak point: in clones and with e1000 the guest seldom comes up, and even here its

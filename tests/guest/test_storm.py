@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guest_python import finish, start
-from quiet import line_falls
+from guest.guest_python import finish, start
+from guest.quiet import line_falls
 from shirq_bench.judge import line_never_masked, line_of
 from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene
