@@ -280,6 +280,7 @@ def _was_released(log: Log, device: str) -> None:
     line_low_at_end(log, line_of(log, [device])).require()
 
 
+@pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it")
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str) -> None:
     upload = scene.vm.agent.start("sh", "-c", "cat >/tmp/vmlinuz")
