@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from shirq_bench.judge import line_low_at_end, line_of
 from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene, handler_name
@@ -11,14 +9,8 @@ from shirq_bench.scene import Scene, handler_name
 
 def line_falls(scene: Scene, device: str, mark: int, deadline: float = 5.0) -> None:
     """The device's line is low, or falls soon: a neighbour may just have asserted it."""
-    until = time.monotonic() + deadline
-    while True:
-        log = scene.vm.log().since(mark)
-        verdict = line_low_at_end(log, line_of(log, [device]))
-        if verdict.ok or time.monotonic() > until:
-            verdict.require()
-            return
-        time.sleep(0.02)
+    log = scene.settled(mark, device, deadline)
+    line_low_at_end(log, line_of(log, [device])).require()
 
 
 def is_quiet(scene: Scene, device: str, mark: int) -> None:
