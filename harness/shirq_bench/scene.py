@@ -167,9 +167,10 @@ class Scene:
         handlers = Handlers()
         follow = self.vm.log().mark
         events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
+        # Recording begins with both events already on: no exit is seen without its entry.
         self.run(
-            f"cd {_TRACING} && echo mono >trace_clock && echo 8192 >buffer_size_kb && echo >trace"
-            f" && for e in {events}; do echo 1 >$e; done && echo 1 >tracing_on && {self._marks}"
+            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo 8192 >buffer_size_kb"
+            f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
         )
         yield handlers
         text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=60)
