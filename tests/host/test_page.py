@@ -141,7 +141,9 @@ def shown(browser: Chrome, tmp_path: Path) -> Iterator[Page]:
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     requests = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     # The browser's own first tab fetches its pictures from the browser.
-    urls = [it["request"]["url"] for it in requests if not it["documentURL"].startswith("chrome:")]
+    urls = [
+        it["request"]["url"] for it in requests if not it["documentURL"].startswith(("chrome:", "chrome-untrusted:"))
+    ]
     assert urls == [(tmp_path / "page.html").as_uri()]
 
 
