@@ -15,10 +15,6 @@ class VmDied(BenchError):
     """The QEMU process ended though nobody asked it to."""
 
 
-class GuestPanicked(BenchError):
-    """The guest's kernel panicked or reset."""
-
-
 class AgentGone(BenchError):
     """The agent channel is closed or its agent was replaced."""
 

@@ -147,7 +147,9 @@ def _keep(item: pytest.Item, vms: list[Vm]) -> None:
         (vm.dir / "dmesg").write_text(_kernel_log(vm))
         vm.keep(kept)
         _draw(item.nodeid, vm, kept)
-        (kept / "machine.json").write_text(json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1))
+        (kept / template.DESCRIPTION).write_text(
+            json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
+        )
     (directory / "reproduce").write_text(" ".join(again) + "\n")
 
 

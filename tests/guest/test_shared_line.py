@@ -110,13 +110,9 @@ def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(sce
     assert own, "the masked device's handler never ran"
     assert not any(call.handled for call in own), "a masked device claimed an interrupt of its neighbour"
     assert not [e for e in handlers.log.of(Kind.READ, Kind.WRITE, device="dev1")], "a masked device was touched"
-    line_never_masked(handlers.log, _line_of_neighbour(handlers.log)).require(at_least=100)
+    line_never_masked(handlers.log, line_of(handlers.log, ["nic0"])).require(at_least=100)
     driver.resume()
     assert driver.next_event().status == 1
-
-
-def _line_of_neighbour(log: Log) -> int:
-    return line_of(log, ["nic0"])
 
 
 @pytest.mark.smoke

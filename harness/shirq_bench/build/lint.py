@@ -49,7 +49,6 @@ def check_style() -> None:
         [
             _checkpatch(),
             "--no-tree",
-            "--no-summary",
             f"--ignore={','.join(_IGNORE)}",
             "--strict",
             "--terse",
