@@ -3,6 +3,8 @@
 KERNEL ?= 6.1
 PYTEST_ARGS ?=
 RUNS ?= 10000000
+SIZE ?= full
+ZOO ?=
 
 FUZZ_ARGS ?=
 
@@ -11,7 +13,7 @@ DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean fuzz-program fuzz-device
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test zoo smoke lint format lock clean fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -67,6 +69,10 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
 	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+
+zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
+## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
+	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) --junitxml=build/reports/smoke.xml $(PYTEST_ARGS)

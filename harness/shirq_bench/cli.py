@@ -25,6 +25,7 @@ from shirq_bench.judge import BrokenRuleError
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
 from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.trace import ClockError, ClockFit, HandlerCall, Log, LogError, TraceError, parse_ftrace, read_log
+from shirq_bench.zoo.cli import zoo
 
 _LOG_NAME = "events.shirqlog"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -425,6 +426,9 @@ def completion(kind: str) -> None:
     found = get_completion_class(kind)
     assert found is not None
     click.echo(found(main, {}, "shirq", "_SHIRQ_COMPLETE").source())
+
+
+main.add_command(zoo)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ int main(int argc, char **argv)
 	device = open("/dev/naive", O_RDWR | O_CLOEXEC);
 	if (device < 0)
 		err(1, "opening /dev/naive");
-	peer_control(peer_map(&peer), NULL);
+	peer_control(&peer, peer_map(&peer), NULL);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

@@ -33,6 +33,8 @@ struct peer {
 	bool exclusive;
 	/* End after so many events; 0: go on. */
 	unsigned long count;
+	/* See peer_control(). */
+	bool control;
 	/* Programs for the kernel, as struct shirq_op; NULL: those of the edu preset. */
 	const char *programs;
 };
@@ -66,10 +68,11 @@ static inline void peer_event(const struct peer *peer, uint32_t status)
 }
 
 /*
- * Serve lines on standard input in a thread of its own: `read` and `write` are
- * the two halves of a read-modify-write of ENABLE, anything may come between
- * them. With change() it is done at once, at `write`.
+ * With --control, serve lines on standard input in a process of its own, also
+ * while the driver is stopped: `read` and `write` are the two halves of a
+ * read-modify-write of ENABLE, anything may come between them. With change() it
+ * is done at once, at `write`.
  */
-void peer_control(volatile void *regs, void (*change)(void));
+void peer_control(const struct peer *peer, volatile void *regs, void (*change)(void));
 
 #endif /* PEER_H */

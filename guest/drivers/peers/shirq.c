@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 	if (shirq_arm(device, SHIRQ_ARM_AUTO_UNMASK |
 		      (peer.exclusive ? SHIRQ_ARM_EXCLUSIVE : SHIRQ_ARM_SHARED)))
 		err(1, "arming");
-	peer_control(regs, change_enable);
+	peer_control(&peer, regs, change_enable);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 		err(1, "reading Command");
 	command &= ~DISABLE;
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(regs, NULL);
+	peer_control(&peer, regs, NULL);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

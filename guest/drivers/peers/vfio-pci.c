@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 		err(1, "making an eventfd");
 	set_trigger(device, trigger);
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(regs, NULL);
+	peer_control(&peer, regs, NULL);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

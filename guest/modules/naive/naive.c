@@ -183,22 +183,16 @@ static void naive_mask(struct naive *n)
 		ioread32(n->regs + INT_STATUS);
 }
 
-static void naive_unmask(struct naive *n)
+/* Let the device assert. */
+static void naive_enable(struct naive *n)
 {
 	switch (bug) {
-	case BUG_MASK_LINE:
-	case BUG_MASK_LINE_ALWAYS:
-	case BUG_DOUBLE_DISABLE:
-		enable_irq(n->pdev->irq);
-		return;
-	case BUG_LAZY:
-		return;
 	case BUG_RMW:
 		iowrite32(ioread32(n->regs + INT_ENABLE) | SOURCES, n->regs + INT_ENABLE);
 		return;
 	case BUG_SLOW_DISINTX:
 		naive_disintx(n, false);
-		return;
+		break;
 	case BUG_UNMASK_IF_IDLE:
 		pci_check_and_unmask_intx(n->pdev);
 		break;
@@ -206,6 +200,14 @@ static void naive_unmask(struct naive *n)
 		break;
 	}
 	iowrite32(ALL, n->regs + INT_MASK_CLEAR);
+}
+
+static void naive_unmask(struct naive *n)
+{
+	if (masks_line())
+		enable_irq(n->pdev->irq);
+	else if (bug != BUG_LAZY)
+		naive_enable(n);
 }
 
 /* Is the interrupt ours? Returns the sources, 0 if it is not. */
@@ -324,8 +326,8 @@ static int naive_open(struct inode *inode, struct file *file)
 		disable_irq(n->pdev->irq);
 	}
 	/* What is masked now has come since: user space answers it. */
-	if (!n->masked)
-		naive_unmask(n);
+	if (!n->masked || bug == BUG_DOUBLE_DISABLE)
+		naive_enable(n);
 	return 0;
 }
 
@@ -470,7 +472,7 @@ static int naive_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		ret = naive_request(n);
 		if (ret)
 			goto unmap;
-		naive_unmask(n);
+		naive_enable(n);
 	}
 	ret = misc_register(&n->node);
 	if (!ret)
