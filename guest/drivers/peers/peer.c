@@ -21,6 +21,10 @@ static void usage(FILE *out, const char *self)
 		"  --quiet           print nothing for events\n"
 		"  --count N         end after N events (default: go on)\n"
 		"  --exclusive       refuse to share the line, where the interface can\n"
+		"  --patient         while the status shows nothing, look again\n"
+		"  --before OFFSET   write all ones there before acknowledging\n"
+		"  --after OFFSET    write all ones there after acknowledging\n"
+		"  --swap            remove and restore the eventfd while interrupts come\n"
 		"  --control         serve standard input, too; see peer.h\n"
 		"  --programs FILE   load these programs, where the interface has any\n",
 		self);
@@ -32,6 +36,10 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "count", required_argument, NULL, 'c' },
 		{ "exclusive", no_argument, NULL, 'e' },
+		{ "patient", no_argument, NULL, 'P' },
+		{ "before", required_argument, NULL, 'b' },
+		{ "after", required_argument, NULL, 'a' },
+		{ "swap", no_argument, NULL, 's' },
 		{ "control", no_argument, NULL, 'C' },
 		{ "programs", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },
@@ -53,6 +61,18 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 			break;
 		case 'e':
 			peer->exclusive = true;
+			break;
+		case 'P':
+			peer->patient = true;
+			break;
+		case 'b':
+			peer->before = strtoul(optarg, NULL, 0);
+			break;
+		case 'a':
+			peer->after = strtoul(optarg, NULL, 0);
+			break;
+		case 's':
+			peer->swap = true;
 			break;
 		case 'C':
 			peer->control = true;

@@ -33,6 +33,12 @@ struct peer {
 	bool exclusive;
 	/* End after so many events; 0: go on. */
 	unsigned long count;
+	/* The status may lag: while it shows nothing, look again. */
+	bool patient;
+	/* Registers to be cleared before and after the acknowledgement; 0: none. */
+	uint32_t before, after;
+	/* Take the channel by which the kernel wakes us away after every odd event, and give it back after every even one. */
+	bool swap;
 	/* See peer_control(). */
 	bool control;
 	/* Programs for the kernel, as struct shirq_op; NULL: those of the edu preset. */
@@ -59,6 +65,28 @@ static inline uint32_t peer_read(const volatile void *regs, size_t offset)
 static inline void peer_write(volatile void *regs, size_t offset, uint32_t value)
 {
 	*(volatile uint32_t *)((volatile char *)regs + offset) = value;
+}
+
+/* How often a status that lags is looked at. */
+#define PATIENCE	1000000
+
+static inline uint32_t peer_status(const struct peer *peer, const volatile void *regs)
+{
+	uint32_t status = peer_read(regs, INT_STATUS);
+
+	if (peer->patient)
+		for (int look = 0; !status && look < PATIENCE; look++)
+			status = peer_read(regs, INT_STATUS);
+	return status;
+}
+
+static inline void peer_acknowledge(const struct peer *peer, volatile void *regs, uint32_t status)
+{
+	if (peer->before)
+		peer_write(regs, peer->before, ALL);
+	peer_write(regs, INT_ACK, status);
+	if (peer->after)
+		peer_write(regs, peer->after, ALL);
 }
 
 static inline void peer_event(const struct peer *peer, uint32_t status)

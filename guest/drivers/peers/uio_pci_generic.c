@@ -70,8 +70,8 @@ int main(int argc, char **argv)
 			err(1, "clearing the interrupt-disable bit");
 		if (read(uio, &total, sizeof(total)) != sizeof(total))
 			err(1, "waiting for an interrupt");
-		status = peer_read(regs, INT_ACTIVE);
-		peer_write(regs, INT_ACK, status);
+		status = peer_status(&peer, regs);
+		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);
 		seen++;
 	}

@@ -76,6 +76,18 @@ static void set_trigger(int device, int trigger)
 		err(1, "asking for the interrupt");
 }
 
+static void remove_trigger(int device)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_INTX_IRQ_INDEX,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &set))
+		err(1, "giving the interrupt back");
+}
+
 int main(int argc, char **argv)
 {
 	struct vfio_irq_set unmask = {
@@ -105,12 +117,16 @@ int main(int argc, char **argv)
 	while (!peer.count || seen < peer.count) {
 		if (read(trigger, &fired, sizeof(fired)) != sizeof(fired))
 			err(1, "waiting for an interrupt");
-		status = peer_read(regs, INT_ACTIVE);
-		peer_write(regs, INT_ACK, status);
+		status = peer_status(&peer, regs);
+		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);
 		seen++;
 		if (ioctl(device, VFIO_DEVICE_SET_IRQS, &unmask))
 			err(1, "unmasking");
+		if (peer.swap) {
+			remove_trigger(device);
+			set_trigger(device, trigger);
+		}
 	}
 	return 0;
 }

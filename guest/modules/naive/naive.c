@@ -33,7 +33,7 @@
 #define INT_ACK		0x64
 #define INT_MASK_SET	0x68
 #define INT_MASK_CLEAR	0x6c
-#define INT_LATCH	0x78
+#define INT_LATCH	0x78	/* likewise */
 #define SOURCES		0xff
 #define ALL		(~0U)
 
@@ -138,6 +138,12 @@ static bool masks_line(void)
 	return bug == BUG_MASK_LINE || bug == BUG_MASK_LINE_ALWAYS || bug == BUG_DOUBLE_DISABLE;
 }
 
+static bool requests_at_probe(void)
+{
+	return bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_FREE_BEFORE_IRQ ||
+		bug == BUG_EARLY_HANDLER;
+}
+
 /* How long the unlocked read-modify-write of Command takes: long enough to be met. */
 #define SLOWNESS_MS	50
 
@@ -216,6 +222,9 @@ static u32 naive_claim(struct naive *n)
 	u32 active;
 
 	if (n->masked) {
+		/* Masked sources do not set it again. */
+		if (latch)
+			iowrite32(ALL, n->regs + INT_LATCH);
 		switch (bug) {
 		case BUG_READ_WHILE_MASKED:
 			ioread32(n->regs + INT_ACTIVE);
@@ -306,14 +315,12 @@ static int naive_open(struct inode *inode, struct file *file)
 	struct naive *n = naive_of(file);
 	int ret;
 
-	if (bug == BUG_KEEP_MASKED) {
-		n->open = true;
-		return 0;
-	}
 	n->pending = 0;
 	n->open = true;
+	if (bug == BUG_KEEP_MASKED)
+		return 0;
 	n->masked = false;
-	if (bug != BUG_ABANDON) {
+	if (!requests_at_probe()) {
 		ret = naive_request(n);
 		if (ret) {
 			n->open = false;
@@ -336,7 +343,7 @@ static int naive_release(struct inode *inode, struct file *file)
 	struct naive *n = naive_of(file);
 
 	n->open = false;
-	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_UNMAP_AT_UNBIND)
+	if (requests_at_probe() || bug == BUG_UNMAP_AT_UNBIND)
 		return 0;
 	if (masks_line() && n->masked)
 		enable_irq(n->pdev->irq);
@@ -378,16 +385,17 @@ static ssize_t naive_write(struct file *file, const char __user *buffer, size_t 
 	if (length != sizeof(answered) || copy_from_user(&answered, buffer, sizeof(answered)))
 		return -EINVAL;
 	iowrite32(answered, n->regs + INT_ACK);
-	if (bug == BUG_SLOW_DISINTX)
-		n->masked = false;
-	else
-		spin_lock_irq(&n->lock);
-	if (n->masked || bug == BUG_SLOW_DISINTX) {
+	if (bug == BUG_SLOW_DISINTX) {
 		n->masked = false;
 		naive_unmask(n);
-	}
-	if (bug != BUG_SLOW_DISINTX)
+	} else {
+		spin_lock_irq(&n->lock);
+		if (n->masked) {
+			n->masked = false;
+			naive_unmask(n);
+		}
 		spin_unlock_irq(&n->lock);
+	}
 	if (n->eventfd)
 		schedule_delayed_work(&n->signal, msecs_to_jiffies(SLOWNESS_MS));
 	return sizeof(answered);
@@ -468,7 +476,7 @@ static int naive_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = -ENOMEM;
 	if (!n->regs)
 		goto disable;
-	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED) {
+	if (requests_at_probe() && bug != BUG_EARLY_HANDLER) {
 		ret = naive_request(n);
 		if (ret)
 			goto unmap;
@@ -497,8 +505,7 @@ static void naive_remove(struct pci_dev *pdev)
 		free_irq(pdev->irq, n);
 		return;
 	}
-	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_EARLY_HANDLER ||
-	    (bug == BUG_UNMAP_AT_UNBIND && n->open))
+	if (requests_at_probe() || (bug == BUG_UNMAP_AT_UNBIND && n->open))
 		free_irq(pdev->irq, n);
 	pci_iounmap(pdev, n->regs);
 	pci_disable_device(pdev);

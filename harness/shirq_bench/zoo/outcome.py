@@ -114,6 +114,8 @@ class Evidence:
     refused: str = ""
     #: What the guest did last if it does not answer any more; empty if it does.
     hung: str = ""
+    #: The kernel's last words if it has stopped.
+    panicked: str = ""
     #: Whether the driver's process was there in the end.
     alive: bool = True
     #: Queries to the neighbour, and its answers.
@@ -142,14 +144,15 @@ def classify(evidence: Evidence) -> Result:
     share = 1 - late / neighbour if neighbour else 1.0
     if evidence.asked:
         share = min(share, evidence.answered / evidence.asked)
-    found = [] if evidence.hung else splats.scan(evidence.kernel_log)
+    gone = evidence.hung or evidence.panicked
+    found = [] if gone else splats.scan(evidence.kernel_log)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
     mismatches = [splat for splat in found if _MISMATCH in splat.rule] if evidence.refused else []
     others = [splat for splat in found if splat not in disabled + mismatches]
     refuses = bool(evidence.refused) and share >= _SHARE
     applies = {
         Outcome.HANG: bool(evidence.hung),
-        Outcome.SPLAT: bool(others),
+        Outcome.SPLAT: bool(others or evidence.panicked),
         Outcome.DISABLED: bool(disabled),
         Outcome.STORM: spurious > STORM,
         Outcome.GRUMBLES: refuses and bool(mismatches),
@@ -169,7 +172,7 @@ def classify(evidence: Evidence) -> Result:
         "neighbour": neighbour,
         "share": round(share, 2),
     }
-    figures |= {name: text for name in ("refused", "hung") if (text := getattr(evidence, name))}
+    figures |= {name: text for name in ("refused", "hung", "panicked") if (text := getattr(evidence, name))}
     outcome = next(outcome for outcome, applied in applies.items() if applied)
     return Result(outcome, figures, tuple(str(splat).splitlines()[0] for splat in found))
 

@@ -81,7 +81,8 @@ def _story(case: Case) -> str:
     argued = "".join(f"<li>{html.escape(f'{who}: {why}')}</li>" for who, why in case.argued.items())
     return (
         f"<dl class=story><dt>symptom</dt><dd>{html.escape(case.symptom)}</dd>"
-        f"<dt>cause</dt><dd>{html.escape(case.cause)}</dd><dt>source</dt><dd>{html.escape('; '.join(case.source))}</dd></dl>{paragraphs}"
+        f"<dt>cause</dt><dd>{html.escape(case.cause)}</dd>"
+        f"<dt>source</dt><dd>{html.escape('; '.join(case.source))}</dd></dl>{paragraphs}"
         + (f"<ul>{argued}</ul>" if argued else "")
     )
 

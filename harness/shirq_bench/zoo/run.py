@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import shutil
 import signal
 import struct
@@ -34,6 +35,15 @@ bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers_prob
 bound() {{ test -e $PCI/$1/driver; }}
 unbind() {{ echo $1 >$PCI/$1/driver/unbind; }}
 bar() {{ read start rest <$PCI/$1/resource; echo $start; }}
+config() {{ printf "\\$3" | dd of=$PCI/$1/config bs=1 seek=$2 conv=notrunc 2>/dev/null; }}
+byte() {{ od -An -tu1 -j$2 -N1 $PCI/$1/config | tr -d " "; }}
+capability() {{
+    at=$(byte $1 52)
+    until test $(byte $1 $at) = $((0x$2)); do at=$(byte $1 $((at + 1))); test $at != 0 || return 1; done
+    echo $at
+}}
+alone() {{ rmmod e1000; }}
+sharers() {{ {NEIGHBOUR_UP}; }}
 register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
 """
 #: Seconds after which a guest that does not answer, and does not storm either, is given up.
@@ -122,8 +132,7 @@ class _Player:
         self.mark = self.reader.mark
 
     def play(self) -> Evidence:
-        hung = ""
-        kernel_log = ""
+        hung = panicked = kernel_log = ""
         try:
             self._prepare()
             self.mark = self._account()
@@ -132,9 +141,10 @@ class _Player:
                     getattr(self, f"_{step.verb}")(step.argument)
             kernel_log = self._guest("", "dmesg")
         except (HungError, VmDied, AgentGone) as error:
-            hung = str(error).splitlines()[0]
             kernel_log = self.vm.console.tail(10_000)
-        alive = bool(self.command and self.command.running) and not hung
+            panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
+            hung = "" if panicked else str(error).splitlines()[0]
+        alive = bool(self.command and self.command.running) and not (hung or panicked)
         log = self.reader.log().since(self.mark)
         self.reader.close()
         return Evidence(
@@ -143,6 +153,7 @@ class _Player:
             GSI,
             refused=self.refused,
             hung=hung,
+            panicked=panicked,
             alive=alive,
             asked=self.asked,
             answered=self.answered,
