@@ -12,7 +12,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static void set_eventfd(int device, int channel)
+static int device;
+
+static void mask(bool masked)
+{
+	int value = masked;
+
+	if (ioctl(device, NAIVE_SET_MASKED, &value))
+		err(1, "masking");
+}
+
+static void set_eventfd(int channel)
 {
 	if (ioctl(device, NAIVE_SET_EVENTFD, &channel))
 		err(1, "setting the eventfd");
@@ -24,7 +34,7 @@ int main(int argc, char **argv)
 	volatile void *regs;
 	struct peer peer;
 	uint32_t status;
-	int device, channel;
+	int channel;
 
 	peer_parse(&peer, argc, argv);
 	device = open("/dev/naive", O_RDWR | O_CLOEXEC);
@@ -33,8 +43,8 @@ int main(int argc, char **argv)
 	regs = peer_map(&peer);
 	channel = peer.swap ? eventfd(0, EFD_CLOEXEC) : -1;
 	if (peer.swap)
-		set_eventfd(device, channel);
-	peer_control(&peer, regs, NULL);
+		set_eventfd(channel);
+	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
@@ -47,7 +57,7 @@ int main(int argc, char **argv)
 		peer_event(&peer, status);
 		seen++;
 		if (peer.swap)
-			set_eventfd(device, seen % 2 ? -1 : channel);
+			set_eventfd(seen % 2 ? -1 : channel);
 	}
 	return 0;
 }

@@ -131,29 +131,32 @@ volatile void *peer_map(const struct peer *peer)
 	return memory;
 }
 
-static void control(volatile void *regs, void (*change)(void))
+static void control(volatile void *regs, const struct peer_verbs *verbs)
 {
 	uint32_t value = 0;
 	char line[16];
 
 	while (fgets(line, sizeof(line), stdin)) {
-		if (!strcmp(line, "read\n")) {
-			if (!change)
+		line[strcspn(line, "\n")] = 0;
+		if (!strcmp(line, "read")) {
+			if (!verbs->change)
 				value = peer_read(regs, INT_ENABLE);
-		} else if (!strcmp(line, "write\n")) {
-			if (change)
-				change();
+		} else if (!strcmp(line, "write")) {
+			if (verbs->change)
+				verbs->change();
 			else
 				peer_write(regs, INT_ENABLE, value ^ ENABLE_OTHER);
+		} else if (!strcmp(line, "mask") || !strcmp(line, "unmask")) {
+			verbs->mask(*line == 'm');
 		} else {
-			warnx("neither read nor write: %s", line);
+			warnx("%s is none of read, write, mask, unmask", line);
 			continue;
 		}
-		printf("done %s", line);
+		printf("done %s\n", line);
 	}
 }
 
-void peer_control(const struct peer *peer, volatile void *regs, void (*change)(void))
+void peer_control(const struct peer *peer, volatile void *regs, const struct peer_verbs *verbs)
 {
 	pid_t parent = getpid();
 
@@ -167,7 +170,7 @@ void peer_control(const struct peer *peer, volatile void *regs, void (*change)(v
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() == parent)
-			control(regs, change);
+			control(regs, verbs);
 		_exit(0);
 	}
 }

@@ -37,7 +37,7 @@ struct peer {
 	bool patient;
 	/* Registers to be cleared before and after the acknowledgement; 0: none. */
 	uint32_t before, after;
-	/* Take the channel by which the kernel wakes us away after every odd event, and give it back after every even one. */
+	/* Remove the eventfd after odd events, restore it after even ones. */
 	bool swap;
 	/* See peer_control(). */
 	bool control;
@@ -96,11 +96,17 @@ static inline void peer_event(const struct peer *peer, uint32_t status)
 }
 
 /*
- * With --control, serve lines on standard input in a process of its own, also
- * while the driver is stopped: `read` and `write` are the two halves of a
- * read-modify-write of ENABLE, anything may come between them. With change() it
- * is done at once, at `write`.
+ * What --control serves on standard input, in a process of its own, also while
+ * the driver is stopped. `read` and `write` are the two halves of a
+ * read-modify-write of ENABLE, and anything may come between them; with
+ * change() it is done at once, at `write`. `mask` and `unmask` are for the
+ * interface's own way, if it has one.
  */
-void peer_control(const struct peer *peer, volatile void *regs, void (*change)(void));
+struct peer_verbs {
+	void (*change)(void);
+	void (*mask)(bool masked);
+};
+
+void peer_control(const struct peer *peer, volatile void *regs, const struct peer_verbs *verbs);
 
 #endif /* PEER_H */

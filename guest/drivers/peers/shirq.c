@@ -54,6 +54,19 @@ static void change_enable(void)
 		err(1, "running a program");
 }
 
+static void mask(bool masked)
+{
+	static struct shirq_mask last;
+
+	if (masked) {
+		last = (struct shirq_mask) { .size = sizeof(last) };
+		if (ioctl(device, SHIRQ_MASK, &last))
+			err(1, "masking");
+	} else if (shirq_unmask(device, last.seq)) {
+		err(1, "unmasking");
+	}
+}
+
 static void set_eventfd(int channel)
 {
 	struct shirq_eventfd eventfd = { .size = sizeof(eventfd), .fd = channel };
@@ -119,7 +132,7 @@ int main(int argc, char **argv)
 	channel = peer.swap ? eventfd(0, EFD_CLOEXEC) : -1;
 	if (peer.swap)
 		set_eventfd(channel);
-	peer_control(&peer, regs, change_enable);
+	peer_control(&peer, regs, &(struct peer_verbs) { .change = change_enable, .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

@@ -41,6 +41,19 @@ static int open_uio(const char *address)
 	return fd;
 }
 
+static int config;
+
+static void mask(bool masked)
+{
+	uint8_t command;
+
+	if (pread(config, &command, 1, COMMAND_HIGH) != 1)
+		err(1, "reading Command");
+	command = masked ? command | DISABLE : command & ~DISABLE;
+	if (pwrite(config, &command, 1, COMMAND_HIGH) != 1)
+		err(1, "writing Command");
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long seen = 0;
@@ -49,7 +62,7 @@ int main(int argc, char **argv)
 	char path[PATH_MAX];
 	struct peer peer;
 	uint8_t command;
-	int uio, config;
+	int uio;
 
 	peer_parse(&peer, argc, argv);
 	uio = open_uio(peer.address);
@@ -62,7 +75,7 @@ int main(int argc, char **argv)
 		err(1, "reading Command");
 	command &= ~DISABLE;
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(&peer, regs, NULL);
+	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

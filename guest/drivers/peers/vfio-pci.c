@@ -88,18 +88,32 @@ static void remove_trigger(int device)
 		err(1, "giving the interrupt back");
 }
 
+static struct vfio_irq_set set_mask = {
+	.argsz = sizeof(set_mask),
+	.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK,
+	.index = VFIO_PCI_INTX_IRQ_INDEX,
+	.count = 1,
+};
+static struct vfio_irq_set unmask = {
+	.argsz = sizeof(unmask),
+	.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK,
+	.index = VFIO_PCI_INTX_IRQ_INDEX,
+	.count = 1,
+};
+static int device;
+
+static void mask(bool masked)
+{
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, masked ? &set_mask : &unmask))
+		err(1, "masking");
+}
+
 int main(int argc, char **argv)
 {
-	struct vfio_irq_set unmask = {
-		.argsz = sizeof(unmask),
-		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK,
-		.index = VFIO_PCI_INTX_IRQ_INDEX,
-		.count = 1,
-	};
 	unsigned long seen = 0;
 	volatile void *regs;
 	struct peer peer;
-	int device, trigger;
+	int trigger;
 	uint64_t fired;
 	uint32_t status;
 
@@ -111,7 +125,7 @@ int main(int argc, char **argv)
 		err(1, "making an eventfd");
 	set_trigger(device, trigger);
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(&peer, regs, NULL);
+	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {

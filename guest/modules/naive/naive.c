@@ -37,8 +37,8 @@
 #define SOURCES		0xff
 #define ALL		(~0U)
 
-enum bug {
-	BUG_NONE,
+enum naive_bug {
+	NO_BUG,
 	BUG_ABANDON,
 	BUG_CLAIM_ALWAYS,
 	BUG_MASK_LINE,
@@ -64,7 +64,7 @@ enum bug {
 };
 
 static const char * const bug_names[] = {
-	[BUG_NONE] = "none",
+	[NO_BUG] = "none",
 	/* nobody silences the device when the owner has gone */
 	[BUG_ABANDON] = "abandon",
 	/* every interrupt is ours */
@@ -118,7 +118,7 @@ static bool latch;
 module_param(latch, bool, 0444);
 MODULE_PARM_DESC(latch, "the device has a summary latch at INT_LATCH, to be cleared after it is masked");
 
-static enum bug bug;
+static enum naive_bug bug;
 
 struct naive {
 	struct pci_dev *pdev;
@@ -146,6 +146,8 @@ static bool requests_at_probe(void)
 
 /* How long the unlocked read-modify-write of Command takes: long enough to be met. */
 #define SLOWNESS_MS	50
+/* How long the thread takes: longer than the kernel puts up with. */
+#define THREAD_S	60
 
 static void naive_disintx(struct naive *n, bool on)
 {
@@ -216,6 +218,28 @@ static void naive_unmask(struct naive *n)
 		naive_enable(n);
 }
 
+static void naive_change(struct naive *n, bool masked)
+{
+	if (n->masked == masked)
+		return;
+	n->masked = masked;
+	if (masked)
+		naive_mask(n);
+	else
+		naive_unmask(n);
+}
+
+static void naive_set_masked(struct naive *n, bool masked)
+{
+	if (bug == BUG_SLOW_DISINTX) {
+		naive_change(n, masked);
+		return;
+	}
+	spin_lock_irq(&n->lock);
+	naive_change(n, masked);
+	spin_unlock_irq(&n->lock);
+}
+
 /* Is the interrupt ours? Returns the sources, 0 if it is not. */
 static u32 naive_claim(struct naive *n)
 {
@@ -281,7 +305,7 @@ static irqreturn_t naive_thread(int irq, void *data)
 	struct naive *n = data;
 
 	/* What it has to do takes a while: until then the device asserts. */
-	usleep_range(1000, 2000);
+	ssleep(THREAD_S);
 	spin_lock_irq(&n->lock);
 	n->pending |= ioread32(n->regs + INT_ACTIVE);
 	n->masked = true;
@@ -385,17 +409,7 @@ static ssize_t naive_write(struct file *file, const char __user *buffer, size_t 
 	if (length != sizeof(answered) || copy_from_user(&answered, buffer, sizeof(answered)))
 		return -EINVAL;
 	iowrite32(answered, n->regs + INT_ACK);
-	if (bug == BUG_SLOW_DISINTX) {
-		n->masked = false;
-		naive_unmask(n);
-	} else {
-		spin_lock_irq(&n->lock);
-		if (n->masked) {
-			n->masked = false;
-			naive_unmask(n);
-		}
-		spin_unlock_irq(&n->lock);
-	}
+	naive_set_masked(n, false);
 	if (n->eventfd)
 		schedule_delayed_work(&n->signal, msecs_to_jiffies(SLOWNESS_MS));
 	return sizeof(answered);
@@ -415,16 +429,10 @@ static void naive_signal(struct work_struct *work)
 #endif
 }
 
-static long naive_ioctl(struct file *file, unsigned int call, unsigned long argument)
+static int naive_set_eventfd(struct naive *n, int fd)
 {
-	struct naive *n = naive_of(file);
 	struct eventfd_ctx *eventfd = NULL;
-	int fd;
 
-	if (call != NAIVE_SET_EVENTFD)
-		return -ENOTTY;
-	if (get_user(fd, (int __user *)argument))
-		return -EFAULT;
 	if (fd >= 0) {
 		eventfd = eventfd_ctx_fdget(fd);
 		if (IS_ERR(eventfd))
@@ -434,6 +442,24 @@ static long naive_ioctl(struct file *file, unsigned int call, unsigned long argu
 	if (eventfd)
 		eventfd_ctx_put(eventfd);
 	return 0;
+}
+
+static long naive_ioctl(struct file *file, unsigned int call, unsigned long argument)
+{
+	struct naive *n = naive_of(file);
+	int value;
+
+	if (get_user(value, (int __user *)argument))
+		return -EFAULT;
+	switch (call) {
+	case NAIVE_SET_EVENTFD:
+		return naive_set_eventfd(n, value);
+	case NAIVE_SET_MASKED:
+		naive_set_masked(n, value);
+		return 0;
+	default:
+		return -ENOTTY;
+	}
 }
 
 static const struct file_operations naive_fops = {

@@ -146,6 +146,8 @@ def classify(evidence: Evidence) -> Result:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
     found = [] if gone else splats.scan(evidence.kernel_log)
+    # What came before the device was silenced is what it took to find out that it had to be.
+    unexplained = 0 if ledger.silenced else spurious
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
     mismatches = [splat for splat in found if _MISMATCH in splat.rule] if evidence.refused else []
     others = [splat for splat in found if splat not in disabled + mismatches]
@@ -159,7 +161,7 @@ def classify(evidence: Evidence) -> Result:
         Outcome.REFUSES: refuses,
         Outcome.STARVES: share < _SHARE,
         Outcome.LOSES: lost > 0,
-        Outcome.DUPLICATES: ledger.duplicates + spurious > ledger.raised / 2,
+        Outcome.DUPLICATES: ledger.duplicates + unexplained > ledger.raised / 2,
         Outcome.SURVIVES: True,
     }
     figures: dict[str, int | float | str] = {

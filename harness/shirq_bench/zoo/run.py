@@ -30,7 +30,7 @@ from shirq_bench.zoo.outcome import Evidence, Ledger, Result, classify
 GSI = 20
 #: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
-DEV0={ADDRESSES["dev0"]} DEV1={ADDRESSES["dev1"]} PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
+DEV0={ADDRESSES["dev0"]} DEV1={ADDRESSES["dev1"]} CLOCK={ADDRESSES["clock"]} PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
 bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers_probe; }}
 bound() {{ test -e $PCI/$1/driver; }}
 unbind() {{ echo $1 >$PCI/$1/driver/unbind; }}
@@ -53,8 +53,10 @@ _SILENCE = 120.0
 _STORM = 2_000_000
 #: Guest seconds between two looks at what has been served.
 _LOOK = 0.02
-#: Guest seconds between two queries to the neighbour, and after the last one.
-_QUERY, _QUERIES_END = 0.02, 0.4
+#: Guest seconds between two queries to the neighbour.
+_QUERY = 0.02
+#: Seconds in which the answers have come, or will not come.
+_WIRE = 15.0
 #: Guest seconds that one raise of a burst may take.
 _BURST_LATE = 1.0
 _LOADED = "modprobe uio_pci_generic && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
@@ -82,6 +84,8 @@ def machine(case: Case, kernel: str) -> Machine:
         networks=("net0",),
         parameters=f"intel_iommu=on {case.parameters}".strip(),
         prepare=(NEIGHBOUR_UP, LOAD_MODULE, _LOADED),
+        # Hardware does not pause in a storm.
+        extra=("-global", "ioapic.storm-pause=off"),
     )
 
 
@@ -195,6 +199,9 @@ class _Player:
             if (logged := self._logged() - before) > _STORM:
                 raise HungError(f"the guest does not answer, in a storm of {logged} log entries")
             if time.monotonic() > until:
+                with contextlib.suppress(DeadlineExceeded):
+                    self.vm.agent.ping()
+                    raise BenchError(f"{self.vm.name}: {' '.join(command.argv)} does not end, and the guest answers")
                 raise HungError("the guest does not answer, and there is no storm")
 
     def _logged(self) -> int:
@@ -248,6 +255,8 @@ class _Player:
 
     def _signal(self, what: str) -> None:
         command = self._running()
+        if not command.running:
+            return
         numbers = {
             "stop": signal.SIGSTOP,
             "resume": signal.SIGCONT,
@@ -256,7 +265,8 @@ class _Player:
         }
         command.signal(numbers[what])
         if what == "stop":
-            self._guest(f"until grep -q '^State:.T' /proc/{command.pid}/status; do usleep 1000; done")
+            state = f"/proc/{command.pid}/status"
+            self._guest(f"until grep -q '^State:.T' {state} || ! test -e {state}; do usleep 1000; done")
         elif what != "resume":
             self._await(command)
 
@@ -293,8 +303,14 @@ class _Player:
             network.ask()
             self.asked += 1
             self._sleep(_QUERY)
-        self._sleep(_QUERIES_END)
-        self.answered += network.answers()
+        # The wire is the host's, and slower than a guest that has nothing to do. Whether an answer was late is seen on
+        # the neighbour's pin.
+        until = time.monotonic() + _WIRE
+        answers = network.answers()
+        while answers < queries and time.monotonic() < until:
+            self._sleep(_QUERY)
+            answers += network.answers()
+        self.answered += answers
 
     def _set(self, properties: dict[str, object]) -> None:
         device = str(properties.get("device", "dev0"))
