@@ -16,6 +16,7 @@ ci = true                       # optional: part of the small run
 [machine]                       # optional
 dev0 = "pm=on"                  # properties that are fixed when the device is made
 vcpus = 2                       # default: one, counting instructions
+memory_mib = 1024               # default: 256
 late_ms = 20                    # the neighbour is late when its interrupt takes longer, in virtual time
 
 [device]                        # optional: properties that are set before the driver is bound; shirq-edu's faults
@@ -61,6 +62,7 @@ VERBS: Final = {
     "set": "properties of dev0, or of another device in its `device`",
     "schedule": "entries for dev0's schedule; @NS counts from now",
     "guest": "a shell script in the guest; `run.PRELUDE` says what it can use",
+    "crash": "the guest crashes into a second kernel, with these further parameters; the steps go on there",
     "tell": "a line for the driver's standard input; it answers before the next step",
 }
 
@@ -105,7 +107,7 @@ class Case:
 
 _TEXTS = ("id", "title", "symptom", "cause", "explanation", "needs", "parameters", "peer")
 _LISTS = ("source", "shows", "kernels")
-_MACHINE = {"dev0": str, "vcpus": int, "late_ms": int}
+_MACHINE = {"dev0": str, "vcpus": int, "memory_mib": int, "late_ms": int}
 
 
 def read(path: Path) -> Case:

@@ -30,7 +30,8 @@ from shirq_bench.zoo.outcome import Evidence, Ledger, Result, classify
 GSI = 20
 #: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
-DEV0={ADDRESSES["dev0"]} DEV1={ADDRESSES["dev1"]} CLOCK={ADDRESSES["clock"]} PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
+DEV0={ADDRESSES["dev0"]} DEV1={ADDRESSES["dev1"]} CLOCK={ADDRESSES["clock"]}
+PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
 bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers_probe; }}
 bound() {{ test -e $PCI/$1/driver; }}
 unbind() {{ echo $1 >$PCI/$1/driver/unbind; }}
@@ -59,6 +60,18 @@ _QUERY = 0.02
 _WIRE = 15.0
 #: Guest seconds that one raise of a burst may take.
 _BURST_LATE = 1.0
+#: Seconds in which a guest has crashed and is up again.
+_CRASH = 300.0
+_CRASH_PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init intel_iommu=on"
+#: In the guest: kexec_file_load() with KEXEC_FILE_ON_CRASH.
+_LOAD_CRASH_KERNEL = """
+import ctypes, os, sys
+files = [os.open(f"/run/{name}", os.O_RDONLY) for name in ("vmlinuz", "initrd")]
+line = sys.argv[1].encode() + b"\\0"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall(320, *files, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(2)):
+    sys.exit(os.strerror(ctypes.get_errno()))
+"""
 _LOADED = "modprobe uio_pci_generic && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
 
 
@@ -73,6 +86,7 @@ def machine(case: Case, kernel: str) -> Machine:
     return Machine(
         kernel=kernel,
         vcpus=vcpus,
+        memory_mib=case.machine.get("memory_mib", 256),
         deterministic=vcpus == 1,
         devices=(
             "intel-iommu,intremap=off",
@@ -330,6 +344,20 @@ class _Player:
                 lines.append(f"@{now + int(when[1:])} {rest}" if when.startswith("@") else line)
             path.write_text("\n".join(lines) + "\n")
             self.vm.qmp.set("dev0", "schedule", str(path))
+
+    def _crash(self, parameters: str) -> None:
+        """Load a second kernel for the case of a crash, crash, and wait until it is up."""
+        for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
+            upload = self.vm.agent.start("sh", "-c", f"cat >/run/{name}")
+            upload.write(path.read_bytes())
+            upload.close_stdin()
+            self._await(upload)
+        self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {parameters}")
+        crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
+        # The second kernel's agent says hello, which ends what the first one's was asked for.
+        with contextlib.suppress(AgentGone):
+            crash.wait(_CRASH)
+        self.vm.agent.ping(_CRASH)
 
     def _tell(self, line: str) -> None:
         if self.refused:
