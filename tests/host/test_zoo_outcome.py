@@ -1,4 +1,4 @@
-"""Each outcome of a run in the zoo is told from what the line, the registers, the neighbour and the kernel's log show."""
+"""Each outcome of a run in the zoo is told from the line, the registers, the neighbour and the kernel's log."""
 
 from __future__ import annotations
 

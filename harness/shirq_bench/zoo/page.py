@@ -76,6 +76,33 @@ def matrix(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
     )
 
 
+def document(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
+    """docs/zoo.md: the matrix as a document, with where it was measured."""
+    found = report["cases"]
+    seen = sum(each["reproduced"] for each in found)
+    rows = [
+        f"| `{each['id']}` | {' | '.join(each['outcomes'][driver]['outcome'] for driver in DRIVERS)} | "
+        f"{'yes' if each['reproduced'] else 'no'} | {each['kernel']} |"
+        for each in found
+    ]
+    argued = [
+        f"- `{case.id}`, {driver}: {why}"
+        for case in sorted(cases.values(), key=lambda case: case.id)
+        for driver, why in case.argued.items()
+    ]
+    text = (resources.files(__package__) / "document.md").read_text("utf-8")
+    return text.format(
+        date=report["date"],
+        seen=seen,
+        count=len(found),
+        drivers=" | ".join(DRIVERS),
+        rule="|---" * (len(DRIVERS) + 3) + "|",
+        rows="\n".join(rows),
+        argued="\n".join(argued) or "None.",
+        outcomes="\n".join(f"- **{outcome}**: {meaning}" for outcome, meaning in MEANINGS.items()),
+    )
+
+
 def _story(case: Case) -> str:
     paragraphs = "".join(f"<p>{html.escape(part)}</p>" for part in case.explanation.split("\n\n"))
     argued = "".join(f"<li>{html.escape(f'{who}: {why}')}</li>" for who, why in case.argued.items())

@@ -78,12 +78,15 @@ def _without_log(played: Played) -> Played:
     return dataclasses.replace(played, log=Log(played.log.header, ()))
 
 
-def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS) -> None:
-    """Write zoo.json and zoo.html."""
+def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, document: Path | None = None) -> None:
+    """Write zoo.json and zoo.html, and the document if one is asked for."""
     directory.mkdir(parents=True, exist_ok=True)
     report = {"date": time.strftime("%Y-%m-%d"), "cases": [describe(each[0].case, each) for each in played]}
     (directory / "zoo.json").write_text(json.dumps(report, indent=1) + "\n")
-    (directory / "zoo.html").write_text(page.matrix(report, {each[0].case.id: each[0].case for each in played}))
+    known = {each[0].case.id: each[0].case for each in played}
+    (directory / "zoo.html").write_text(page.matrix(report, known))
+    if document:
+        document.write_text(page.document(report, known))
 
 
 def main() -> int:
@@ -91,6 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=["ci", "full"], default="full")
     parser.add_argument("--kernel", default="6.1")
+    parser.add_argument("--document", type=Path, help="write the matrix there, too, as Markdown")
     parser.add_argument("ids", nargs="*")
     options = parser.parse_args()
     began = time.monotonic()
@@ -102,7 +106,7 @@ def main() -> int:
         played = play_all(chosen, options.kernel)
     except BenchError as error:
         sys.exit(f"shirq: {error}")
-    write(played)
+    write(played, document=options.document)
     seen = sum(reproduced(each[0].case, each) for each in played)
     unexpected = [f"{one.case.id}/{one.driver}" for each in played for one in each if not one.expected]
     print(f"{seen} of {len(played)} bugs reproduced in {time.monotonic() - began:.0f} s; {REPORTS / 'zoo.html'}")
