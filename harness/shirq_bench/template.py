@@ -53,9 +53,10 @@ def get(machine: Machine) -> Path:
     def fill(directory: Path) -> None:
         say(f"making a template: booting and preparing a guest with kernel {machine.kernel}")
         with Vm(machine, name="template", memory=directory / "memory") as vm:
-            vm.boot()
+            # Once for all clones: let a busy machine take its time.
+            vm.boot(deadline=600)
             for script in machine.prepare:
-                vm.agent.succeed(script, deadline=120)
+                vm.agent.succeed(script, deadline=600)
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")
         (directory / DESCRIPTION).write_text(json.dumps({"machine": machine.as_data()}))

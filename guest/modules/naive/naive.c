@@ -57,7 +57,7 @@ enum naive_bug {
 	BUG_LATCH_FIRST,
 	BUG_NO_THREAD,
 	BUG_EXCLUSIVE,
-	BUG_SLOW_DISINTX,
+	BUG_UNLOCKED_DISINTX,
 	BUG_STALE_EVENTFD,
 	BUG_THREAD_UNMASKED,
 	BUG_UNMASK_IF_IDLE,
@@ -102,7 +102,7 @@ static const char * const bug_names[] = {
 	/* asks for the line without IRQF_SHARED */
 	[BUG_EXCLUSIVE] = "exclusive",
 	/* masks by DisINTx, read, modified and written without a lock */
-	[BUG_SLOW_DISINTX] = "slow-disintx",
+	[BUG_UNLOCKED_DISINTX] = "unlocked-disintx",
 	/* answers through an eventfd that may be gone */
 	[BUG_STALE_EVENTFD] = "stale-eventfd",
 	/* handles in a thread and masks nothing meanwhile */
@@ -144,18 +144,19 @@ static bool requests_at_probe(void)
 		bug == BUG_EARLY_HANDLER;
 }
 
-/* How long the unlocked read-modify-write of Command takes: long enough to be met. */
-#define SLOWNESS_MS	50
+/* How much later an answer is signalled. */
+#define SIGNAL_MS	50
 /* How long the thread takes: longer than the kernel puts up with. */
 #define THREAD_S	60
 
-static void naive_disintx(struct naive *n, bool on)
+static void naive_disintx(struct naive *n, bool on, bool answering)
 {
 	u16 command;
 
 	pci_read_config_word(n->pdev, PCI_COMMAND, &command);
-	if (bug == BUG_SLOW_DISINTX && !on)
-		msleep(SLOWNESS_MS);
+	/* Anything may come between; here it does. */
+	if (answering)
+		wait_event_interruptible(n->wait, n->masked);
 	if (on)
 		command |= PCI_COMMAND_INTX_DISABLE;
 	else
@@ -176,8 +177,8 @@ static void naive_mask(struct naive *n)
 	case BUG_RMW:
 		iowrite32(ioread32(n->regs + INT_ENABLE) & ~SOURCES, n->regs + INT_ENABLE);
 		break;
-	case BUG_SLOW_DISINTX:
-		naive_disintx(n, true);
+	case BUG_UNLOCKED_DISINTX:
+		naive_disintx(n, true, false);
 		return;
 	default:
 		if (bug == BUG_LATCH_FIRST)
@@ -198,8 +199,8 @@ static void naive_enable(struct naive *n)
 	case BUG_RMW:
 		iowrite32(ioread32(n->regs + INT_ENABLE) | SOURCES, n->regs + INT_ENABLE);
 		return;
-	case BUG_SLOW_DISINTX:
-		naive_disintx(n, false);
+	case BUG_UNLOCKED_DISINTX:
+		naive_disintx(n, false, false);
 		break;
 	case BUG_UNMASK_IF_IDLE:
 		pci_check_and_unmask_intx(n->pdev);
@@ -231,13 +232,10 @@ static void naive_change(struct naive *n, bool masked)
 
 static void naive_set_masked(struct naive *n, bool masked)
 {
-	if (bug == BUG_SLOW_DISINTX) {
-		naive_change(n, masked);
-		return;
-	}
 	spin_lock_irq(&n->lock);
 	naive_change(n, masked);
 	spin_unlock_irq(&n->lock);
+	wake_up_interruptible(&n->wait);
 }
 
 /* Is the interrupt ours? Returns the sources, 0 if it is not. */
@@ -409,9 +407,14 @@ static ssize_t naive_write(struct file *file, const char __user *buffer, size_t 
 	if (length != sizeof(answered) || copy_from_user(&answered, buffer, sizeof(answered)))
 		return -EINVAL;
 	iowrite32(answered, n->regs + INT_ACK);
-	naive_set_masked(n, false);
+	if (bug == BUG_UNLOCKED_DISINTX) {
+		n->masked = false;
+		naive_disintx(n, false, true);
+	} else {
+		naive_set_masked(n, false);
+	}
 	if (n->eventfd)
-		schedule_delayed_work(&n->signal, msecs_to_jiffies(SLOWNESS_MS));
+		schedule_delayed_work(&n->signal, msecs_to_jiffies(SIGNAL_MS));
 	return sizeof(answered);
 }
 

@@ -36,7 +36,7 @@ bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers_prob
 bound() {{ test -e $PCI/$1/driver; }}
 unbind() {{ echo $1 >$PCI/$1/driver/unbind; }}
 bar() {{ read start rest <$PCI/$1/resource; echo $start; }}
-config() {{ printf "\\$3" | dd of=$PCI/$1/config bs=1 seek=$2 conv=notrunc 2>/dev/null; }}
+config() {{ printf "\\\\$3" | dd of=$PCI/$1/config bs=1 seek=$2 conv=notrunc 2>/dev/null; }}
 byte() {{ od -An -tu1 -j$2 -N1 $PCI/$1/config | tr -d " "; }}
 capability() {{
     at=$(byte $1 52)
