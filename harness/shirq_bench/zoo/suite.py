@@ -38,6 +38,11 @@ def reproduced(case: Case, played: Iterable[Played]) -> bool:
     return any(each.result.outcome in case.shows for each in played)
 
 
+def reproducible(case: Case) -> bool:
+    """Whether the case expects a driver to show the symptom: some bugs were below all drivers, and are repaired."""
+    return any(outcome in case.shows for outcome in case.expected.values())
+
+
 def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
     """A case in zoo.json."""
     return {
@@ -64,7 +69,7 @@ def play_all(chosen: Sequence[Case], kernel: str) -> list[list[Played]]:
     done = []
     for number, case in enumerate(chosen, 1):
         played = [_without_log(play(case, driver, kernel_for(case, kernel))) for driver in DRIVERS]
-        mark = "reproduced" if reproduced(case, played) else "NOT REPRODUCED"
+        mark = "reproduced" if reproduced(case, played) else "not reproduced"
         print(f"[{number}/{len(chosen)}] {case.id}: {mark}", flush=True)
         for each in played:
             note = "" if each.expected else f"   EXPECTED {case.expected[each.driver]}"
@@ -90,7 +95,7 @@ def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, documen
 
 
 def main() -> int:
-    """The command line of `make zoo`. 1 if a case did not come out as it says, or was not reproduced."""
+    """The command line of `make zoo`. 1 if a case did not come out as it says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=["ci", "full"], default="full")
     parser.add_argument("--kernel", default="6.1")
@@ -112,7 +117,9 @@ def main() -> int:
     print(f"{seen} of {len(played)} bugs reproduced in {time.monotonic() - began:.0f} s; {REPORTS / 'zoo.html'}")
     if unexpected:
         print(f"not as expected: {', '.join(unexpected)}")
-    return 1 if unexpected or seen < len(played) else 0
+    if unseen := [each[0].case.id for each in played if reproducible(each[0].case) != reproduced(each[0].case, each)]:
+        print(f"reproduced or not, against expectation: {', '.join(unseen)}")
+    return 1 if unexpected or unseen else 0
 
 
 if __name__ == "__main__":
