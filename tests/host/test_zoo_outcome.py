@@ -74,6 +74,12 @@ def test_a_storm_that_ends_with_the_device_silenced_in_time_is_survived() -> Non
     assert outcome(story) is Outcome.SURVIVES
 
 
+def test_what_is_spurious_after_the_device_was_silenced_is_not_excused() -> None:
+    story = good().stimulus("dev0", 8)
+    story.add(Kind.WRITE, "dev0", offset=0x64, value=0xFFFFFFFF, ring=0, width=4)
+    assert outcome(storm(story, 100)) is Outcome.DUPLICATES
+
+
 def test_a_neighbour_that_is_handled_late_starves() -> None:
     story = good().stimulus("nic0").wait(30_000_000).deliver()
     story.pending["nic0"] = 0

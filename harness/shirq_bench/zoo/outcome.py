@@ -51,7 +51,7 @@ MEANINGS = {
     Outcome.STARVES: "the neighbour's interrupts were handled late or never",
     Outcome.LOSES: "the driver lived, and interrupts of its device were never served",
     Outcome.DUPLICATES: "interrupts came, or were served, that had no cause",
-    Outcome.SURVIVES: "everything was served, once, and the neighbour in time",
+    Outcome.SURVIVES: "everything was served, once, or the driver silenced its device in time; the neighbour was well",
 }
 
 
@@ -62,6 +62,8 @@ class Ledger:
         self._device = device
         self._outstanding: dict[int, int] = {}
         self.raised = self.served = self.duplicates = self.silenced = 0
+        #: When the device was last silenced with interrupts pending, in virtual ns; 0: never.
+        self.silenced_ns = 0
 
     @property
     def outstanding(self) -> int:
@@ -78,22 +80,24 @@ class Ledger:
                     self.raised += 1
                     self._outstanding[source] = self._outstanding.get(source, 0) + 1
             elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, INT_ACK):
-                self._acknowledge(entry.value)
+                self._acknowledge(entry)
             elif entry.kind is Kind.RESET or entry.kind is Kind.LOWER:
-                self._silence()
+                self._silence(entry)
 
-    def _acknowledge(self, sources: int) -> None:
-        if sources == _ALL:
-            self._silence()
+    def _acknowledge(self, entry: Entry) -> None:
+        if entry.value == _ALL:
+            self._silence(entry)
             return
-        for source in _sources(sources):
+        for source in _sources(entry.value):
             if self._outstanding.get(source, 0):
                 self._outstanding[source] -= 1
                 self.served += 1
             else:
                 self.duplicates += 1
 
-    def _silence(self) -> None:
+    def _silence(self, entry: Entry) -> None:
+        if self.outstanding:
+            self.silenced_ns = entry.time_ns
         self.silenced += self.outstanding
         self._outstanding.clear()
 
@@ -146,8 +150,8 @@ def classify(evidence: Evidence) -> Result:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
     found = [] if gone else splats.scan(evidence.kernel_log)
-    # What came before the device was silenced is what it took to find out that it had to be.
-    unexplained = 0 if ledger.silenced else spurious
+    # What came before the device was silenced is what it took to find out that it had to be; STORM bounds it.
+    unexplained = _spurious(log, gsi, ledger.silenced_ns)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
     mismatches = [splat for splat in found if _MISMATCH in splat.rule] if evidence.refused else []
     others = [splat for splat in found if splat not in disabled + mismatches]
@@ -179,10 +183,10 @@ def classify(evidence: Evidence) -> Result:
     return Result(outcome, figures, tuple(str(splat).splitlines()[0] for splat in found))
 
 
-def _spurious(log: Log, gsi: int) -> int:
-    """Deliveries of the line that no rise of a pin explains."""
-    delivered = len(log.of(Kind.DELIVER, offset=gsi))
-    rises = sum(1 for entry in log.of(Kind.PIN) if entry.value)
+def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
+    """Deliveries of the line that no rise of a pin explains, after a moment of virtual time."""
+    delivered = sum(1 for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns > after_ns)
+    rises = sum(1 for entry in log.of(Kind.PIN) if entry.value and entry.time_ns > after_ns)
     return max(0, delivered - rises)
 
 
