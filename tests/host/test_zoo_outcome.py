@@ -46,9 +46,9 @@ def test_what_was_raised_and_never_acknowledged_is_lost() -> None:
     assert outcome(story) is Outcome.LOSES
 
 
-def test_what_was_raised_after_the_driver_died_is_not_lost() -> None:
+def test_what_was_raised_after_the_driver_was_killed_is_not_lost() -> None:
     story = good().stimulus("dev0", 8).deliver().mask("dev0").eoi()
-    assert outcome(story, alive=False) is Outcome.SURVIVES
+    assert outcome(story, owes=False) is Outcome.SURVIVES
 
 
 def test_an_acknowledgement_of_nothing_is_a_duplicate() -> None:

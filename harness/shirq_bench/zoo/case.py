@@ -52,7 +52,8 @@ DIRECTORY = TOP / "tests/zoo"
 DRIVERS: Final = ("shirq", "uio_pci_generic", "vfio-pci", "naive")
 #: What a step can do, and its argument.
 VERBS: Final = {
-    "driver": "bind, unbind, start, stop (SIGSTOP), resume, kill (SIGKILL) or end (SIGTERM) the driver under test",
+    "driver": "bind, unbind, start, stop (SIGSTOP), resume, kill (SIGKILL) or end (SIGTERM) the driver under test; "
+    "dismiss: the case has taken its device away, from here on it need not serve",
     "raise": "sources of dev0 that become pending",
     "lower": "sources of dev0 that are withdrawn",
     "burst": "so many raises, of one source after the other, each after the one before was served or is late",

@@ -49,7 +49,7 @@ MEANINGS = {
     Outcome.GRUMBLES: "the driver did not take the device, and the kernel's log complains of how it asked for the line",
     Outcome.REFUSES: "the driver did not take the device, and nothing else happened",
     Outcome.STARVES: "the neighbour's interrupts were handled late or never",
-    Outcome.LOSES: "the driver lived, and interrupts of its device were never served",
+    Outcome.LOSES: "interrupts of the device were never served, though nobody had ended the driver",
     Outcome.DUPLICATES: "interrupts came, or were served, that had no cause",
     Outcome.SURVIVES: "everything was served, once, or the driver silenced its device in time; the neighbour was well",
 }
@@ -120,8 +120,9 @@ class Evidence:
     hung: str = ""
     #: The kernel's last words if it has stopped.
     panicked: str = ""
-    #: Whether the driver's process was there in the end.
-    alive: bool = True
+    #: Whether the driver had to serve what came: it was started, and nobody has killed it or taken its device away
+    #: since. One that ended by itself still had to.
+    owes: bool = True
     #: Queries to the neighbour, and its answers.
     asked: int = 0
     answered: int = 0
@@ -142,7 +143,7 @@ def classify(evidence: Evidence) -> Result:
     log, gsi = evidence.log, evidence.gsi
     ledger = Ledger()
     ledger.take(log.entries)
-    lost = ledger.outstanding if evidence.alive and not evidence.refused else 0
+    lost = ledger.outstanding if evidence.owes and not evidence.refused else 0
     spurious = _spurious(log, gsi)
     late, neighbour = _late(log, evidence.late_ms)
     share = 1 - late / neighbour if neighbour else 1.0

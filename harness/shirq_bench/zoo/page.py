@@ -98,6 +98,7 @@ def document(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
         drivers=" | ".join(DRIVERS),
         rule="|---" * (len(DRIVERS) + 3) + "|",
         rows="\n".join(rows),
+        told=", ".join(f"`{name}`" for name, case in sorted(cases.items()) if "irq" in case.options["shirq"]),
         argued="\n".join(argued) or "None.",
         outcomes="\n".join(f"- **{outcome}**: {meaning}" for outcome, meaning in MEANINGS.items()),
     )

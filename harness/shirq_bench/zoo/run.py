@@ -144,6 +144,7 @@ class _Player:
         self.options = case.options[driver]
         self.command: Command | None = None
         self.refused = ""
+        self.owes = False
         self.asked = self.answered = 0
         self.reader = vm.follow()
         self.ledger = Ledger()
@@ -162,7 +163,6 @@ class _Player:
             kernel_log = self.vm.console.tail(10_000)
             panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
             hung = "" if panicked else str(error).splitlines()[0]
-        alive = bool(self.command and self.command.running) and not (hung or panicked)
         log = self.reader.log().since(self.mark)
         self.reader.close()
         return Evidence(
@@ -172,7 +172,7 @@ class _Player:
             refused=self.refused,
             hung=hung,
             panicked=panicked,
-            alive=alive,
+            owes=self.owes,
             asked=self.asked,
             answered=self.answered,
             late_ms=self.case.machine.get("late_ms", 20),
@@ -246,6 +246,10 @@ class _Player:
     def _driver(self, what: str) -> None:
         if self.refused:
             return
+        if what in ("kill", "end", "unbind", "dismiss"):
+            self.owes = False
+        if what == "dismiss":
+            return
         if what == "bind":
             self._guest(f"bind {self.driver} $DEV0; true")
             if not self._guest("bound $DEV0 && echo yes; true"):
@@ -264,6 +268,7 @@ class _Player:
         if "irq" in self.options:
             words += ["--programs", "/run/programs"]
         self.command = self.vm.agent.start(*words, ADDRESSES["dev0"])
+        self.owes = True
         if not self._await(self.command, "^armed"):
             self.refused = self.command.stderr.strip() or f"it ended with status {self.command.wait().status}"
 
@@ -347,6 +352,7 @@ class _Player:
 
     def _crash(self, parameters: str) -> None:
         """Load a second kernel for the case of a crash, crash, and wait until it is up."""
+        self.owes = False
         for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
             upload = self.vm.agent.start("sh", "-c", f"cat >/run/{name}")
             upload.write(path.read_bytes())
