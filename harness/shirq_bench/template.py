@@ -27,11 +27,19 @@ _KIND = "template"
 
 
 def _key(machine: Machine) -> str:
-    made_of = parts(machine.kernel)
+    made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # A clone opens its own log.
-    del description["log_entries"]
-    return cache.digest(_LAYOUT, str(made_of.emulator), str(made_of.initrd), description, made_of.accelerator.name)
+    # A clone opens its own log, and what these directories hold is in the initrd.
+    for name in ("log_entries", "modules", "overlay"):
+        del description[name]
+    return cache.digest(
+        _LAYOUT,
+        made_of.kernel.identity,
+        str(made_of.emulator),
+        str(made_of.initrd),
+        description,
+        made_of.accelerator.name,
+    )
 
 
 def path(machine: Machine) -> Path:
@@ -40,7 +48,7 @@ def path(machine: Machine) -> Path:
 
 
 def _name(machine: Machine) -> str:
-    return f"{machine.kernel.replace('/', '_')}-{_key(machine)}"
+    return f"{Path(machine.kernel).name}-{_key(machine)}"
 
 
 @functools.cache
