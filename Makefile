@@ -15,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean fuzz-program fuzz-device
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke examples lint format lock clean fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -75,6 +75,9 @@ vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
 
+examples: guest-deps ## Run the example projects, devices and drivers that are not ours, on KERNEL.
+	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
+
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz
 	@$(MAKE) --no-print-directory -C tests/host/fuzz OUT=$(CURDIR)/build/fuzz RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON)
@@ -84,6 +87,7 @@ lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch,
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+	@cd examples/pci_serial && $(CURDIR)/$(PYTHON) -m mypy
 	@$(PYTHON) -m shirq_bench.build.lint $(KERNEL)
 
 format: .venv/complete ## Format the Python code.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shirq_bench import cache
 from shirq_bench.build.steps import say
-from shirq_bench.errors import BenchError
+from shirq_bench.errors import BenchError, CommandFailed
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm, parts
 
@@ -63,12 +63,20 @@ def get(machine: Machine) -> Path:
         with Vm(machine, name="template", memory=directory / "memory") as vm:
             vm.boot()
             for script in machine.prepare:
-                vm.agent.succeed(script, deadline=120)
+                _prepare(vm, script)
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")
         (directory / DESCRIPTION).write_text(json.dumps({"machine": machine.as_data()}))
 
     return cache.entry(_KIND, _name(machine), fill)
+
+
+def _prepare(vm: Vm, script: str) -> None:
+    try:
+        vm.agent.succeed(script, deadline=120)
+    except CommandFailed as error:
+        said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
+        raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
 
 
 def freeze(vm: Vm, state: Path) -> None:
