@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from shirq_bench import supervisor
 from shirq_bench.errors import BenchError
 
 #: ``[12/345]`` as ninja prints it.
@@ -79,9 +80,8 @@ def run(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with log.open("a") as sink, _shown(what, Console(stderr=True)) as show:
+    with log.open("a", buffering=1) as sink, _shown(what, Console(stderr=True)) as show:
         sink.write(f"\n$ {' '.join(str(a) for a in argv)}\n")
-        sink.flush()
         process = subprocess.Popen(
             [str(a) for a in argv],
             cwd=cwd,
@@ -103,6 +103,7 @@ def run(
         late = threading.Timer(deadline, end)
         late.start()
         try:
+            supervisor.instance().adopt(process.pid)
             for line in process.stdout:
                 sink.write(line)
                 show(line)
@@ -113,6 +114,8 @@ def run(
             raise
         finally:
             late.cancel()
+            with suppress(supervisor.SupervisorGone):
+                supervisor.instance().release(process.pid)
     if overran.is_set():
         raise BuildError(f"{what}: not finished after {deadline:g} s; output in {log}")
     if status:
