@@ -2,11 +2,11 @@
 
 A small process of its own session starts every VM and holds one end of a socket whose other end only the runner
 holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it, and the supervisor kills what it
-started, or was told of, and deletes the directories it was told of. Should the supervisor itself be killed, the kernel kills its
-children: it has one thread, so PDEATHSIG means what it says.
+started or was told of, and deletes the directories it was told of. Should the supervisor itself be killed, the kernel
+kills its children: it has one thread, so PDEATHSIG means what it says.
 
-The runner's half is `spawn`, `adopt` and `own`; run as a script this file is the supervisor's half, which imports nothing of
-the package and so starts quickly.
+The runner's half is `spawn`, `adopt` and `own`; run as a script this file is the supervisor's half, which imports
+nothing of the package and so starts quickly.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ _KIND = "template"
 def _key(machine: Machine) -> str:
     made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # A clone opens its own log, and what these directories hold is in the initrd.
-    for name in ("log_entries", "modules", "overlay"):
+    # A clone opens its own log; the others are names of what is in the key by its content.
+    for name in ("log_entries", "kernel", "modules", "overlay"):
         del description[name]
     return cache.digest(
         _LAYOUT,

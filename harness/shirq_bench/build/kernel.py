@@ -135,7 +135,8 @@ def _from_path(vmlinuz: Path) -> Kernel:
     for root in (vmlinuz.parent.parent, Path("/")):
         modules = root / "lib/modules" / release
         if (modules / "modules.dep").exists():
-            listing = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(modules.rglob("*.ko*"))]
+            statuses = [(str(p.relative_to(modules)), p.stat()) for p in sorted(modules.rglob("*.ko*"))]
+            listing = [(name, status.st_size, status.st_mtime_ns) for name, status in statuses]
             identity = f"path-{cache.digest(vmlinuz.resolve(), listing)}"
             return Kernel(str(vmlinuz), release, vmlinuz, root, _headers(root, modules), identity)
     raise BuildError(
