@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from shirq_bench import cache
-from shirq_bench.build.steps import say
+from shirq_bench.build.steps import shown
 from shirq_bench.errors import BenchError, CommandFailed
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm, parts
@@ -59,10 +59,11 @@ def get(machine: Machine) -> Path:
     """
 
     def fill(directory: Path) -> None:
-        say(f"making a template: booting and preparing a guest with kernel {machine.kernel}")
-        with Vm(machine, name="template", memory=directory / "memory") as vm:
+        what = f"making a template: booting and preparing a guest with kernel {machine.kernel}"
+        with shown(what) as show, Vm(machine, name="template", memory=directory / "memory") as vm:
             vm.boot()
-            for script in machine.prepare:
+            for number, script in enumerate(machine.prepare, 1):
+                show(f"[{number}/{len(machine.prepare)}] {script}")
                 _prepare(vm, script)
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")

@@ -1,4 +1,4 @@
-"""Run a long command with a progress bar on a terminal, plain lines elsewhere, and its whole output in a log."""
+"""What takes long, with a progress bar on a terminal and plain lines elsewhere; a command's output goes to a log."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def _shown(what: str, console: Console) -> Iterator[Callable[[str], None]]:
-    """Show that ``what`` is being done during the block; give the function each line of its output."""
+def shown(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that ``what`` is being done during the block; give the function each line of news, ``[2/3]`` is how far."""
+    console = Console(stderr=True)
     if not console.is_terminal:
         started = shown = time.monotonic()
         say(f"{what} ...")
@@ -80,7 +81,7 @@ def run(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with log.open("a", buffering=1) as sink, _shown(what, Console(stderr=True)) as show:
+    with log.open("a", buffering=1) as sink, shown(what) as show:
         sink.write(f"\n$ {' '.join(str(a) for a in argv)}\n")
         process = subprocess.Popen(
             [str(a) for a in argv],
