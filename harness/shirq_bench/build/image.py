@@ -170,7 +170,11 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 
-def _overlay(target: kernel.Kernel, modules: Sequence[Path], trees: Sequence[Path]) -> Path:
+def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Sequence[Path]) -> Path:
+    """The cpio archive of what a machine adds: modules compiled from their sources, and trees for the guest's root.
+
+    Raises `BuildError` for a tree that is no directory.
+    """
     built = [kmod.build_modules(target, source) for source in modules]
     for tree in trees:
         if not tree.is_dir():
@@ -210,7 +214,7 @@ def build(
     """
     parts = [_base(target), _layer(target, module or kmod.build(target))]
     if modules or overlay:
-        parts.append(_overlay(target, modules, overlay))
+        parts.append(overlay_archive(target, modules, overlay))
 
     def fill(directory: Path) -> None:
         with (directory / "initrd").open("wb") as out:
