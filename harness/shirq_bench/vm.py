@@ -239,7 +239,7 @@ class Vm:
         if status is None:
             state = f"QEMU runs (pid {self._pid})"
         else:
-            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}"
+            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
         said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
         tail = self.console.tail() if hasattr(self, "console") else ""
         return "\n".join(
@@ -247,6 +247,14 @@ class Vm:
             + ([f"QEMU said: {said}"] if said else [])
             + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
         )
+
+    def _no_space(self, status: int) -> str:
+        """What a SIGBUS means: a file that is mapped, the event log or a template's memory, could not grow."""
+        if os.waitstatus_to_exitcode(status) != -signal.SIGBUS:
+            return ""
+        places = [self.dir] + ([self._memory.parent] if self._memory else [])
+        free = ", ".join(f"{place} has {shutil.disk_usage(place).free >> 20} MiB free" for place in places)
+        return f" (SIGBUS, a disk is full: {free}; make room, or point TMPDIR and SHIRQ_CACHE elsewhere)"
 
     # -- channels -----------------------------------------------------------------------------------------------
 

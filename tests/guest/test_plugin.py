@@ -116,6 +116,29 @@ def test_a_passed_test_leaves_nothing(failed: Path) -> None:
     assert len(list((failed / "build/artefacts").iterdir())) == 2
 
 
+_OWN_RULES = """
+from shirq_bench.machine import Machine
+
+def test_that_says_what_is_no_splat_here(boot):
+    boot(Machine()).agent.succeed("echo 'Disabling IRQ #99' >/dev/kmsg")
+
+def test_that_says_what_is_one(boot):
+    boot(Machine()).agent.succeed("echo 'mydriver: gave up' >/dev/kmsg")
+"""
+
+
+def test_a_project_decides_for_itself_what_a_splat_is(kernel_name: str, tmp_path: Path) -> None:
+    suites.arrange(tmp_path, _OWN_RULES)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/splats-deny").write_text("# It cannot go on.\nmydriver: gave up\n")
+    (tmp_path / "rules/splats-allow").write_text("# There is none.\n")
+    status, said = suites.run(tmp_path, "--kernel", kernel_name, "-o", "shirq_splats=rules")
+    assert status == 1
+    assert "mydriver: gave up (It cannot go on.)" in said
+    assert re.search("2 passed, 1 error", said), said
+    assert "ERROR test_suite.py::test_that_says_what_is_one" in said
+
+
 _TWICE = """
 import pytest
 from shirq_bench.machine import Machine

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from _pytest.fixtures import FixtureFunctionDefinition
 
+from shirq_bench import plugin
 from shirq_bench.build import kernel
+from shirq_bench.machine import Machine
 
 TOP = Path(__file__).parents[2]
 
@@ -106,6 +111,18 @@ def test_a_test_that_measures_runs_with_no_other_beside_it(tmp_path: Path) -> No
             assert running == 0, diary
             assert diary[number + 1] == "end alone", diary
         running += 1 if line.startswith("begin") else -1
+
+
+def test_the_readme_explains_every_field_option_marker_and_fixture() -> None:
+    readme = (TOP / "harness/README.md").read_text()
+    documented = {
+        word for cell in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE) for word in re.findall(r"[\w-]+", cell)
+    }
+    fixtures = {name for name, value in vars(plugin).items() if isinstance(value, FixtureFunctionDefinition)}
+    markers = {name.partition("(")[0] for name in plugin._MARKERS}
+    fields = {field.name for field in dataclasses.fields(Machine)}
+    assert fixtures == {"boot", "vm", "kernel_name"}
+    assert {*fields, *markers, *fixtures, "--kernel", "--artefacts", "shirq_splats"} <= documented
 
 
 def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> None:
