@@ -70,6 +70,7 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
 
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
+## JOBS=2 runs two tests at a time.
 	@$(PYTEST) tests --kernel $(KERNEL) $(call reports,vm-test) $(PYTEST_ARGS)
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
