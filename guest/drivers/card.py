@@ -23,9 +23,9 @@ class Card:
 
     profile = ""
 
-    def __init__(self, device: shirq.Device, description: profile.Profile, options: argparse.Namespace) -> None:
+    def __init__(self, device: shirq.Device, options: argparse.Namespace) -> None:
         self.device = device
-        self.places = description.places
+        self.options = options
         self.counts = {"events": 0, "lost": 0}
 
     @classmethod
@@ -62,7 +62,7 @@ def run(kind: type[Card]) -> None:
         if options.bind:
             shirq.bind(options.address)
         with shirq.Device.open(options.address) as device:
-            card = kind(device, description, options)
+            card = kind(device, options)
             card.start()
             device.load(description.programs)
             device.arm()

@@ -41,6 +41,7 @@ PROGRAMS = shirq.ProgramSet.from_text(
     """,
 )
 
+
 def positive(text: str) -> int:
     number = int(text, 0)
     if number < 1:

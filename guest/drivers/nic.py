@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import shirq
 from card import Card
-from shirq import profile
 
 _ETHERNET = struct.Struct("!6s6sH")
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
@@ -26,8 +25,8 @@ class Nic(Card):
 
     mac = bytes(6)
 
-    def __init__(self, device: shirq.Device, description: profile.Profile, options: argparse.Namespace) -> None:
-        super().__init__(device, description, options)
+    def __init__(self, device: shirq.Device, options: argparse.Namespace) -> None:
+        super().__init__(device, options)
         self.ip = options.ip.packed
         self.counts |= {"received": 0, "sent": 0, "dropped": 0}
 

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shirq_bench.agent import Command
 from shirq_bench.errors import BenchError, DeadlineExceeded
@@ -115,6 +116,13 @@ class Scene:
         for script in self.vm.machine.prepare:
             self.run(script)
 
+    def upload(self, source: Path, target: str) -> None:
+        """Copy a file into the guest; it can be executed there."""
+        command = self.vm.agent.start("sh", "-c", f"cat >{target} && chmod 755 {target}")
+        command.write(source.read_bytes())
+        command.close_stdin()
+        command.wait(60)
+
     def bind(self, device: str) -> None:
         """Bind one more device to shirq.ko."""
         self.run(bind(device))
@@ -162,14 +170,17 @@ class Scene:
         raise BenchError(f"{self.vm.name}: no interrupt has a handler called {name}")
 
     @contextlib.contextmanager
-    def tracing(self) -> Iterator[Handlers]:
-        """Trace the kernel's interrupt handlers during the block, between two sets of clock marks."""
+    def tracing(self, buffer_kib: int = 8192) -> Iterator[Handlers]:
+        """Trace the kernel's interrupt handlers during the block, between two sets of clock marks.
+
+        The kernel keeps ``buffer_kib`` for each CPU, about 24 handler calls a KiB.
+        """
         handlers = Handlers()
         follow = self.vm.log().mark
         events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
         # Recording begins with both events already on: no exit is seen without its entry.
         self.run(
-            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo 8192 >buffer_size_kb"
+            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb"
             f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
         )
         yield handlers
