@@ -18,7 +18,7 @@ from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
 from shirq_bench.machine import ADDRESSES, bind
 from shirq_bench.network import Network
-from shirq_bench.trace import ClockFit, HandlerCall, Log, parse_ftrace
+from shirq_bench.trace import ClockFit, HandlerCall, Log, LogReader, parse_ftrace
 from shirq_bench.vm import Vm
 
 _TRACING = "/sys/kernel/tracing"
@@ -156,10 +156,15 @@ class Scene:
         The neighbour's answer is on the wire before its last interrupt is.
         """
         until = time.monotonic() + deadline
-        while True:
-            log = self.vm.log().since(mark)
-            if line_low_at_end(log, line_of(log, [device])).ok or time.monotonic() > until:
-                return log
+        with LogReader(self.vm.log_path) as reader:
+            while True:
+                if reader.poll():
+                    log = reader.log().since(mark)
+                    if line_low_at_end(log, line_of(log, [device])).ok:
+                        return log
+                if time.monotonic() > until:
+                    return log
+                time.sleep(0.002)
 
     def irq(self, name: str) -> int:
         """The kernel's number of the interrupt that has a handler called ``name``. `BenchError` if none has."""
@@ -173,7 +178,7 @@ class Scene:
     def tracing(self, buffer_kib: int = 8192) -> Iterator[Handlers]:
         """Trace the kernel's interrupt handlers during the block, between two sets of clock marks.
 
-        The kernel keeps ``buffer_kib`` for each CPU, about 24 handler calls a KiB.
+        The kernel keeps ``buffer_kib`` a CPU: about 18 calls of a handler in each KiB. Tracing more is a `TraceError`.
         """
         handlers = Handlers()
         follow = self.vm.log().mark
