@@ -6,12 +6,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 import shirq
 from shirq import profile
-
-PROFILES = Path(__file__).parent.parent / "profiles"
 
 
 class CardError(Exception):
@@ -57,7 +54,7 @@ def run(kind: type[Card]) -> None:
     parser.add_argument("--bind", action="store_true", help="bind the function to shirq first")
     kind.add_options(parser)
     options = parser.parse_args()
-    description = profile.load(PROFILES / f"{kind.profile}.toml")
+    description = profile.load(profile.folder() / f"{kind.profile}.toml")
     try:
         if options.bind:
             shirq.bind(options.address)
