@@ -189,7 +189,7 @@ class Scene:
             f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
         )
         yield handlers
-        text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=60)
+        text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=180)
         handlers.log = self.vm.log().since(follow)
         handlers.calls = parse_ftrace(text)
         handlers.text = text

@@ -50,7 +50,7 @@ def cards(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
     for device, address in _ADDRESSES.items():
         monkeypatch.setitem(ADDRESSES, device, address)
     scene = Scene(boot(_MACHINE, cold=True))
-    scene.run(f"{NEIGHBOUR_UP} && {LOAD_MODULE}")
+    scene.run(f"{NEIGHBOUR_UP} && {LOAD_MODULE}", deadline=120)
     return scene
 
 
@@ -107,7 +107,7 @@ def _load(scene: Scene) -> Iterator[dict[str, Load]]:
             raise load.failure
 
 
-def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 300.0) -> None:
+def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0) -> None:
     """Wait until the load has lasted, by the log's clock; ends early if it has failed."""
     until = time.monotonic() + deadline
     begin = end = reader.log().entries[-1].time_ns
@@ -136,7 +136,7 @@ def test_stock_cards_and_a_busy_neighbour_share_a_line_for_a_minute_and_lose_no_
             drivers["edu0"].stop()
     drivers["edu0"].resume()
     for driver in drivers.values():
-        assert driver.end() == 0, driver.command.stderr
+        assert driver.end(deadline=120) == 0, driver.command.stderr
 
     assert handlers.fit and handlers.log
     begin, end = handlers.fit.span_ns
