@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import OWNER, finish, start
 from guest.quiet import line_falls
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions
@@ -16,22 +16,17 @@ from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 from shirq_bench.trace import Kind, Log
 
-#: In the guest: an armed owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
-_OWNER = """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-assert device.read().r[0] == 1
-report("pending")
+#: In the guest: an owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
+_TOLD = (
+    OWNER
+    + """
 notice = device.read()
 report(notice.type.name, notice.seq, state(), bool(command() & 4))
 print("not armed:", fails(os.read, device.fileno(), 64), fails(device.unmask, 1), fails(device.mask))
 print("old mapping:", child(lambda: registers.read32(0)))
 print("new mapping:", hex(device.mmap(0).read32(0)))
 """
+)
 
 #: In the guest: the owner comes back.
 _AGAIN = """
@@ -43,7 +38,7 @@ report(hex(device.read().r[0]))
 """
 
 
-def _owner(scene: Scene, device: str, script: str = _OWNER + _AGAIN) -> tuple[Command, int]:
+def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Command, int]:
     """An owner whose device is masked and pending, waiting for news; and a place in the log before its interrupt."""
     command = start(scene, device, script)
     command.expect("^armed$")
@@ -146,9 +141,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
         "dev0",
         """
         report(state(), hex(command() & 0x404))
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
+        device, _ = armed()
         report("armed")
         print(hex(device.read(timeout=20).r[0]))
         """,
@@ -194,11 +187,7 @@ def test_an_unplugged_device_wakes_its_reader_and_its_mappings_are_void(port: Sc
         port,
         "dev2",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.set_master(True)
-        device.arm()
-        registers = device.mmap(0)
+        device, registers = armed(master=True)
         report("armed")
         print(fails(os.read, device.fileno(), 64), fails(lambda: device.info), child(lambda: registers.read32(0)))
         print(os.path.exists("/dev/shirq/" + ADDRESS))

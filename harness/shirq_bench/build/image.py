@@ -146,7 +146,10 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copy2(GUEST / "tools/shirqctl", binaries)
-        shutil.copytree(GUEST / "profiles", tree / "usr/share/shirq/profiles")
+        for folder in ("drivers", "profiles"):
+            shutil.copytree(
+                GUEST / folder, tree / "usr/share/shirq" / folder, ignore=shutil.ignore_patterns("__pycache__")
+            )
         shutil.copytree(
             GUEST / "shirq", tree / "usr/lib/python3/dist-packages/shirq", ignore=shutil.ignore_patterns("__pycache__")
         )
