@@ -95,6 +95,7 @@ enum shirq_rung {
  * @rung: how far the ladder was climbed
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
  * @line_off: we have masked the line
+ * @due: that was for a storm that the last rung did not end
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
@@ -107,6 +108,7 @@ struct shirq_storm {
 	enum shirq_rung		rung;
 	u32			reason;
 	bool			line_off;
+	bool			due;
 };
 
 struct shirq_dma;

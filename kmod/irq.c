@@ -296,16 +296,22 @@ int shirq_load(struct shirq_device *d, struct shirq_set *set)
 	return 0;
 }
 
-/* Quarantine ends: wake the device, which the rungs may have reset, still silent. */
+/*
+ * Quarantine ends: wake the device, which the rungs may have reset, still silent.
+ * Awake it may storm again, until its set, perhaps a better one, has silenced it:
+ * the breaker watches that long.
+ */
 static void shirq_rehabilitate(struct shirq_device *d)
 {
-	shirq_free(d);
 	pci_set_power_state(d->pdev, PCI_D0);
 	shirq_restore(d);
 	spin_lock_irq(&d->lock);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+	shirq_free(d);
+	spin_lock_irq(&d->lock);
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
-	shirq_quiesce(d);
 	spin_unlock_irq(&d->lock);
 }
 

@@ -22,9 +22,12 @@
  *				quarantine: bus mastering off, release program, DisINTx
  *	in the worker		D3hot, function-level reset, bus reset
  *
- * as far as the owner allows the worker's. The line is masked while the worker
- * is on its way and at its rung, and opened again by whoever is first, the
- * worker or a timer of SHIRQ_LINE_OFF_MS. After the last rung the handler
+ * as far as the owner allows the worker's. The line is masked so that the worker
+ * gets at the processor, and opened again by whoever is first, the worker at the
+ * end of its rung or a timer of SHIRQ_LINE_OFF_MS: what follows a reset is
+ * waiting, for 100 ms and more, and a device in reset does not assert. If it
+ * does, the next window masks the line again. Only a window that begins after
+ * the end of a rung leads to the next one. After the last rung the handler
  * declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
@@ -49,14 +52,12 @@
 
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
-#define SHIRQ_LINE_OFF_MS	1000
+#define SHIRQ_LINE_OFF_MS	5
 
-static void shirq_storm_clear(struct shirq_storm *storm)
+static void shirq_window_clear(struct shirq_storm *storm)
 {
 	storm->entries = 0;
 	storm->unhandled = 0;
-	storm->strikes = 0;
-	storm->claims = 0;
 }
 
 /**
@@ -68,8 +69,7 @@ void shirq_storm_begin(struct shirq_device *d)
 	struct shirq_storm *storm = &d->storm;
 
 	lockdep_assert_held(&d->lock);
-	storm->entries = 0;
-	storm->unhandled = 0;
+	shirq_window_clear(storm);
 	storm->strikes = 0;
 	storm->last = READ_ONCE(storm->desc->irqs_unhandled);
 }
@@ -86,8 +86,7 @@ static bool shirq_window(struct shirq_storm *storm)
 	if (++storm->entries < SHIRQ_WINDOW)
 		return false;
 	suspect = storm->unhandled > SHIRQ_WINDOW / 4 * 3;
-	storm->entries = 0;
-	storm->unhandled = 0;
+	shirq_window_clear(storm);
 	return suspect;
 }
 
@@ -99,7 +98,8 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	d->quarantined = true;
 	pci_clear_master(d->pdev);
 	shirq_quiesce(d);
-	shirq_storm_clear(&d->storm);
+	shirq_window_clear(&d->storm);
+	d->storm.due = false;
 	d->storm.reason = reason;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
 	if (reason == SHIRQ_QUARANTINE_RATE)
@@ -156,6 +156,7 @@ static void shirq_close_line(struct shirq_device *d)
 	d->stats.line_off++;
 	disable_irq_nosync(d->pdev->irq);
 	schedule_delayed_work(&d->reopen, msecs_to_jiffies(SHIRQ_LINE_OFF_MS));
+	d->storm.due = true;
 	schedule_work(&d->ladder);
 }
 
@@ -216,7 +217,9 @@ static int shirq_reset_bus(struct pci_dev *pdev)
 
 	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices))
 		return -ENOTTY;
-	return pci_bridge_secondary_bus_reset(bus->self);
+	/* It fails if the link does not come back in time: the device was reset all the same. */
+	pci_bridge_secondary_bus_reset(bus->self);
+	return 0;
 }
 
 /**
@@ -306,22 +309,36 @@ static void shirq_climb(struct shirq_device *d)
 		d->pdev->irq);
 }
 
+/*
+ * Whether the line stormed after the last rung. What it does while a rung is
+ * under way says nothing about that rung.
+ */
+static bool shirq_take_due(struct shirq_device *d)
+{
+	bool due;
+
+	spin_lock_irq(&d->lock);
+	due = d->storm.due && d->requested;
+	d->storm.due = false;
+	shirq_window_clear(&d->storm);
+	spin_unlock_irq(&d->lock);
+	return due;
+}
+
 static void shirq_ladder(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
-	bool storming;
 
 	mutex_lock(&d->mutex);
 	if (d->quarantined && !d->dead) {
 		if (d->storm.rung == SHIRQ_RUNG_RELEASED)
 			shirq_revoke(d);
-		spin_lock_irq(&d->lock);
-		storming = d->requested && d->storm.line_off;
-		spin_unlock_irq(&d->lock);
-		if (storming)
+		if (shirq_take_due(d)) {
 			shirq_climb(d);
-		else
+			shirq_take_due(d);
+		} else if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
 			pci_warn(d->pdev, "quarantined: it stormed\n");
+		}
 	}
 	cancel_delayed_work_sync(&d->reopen);
 	shirq_reopen_line(d);

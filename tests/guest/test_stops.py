@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from guest.guest_python import finish, start
+from guest.port import behind_a_port
 from guest.quiet import line_falls
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions
@@ -161,21 +162,10 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
 
 # ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
 
-_PORT = SHARED_LINE.with_(
-    devices=(*SHARED_LINE.devices, "pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0"),
-    prepare=(
-        *SHARED_LINE.prepare,
-        "cd /sys/bus/pci && echo shirq >devices/0000:01:00.0/driver_override && echo 0000:01:00.0 >drivers_probe"
-        " && test -c /dev/shirq/0000:01:00.0",
-    ),
-)
-
-
 @pytest.fixture
-def port(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def port(boot: Boot) -> Scene:
     """A guest with dev2, bound, on the same line, in a PCI Express port."""
-    monkeypatch.setitem(ADDRESSES, "dev2", "0000:01:00.0")
-    return Scene(boot(_PORT))
+    return Scene(boot(behind_a_port()))
 
 
 def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) -> None:
