@@ -13,6 +13,7 @@
  *   EPERM   the kernel is locked down
  *   ENODEV  the device is gone or being unbound
  *   ENXIO   the node is stale: the device was unbound
+ *   EIO     the device is being reset
  *   ENOMEM  no memory for the events or the mappings of the registers
  *
  * Every later call fails with ENODEV once the device is gone (unbound,

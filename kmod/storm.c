@@ -23,12 +23,13 @@
  *	in the worker		D3hot, function-level reset, bus reset
  *
  * as far as the owner allows the worker's. The line is masked so that the worker
- * gets at the processor, and opened again by whoever is first, the worker at the
- * end of its rung or a timer of SHIRQ_LINE_OFF_MS: what follows a reset is
- * waiting, for 100 ms and more, and a device in reset does not assert. If it
- * does, the next window masks the line again. Only a window that begins after
- * the end of a rung leads to the next one. After the last rung the handler
- * declines and does nothing more.
+ * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
+ * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
+ * the line storms meanwhile, the next window masks it again; from
+ * SHIRQ_PATIENCE times in one rung on for SHIRQ_LINE_OFF_LONG_US, since the core
+ * shuts the line down after 100,000 unhandled interrupts. Only a window that
+ * begins after the end of a rung leads to the next one. After the last rung the
+ * handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -42,17 +43,19 @@
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
  */
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/irqdesc.h>
-#include <linux/jiffies.h>
 
 #include "core.h"
 #include "trace.h"
 
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
-#define SHIRQ_LINE_OFF_MS	5
+#define SHIRQ_LINE_OFF_US	300
+#define SHIRQ_LINE_OFF_LONG_US	20000
+#define SHIRQ_PATIENCE		80
 
 static void shirq_window_clear(struct shirq_storm *storm)
 {
@@ -96,7 +99,7 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	d->armed = false;
 	d->masked = false;
 	d->quarantined = true;
-	pci_clear_master(d->pdev);
+	shirq_clear_master(d);
 	shirq_quiesce(d);
 	shirq_window_clear(&d->storm);
 	d->storm.due = false;
@@ -108,32 +111,7 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 		d->stats.storms_masked++;
 	trace_shirq_quarantine(d, d->storm.rung);
 	shirq_notice(d, SHIRQ_EVENT_QUARANTINED, reason, captured);
-	schedule_work(&d->ladder);
-}
-
-/* Return: was the interrupt ours? */
-static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
-{
-	u64 captured[SHIRQ_EVENT_REGS];
-
-	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
-	case SHIRQ_CLAIMED:
-		break;
-	case SHIRQ_GONE:
-		d->gone = true;
-		shirq_notify(d);
-		return false;
-	default:
-		d->storm.strikes = 0;
-		return false;
-	}
-	if (++d->storm.strikes > 1) {
-		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, captured);
-	} else {
-		d->stats.remasks++;
-		shirq_claim(d, time_ns, captured);
-	}
-	return true;
+	queue_work(system_highpri_wq, &d->ladder);
 }
 
 /* DisINTx holds the device back, unless somebody else has cleared it. Return: had he? */
@@ -150,14 +128,44 @@ static bool shirq_disintx_again(struct shirq_device *d)
 	return true;
 }
 
+/* Return: was the interrupt ours? */
+static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
+{
+	u64 captured[SHIRQ_EVENT_REGS];
+
+	/* The owner's own mask: he need not hear of an interrupt to have it back. */
+	if (d->intx_off && shirq_disintx_again(d)) {
+		d->stats.remasks++;
+		return false;
+	}
+	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
+	case SHIRQ_CLAIMED:
+		break;
+	case SHIRQ_GONE:
+		shirq_lose(d);
+		return false;
+	default:
+		d->storm.strikes = 0;
+		return false;
+	}
+	if (++d->storm.strikes > 1) {
+		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, captured);
+	} else {
+		d->stats.remasks++;
+		shirq_claim(d, time_ns, captured);
+	}
+	return true;
+}
+
 static void shirq_close_line(struct shirq_device *d)
 {
 	d->storm.line_off = true;
 	d->stats.line_off++;
 	disable_irq_nosync(d->pdev->irq);
-	schedule_delayed_work(&d->reopen, msecs_to_jiffies(SHIRQ_LINE_OFF_MS));
+	d->storm.closings++;
 	d->storm.due = true;
-	schedule_work(&d->ladder);
+	queue_work(system_highpri_wq, &d->ladder);
+	queue_work(system_highpri_wq, &d->reopen);
 }
 
 /**
@@ -320,6 +328,7 @@ static bool shirq_take_due(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 	due = d->storm.due && d->requested;
 	d->storm.due = false;
+	d->storm.closings = 0;
 	shirq_window_clear(&d->storm);
 	spin_unlock_irq(&d->lock);
 	return due;
@@ -340,14 +349,20 @@ static void shirq_ladder(struct work_struct *work)
 			pci_warn(d->pdev, "quarantined: it stormed\n");
 		}
 	}
-	cancel_delayed_work_sync(&d->reopen);
+	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
 	mutex_unlock(&d->mutex);
 }
 
 static void shirq_reopen(struct work_struct *work)
 {
-	shirq_reopen_line(container_of(to_delayed_work(work), struct shirq_device, reopen));
+	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
+	unsigned long off_us = SHIRQ_LINE_OFF_US;
+
+	if (READ_ONCE(d->storm.closings) > SHIRQ_PATIENCE)
+		off_us = SHIRQ_LINE_OFF_LONG_US;
+	usleep_range(off_us, off_us + off_us / 4);
+	shirq_reopen_line(d);
 }
 
 /**
@@ -373,5 +388,5 @@ void shirq_reopen_line(struct shirq_device *d)
 void shirq_storm_init(struct shirq_device *d)
 {
 	INIT_WORK(&d->ladder, shirq_ladder);
-	INIT_DELAYED_WORK(&d->reopen, shirq_reopen);
+	INIT_WORK(&d->reopen, shirq_reopen);
 }

@@ -44,6 +44,7 @@ report(hex(device.read(timeout=20).r[0]), hex(device.mmap(0).read32(0)))
 """
 )
 D3HOT, FLR, BUS = 1, 2, 4
+ALL_RUNGS = D3HOT | FLR | BUS
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ _NO_FLR = _NO_D3HOT | {"flr-effective": "off"}
 _NOTHING = _NO_FLR | {"reset-status": 1, "reset-unmasked": 1}
 
 ENDS = {
-    "DisINTx": Case({}, D3HOT | FLR | BUS, ("released",)),
-    "D3hot": Case(_NO_DISINTX, D3HOT | FLR | BUS, ("d3hot",)),
-    "FLR after D3hot": Case(_NO_D3HOT, D3HOT | FLR | BUS, ("d3hot", "flr")),
-    "bus reset after all": Case(_NO_FLR, D3HOT | FLR | BUS, ("d3hot", "flr", "bus")),
+    "DisINTx": Case({}, ALL_RUNGS, ("released",)),
+    "D3hot": Case(_NO_DISINTX, ALL_RUNGS, ("d3hot",)),
+    "FLR after D3hot": Case(_NO_D3HOT, ALL_RUNGS, ("d3hot", "flr")),
+    "bus reset after all": Case(_NO_FLR, ALL_RUNGS, ("d3hot", "flr", "bus")),
     "FLR alone": Case(_NO_D3HOT, FLR, ("flr",)),
     "bus reset alone": Case(_NO_FLR, BUS, ("bus",)),
 }
@@ -139,7 +140,7 @@ def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back
 @pytest.mark.invariants_broken("the line is left high: what nothing silences is the kernel's to end")
 @pytest.mark.parametrize(
     ("allowed", "tried"),
-    [(0, ()), (D3HOT | FLR | BUS, ("d3hot", "flr", "bus"))],
+    [(0, ()), (ALL_RUNGS, ("d3hot", "flr", "bus"))],
     ids=["nothing is allowed", "everything is tried"],
 )
 def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(

@@ -202,3 +202,29 @@ def test_an_unplugged_device_wakes_its_reader_and_its_mappings_are_void(port: Sc
     log = port.vm.log()
     assert _released(log, "dev2"), "the device was not quiesced before it was unplugged"
     port.network.ping(3)
+
+
+# ------------------------------------------------------------- errors of the link
+
+#: The port's own hot plug, by which it knows whether its link is up: a reset of the bus waits for it.
+_NATIVE = behind_a_port("pcie=on").with_(extra=("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
+#: Uncorrectable errors of the port: of severity non-fatal and fatal as it comes out of reset.
+_ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
+
+
+@pytest.mark.parametrize("error", _ERRORS)
+def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_not_used(boot: Boot, error: str) -> None:
+    port = Scene(boot(_NATIVE))
+    owner, mark = _owner(port, "dev2")
+    before = len(port.vm.log().since(mark).of(device="dev2"))
+    port.vm.qmp.execute("human-monitor-command", command_line=f"pcie_aer_inject_error rp0 {_ERRORS[error]}")
+    _comes_back(port, "dev2", owner, mark, "RESET")
+    entries = port.vm.log().since(mark).of(device="dev2")[before:]
+    reset = next((n for n, entry in enumerate(entries) if entry.kind is Kind.RESET), None)
+    if error == "fatal":
+        assert reset is not None, "the link was not reset"
+        touched = [entry for entry in entries[:reset] if entry.kind in (Kind.READ, Kind.WRITE)]
+        assert not touched, "the device behind a frozen link was touched"
+    else:
+        first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
+        assert first.offset == 0x68, "the release program did not come first"
