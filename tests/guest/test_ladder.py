@@ -112,7 +112,7 @@ def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back
     case = ENDS[end]
     set_faults(port, case.faults)
     script = start(port, "dev2", _OWNER.format(rungs=case.allowed))
-    script.expect("^armed$")
+    script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=5)
     script.expect("^QUARANTINED MASKED 0x5$", deadline=60)
@@ -148,7 +148,7 @@ def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(
 ) -> None:
     set_faults(port, _NOTHING)
     script = start(port, "dev2", _OWNER.format(rungs=allowed))
-    script.expect("^armed$")
+    script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=1)
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
@@ -170,9 +170,127 @@ def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
     """FLR would help, and D3hot would: the owner allows a bus reset alone."""
     set_faults(port, _NO_DISINTX)
     script = start(port, "dev2", _OWNER.format(rungs=BUS))
-    script.expect("^armed$")
+    script.expect("^armed$", deadline=120)
     port.raise_("dev2")
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
     wait_for_rung(port, "bus")
     stats = stats_of(port, "dev2")
     assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 0, 1, 0)
+
+
+#: A profile of dev2 whose programs silence nothing, and which allows a function-level reset alone.
+_PROFILE = """
+name = "card"
+title = "a card that does not mask"
+source = "qemu-device/SPEC.md"
+mode = "masks"
+[bars]
+bar0 = { kind = "memory", size = 0x1000 }
+[registers]
+LIVENESS = { at = "bar0+0x4", bits = 32 }
+INT_ACTIVE = { at = "bar0+0x2c", bits = 32, access = "read-only" }
+INT_MASK_CLEAR = { at = "bar0+0x6c", bits = 32, access = "write-only" }
+[programs]
+irq = '''
+    read r0, INT_ACTIVE
+    skip_if_zero r0, end
+    claim
+    write LIVENESS, r0
+'''
+unmask = '''
+    load r0, 0xffffffff
+    write INT_MASK_CLEAR, r0
+'''
+release = "read r0, INT_ACTIVE"
+[quiesce]
+rungs = ["flr"]
+reset_at_release = true
+"""
+
+
+def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene) -> None:
+    set_faults(port, _NO_DISINTX)
+    upload = port.vm.agent.start("sh", "-c", "cat >/tmp/card.toml")
+    upload.write(_PROFILE)
+    upload.close_stdin()
+    assert upload.wait().status == 0
+    watch = port.vm.agent.start("shirqctl", "watch", ADDRESSES["dev2"], "--profile", "/tmp/card.toml")
+    watch.expect("^armed", deadline=60)
+    port.raise_("dev2", bits=9)
+    watch.expect("^QUARANTINED ", deadline=60)
+    wait_for_rung(port, "flr")
+    stats = stats_of(port, "dev2")
+    assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 1, 0, 0)
+    mark = port.vm.log().mark
+    watch.signal(signal.SIGINT)
+    assert watch.wait(60).status == 0
+    assert port.vm.log().since(mark).of(Kind.RESET, device="dev2"), "it was not reset when its owner left"
+
+
+# ------------------------------------------------- somebody else writes Command, and clears DisINTx
+
+#: In the guest: what anybody with access to config space can do.
+_CLEAR_DISINTX = """
+def clear_disintx():
+    config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
+    os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+    while not command() & 0x400:
+        time.sleep(0.01)
+"""
+
+
+def test_a_quarantined_device_whose_disintx_is_cleared_is_held_back_again_without_a_further_rung(port: Scene) -> None:
+    script = start(
+        port,
+        "dev2",
+        USELESS_RELEASE
+        + _CLEAR_DISINTX
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+report("armed")
+while device.read(timeout=60).type is shirq.EventType.IRQ:
+    pass
+report("quarantined")
+proceed()
+clear_disintx()
+report(state("quarantine"), stat("line_off"))
+proceed()
+""",
+    )
+    script.expect("^armed$", deadline=120)
+    mark = port.vm.log().mark
+    port.raise_("dev2")
+    script.expect("^quarantined$", deadline=60)
+    line_falls(port, "dev2", mark)
+    script.write("\n")
+    script.expect("^masked released 0$", deadline=60)
+    line_falls(port, "dev2", mark)
+    assert calls(port, "dev2") < CALLS
+    script.write("\n")
+    finish(script)
+
+
+def test_the_owners_mask_by_disintx_is_set_again_and_the_owner_hears_of_no_interrupt(port: Scene) -> None:
+    script = start(
+        port,
+        "dev2",
+        _CLEAR_DISINTX
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(SET)
+device.arm()
+seq = device.mask()
+report("masked", hex(command() & 0x400))
+proceed()
+clear_disintx()
+report(state(), stat("remasks"), stat("claims"), select.select([device], [], [], 0)[0])
+device.unmask(seq)
+report(device.read(timeout=20).type.name)
+""",
+    )
+    script.expect("^masked 0x400$", deadline=120)
+    port.raise_("dev2", bits=3)
+    script.write("\n")
+    assert finish(script)[1:] == ["masked 1 0 []", "IRQ"]

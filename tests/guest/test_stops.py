@@ -162,6 +162,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
 
 # ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
 
+
 @pytest.fixture
 def port(boot: Boot) -> Scene:
     """A guest with dev2, bound, on the same line, in a PCI Express port."""
@@ -228,3 +229,61 @@ def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_n
     else:
         first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
         assert first.offset == 0x68, "the release program did not come first"
+
+
+# ------------------------------------------------------------- surprise removal
+
+#: In the guest: an owner that waits for what comes in one of four ways, and what each of them is told.
+_WAITS = {
+    "read": "waits = lambda: fails(os.read, device.fileno(), 64)",
+    "poll": "waits = lambda: _poll(device)",
+    "masked": "assert device.read(timeout=60).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
+    "mapping": "registers.read32(0)\nwaits = lambda: child(spin)",
+}
+_SURPRISED = """
+def _poll(device):
+    poll = select.poll()
+    poll.register(device, select.POLLIN)
+    events = poll.poll(120000)[0][1]
+    return "POLLERR" if events & select.POLLERR else hex(events)
+def spin():
+    while True:
+        registers.read32(0)
+        time.sleep(0.01)
+device = shirq.Device.open(ADDRESS)
+device.load(SET)
+device.set_master(True)
+device.arm(auto_unmask=False)
+registers = device.mmap(0)
+report("armed")
+{waits}
+report("waiting")
+print(waits(), fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
+print(child(lambda: registers.read32(0)))
+"""
+_TOLD = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
+
+
+@pytest.mark.parametrize("how", _WAITS)
+def test_a_device_that_is_torn_out_is_not_touched_and_whoever_waits_is_told(port: Scene, how: str) -> None:
+    script = start(port, "dev2", _SURPRISED.format(waits=_WAITS[how]))
+    script.expect("^armed$", deadline=120)
+    if how == "masked":
+        port.raise_("dev2")
+    script.expect("^waiting$", deadline=120)
+    with port.vm.frozen():
+        port.vm.qmp.set("dev2", "dead", "all")
+        mark = port.vm.log().mark
+    with port.tracing() as handlers:
+        port.network.ping(20)
+        port.vm.qmp.execute("device_del", id="dev2")
+        port.vm.qmp.wait_event("DEVICE_DELETED", deadline=120)
+        assert finish(script, deadline=120)[2:] == [f"{_TOLD[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
+        port.network.ping(20)
+    touched = [e for e in port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2") if e.ring != 3]
+    # The irq program asks a device that is gone once, and finds all-ones.
+    assert [entry for entry in touched if entry.space == 0][1:] == [], "a register of a device that is gone was touched"
+    assert not [entry for entry in touched if entry.kind is Kind.WRITE and entry.space == 0]
+    irq = port.irq("eth0")
+    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=20)
+    assert not [call for call in handlers.calls if call.name.startswith("shirq:0000:01") and call.handled]
