@@ -37,8 +37,8 @@ struct shirq_set {
  * @lost: events dropped because the queue was full
  * @masks: SHIRQ_MASK
  * @unmasks: events, and SHIRQ_MASK, that were unmasked
- * @remasks: the irq program was run again because the line stormed while the
- *	device was masked, and claimed
+ * @remasks: the line stormed while the device was masked: the irq program ran
+ *	again, and claimed; or DisINTx, by which SHIRQ_MASK had masked, was set again
  * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
  * @line_off: times that the line was masked for a rung

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What happens to the whole device, not by its owner's will: system sleep,
- * resets, and errors of its link. The device is quiet before, and stays quiet until it is armed again;
- * the owner reads what happened.
+ * resets, and errors of its link. The device is quiet before, and stays quiet
+ * until it is armed again; the owner reads what happened.
  */
 #include <linux/mm.h>
 #include <linux/pm.h>
@@ -142,7 +142,7 @@ static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_s
 	return PCI_ERS_RESULT_NEED_RESET;
 }
 
-/* Without AER's own reset (6.1 has none for an error that is not fatal) this changes nothing. */
+/* AER in 6.1 resets nothing after an error that is not fatal: then this restores what is there. */
 static pci_ers_result_t shirq_slot_reset(struct pci_dev *pdev)
 {
 	pci_set_power_state(pdev, PCI_D0);

@@ -18,7 +18,8 @@
  *
  * The rungs, each tried when the one before it ends in a window that is a storm:
  *
- *	in the interrupt	mask again, by the irq program
+ *	in the interrupt	mask again, by the irq program; or by DisINTx, if
+ *				the owner masked by it and somebody cleared it
  *				quarantine: bus mastering off, release program, DisINTx
  *	in the worker		D3hot, function-level reset, bus reset
  *
@@ -114,7 +115,7 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	queue_work(system_highpri_wq, &d->ladder);
 }
 
-/* DisINTx holds the device back, unless somebody else has cleared it. Return: had he? */
+/* DisINTx holds the device back, unless somebody has cleared it. Return: had he, and is it set? */
 static bool shirq_disintx_again(struct shirq_device *d)
 {
 	u16 command;
@@ -125,7 +126,8 @@ static bool shirq_disintx_again(struct shirq_device *d)
 	if (command & PCI_COMMAND_INTX_DISABLE)
 		return false;
 	shirq_set_disintx(d, true);
-	return true;
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	return command & PCI_COMMAND_INTX_DISABLE;
 }
 
 /* Return: was the interrupt ours? */
@@ -133,7 +135,7 @@ static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
 	u64 captured[SHIRQ_EVENT_REGS];
 
-	/* The owner's own mask: he need not hear of an interrupt to have it back. */
+	/* The owner's own mask: it comes back without an interrupt for him. */
 	if (d->intx_off && shirq_disintx_again(d)) {
 		d->stats.remasks++;
 		return false;

@@ -19,8 +19,6 @@ from shirq_bench.trace import Kind, Log
 
 #: A device with every means there is; the tests take them away.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on")
-#: The line is masked for a few milliseconds at a time; the timer that ends it is the guest's, under load.
-_LINE_OFF_NS = 50_000_000
 
 _OWNER = (
     USELESS_RELEASE
@@ -99,12 +97,11 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
     )
 
 
-def _line_was_off_briefly(log: Log, at_least: int) -> None:
+def _line_was_off(log: Log, at_least: int) -> None:
+    """The line was masked so often, and is open again; for how long, test_share.py judges, in the guest's own time."""
     off = [it for it in high(log, Kind.LINE_MASK, gsi=line_of(log, ["dev2"])) if it.start]
     assert len(off) >= at_least, "the line was not masked while the rungs were tried"
-    for it in off:
-        assert it.start and it.end, "the line is still masked"
-        assert it.end.time_ns - it.start.time_ns < _LINE_OFF_NS, "the line was masked too long"
+    assert all(it.end for it in off), "the line is still masked"
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -126,7 +123,7 @@ def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back
     assert all(stats[f"rung_{rung}"] == 1 for rung in tried)
     assert (stats["storms_masked"], stats["remasks"]) == (1, 1)
     assert bool(stats["line_off"]) == bool(tried)
-    _line_was_off_briefly(log, len(tried))
+    _line_was_off(log, len(tried))
     off = next((e.time_ns for e in log.of(Kind.LINE_MASK, offset=line_of(log, ["dev2"])) if e.value), None)
     before = [e for e in log.of(Kind.DELIVER, offset=line_of(log, ["dev2"])) if off is None or e.time_ns < off]
     assert len(before) < CALLS, "the line was masked too late"
@@ -155,7 +152,7 @@ def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(
     wait_for_rung(port, "failed")
     stats = stats_of(port, "dev2")
     assert [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]] == [*tried, "failed"]
-    _line_was_off_briefly(port.vm.log().since(mark), len(tried) + 1)
+    _line_was_off(port.vm.log().since(mark), len(tried) + 1)
     assert "nothing is left to try" in port.run("dmesg")
     # The handler leaves it alone from now on, and the owner may still give up.
     mark = port.vm.log().mark
