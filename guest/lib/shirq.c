@@ -119,6 +119,22 @@ int shirq_set_master(int fd, int on)
 	return ioctl(fd, SHIRQ_SET_MASTER, &master);
 }
 
+int shirq_mask(int fd, uint64_t *seq)
+{
+	struct shirq_mask mask = { .size = sizeof(mask) };
+	int ret = ioctl(fd, SHIRQ_MASK, &mask);
+
+	*seq = mask.seq;
+	return ret;
+}
+
+int shirq_set_eventfd(int fd, int eventfd)
+{
+	struct shirq_eventfd set = { .size = sizeof(set), .fd = eventfd };
+
+	return ioctl(fd, SHIRQ_SET_EVENTFD, &set);
+}
+
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
 	       struct shirq_exec *refused)
 {

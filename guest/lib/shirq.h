@@ -51,6 +51,8 @@ int shirq_arm(int fd, uint32_t flags);
 int shirq_disarm(int fd);
 int shirq_unmask(int fd, uint64_t seq);
 int shirq_set_master(int fd, int on);
+int shirq_mask(int fd, uint64_t *seq);
+int shirq_set_eventfd(int fd, int eventfd);
 
 /* Run a one-shot program; regs in and out. refused may be NULL, and is set as error_* of struct shirq_exec. */
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],

@@ -54,8 +54,14 @@ class Machine:
         return cls(**values)
 
 
-#: Where `SHARED_LINE` puts its functions, as the guest sees them.
-ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0", "clock": "0000:00:05.0"}
+#: Where `SHARED_LINE` puts its functions, as the guest sees them; ``ctl`` is a sweep's, at the place of the clock.
+ADDRESSES = {
+    "dev0": "0000:00:04.0",
+    "dev1": "0000:00:08.0",
+    "nic0": "0000:00:0c.0",
+    "clock": "0000:00:05.0",
+    "ctl": "0000:00:05.0",
+}
 
 GUEST_IP = "10.0.2.15"
 

@@ -143,6 +143,7 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
         _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
+        _compile(binaries, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copy2(GUEST / "tools/shirqctl", binaries)
         shutil.copytree(GUEST / "profiles", tree / "usr/share/shirq/profiles")

@@ -36,7 +36,7 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def _shown(what: str, console: Console) -> Iterator[Callable[[str], None]]:
+def shown(what: str, console: Console) -> Iterator[Callable[[str], None]]:
     """Show that ``what`` is being done during the block; give the function each line of its output."""
     if not console.is_terminal:
         started = shown = time.monotonic()
@@ -79,7 +79,7 @@ def run(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with log.open("a") as sink, _shown(what, Console(stderr=True)) as show:
+    with log.open("a") as sink, shown(what, Console(stderr=True)) as show:
         sink.write(f"\n$ {' '.join(str(a) for a in argv)}\n")
         sink.flush()
         process = subprocess.Popen(
