@@ -35,7 +35,7 @@ class Scenario:
     until: str
     devices: tuple[str, ...] = ("dev0",)
     extra_ns: int = 100
-    bound_ns: int = 100_000
+    bound_ns: int = 200_000
     step: int = 1
     spurious: int = 0
 
