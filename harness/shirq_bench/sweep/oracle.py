@@ -1,8 +1,8 @@
 """Judges one point of a sweep by the event log alone.
 
 For each judged device: every raise is followed by a handling (the actor's MARK), unless it was withdrawn, by the
-hardware or by a release program; there are no more handlings than raises; their sequence numbers grow; each comes within
-a bound; and when the point is over the device is silent, unmasked, with nothing pending, and its line is low.
+hardware or by a release program; there are no more handlings than raises; their sequence numbers grow; each comes
+within a bound; and when the point is over the device is silent, unmasked, with nothing pending, and its line is low.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Oracle:
         for card in cards.values():
             card.begin()
         for entry in entries:
-            if card := cards.get(entry.device):
-                card.see(entry, self._bound_ns)
+            if entry.device in cards:
+                cards[entry.device].see(entry, self._bound_ns)
             elif entry.kind is Kind.LINE:
                 (self._high.add if entry.value else self._high.discard)(entry.offset)
         found = []

@@ -41,7 +41,11 @@ class Scenario:
 
     def machine(self, kernel: str) -> Machine:
         """The guest: dev0 and dev1 on one line, ctl on its own, bound to shirq.ko, and the actors waiting."""
-        cards = {"dev0": "shirq-edu,id=dev0,addr=4", "dev1": "shirq-edu,id=dev1,addr=8", "ctl": "shirq-edu,id=ctl,addr=5"}
+        cards = {
+            "dev0": "shirq-edu,id=dev0,addr=4",
+            "dev1": "shirq-edu,id=dev1,addr=8",
+            "ctl": "shirq-edu,id=ctl,addr=5",
+        }
         return Machine(
             kernel=kernel,
             devices=tuple(cards.values()),
