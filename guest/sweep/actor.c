@@ -9,8 +9,12 @@
  * does something to the first: what a driver does at any time beside handling
  * interrupts. The control device's MARK tells when that is done.
  *
+ * With --mortal it is a child that does so, in whose place a new one comes as
+ * often as it ends: killed by the neighbour module, whose victim it makes itself,
+ * by its own deed, or because its device is gone.
+ *
  * It says nothing after "ready", and asks for no time: what it does depends on
- * the two devices alone.
+ * the devices alone.
  */
 #include "../drivers/edu.h"
 
@@ -27,6 +31,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct card {
@@ -241,6 +246,13 @@ static void info(struct card *card)
 		err(1, "looking at the device");
 }
 
+/* The kernel closes what is open. */
+static void leave(struct card *card)
+{
+	(void)card;
+	_exit(0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct card *card);
@@ -250,13 +262,15 @@ static const struct {
 	{ "rearm", rearm },
 	{ "disintx", toggle },
 	{ "look", info },
+	{ "exit", leave },
 };
 
 static void usage(FILE *out, const char *self)
 {
 	size_t i;
 
-	fprintf(out, "usage: %s [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:", self);
+	fprintf(out, "usage: %s [--mortal] [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:",
+		self);
 	for (i = 0; i < COUNT(ways); i++)
 		fprintf(out, " %s", ways[i].name);
 	fprintf(out, "\nDEED:");
@@ -265,17 +279,41 @@ static void usage(FILE *out, const char *self)
 	fprintf(out, "\n");
 }
 
+/* Returns in a child, and in each that follows it. */
+static void live_again(void)
+{
+	int status, fd;
+	pid_t pid;
+
+	for (;;) {
+		pid = fork();
+		if (pid < 0)
+			err(1, "forking");
+		if (!pid)
+			break;
+		if (waitpid(pid, &status, 0) != pid)
+			err(1, "waiting for the child");
+	}
+	fd = open("/sys/module/neighbour/parameters/pid", O_WRONLY);
+	if (fd >= 0) {
+		dprintf(fd, "%d", getpid());
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "how", required_argument, NULL, 'h' },
 		{ "control", required_argument, NULL, 'c' },
 		{ "deed", required_argument, NULL, 'd' },
+		{ "mortal", no_argument, NULL, 'm' },
 		{ 0 },
 	};
 	struct card card = {}, control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
 	size_t way = 0, deed = COUNT(deeds), i;
 	struct shirq_event event;
+	bool mortal = false;
 	pthread_t thread;
 	int option;
 
@@ -288,6 +326,8 @@ int main(int argc, char **argv)
 				;
 		} else if (option == 'c') {
 			control.address = optarg;
+		} else if (option == 'm') {
+			mortal = true;
 		} else {
 			way = COUNT(ways);
 		}
@@ -299,6 +339,8 @@ int main(int argc, char **argv)
 
 	card.address = argv[optind];
 	card.arm = ways[way].arm;
+	if (mortal)
+		live_again();
 	own(&card);
 	for (i = 0; i < (size_t)ways[way].threads - !control.address; i++)
 		if (pthread_create(&thread, NULL, ways[way].run, &card))

@@ -1,4 +1,4 @@
-"""Static checks of the kernel module: checkpatch from the kernel's own source, sparse, and every compiler warning.
+"""Static checks of the kernel modules: checkpatch from the kernel's own source, sparse, and every compiler warning.
 
 Run as ``python -m shirq_bench.build.lint 6.1 ...``.
 """
@@ -15,6 +15,7 @@ from shirq_bench import cache
 from shirq_bench.build import kernel
 from shirq_bench.build.apt import Suites
 from shirq_bench.build.kmod import NO_BTF
+from shirq_bench.build.kmod import sources as own_modules
 from shirq_bench.build.steps import BuildError, run, say
 from shirq_bench.paths import KMOD
 
@@ -43,8 +44,8 @@ def _checkpatch() -> Path:
 
 
 def check_style() -> None:
-    """Run checkpatch over the module's sources. Raises `BuildError` with what it says."""
-    sources = [p for p in sorted(KMOD.iterdir()) if p.suffix in (".c", ".h")]
+    """Run checkpatch over the modules' sources. Raises `BuildError` with what it says."""
+    sources = [p for tree in (KMOD, *own_modules()) for p in sorted(tree.iterdir()) if p.suffix in (".c", ".h")]
     done = subprocess.run(
         [
             _checkpatch(),
@@ -65,11 +66,11 @@ def check_style() -> None:
     say(f"checkpatch: {len(sources)} files are clean")
 
 
-def check_sparse(target: kernel.Kernel) -> None:
-    """Compile the module with sparse and all warnings. Raises `BuildError` with what they say."""
+def check_sparse(target: kernel.Kernel, source: Path) -> None:
+    """Compile a module with sparse and all warnings. Raises `BuildError` with what they say."""
     with tempfile.TemporaryDirectory(prefix="shirq-lint-") as work:
-        tree = Path(work) / "kmod"
-        shutil.copytree(KMOD, tree)
+        tree = Path(work) / "source"
+        shutil.copytree(source, tree)
         done = subprocess.run(
             ["make", "-C", target.headers, f"M={tree}", "W=1", "C=2", "KCFLAGS=-Werror", *NO_BTF, "modules"],
             capture_output=True,
@@ -77,14 +78,16 @@ def check_sparse(target: kernel.Kernel) -> None:
         )
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if "warning:" in line or "error:" in line]
     if done.returncode or complaints:
-        raise BuildError(f"sparse and W=1 on {target.release}:\n" + "\n".join(complaints or [done.stderr[-2000:]]))
-    say(f"sparse and W=1: clean on {target.release}")
+        said = "\n".join(complaints or [done.stderr[-2000:]])
+        raise BuildError(f"sparse and W=1 of {source.name} on {target.release}:\n{said}")
+    say(f"sparse and W=1: {source.name} is clean on {target.release}")
 
 
 if __name__ == "__main__":
     try:
         check_style()
         for name in sys.argv[1:]:
-            check_sparse(kernel.get(name))
+            for tree in (KMOD, *own_modules()):
+                check_sparse(kernel.get(name), tree)
     except BuildError as error:
         sys.exit(f"shirq: {error}")
