@@ -25,6 +25,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,16 @@
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static bool mortal;
+
+/* A device that is gone is the end, and for a mortal a natural one. */
+static void fail(const char *what, const char *address)
+{
+	if (mortal && errno == ENODEV)
+		_exit(0);
+	err(1, "%s %s", what, address);
+}
 
 struct card {
 	const char *address;
@@ -48,14 +59,14 @@ static void own(struct card *card)
 
 	card->fd = shirq_open(card->address);
 	if (card->fd < 0)
-		err(1, "opening /dev/shirq/%s", card->address);
+		fail("opening", card->address);
 	if (shirq_load(card->fd, &programs))
-		err(1, "loading programs");
+		fail("loading programs of", card->address);
 	card->bar = shirq_map(card->fd, 0, &card->length);
 	if (!card->bar)
-		err(1, "mapping BAR 0");
+		fail("mapping", card->address);
 	if (shirq_arm(card->fd, SHIRQ_ARM_SHARED | card->arm))
-		err(1, "arming");
+		fail("arming", card->address);
 }
 
 /* Acknowledged first: what is raised from then on asserts again. */
@@ -75,7 +86,7 @@ static bool next(struct card *card, struct shirq_event *event)
 	if (errno == ENXIO)
 		sched_yield();
 	else if (errno != EAGAIN)
-		err(1, "waiting for an event");
+		fail("waiting for an event of", card->address);
 	return false;
 }
 
@@ -285,6 +296,8 @@ static void live_again(void)
 	int status, fd;
 	pid_t pid;
 
+	/* Only the first of them has somebody who listens to it. */
+	signal(SIGPIPE, SIG_IGN);
 	for (;;) {
 		pid = fork();
 		if (pid < 0)
@@ -313,7 +326,6 @@ int main(int argc, char **argv)
 	struct card card = {}, control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
 	size_t way = 0, deed = COUNT(deeds), i;
 	struct shirq_event event;
-	bool mortal = false;
 	pthread_t thread;
 	int option;
 

@@ -74,12 +74,12 @@ NEIGHBOUR_UP = (
 LOAD_MODULE = "insmod /lib/modules/$(uname -r)/extra/shirq.ko"
 
 
-def bind(device: str) -> str:
-    """Guest script: bind a function of `SHARED_LINE` to shirq.ko."""
+def bind(device: str, driver: str = "shirq") -> str:
+    """Guest script: bind a function of `SHARED_LINE` to a driver that has no table of IDs: shirq.ko, or another."""
     address = ADDRESSES[device]
     return (
-        f"cd /sys/bus/pci && echo shirq >devices/{address}/driver_override && echo {address} >drivers_probe"
-        f" && test -c /dev/shirq/{address}"
+        f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
+        f" && test -d drivers/{driver}/{address}"
     )
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from shirq_bench import judge
 from shirq_bench.paths import BUILD
 from shirq_bench.report import html, model, vcd
 from shirq_bench.sweep import stopped
 from shirq_bench.sweep.case import Case, Finding, finding, shrink
 from shirq_bench.sweep.run import Failure, Result
-from shirq_bench.trace import Kind, Log, read_log
+from shirq_bench.trace import Kind, read_log
 
 REPORT = BUILD / "reports" / "sweep.json"
 FINDINGS = BUILD / "sweep"
@@ -47,7 +48,7 @@ def draw(case: Case, place: Path) -> None:
     log = read_log(place / "events.shirqlog")
     begin = next((n for n, entry in enumerate(log.entries) if entry.kind is Kind.SCHEDULED), 0)
     cut = log.since(begin)
-    picture = model.build(Log(cut.header, cut.entries, cut.past), title=case.title)
+    picture = model.build(cut, title=case.title, gsi=judge.line_of(cut, case.devices[:1]))
     (place / "page.html").write_text(html.render(picture), encoding="utf-8")
     with (place / "waveform.vcd").open("w") as file:
         vcd.write(picture, file)
@@ -55,8 +56,10 @@ def draw(case: Case, place: Path) -> None:
 
 def data(results: Sequence[Result], files: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
     """The report's content. ``points_per_minute`` is over the time of the runs, on one core."""
-    seconds = sum(result.seconds for result in results)
     points = sum(result.points for result in results)
+    # A process or a device a point is another matter.
+    quick = [result for result in results if not result.mortal]
+    seconds = sum(result.seconds for result in quick)
     return {
         "date": datetime.date.today().isoformat(),
         "kernels": sorted({result.kernel for result in results}),
@@ -69,12 +72,13 @@ def data(results: Sequence[Result], files: Sequence[Path], replays_identical: bo
                 "runs": result.runs,
                 "instructions": len(result.places),
                 "violations": len(result.failures),
+                "a_process_a_point": result.mortal,
                 "points_per_minute": round(60 * result.points / result.seconds) if result.seconds else 0,
             }
             for result in results
         ],
         "points": points,
-        "points_per_minute": round(60 * points / seconds) if seconds else 0,
+        "points_per_minute": round(60 * sum(r.points for r in quick) / seconds) if seconds else 0,
         "violations": sum(len(result.failures) for result in results),
         "findings": [str(file) for file in files],
         "replays_identical": replays_identical,

@@ -56,7 +56,9 @@ class Card:
                 self._withdraw(entry.value)
             case Kind.WRITE if entry.space == 0 and entry.offset == _INT_ACK:
                 if entry.ring == _KERNEL:
+                    # A release program: whoever owns the device next begins anew.
                     self._withdraw(self.pending & entry.value)
+                    self.seq = None
                 self.pending &= ~entry.value
             case Kind.MASK:
                 self.masked = bool(entry.value)

@@ -14,6 +14,8 @@ from shirq_bench.trace import Kind
 
 #: Points of one guest.
 CHUNK = 4000
+#: So many violations, and a sweep ends: the scenario, or what it drives, is broken.
+MOST_FAILURES = 20
 #: A point's time in a calibration: far longer than any point takes.
 _LONG_NS = 20_000_000
 
@@ -50,6 +52,7 @@ class Result:
     scenario: str
     kernel: str
     shape: Shape
+    mortal: bool
     points: int = 0
     runs: int = 0
     seconds: float = 0.0
@@ -65,7 +68,7 @@ def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], peri
         stimuli=tuple(_stimuli(scenario, offsets, period_ns)),
         cuts=tuple(period_ns * (slot + 1) for slot in range(len(offsets))),
         devices=scenario.devices,
-        actors=len(scenario.actors),
+        actors=scenario.processes,
         bound_ns=scenario.bound_ns,
         spurious=scenario.spurious,
     )
@@ -77,6 +80,7 @@ def _stimuli(scenario: Scenario, offsets: Sequence[int | None], period_ns: int) 
         yield from _at(start, scenario.first)
         if offset is not None:
             yield from _at(start + offset, (f"{scenario.second[0].split()[0]} where", *scenario.second))
+            yield from _at(start + offset + scenario.later_ns, scenario.later)
 
 
 def _at(at_ns: int, words: Sequence[str]) -> Iterator[Stimulus]:
@@ -119,19 +123,22 @@ def sweep(scenario: Scenario, kernel: str, points: int = 0, tell: Callable[[str]
     shape = calibrate(scenario, kernel)
     step = max(scenario.step, -(-shape.window_ns // points)) if points else scenario.step
     offsets = range(0, shape.window_ns, step)
-    result = Result(scenario.name, kernel, shape)
-    for begin in range(0, len(offsets), CHUNK):
-        chunk = offsets[begin : begin + CHUNK]
+    result = Result(scenario.name, kernel, shape, scenario.mortal)
+    while result.points < len(offsets) and len(result.failures) < MOST_FAILURES:
+        chunk = offsets[result.points : result.points + CHUNK]
         started = time.monotonic()
         case = case_of(scenario, kernel, chunk, shape.period_ns)
         outcome = case.run()
-        for index, found in enumerate(outcome.violations):
-            if found:
-                result.failures.append(Failure(case, index, chunk[index], outcome))
-        if outcome.health:
-            result.failures.append(Failure(case, len(chunk) - 1, chunk[-1], outcome))
-        result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE}
-        result.points += len(chunk)
+        bad = outcome.first()
+        if bad is None and outcome.health:
+            bad = len(chunk) - 1
+        if bad is not None:
+            result.failures.append(Failure(case, bad, chunk[bad], outcome))
+        # What comes after a failure may be its consequence: it is tried again, by another guest.
+        done = len(chunk) if bad is None else bad + 1
+        end = outcome.recording.base_ns + case.cuts[done - 1]
+        result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}
+        result.points += done
         result.runs += 1
         result.seconds += time.monotonic() - started
         tell(f"[{result.points}/{len(offsets)}] points, {len(result.failures)} violations")

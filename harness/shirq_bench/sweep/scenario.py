@@ -38,6 +38,19 @@ class Scenario:
     bound_ns: int = 200_000
     step: int = 1
     spurious: int = 0
+    later: tuple[str, ...] = ()
+    later_ns: int = 0
+    killer: bool = False
+
+    @property
+    def mortal(self) -> bool:
+        """Each point ends a process, or a device: it costs far more than others."""
+        return any("--mortal" in actor for actor in self.actors)
+
+    @property
+    def processes(self) -> int:
+        """How many there are in a guest that is well: a mortal has a parent."""
+        return sum(2 if "--mortal" in actor else 1 for actor in self.actors)
 
     def machine(self, kernel: str) -> Machine:
         """The guest: dev0 and dev1 on one line, ctl on its own, bound to shirq.ko, and the actors waiting."""
@@ -52,7 +65,11 @@ class Scenario:
             deterministic=True,
             vcpus=1,
             log_entries=_LOG_ENTRIES,
-            prepare=(LOAD_MODULE, *map(bind, cards), *map(_start, self.actors)),
+            prepare=(
+                *(LOAD_MODULE, LOAD_MODULE.replace("shirq.ko", "neighbour.ko")),
+                *(bind(card, "neighbour" if self.killer and card == "ctl" else "shirq") for card in cards),
+                *map(_start, self.actors),
+            ),
         )
 
 
