@@ -9,6 +9,9 @@
  * does something to the first: what a driver does at any time beside handling
  * interrupts. The control device's MARK tells when that is done.
  *
+ * With --useless its irq program does not mask, so that every interrupt of its
+ * device is a storm; it arms again after each quarantine.
+ *
  * With --mortal it is a child that does so, in whose place a new one comes as
  * often as it ends: killed by the neighbour module, whose victim it makes itself,
  * by its own deed, or because its device is gone.
@@ -32,6 +35,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,29 +55,62 @@ struct card {
 	volatile void *bar;
 	size_t length;
 	uint32_t arm;
+	bool useless;
 };
+
+/* Claims rightly, and masks nothing. */
+static const struct shirq_op useless[] = {
+	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
+	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
+	SHIRQ_DO_DECLINE,
+	SHIRQ_DO_CLAIM,
+};
+
+static void map(struct card *card)
+{
+	card->bar = shirq_map(card->fd, 0, &card->length);
+	if (!card->bar)
+		fail("mapping", card->address);
+}
+
+static void arm(struct card *card)
+{
+	if (shirq_arm(card->fd, SHIRQ_ARM_SHARED | card->arm))
+		fail("arming", card->address);
+}
 
 static void own(struct card *card)
 {
 	struct shirq_programs programs = EDU_SET;
 
+	if (card->useless) {
+		programs.irq = useless;
+		programs.irq_count = COUNT(useless);
+	}
 	card->fd = shirq_open(card->address);
 	if (card->fd < 0)
 		fail("opening", card->address);
 	if (shirq_load(card->fd, &programs))
 		fail("loading programs of", card->address);
-	card->bar = shirq_map(card->fd, 0, &card->length);
-	if (!card->bar)
-		fail("mapping", card->address);
-	if (shirq_arm(card->fd, SHIRQ_ARM_SHARED | card->arm))
-		fail("arming", card->address);
+	map(card);
+	arm(card);
 }
 
 /* Acknowledged first: what is raised from then on asserts again. */
 static void handle(struct card *card, const struct shirq_event *event)
 {
+	if (event->type == SHIRQ_EVENT_QUARANTINED) {
+		/* The old mapping is void. */
+		munmap((void *)card->bar, card->length);
+		arm(card);
+		map(card);
+		return;
+	}
 	if (event->type != SHIRQ_EVENT_IRQ)
 		errx(3, "an event of type %u", event->type);
+	/* What a useless mask lets happen is for the storm breaker to end. */
+	if (card->useless)
+		return;
 	shirq_write32(card->bar, INT_ACK, event->r[0]);
 	shirq_write32(card->bar, MARK, (uint32_t)event->seq << 16 | (event->r[0] & 0xffff));
 }
@@ -223,8 +260,9 @@ static void modify(struct card *card)
 
 static void rearm(struct card *card)
 {
-	if (shirq_disarm(card->fd) || shirq_arm(card->fd, SHIRQ_ARM_SHARED | card->arm))
-		err(1, "arming again");
+	if (shirq_disarm(card->fd))
+		err(1, "disarming");
+	arm(card);
 }
 
 /* As another program may, by mistake: the bit is the kernel's. */
@@ -280,7 +318,7 @@ static void usage(FILE *out, const char *self)
 {
 	size_t i;
 
-	fprintf(out, "usage: %s [--mortal] [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:",
+	fprintf(out, "usage: %s [--mortal] [--useless] [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:",
 		self);
 	for (i = 0; i < COUNT(ways); i++)
 		fprintf(out, " %s", ways[i].name);
@@ -321,6 +359,7 @@ int main(int argc, char **argv)
 		{ "control", required_argument, NULL, 'c' },
 		{ "deed", required_argument, NULL, 'd' },
 		{ "mortal", no_argument, NULL, 'm' },
+		{ "useless", no_argument, NULL, 'u' },
 		{ 0 },
 	};
 	struct card card = {}, control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
@@ -340,6 +379,8 @@ int main(int argc, char **argv)
 			control.address = optarg;
 		} else if (option == 'm') {
 			mortal = true;
+		} else if (option == 'u') {
+			card.useless = true;
 		} else {
 			way = COUNT(ways);
 		}

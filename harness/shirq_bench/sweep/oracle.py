@@ -60,6 +60,9 @@ class Card:
                     self._withdraw(self.pending & entry.value)
                     self.seq = None
                 self.pending &= ~entry.value
+            case Kind.SETTING:
+                # It vanished, or is back: no release program runs, but owners change.
+                self.seq = None
             case Kind.MASK:
                 self.masked = bool(entry.value)
             case Kind.PIN:

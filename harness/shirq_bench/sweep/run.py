@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shirq_bench.errors import BenchError
+from shirq_bench.machine import ADDRESSES
 from shirq_bench.sweep.case import Case, Outcome
 from shirq_bench.sweep.play import Stimulus
 from shirq_bench.sweep.scenario import Scenario
@@ -17,7 +18,7 @@ CHUNK = 4000
 #: So many violations, and a sweep ends: the scenario, or what it drives, is broken.
 MOST_FAILURES = 20
 #: A point's time in a calibration: far longer than any point takes.
-_LONG_NS = 20_000_000
+_LONG_NS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,25 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     window = max(_ends(scenario, alone)) + scenario.extra_ns
     some = case_of(scenario, kernel, [window * slot // 8 for slot in range(9)], _LONG_NS).run()
     base = some.recording.base_ns
-    quiet = max((e.time_ns - base) % _LONG_NS for e in some.recording.entries if e.device in scenario.devices)
+    quiet = max((e.time_ns - base) % _LONG_NS for e in some.recording.entries if e.device in ADDRESSES)
     if quiet > _LONG_NS // 2:
         raise BenchError(f"scenario {scenario.name}: it is not quiet {_LONG_NS // 2} ns after it began")
     return Shape(window, max(quiet, window) + scenario.bound_ns)
 
 
+_UNTIL = {"masked": (Kind.MASK, 1), "unmasked": (Kind.MASK, 0), "marked": (Kind.MARK, None)}
+
+
 def _ends(scenario: Scenario, alone: Outcome) -> list[int]:
     what, _, device = scenario.until.partition(" ")
-    kinds = {"unmasked": Kind.MASK, "marked": Kind.MARK}
-    if what not in kinds or not device:
-        raise BenchError(f"scenario {scenario.name}: until must be 'unmasked DEVICE' or 'marked DEVICE'")
+    if what not in _UNTIL or not device:
+        allowed = ", ".join(f"'{word} DEVICE'" for word in _UNTIL)
+        raise BenchError(f"scenario {scenario.name}: until must be one of {allowed}")
+    kind, value = _UNTIL[what]
     ends = [
         (entry.time_ns - alone.recording.base_ns) % _LONG_NS
         for entry in alone.recording.entries
-        if entry.kind is kinds[what] and entry.device == device and not (what == "unmasked" and entry.value)
+        if entry.kind is kind and entry.device == device and value in (None, entry.value)
     ]
     if not ends:
         raise BenchError(f"scenario {scenario.name}: {device} was never {what}")
