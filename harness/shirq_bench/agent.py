@@ -196,7 +196,7 @@ class Agent:
             with self._write_lock:
                 self._channel.sendall(_HEADER.pack(len(payload), kind, 0, number) + payload)
         except OSError as error:
-            raise AgentGone(f"{self.name}: the agent channel is closed ({error})") from error
+            raise AgentGone(f"{self.name}: the agent channel is closed ({error})\n{self.situation()}") from error
 
     def _read(self) -> None:
         """Reader thread: hand every frame to the command that it belongs to."""

@@ -122,7 +122,7 @@ class Scene:
     def drive(self, device: str, language: str = "c", *options: str) -> Driver:
         """Start a reference driver for a bound device; returns once it is armed."""
         command = self.vm.agent.start(*_DRIVERS[language], *options, ADDRESSES[device])
-        command.expect("^armed")
+        command.expect("^armed", deadline=120)
         return Driver(self.vm, device, command)
 
     def raise_(self, *devices: str, bits: int = 1) -> None:

@@ -14,7 +14,8 @@ import shutil
 from pathlib import Path
 
 from shirq_bench import cache
-from shirq_bench.build.steps import say
+from shirq_bench.build.steps import shown
+from shirq_bench.errors import CommandFailed
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm, parts
 
@@ -26,11 +27,19 @@ _KIND = "template"
 
 
 def _key(machine: Machine) -> str:
-    made_of = parts(machine.kernel)
+    made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # A clone opens its own log.
-    del description["log_entries"]
-    return cache.digest(_LAYOUT, str(made_of.emulator), str(made_of.initrd), description, made_of.accelerator.name)
+    # A clone opens its own log; the others are names of what is in the key by its content.
+    for name in ("log_entries", "kernel", "modules", "overlay"):
+        del description[name]
+    return cache.digest(
+        _LAYOUT,
+        made_of.kernel.identity,
+        str(made_of.emulator),
+        str(made_of.initrd),
+        description,
+        made_of.accelerator.name,
+    )
 
 
 def path(machine: Machine) -> Path:
@@ -39,7 +48,7 @@ def path(machine: Machine) -> Path:
 
 
 def _name(machine: Machine) -> str:
-    return f"{machine.kernel.replace('/', '_')}-{_key(machine)}"
+    return f"{Path(machine.kernel).name}-{_key(machine)}"
 
 
 @functools.cache
@@ -50,16 +59,25 @@ def get(machine: Machine) -> Path:
     """
 
     def fill(directory: Path) -> None:
-        say(f"making a template: booting and preparing a guest with kernel {machine.kernel}")
-        with Vm(machine, name="template", memory=directory / "memory") as vm:
+        what = f"making a template: booting and preparing a guest with kernel {machine.kernel}"
+        with shown(what) as show, Vm(machine, name="template", memory=directory / "memory") as vm:
             vm.boot()
-            for script in machine.prepare:
-                vm.agent.succeed(script, deadline=120)
+            for number, script in enumerate(machine.prepare, 1):
+                show(f"[{number}/{len(machine.prepare)}] {script}")
+                _prepare(vm, script)
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")
         (directory / DESCRIPTION).write_text(json.dumps({"machine": machine.as_data()}))
 
     return cache.entry(_KIND, _name(machine), fill)
+
+
+def _prepare(vm: Vm, script: str) -> None:
+    try:
+        vm.agent.succeed(script, deadline=120)
+    except CommandFailed as error:
+        said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
+        raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
 
 
 def freeze(vm: Vm, state: Path) -> None:

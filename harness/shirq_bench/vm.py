@@ -36,6 +36,8 @@ from shirq_bench.trace import Log, LogReader, read_log
 #: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
 _PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
+#: Seconds.
+WIRE_DEADLINE = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +51,15 @@ class Parts:
 
 
 @functools.cache
-def parts(name: str) -> Parts:
-    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process."""
+def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = ()) -> Parts:
+    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process.
+
+    ``modules`` and ``overlay`` are a `Machine`'s.
+    """
     target = kernel.get(name)
     emulator = qemu.build()
-    return Parts(target, image.build(target), emulator, accel.verdict(emulator))
+    initrd = image.build(target, modules=[Path(m) for m in modules], overlay=[Path(o) for o in overlay])
+    return Parts(target, initrd, emulator, accel.verdict(emulator))
 
 
 class Vm:
@@ -74,7 +80,7 @@ class Vm:
     ) -> None:
         self.machine = machine
         self.name = name or f"vm{next(_numbers)}"
-        self.parts = parts(machine.kernel)
+        self.parts = parts(machine.kernel, machine.modules, machine.overlay)
         self._memory = memory
         self._template = template
         self._stopped = stopped
@@ -84,6 +90,8 @@ class Vm:
         self._pid = 0
         self._ended = -1
         self.networks: dict[str, Network] = {}
+        #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
+        self.wires: dict[str, socket.socket] = {}
         self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
         supervisor.instance().own(self.dir)
 
@@ -114,6 +122,8 @@ class Vm:
         argv += ["-device", "virtserialport,chardev=agent,name=org.shirq.agent"]
         for network in machine.networks:
             argv += ["-netdev", f"stream,id={network},server=off,addr.type=fd,addr.str={channels[network]}"]
+        for wire in machine.wires:
+            argv += ["-chardev", f"socket,id={wire},fd={channels[wire]}"]
         for device in machine.devices:
             argv += ["-device", device]
         if self._memory:
@@ -129,7 +139,7 @@ class Vm:
 
     def start(self, deadline: float = 20.0) -> None:
         """Start QEMU and connect the channels; the guest runs but need not have booted."""
-        names = ["qmp", "console", "agent", *self.machine.networks]
+        names = ["qmp", "console", "agent", *self.machine.networks, *self.machine.wires]
         pairs = {name: socket.socketpair() for name in names}
         ours = {name: pair[0] for name, pair in pairs.items()}
         theirs = [pair[1] for pair in pairs.values()]
@@ -153,6 +163,9 @@ class Vm:
         for network in self.machine.networks:
             self.networks[network] = Network(self.name, ours[network])
             self._resources.callback(self.networks[network].close)
+        for wire in self.machine.wires:
+            self.wires[wire] = self._resources.enter_context(ours[wire])
+            self.wires[wire].settimeout(WIRE_DEADLINE)
         try:
             self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline)
         except BenchError as error:
@@ -242,7 +255,7 @@ class Vm:
         if status is None:
             state = f"QEMU runs (pid {self._pid})"
         else:
-            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}"
+            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
         said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
         tail = self.console.tail() if hasattr(self, "console") else ""
         return "\n".join(
@@ -250,6 +263,14 @@ class Vm:
             + ([f"QEMU said: {said}"] if said else [])
             + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
         )
+
+    def _no_space(self, status: int) -> str:
+        """What a SIGBUS means: a file that is mapped, the event log or a template's memory, could not grow."""
+        if os.waitstatus_to_exitcode(status) != -signal.SIGBUS:
+            return ""
+        places = [self.dir] + ([self._memory.parent] if self._memory else [])
+        free = ", ".join(f"{place} has {shutil.disk_usage(place).free >> 20} MiB free" for place in places)
+        return f" (SIGBUS, a disk is full: {free}; make room, or point TMPDIR and SHIRQ_CACHE elsewhere)"
 
     # -- channels -----------------------------------------------------------------------------------------------
 

@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from shirq_bench.cli import main
-from shirq_bench.errors import BenchError
-from shirq_bench.qmp import QmpFailed
+from shirq_bench.errors import BenchError, QmpFailed
 from shirq_bench.sweep import findings, run, scenario, stopped
 from shirq_bench.sweep.case import Case, Finding
 from shirq_bench.sweep.play import Stimulus, play

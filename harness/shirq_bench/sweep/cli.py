@@ -55,7 +55,7 @@ def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, on
     results: list[Result] = []
     files: list[Path] = []
     for item in chosen:
-        with shown(f"sweep {item.name}, kernel {kernel}", Console(stderr=True)) as tell:
+        with shown(f"sweep {item.name}, kernel {kernel}") as tell:
             results.append(run.sweep(item, kernel, points or 0, tell))
             for number, failure in enumerate(results[-1].failures[: findings.MOST], 1):
                 found = findings.explain(failure, tell)
@@ -90,7 +90,7 @@ def _say(found: Finding, file: Path) -> None:
 def _replays(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
     """Play runs of a few scenarios again and again; are the logs identical?"""
     same = True
-    with shown(f"{times} replays of {REPLAYED} runs", Console(stderr=True)) as tell:
+    with shown(f"{times} replays of {REPLAYED} runs") as tell:
         for index, item in enumerate(chosen[:REPLAYED]):
             case = run.case_of(item, kernel, range(0, 20_000, 500), 300_000)
             digests = set()
