@@ -24,6 +24,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.judge import BrokenRuleError
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
 from shirq_bench.report import html, model, perfetto, text, vcd
+from shirq_bench.sweep import cli as sweeping
 from shirq_bench.trace import ClockError, ClockFit, HandlerCall, Log, LogError, TraceError, parse_ftrace, read_log
 
 _LOG_NAME = "events.shirqlog"
@@ -71,6 +72,7 @@ def main() -> None:
     shirq shell                            a fresh guest on this terminal
     shirq shell --from build/artefacts/X   the guest of a failed test, to look around in
     shirq trace build/demo/vm              the timeline of a run
+    shirq sweep reassert                   an interrupt at every instruction of another one's handling
     shirq doctor                           what this machine lacks
 
     A guest is a clone of a template that was booted once; it is up in a fraction of a second and gone when the command
@@ -426,6 +428,9 @@ def completion(kind: str) -> None:
     assert found is not None
     click.echo(found(main, {}, "shirq", "_SHIRQ_COMPLETE").source())
 
+
+for _command in sweeping.COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main(prog_name="shirq")

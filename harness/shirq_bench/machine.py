@@ -61,8 +61,14 @@ class Machine:
         return cls(**values)
 
 
-#: Where `SHARED_LINE` puts its functions, as the guest sees them.
-ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0", "clock": "0000:00:05.0"}
+#: Where `SHARED_LINE` puts its functions, as the guest sees them; ``ctl`` is a sweep's, at the place of the clock.
+ADDRESSES = {
+    "dev0": "0000:00:04.0",
+    "dev1": "0000:00:08.0",
+    "nic0": "0000:00:0c.0",
+    "clock": "0000:00:05.0",
+    "ctl": "0000:00:05.0",
+}
 
 GUEST_IP = "10.0.2.15"
 
@@ -82,12 +88,12 @@ def insmod(name: str, *parameters: str) -> str:
 LOAD_MODULE = insmod("shirq")
 
 
-def bind(device: str) -> str:
-    """Guest script: bind a function of `SHARED_LINE` to shirq.ko."""
+def bind(device: str, driver: str = "shirq") -> str:
+    """Guest script: bind a function of `SHARED_LINE` to a driver that has no table of IDs: shirq.ko, or another."""
     address = ADDRESSES[device]
     return (
-        f"cd /sys/bus/pci && echo shirq >devices/{address}/driver_override && echo {address} >drivers_probe"
-        f" && test -c /dev/shirq/{address}"
+        f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
+        f" && test -d drivers/{driver}/{address}"
     )
 
 

@@ -9,5 +9,7 @@ TOP = Path(__file__).resolve().parents[2]
 QEMU_DEVICE = TOP / "qemu-device"
 KMOD = TOP / "kmod"
 GUEST = TOP / "guest"
+#: Kernel modules of the bench itself, each a folder called like its module.
+MODULES = GUEST / "modules"
 #: What runs leave: reports, failure artefacts.
 BUILD = TOP / "build"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shirq_bench import cache
 from shirq_bench.build.steps import shown
-from shirq_bench.errors import BenchError, CommandFailed
+from shirq_bench.errors import CommandFailed
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm, parts
 
@@ -88,11 +88,9 @@ def freeze(vm: Vm, state: Path) -> None:
     capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
     vm.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
     vm.qmp.execute("migrate", uri=f"file:{state}")
-    while (status := vm.qmp.wait_event("MIGRATION", deadline=60)["data"]["status"]) != "completed":
-        if status == "failed":
-            raise BenchError(f"{vm.name}: freezing failed: {vm.qmp.execute('query-migrate')}\n{vm.situation()}")
+    vm.wait_migrated(60)
 
 
-def clone(machine: Machine, name: str = "") -> Vm:
-    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it."""
-    return Vm(machine, name=name, template=get(machine))
+def clone(machine: Machine, name: str = "", stopped: bool = False) -> Vm:
+    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it, or `Vm.start` a ``stopped`` one."""
+    return Vm(machine, name=name, template=get(machine), stopped=stopped)

@@ -66,17 +66,24 @@ class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
     With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
-    directory that `shirq_bench.template` has made, it is a clone: it goes on where the template was frozen.
+    directory that `shirq_bench.template` has made, it is a clone: it goes on where the template was frozen, at once or,
+    with ``stopped``, when it is told to ``cont``.
     """
 
     def __init__(
-        self, machine: Machine, name: str = "", memory: Path | None = None, template: Path | None = None
+        self,
+        machine: Machine,
+        name: str = "",
+        memory: Path | None = None,
+        template: Path | None = None,
+        stopped: bool = False,
     ) -> None:
         self.machine = machine
         self.name = name or f"vm{next(_numbers)}"
         self.parts = parts(machine.kernel, machine.modules, machine.overlay)
         self._memory = memory
         self._template = template
+        self._stopped = stopped
         self._resources = contextlib.ExitStack()
         self._status: int | None = None
         self._status_lock = threading.Lock()
@@ -123,7 +130,7 @@ class Vm:
             argv += self._memory_backend(self._memory, "share=on")
         elif self._template:
             argv += self._memory_backend(self._template / "memory", "share=off,readonly=on,rom=off")
-            argv += ["-incoming", "defer"]
+            argv += ["-incoming", "defer"] + ["-S"] * self._stopped
         return [*argv, *machine.extra]
 
     def _memory_backend(self, path: Path, how: str) -> list[str]:
@@ -165,10 +172,19 @@ class Vm:
             raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
         self._resources.callback(self.qmp.close)
         if self._template:
-            self.qmp.execute(
-                "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}]
-            )
+            capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+            self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
             self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
+            if self._stopped:
+                self.wait_migrated(deadline)
+
+    def wait_migrated(self, deadline: float) -> None:
+        """Wait until the state that is on its way, in or out, has arrived. `BenchError` if it fails."""
+        while (status := self.qmp.wait_event("MIGRATION", deadline)["data"]["status"]) != "completed":
+            if status == "failed":
+                raise BenchError(
+                    f"{self.name}: migration failed: {self.qmp.execute('query-migrate')}\n{self.situation()}"
+                )
 
     def boot(self, deadline: float = 120.0) -> Vm:
         """Start and wait until the agent answers. A guest that panics or hangs is a `BenchError` with its console."""

@@ -125,7 +125,7 @@ def ssh_key() -> Path:
 
 
 def _compile(directory: Path, program: str, *sources: Path) -> None:
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", f"-I{KMOD}", f"-I{GUEST}/lib"]
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", f"-I{KMOD}", f"-I{GUEST}/lib"]
     run(
         f"guest program {program}",
         ["gcc", *flags, "-o", directory / program, *sources],
@@ -133,7 +133,16 @@ def _compile(directory: Path, program: str, *sources: Path) -> None:
     )
 
 
-def _layer(target: kernel.Kernel, module: Path) -> Path:
+def _peers(binaries: Path) -> None:
+    """One program for each interface that hands interrupts to user space, ``peer-<kernel driver>``."""
+    common = GUEST / "drivers/peers/peer.c"
+    for source in sorted(common.parent.glob("*.c")):
+        if source != common:
+            library = [GUEST / "lib/shirq.c"] if source.stem == "shirq" else []
+            _compile(binaries, f"peer-{source.stem}", source, common, *library)
+
+
+def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
     recipe = _recipe()
     public_key = ssh_key().with_suffix(".pub")
 
@@ -144,6 +153,8 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
         _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
+        _compile(binaries, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
+        _peers(binaries)
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copy2(GUEST / "tools/shirqctl", binaries)
         for folder in ("drivers", "profiles"):
@@ -155,7 +166,8 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         )
         extra = tree / "lib/modules" / target.release / "extra"
         extra.mkdir(parents=True)
-        shutil.copy2(module, extra / "shirq.ko")
+        for module in modules:
+            shutil.copy2(module, extra)
         etc = tree / "etc"
         etc.mkdir()
         for name in ("rcS", "inittab", "profile", "passwd", "group"):
@@ -169,7 +181,7 @@ def _layer(target: kernel.Kernel, module: Path) -> Path:
         _cpio(tree, directory / "layer.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.identity, module, public_key, GUEST, KMOD / "shirq.h")
+    key = cache.digest(recipe, target.identity, *modules, public_key, GUEST, KMOD / "shirq.h")
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 
@@ -215,7 +227,7 @@ def build(
     ``modules`` are source trees of further kernel modules, which go to /lib/modules/RELEASE/extra; the trees
     ``overlay`` are laid over the guest's root, later ones over earlier ones.
     """
-    parts = [_base(target), _layer(target, module or kmod.build(target))]
+    parts = [_base(target), _layer(target, [module or kmod.build(target), *kmod.build_own(target)])]
     if modules or overlay:
         parts.append(overlay_archive(target, modules, overlay))
 

@@ -1,6 +1,6 @@
-"""Compile shirq.ko, and anybody's modules, against a kernel's headers, in a copy of their source, into the cache.
+"""Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
 
-Run as ``python -m shirq_bench.build.kmod 6.1``: prints the module's path.
+Run as ``python -m shirq_bench.build.kmod 6.1``: prints the modules' paths, shirq.ko's first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from shirq_bench import cache
 from shirq_bench.build import kernel
 from shirq_bench.build.steps import BuildError, run
-from shirq_bench.paths import KMOD
+from shirq_bench.paths import KMOD, MODULES
 
 #: BTF wants a tool and the kernel's own image; nothing here reads it.
 NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
@@ -21,11 +21,23 @@ NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
 
 #: What a build in the source's own place leaves there, perhaps for another kernel.
 _LEAVINGS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "Module.symvers", "modules.order", "__pycache__", "*~")
+#: Every compiler warning is an error.
+_STRICT = ("W=1", "KCFLAGS=-Werror")
 
 
 def build(target: kernel.Kernel, source: Path = KMOD) -> Path:
     """The path of shirq.ko, compiled from the tree ``source`` for ``target``; every compiler warning is an error."""
-    return build_modules(target, source, ["W=1", "KCFLAGS=-Werror"]) / "shirq.ko"
+    return build_modules(target, source, _STRICT) / "shirq.ko"
+
+
+def sources() -> list[Path]:
+    """The trees of the bench's own modules."""
+    return sorted(path.parent for path in MODULES.glob("*/Kbuild"))
+
+
+def build_own(target: kernel.Kernel) -> list[Path]:
+    """The bench's own modules for ``target``."""
+    return [build_modules(target, source, _STRICT) / f"{source.name}.ko" for source in sources()]
 
 
 def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = ()) -> Path:
@@ -59,6 +71,7 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
 if __name__ == "__main__":
     try:
         for name in sys.argv[1:]:
-            print(build(kernel.get(name)))
+            target = kernel.get(name)
+            print(build(target), *build_own(target), sep="\n")
     except BuildError as error:
         sys.exit(f"shirq: {error}")

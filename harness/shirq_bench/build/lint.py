@@ -15,11 +15,12 @@ from shirq_bench import cache
 from shirq_bench.build import kernel
 from shirq_bench.build.apt import Suites
 from shirq_bench.build.kmod import NO_BTF
+from shirq_bench.build.kmod import sources as own_modules
 from shirq_bench.build.steps import BuildError, run, say
 from shirq_bench.paths import KMOD, TOP
 
 #: Where modules' sources are.
-_SOURCES = [KMOD, *sorted(TOP.glob("examples/*/driver"))]
+_SOURCES = [KMOD, *own_modules(), *sorted(TOP.glob("examples/*/driver"))]
 #: What of the kernel's source checkpatch consists of.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
 #: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#include "peer.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void usage(FILE *out, const char *self)
+{
+	fprintf(out,
+		"usage: %s [options] ADDRESS\n"
+		"ADDRESS is the PCI address of a function that is bound to the interface's driver\n"
+		"  --quiet           print nothing for events\n"
+		"  --count N         end after N events (default: go on)\n"
+		"  --exclusive       refuse to share the line, where the interface can\n"
+		"  --programs FILE   load these programs, where the interface has any\n",
+		self);
+}
+
+void peer_parse(struct peer *peer, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "count", required_argument, NULL, 'c' },
+		{ "exclusive", no_argument, NULL, 'e' },
+		{ "programs", required_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	char *end;
+	int option;
+
+	*peer = (struct peer) { 0 };
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'q':
+			peer->quiet = true;
+			break;
+		case 'c':
+			peer->count = strtoul(optarg, &end, 0);
+			if (!peer->count || *end)
+				errx(2, "--count %s: write a number from 1 on", optarg);
+			break;
+		case 'e':
+			peer->exclusive = true;
+			break;
+		case 'p':
+			peer->programs = optarg;
+			break;
+		case 'h':
+			usage(stdout, argv[0]);
+			exit(0);
+		default:
+			usage(stderr, argv[0]);
+			exit(2);
+		}
+	}
+	if (optind != argc - 1) {
+		usage(stderr, argv[0]);
+		exit(2);
+	}
+	peer->address = argv[optind];
+	setlinebuf(stdout);
+}
+
+void peer_armed(void)
+{
+	puts("armed");
+}
+
+void peer_link(const struct peer *peer, const char *name, char *target, size_t size)
+{
+	char path[PATH_MAX], full[PATH_MAX];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", peer->address, name);
+	length = readlink(path, full, sizeof(full) - 1);
+	if (length < 0)
+		err(1, "reading %s", path);
+	full[length] = 0;
+	snprintf(target, size, "%s", strrchr(full, '/') + 1);
+}
+
+volatile void *peer_map(const struct peer *peer)
+{
+	char path[PATH_MAX];
+	void *memory;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", peer->address);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		err(1, "opening %s", path);
+	memory = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		err(1, "mapping %s", path);
+	close(fd);
+	return memory;
+}
+
+struct control {
+	volatile void *regs;
+	void (*change)(void);
+};
+
+static void *control(void *argument)
+{
+	struct control *control = argument;
+	uint32_t value = 0;
+	char line[16];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!strcmp(line, "read\n")) {
+			if (!control->change)
+				value = peer_read(control->regs, INT_ENABLE);
+		} else if (!strcmp(line, "write\n")) {
+			if (control->change)
+				control->change();
+			else
+				peer_write(control->regs, INT_ENABLE, value ^ ENABLE_OTHER);
+		} else {
+			warnx("neither read nor write: %s", line);
+			continue;
+		}
+		printf("done %s", line);
+	}
+	return NULL;
+}
+
+void peer_control(volatile void *regs, void (*change)(void))
+{
+	static struct control argument;
+	pthread_t thread;
+
+	argument = (struct control) { regs, change };
+	errno = pthread_create(&thread, NULL, control, &argument);
+	if (errno)
+		err(1, "starting a thread");
+}

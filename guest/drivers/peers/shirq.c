@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The peer for shirq.ko: the kernel runs programs to claim, mask and unmask;
+ * one read() an interrupt.
+ */
+#include "peer.h"
+#include "../../lib/shirq.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+
+static const struct shirq_op irq[] = {
+	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
+	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
+	SHIRQ_DO_DECLINE,
+	SHIRQ_DO_CLAIM,
+	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 1, ALL),
+	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 1, 0),
+	SHIRQ_DO_READ(4, 1, 0, INT_MASK, 0),	/* flushes the posted write */
+};
+
+static const struct shirq_op unmask[] = {
+	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
+	SHIRQ_DO_WRITE(4, 0, INT_MASK_CLEAR, 0, 0),
+};
+
+static const struct shirq_op release[] = {
+	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
+	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 0, 0),
+	SHIRQ_DO_WRITE(4, 0, INT_ACK, 0, 0),
+	SHIRQ_DO_READ(4, 0, 0, INT_MASK, 0),	/* flushes the posted writes */
+};
+
+/* The read-modify-write of ENABLE that the interrupt cannot come between. */
+static const struct shirq_op change[] = {
+	SHIRQ_DO_READ(4, 0, 0, INT_ENABLE, 0),
+	SHIRQ_DO_CONST(SHIRQ_OP_XOR, 0, ENABLE_OTHER),
+	SHIRQ_DO_WRITE(4, 0, INT_ENABLE, 0, 0),
+};
+
+static int device;
+
+static void change_enable(void)
+{
+	uint64_t regs[SHIRQ_REGS] = { 0 };
+
+	if (shirq_exec(device, change, COUNT(change), regs, NULL))
+		err(1, "running a program");
+}
+
+/* Three counts (uint32_t: irq, unmask, release) and the operations of each in turn. */
+static void read_programs(const char *path, struct shirq_programs *programs)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct shirq_op *ops;
+	uint32_t count[3];
+	ssize_t size;
+
+	if (fd < 0 || read(fd, count, sizeof(count)) != sizeof(count))
+		err(1, "reading %s", path);
+	size = (count[0] + count[1] + count[2]) * sizeof(*ops);
+	ops = malloc(size);
+	if (!ops || read(fd, ops, size) != size)
+		err(1, "reading %s", path);
+	close(fd);
+	programs->irq = ops;
+	programs->irq_count = count[0];
+	programs->unmask = ops + count[0];
+	programs->unmask_count = count[1];
+	programs->release = ops + count[0] + count[1];
+	programs->release_count = count[2];
+}
+
+int main(int argc, char **argv)
+{
+	struct shirq_programs programs = {
+		.mode = SHIRQ_MODE_MASKS,
+		.irq = irq, .irq_count = COUNT(irq),
+		.unmask = unmask, .unmask_count = COUNT(unmask),
+		.release = release, .release_count = COUNT(release),
+	};
+	struct shirq_event event;
+	unsigned long seen = 0;
+	volatile void *regs;
+	struct peer peer;
+	size_t length;
+
+	peer_parse(&peer, argc, argv);
+	if (peer.programs)
+		read_programs(peer.programs, &programs);
+	device = shirq_open(peer.address);
+	if (device < 0)
+		err(1, "opening /dev/shirq/%s", peer.address);
+	if (shirq_load(device, &programs))
+		err(1, "loading programs (program %d, operation %u, reason %d)",
+		    programs.refused_program, programs.refused_index, programs.refused_reason);
+	regs = shirq_map(device, 0, &length);
+	if (!regs)
+		err(1, "mapping BAR 0");
+	if (shirq_arm(device, SHIRQ_ARM_AUTO_UNMASK |
+		      (peer.exclusive ? SHIRQ_ARM_EXCLUSIVE : SHIRQ_ARM_SHARED)))
+		err(1, "arming");
+	peer_control(regs, change_enable);
+	peer_armed();
+
+	while (!peer.count || seen < peer.count) {
+		if (shirq_next(device, &event))
+			err(1, "waiting for an event");
+		if (event.type != SHIRQ_EVENT_IRQ)
+			continue;
+		shirq_write32(regs, INT_ACK, event.r[0]);
+		peer_event(&peer, event.r[0]);
+		seen++;
+	}
+	return 0;
+}

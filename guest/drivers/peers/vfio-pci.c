@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The peer for vfio-pci: an eventfd tells of each interrupt, and a call unmasks
+ * it.
+ */
+#include "peer.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/vfio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int open_device(const struct peer *peer)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	char group_name[NAME_MAX], path[PATH_MAX];
+	int container, group, device;
+
+	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (container < 0)
+		err(1, "opening /dev/vfio/vfio");
+	peer_link(peer, "iommu_group", group_name, sizeof(group_name));
+	snprintf(path, sizeof(path), "/dev/vfio/%s", group_name);
+	group = open(path, O_RDWR | O_CLOEXEC);
+	if (group < 0)
+		err(1, "opening %s", path);
+	if (ioctl(group, VFIO_GROUP_GET_STATUS, &status))
+		err(1, "asking for the group's state");
+	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+		errx(1, "IOMMU group %s has functions with other drivers", group_name);
+	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container))
+		err(1, "putting the group into a container");
+	if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		err(1, "choosing the IOMMU's type");
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, peer->address);
+	if (device < 0)
+		err(1, "opening %s", peer->address);
+	return device;
+}
+
+static volatile void *map(int device)
+{
+	struct vfio_region_info region = {
+		.argsz = sizeof(region),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	void *memory;
+
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region))
+		err(1, "asking for BAR 0");
+	memory = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED, device, region.offset);
+	if (memory == MAP_FAILED)
+		err(1, "mapping BAR 0");
+	return memory;
+}
+
+static void set_trigger(int device, int trigger)
+{
+	char buffer[sizeof(struct vfio_irq_set) + sizeof(trigger)]
+		__attribute__((aligned(__alignof__(struct vfio_irq_set))));
+	struct vfio_irq_set *set = (struct vfio_irq_set *)buffer;
+
+	*set = (struct vfio_irq_set) {
+		.argsz = sizeof(buffer),
+		.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_INTX_IRQ_INDEX,
+		.count = 1,
+	};
+	memcpy(set->data, &trigger, sizeof(trigger));
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, set))
+		err(1, "asking for the interrupt");
+}
+
+int main(int argc, char **argv)
+{
+	struct vfio_irq_set unmask = {
+		.argsz = sizeof(unmask),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK,
+		.index = VFIO_PCI_INTX_IRQ_INDEX,
+		.count = 1,
+	};
+	unsigned long seen = 0;
+	volatile void *regs;
+	struct peer peer;
+	int device, trigger;
+	uint64_t fired;
+	uint32_t status;
+
+	peer_parse(&peer, argc, argv);
+	device = open_device(&peer);
+	regs = map(device);
+	trigger = eventfd(0, EFD_CLOEXEC);
+	if (trigger < 0)
+		err(1, "making an eventfd");
+	set_trigger(device, trigger);
+	peer_write(regs, INT_MASK_CLEAR, ALL);
+	peer_control(regs, NULL);
+	peer_armed();
+
+	while (!peer.count || seen < peer.count) {
+		if (read(trigger, &fired, sizeof(fired)) != sizeof(fired))
+			err(1, "waiting for an interrupt");
+		status = peer_read(regs, INT_ACTIVE);
+		peer_write(regs, INT_ACK, status);
+		peer_event(&peer, status);
+		seen++;
+		if (ioctl(device, VFIO_DEVICE_SET_IRQS, &unmask))
+			err(1, "unmasking");
+	}
+	return 0;
+}

@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The naive driver: what drivers did before they knew better.
+ *
+ * It hands the interrupts of a shirq-edu device to user space, as a careful
+ * driver would: it claims by the device's status, masks the device, and lets it
+ * assert again when user space has acknowledged. The parameter bug= makes it do
+ * one thing as a driver that failed in public did it; each name below is one
+ * deviation from the careful way, and nothing else differs.
+ *
+ * /dev/naive: read() waits and returns the pending sources, write() of a u32
+ * acknowledges these and unmasks.
+ */
+#include <linux/delay.h>
+#include <linux/eventfd.h>
+#include <linux/fs.h>
+#include <linux/interrupt.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/version.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "naive.h"
+
+/* qemu-device/SPEC.md; INT_ENABLE only where a case describes it */
+#define INT_ENABLE	0x20
+#define INT_STATUS	0x24
+#define INT_ACTIVE	0x2c
+#define INT_ACK		0x64
+#define INT_MASK_SET	0x68
+#define INT_MASK_CLEAR	0x6c
+#define INT_LATCH	0x78
+#define SOURCES		0xff
+#define ALL		(~0U)
+
+enum bug {
+	BUG_NONE,
+	BUG_ABANDON,
+	BUG_CLAIM_ALWAYS,
+	BUG_MASK_LINE,
+	BUG_MASK_LINE_ALWAYS,
+	BUG_DOUBLE_DISABLE,
+	BUG_LAZY,
+	BUG_READ_WHILE_MASKED,
+	BUG_RMW,
+	BUG_LOOP,
+	BUG_ONES,
+	BUG_EARLY_HANDLER,
+	BUG_UNMAP_AT_UNBIND,
+	BUG_FREE_BEFORE_IRQ,
+	BUG_KEEP_MASKED,
+	BUG_NO_FLUSH,
+	BUG_LATCH_FIRST,
+	BUG_NO_THREAD,
+	BUG_EXCLUSIVE,
+	BUG_SLOW_DISINTX,
+	BUG_STALE_EVENTFD,
+	BUG_THREAD_UNMASKED,
+	BUG_UNMASK_IF_IDLE,
+};
+
+static const char * const bug_names[] = {
+	[BUG_NONE] = "none",
+	/* nobody silences the device when the owner has gone */
+	[BUG_ABANDON] = "abandon",
+	/* every interrupt is ours */
+	[BUG_CLAIM_ALWAYS] = "claim-always",
+	/* masks the line, not the device, until user space has answered */
+	[BUG_MASK_LINE] = "mask-line",
+	/* the same, for interrupts of others too */
+	[BUG_MASK_LINE_ALWAYS] = "mask-line-always",
+	/* masks the line, once more than it is unmasked if an interrupt comes at open */
+	[BUG_DOUBLE_DISABLE] = "double-disable",
+	/* masks only when an interrupt comes that should not, and forgets that it did */
+	[BUG_LAZY] = "lazy",
+	/* reads the status, and throws it away, while user space is busy */
+	[BUG_READ_WHILE_MASKED] = "read-while-masked",
+	/* masks by a read-modify-write of a register that user space writes too */
+	[BUG_RMW] = "rmw",
+	/* acknowledges in the handler until nothing is pending */
+	[BUG_LOOP] = "loop",
+	/* takes all-ones for a status, and does not look whether its own mask holds */
+	[BUG_ONES] = "ones",
+	/* requests the interrupt before there is what the handler needs */
+	[BUG_EARLY_HANDLER] = "early-handler",
+	/* unmaps the registers at unbind though a descriptor is open */
+	[BUG_UNMAP_AT_UNBIND] = "unmap-at-unbind",
+	/* frees what the handler needs before the interrupt */
+	[BUG_FREE_BEFORE_IRQ] = "free-before-irq",
+	/* takes for granted that the device is unmasked at open */
+	[BUG_KEEP_MASKED] = "keep-masked",
+	/* does not read back after it has masked */
+	[BUG_NO_FLUSH] = "no-flush",
+	/* clears the summary before its sources are masked */
+	[BUG_LATCH_FIRST] = "latch-first",
+	/* asks for IRQF_NO_THREAD */
+	[BUG_NO_THREAD] = "no-thread",
+	/* asks for the line without IRQF_SHARED */
+	[BUG_EXCLUSIVE] = "exclusive",
+	/* masks by DisINTx, read, modified and written without a lock */
+	[BUG_SLOW_DISINTX] = "slow-disintx",
+	/* answers through an eventfd that may be gone */
+	[BUG_STALE_EVENTFD] = "stale-eventfd",
+	/* handles in a thread and masks nothing meanwhile */
+	[BUG_THREAD_UNMASKED] = "thread-unmasked",
+	/* clears DisINTx only while nothing is pending */
+	[BUG_UNMASK_IF_IDLE] = "unmask-if-idle",
+};
+
+static char *bug_name = "none";
+module_param_named(bug, bug_name, charp, 0444);
+MODULE_PARM_DESC(bug, "what to do wrong; see bug_names in the source");
+static bool latch;
+module_param(latch, bool, 0444);
+MODULE_PARM_DESC(latch, "the device has a summary latch at INT_LATCH, to be cleared after it is masked");
+
+static enum bug bug;
+
+struct naive {
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	struct miscdevice node;
+	/* guards the device's mask and what follows */
+	spinlock_t lock;
+	wait_queue_head_t wait;
+	u32 pending;
+	bool open, masked;
+	struct eventfd_ctx *eventfd;
+	struct delayed_work signal;
+};
+
+static bool masks_line(void)
+{
+	return bug == BUG_MASK_LINE || bug == BUG_MASK_LINE_ALWAYS || bug == BUG_DOUBLE_DISABLE;
+}
+
+/* How long the unlocked read-modify-write of Command takes: long enough to be met. */
+#define SLOWNESS_MS	50
+
+static void naive_disintx(struct naive *n, bool on)
+{
+	u16 command;
+
+	pci_read_config_word(n->pdev, PCI_COMMAND, &command);
+	if (bug == BUG_SLOW_DISINTX && !on)
+		msleep(SLOWNESS_MS);
+	if (on)
+		command |= PCI_COMMAND_INTX_DISABLE;
+	else
+		command &= ~PCI_COMMAND_INTX_DISABLE;
+	pci_write_config_word(n->pdev, PCI_COMMAND, command);
+}
+
+static void naive_mask(struct naive *n)
+{
+	switch (bug) {
+	case BUG_MASK_LINE:
+	case BUG_MASK_LINE_ALWAYS:
+	case BUG_DOUBLE_DISABLE:
+		disable_irq_nosync(n->pdev->irq);
+		return;
+	case BUG_LAZY:
+		return;
+	case BUG_RMW:
+		iowrite32(ioread32(n->regs + INT_ENABLE) & ~SOURCES, n->regs + INT_ENABLE);
+		break;
+	case BUG_SLOW_DISINTX:
+		naive_disintx(n, true);
+		return;
+	default:
+		if (bug == BUG_LATCH_FIRST)
+			iowrite32(ALL, n->regs + INT_LATCH);
+		iowrite32(ALL, n->regs + INT_MASK_SET);
+		if (latch && bug != BUG_LATCH_FIRST)
+			iowrite32(ALL, n->regs + INT_LATCH);
+	}
+	/* The write must have arrived before the interrupt ends. */
+	if (bug != BUG_NO_FLUSH)
+		ioread32(n->regs + INT_STATUS);
+}
+
+static void naive_unmask(struct naive *n)
+{
+	switch (bug) {
+	case BUG_MASK_LINE:
+	case BUG_MASK_LINE_ALWAYS:
+	case BUG_DOUBLE_DISABLE:
+		enable_irq(n->pdev->irq);
+		return;
+	case BUG_LAZY:
+		return;
+	case BUG_RMW:
+		iowrite32(ioread32(n->regs + INT_ENABLE) | SOURCES, n->regs + INT_ENABLE);
+		return;
+	case BUG_SLOW_DISINTX:
+		naive_disintx(n, false);
+		return;
+	case BUG_UNMASK_IF_IDLE:
+		pci_check_and_unmask_intx(n->pdev);
+		break;
+	default:
+		break;
+	}
+	iowrite32(ALL, n->regs + INT_MASK_CLEAR);
+}
+
+/* Is the interrupt ours? Returns the sources, 0 if it is not. */
+static u32 naive_claim(struct naive *n)
+{
+	u32 active;
+
+	if (n->masked) {
+		switch (bug) {
+		case BUG_READ_WHILE_MASKED:
+			ioread32(n->regs + INT_ACTIVE);
+			return 0;
+		case BUG_LAZY:
+			/* It came while it should not: now mask, and say nothing. */
+			iowrite32(ALL, n->regs + INT_MASK_SET);
+			return 0;
+		case BUG_ONES:
+			break;
+		default:
+			return 0;
+		}
+	}
+	active = ioread32(n->regs + INT_ACTIVE);
+	if (active == ALL && bug != BUG_ONES && bug != BUG_LOOP)
+		return 0;
+	return active;
+}
+
+static irqreturn_t naive_interrupt(int irq, void *data)
+{
+	struct naive *n = data;
+	irqreturn_t ret = bug == BUG_CLAIM_ALWAYS ? IRQ_HANDLED : IRQ_NONE;
+	u32 active;
+
+	spin_lock(&n->lock);
+	if (bug == BUG_THREAD_UNMASKED) {
+		ret = ioread32(n->regs + INT_ACTIVE) ? IRQ_WAKE_THREAD : IRQ_NONE;
+		goto out;
+	}
+	if (!n->open)
+		goto out;
+	active = naive_claim(n);
+	if (!active && !(bug == BUG_MASK_LINE_ALWAYS && !n->masked))
+		goto out;
+	n->pending |= active;
+	if (bug == BUG_LOOP) {
+		while ((active = ioread32(n->regs + INT_STATUS)))
+			iowrite32(active, n->regs + INT_ACK);
+	} else {
+		n->masked = true;
+		naive_mask(n);
+	}
+	wake_up_interruptible(&n->wait);
+	ret = IRQ_HANDLED;
+out:
+	spin_unlock(&n->lock);
+	return ret;
+}
+
+static irqreturn_t naive_thread(int irq, void *data)
+{
+	struct naive *n = data;
+
+	/* What it has to do takes a while: until then the device asserts. */
+	usleep_range(1000, 2000);
+	spin_lock_irq(&n->lock);
+	n->pending |= ioread32(n->regs + INT_ACTIVE);
+	n->masked = true;
+	iowrite32(ALL, n->regs + INT_MASK_SET);
+	wake_up_interruptible(&n->wait);
+	spin_unlock_irq(&n->lock);
+	return IRQ_HANDLED;
+}
+
+static int naive_request(struct naive *n)
+{
+	unsigned long flags = bug == BUG_EXCLUSIVE ? 0 : IRQF_SHARED;
+
+	if (bug == BUG_NO_THREAD)
+		flags |= IRQF_NO_THREAD;
+	return request_threaded_irq(n->pdev->irq, naive_interrupt,
+				    bug == BUG_THREAD_UNMASKED ? naive_thread : NULL, flags,
+				    KBUILD_MODNAME, n);
+}
+
+/* The file */
+
+static struct naive *naive_of(struct file *file)
+{
+	/* misc_open() has left the node there. */
+	return container_of(file->private_data, struct naive, node);
+}
+
+static int naive_open(struct inode *inode, struct file *file)
+{
+	struct naive *n = naive_of(file);
+	int ret;
+
+	if (bug == BUG_KEEP_MASKED) {
+		n->open = true;
+		return 0;
+	}
+	n->pending = 0;
+	n->open = true;
+	n->masked = false;
+	if (bug != BUG_ABANDON) {
+		ret = naive_request(n);
+		if (ret) {
+			n->open = false;
+			return ret;
+		}
+	}
+	if (bug == BUG_DOUBLE_DISABLE) {
+		/* The interrupt begins masked, whatever has come since. */
+		n->masked = true;
+		disable_irq(n->pdev->irq);
+	}
+	/* What is masked now has come since: user space answers it. */
+	if (!n->masked)
+		naive_unmask(n);
+	return 0;
+}
+
+static int naive_release(struct inode *inode, struct file *file)
+{
+	struct naive *n = naive_of(file);
+
+	n->open = false;
+	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_UNMAP_AT_UNBIND)
+		return 0;
+	if (masks_line() && n->masked)
+		enable_irq(n->pdev->irq);
+	iowrite32(ALL, n->regs + INT_MASK_SET);
+	iowrite32(ALL, n->regs + INT_ACK);
+	ioread32(n->regs + INT_STATUS);
+	free_irq(n->pdev->irq, n);
+	return 0;
+}
+
+static ssize_t naive_read(struct file *file, char __user *buffer, size_t length, loff_t *offset)
+{
+	struct naive *n = naive_of(file);
+	u32 pending;
+	int ret;
+
+	if (length != sizeof(pending))
+		return -EINVAL;
+	if (bug == BUG_DOUBLE_DISABLE && n->masked && !n->pending) {
+		n->masked = false;
+		naive_unmask(n);
+	}
+	ret = wait_event_interruptible(n->wait, n->pending || (masks_line() && n->masked));
+	if (ret)
+		return ret;
+	spin_lock_irq(&n->lock);
+	pending = n->pending;
+	n->pending = 0;
+	spin_unlock_irq(&n->lock);
+	return copy_to_user(buffer, &pending, sizeof(pending)) ? -EFAULT : sizeof(pending);
+}
+
+static ssize_t naive_write(struct file *file, const char __user *buffer, size_t length,
+			   loff_t *offset)
+{
+	struct naive *n = naive_of(file);
+	u32 answered;
+
+	if (length != sizeof(answered) || copy_from_user(&answered, buffer, sizeof(answered)))
+		return -EINVAL;
+	iowrite32(answered, n->regs + INT_ACK);
+	if (bug == BUG_SLOW_DISINTX)
+		n->masked = false;
+	else
+		spin_lock_irq(&n->lock);
+	if (n->masked || bug == BUG_SLOW_DISINTX) {
+		n->masked = false;
+		naive_unmask(n);
+	}
+	if (bug != BUG_SLOW_DISINTX)
+		spin_unlock_irq(&n->lock);
+	if (n->eventfd)
+		schedule_delayed_work(&n->signal, msecs_to_jiffies(SLOWNESS_MS));
+	return sizeof(answered);
+}
+
+static void naive_signal(struct work_struct *work)
+{
+	struct naive *n = container_of(to_delayed_work(work), struct naive, signal);
+	struct eventfd_ctx *eventfd = READ_ONCE(n->eventfd);
+
+	if (!eventfd && bug != BUG_STALE_EVENTFD)
+		return;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(eventfd);
+#else
+	eventfd_signal(eventfd, 1);
+#endif
+}
+
+static long naive_ioctl(struct file *file, unsigned int call, unsigned long argument)
+{
+	struct naive *n = naive_of(file);
+	struct eventfd_ctx *eventfd = NULL;
+	int fd;
+
+	if (call != NAIVE_SET_EVENTFD)
+		return -ENOTTY;
+	if (get_user(fd, (int __user *)argument))
+		return -EFAULT;
+	if (fd >= 0) {
+		eventfd = eventfd_ctx_fdget(fd);
+		if (IS_ERR(eventfd))
+			return PTR_ERR(eventfd);
+	}
+	eventfd = xchg(&n->eventfd, eventfd);
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+	return 0;
+}
+
+static const struct file_operations naive_fops = {
+	.owner = THIS_MODULE,
+	.open = naive_open,
+	.release = naive_release,
+	.read = naive_read,
+	.write = naive_write,
+	.unlocked_ioctl = naive_ioctl,
+};
+
+/* The function */
+
+static int naive_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct naive *n;
+	int ret;
+
+	n = kzalloc(sizeof(*n), GFP_KERNEL);
+	if (!n)
+		return -ENOMEM;
+	n->pdev = pdev;
+	spin_lock_init(&n->lock);
+	init_waitqueue_head(&n->wait);
+	INIT_DELAYED_WORK(&n->signal, naive_signal);
+	n->node.minor = MISC_DYNAMIC_MINOR;
+	n->node.name = KBUILD_MODNAME;
+	n->node.fops = &naive_fops;
+	pci_set_drvdata(pdev, n);
+	ret = pci_enable_device(pdev);
+	if (ret)
+		goto free;
+	if (bug == BUG_EARLY_HANDLER) {
+		n->open = true;
+		ret = naive_request(n);
+		if (ret)
+			goto disable;
+	}
+	n->regs = pci_iomap(pdev, 0, 0);
+	ret = -ENOMEM;
+	if (!n->regs)
+		goto disable;
+	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED) {
+		ret = naive_request(n);
+		if (ret)
+			goto unmap;
+		naive_unmask(n);
+	}
+	ret = misc_register(&n->node);
+	if (!ret)
+		return 0;
+unmap:
+	pci_iounmap(pdev, n->regs);
+disable:
+	pci_disable_device(pdev);
+free:
+	kfree(n);
+	return ret;
+}
+
+static void naive_remove(struct pci_dev *pdev)
+{
+	struct naive *n = pci_get_drvdata(pdev);
+
+	misc_deregister(&n->node);
+	cancel_delayed_work_sync(&n->signal);
+	if (bug == BUG_FREE_BEFORE_IRQ) {
+		pci_iounmap(pdev, n->regs);
+		free_irq(pdev->irq, n);
+		return;
+	}
+	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_EARLY_HANDLER ||
+	    (bug == BUG_UNMAP_AT_UNBIND && n->open))
+		free_irq(pdev->irq, n);
+	pci_iounmap(pdev, n->regs);
+	pci_disable_device(pdev);
+	/* Not freed while a descriptor is open: each bug shall be the only one. */
+	if (!n->open)
+		kfree(n);
+}
+
+static struct pci_driver naive_driver = {
+	.name = KBUILD_MODNAME,
+	.probe = naive_probe,
+	.remove = naive_remove,
+};
+
+static int __init naive_init(void)
+{
+	int index = match_string(bug_names, ARRAY_SIZE(bug_names), bug_name);
+
+	if (index < 0) {
+		pr_err("no bug %s: see bug_names in the source\n", bug_name);
+		return -EINVAL;
+	}
+	bug = index;
+	return pci_register_driver(&naive_driver);
+}
+module_init(naive_init);
+
+static void __exit naive_exit(void)
+{
+	pci_unregister_driver(&naive_driver);
+}
+module_exit(naive_exit);
+
+MODULE_DESCRIPTION("What interrupt drivers did before they knew better, for the zoo");
+MODULE_LICENSE("GPL");
