@@ -1,6 +1,7 @@
 """pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
-Fixtures: `kernel_name`, `boot`, `vm`. Options: ``--kernel``. Markers: ``splats_expected``, ``invariants_broken``.
+Fixtures: `kernel_name`, `boot`, `vm`. Options: ``--kernel``, ``--coverage``. Markers: ``splats_expected``,
+``invariants_broken``, ``needs_kernel``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol
 
 import pytest
 
-from shirq_bench import invariants, splats, template
+from shirq_bench import coverage, invariants, splats, template
 from shirq_bench.build import kernel
 from shirq_bench.errors import BenchError
 from shirq_bench.judge import BrokenRuleError
@@ -30,6 +31,7 @@ _MARKERS = {
     "smoke": "part of the small set that every kernel must pass",
     "splats_expected": "a splat in the guest's kernel log is what this test provokes",
     "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
+    "needs_kernel(*names)": "this test needs what only these kernels have; with others it is not even collected",
 }
 _VMS = pytest.StashKey[list[Vm]]()
 _FAILED = pytest.StashKey[bool]()
@@ -50,11 +52,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
     )
+    group.addoption(
+        "--coverage",
+        type=Path,
+        metavar="DIR",
+        help="keep in DIR which lines of kmod/ ran, in guests whose kernel counts them and in the host's tests",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    if directory := config.getoption("--coverage"):
+        coverage.begin(directory)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -63,6 +73,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen: str = metafunc.config.getoption("--kernel")
         names = kernel.names() if chosen == "all" else chosen.split(",")
         metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs another kernel: on this one there is nothing to skip, the test does not exist."""
+    foreign = [item for item in items if not _fits(item)]
+    if foreign:
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
+
+
+def _fits(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("needs_kernel")
+    return marker is None or (isinstance(item, pytest.Function) and item.callspec.params["kernel_name"] in marker.args)
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +119,10 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             _keep(item, vms)
         if complaints:
             pytest.fail("\n".join(complaints) + f"\nartefacts: {_artefacts(item)}", pytrace=False)
+        directory: Path | None = item.config.getoption("--coverage")
+        if directory and _FAILED not in item.stash:
+            for vm in vms:
+                coverage.collect(vm, directory, item.nodeid)
 
 
 @pytest.fixture

@@ -136,6 +136,7 @@ class Scene:
 
     def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
         """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
+        deadline *= self.vm.patience
         until = time.monotonic() + deadline
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
@@ -147,7 +148,7 @@ class Scene:
 
         The neighbour's answer is on the wire before its last interrupt is.
         """
-        until = time.monotonic() + deadline
+        until = time.monotonic() + deadline * self.vm.patience
         while True:
             log = self.vm.log().since(mark)
             if line_low_at_end(log, line_of(log, [device])).ok or time.monotonic() > until:

@@ -34,6 +34,12 @@ class Kernel:
     modules: Path
     #: The build tree that out-of-tree modules compile against.
     headers: Path
+    #: Every deadline of a guest with it is so many times longer: what it takes longer than a stock kernel, with room.
+    patience: float = 1.0
+
+    def has(self, option: str) -> bool:
+        """Was it built with ``CONFIG_<option>=y``?"""
+        return f"CONFIG_{option}=y" in (self.headers / ".config").read_text().splitlines()
 
 
 #: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
@@ -162,7 +168,8 @@ def cached(name: str) -> Kernel | None:
 
 def _key(name: str, recipe: dict[str, Any]) -> str:
     what = GUEST / "config" / recipe["config"] if "source" in recipe else _LAYOUT
-    return f"{name}-{cache.digest(recipe, what)}"
+    made_of = {key: value for key, value in recipe.items() if key != "patience"}
+    return f"{name}-{cache.digest(made_of, what)}"
 
 
 def _at(name: str, directory: Path) -> Kernel:
@@ -172,6 +179,7 @@ def _at(name: str, directory: Path) -> Kernel:
         vmlinuz=directory / "vmlinuz",
         modules=directory / "root",
         headers=directory / "headers",
+        patience=_table()[name].get("patience", 1.0),
     )
 
 
