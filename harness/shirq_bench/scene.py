@@ -143,6 +143,14 @@ class Scene:
                 if time.monotonic() > until:
                     raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {deadline:g} s")
 
+    def wait_level(self, device: str, level: bool, deadline: float = 20.0) -> None:
+        """Wait until the device's pin is at ``level``."""
+        deadline *= self.vm.patience
+        until = time.monotonic() + deadline
+        while self.vm.qmp.get(device, "pin") != level:
+            if time.monotonic() > until:
+                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {deadline:g} s")
+
     def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
         """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
 

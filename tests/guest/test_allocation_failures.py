@@ -1,0 +1,151 @@
+"""Every allocation of a system call fails once: the call says so, nothing is half-done, nothing leaks.
+
+fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer. Many
+of these allocations are not the module's and their failure is absorbed: then the call succeeds.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from guest.guest_python import run
+from guest.quiet import is_quiet
+from shirq_bench.machine import LOAD_MODULE
+from shirq_bench.scene import Scene
+
+pytestmark = pytest.mark.needs_kernel("debug")
+
+#: In the guest. `each` tells how a call answered; where it failed, `untouched` must hold and the next attempt work.
+_INJECTION = """
+import itertools
+debug = Path("/sys/kernel/debug")
+if not debug.joinpath("failslab").exists():
+    os.system("mount -t debugfs debugfs /sys/kernel/debug")
+for fault in ("failslab", "fail_page_alloc"):
+    (debug / fault / "ignore-gfp-wait").write_text("N")
+    (debug / fault / "verbose").write_text("0")
+(debug / "fail_page_alloc/min-order").write_text("0")
+kmemleak = debug / "kmemleak"
+nth = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
+kmemleak.write_text("scan")
+kmemleak.write_text("clear")
+
+def each(call, undo, untouched=lambda: True, first=1):
+    answers = set()
+    for n in itertools.count(first):
+        os.pwrite(nth, str(n).encode(), 0)
+        try:
+            result, answer = call(), "OK"
+        except OSError as error:
+            answer = errno.errorcode[error.errno]
+        left = int(os.pread(nth, 16, 0))
+        os.pwrite(nth, b"0", 0)
+        if left:
+            undo(result)
+            return n, *sorted(answers)
+        answers.add(answer)
+        if answer != "OK":
+            assert untouched(), f"allocation {n} has left something behind"
+            result = call()
+        undo(result)
+
+def leaks():
+    # What is younger than 5 s is not reported.
+    kmemleak.write_text("scan")
+    time.sleep(6)
+    kmemleak.write_text("scan")
+    return kmemleak.read_text()
+"""
+
+
+def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
+    mark = scene.vm.log().mark
+    lines = run(
+        scene,
+        "dev1",
+        _INJECTION
+        + """
+driver = Path("/sys/bus/pci/drivers/shirq")
+bind, unbind = (os.open(driver / name, os.O_WRONLY) for name in ("bind", "unbind"))
+os.pwrite(unbind, ADDRESS.encode(), 0)
+def unbound():
+    # Quiet, and its regions, node and number are free.
+    return not (driver / ADDRESS).exists() and not Path("/sys/class/shirq", ADDRESS).exists() \\
+        and not os.path.exists("/dev/shirq/" + ADDRESS) and not command() & 4
+print(*each(lambda: os.pwrite(bind, ADDRESS.encode(), 0), lambda _: os.pwrite(unbind, ADDRESS.encode(), 0), unbound))
+os.pwrite(bind, ADDRESS.encode(), 0)
+print(shirq.Device.open(ADDRESS).info.state.name)
+print(leaks() or "no leak")
+""",
+    )
+    allocations, *answers = lines[0].split()
+    assert int(allocations) > 20, "hardly any allocation failed"
+    assert answers == ["ENOMEM", "OK"]
+    assert lines[1:] == ["OPEN", "no leak"]
+    is_quiet(scene, "dev1", mark)
+
+
+def test_every_call_fails_cleanly_at_each_allocation(scene: Scene) -> None:
+    lines = run(
+        scene,
+        "dev1",
+        _INJECTION
+        + """
+path = "/dev/shirq/" + ADDRESS
+print("open", *each(lambda: os.open(path, os.O_RDWR), os.close, lambda: state() == "parked"))
+device = shirq.Device.open(ADDRESS)
+nothing = lambda _: None
+in_state = lambda name: lambda: state() == name
+print("load", *each(lambda: device.load(SET), nothing))
+print("exec", *each(lambda: device.exec(SET.release), nothing, in_state("loaded")))
+print("arm", *each(device.arm, lambda _: device.disarm(), in_state("loaded")))
+print("master", *each(lambda: device.set_master(True), lambda _: device.set_master(False), lambda: not command() & 4))
+print("mmap", *each(lambda: mmap.mmap(device.fileno(), 4096), lambda mapping: mapping.close()))
+print("fault", *each(lambda: device.mmap(0), lambda registers: registers.read32(0)))
+eventfd = os.eventfd(0)
+print("eventfd", *each(lambda: device.set_eventfd(eventfd), lambda _: device.set_eventfd(None)))
+print("quiesce", *each(device.set_quiesce, nothing))
+print("info", *each(lambda: device.info, nothing))
+device.arm()
+print("state", state())
+device.close()
+print(leaks() or "no leak")
+""",
+    )
+    assert lines[-2:] == ["state armed", "no leak"]
+    answers = {name: found for name, _, *found in map(str.split, lines[:-2])}
+    for name in ("open", "load", "exec", "arm", "master", "mmap"):
+        assert "ENOMEM" in answers[name], f"no allocation of {name} has failed it"
+    assert set().union(*answers.values()) <= {"ENOMEM", "OK"}
+
+
+def test_loading_the_module_fails_cleanly_at_each_allocation(scene: Scene) -> None:
+    lines = run(
+        scene,
+        "dev1",
+        _INJECTION
+        + """
+file = os.open(f"/lib/modules/{os.uname().release}/extra/shirq.ko", os.O_RDONLY)
+def call(*arguments):
+    if libc.syscall(*map(ctypes.c_long, arguments)):
+        raise OSError(ctypes.get_errno(), "")
+name, options = ctypes.create_string_buffer(b"shirq"), ctypes.create_string_buffer(b"")
+load = lambda: call(313, file, ctypes.addressof(options), 0)
+unload = lambda _=None: call(176, ctypes.addressof(name), os.O_NONBLOCK)
+unloaded = lambda: not any(Path(place).exists() for place in
+    ("/sys/module/shirq", "/sys/bus/pci/drivers/shirq", "/sys/class/shirq")) \\
+    and "shirq" not in Path("/proc/devices").read_text()
+unload()
+assert unloaded()
+started = time.monotonic()
+print(*each(load, unload, unloaded))
+print(time.monotonic() - started, file=sys.stderr)
+print(leaks() or "no leak")
+""",
+    )
+    allocations, *answers = lines[0].split()
+    assert int(allocations) > 20, "hardly any allocation failed"
+    assert answers == ["ENOMEM", "OK"]
+    assert lines[1:] == ["no leak"]
+    scene.run(LOAD_MODULE)
+    scene.bind("dev1")
