@@ -11,7 +11,7 @@ DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke lint format lock clean fuzz-program fuzz-device
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke lint format lock clean fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -65,8 +65,20 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 ## More: make fuzz-device FUZZ_ARGS="--accesses 10000000 --seed 7".
 	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
 
+# The instrumented kernel counts the lines of kmod/ that run.
+COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
+
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
-	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+## With debug among the kernels, the line coverage of kmod/ too.
+	@$(PYTEST) tests --kernel $(KERNEL) $(if $(COUNTING),--coverage build/coverage) \
+		--junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
+
+coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.
+	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps
+	@$(PYTEST) tests/host tests/guest --kernel debug --coverage build/coverage \
+		--junitxml=build/reports/coverage.xml $(PYTEST_ARGS)
+	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) --junitxml=build/reports/smoke.xml $(PYTEST_ARGS)

@@ -72,7 +72,7 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
     kernel_folder = directory / "guests" / target.name.replace("/", "_")
     notes = kernel_folder / "notes"
     if not notes.exists():
-        notes.mkdir(parents=True)
+        notes.mkdir(parents=True, exist_ok=True)
         for note in kmod.build(target).parent.glob("*.gcno"):
             shutil.copy2(note, notes)
     guest = Path(tempfile.mkdtemp(prefix=f"{vm.name}-", dir=kernel_folder))
@@ -82,13 +82,15 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
 
 def _merge(kernel_folder: Path, total: Path) -> None:
     """Add up the counters of all guests with one kernel in ``total``, with the compiler's notes."""
-    shutil.copytree(kernel_folder / "notes", total)
-    guests = [folder for folder in kernel_folder.glob("vm*") if any(folder.iterdir())]
-    for guest in guests:
-        if not any(total.glob("*.gcda")):
+    notes = kernel_folder / "notes"
+    shutil.copytree(notes, total)
+    # A guest that never loaded the module has no counters.
+    counted = [folder for folder in kernel_folder.iterdir() if folder != notes and any(folder.iterdir())]
+    for number, guest in enumerate(counted):
+        if number:
+            subprocess.run(["gcov-tool", "merge", total, guest, "-o", total], check=True)
+        else:
             shutil.copytree(guest, total, dirs_exist_ok=True)
-            continue
-        subprocess.run(["gcov-tool", "merge", total, guest, "-o", total], check=True)
 
 
 def report(directory: Path, at_least: float) -> int:

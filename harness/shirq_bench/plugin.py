@@ -63,7 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    if directory := config.getoption("--coverage"):
+    directory: Path | None = config.getoption("--coverage")
+    if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
         coverage.begin(directory)
 
 
