@@ -15,7 +15,8 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test smoke examples lint format lock clean fuzz-program fuzz-device
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples lint format lock clean \
+	fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -69,9 +70,20 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 ## More: make fuzz-device FUZZ_ARGS="--accesses 10000000 --seed 7".
 	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
 
+# The instrumented kernel counts the lines of kmod/ that run.
+COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
+
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
-## JOBS=2 runs two tests at a time.
-	@$(PYTEST) tests --kernel $(KERNEL) $(call reports,vm-test) $(PYTEST_ARGS)
+## JOBS=2 runs two tests at a time. With debug among the kernels, the line coverage of kmod/ too.
+	@$(PYTEST) tests --kernel $(KERNEL) $(if $(COUNTING),--coverage build/coverage) \
+		$(call reports,vm-test) $(PYTEST_ARGS)
+	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
+
+coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.
+	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps
+	@$(PYTEST) tests/host tests/guest --kernel debug --coverage build/coverage \
+		$(call reports,coverage) $(PYTEST_ARGS)
+	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)

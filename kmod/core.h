@@ -267,7 +267,7 @@ bool shirq_answers(const struct shirq_device *d);
 bool shirq_has_line(const struct shirq_device *d);
 int shirq_check_access(const struct shirq_device *d);
 int shirq_check(const struct shirq_device *d);
-int shirq_load(struct shirq_device *d, struct shirq_set *set);
+void shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
 void shirq_halt(struct shirq_device *d);
 void shirq_silence(struct shirq_device *d);

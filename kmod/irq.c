@@ -306,21 +306,16 @@ static void shirq_free(struct shirq_device *d)
 
 /**
  * shirq_load() - replace the loaded set
- * @d: the device, @mutex held
- * @set: a verified set; on success it belongs to the device
- *
- * Return: 0, or -EBUSY while armed.
+ * @d: the device, @mutex held, not armed
+ * @set: a verified set; it belongs to the device from now on
  */
-int shirq_load(struct shirq_device *d, struct shirq_set *set)
+void shirq_load(struct shirq_device *d, struct shirq_set *set)
 {
 	lockdep_assert_held(&d->mutex);
-	if (d->armed)
-		return -EBUSY;
 	spin_lock_irq(&d->lock);
 	swap(d->set, set);
 	spin_unlock_irq(&d->lock);
 	kfree(set);
-	return 0;
 }
 
 /*

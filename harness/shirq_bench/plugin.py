@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from shirq_bench import alone, artefacts, invariants, splats, template
+from shirq_bench import alone, artefacts, coverage, invariants, splats, template
 from shirq_bench.build import kernel
 from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.vm import Vm
@@ -24,6 +24,7 @@ _MARKERS = {
     "splats_expected": "a splat in the guest's kernel log is what this test provokes",
     "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
     alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
+    "needs_kernel(*names)": "this test needs what only these kernels have; with others it is not even collected",
 }
 _VMS = pytest.StashKey[list[Vm]]()
 
@@ -49,6 +50,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where failed tests leave logs and pictures, below the root directory (default: build/artefacts)",
     )
+    group.addoption(
+        "--coverage",
+        type=Path,
+        metavar="DIR",
+        help="keep in DIR which lines of kmod/ ran, in guests whose kernel counts them and in the host's tests",
+    )
     parser.addini(
         "shirq_splats",
         "a folder with splats-deny and splats-allow, below the root directory, in place of the bench's own",
@@ -67,6 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _kernels(config):
         if name not in kernel.names() and not Path(name).is_file():
             raise pytest.UsageError(f"--kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path")
+    directory: Path | None = config.getoption("--coverage")
+    if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
+        coverage.begin(directory)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -74,6 +84,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kernel_name" in metafunc.fixturenames:
         names = _kernels(metafunc.config)
         metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs another kernel: on this one there is nothing to skip, the test does not exist."""
+    foreign = [item for item in items if not _fits(item)]
+    if foreign:
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
+
+
+def _fits(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("needs_kernel")
+    return marker is None or (isinstance(item, pytest.Function) and item.callspec.params["kernel_name"] in marker.args)
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +129,10 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
         if complaints:
             artefacts.keep(item, vms)
             pytest.fail("\n".join(complaints), pytrace=False)
+        directory: Path | None = item.config.getoption("--coverage")
+        if directory:
+            for vm in vms:
+                coverage.collect(vm, directory, item.nodeid)
 
 
 @pytest.fixture

@@ -144,18 +144,27 @@ class Scene:
 
     def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
         """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
+        deadline *= self.vm.patience
         until = time.monotonic() + deadline
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
                 if time.monotonic() > until:
                     raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {deadline:g} s")
 
+    def wait_level(self, device: str, level: bool, deadline: float = 20.0) -> None:
+        """Wait until the device's pin is at ``level``."""
+        deadline *= self.vm.patience
+        until = time.monotonic() + deadline
+        while self.vm.qmp.get(device, "pin") != level:
+            if time.monotonic() > until:
+                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {deadline:g} s")
+
     def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
         """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
 
         The neighbour's answer is on the wire before its last interrupt is.
         """
-        until = time.monotonic() + deadline
+        until = time.monotonic() + deadline * self.vm.patience
         with LogReader(self.vm.log_path) as reader:
             while True:
                 if reader.poll():

@@ -158,16 +158,16 @@ class Vm:
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
         self.console = Console(self.name, ours["console"], self.dir / "console.log")
         self._resources.callback(self.console.close)
-        self.agent = Agent(self.name, ours["agent"], self.situation)
+        self.agent = Agent(self.name, ours["agent"], self.situation, self.patience)
         self._resources.callback(self.agent.close)
         for network in self.machine.networks:
-            self.networks[network] = Network(self.name, ours[network])
+            self.networks[network] = Network(self.name, ours[network], self.patience)
             self._resources.callback(self.networks[network].close)
         for wire in self.machine.wires:
             self.wires[wire] = self._resources.enter_context(ours[wire])
             self.wires[wire].settimeout(WIRE_DEADLINE)
         try:
-            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline)
+            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience)
         except BenchError as error:
             raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
         self._resources.callback(self.qmp.close)
@@ -229,6 +229,11 @@ class Vm:
     def pid(self) -> int:
         return self._pid
 
+    @property
+    def patience(self) -> float:
+        """How many times longer than asked for its deadlines are: its kernel's."""
+        return self.parts.kernel.patience
+
     def status(self) -> int | None:
         """QEMU's wait status, or None while it runs."""
         return self._wait(0.0)
@@ -243,6 +248,7 @@ class Vm:
 
     def wait_end(self, deadline: float) -> int:
         """Wait until QEMU has ended; returns its wait status."""
+        deadline *= self.patience
         status = self._wait(deadline)
         if status is None:
             raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {deadline:g} s\n{self.situation()}")

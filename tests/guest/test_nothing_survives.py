@@ -19,6 +19,8 @@ import os, signal, sys, time
 from shirq_bench import supervisor
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm
+# A shell that runs the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Vm(Machine(kernel=sys.argv[1])) as vm:
     vm.start()
     print(vm.pid, vm.dir, flush=True)

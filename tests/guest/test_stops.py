@@ -250,7 +250,7 @@ report("waiting")
 print(waits(), fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
 print(child(lambda: registers.read32(0)))
 """
-_TOLD = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
+_ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
 
 
 @pytest.mark.parametrize("how", _WAITS)
@@ -267,7 +267,7 @@ def test_a_device_that_is_torn_out_is_not_touched_and_whoever_waits_is_told(port
         port.network.ping(20)
         port.vm.qmp.execute("device_del", id="dev2")
         port.vm.qmp.wait_event("DEVICE_DELETED", deadline=120)
-        assert finish(script, deadline=120)[2:] == [f"{_TOLD[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
+        assert finish(script, deadline=120)[2:] == [f"{_ANSWERS[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
         port.network.ping(20)
     touched = [e for e in port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2") if e.ring != 3]
     # The irq program asks a device that is gone once, and finds all-ones.

@@ -36,6 +36,13 @@ class Kernel:
     headers: Path
     #: Part of the key of whatever is made for it: two builds may well call themselves the same release.
     identity: str
+    #: Every deadline of a guest with it is so many times longer: what it takes longer than a stock kernel, with room.
+    patience: float = 1.0
+
+    def has(self, option: str) -> bool:
+        """Was it built with ``CONFIG_<option>=y``? Not, as far as is known, without its build tree."""
+        config = self.headers / ".config"
+        return config.exists() and f"CONFIG_{option}=y" in config.read_text().splitlines()
 
 
 #: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
@@ -182,7 +189,8 @@ def cached(name: str) -> Kernel | None:
 
 def _key(name: str, recipe: dict[str, Any]) -> str:
     what = GUEST / "config" / recipe["config"] if "source" in recipe else _LAYOUT
-    return f"{name}-{cache.digest(recipe, what)}"
+    made_of = {key: value for key, value in recipe.items() if key != "patience"}
+    return f"{name}-{cache.digest(made_of, what)}"
 
 
 def _at(name: str, directory: Path) -> Kernel:
@@ -193,6 +201,7 @@ def _at(name: str, directory: Path) -> Kernel:
         modules=directory / "root",
         headers=directory / "headers",
         identity=directory.name,
+        patience=_table()[name].get("patience", 1.0),
     )
 
 

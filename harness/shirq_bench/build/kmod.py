@@ -1,5 +1,8 @@
 """Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
 
+For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which tell what the counters
+mean, are kept beside it.
+
 Run as ``python -m shirq_bench.build.kmod 6.1``: prints the modules' paths, shirq.ko's first.
 """
 
@@ -17,6 +20,8 @@ from shirq_bench.paths import KMOD, MODULES
 
 #: BTF wants a tool and the kernel's own image; nothing here reads it.
 NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
+#: The option of a kernel that counts the lines of a module that is compiled for it.
+COUNTS_LINES = "GCOV_KERNEL"
 
 
 #: What a build in the source's own place leaves there, perhaps for another kernel.
@@ -48,24 +53,26 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
     if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
         raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is no module's source")
 
+    counting = ["GCOV_PROFILE=y"] if target.has(COUNTS_LINES) else []
+
     def fill(directory: Path) -> None:
         work = directory / "work"
         shutil.copytree(source, work, ignore=shutil.ignore_patterns(*_LEAVINGS))
         run(
             f"modules of {source.name} for {target.release}",
-            ["make", "-C", target.headers, f"M={work}", *options, *NO_BTF, "modules"],
+            ["make", "-C", target.headers, f"M={work}", *options, *NO_BTF, *counting, "modules"],
             log=cache.root() / "kmod.log",
         )
         made = sorted(work.rglob("*.ko"))
         if not made:
             raise BuildError(f"{source} made no module: its Kbuild needs a line like `obj-m := NAME.o`")
-        for module in made:
-            shutil.copy2(module, directory)
+        for product in (*made, *work.glob("*.gcno")):
+            shutil.copy2(product, directory)
         shutil.rmtree(work)
 
     files = sorted(p for p in cache.tree(source) if not any(p.match(pattern) for pattern in _LEAVINGS))
     content = [(str(p.relative_to(source)), cache.digest(p)) for p in files]
-    return cache.entry("kmod", cache.digest(target.identity, list(options), content), fill)
+    return cache.entry("kmod", cache.digest(target.identity, [*options, *counting], content), fill)
 
 
 if __name__ == "__main__":
