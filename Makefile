@@ -7,6 +7,8 @@ PYTEST_ARGS ?=
 RUNS ?= 10000000
 
 FUZZ_ARGS ?=
+SIZE ?= full
+SCENARIO ?=
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
@@ -15,7 +17,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples sweep lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -90,6 +92,10 @@ smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KER
 
 examples: guest-deps ## Run the example projects, devices and drivers that are not ours, on KERNEL.
 	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
+
+sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
+## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.
+	@.venv/bin/shirq sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
 
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz
