@@ -1,19 +1,25 @@
 # The front door: every verb people use. `make help` explains them.
 
 KERNEL ?= 6.1
+# How many tests run side by side; those that measure run alone whatever this says.
+JOBS ?= 1
 PYTEST_ARGS ?=
 RUNS ?= 10000000
-SIZE ?= full
 ZOO ?=
 
 FUZZ_ARGS ?=
+SIZE ?= full
+SCENARIO ?=
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
-PYTEST := $(PYTHON) -m pytest
+PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
+# pytest's options for a report called $(1), for programs and for people.
+reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test zoo smoke lint format lock clean fuzz-program fuzz-device
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples sweep zoo lint format lock clean \
+	fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -58,24 +64,43 @@ browser-deps: .venv/complete
 	@$(DEPS) browser
 
 test: browser-deps ## Run the host's tests: no VM, no QEMU.
-	@$(PYTEST) tests/host --junitxml=build/reports/host.xml $(PYTEST_ARGS)
+	@$(PYTEST) tests/host $(call reports,host) $(PYTEST_ARGS)
 
 test-device: guest-deps ## Run the emulated device's tests through qtest: no guest is booted.
-	@$(PYTEST) tests/device --junitxml=build/reports/device.xml $(PYTEST_ARGS)
+	@$(PYTEST) tests/device $(call reports,device) $(PYTEST_ARGS)
 
 fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitizers: a million accesses.
 ## More: make fuzz-device FUZZ_ARGS="--accesses 10000000 --seed 7".
 	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
 
+# The instrumented kernel counts the lines of kmod/ that run.
+COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
+
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
-	@$(PYTEST) tests --kernel $(KERNEL) --junitxml=build/reports/vm-test.xml $(PYTEST_ARGS)
+## JOBS=2 runs two tests at a time. With debug among the kernels, the line coverage of kmod/ too.
+	@$(PYTEST) tests --kernel $(KERNEL) $(if $(COUNTING),--coverage build/coverage) \
+		$(call reports,vm-test) $(PYTEST_ARGS)
+	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
+
+coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.
+	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps
+	@$(PYTEST) tests/host tests/guest --kernel debug --coverage build/coverage \
+		$(call reports,coverage) $(PYTEST_ARGS)
+	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
 
 zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
 ## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
 	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
-	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) --junitxml=build/reports/smoke.xml $(PYTEST_ARGS)
+	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
+
+examples: guest-deps ## Run the example projects, devices and drivers that are not ours, on KERNEL.
+	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
+
+sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
+## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.
+	@.venv/bin/shirq sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
 
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz
@@ -86,6 +111,7 @@ lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch,
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+	@cd examples/pci_serial && $(CURDIR)/$(PYTHON) -m mypy
 	@$(PYTHON) -m shirq_bench.build.lint $(KERNEL)
 
 format: .venv/complete ## Format the Python code.

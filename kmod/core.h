@@ -37,8 +37,8 @@ struct shirq_set {
  * @lost: events dropped because the queue was full
  * @masks: SHIRQ_MASK
  * @unmasks: events, and SHIRQ_MASK, that were unmasked
- * @remasks: the irq program was run again because the line stormed while the
- *	device was masked, and claimed
+ * @remasks: the line stormed while the device was masked: the irq program ran
+ *	again, and claimed; or DisINTx, by which SHIRQ_MASK had masked, was set again
  * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
  * @line_off: times that the line was masked for a rung
@@ -94,7 +94,9 @@ enum shirq_rung {
  * @since_ns: when the first of them was
  * @rung: how far the ladder was climbed
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
- * @line_off: we have masked the line
+ * @closings: times that we have masked the line, since a rung began or ended
+ * @line_off: it is masked
+ * @due: that was for a storm that the last rung did not end
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
@@ -106,7 +108,9 @@ struct shirq_storm {
 	u64			since_ns;
 	enum shirq_rung		rung;
 	u32			reason;
+	u32			closings;
 	bool			line_off;
+	bool			due;
 };
 
 struct shirq_dma;
@@ -181,7 +185,7 @@ struct shirq_device {
 	struct mutex		read_mutex;
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
-	struct delayed_work	reopen;
+	struct work_struct	reopen;
 
 	/* the interrupt */
 	spinlock_t		lock;
@@ -256,11 +260,14 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_notify(struct shirq_device *d);
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
 void shirq_quiesce(struct shirq_device *d);
+void shirq_lose(struct shirq_device *d);
+void shirq_clear_master(struct shirq_device *d);
+bool shirq_present(const struct shirq_device *d);
 bool shirq_answers(const struct shirq_device *d);
 bool shirq_has_line(const struct shirq_device *d);
 int shirq_check_access(const struct shirq_device *d);
 int shirq_check(const struct shirq_device *d);
-int shirq_load(struct shirq_device *d, struct shirq_set *set);
+void shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
 void shirq_halt(struct shirq_device *d);
 void shirq_silence(struct shirq_device *d);

@@ -25,7 +25,7 @@ static void shirq_mm_release(struct mmu_notifier *notifier, struct mm_struct *mm
 
 	spin_lock_irq(&d->lock);
 	if (d->dma == dma)
-		pci_clear_master(d->pdev);
+		shirq_clear_master(d);
 	spin_unlock_irq(&d->lock);
 }
 

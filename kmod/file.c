@@ -29,6 +29,8 @@ static int shirq_own(struct shirq_device *d, struct file *file)
 		return -ENODEV;
 	if (d->owned)
 		return -EBUSY;
+	if (d->paused)
+		return -EIO;
 	d->queue = kcalloc(SHIRQ_QUEUE, sizeof(*d->queue), GFP_KERNEL);
 	if (!d->queue)
 		return -ENOMEM;

@@ -59,13 +59,27 @@ int shirq_check_access(const struct shirq_device *d)
 	lockdep_assert_held(&d->lock);
 	if (d->gone)
 		return -ENODEV;
-	return d->paused || d->quarantined ? -EIO : 0;
+	return d->paused || d->quarantined || pci_channel_offline(d->pdev) ? -EIO : 0;
+}
+
+/* Does config space answer? Behind a link that is frozen for an error, not even that is asked. */
+bool shirq_present(const struct shirq_device *d)
+{
+	return !pci_channel_offline(d->pdev) && pci_device_is_present(d->pdev);
 }
 
 /* Do the registers answer? */
 bool shirq_answers(const struct shirq_device *d)
 {
-	return d->pdev->current_state == PCI_D0 && pci_device_is_present(d->pdev);
+	return d->pdev->current_state == PCI_D0 && shirq_present(d);
+}
+
+/* Bus mastering off. A device that cannot be reached comes back without. */
+void shirq_clear_master(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (shirq_present(d))
+		pci_clear_master(d->pdev);
 }
 
 /* Does the device have a line at all? */
@@ -105,13 +119,27 @@ int shirq_check(const struct shirq_device *d)
 	return d->armed || d->paused || d->head != d->tail ? 0 : -ENXIO;
 }
 
+/**
+ * shirq_lose() - a program found all-ones where that means gone
+ * @d: the device, @lock held
+ *
+ * In one register it is no proof that the device cannot assert: what still
+ * answers is silenced.
+ */
+void shirq_lose(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	d->gone = true;
+	shirq_quiesce(d);
+	shirq_notify(d);
+}
+
 static int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
 {
 	lockdep_assert_held(&d->lock);
 	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)
 		return 0;
-	d->gone = true;
-	shirq_notify(d);
+	shirq_lose(d);
 	return -ENODEV;
 }
 
@@ -213,7 +241,7 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 
 	spin_lock_irqsave(&d->lock, flags);
 	trace_shirq_irq(d);
-	if (d->gone || !d->requested)
+	if (d->gone || !d->requested || pci_channel_offline(d->pdev))
 		goto out;
 	/* While masked our own status may well be set: the interrupt is a neighbour's. */
 	if (d->masked || d->quarantined) {
@@ -229,8 +257,7 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 		shirq_storm_claimed(d, now, captured);
 		break;
 	case SHIRQ_GONE:
-		d->gone = true;
-		shirq_notify(d);
+		shirq_lose(d);
 		fallthrough;
 	default:
 		d->stats.declines++;
@@ -272,40 +299,41 @@ static void shirq_free(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	if (!requested)
 		return;
-	cancel_delayed_work_sync(&d->reopen);
+	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
 	free_irq(d->pdev->irq, d);
 }
 
 /**
  * shirq_load() - replace the loaded set
- * @d: the device, @mutex held
- * @set: a verified set; on success it belongs to the device
- *
- * Return: 0, or -EBUSY while armed.
+ * @d: the device, @mutex held, not armed
+ * @set: a verified set; it belongs to the device from now on
  */
-int shirq_load(struct shirq_device *d, struct shirq_set *set)
+void shirq_load(struct shirq_device *d, struct shirq_set *set)
 {
 	lockdep_assert_held(&d->mutex);
-	if (d->armed)
-		return -EBUSY;
 	spin_lock_irq(&d->lock);
 	swap(d->set, set);
 	spin_unlock_irq(&d->lock);
 	kfree(set);
-	return 0;
 }
 
-/* Quarantine ends: wake the device, which the rungs may have reset, still silent. */
+/*
+ * Quarantine ends: wake the device, which the rungs may have reset, still silent.
+ * Awake it may storm again, until its set, perhaps a better one, has silenced it:
+ * the breaker watches that long.
+ */
 static void shirq_rehabilitate(struct shirq_device *d)
 {
-	shirq_free(d);
 	pci_set_power_state(d->pdev, PCI_D0);
 	shirq_restore(d);
 	spin_lock_irq(&d->lock);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+	shirq_free(d);
+	spin_lock_irq(&d->lock);
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
-	shirq_quiesce(d);
 	spin_unlock_irq(&d->lock);
 }
 

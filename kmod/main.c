@@ -13,7 +13,7 @@
  *	wait queue and eventfd locks	(wakeups)
  *
  * The interrupt takes none but the last two, so free_irq() may wait for it under
- * the mutex. So may cancel_delayed_work_sync() for @reopen, which takes no mutex;
+ * the mutex. So may cancel_work_sync() for @reopen, which takes no mutex;
  * @ladder takes it, and is only waited for at the end, without it. The end of an
  * address space (dma.c) takes shirq_device.lock alone.
  *
@@ -182,13 +182,11 @@ struct shirq_dma *shirq_take_dma(struct shirq_device *d)
 void shirq_park(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
-	if (pci_device_is_present(d->pdev)) {
-		spin_lock_irq(&d->lock);
-		pci_clear_master(d->pdev);
-		spin_unlock_irq(&d->lock);
-	}
+	spin_lock_irq(&d->lock);
+	shirq_clear_master(d);
+	spin_unlock_irq(&d->lock);
 	shirq_silence(d);
-	if (d->quiesce.release && pci_device_is_present(d->pdev) &&
+	if (d->quiesce.release && shirq_present(d) &&
 	    shirq_reset_function(d, d->quiesce.release))
 		pci_warn(d->pdev, "not reset at release\n");
 	shirq_unmap_bars(d);
@@ -223,9 +221,9 @@ int shirq_unpark(struct shirq_device *d)
 	int ret;
 
 	lockdep_assert_held(&d->mutex);
-	pci_set_power_state(d->pdev, PCI_D0);
-	if (!pci_device_is_present(d->pdev))
+	if (!shirq_present(d))
 		return -ENODEV;
+	pci_set_power_state(d->pdev, PCI_D0);
 	ret = shirq_restore(d) ?: shirq_map_bars(d);
 	if (ret)
 		shirq_sleep(d);

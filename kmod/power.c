@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What happens to the whole device, not by its owner's will: system sleep and
- * resets. The device is quiet before, and stays quiet until it is armed again;
- * the owner reads what happened.
+ * What happens to the whole device, not by its owner's will: system sleep,
+ * resets, and errors of its link. The device is quiet before, and stays quiet
+ * until it is armed again; the owner reads what happened.
  */
 #include <linux/mm.h>
 #include <linux/pm.h>
@@ -15,7 +15,7 @@
  */
 void shirq_sleep(struct shirq_device *d)
 {
-	if (d->pdev->pm_cap)
+	if (d->pdev->pm_cap && shirq_present(d))
 		pci_set_power_state(d->pdev, PCI_D3hot);
 }
 
@@ -39,7 +39,7 @@ static void shirq_pause(struct shirq_device *d)
 		shirq_revoke(d);
 		spin_lock_irq(&d->lock);
 		d->paused = true;
-		pci_clear_master(d->pdev);
+		shirq_clear_master(d);
 		spin_unlock_irq(&d->lock);
 		shirq_halt(d);
 	}
@@ -109,7 +109,57 @@ static void shirq_reset_done(struct pci_dev *pdev)
 	shirq_continue(pci_get_drvdata(pdev), SHIRQ_EVENT_RESET);
 }
 
+/*
+ * Errors of the link, from AER or the platform. Behind a frozen link nothing is
+ * touched (see shirq_present()) until the reset is over; where it works, the
+ * device is quiesced. An access may have failed unseen by anybody, so in either
+ * case the owner begins anew.
+ */
+
+static void shirq_given_up(struct shirq_device *d)
+{
+	mutex_lock(&d->mutex);
+	shirq_set_gone(d);
+	if (!d->dead) {
+		shirq_revoke(d);
+		shirq_halt(d);
+	}
+	spin_lock_irq(&d->lock);
+	d->paused = false;
+	spin_unlock_irq(&d->lock);
+	mutex_unlock(&d->mutex);
+}
+
+static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
+{
+	struct shirq_device *d = pci_get_drvdata(pdev);
+
+	if (state == pci_channel_io_perm_failure) {
+		shirq_given_up(d);
+		return PCI_ERS_RESULT_DISCONNECT;
+	}
+	shirq_pause(d);
+	return PCI_ERS_RESULT_NEED_RESET;
+}
+
+/* AER in 6.1 resets nothing after an error that is not fatal: then this restores what is there. */
+static pci_ers_result_t shirq_slot_reset(struct pci_dev *pdev)
+{
+	pci_set_power_state(pdev, PCI_D0);
+	if (shirq_restore(pci_get_drvdata(pdev)))
+		return PCI_ERS_RESULT_DISCONNECT;
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static void shirq_error_over(struct pci_dev *pdev)
+{
+	shirq_continue(pci_get_drvdata(pdev), SHIRQ_EVENT_RESET);
+}
+
 const struct pci_error_handlers shirq_error_handlers = {
+	.error_detected = shirq_error_detected,
+	.slot_reset = shirq_slot_reset,
+	.resume = shirq_error_over,
 	.reset_prepare = shirq_reset_prepare,
 	.reset_done = shirq_reset_done,
 };

@@ -13,6 +13,7 @@
  *   EPERM   the kernel is locked down
  *   ENODEV  the device is gone or being unbound
  *   ENXIO   the node is stale: the device was unbound
+ *   EIO     the device is being reset
  *   ENOMEM  no memory for the events or the mappings of the registers
  *
  * Every later call fails with ENODEV once the device is gone (unbound,
@@ -20,14 +21,14 @@
  * close() is left then.
  *
  * Not by its owner's will the device is stopped: for system sleep, for a reset
- * from outside, and in quarantine, because it stormed. It is then disarmed and
- * silent, its interrupt is freed or answered with IRQ_NONE, bus mastering is
- * off, and all mappings are void. What was queued stays, and behind it the
- * owner reads an event that says what happened (RESUMED, RESET, QUARANTINED).
- * The loaded set stays. After RESUMED and RESET the registers are as the reset
- * left them: map them anew, initialise them, arm. Quarantine ends only with
- * SHIRQ_ARM, which may wake the device from D3hot, or with close(); until then
- * nothing reaches its registers.
+ * from outside or after an error of its link, and in quarantine, because it
+ * stormed. It is then disarmed and silent, its interrupt is freed or answered
+ * with IRQ_NONE, bus mastering is off, and all mappings are void. What was
+ * queued stays, and behind it the owner reads an event that says what happened
+ * (RESUMED, RESET, QUARANTINED). The loaded set stays. After RESUMED and RESET
+ * the registers are as the reset left them: map them anew, initialise them,
+ * arm. Quarantine ends only with SHIRQ_ARM, which may wake the device from
+ * D3hot, or with close(); until then nothing reaches its registers.
  *
  * Registers: memory BARs by mmap() at offset SHIRQ_MMAP_OFFSET(bar), shared
  * and in whole pages. A mapping that was revoked gets SIGBUS for ever.

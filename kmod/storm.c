@@ -18,14 +18,19 @@
  *
  * The rungs, each tried when the one before it ends in a window that is a storm:
  *
- *	in the interrupt	mask again, by the irq program
+ *	in the interrupt	mask again, by the irq program; or by DisINTx, if
+ *				the owner masked by it and somebody cleared it
  *				quarantine: bus mastering off, release program, DisINTx
  *	in the worker		D3hot, function-level reset, bus reset
  *
- * as far as the owner allows the worker's. The line is masked while the worker
- * is on its way and at its rung, and opened again by whoever is first, the
- * worker or a timer of SHIRQ_LINE_OFF_MS. After the last rung the handler
- * declines and does nothing more.
+ * as far as the owner allows the worker's. The line is masked so that the worker
+ * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
+ * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
+ * the line storms meanwhile, the next window masks it again; from
+ * SHIRQ_PATIENCE times in one rung on for SHIRQ_LINE_OFF_LONG_US, since the core
+ * shuts the line down after 100,000 unhandled interrupts. Only a window that
+ * begins after the end of a rung leads to the next one. After the last rung the
+ * handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -39,24 +44,24 @@
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
  */
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/irqdesc.h>
-#include <linux/jiffies.h>
 
 #include "core.h"
 #include "trace.h"
 
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
-#define SHIRQ_LINE_OFF_MS	1000
+#define SHIRQ_LINE_OFF_US	300
+#define SHIRQ_LINE_OFF_LONG_US	20000
+#define SHIRQ_PATIENCE		80
 
-static void shirq_storm_clear(struct shirq_storm *storm)
+static void shirq_window_clear(struct shirq_storm *storm)
 {
 	storm->entries = 0;
 	storm->unhandled = 0;
-	storm->strikes = 0;
-	storm->claims = 0;
 }
 
 /**
@@ -68,8 +73,7 @@ void shirq_storm_begin(struct shirq_device *d)
 	struct shirq_storm *storm = &d->storm;
 
 	lockdep_assert_held(&d->lock);
-	storm->entries = 0;
-	storm->unhandled = 0;
+	shirq_window_clear(storm);
 	storm->strikes = 0;
 	storm->last = READ_ONCE(storm->desc->irqs_unhandled);
 }
@@ -86,8 +90,7 @@ static bool shirq_window(struct shirq_storm *storm)
 	if (++storm->entries < SHIRQ_WINDOW)
 		return false;
 	suspect = storm->unhandled > SHIRQ_WINDOW / 4 * 3;
-	storm->entries = 0;
-	storm->unhandled = 0;
+	shirq_window_clear(storm);
 	return suspect;
 }
 
@@ -97,9 +100,10 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	d->armed = false;
 	d->masked = false;
 	d->quarantined = true;
-	pci_clear_master(d->pdev);
+	shirq_clear_master(d);
 	shirq_quiesce(d);
-	shirq_storm_clear(&d->storm);
+	shirq_window_clear(&d->storm);
+	d->storm.due = false;
 	d->storm.reason = reason;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
 	if (reason == SHIRQ_QUARANTINE_RATE)
@@ -108,7 +112,22 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 		d->stats.storms_masked++;
 	trace_shirq_quarantine(d, d->storm.rung);
 	shirq_notice(d, SHIRQ_EVENT_QUARANTINED, reason, captured);
-	schedule_work(&d->ladder);
+	queue_work(system_highpri_wq, &d->ladder);
+}
+
+/* DisINTx holds the device back, unless somebody has cleared it. Return: had he, and is it set? */
+static bool shirq_disintx_again(struct shirq_device *d)
+{
+	u16 command;
+
+	if (!shirq_answers(d) || !pci_intx_mask_supported(d->pdev))
+		return false;
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	if (command & PCI_COMMAND_INTX_DISABLE)
+		return false;
+	shirq_set_disintx(d, true);
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	return command & PCI_COMMAND_INTX_DISABLE;
 }
 
 /* Return: was the interrupt ours? */
@@ -116,12 +135,16 @@ static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
 	u64 captured[SHIRQ_EVENT_REGS];
 
+	/* The owner's own mask: it comes back without an interrupt for him. */
+	if (d->intx_off && shirq_disintx_again(d)) {
+		d->stats.remasks++;
+		return false;
+	}
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
 	case SHIRQ_CLAIMED:
 		break;
 	case SHIRQ_GONE:
-		d->gone = true;
-		shirq_notify(d);
+		shirq_lose(d);
 		return false;
 	default:
 		d->storm.strikes = 0;
@@ -136,27 +159,15 @@ static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 	return true;
 }
 
-/* DisINTx holds the device back, unless somebody else has cleared it. Return: had he? */
-static bool shirq_disintx_again(struct shirq_device *d)
-{
-	u16 command;
-
-	if (!shirq_answers(d) || !pci_intx_mask_supported(d->pdev))
-		return false;
-	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
-	if (command & PCI_COMMAND_INTX_DISABLE)
-		return false;
-	shirq_set_disintx(d, true);
-	return true;
-}
-
 static void shirq_close_line(struct shirq_device *d)
 {
 	d->storm.line_off = true;
 	d->stats.line_off++;
 	disable_irq_nosync(d->pdev->irq);
-	schedule_delayed_work(&d->reopen, msecs_to_jiffies(SHIRQ_LINE_OFF_MS));
-	schedule_work(&d->ladder);
+	d->storm.closings++;
+	d->storm.due = true;
+	queue_work(system_highpri_wq, &d->ladder);
+	queue_work(system_highpri_wq, &d->reopen);
 }
 
 /**
@@ -216,7 +227,9 @@ static int shirq_reset_bus(struct pci_dev *pdev)
 
 	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices))
 		return -ENOTTY;
-	return pci_bridge_secondary_bus_reset(bus->self);
+	/* It fails if the link does not come back in time: the device was reset all the same. */
+	pci_bridge_secondary_bus_reset(bus->self);
+	return 0;
 }
 
 /**
@@ -306,31 +319,52 @@ static void shirq_climb(struct shirq_device *d)
 		d->pdev->irq);
 }
 
+/*
+ * Whether the line stormed after the last rung. What it does while a rung is
+ * under way says nothing about that rung.
+ */
+static bool shirq_take_due(struct shirq_device *d)
+{
+	bool due;
+
+	spin_lock_irq(&d->lock);
+	due = d->storm.due && d->requested;
+	d->storm.due = false;
+	d->storm.closings = 0;
+	shirq_window_clear(&d->storm);
+	spin_unlock_irq(&d->lock);
+	return due;
+}
+
 static void shirq_ladder(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
-	bool storming;
 
 	mutex_lock(&d->mutex);
 	if (d->quarantined && !d->dead) {
 		if (d->storm.rung == SHIRQ_RUNG_RELEASED)
 			shirq_revoke(d);
-		spin_lock_irq(&d->lock);
-		storming = d->requested && d->storm.line_off;
-		spin_unlock_irq(&d->lock);
-		if (storming)
+		if (shirq_take_due(d)) {
 			shirq_climb(d);
-		else
+			shirq_take_due(d);
+		} else if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
 			pci_warn(d->pdev, "quarantined: it stormed\n");
+		}
 	}
-	cancel_delayed_work_sync(&d->reopen);
+	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
 	mutex_unlock(&d->mutex);
 }
 
 static void shirq_reopen(struct work_struct *work)
 {
-	shirq_reopen_line(container_of(to_delayed_work(work), struct shirq_device, reopen));
+	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
+	unsigned long off_us = SHIRQ_LINE_OFF_US;
+
+	if (READ_ONCE(d->storm.closings) > SHIRQ_PATIENCE)
+		off_us = SHIRQ_LINE_OFF_LONG_US;
+	usleep_range(off_us, off_us + off_us / 4);
+	shirq_reopen_line(d);
 }
 
 /**
@@ -356,5 +390,5 @@ void shirq_reopen_line(struct shirq_device *d)
 void shirq_storm_init(struct shirq_device *d)
 {
 	INIT_WORK(&d->ladder, shirq_ladder);
-	INIT_DELAYED_WORK(&d->reopen, shirq_reopen);
+	INIT_WORK(&d->reopen, shirq_reopen);
 }

@@ -3,7 +3,7 @@
  * Reference driver for the shirq-edu device: acknowledges every interrupt in
  * user space and prints a line for it.
  */
-#include "../lib/shirq.h"
+#include "edu.h"
 
 #include <err.h>
 #include <errno.h>
@@ -14,38 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* qemu-device/SPEC.md */
-#define INT_MASK	0x28
-#define INT_ACTIVE	0x2c
-#define INT_ACK		0x64
-#define INT_MASK_SET	0x68
-#define INT_MASK_CLEAR	0x6c
-#define ALL		0xffffffff
-
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
-
-static const struct shirq_op irq[] = {
-	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
-	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
-	SHIRQ_DO_DECLINE,
-	SHIRQ_DO_CLAIM,
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 1, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 1, 0),
-	SHIRQ_DO_READ(4, 1, 0, INT_MASK, 0),	/* flushes the posted write */
-};
-
-static const struct shirq_op unmask[] = {
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_CLEAR, 0, 0),
-};
-
-static const struct shirq_op release[] = {
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 0, 0),
-	SHIRQ_DO_WRITE(4, 0, INT_ACK, 0, 0),
-	SHIRQ_DO_READ(4, 0, 0, INT_MASK, 0),	/* flushes the posted writes */
-};
 
 static int device;
 static volatile sig_atomic_t stopped;
@@ -75,12 +43,7 @@ static void usage(FILE *out, const char *self)
 
 static void load(int fd)
 {
-	struct shirq_programs programs = {
-		.mode = SHIRQ_MODE_MASKS,
-		.irq = irq, .irq_count = COUNT(irq),
-		.unmask = unmask, .unmask_count = COUNT(unmask),
-		.release = release, .release_count = COUNT(release),
-	};
+	struct shirq_programs programs = EDU_SET;
 
 	if (!shirq_load(fd, &programs))
 		return;

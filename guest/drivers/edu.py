@@ -8,11 +8,9 @@ Needs the folder `guest` on PYTHONPATH.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
-import signal
+import itertools
 import sys
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import shirq
@@ -43,15 +41,6 @@ PROGRAMS = shirq.ProgramSet.from_text(
     """,
 )
 
-STOP = {signal.SIGTERM, signal.SIGINT}
-
-
-def stop_on_signal(device: shirq.Device) -> None:
-    """Disarm when told to stop: that wakes a read() wherever it is. An exception could come just before it blocks."""
-    signal.sigwait(STOP)
-    with contextlib.suppress(shirq.ShirqError, ValueError):  # closed meanwhile
-        device.disarm()
-
 
 def positive(text: str) -> int:
     number = int(text, 0)
@@ -70,38 +59,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def serve(device: shirq.Device, count: int | None) -> None:
+def handle(events: Iterator[shirq.Event], registers: shirq.Registers, count: int | None) -> None:
     """Handle `count` interrupts, or all until the device is disarmed."""
-    registers = device.mmap(0)
-    seen = 0
-    while count is None or seen < count:
-        try:
-            event = device.read()
-        except shirq.ShirqError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        if event.type != shirq.EventType.IRQ:
-            continue
+    interrupts = (event for event in events if event.type == shirq.EventType.IRQ)
+    for event in itertools.islice(interrupts, count):
         registers.write32(INT_ACK, event.r[0])
         print(f"event seq={event.seq} status={event.r[0]:#x} lost={event.lost}", flush=True)
-        seen += 1
 
 
 def main() -> None:
     options = parse(sys.argv[1:])
     if options.log:
         sys.stdout = options.log.open("w")
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         if options.bind:
             shirq.bind(options.address)
         with shirq.Device.open(options.address) as device:
             device.load(PROGRAMS)
+            registers = device.mmap(0)
             device.arm(shared=not options.exclusive)
-            threading.Thread(target=stop_on_signal, args=(device,), daemon=True).start()
+            events = shirq.serve(device)
             print("armed", flush=True)
-            serve(device, options.count)
+            handle(events, registers, options.count)
     except (shirq.ShirqError, ValueError) as error:
         sys.exit(f"edu: {error}")
 

@@ -37,24 +37,41 @@ static int is_bound(const char *address)
 	return access(path, F_OK) == 0;
 }
 
-int shirq_bind(const char *address)
+/* Unbind the function from whoever has it. */
+static int give_up(const char *address)
 {
 	char path[PATH_MAX];
 
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", address);
+	return write_file(path, address) && errno != ENOENT ? -1 : 0;
+}
+
+static int set_override(const char *address, const char *driver)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", address);
+	return write_file(path, driver);
+}
+
+int shirq_bind(const char *address)
+{
 	if (is_bound(address))
 		return 0;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", address);
-	if (write_file(path, "shirq"))
-		return -1;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", address);
-	if (write_file(path, address) && errno != ENOENT)
-		return -1;
-	if (write_file("/sys/bus/pci/drivers_probe", address))
+	if (set_override(address, "shirq") || give_up(address) ||
+	    write_file("/sys/bus/pci/drivers_probe", address))
 		return -1;
 	if (is_bound(address))
 		return 0;
 	errno = ENODEV;
 	return -1;
+}
+
+int shirq_unbind(const char *address)
+{
+	if (give_up(address) || set_override(address, "\n"))
+		return -1;
+	return write_file("/sys/bus/pci/drivers_probe", address);
 }
 
 int shirq_open(const char *address)
@@ -82,6 +99,8 @@ int shirq_load(int fd, struct shirq_programs *programs)
 		.irq_count = programs->irq_count,
 		.unmask_count = programs->unmask_count,
 		.release_count = programs->release_count,
+		.mask = (uintptr_t)programs->mask,
+		.mask_count = programs->mask_count,
 	};
 	int ret = ioctl(fd, SHIRQ_LOAD, &load);
 
@@ -119,6 +138,35 @@ int shirq_set_master(int fd, int on)
 	return ioctl(fd, SHIRQ_SET_MASTER, &master);
 }
 
+int shirq_mask(int fd, uint64_t *seq)
+{
+	struct shirq_mask mask = { .size = sizeof(mask) };
+	int ret = ioctl(fd, SHIRQ_MASK, &mask);
+
+	if (!ret)
+		*seq = mask.seq;
+	return ret;
+}
+
+int shirq_set_eventfd(int fd, int eventfd)
+{
+	struct shirq_eventfd set = { .size = sizeof(set), .fd = eventfd };
+
+	return ioctl(fd, SHIRQ_SET_EVENTFD, &set);
+}
+
+int shirq_set_quiesce(int fd, uint32_t rungs, uint32_t release, uint32_t max_rate)
+{
+	struct shirq_quiesce quiesce = {
+		.size = sizeof(quiesce),
+		.rungs = rungs,
+		.release = release,
+		.max_rate = max_rate,
+	};
+
+	return ioctl(fd, SHIRQ_SET_QUIESCE, &quiesce);
+}
+
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
 	       struct shirq_exec *refused)
 {
@@ -140,6 +188,51 @@ int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[S
 int shirq_next(int fd, struct shirq_event *event)
 {
 	return read(fd, event, sizeof(*event)) == (ssize_t)sizeof(*event) ? 0 : -1;
+}
+
+/* A register's value in the processor's byte order, at each width that it can have. */
+union value {
+	uint8_t u8;
+	uint16_t u16;
+	uint32_t u32;
+	uint64_t u64;
+};
+
+/* Where pread() and pwrite() find a register; -1 with errno set if there is no such place. */
+static off_t position(unsigned int bar, uint64_t offset, unsigned int width)
+{
+	if (bar < SHIRQ_BARS && offset < SHIRQ_MMAP_OFFSET(1) &&
+	    (width == 1 || width == 2 || width == 4 || width == 8))
+		return SHIRQ_MMAP_OFFSET(bar) + offset;
+	errno = EINVAL;
+	return -1;
+}
+
+int shirq_pread(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t *value)
+{
+	off_t at = position(bar, offset, width);
+	union value raw;
+
+	if (at < 0 || pread(fd, &raw, width, at) < 0)
+		return -1;
+	*value = width == 1 ? raw.u8 : width == 2 ? raw.u16 : width == 4 ? raw.u32 : raw.u64;
+	return 0;
+}
+
+int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t value)
+{
+	off_t at = position(bar, offset, width);
+	union value raw;
+
+	if (width == 1)
+		raw.u8 = value;
+	else if (width == 2)
+		raw.u16 = value;
+	else if (width == 4)
+		raw.u32 = value;
+	else
+		raw.u64 = value;
+	return at < 0 || pwrite(fd, &raw, width, at) < 0 ? -1 : 0;
 }
 
 volatile void *shirq_map(int fd, unsigned int bar, size_t *length)

@@ -34,6 +34,9 @@ struct shirq_programs {
 	enum shirq_mode mode;
 	const struct shirq_op *irq, *unmask, *release;
 	size_t irq_count, unmask_count, release_count;
+	/* Optional: for shirq_mask(), which does without where the interrupt-disable bit works. */
+	const struct shirq_op *mask;
+	size_t mask_count;
 	enum shirq_program_kind refused_program;
 	uint32_t refused_index;
 	enum shirq_reason refused_reason;
@@ -41,6 +44,9 @@ struct shirq_programs {
 
 /* Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. */
 int shirq_bind(const char *address);
+
+/* Give the function back to the driver that the kernel would choose. */
+int shirq_unbind(const char *address);
 
 /* Become the owner. Returns a descriptor to read(), poll() and close(), or -1. */
 int shirq_open(const char *address);
@@ -52,25 +58,46 @@ int shirq_disarm(int fd);
 int shirq_unmask(int fd, uint64_t seq);
 int shirq_set_master(int fd, int on);
 
+/* Silence the device; seq is what shirq_unmask() is to name. */
+int shirq_mask(int fd, uint64_t *seq);
+
+/* Be told of events by an eventfd; -1 for none. */
+int shirq_set_eventfd(int fd, int eventfd);
+
+/* SHIRQ_QUIESCE_* that a quarantine and close() may use; max_rate 0 for the default. */
+int shirq_set_quiesce(int fd, uint32_t rungs, uint32_t release, uint32_t max_rate);
+
 /* Run a one-shot program; regs in and out. refused may be NULL, and is set as error_* of struct shirq_exec. */
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
 	       struct shirq_exec *refused);
 
-/* Wait for one event. Returns 0, or -1 with the errno of read(). */
+/*
+ * Wait for one event. Returns 0, or -1 with the errno of read(). To wait with a
+ * deadline, poll() the descriptor: that does not unmask, shirq_unmask() does.
+ */
 int shirq_next(int fd, struct shirq_event *event);
 
 /* Map the whole pages of a memory BAR; length is set. Returns NULL with errno set if it cannot be. */
 volatile void *shirq_map(int fd, unsigned int bar, size_t *length);
 
-/* One load or store each, in the byte order of the processor. */
-static inline uint32_t shirq_read32(const volatile void *bar, size_t offset)
-{
-	return *(const volatile uint32_t *)((const volatile char *)bar + offset);
-}
+/* One access of width bytes (1, 2, 4, 8) to any BAR, serialised with the programs. */
+int shirq_pread(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t *value);
+int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t value);
 
-static inline void shirq_write32(volatile void *bar, size_t offset, uint32_t value)
-{
-	*(volatile uint32_t *)((volatile char *)bar + offset) = value;
-}
+/* One load or store each of a mapped BAR, in the byte order of the processor. */
+#define SHIRQ_ACCESSORS(bits) \
+	static inline uint##bits##_t shirq_read##bits(const volatile void *bar, size_t offset) \
+	{ \
+		return *(const volatile uint##bits##_t *)((const volatile char *)bar + offset); \
+	} \
+	static inline void shirq_write##bits(volatile void *bar, size_t offset, uint##bits##_t value) \
+	{ \
+		*(volatile uint##bits##_t *)((volatile char *)bar + offset) = value; \
+	}
+
+SHIRQ_ACCESSORS(8)
+SHIRQ_ACCESSORS(16)
+SHIRQ_ACCESSORS(32)
+SHIRQ_ACCESSORS(64)
 
 #endif /* LIBSHIRQ_H */

@@ -8,8 +8,8 @@
     with shirq.Device.open("0000:00:04.0") as device:
         device.load(SET)
         device.arm(shared=True)
-        while True:
-            event = device.read()
+        for event in shirq.serve(device):
+            ...
 
 The language of programs is described in `shirq.asm`, cards as files in `shirq.profile`; `shirq.lint` and
 `shirq.simulate` try programs without a device, `shirq.aio` awaits events, and `shirq.ctl` is the command shirqctl.
@@ -22,6 +22,7 @@ from shirq.asm import assemble, disassemble
 from shirq.binding import bind, bound_driver, unbind
 from shirq.device import Bar, Device, Event, Info, Registers
 from shirq.errors import AssemblyError, ProgramRefused, ShirqError
+from shirq.loop import serve
 from shirq.program import Op, Program, ProgramSet
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "bind",
     "bound_driver",
     "disassemble",
+    "serve",
     "unbind",
 ]

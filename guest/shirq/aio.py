@@ -2,7 +2,7 @@
 """Events in asyncio.
 
     async with AsyncDevice(shirq.Device.open("0000:00:04.0")) as device:
-        device.load(profile.programs)
+        device.device.load_profile(card)
         device.arm()
         async for event in device:
             ...

@@ -230,7 +230,7 @@ def do_check(system: System, options: argparse.Namespace) -> int:
             refusal = card.refusal(spaces_of(info))
             if refusal:
                 raise refusal
-            device.load(card.programs)
+            device.load_profile(card)
         _say(f"{options.device}: the kernel accepts {card.name}")
     elif not status:
         _say(f"{card.name}: right, as far as can be told without the device")
@@ -332,7 +332,7 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
     after = _one_shot(options.after, card) if options.after else None
     auto = after is not None or options.unmask or card.programs.mode is Mode.ACKNOWLEDGES
     with Device.open(options.address) as device:
-        device.load(card.programs)
+        device.load_profile(card)
         device.arm(shared=not options.exclusive, auto_unmask=auto)
         _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
         if not auto:

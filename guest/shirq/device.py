@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from shirq import abi
 from shirq.binding import check_address
 from shirq.errors import ProgramRefused, ShirqError
 from shirq.program import Program, ProgramSet, to_array
+
+if TYPE_CHECKING:
+    from shirq.profile import Profile
 
 _EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
 
@@ -34,6 +37,7 @@ _OPENING: Final = {
     errno.EACCES: "only root may open it, unless the node's permissions say otherwise",
     errno.ENODEV: "the device is gone",
     errno.ENXIO: "the device was unbound meanwhile",
+    errno.EIO: "the device is being reset",
 }
 _LOADING: Final = _RAWIO | {
     errno.EBUSY: "the device is armed: disarm() it first",
@@ -249,6 +253,11 @@ class Device:
                 refused = mask if kind is abi.ProgramKind.MASK else programs.program(kind)
                 raise ProgramRefused(kind, raw.error_index, raw.error_reason, refused) from None
             raise
+
+    def load_profile(self, card: Profile) -> None:
+        """Load a profile's programs, and say by which means the card may be silenced. Raises as load() does."""
+        self.load(card.programs)
+        self.set_quiesce(card.quiesce, release=card.release_reset)
 
     def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
         """Request the interrupt, shared or for us alone, and let the device assert."""

@@ -43,6 +43,7 @@ reason = "..."
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shirq import tomllines
-from shirq.abi import BARS, CONFIG_DISINTX_OFFSET, CONFIG_SPACE, Mode, ProgramKind, Reason
+from shirq.abi import BARS, CONFIG_DISINTX_OFFSET, CONFIG_SPACE, Mode, ProgramKind, Quiesce, Reason
 from shirq.asm import RESERVED, assemble_lines
 from shirq.errors import AssemblyError
 from shirq.program import Place, Program, ProgramSet
@@ -182,6 +183,16 @@ class Profile:
                 cells[name].on_write = write_1_to_set if register.sets else write_1_to_clear
         command = Place(CONFIG_SPACE, CONFIG_DISINTX_OFFSET, 1)
         return RegisterFile({command: Cell()} | {self.registers[name].place: cell for name, cell in cells.items()})
+
+    @property
+    def quiesce(self) -> Quiesce:
+        """What a quarantine may use."""
+        return functools.reduce(Quiesce.__or__, (Quiesce[rung.upper()] for rung in self.rungs), Quiesce(0))
+
+    @property
+    def release_reset(self) -> Quiesce:
+        """By what the card is reset when its owner goes."""
+        return Quiesce.FLR if self.reset_at_release else Quiesce(0)
 
     @property
     def places(self) -> dict[str, Place]:

@@ -26,7 +26,7 @@ from shirq_bench.build.steps import say
 from shirq_bench.console import Console
 from shirq_bench.errors import BenchError
 
-_NODE = Path("/dev/kvm")
+NODE = Path("/dev/kvm")
 #: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
 #: Seconds that the probe's kernel has.
@@ -61,9 +61,9 @@ def verdict(emulator: Path) -> Accelerator:
         if forced not in ("kvm", "tcg"):
             raise BenchError(f"SHIRQ_ACCEL={forced!r}: allowed are 'kvm' and 'tcg'")
         return Accelerator(forced, "SHIRQ_ACCEL says so")
-    if not os.access(_NODE, os.R_OK | os.W_OK):
-        reason = "is not accessible to this user" if _NODE.exists() else "does not exist"
-        return Accelerator("tcg", f"{_NODE} {reason}")
+    if not os.access(NODE, os.R_OK | os.W_OK):
+        reason = "is not accessible to this user" if NODE.exists() else "does not exist"
+        return Accelerator("tcg", f"{NODE} {reason}")
 
     def fill(directory: Path) -> None:
         result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
@@ -81,7 +81,7 @@ def _cpu() -> str:
 
 def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
     """Boot a kernel under KVM until it finds that it has no root file system."""
-    say(f"probing {_NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s)")
+    say(f"probing {NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s)")
     candidate = Accelerator("kvm", "a kernel boots under it")
     ours, theirs = socket.socketpair()
     directory = Path(tempfile.mkdtemp(prefix="shirq-probe-"))

@@ -97,6 +97,7 @@ class Command:
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
         """Wait, holding the lock, until ``done()``; raises when the command cannot get there any more."""
+        deadline *= self._agent.patience
         until = time.monotonic() + deadline
         while not done():
             if self._error:
@@ -173,12 +174,14 @@ class Command:
 class Agent:
     """The agent of the guest ``name`` over the connected socket ``channel``.
 
-    ``situation`` tells, for a failure's message, how the VM is and what its console showed last.
+    ``situation`` tells, for a failure's message, how the VM is and what its console showed last. Every deadline, its
+    commands' too, is ``patience`` times what is asked for: some kernels are slow.
     """
 
-    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str]) -> None:
+    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:
         self.name = name
         self.situation = situation
+        self.patience = patience
         self._channel = channel
         self._ids = itertools.count(1)
         self._commands: dict[int, Command] = {}
@@ -196,7 +199,7 @@ class Agent:
             with self._write_lock:
                 self._channel.sendall(_HEADER.pack(len(payload), kind, 0, number) + payload)
         except OSError as error:
-            raise AgentGone(f"{self.name}: the agent channel is closed ({error})") from error
+            raise AgentGone(f"{self.name}: the agent channel is closed ({error})\n{self.situation()}") from error
 
     def _read(self) -> None:
         """Reader thread: hand every frame to the command that it belongs to."""
@@ -231,6 +234,7 @@ class Agent:
 
     def wait_ready(self, deadline: float) -> None:
         """Wait until the agent has said hello. ``deadline`` is in seconds."""
+        deadline *= self.patience
         if not self._hello.wait(deadline):
             raise DeadlineExceeded(f"{self.name}: the guest was not up within {deadline:g} s\n{self.situation()}")
         if self._gone:
@@ -240,6 +244,7 @@ class Agent:
         """Make sure that the agent answers within ``deadline`` seconds."""
         number = next(self._ids)
         self._send(_Frame.PING, number, b"")
+        deadline *= self.patience
         until = time.monotonic() + deadline
         while True:
             with contextlib.suppress(queue.Empty):

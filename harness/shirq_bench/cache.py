@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from shirq_bench import supervisor
 from shirq_bench.errors import BenchError
 
 #: Written last into every entry: the sizes of its files.
@@ -85,8 +87,8 @@ class CacheError(BenchError):
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The directory of entry ``kind/key``; calls ``build(directory)`` to fill it if it is not there yet.
 
-    A build that raises leaves nothing behind; a full disk is a `CacheError`. An entry whose files have been
-    truncated or lost is built anew. Safe against concurrent callers in other processes.
+    A build that raises, or is killed, leaves nothing behind; a full disk is a `CacheError`. An entry whose files have
+    been truncated or lost is built anew. Safe against concurrent callers in other processes.
     """
     final = root() / kind / key
     if not _damage(final):
@@ -103,7 +105,12 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
 def _make(final: Path, build: Callable[[Path], None]) -> None:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".partial-{final.name}-", dir=final.parent))
+        prefix = f".partial-{final.name}-"
+        # Nobody else makes this entry now: these are of a machine that went down.
+        for left in final.parent.glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(left)
+        partial = Path(tempfile.mkdtemp(prefix=prefix, dir=final.parent))
+        supervisor.instance().own(partial)
         try:
             build(partial)
             (partial / _MANIFEST).write_text(json.dumps(_sizes(partial)))
@@ -114,6 +121,9 @@ def _make(final: Path, build: Callable[[Path], None]) -> None:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        finally:
+            with contextlib.suppress(supervisor.SupervisorGone):
+                supervisor.instance().disown(partial)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -24,6 +24,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.judge import BrokenRuleError
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
 from shirq_bench.report import html, model, perfetto, text, vcd
+from shirq_bench.sweep import cli as sweeping
 from shirq_bench.trace import ClockError, ClockFit, HandlerCall, Log, LogError, TraceError, parse_ftrace, read_log
 from shirq_bench.zoo.cli import zoo
 
@@ -72,6 +73,7 @@ def main() -> None:
     shirq shell                            a fresh guest on this terminal
     shirq shell --from build/artefacts/X   the guest of a failed test, to look around in
     shirq trace build/demo/vm              the timeline of a run
+    shirq sweep reassert                   an interrupt at every instruction of another one's handling
     shirq doctor                           what this machine lacks
 
     A guest is a clone of a template that was booted once; it is up in a fraction of a second and gone when the command
@@ -170,7 +172,8 @@ def run(
         else:
             threading.Thread(target=_feed, args=[command], daemon=True).start()
         try:
-            status = command.wait(timeout).status
+            # What a person asks for is not stretched for a slow kernel.
+            status = command.wait(timeout / vm.patience).status
             kernel_log = vm.agent.run("dmesg").stdout
             found = [] if allow_splats else splats.scan(kernel_log)
             (vm.dir / "dmesg").write_text(kernel_log)
@@ -428,8 +431,8 @@ def completion(kind: str) -> None:
     click.echo(found(main, {}, "shirq", "_SHIRQ_COMPLETE").source())
 
 
-main.add_command(zoo)
-
+for _command in (*sweeping.COMMANDS, zoo):
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main(prog_name="shirq")

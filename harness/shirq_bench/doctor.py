@@ -36,12 +36,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the examination. ``remedy`` is what to do, empty where there is nothing."""
+    """One line of the examination. ``remedy`` is what to do, empty only where all is well."""
 
     subject: str
     state: State
     said: str
     remedy: str = ""
+
+    def __post_init__(self) -> None:
+        if self.state is not State.OK and not self.remedy:
+            raise ValueError(f"{self.subject}: {self.said}: a finding without a remedy")
 
 
 def examine() -> Iterator[Check]:
@@ -52,7 +56,8 @@ def examine() -> Iterator[Check]:
             yield from part()
         except Exception as error:
             subject = part.__name__.strip("_")
-            yield Check(subject, State.BAD, f"cannot be examined: {type(error).__name__}: {error}")
+            said = f"cannot be examined: {type(error).__name__}: {error}"
+            yield Check(subject, State.BAD, said, "bring the checkout and the cache to where they were (git status)")
 
 
 def _python() -> Iterator[Check]:
@@ -125,8 +130,18 @@ def _accelerator() -> Iterator[Check]:
         yield Check("accelerator", State.WARN, "not probed: QEMU and a kernel come first", "make guest")
         return
     found = accel.verdict(emulator)
-    remedy = "" if found.name == "kvm" else "guests run some ten times slower than under a working KVM"
+    remedy = "" if found.name == "kvm" else f"{_kvm_remedy()}; all works without, some ten times slower"
     yield Check("accelerator", State.OK if found.name == "kvm" else State.WARN, f"{found.name}: {found.why}", remedy)
+
+
+def _kvm_remedy() -> str:
+    if "SHIRQ_ACCEL" in os.environ:
+        return "unset SHIRQ_ACCEL to have it probed"
+    if not accel.NODE.exists():
+        return "switch virtualisation on in the firmware, or for this guest on its host, and load kvm_intel or kvm_amd"
+    if not os.access(accel.NODE, os.R_OK | os.W_OK):
+        return f"give yourself access to {accel.NODE} (on Debian: join the group kvm)"
+    return "use a machine whose hypervisor runs guests' own guests properly"
 
 
 def _kernels() -> Iterator[Check]:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shirq_bench import template
-from shirq_bench.build.steps import say
+from shirq_bench.build.steps import say, shown
 from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.paths import BUILD
 from shirq_bench.vm import Vm, parts
@@ -86,7 +86,12 @@ def measure(kernel: str = "6.1", clones: int = 200) -> Cost:
     template.get(machine)
     cold = statistics.median(_cold_boot(machine) for _ in range(3))
     say(f"cold boot to the first command: {cold:.0f} ms")
-    times = sorted(_one_clone(machine) for _ in range(clones))
+    times = []
+    with shown("cloning") as show:
+        for number in range(1, clones + 1):
+            times.append(_one_clone(machine))
+            show(f"[{number}/{clones}]")
+    times.sort()
     say(f"clone to the first command: {statistics.median(times):.0f} ms, {clones} clones")
     return Cost(
         kernel=kernel,

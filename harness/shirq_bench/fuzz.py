@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shirq_bench.build import qemu
-from shirq_bench.build.steps import BuildError, say
+from shirq_bench.build.steps import BuildError, say, shown
 from shirq_bench.errors import BenchError, QmpFailed
 from shirq_bench.qtest import Board
 
@@ -193,8 +193,10 @@ def run(accesses: int, seed: int, directory: Path) -> int:
     fuzzer = Fuzzer(qemu.build("sanitize", _SANITIZERS), seed, directory)
     registers: dict[str, str] | None = None
     try:
-        while fuzzer.accesses < accesses:
-            registers = fuzzer.round(registers)
+        with shown("fuzzing the device") as show:
+            while fuzzer.accesses < accesses:
+                registers = fuzzer.round(registers)
+                show(f"[{fuzzer.accesses}/{accesses}] accesses")
     except BenchError as error:
         raise BenchError(f"seed {seed}, after {fuzzer.accesses} accesses: {error}") from error
     return fuzzer.accesses

@@ -12,7 +12,7 @@ from shirq_bench.errors import BenchError
 class Machine:
     """A guest's kernel, size and devices. Build variants with `with_`."""
 
-    #: A kernel's name in guest/kernels.toml.
+    #: A kernel's name in guest/kernels.toml, or the path of a vmlinuz.
     kernel: str = "6.1"
     vcpus: int = 2
     memory_mib: int = 256
@@ -20,12 +20,19 @@ class Machine:
     devices: tuple[str, ...] = ()
     #: Ids of host-driven network back ends, for ``netdev=ID`` in a device.
     networks: tuple[str, ...] = ()
+    #: Ids of character devices whose other end is a socket in `Vm.wires`, for ``chardev=ID`` in a device.
+    wires: tuple[str, ...] = ()
     #: Further kernel parameters.
     parameters: str = ""
     #: One vCPU, one instruction a nanosecond, the clock part of the VM: the same stimuli give the same run.
     deterministic: bool = False
     #: Entries that the event log holds.
     log_entries: int = 1 << 20
+    #: Host directories with the source of kernel modules, compiled for the guest's kernel into its
+    #: /lib/modules/RELEASE/extra; `insmod` gives the script that loads one.
+    modules: tuple[str, ...] = ()
+    #: Host directories that are laid over the guest's root file system, later ones over earlier ones.
+    overlay: tuple[str, ...] = ()
     #: Shell scripts that a template runs in the guest, in order, before it is frozen.
     prepare: tuple[str, ...] = ()
     #: Anything else for QEMU.
@@ -54,8 +61,14 @@ class Machine:
         return cls(**values)
 
 
-#: Where `SHARED_LINE` puts its functions, as the guest sees them.
-ADDRESSES = {"dev0": "0000:00:04.0", "dev1": "0000:00:08.0", "nic0": "0000:00:0c.0", "clock": "0000:00:05.0"}
+#: Where `SHARED_LINE` puts its functions, as the guest sees them; ``ctl`` is a sweep's, at the place of the clock.
+ADDRESSES = {
+    "dev0": "0000:00:04.0",
+    "dev1": "0000:00:08.0",
+    "nic0": "0000:00:0c.0",
+    "clock": "0000:00:05.0",
+    "ctl": "0000:00:05.0",
+}
 
 GUEST_IP = "10.0.2.15"
 
@@ -64,16 +77,23 @@ NEIGHBOUR_UP = (
     f"modprobe e1000 && ip addr add {GUEST_IP}/24 dev eth0 && ip link set eth0 up"
     " && until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done"
 )
+
+
+def insmod(name: str, *parameters: str) -> str:
+    """Guest script: load an out-of-tree module of the image."""
+    return " ".join([f"insmod /lib/modules/$(uname -r)/extra/{name}.ko", *parameters])
+
+
 #: Guest script: load shirq.ko.
-LOAD_MODULE = "insmod /lib/modules/$(uname -r)/extra/shirq.ko"
+LOAD_MODULE = insmod("shirq")
 
 
-def bind(device: str) -> str:
-    """Guest script: bind a function of `SHARED_LINE` to shirq.ko."""
+def bind(device: str, driver: str = "shirq") -> str:
+    """Guest script: bind a function of `SHARED_LINE` to a driver that has no table of IDs: shirq.ko, or another."""
     address = ADDRESSES[device]
     return (
-        f"cd /sys/bus/pci && echo shirq >devices/{address}/driver_override && echo {address} >drivers_probe"
-        f" && test -c /dev/shirq/{address}"
+        f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
+        f" && test -d drivers/{driver}/{address}"
     )
 
 

@@ -28,8 +28,9 @@ _REQUEST, _REPLY = 1, 2
 class Network:
     """The wire to one card of the guest ``name`` over the connected socket ``channel``."""
 
-    def __init__(self, name: str, channel: socket.socket) -> None:
+    def __init__(self, name: str, channel: socket.socket, patience: float = 1.0) -> None:
         self.name = name
+        self._patience = patience
         self._channel = channel
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name=f"network-{name}", daemon=True)
@@ -62,6 +63,7 @@ class Network:
 
     def ping(self, times: int = 1, deadline: float = 20.0) -> None:
         """``times`` queries, each sent when the one before has been answered. Raises `DeadlineExceeded`."""
+        deadline *= self._patience
         until = time.monotonic() + deadline
         self.answers()
         for number in range(times):

@@ -1,14 +1,12 @@
 """pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
-Fixtures: `kernel_name`, `boot`, `vm`. Options: ``--kernel``. Markers: ``splats_expected``, ``invariants_broken``.
+harness/README.md explains it to those who test a device or driver of their own; `pytest --help`, `--fixtures` and
+`--markers` have its options, fixtures and markers.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-import shutil
+import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,23 +14,19 @@ from typing import Protocol
 
 import pytest
 
-from shirq_bench import invariants, splats, template
+from shirq_bench import alone, artefacts, coverage, invariants, splats, template
 from shirq_bench.build import kernel
-from shirq_bench.errors import BenchError
-from shirq_bench.judge import BrokenRuleError
 from shirq_bench.machine import SHARED_LINE, Machine
-from shirq_bench.paths import BUILD
-from shirq_bench.report import html, model, vcd
-from shirq_bench.trace import Kind, LogError
 from shirq_bench.vm import Vm
 
 _MARKERS = {
     "smoke": "part of the small set that every kernel must pass",
     "splats_expected": "a splat in the guest's kernel log is what this test provokes",
     "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
+    alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
+    "needs_kernel(*names)": "this test needs what only these kernels have; with others it is not even collected",
 }
 _VMS = pytest.StashKey[list[Vm]]()
-_FAILED = pytest.StashKey[bool]()
 
 
 class Boot(Protocol):
@@ -50,19 +44,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
     )
+    group.addoption(
+        "--artefacts",
+        default="build/artefacts",
+        metavar="DIR",
+        help="where failed tests leave logs and pictures, below the root directory (default: build/artefacts)",
+    )
+    group.addoption(
+        "--coverage",
+        type=Path,
+        metavar="DIR",
+        help="keep in DIR which lines of kmod/ ran, in guests whose kernel counts them and in the host's tests",
+    )
+    parser.addini(
+        "shirq_splats",
+        "a folder with splats-deny and splats-allow, below the root directory, in place of the bench's own",
+    )
+
+
+def _kernels(config: pytest.Config) -> list[str]:
+    chosen = str(config.getoption("--kernel"))
+    return kernel.names() if chosen == "all" else chosen.split(",")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.pluginmanager.register(alone, "shirq_alone")
+    for name in _kernels(config):
+        if name not in kernel.names() and not Path(name).is_file():
+            raise pytest.UsageError(f"--kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path")
+    directory: Path | None = config.getoption("--coverage")
+    if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
+        coverage.begin(directory)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test with a guest runs on each chosen kernel; its id says which."""
     if "kernel_name" in metafunc.fixturenames:
-        chosen: str = metafunc.config.getoption("--kernel")
-        names = kernel.names() if chosen == "all" else chosen.split(",")
+        names = _kernels(metafunc.config)
         metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs another kernel: on this one there is nothing to skip, the test does not exist."""
+    foreign = [item for item in items if not _fits(item)]
+    if foreign:
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
+
+
+def _fits(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("needs_kernel")
+    return marker is None or (isinstance(item, pytest.Function) and item.callspec.params["kernel_name"] in marker.args)
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +126,13 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
 
         yield make
         complaints = [complaint for vm in vms if (complaint := _complaints(item, vm))]
-        if complaints or _FAILED in item.stash:
-            _keep(item, vms)
         if complaints:
-            pytest.fail("\n".join(complaints) + f"\nartefacts: {_artefacts(item)}", pytrace=False)
+            artefacts.keep(item, vms)
+            pytest.fail("\n".join(complaints), pytrace=False)
+        directory: Path | None = item.config.getoption("--coverage")
+        if directory:
+            for vm in vms:
+                coverage.collect(vm, directory, item.nodeid)
 
 
 @pytest.fixture
@@ -109,60 +146,40 @@ def _complaints(item: pytest.Item, vm: Vm) -> str:
     found = []
     if not item.get_closest_marker("invariants_broken") and (broken := invariants.broken(vm)):
         found.append(f"{vm.name}: {broken}")
-    if not item.get_closest_marker("splats_expected") and (complaints := splats.scan(_kernel_log(vm))):
-        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, complaints)))
+    if not item.get_closest_marker("splats_expected") and (said := splats.scan(artefacts.kernel_log(vm), _rules(item))):
+        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
     return "\n".join(found)
 
 
-def _kernel_log(vm: Vm) -> str:
-    """The guest's kernel log, or what its console showed where the guest does not answer any more."""
-    try:
-        return vm.agent.run("dmesg", deadline=20).stdout
-    except BenchError:
-        return vm.console.tail(10_000)
+def _rules(item: pytest.Item) -> Path:
+    chosen = str(item.config.getini("shirq_splats"))
+    return item.config.rootpath / chosen if chosen else splats.RULES
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed and (vms := item.stash.get(_VMS, [])):
-        item.stash[_FAILED] = True
+    vms = item.stash.get(_VMS, [])
+    if not report.failed or not vms:
+        return report
+    if report.when != "teardown":
+        # Its guests are still there; those of a test that fails at its end have been kept by `boot`.
+        try:
+            artefacts.keep(item, vms)
+        except OSError as error:
+            report.sections.append(("artefacts", f"could not be kept: {error}"))
         report.sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
-        report.sections.append(("artefacts", str(_artefacts(item))))
+    report.sections.append(("artefacts", str(artefacts.folder(item))))
+    if page := item.config.getoption("htmlpath", None):
+        _link(report, item, Path(page))
     return report
 
 
-def _artefacts(item: pytest.Item) -> Path:
-    return BUILD / "artefacts" / re.sub(r"[^\w.=-]+", "_", item.nodeid)
+def _link(report: pytest.TestReport, item: pytest.Item, page: Path) -> None:
+    """Links to what the test left, in pytest-html's report."""
+    from pytest_html import extras
 
-
-def _keep(item: pytest.Item, vms: list[Vm]) -> None:
-    """Everything that a failed test's guests leave, pictures, and how to run it again."""
-    directory = _artefacts(item)
-    shutil.rmtree(directory, ignore_errors=True)
-    chosen = item.config.getoption("--kernel")
-    again = ["make", "vm-test", f"KERNEL={chosen}", f"PYTEST_ARGS={shlex.quote(item.nodeid)}"]
-    for vm in vms:
-        kept = directory / vm.name
-        (vm.dir / "dmesg").write_text(_kernel_log(vm))
-        vm.keep(kept)
-        _draw(item.nodeid, vm, kept)
-        (kept / template.DESCRIPTION).write_text(
-            json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
-        )
-    (directory / "reproduce").write_text(" ".join(again) + "\n")
-
-
-def _draw(title: str, vm: Vm, directory: Path) -> None:
-    """The picture of a guest's run; a run in which no device's line moved has none."""
-    try:
-        log = vm.log()
-        picture = model.build(log, title=title)
-    except (BrokenRuleError, LogError) as error:
-        (directory / "no-picture").write_text(f"{error}\n")
-        return
-    if not log.of(Kind.PIN):
-        return
-    (directory / "page.html").write_text(html.render(picture))
-    with (directory / "waveform.vcd").open("w") as file:
-        vcd.write(picture, file)
+    beside = page.absolute().parent
+    report.extras = getattr(report, "extras", []) + [  # type: ignore[attr-defined]
+        extras.url(os.path.relpath(path, beside), name=name) for name, path in artefacts.links(item)
+    ]

@@ -22,10 +22,16 @@ _T = TypeVar("_T")
 
 
 class Monitor:
-    """The QMP monitor of one VM over the connected socket ``channel``; ``transcript`` is appended to."""
+    """The QMP monitor of one VM over the connected socket ``channel``; ``transcript`` is appended to.
 
-    def __init__(self, name: str, channel: socket.socket, transcript: Path, deadline: float = 20.0) -> None:
+    Every deadline is ``patience`` times what is asked for.
+    """
+
+    def __init__(
+        self, name: str, channel: socket.socket, transcript: Path, deadline: float = 20.0, patience: float = 1.0
+    ) -> None:
         self.name = name
+        self._patience = patience
         self._transcript = transcript.open("a", buffering=1)
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
@@ -66,6 +72,7 @@ class Monitor:
             self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
 
     def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
+        deadline *= self._patience
         if self._closed:
             work.close()
             raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed")

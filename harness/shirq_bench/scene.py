@@ -11,13 +11,14 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shirq_bench.agent import Command
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
 from shirq_bench.machine import ADDRESSES, bind
 from shirq_bench.network import Network
-from shirq_bench.trace import ClockFit, HandlerCall, Log, parse_ftrace
+from shirq_bench.trace import ClockFit, HandlerCall, Log, LogReader, parse_ftrace
 from shirq_bench.vm import Vm
 
 _TRACING = "/sys/kernel/tracing"
@@ -115,6 +116,13 @@ class Scene:
         for script in self.vm.machine.prepare:
             self.run(script)
 
+    def upload(self, source: Path, target: str) -> None:
+        """Copy a file into the guest; it can be executed there."""
+        command = self.vm.agent.start("sh", "-c", f"cat >{target} && chmod 755 {target}")
+        command.write(source.read_bytes())
+        command.close_stdin()
+        command.wait(60)
+
     def bind(self, device: str) -> None:
         """Bind one more device to shirq.ko."""
         self.run(bind(device))
@@ -122,7 +130,7 @@ class Scene:
     def drive(self, device: str, language: str = "c", *options: str) -> Driver:
         """Start a reference driver for a bound device; returns once it is armed."""
         command = self.vm.agent.start(*_DRIVERS[language], *options, ADDRESSES[device])
-        command.expect("^armed")
+        command.expect("^armed", deadline=120)
         return Driver(self.vm, device, command)
 
     def raise_(self, *devices: str, bits: int = 1) -> None:
@@ -136,22 +144,36 @@ class Scene:
 
     def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
         """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
+        deadline *= self.vm.patience
         until = time.monotonic() + deadline
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
                 if time.monotonic() > until:
                     raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {deadline:g} s")
 
+    def wait_level(self, device: str, level: bool, deadline: float = 20.0) -> None:
+        """Wait until the device's pin is at ``level``."""
+        deadline *= self.vm.patience
+        until = time.monotonic() + deadline
+        while self.vm.qmp.get(device, "pin") != level:
+            if time.monotonic() > until:
+                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {deadline:g} s")
+
     def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
         """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
 
         The neighbour's answer is on the wire before its last interrupt is.
         """
-        until = time.monotonic() + deadline
-        while True:
-            log = self.vm.log().since(mark)
-            if line_low_at_end(log, line_of(log, [device])).ok or time.monotonic() > until:
-                return log
+        until = time.monotonic() + deadline * self.vm.patience
+        with LogReader(self.vm.log_path) as reader:
+            while True:
+                if reader.poll():
+                    log = reader.log().since(mark)
+                    if line_low_at_end(log, line_of(log, [device])).ok:
+                        return log
+                if time.monotonic() > until:
+                    return log
+                time.sleep(0.002)
 
     def irq(self, name: str) -> int:
         """The kernel's number of the interrupt that has a handler called ``name``. `BenchError` if none has."""
@@ -162,18 +184,21 @@ class Scene:
         raise BenchError(f"{self.vm.name}: no interrupt has a handler called {name}")
 
     @contextlib.contextmanager
-    def tracing(self) -> Iterator[Handlers]:
-        """Trace the kernel's interrupt handlers during the block, between two sets of clock marks."""
+    def tracing(self, buffer_kib: int = 8192) -> Iterator[Handlers]:
+        """Trace the kernel's interrupt handlers during the block, between two sets of clock marks.
+
+        The kernel keeps ``buffer_kib`` a CPU: about 18 calls of a handler in each KiB. Tracing more is a `TraceError`.
+        """
         handlers = Handlers()
         follow = self.vm.log().mark
         events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
         # Recording begins with both events already on: no exit is seen without its entry.
         self.run(
-            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo 8192 >buffer_size_kb"
+            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb"
             f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
         )
         yield handlers
-        text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=60)
+        text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=180)
         handlers.log = self.vm.log().since(follow)
         handlers.calls = parse_ftrace(text)
         handlers.text = text

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_HERE = Path(__file__).parent
+#: The folder of the rule files.
+RULES = Path(__file__).parent
 #: A whole kernel log begins with the first of these; a console, which shows only what is grave, at least has the other.
 _BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
 _STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
@@ -77,7 +78,7 @@ def rules(path: Path) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def scan(log: str | bytes, directory: Path = _HERE) -> list[Splat]:
+def scan(log: str | bytes, directory: Path = RULES) -> list[Splat]:
     """The splats in a kernel log or a console's output, in order; what lies within one's excerpt belongs to it.
 
     ``directory`` holds the rule files.

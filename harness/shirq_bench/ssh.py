@@ -31,6 +31,8 @@ class Ssh:
 
     def __init__(self, agent: Agent, key: Path, deadline: float = 60.0) -> None:
         self._name = agent.name
+        self._patience = agent.patience
+        deadline *= self._patience
         ours, self._far = socket.socketpair()
         self._bridge = agent.start("sh", "-c", _BRIDGE, sink=self._far.sendall)
         self._pump = threading.Thread(target=self._forward, name=f"ssh-{agent.name}", daemon=True)
@@ -64,6 +66,7 @@ class Ssh:
 
     def exec(self, command: str, deadline: float = 60.0) -> Result:
         """Run a shell command to its end, whatever its status. ``deadline`` is in seconds."""
+        deadline *= self._patience
         until = time.monotonic() + deadline
         stdout = stderr = b""
         try:

@@ -1,12 +1,12 @@
-"""Guarantees that no QEMU process and no run directory outlives the process that asked for it.
+"""Guarantees that no QEMU process, no build and no run directory outlives the process that asked for it.
 
 A small process of its own session starts every VM and holds one end of a socket whose other end only the runner
 holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it, and the supervisor kills what it
-started and deletes the directories it was told of. Should the supervisor itself be killed, the kernel kills its
-children: it has one thread, so PDEATHSIG means what it says.
+started or was told of, and deletes the directories it was told of. Should the supervisor itself be killed, the kernel
+kills its children: it has one thread, so PDEATHSIG means what it says.
 
-The runner's half is `spawn` and `own`; run as a script this file is the supervisor's half, which imports nothing of
-the package and so starts quickly.
+The runner's half is `spawn`, `adopt` and `own`; run as a script this file is the supervisor's half, which imports
+nothing of the package and so starts quickly.
 """
 
 from __future__ import annotations
@@ -87,6 +87,14 @@ class Supervisor:
         assert isinstance(pid, int)
         return pid, ended
 
+    def adopt(self, group: int) -> None:
+        """Kill the process group when the runner ends, unless `release` was called before."""
+        self._ask({"op": "adopt", "group": group})
+
+    def release(self, group: int) -> None:
+        """Undo `adopt`."""
+        self._ask({"op": "release", "group": group})
+
     def own(self, directory: Path) -> None:
         """Delete ``directory`` when the runner ends, unless `disown` was called before."""
         self._ask({"op": "own", "path": str(directory)})
@@ -122,6 +130,7 @@ def _serve(channel: socket.socket) -> None:
 
     prctl = ctypes.CDLL(None).prctl
     children: dict[int, int] = {}
+    adopted: set[int] = set()
     owned: set[str] = set()
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
@@ -193,6 +202,10 @@ def _serve(channel: socket.socket) -> None:
                 if request["op"] == "spawn":
                     answer["pid"] = start(request, fds)
                     fds = fds[1:]
+                elif request["op"] == "adopt":
+                    adopted.add(request["group"])
+                elif request["op"] == "release":
+                    adopted.discard(request["group"])
                 elif request["op"] == "own":
                     owned.add(request["path"])
                 else:
@@ -205,6 +218,9 @@ def _serve(channel: socket.socket) -> None:
     finally:
         for pid in children:
             os.kill(pid, signal.SIGKILL)
+        for group in adopted:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         for pid in children:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)

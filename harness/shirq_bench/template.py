@@ -14,8 +14,8 @@ import shutil
 from pathlib import Path
 
 from shirq_bench import cache
-from shirq_bench.build.steps import say
-from shirq_bench.errors import BenchError
+from shirq_bench.build.steps import shown
+from shirq_bench.errors import CommandFailed
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm, parts
 
@@ -27,11 +27,19 @@ _KIND = "template"
 
 
 def _key(machine: Machine) -> str:
-    made_of = parts(machine.kernel)
+    made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # A clone opens its own log.
-    del description["log_entries"]
-    return cache.digest(_LAYOUT, str(made_of.emulator), str(made_of.initrd), description, made_of.accelerator.name)
+    # A clone opens its own log; the others are names of what is in the key by its content.
+    for name in ("log_entries", "kernel", "modules", "overlay"):
+        del description[name]
+    return cache.digest(
+        _LAYOUT,
+        made_of.kernel.identity,
+        str(made_of.emulator),
+        str(made_of.initrd),
+        description,
+        made_of.accelerator.name,
+    )
 
 
 def path(machine: Machine) -> Path:
@@ -40,7 +48,7 @@ def path(machine: Machine) -> Path:
 
 
 def _name(machine: Machine) -> str:
-    return f"{machine.kernel.replace('/', '_')}-{_key(machine)}"
+    return f"{Path(machine.kernel).name}-{_key(machine)}"
 
 
 @functools.cache
@@ -51,17 +59,26 @@ def get(machine: Machine) -> Path:
     """
 
     def fill(directory: Path) -> None:
-        say(f"making a template: booting and preparing a guest with kernel {machine.kernel}")
-        with Vm(machine, name="template", memory=directory / "memory") as vm:
+        what = f"making a template: booting and preparing a guest with kernel {machine.kernel}"
+        with shown(what) as show, Vm(machine, name="template", memory=directory / "memory") as vm:
             # Once for all clones: let a busy machine take its time.
             vm.boot(deadline=600)
-            for script in machine.prepare:
-                vm.agent.succeed(script, deadline=600)
+            for number, script in enumerate(machine.prepare, 1):
+                show(f"[{number}/{len(machine.prepare)}] {script}")
+                _prepare(vm, script)
             freeze(vm, directory / "state")
             shutil.copyfile(vm.console.log, directory / "console.log")
         (directory / DESCRIPTION).write_text(json.dumps({"machine": machine.as_data()}))
 
     return cache.entry(_KIND, _name(machine), fill)
+
+
+def _prepare(vm: Vm, script: str) -> None:
+    try:
+        vm.agent.succeed(script, deadline=120)
+    except CommandFailed as error:
+        said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
+        raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
 
 
 def freeze(vm: Vm, state: Path) -> None:
@@ -72,11 +89,9 @@ def freeze(vm: Vm, state: Path) -> None:
     capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
     vm.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
     vm.qmp.execute("migrate", uri=f"file:{state}")
-    while (status := vm.qmp.wait_event("MIGRATION", deadline=60)["data"]["status"]) != "completed":
-        if status == "failed":
-            raise BenchError(f"{vm.name}: freezing failed: {vm.qmp.execute('query-migrate')}\n{vm.situation()}")
+    vm.wait_migrated(60)
 
 
-def clone(machine: Machine, name: str = "") -> Vm:
-    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it."""
-    return Vm(machine, name=name, template=get(machine))
+def clone(machine: Machine, name: str = "", stopped: bool = False) -> Vm:
+    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it, or `Vm.start` a ``stopped`` one."""
+    return Vm(machine, name=name, template=get(machine), stopped=stopped)

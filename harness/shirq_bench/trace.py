@@ -50,7 +50,7 @@ class ClockError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """What an entry tells. START to MESSAGE are of a device (or the VM), LINE to EOI of the interrupt controller."""
+    """What an entry tells. START to WHERE are of a device (or the VM), LINE to EOI of the interrupt controller."""
 
     START = 1
     RESTORED = 2
@@ -69,6 +69,7 @@ class Kind(enum.IntEnum):
     SETTING = 18
     LAND = 19
     MESSAGE = 20
+    WHERE = 21
     LINE = 32
     LINE_MASK = 33
     DELIVER = 34

@@ -36,6 +36,8 @@ from shirq_bench.trace import Log, LogReader, read_log
 #: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
 _PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
+#: Seconds.
+WIRE_DEADLINE = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,34 +51,47 @@ class Parts:
 
 
 @functools.cache
-def parts(name: str) -> Parts:
-    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process."""
+def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = ()) -> Parts:
+    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process.
+
+    ``modules`` and ``overlay`` are a `Machine`'s.
+    """
     target = kernel.get(name)
     emulator = qemu.build()
-    return Parts(target, image.build(target), emulator, accel.verdict(emulator))
+    initrd = image.build(target, modules=[Path(m) for m in modules], overlay=[Path(o) for o in overlay])
+    return Parts(target, initrd, emulator, accel.verdict(emulator))
 
 
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
     With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
-    directory that `shirq_bench.template` has made, it is a clone: it goes on where the template was frozen.
+    directory that `shirq_bench.template` has made, it is a clone: it goes on where the template was frozen, at once or,
+    with ``stopped``, when it is told to ``cont``.
     """
 
     def __init__(
-        self, machine: Machine, name: str = "", memory: Path | None = None, template: Path | None = None
+        self,
+        machine: Machine,
+        name: str = "",
+        memory: Path | None = None,
+        template: Path | None = None,
+        stopped: bool = False,
     ) -> None:
         self.machine = machine
         self.name = name or f"vm{next(_numbers)}"
-        self.parts = parts(machine.kernel)
+        self.parts = parts(machine.kernel, machine.modules, machine.overlay)
         self._memory = memory
         self._template = template
+        self._stopped = stopped
         self._resources = contextlib.ExitStack()
         self._status: int | None = None
         self._status_lock = threading.Lock()
         self._pid = 0
         self._ended = -1
         self.networks: dict[str, Network] = {}
+        #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
+        self.wires: dict[str, socket.socket] = {}
         self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
         supervisor.instance().own(self.dir)
 
@@ -107,13 +122,15 @@ class Vm:
         argv += ["-device", "virtserialport,chardev=agent,name=org.shirq.agent"]
         for network in machine.networks:
             argv += ["-netdev", f"stream,id={network},server=off,addr.type=fd,addr.str={channels[network]}"]
+        for wire in machine.wires:
+            argv += ["-chardev", f"socket,id={wire},fd={channels[wire]}"]
         for device in machine.devices:
             argv += ["-device", device]
         if self._memory:
             argv += self._memory_backend(self._memory, "share=on")
         elif self._template:
             argv += self._memory_backend(self._template / "memory", "share=off,readonly=on,rom=off")
-            argv += ["-incoming", "defer"]
+            argv += ["-incoming", "defer"] + ["-S"] * self._stopped
         return [*argv, *machine.extra]
 
     def _memory_backend(self, path: Path, how: str) -> list[str]:
@@ -122,7 +139,7 @@ class Vm:
 
     def start(self, deadline: float = 20.0) -> None:
         """Start QEMU and connect the channels; the guest runs but need not have booted."""
-        names = ["qmp", "console", "agent", *self.machine.networks]
+        names = ["qmp", "console", "agent", *self.machine.networks, *self.machine.wires]
         pairs = {name: socket.socketpair() for name in names}
         ours = {name: pair[0] for name, pair in pairs.items()}
         theirs = [pair[1] for pair in pairs.values()]
@@ -141,21 +158,33 @@ class Vm:
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
         self.console = Console(self.name, ours["console"], self.dir / "console.log")
         self._resources.callback(self.console.close)
-        self.agent = Agent(self.name, ours["agent"], self.situation)
+        self.agent = Agent(self.name, ours["agent"], self.situation, self.patience)
         self._resources.callback(self.agent.close)
         for network in self.machine.networks:
-            self.networks[network] = Network(self.name, ours[network])
+            self.networks[network] = Network(self.name, ours[network], self.patience)
             self._resources.callback(self.networks[network].close)
+        for wire in self.machine.wires:
+            self.wires[wire] = self._resources.enter_context(ours[wire])
+            self.wires[wire].settimeout(WIRE_DEADLINE)
         try:
-            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline)
+            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience)
         except BenchError as error:
             raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
         self._resources.callback(self.qmp.close)
         if self._template:
-            self.qmp.execute(
-                "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}]
-            )
+            capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+            self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
             self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
+            if self._stopped:
+                self.wait_migrated(deadline)
+
+    def wait_migrated(self, deadline: float) -> None:
+        """Wait until the state that is on its way, in or out, has arrived. `BenchError` if it fails."""
+        while (status := self.qmp.wait_event("MIGRATION", deadline)["data"]["status"]) != "completed":
+            if status == "failed":
+                raise BenchError(
+                    f"{self.name}: migration failed: {self.qmp.execute('query-migrate')}\n{self.situation()}"
+                )
 
     def boot(self, deadline: float = 120.0) -> Vm:
         """Start and wait until the agent answers. A guest that panics or hangs is a `BenchError` with its console."""
@@ -200,6 +229,11 @@ class Vm:
     def pid(self) -> int:
         return self._pid
 
+    @property
+    def patience(self) -> float:
+        """How many times longer than asked for its deadlines are: its kernel's."""
+        return self.parts.kernel.patience
+
     def status(self) -> int | None:
         """QEMU's wait status, or None while it runs."""
         return self._wait(0.0)
@@ -214,6 +248,7 @@ class Vm:
 
     def wait_end(self, deadline: float) -> int:
         """Wait until QEMU has ended; returns its wait status."""
+        deadline *= self.patience
         status = self._wait(deadline)
         if status is None:
             raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {deadline:g} s\n{self.situation()}")
@@ -226,7 +261,7 @@ class Vm:
         if status is None:
             state = f"QEMU runs (pid {self._pid})"
         else:
-            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}"
+            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
         said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
         tail = self.console.tail() if hasattr(self, "console") else ""
         return "\n".join(
@@ -234,6 +269,14 @@ class Vm:
             + ([f"QEMU said: {said}"] if said else [])
             + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
         )
+
+    def _no_space(self, status: int) -> str:
+        """What a SIGBUS means: a file that is mapped, the event log or a template's memory, could not grow."""
+        if os.waitstatus_to_exitcode(status) != -signal.SIGBUS:
+            return ""
+        places = [self.dir] + ([self._memory.parent] if self._memory else [])
+        free = ", ".join(f"{place} has {shutil.disk_usage(place).free >> 20} MiB free" for place in places)
+        return f" (SIGBUS, a disk is full: {free}; make room, or point TMPDIR and SHIRQ_CACHE elsewhere)"
 
     # -- channels -----------------------------------------------------------------------------------------------
 

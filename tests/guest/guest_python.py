@@ -8,7 +8,8 @@ from shirq_bench.agent import Command
 from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene
 
-#: What every script finds. `fails` gives the name of an error number, or OK; `status` a child's end.
+#: What every script finds. `fails` gives the name of an error number, or OK; `attempt` the error itself; `child` a
+#: child's end; `armed` an owner, with BAR 0; `silence` whether nothing comes.
 _PREAMBLE = """
 import ctypes, dataclasses, errno, fcntl, mmap, os, runpy, select, signal, socket, struct, sys, threading, time
 from pathlib import Path
@@ -25,8 +26,27 @@ def fails(call, *arguments, **options):
     except OSError as error:
         return errno.errorcode[error.errno]
     return "OK"
-def report(*what):
-    print(*what, flush=True)
+def attempt(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except shirq.ShirqError as error:
+        return error
+    raise SystemExit(f"{call} was not refused")
+def armed(master=False, **options):
+    device = shirq.Device.open(ADDRESS)
+    device.load(SET)
+    if master:
+        device.set_master(True)
+    device.arm(**options)
+    return device, device.mmap(0)
+def silence(device, seconds):
+    try:
+        device.read(timeout=seconds)
+    except TimeoutError:
+        return "silence"
+    return "an event"
+def report(*what, sep=" "):
+    print(*what, sep=sep, flush=True)
 def proceed():
     sys.stdin.readline()
 def child(call):
@@ -42,6 +62,14 @@ def state(name="state"):
     return (Path("/sys/class/shirq") / ADDRESS / name).read_text().strip()
 def command():
     return int.from_bytes((Path("/sys/bus/pci/devices") / ADDRESS / "config").read_bytes()[4:6], "little")
+"""
+
+#: In the guest: an owner of everything there is to own, and an interrupt that it has read but not unmasked.
+OWNER = """
+device, registers = armed(master=True, auto_unmask=False)
+report("armed")
+assert device.read(timeout=20).r[0] == 1
+report("pending")
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from guest import suites
 from shirq_bench import accel, template
 from shirq_bench.errors import AgentGone, BenchError, QmpFailed
 from shirq_bench.machine import Machine
@@ -64,6 +66,37 @@ def test_a_clone_of_a_state_that_qemu_cannot_load_says_why(kernel_name: str, tmp
         pytest.raises(BenchError, match=r"(?s)QEMU has ended with status 1.*QEMU said: .*migration"),
     ):
         vm.boot(deadline=30)
+
+
+def test_a_disk_that_fills_up_under_a_template_is_told_in_one_message(kernel_name: str, tmp_path: Path) -> None:
+    """A file system of its own, too small for a guest's memory, holds the templates."""
+    lacking = suites.without_templates(tmp_path, kernel_name)
+    templates = tmp_path / "template"
+    templates.mkdir()
+    small = f"mount -t tmpfs -o size=16m tmpfs {templates}"
+    show = f"find {templates} -mindepth 1"
+    shirq = [sys.executable, "-m", "shirq_bench.cli", "run", "--kernel", kernel_name, "--", "true"]
+    done = subprocess.run(
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            f'{small} && "$@"; echo $?; {show}',
+            "sh",
+            *shirq,
+        ],
+        env={**os.environ, **lacking},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout == "1\n", done.stderr
+    assert "SIGBUS, a disk is full" in done.stderr
+    assert re.search(rf"{templates}/\S+ has \d MiB free; make room", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

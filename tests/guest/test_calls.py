@@ -197,10 +197,7 @@ def test_a_read_into_bad_memory_keeps_its_event_and_the_statistics_add_up(scene:
         scene,
         "dev1",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
-        registers = device.mmap(0)
+        device, registers = armed()
         report("ready")
         poll = select.poll()
         poll.register(device.fileno(), select.POLLIN)

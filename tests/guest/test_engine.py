@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shirq_bench import engine
 
 
+@pytest.mark.alone
 def test_200_clones_each_run_a_command_15_times_sooner_than_a_cold_boot_in_80_mib(kernel_name: str) -> None:
     cost = engine.measure(kernel_name, clones=200)
     engine.write(cost)

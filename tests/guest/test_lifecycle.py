@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, run, start
+from guest.guest_python import OWNER, finish, run, start
 from guest.quiet import is_quiet
 from shirq_bench.build import kernel
 from shirq_bench.judge import assertions, line_low_at_end, line_of
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE
 from shirq_bench.scene import Scene
 from shirq_bench.trace import CONFIG_SPACE, Kind, Log
-
-#: In the guest: an owner of everything there is to own, and an interrupt that it has read but not unmasked.
-_OWNER = """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-assert device.read(timeout=20).r[0] == 1
-report("pending")
-"""
 
 
 def _nobody_waits(scene: Scene, device: str) -> None:
@@ -36,7 +24,7 @@ def _nobody_waits(scene: Scene, device: str) -> None:
     ids=["close", "SIGKILL", "exit", "exec"],
 )
 def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: str, end: str) -> None:
-    script = start(scene, device, _OWNER + end)
+    script = start(scene, device, OWNER + end)
     script.expect("^armed$")
     mark = scene.vm.log().mark
     scene.raise_(device)
@@ -50,7 +38,7 @@ def test_a_forked_child_keeps_the_device_until_it_exits_too(scene: Scene) -> Non
     script = start(
         scene,
         "dev1",
-        _OWNER
+        OWNER
         + """
 if not os.fork():
     proceed()
@@ -82,9 +70,7 @@ def test_a_descriptor_in_flight_over_a_socket_keeps_the_device(scene: Scene) -> 
         "dev1",
         """
         here, there = socket.socketpair()
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
+        device, _ = armed()
         socket.send_fds(here, [b"x"], [device.fileno()])
         device.close()
         report(fails(shirq.Device.open, ADDRESS), state())
@@ -145,7 +131,7 @@ def test_unbinding_wakes_every_reader_and_makes_every_later_call_fail(scene: Sce
     script = start(
         scene,
         "dev1",
-        _OWNER
+        OWNER
         + """
 results = []
 eventfd = os.eventfd(0)
@@ -218,9 +204,7 @@ def test_binding_and_unbinding_twenty_times_leaves_a_working_device(scene: Scene
             with shirq.Device.open(ADDRESS) as device:
                 device.load(SET)
                 device.arm()
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
+        device, _ = armed()
         report("armed")
         print(hex(device.read(timeout=20).r[0]))
         """,
@@ -235,9 +219,7 @@ def test_all_ones_means_gone_until_the_device_is_opened_again(scene: Scene) -> N
         scene,
         "dev1",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
+        device, _ = armed()
         report("armed")
         print(fails(os.read, device.fileno(), 64), fails(lambda: device.info), state())
         device.close()
@@ -258,7 +240,7 @@ _ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
 @pytest.mark.invariants_broken("the guest is shut down")
 @pytest.mark.parametrize("how", _ENDS)
 def test_an_orderly_shutdown_leaves_the_device_quiet(scene: Scene, how: str) -> None:
-    script = start(scene, "dev1", _OWNER + "proceed()")
+    script = start(scene, "dev1", OWNER + "proceed()")
     script.expect("^armed$")
     mark = scene.vm.log().mark
     scene.raise_("dev1")
@@ -283,11 +265,8 @@ def _was_released(log: Log, device: str) -> None:
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it")
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str) -> None:
-    upload = scene.vm.agent.start("sh", "-c", "cat >/tmp/vmlinuz")
-    upload.write(kernel.get(kernel_name).vmlinuz.read_bytes())
-    upload.close_stdin()
-    upload.wait(60)
-    owner = start(scene, "dev1", _OWNER + "proceed()")
+    scene.upload(kernel.get(kernel_name).vmlinuz, "/tmp/vmlinuz")
+    owner = start(scene, "dev1", OWNER + "proceed()")
     owner.expect("^armed$")
     mark = scene.vm.log().mark
     scene.raise_("dev1")

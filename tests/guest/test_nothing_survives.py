@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from guest import suites
+
 _RUNNER = """
 import os, signal, sys, time
 from shirq_bench import supervisor
 from shirq_bench.machine import Machine
 from shirq_bench.vm import Vm
+# A shell that runs the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Vm(Machine(kernel=sys.argv[1])) as vm:
     vm.start()
     print(vm.pid, vm.dir, flush=True)
@@ -60,6 +64,55 @@ def test_no_qemu_and_no_directory_outlives_its_runner(
         runner.kill()
         runner.wait()
     _wait_until_deleted(Path(directory))
+
+
+_SUITE = """
+import os, time
+from pathlib import Path
+import pytest
+from shirq_bench.machine import Machine
+
+@pytest.mark.parametrize("n", range(2))
+def test_that_takes_its_time(boot, n):
+    vm = boot(Machine())
+    note = Path(__file__).with_name(f"guest{n}")
+    note.with_suffix(".new").write_text(f"{vm.pid} {vm.dir} {os.getpid()}")
+    note.with_suffix(".new").rename(note)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-n2"]], ids=["one", "two workers"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
+def test_no_guest_and_no_worker_outlives_pytest(
+    kernel_name: str, tmp_path: Path, options: list[str], number: signal.Signals
+) -> None:
+    suites.arrange(tmp_path, _SUITE)
+    runner = suites.start(tmp_path, "--kernel", kernel_name, *options)
+    notes = [tmp_path / f"guest{n}" for n in range(len(options) + 1)]
+    until = time.monotonic() + 120
+    try:
+        while not all(note.exists() for note in notes):
+            assert runner.poll() is None and time.monotonic() < until, "the tests have not begun"
+            time.sleep(0.05)
+        told = [note.read_text().split() for note in notes]
+        gone = [os.pidfd_open(int(pid)) for guest, _, worker in told for pid in (guest, worker)]
+        if number == signal.SIGINT:  # a terminal sends it to all that run in it
+            os.killpg(runner.pid, number)
+        else:
+            runner.send_signal(number)
+        for descriptor in gone:
+            ready, _, _ = select.select([descriptor], [], [], 60)
+            os.close(descriptor)
+            assert ready, "a process outlived pytest"
+        said, _ = runner.communicate(timeout=60)
+    finally:
+        runner.kill()
+    if number == signal.SIGINT:
+        assert runner.returncode == pytest.ExitCode.INTERRUPTED
+        assert "KeyboardInterrupt" in said, said
+    for _, directory, _ in told:
+        _wait_until_deleted(Path(directory))
 
 
 def _wait_until_deleted(directory: Path) -> None:

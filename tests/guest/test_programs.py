@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pytest
 
+from guest.guest_python import finish, start
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_low_at_end, line_of
-from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene
-
-#: The reference driver's programs, for scripts that run in the guest.
-_PREAMBLE = """
-import dataclasses, errno, os, runpy, sys
-import shirq
-from shirq.program import Op
-edu = runpy.run_path("/usr/bin/shirq-edu.py")
-def attempt(call, *arguments, **options):
-    try:
-        call(*arguments, **options)
-    except shirq.ShirqError as error:
-        return error
-    raise SystemExit(f"{call} was not refused")
-def report(*what, sep=" "):
-    print(*what, sep=sep, flush=True)
-def proceed():
-    sys.stdin.readline()
-def silence(seconds):
-    try:
-        device.read(timeout=seconds)
-    except TimeoutError:
-        return "silence"
-    return "an event"
-device = shirq.Device.open("%s")
-"""
-
-
-def _python(scene: Scene, device: str, script: str) -> Command:
-    """Start a script in the guest that finds ``device`` open and ``edu`` with the reference driver's names."""
-    source = _PREAMBLE % ADDRESSES[device] + textwrap.dedent(script)
-    return scene.vm.agent.start("python3", "-c", source)
-
-
-def _finish(command: Command) -> list[str]:
-    result = command.wait(60)
-    assert result.status == 0, result.stderr
-    return result.stdout.splitlines()
 
 
 def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
-    script = _python(
+    script = start(
         scene,
         "dev1",
         """
-        device.load(edu["PROGRAMS"])
-        device.arm(auto_unmask=False)
-        registers = device.mmap(0)
+        device, registers = armed(auto_unmask=False)
         report("ready")
         first = device.read(timeout=20)
         report(hex(first.r[0]))
@@ -64,16 +23,16 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
         again = device.read(timeout=20)
         report(hex(again.r[0]), again.seq - first.seq)
         device.unmask(first.seq)                      # stale: must not unmask
-        report(silence(0.3))
+        report(silence(device, 0.3))
         registers.write32(edu["INT_ACK"], again.r[0])
         device.unmask(again.seq)
-        report(silence(0.3))
+        report(silence(device, 0.3))
         """,
     )
     script.expect("ready")
     mark = scene.vm.log().mark
     scene.raise_("dev1", bits=6)
-    assert _finish(script)[1:] == ["0x6", "0x6 1", "silence", "silence"]
+    assert finish(script)[1:] == ["0x6", "0x6 1", "silence", "silence"]
     log = scene.settled(mark, "dev1")
     assert len(assertions(log, "dev1")) == 2
     line_low_at_end(log, line_of(log, ["dev1"])).require()
@@ -81,11 +40,12 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
 
 @pytest.mark.smoke
 def test_arming_exclusively_on_a_shared_line_fails_with_ebusy_and_harms_nobody(scene: Scene) -> None:
-    script = _python(
+    script = start(
         scene,
         "dev0",
         """
-        device.load(edu["PROGRAMS"])
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
         error = attempt(device.arm, shared=False)
         report(errno.errorcode[error.errno])
         proceed()
@@ -104,18 +64,17 @@ def test_arming_exclusively_on_a_shared_line_fails_with_ebusy_and_harms_nobody(s
     script.expect("^armed$")
     scene.raise_("dev0", bits=8)
     script.expect("^0x8$")
-    assert _finish(script)
+    assert finish(script)
 
 
 def test_an_exclusive_owner_keeps_later_sharers_out(scene: Scene) -> None:
     # Nobody else has the line of `clock`.
     scene.bind("clock")
-    script = _python(
+    script = start(
         scene,
         "clock",
         """
-        device.load(edu["PROGRAMS"])
-        device.arm(shared=False)
+        device, _ = armed(shared=False)
         report("armed")
         event = device.read(timeout=20)
         report(hex(event.r[0]))
@@ -124,7 +83,7 @@ def test_an_exclusive_owner_keeps_later_sharers_out(scene: Scene) -> None:
     script.expect("^armed$")
     scene.raise_("clock", bits=2)
     script.expect("^0x2$")
-    assert _finish(script)
+    assert finish(script)
 
 
 #: A release program that is good but for one operation, by what is bad about it; and the index and reason expected.
@@ -146,17 +105,17 @@ _BAD = {
 @pytest.fixture
 def refused(scene: Scene) -> Command:
     """A script that is armed, tries every bad program in turn, and then handles an interrupt."""
-    return _python(
+    return start(
         scene,
         "dev1",
         f"""
-        from shirq import abi
-        device.load(edu["PROGRAMS"])
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
         first = Op(abi.Code.LOAD, dst=0, imm=1)
         bad = {{{", ".join(f"{name!r}: (first, {op}, first)" for name, (_, _, op) in _BAD.items())}}}
         for name, program in bad.items():
             for kind in ("unmask", "release"):
-                error = attempt(device.load, dataclasses.replace(edu["PROGRAMS"], **{{kind: program}}))
+                error = attempt(device.load, dataclasses.replace(SET, **{{kind: program}}))
                 report(name, error.kind.name.lower() == kind, error.index, error.reason.name, sep="; ")
             if name == "undefined register":
                 continue                              # EXEC is given all of them
@@ -178,7 +137,7 @@ def test_a_bad_program_is_refused_with_its_operations_index_and_what_was_loaded_
     # What answers now is the set that was loaded before all the bad ones.
     scene.raise_("dev1", bits=0x20)
     refused.expect("^0x20$")
-    lines = _finish(refused)
+    lines = finish(refused)
     expected = [
         f"{name}; True; {index}; {reason}"
         for name, (index, reason, _) in _BAD.items()

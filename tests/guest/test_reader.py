@@ -17,10 +17,7 @@ def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(sce
         scene,
         "dev1",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
-        registers = device.mmap(0)
+        device, registers = armed()
         os.set_blocking(device.fileno(), False)
         poll = select.epoll()
         poll.register(device.fileno(), select.EPOLLIN)
@@ -46,10 +43,7 @@ def test_an_eventfd_counts_events_and_what_else_read_would_answer(scene: Scene) 
         scene,
         "dev1",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm(auto_unmask=False)
-        registers = device.mmap(0)
+        device, registers = armed(auto_unmask=False)
         fd = os.eventfd(0)
         value = lambda: int.from_bytes(os.read(fd, 8), "little")
         device.set_eventfd(fd)
@@ -115,9 +109,7 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
         scene,
         "dev1",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
+        device, _ = armed()
         print(fails(device.mask), state())
         """,
     ) == ["ENOTSUP armed"]

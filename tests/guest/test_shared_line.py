@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
 from shirq_bench import judge
+from shirq_bench.invariants import FORGOTTEN_NS
 from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.scene import Driver, Scene, handler_name
 from shirq_bench.trace import Kind, Log
 
-#: Virtual time within which the kernel must have done something about a high line.
-_FORGOTTEN_NS = 1_000_000_000
-
 
 def _gsi(log: Log) -> int:
     return line_of(log, ["dev0", "dev1"])
-
-
-def _wait_for_level(scene: Scene, device: str, level: bool, deadline: float = 10.0) -> None:
-    until = time.monotonic() + deadline
-    while scene.vm.qmp.get(device, "pin") != level:
-        assert time.monotonic() < until, f"{device}'s pin is not {level} within {deadline:g} s"
 
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
@@ -99,7 +90,7 @@ def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(sce
     driver = scene.drive("dev1")
     driver.stop()
     scene.raise_("dev1")
-    _wait_for_level(scene, "dev1", False)
+    scene.wait_level("dev1", False)
     assert scene.vm.qmp.get("dev1", "status") == 1, "the device is not pending any more"
     with scene.tracing() as handlers:
         scene.network.ping(200, deadline=60)
@@ -125,7 +116,7 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
     driver.stop()
     mark = scene.vm.log().mark
     scene.raise_("dev1")
-    _wait_for_level(scene, "dev1", False)
+    scene.wait_level("dev1", False)
     if how == "exit":
         driver.command.signal(signal.SIGTERM)
         driver.resume()
@@ -165,5 +156,5 @@ def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> 
     scene.network.ping()
     log = scene.settled(mark, "dev0")
     gsi = _gsi(log)
-    judge.no_line_high_longer_than(log, _FORGOTTEN_NS, gsi).require(at_least=40)
+    judge.no_line_high_longer_than(log, int(FORGOTTEN_NS * scene.vm.patience), gsi).require(at_least=40)
     line_low_at_end(log, gsi).require()

@@ -100,6 +100,7 @@ def test_top_names_the_function_that_asserts_a_line_and_the_one_that_is_held_bac
     assert "pending, but its interrupt is disabled" in says[DEV0]
     assert "ASSERTS" in says[CLOCK] and f"asserting: {CLOCK}" in out
     assert "does not assert" in says[NIC]
+    scene.vm.qmp.set("clock", "lower", 1)
 
 
 def test_top_shows_the_rates_of_the_modules_counters(scene: Scene) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import OWNER, finish, start
+from guest.port import behind_a_port
 from guest.quiet import line_falls
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions
@@ -16,22 +17,17 @@ from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 from shirq_bench.trace import Kind, Log
 
-#: In the guest: an armed owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
-_OWNER = """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-assert device.read().r[0] == 1
-report("pending")
+#: In the guest: an owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
+_TOLD = (
+    OWNER
+    + """
 notice = device.read()
 report(notice.type.name, notice.seq, state(), bool(command() & 4))
 print("not armed:", fails(os.read, device.fileno(), 64), fails(device.unmask, 1), fails(device.mask))
 print("old mapping:", child(lambda: registers.read32(0)))
 print("new mapping:", hex(device.mmap(0).read32(0)))
 """
+)
 
 #: In the guest: the owner comes back.
 _AGAIN = """
@@ -43,7 +39,7 @@ report(hex(device.read().r[0]))
 """
 
 
-def _owner(scene: Scene, device: str, script: str = _OWNER + _AGAIN) -> tuple[Command, int]:
+def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Command, int]:
     """An owner whose device is masked and pending, waiting for news; and a place in the log before its interrupt."""
     command = start(scene, device, script)
     command.expect("^armed$")
@@ -146,9 +142,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
         "dev0",
         """
         report(state(), hex(command() & 0x404))
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
+        device, _ = armed()
         report("armed")
         print(hex(device.read(timeout=20).r[0]))
         """,
@@ -161,21 +155,11 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
 
 # ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
 
-_PORT = SHARED_LINE.with_(
-    devices=(*SHARED_LINE.devices, "pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0"),
-    prepare=(
-        *SHARED_LINE.prepare,
-        "cd /sys/bus/pci && echo shirq >devices/0000:01:00.0/driver_override && echo 0000:01:00.0 >drivers_probe"
-        " && test -c /dev/shirq/0000:01:00.0",
-    ),
-)
-
 
 @pytest.fixture
-def port(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def port(boot: Boot) -> Scene:
     """A guest with dev2, bound, on the same line, in a PCI Express port."""
-    monkeypatch.setitem(ADDRESSES, "dev2", "0000:01:00.0")
-    return Scene(boot(_PORT))
+    return Scene(boot(behind_a_port()))
 
 
 def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) -> None:
@@ -194,11 +178,7 @@ def test_an_unplugged_device_wakes_its_reader_and_its_mappings_are_void(port: Sc
         port,
         "dev2",
         """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.set_master(True)
-        device.arm()
-        registers = device.mmap(0)
+        device, registers = armed(master=True)
         report("armed")
         print(fails(os.read, device.fileno(), 64), fails(lambda: device.info), child(lambda: registers.read32(0)))
         print(os.path.exists("/dev/shirq/" + ADDRESS))
@@ -212,3 +192,87 @@ def test_an_unplugged_device_wakes_its_reader_and_its_mappings_are_void(port: Sc
     log = port.vm.log()
     assert _released(log, "dev2"), "the device was not quiesced before it was unplugged"
     port.network.ping(3)
+
+
+# ------------------------------------------------------------- errors of the link
+
+#: The port's own hot plug, by which it knows whether its link is up: a reset of the bus waits for it.
+_NATIVE = behind_a_port("pcie=on").with_(extra=("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
+#: Uncorrectable errors of the port: of severity non-fatal and fatal as it comes out of reset.
+_ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
+
+
+@pytest.mark.parametrize("error", _ERRORS)
+def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_not_used(boot: Boot, error: str) -> None:
+    port = Scene(boot(_NATIVE))
+    owner, mark = _owner(port, "dev2")
+    before = len(port.vm.log().since(mark).of(device="dev2"))
+    port.vm.qmp.execute("human-monitor-command", command_line=f"pcie_aer_inject_error rp0 {_ERRORS[error]}")
+    _comes_back(port, "dev2", owner, mark, "RESET")
+    entries = port.vm.log().since(mark).of(device="dev2")[before:]
+    reset = next((n for n, entry in enumerate(entries) if entry.kind is Kind.RESET), None)
+    if error == "fatal":
+        assert reset is not None, "the link was not reset"
+        touched = [entry for entry in entries[:reset] if entry.kind in (Kind.READ, Kind.WRITE)]
+        assert not touched, "the device behind a frozen link was touched"
+    else:
+        first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
+        assert first.offset == 0x68, "the release program did not come first"
+
+
+# ------------------------------------------------------------- surprise removal
+
+#: In the guest: an owner that waits for what comes in one of four ways, and what each of them is told.
+_WAITS = {
+    "read": "waits = lambda: fails(os.read, device.fileno(), 64)",
+    "poll": "waits = lambda: _poll(device)",
+    "masked": "assert device.read(timeout=60).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
+    "mapping": "registers.read32(0)\nwaits = lambda: child(spin)",
+}
+_SURPRISED = """
+def _poll(device):
+    poll = select.poll()
+    poll.register(device, select.POLLIN)
+    events = poll.poll(120000)[0][1]
+    return "POLLERR" if events & select.POLLERR else hex(events)
+def spin():
+    while True:
+        registers.read32(0)
+        time.sleep(0.01)
+device = shirq.Device.open(ADDRESS)
+device.load(SET)
+device.set_master(True)
+device.arm(auto_unmask=False)
+registers = device.mmap(0)
+report("armed")
+{waits}
+report("waiting")
+print(waits(), fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
+print(child(lambda: registers.read32(0)))
+"""
+_ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
+
+
+@pytest.mark.parametrize("how", _WAITS)
+def test_a_device_that_is_torn_out_is_not_touched_and_whoever_waits_is_told(port: Scene, how: str) -> None:
+    script = start(port, "dev2", _SURPRISED.format(waits=_WAITS[how]))
+    script.expect("^armed$", deadline=120)
+    if how == "masked":
+        port.raise_("dev2")
+    script.expect("^waiting$", deadline=120)
+    with port.vm.frozen():
+        port.vm.qmp.set("dev2", "dead", "all")
+        mark = port.vm.log().mark
+    with port.tracing() as handlers:
+        port.network.ping(20)
+        port.vm.qmp.execute("device_del", id="dev2")
+        port.vm.qmp.wait_event("DEVICE_DELETED", deadline=120)
+        assert finish(script, deadline=120)[2:] == [f"{_ANSWERS[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
+        port.network.ping(20)
+    touched = [e for e in port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2") if e.ring != 3]
+    # The irq program asks a device that is gone once, and finds all-ones.
+    assert [entry for entry in touched if entry.space == 0][1:] == [], "a register of a device that is gone was touched"
+    assert not [entry for entry in touched if entry.kind is Kind.WRITE and entry.space == 0]
+    irq = port.irq("eth0")
+    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=20)
+    assert not [call for call in handlers.calls if call.name.startswith("shirq:0000:01") and call.handled]

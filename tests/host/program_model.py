@@ -15,6 +15,7 @@ from shirq.program import Program
 from shirq.simulate import Bus as AnyBus
 from shirq.simulate import Outcome, Run
 from shirq.verify import NO_SPACE, Kind, Space
+from shirq_bench import coverage
 
 KMOD = Path(__file__).parents[2] / "kmod"
 # A memory BAR, a 64-bit memory BAR, a port BAR, a tiny BAR, two missing ones, config space.
@@ -69,10 +70,13 @@ class _Bus(ctypes.Structure):
 
 def compile_library(folder: Path) -> Path:
     """Build kmod/program.c for the host; undefined behaviour traps."""
-    library = folder / "program.so"
+    counting = coverage.host_folder()
+    library = (counting or folder) / "program.so"
     subprocess.run(
         ["cc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
         + ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+        # The optimiser makes one line of equal ones.
+        + (["--coverage", "-O0"] if counting else [])
         + ["-o", str(library), str(KMOD / "program.c")],
         check=True,
         timeout=60,

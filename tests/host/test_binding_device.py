@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
 import mmap
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import shirq.binding
-from shirq import Device, ProgramRefused, ProgramSet, Registers, ShirqError, abi, assemble
+from shirq import Device, ProgramRefused, ProgramSet, Registers, ShirqError, abi, assemble, profile
 from shirq.program import Op, Program
 
 ADDRESS = "0000:00:04.0"
@@ -228,6 +229,16 @@ def test_quiesce_and_eventfd_are_passed_as_given(device: Device, module: Module)
     (_, quiesce), (_, eventfd), (_, none) = module.calls
     assert (quiesce.rungs, quiesce.release, quiesce.max_rate) == (5, 2, 7)
     assert (eventfd.fd, none.fd) == (5, -1)
+
+
+def test_a_profile_brings_its_programs_and_the_means_to_silence_its_card(device: Device, module: Module) -> None:
+    card = dataclasses.replace(
+        profile.load(profile.folder() / "shirq-edu.toml"), rungs=("flr", "bus"), reset_at_release=True
+    )
+    device.load_profile(card)
+    quiesce = dict(module.calls)[abi.SET_QUIESCE]
+    assert [request for request, _ in module.calls] == [abi.LOAD, abi.SET_QUIESCE]
+    assert (quiesce.rungs, quiesce.release, quiesce.max_rate) == (6, 2, 0)
 
 
 def test_registers_are_reached_at_their_bars_offset_in_the_file(

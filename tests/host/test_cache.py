@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import select
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,17 @@ def build(directory):
     (directory / "part").write_bytes(b"x" * int(sys.argv[2]))
     time.sleep(0.3)
 print(cache.entry("kind", "key", build))
+"""
+
+_LONG_BUILDER = """
+import sys
+from pathlib import Path
+from shirq_bench import cache
+from shirq_bench.build.steps import run
+def build(directory):
+    (directory / "part").write_text("half of it")
+    run("a long step", ["sh", "-c", "echo pid=$$; sleep 600"], log=Path(sys.argv[1]))
+cache.entry("kind", "key", build)
 """
 
 
@@ -82,6 +97,45 @@ def test_two_processes_that_want_the_same_entry_make_it_once(root: Path, tmp_pat
     outputs = {process.communicate(timeout=30)[0] for process in processes}
     assert outputs == {f"{root}/kind/key\n"}
     assert log.read_text() == "built\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_builder_that_is_killed_leaves_neither_its_commands_nor_half_an_entry(
+    root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    builder = subprocess.Popen([sys.executable, "-c", _LONG_BUILDER, tmp_path / "log"], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    try:
+        while not (match := re.search(r"\npid=(\d+)\n", _text(tmp_path / "log"))):
+            assert time.monotonic() < until, "the step has not begun"
+            time.sleep(0.01)
+        (partial,) = root.glob("kind/.partial-key-*")
+        assert (partial / "part").exists()
+        step = os.pidfd_open(int(match[1]))
+        builder.send_signal(number)
+        ended, _, _ = select.select([step], [], [], 60)
+        os.close(step)
+        assert ended, "the command outlived its builder"
+    finally:
+        builder.kill()
+        builder.wait()
+    while partial.exists():
+        assert time.monotonic() < until + 60, f"{partial} outlived its builder"
+        time.sleep(0.01)
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def test_half_an_entry_of_a_machine_that_went_down_goes_when_it_is_made_anew(root: Path) -> None:
+    left = root / "kind/.partial-key-0abcd123"
+    other = root / "kind/.partial-key2-0abcd123"
+    for directory in (left, other):
+        directory.mkdir(parents=True)
+        _fill(directory)
+    cache.entry("kind", "key", _fill)
+    assert sorted(path.name for path in (root / "kind").iterdir()) == [other.name, "key"]
 
 
 def test_a_full_disk_is_reported_with_the_way_out_and_leaves_nothing_behind(root: Path) -> None:

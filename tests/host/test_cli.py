@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from logwriter import Story, write_log
-from shirq_bench import cli, deps, doctor
-from shirq_bench.build import kernel
+from shirq_bench import accel, cli, deps, doctor
+from shirq_bench.build import kernel, qemu
 from shirq_bench.doctor import Check, State
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import SHARED_LINE, Machine
@@ -195,6 +196,25 @@ def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
     assert result.exit_code == 1
     assert "bad   packages: qemu: ninja-build is missing (compiling QEMU)\n" in result.output
     assert "      -> python3 harness/shirq_bench/deps.py qemu\n" in result.output
+
+
+def test_a_finding_says_what_to_do_about_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for state in (State.WARN, State.BAD):
+        with pytest.raises(ValueError, match="a finding without a remedy"):
+            Check("a part", state, "is amiss")
+    monkeypatch.setattr(deps, "missing", lambda groups: {"a-package": "a purpose"})
+    monkeypatch.setattr(doctor, "_TOO_LITTLE", 1 << 60)
+    monkeypatch.setattr(metadata, "version", lambda name: "0.0.0")
+    monkeypatch.setattr(qemu, "cached", lambda: root / "qemu-system-x86_64")
+    directory = root / "kernel" / kernel._key("6.1", kernel._table()["6.1"])
+    directory.mkdir(parents=True)
+    (directory / "release").write_text("6.1.0-99-amd64")
+    monkeypatch.setattr(accel, "NODE", root / "no-kvm")
+    found = {check.subject: check for check in doctor.examine() if check.state is not State.OK}
+    assert {"Python packages", "packages: qemu", "cache", "accelerator", "kernel 6.1"} <= found.keys()
+    assert found["cache"].remedy.startswith("shirq gc")
+    assert "kvm_intel" in found["accelerator"].remedy
+    assert found["kernel 6.1"].remedy == f"rm -r {directory}"
 
 
 def test_a_check_that_fails_itself_is_a_bad_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

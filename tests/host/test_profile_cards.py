@@ -94,6 +94,38 @@ class Edu(Card):
 
 
 @dataclass
+class QemuEdu(Card):
+    spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x100000))
+    factorial: int = 120
+    enabled: bool = False
+    status: int = 0
+
+    @property
+    def asserts(self) -> bool:
+        return bool(self.status)
+
+    def raise_(self) -> None:
+        self.status |= self.enabled  # the bit of a computation that is done
+
+    def get(self, space: int, offset: int, width: int) -> int:
+        match space, offset, width:
+            case 0, 0x8, 4:
+                return self.factorial
+            case 0, 0x24, 4:
+                return self.status
+        raise nowhere(space, offset, width)
+
+    def put(self, space: int, offset: int, width: int, value: int) -> None:
+        match space, offset, width:
+            case 0, 0x20, 4:
+                self.enabled = bool(value & 0x80)
+            case 0, 0x64, 4:
+                self.status &= ~value
+            case _:
+                raise nowhere(space, offset, width)
+
+
+@dataclass
 class E1000(Card):
     spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x20000), bar1=(Kind.PLAIN, 0x40))
     icr: int = 0
@@ -381,6 +413,7 @@ class Case:
 
 CASES = {
     "shirq-edu": Case(Edu, 0x4, lambda card: vars(card)["status"]),
+    "qemu-edu": Case(QemuEdu, 0x1),
     "e1000": Case(E1000, 0x80),
     "rtl8139": Case(Rtl8139, 0x1, lambda card: vars(card)["status"]),
     "ne2000": Case(Ne2000, 0x1, lambda card: [vars(card)[name] for name in ("cr", "isr", "sent")]),

@@ -3,10 +3,15 @@
  * An innocent sharer: acknowledges the interrupts of a shirq-edu device in the
  * kernel. How it asks for its interrupt is a parameter, since some of what
  * goes wrong on a shared line is between two who ask differently.
+ *
+ * With pid= each of its interrupts kills that process: the device's schedule
+ * says when, to the instruction.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/sched/signal.h>
+#include <linux/spinlock.h>
 
 /* qemu-device/SPEC.md */
 #define INT_ACTIVE	0x2c
@@ -17,6 +22,47 @@
 static bool oneshot;
 module_param(oneshot, bool, 0444);
 MODULE_PARM_DESC(oneshot, "handle in a thread, with IRQF_ONESHOT");
+
+static struct pid *victim;
+/* guards @victim */
+static DEFINE_SPINLOCK(lock);
+
+static void neighbour_aim(struct pid *pid)
+{
+	spin_lock_irq(&lock);
+	swap(victim, pid);
+	spin_unlock_irq(&lock);
+	put_pid(pid);
+}
+
+static int neighbour_set_pid(const char *value, const struct kernel_param *param)
+{
+	struct pid *pid;
+	int number, ret;
+
+	ret = kstrtoint(value, 0, &number);
+	if (ret)
+		return ret;
+	pid = find_get_pid(number);
+	if (!pid)
+		return -ESRCH;
+	neighbour_aim(pid);
+	return 0;
+}
+
+static const struct kernel_param_ops neighbour_pid_ops = { .set = neighbour_set_pid };
+module_param_cb(pid, &neighbour_pid_ops, NULL, 0200);
+MODULE_PARM_DESC(pid, "the process that the next interrupts kill");
+
+static void neighbour_kill(void)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&lock, flags);
+	if (victim)
+		kill_pid(victim, SIGKILL, 1);
+	spin_unlock_irqrestore(&lock, flags);
+}
 
 static void __iomem *regs_of(struct pci_dev *pdev)
 {
@@ -33,6 +79,7 @@ static irqreturn_t neighbour_interrupt(int irq, void *data)
 	iowrite32(active, regs + INT_ACK);
 	/* What was acknowledged must be so before the interrupt ends. */
 	ioread32(regs + INT_ACTIVE);
+	neighbour_kill();
 	return IRQ_HANDLED;
 }
 
@@ -61,6 +108,7 @@ static void neighbour_remove(struct pci_dev *pdev)
 {
 	iowrite32(~0, regs_of(pdev) + INT_MASK_SET);
 	free_irq(pdev->irq, pdev);
+	neighbour_aim(NULL);
 }
 
 static struct pci_driver neighbour_driver = {

@@ -1,7 +1,8 @@
 """The guest's initramfs, made from Debian packages without root.
 
-Two cpio archives one after the other, which the kernel unpacks in order: the *base* holds Debian's packages and the
-kernel's modules and changes rarely; the *layer* holds what this project compiles and writes and is quick to make.
+cpio archives one after the other, which the kernel unpacks in order: the *base* holds Debian's packages and the
+kernel's modules and changes rarely; the *layer* holds what this project compiles and writes and is quick to make; the
+*overlay*, if there is one, holds what a machine adds of its own.
 
 Run as ``python -m shirq_bench.build.image 6.1``: prints the path of the initramfs.
 """
@@ -101,7 +102,7 @@ def _base(target: kernel.Kernel) -> Path:
         _cpio(tree, directory / "base.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.release)
+    key = cache.digest(recipe, target.identity)
     return cache.entry("image-base", key, fill) / "base.cpio"
 
 
@@ -152,10 +153,14 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
         _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
+        _compile(binaries, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
         _peers(binaries)
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copy2(GUEST / "tools/shirqctl", binaries)
-        shutil.copytree(GUEST / "profiles", tree / "usr/share/shirq/profiles")
+        for folder in ("drivers", "profiles"):
+            shutil.copytree(
+                GUEST / folder, tree / "usr/share/shirq" / folder, ignore=shutil.ignore_patterns("__pycache__")
+            )
         shutil.copytree(
             GUEST / "shirq", tree / "usr/lib/python3/dist-packages/shirq", ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -176,13 +181,55 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _cpio(tree, directory / "layer.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.release, *modules, public_key, GUEST, KMOD / "shirq.h")
+    key = cache.digest(recipe, target.identity, *modules, public_key, GUEST, KMOD / "shirq.h")
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 
-def build(target: kernel.Kernel, module: Path | None = None) -> Path:
-    """The initramfs for ``target``, with shirq.ko compiled from ``kmod/`` unless another ``module`` is given."""
+def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Sequence[Path]) -> Path:
+    """The cpio archive of what a machine adds: modules compiled from their sources, and trees for the guest's root.
+
+    Raises `BuildError` for a tree that is no directory.
+    """
+    built = [kmod.build_modules(target, source) for source in modules]
+    for tree in trees:
+        if not tree.is_dir():
+            raise BuildError(f"a machine's overlay is a directory to lay over the guest's root, and {tree} is none")
+
+    def fill(directory: Path) -> None:
+        root = directory / "tree"
+        extra = root / "lib/modules" / target.release / "extra"
+        for made in built:
+            extra.mkdir(parents=True, exist_ok=True)
+            for module in sorted(made.glob("*.ko")):
+                shutil.copy2(module, extra)
+        for tree in trees:
+            shutil.copytree(tree, root, symlinks=True, dirs_exist_ok=True)
+        _cpio(root, directory / "overlay.cpio")
+        shutil.rmtree(root)
+
+    contents = [
+        [
+            (str(p.relative_to(tree)), str(p.readlink()) if p.is_symlink() else cache.digest(p))
+            for p in sorted(tree.rglob("*"))
+            if p.is_symlink() or p.is_file()
+        ]
+        for tree in trees
+    ]
+    key = cache.digest(target.release, [str(made) for made in built], contents)
+    return cache.entry("image-overlay", key, fill) / "overlay.cpio"
+
+
+def build(
+    target: kernel.Kernel, module: Path | None = None, modules: Sequence[Path] = (), overlay: Sequence[Path] = ()
+) -> Path:
+    """The initramfs for ``target``, with shirq.ko compiled from ``kmod/`` unless another ``module`` is given.
+
+    ``modules`` are source trees of further kernel modules, which go to /lib/modules/RELEASE/extra; the trees
+    ``overlay`` are laid over the guest's root, later ones over earlier ones.
+    """
     parts = [_base(target), _layer(target, [module or kmod.build(target), *kmod.build_own(target)])]
+    if modules or overlay:
+        parts.append(overlay_archive(target, modules, overlay))
 
     def fill(directory: Path) -> None:
         with (directory / "initrd").open("wb") as out:

@@ -34,6 +34,15 @@ class Kernel:
     modules: Path
     #: The build tree that out-of-tree modules compile against.
     headers: Path
+    #: Part of the key of whatever is made for it: two builds may well call themselves the same release.
+    identity: str
+    #: Every deadline of a guest with it is so many times longer: what it takes longer than a stock kernel, with room.
+    patience: float = 1.0
+
+    def has(self, option: str) -> bool:
+        """Was it built with ``CONFIG_<option>=y``? Not, as far as is known, without its build tree."""
+        config = self.headers / ".config"
+        return config.exists() and f"CONFIG_{option}=y" in config.read_text().splitlines()
 
 
 #: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
@@ -98,6 +107,9 @@ def _compile(recipe: dict[str, Any], target: Path) -> None:
     install = ["make", "modules_install", f"INSTALL_MOD_PATH={target / 'root'}", "INSTALL_MOD_STRIP=1"]
     run("installing its modules", install, log=log, cwd=tree)
     shutil.copy2(tree / "arch/x86/boot/bzImage", target / "vmlinuz")
+    headers = target / "root/lib/modules" / release / "build"
+    headers.unlink()
+    headers.symlink_to("../../../../build")
     for path in tree.rglob("*.o"):
         if "scripts" not in path.parts and "tools" not in path.parts:
             path.unlink()
@@ -130,10 +142,25 @@ def _from_path(vmlinuz: Path) -> Kernel:
     for root in (vmlinuz.parent.parent, Path("/")):
         modules = root / "lib/modules" / release
         if (modules / "modules.dep").exists():
-            return Kernel(str(vmlinuz), release, vmlinuz, root, (modules / "build").resolve())
+            statuses = [(str(p.relative_to(modules)), p.stat()) for p in sorted(modules.rglob("*.ko*"))]
+            listing = [(name, status.st_size, status.st_mtime_ns) for name, status in statuses]
+            identity = f"path-{cache.digest(vmlinuz.resolve(), listing)}"
+            return Kernel(str(vmlinuz), release, vmlinuz, root, _headers(root, modules), identity)
     raise BuildError(
         f"the modules of {vmlinuz} ({release}) are neither in {vmlinuz.parent.parent}/lib/modules nor in /lib/modules: "
         f"install them there with `make modules_install INSTALL_MOD_PATH={vmlinuz.parent.parent}`"
+    )
+
+
+def _headers(root: Path, modules: Path) -> Path:
+    """Where ``modules/build`` points to: packages that were unpacked below ``root`` expect to live in /."""
+    link = modules / "build"
+    for headers in (link, root / str(link.readlink()).lstrip("/") if link.is_symlink() else link):
+        if (headers / "Makefile").exists():
+            return headers.resolve()
+    raise BuildError(
+        f"{link} leads to no build tree, and shirq.ko must be compiled for this kernel: "
+        "install its headers, or make `build` a link to the tree that the kernel was built in"
     )
 
 
@@ -162,7 +189,8 @@ def cached(name: str) -> Kernel | None:
 
 def _key(name: str, recipe: dict[str, Any]) -> str:
     what = GUEST / "config" / recipe["config"] if "source" in recipe else _LAYOUT
-    return f"{name}-{cache.digest(recipe, what)}"
+    made_of = {key: value for key, value in recipe.items() if key != "patience"}
+    return f"{name}-{cache.digest(made_of, what)}"
 
 
 def _at(name: str, directory: Path) -> Kernel:
@@ -172,6 +200,8 @@ def _at(name: str, directory: Path) -> Kernel:
         vmlinuz=directory / "vmlinuz",
         modules=directory / "root",
         headers=directory / "headers",
+        identity=directory.name,
+        patience=_table()[name].get("patience", 1.0),
     )
 
 

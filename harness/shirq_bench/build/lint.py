@@ -1,4 +1,4 @@
-"""Static checks of the kernel modules: checkpatch from the kernel's own source, sparse, and every compiler warning.
+"""Static checks of the kernel modules, the examples' too: checkpatch from the kernel's source, sparse, all warnings.
 
 Run as ``python -m shirq_bench.build.lint 6.1 ...``.
 """
@@ -17,8 +17,10 @@ from shirq_bench.build.apt import Suites
 from shirq_bench.build.kmod import NO_BTF
 from shirq_bench.build.kmod import sources as own_modules
 from shirq_bench.build.steps import BuildError, run, say
-from shirq_bench.paths import KMOD
+from shirq_bench.paths import KMOD, TOP
 
+#: Where modules' sources are.
+_SOURCES = [KMOD, *own_modules(), *sorted(TOP.glob("examples/*/driver"))]
 #: What of the kernel's source checkpatch consists of.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
 #: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and
@@ -45,7 +47,7 @@ def _checkpatch() -> Path:
 
 def check_style() -> None:
     """Run checkpatch over the modules' sources. Raises `BuildError` with what it says."""
-    sources = [p for tree in (KMOD, *own_modules()) for p in sorted(tree.iterdir()) if p.suffix in (".c", ".h")]
+    sources = [p for tree in _SOURCES for p in sorted(tree.iterdir()) if p.suffix in (".c", ".h")]
     done = subprocess.run(
         [
             _checkpatch(),
@@ -67,9 +69,9 @@ def check_style() -> None:
 
 
 def check_sparse(target: kernel.Kernel, source: Path) -> None:
-    """Compile a module with sparse and all warnings. Raises `BuildError` with what they say."""
+    """Compile the modules of ``source`` with sparse and all warnings. Raises `BuildError` with what they say."""
     with tempfile.TemporaryDirectory(prefix="shirq-lint-") as work:
-        tree = Path(work) / "source"
+        tree = Path(work) / source.name
         shutil.copytree(source, tree)
         done = subprocess.run(
             ["make", "-C", target.headers, f"M={tree}", "W=1", "C=2", "KCFLAGS=-Werror", *NO_BTF, "modules"],
@@ -78,8 +80,9 @@ def check_sparse(target: kernel.Kernel, source: Path) -> None:
         )
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if "warning:" in line or "error:" in line]
     if done.returncode or complaints:
-        said = "\n".join(complaints or [done.stderr[-2000:]])
-        raise BuildError(f"sparse and W=1 of {source.name} on {target.release}:\n{said}")
+        raise BuildError(
+            f"{source.name}: sparse and W=1 on {target.release}:\n" + "\n".join(complaints or [done.stderr[-2000:]])
+        )
     say(f"sparse and W=1: {source.name} is clean on {target.release}")
 
 
@@ -87,7 +90,7 @@ if __name__ == "__main__":
     try:
         check_style()
         for name in sys.argv[1:]:
-            for tree in (KMOD, *own_modules()):
+            for tree in _SOURCES:
                 check_sparse(kernel.get(name), tree)
     except BuildError as error:
         sys.exit(f"shirq: {error}")

@@ -1,4 +1,4 @@
-"""Run a long command with a progress bar on a terminal, plain lines elsewhere, and its whole output in a log."""
+"""What takes long, with a progress bar on a terminal and plain lines elsewhere; a command's output goes to a log."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from shirq_bench import supervisor
 from shirq_bench.errors import BenchError
 
 #: ``[12/345]`` as ninja prints it.
@@ -36,8 +37,9 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def _shown(what: str, console: Console) -> Iterator[Callable[[str], None]]:
-    """Show that ``what`` is being done during the block; give the function each line of its output."""
+def shown(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that ``what`` is being done during the block; give the function each line of news, ``[2/3]`` is how far."""
+    console = Console(stderr=True)
     if not console.is_terminal:
         started = shown = time.monotonic()
         say(f"{what} ...")
@@ -79,9 +81,8 @@ def run(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with log.open("a") as sink, _shown(what, Console(stderr=True)) as show:
+    with log.open("a", buffering=1) as sink, shown(what) as show:
         sink.write(f"\n$ {' '.join(str(a) for a in argv)}\n")
-        sink.flush()
         process = subprocess.Popen(
             [str(a) for a in argv],
             cwd=cwd,
@@ -103,6 +104,7 @@ def run(
         late = threading.Timer(deadline, end)
         late.start()
         try:
+            supervisor.instance().adopt(process.pid)
             for line in process.stdout:
                 sink.write(line)
                 show(line)
@@ -113,6 +115,8 @@ def run(
             raise
         finally:
             late.cancel()
+            with suppress(supervisor.SupervisorGone):
+                supervisor.instance().release(process.pid)
     if overran.is_set():
         raise BuildError(f"{what}: not finished after {deadline:g} s; output in {log}")
     if status:

@@ -54,7 +54,7 @@ def who(entry: Entry) -> str:
         return CONTROLLER
     if entry.kind in (Kind.PIN, Kind.MASK, Kind.RESET, Kind.LAND, Kind.MESSAGE, Kind.DOORBELL):
         return DEVICE
-    if entry.vcpu == NONE:
+    if entry.vcpu == NONE or entry.kind is Kind.WHERE:
         return BENCH
     return {0: KERNEL, 3: USER}.get(entry.ring, GUEST)
 
@@ -97,6 +97,8 @@ def what(entry: Entry) -> str:
             return f"{value:#x} arrives in {device} {register(entry)}"
         case Kind.MESSAGE:
             return f"{device} sends a message ({value:#x})"
+        case Kind.WHERE:
+            return f"vCPU {entry.vcpu} is at {value:#x}"
         case Kind.LINE:
             return f"line {gsi} goes {'high' if value else 'low'}"
         case Kind.LINE_MASK:

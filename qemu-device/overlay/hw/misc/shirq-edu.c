@@ -24,6 +24,7 @@
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_device.h"
 #include "hw/pci/pcie.h"
+#include "hw/core/cpu.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
 #include "migration/vmstate.h"
@@ -1170,6 +1171,22 @@ static void set_setting(Object *obj, Visitor *v, const char *name,
 
 /* Schedule */
 
+/*
+ * Before the next instruction: a request alone would be heard some later. The
+ * main loop stops the clocks; until then no vCPU moves them.
+ */
+static void stop_here(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        cpu->stopped = true;
+        cpu_exit(cpu);
+    }
+    qemu_system_vmstop_request_prepare();
+    qemu_system_vmstop_request(RUN_STATE_PAUSED);
+}
+
 static void act(ShirqEdu *s, const ShirqEntry *entry)
 {
     Error *err = NULL;
@@ -1197,6 +1214,12 @@ static void act(ShirqEdu *s, const ShirqEntry *entry)
         if (!change_setting(s, entry->setting, entry->argument, &err)) {
             warn_reportf_err(err, "schedule, line %u: ", entry->line);
         }
+        break;
+    case SHIRQ_DO_WHERE:
+        shirq_log_where(DEVICE(s));
+        break;
+    case SHIRQ_DO_STOP:
+        stop_here();
         break;
     }
 }

@@ -108,11 +108,14 @@ static void forget_device(DeviceListener *listener, DeviceState *dev)
     g_hash_table_remove(log->slots, dev);
 }
 
-static void set_cause(ShirqLogEntry *entry)
+/* With icount, timers run in a vCPU's thread while it is not running. */
+static CPUState *running_cpu(void)
 {
-    /* With icount, timers run in a vCPU's thread while it is not running. */
-    CPUState *cpu = current_cpu && current_cpu->running ? current_cpu : NULL;
+    return current_cpu && current_cpu->running ? current_cpu : NULL;
+}
 
+static void set_cause(ShirqLogEntry *entry, CPUState *cpu)
+{
     entry->vcpu = SHIRQ_LOG_NONE;
     entry->ring = SHIRQ_LOG_NONE;
     if (cpu && cpu->cpu_index < SHIRQ_LOG_NONE) {
@@ -132,8 +135,9 @@ static bool is_muted(ShirqLog *log)
                              runstate_check(RUN_STATE_RESTORE_VM));
 }
 
-void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
-                      uint8_t width, uint64_t offset, uint64_t value)
+static void append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
+                   uint8_t width, uint64_t offset, uint64_t value,
+                   CPUState *cpu)
 {
     ShirqLog *log = the_log;
     ShirqLogHeader *header = log->header;
@@ -161,8 +165,26 @@ void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
     entry->device = cpu_to_le16(slot);
     entry->offset = cpu_to_le64(offset);
     entry->value = cpu_to_le64(value);
-    set_cause(entry);
+    set_cause(entry, cpu);
     qatomic_store_release(&header->head, cpu_to_le64(head + 1));
+}
+
+void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
+                      uint8_t width, uint64_t offset, uint64_t value)
+{
+    append(dev, kind, space, width, offset, value, running_cpu());
+}
+
+void shirq_log_where(DeviceState *dev)
+{
+    CPUState *cpu;
+
+    if (!shirq_log_enabled()) {
+        return;
+    }
+    CPU_FOREACH(cpu) {
+        append(dev, SHIRQ_LOG_WHERE, 0, 0, 0, cpu->cc->get_pc(cpu), cpu);
+    }
 }
 
 /* Log a beginning: the entry that says so, then what is not as after reset. */

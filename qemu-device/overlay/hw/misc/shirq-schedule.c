@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 #include "qapi/error.h"
+#include "system/cpu-timers.h"
 #include "hw/misc/shirq-edu.h"
 #include "hw/misc/shirq-schedule.h"
 
@@ -23,11 +24,13 @@ static const struct {
     [SHIRQ_DO_RESET] = { "reset", 0 },
     [SHIRQ_DO_SET] = { "set", 2 },
     [SHIRQ_DO_NOTE] = { "note", 1 },
+    [SHIRQ_DO_WHERE] = { "where", 0 },
+    [SHIRQ_DO_STOP] = { "stop", 0 },
 };
 
 #define ACTION_NAMES \
     "raise SOURCES, lower SOURCES, mask SOURCES, unmask SOURCES, reset, " \
-    "set PROPERTY VALUE, note NUMBER"
+    "set PROPERTY VALUE, note NUMBER, where, stop"
 
 static bool parse_time(const char *text, int64_t now, ShirqEntry *entry,
                        Error **errp)
@@ -57,6 +60,13 @@ static bool parse_argument(char **words, uint32_t sources, ShirqEntry *entry,
     switch (entry->action) {
     case SHIRQ_DO_RESET:
         return true;
+    case SHIRQ_DO_WHERE:
+    case SHIRQ_DO_STOP:
+        if (!icount_enabled()) {
+            error_setg(errp, "'%s' is between two instructions: start the VM "
+                       "with -icount", actions[entry->action].name);
+        }
+        return icount_enabled();
     case SHIRQ_DO_SET:
         setting = shirq_edu_parse_setting(words[0], words[1],
                                           &entry->argument, errp);

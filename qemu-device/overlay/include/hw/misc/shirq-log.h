@@ -49,6 +49,7 @@ typedef enum ShirqLogKind {
     SHIRQ_LOG_SETTING = 18,     /* fault property; offset: number, value */
     SHIRQ_LOG_LAND = 19,        /* a posted write arrives: as WRITE */
     SHIRQ_LOG_MESSAGE = 20,     /* MSI; offset: address, value: data */
+    SHIRQ_LOG_WHERE = 21,       /* value: the program counter of this vCPU */
     /* Of the interrupt controller; offset: GSI. */
     SHIRQ_LOG_LINE = 32,        /* input level; value: 0/1 */
     SHIRQ_LOG_LINE_MASK = 33,   /* redirection entry's mask bit; value: 0/1 */
@@ -119,6 +120,12 @@ static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
         shirq_log_append(dev, kind, space, width, offset, value);
     }
 }
+
+/*
+ * Append a WHERE entry for each vCPU.  With instruction counting only, in a timer
+ * of the virtual clock: no vCPU is running, and each knows where it is.
+ */
+void shirq_log_where(DeviceState *dev);
 
 /*
  * The VM's state was loaded: entries before and after this moment belong to

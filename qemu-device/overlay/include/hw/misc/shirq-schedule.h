@@ -21,6 +21,8 @@ typedef enum ShirqAction {
     SHIRQ_DO_RESET,
     SHIRQ_DO_SET,
     SHIRQ_DO_NOTE,
+    SHIRQ_DO_WHERE,
+    SHIRQ_DO_STOP,
     SHIRQ_ACTIONS,
 } ShirqAction;
 

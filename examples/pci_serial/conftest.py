@@ -1,0 +1,15 @@
+"""The fixture of this project's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from serial_cards import MACHINE
+from shirq_bench.plugin import Boot
+from shirq_bench.vm import Vm
+
+
+@pytest.fixture
+def vm(boot: Boot) -> Vm:
+    """A fresh guest whose two cards are bound to the driver. What is sent down ``vm.wires`` interrupts."""
+    return boot(MACHINE)

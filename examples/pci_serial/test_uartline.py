@@ -1,0 +1,86 @@
+"""The driver shares its line: judged from the cards' pins and the line, whatever the driver says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from serial_cards import ADDRESSES, MACHINE
+from shirq_bench.judge import (
+    BrokenRuleError,
+    assertions,
+    false_claims,
+    line_low_at_end,
+    line_never_masked,
+    line_of,
+    neighbour_lost,
+    no_line_high_longer_than,
+)
+from shirq_bench.machine import insmod
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Scene
+from shirq_bench.vm import Vm
+
+#: Virtual time within which the kernel must have done something about a high line.
+FORGOTTEN_NS = 1_000_000_000
+
+
+def wait_received(vm: Vm, card: str, text: str) -> None:
+    path = f"/sys/bus/pci/devices/{ADDRESSES[card]}/received"
+    vm.agent.succeed(f"until grep -qxF '{text}' {path}; do usleep 10000; done", deadline=60)
+
+
+def send_to_an_undriven(vm: Vm, card: str, wire: str) -> None:
+    """Send a byte to a card without a driver; it is there on return."""
+    vm.wires[wire].sendall(b"x")
+    # The line status register is 0x61, an "a", when data is ready and the transmitter idle.
+    status = f"dd if=/sys/bus/pci/devices/{ADDRESSES[card]}/resource0 bs=1 skip=5 count=1 2>/dev/null"
+    vm.agent.succeed(f"until {status} | grep -q a; do usleep 10000; done", deadline=60)
+
+
+def test_what_arrives_is_read_and_the_line_falls(vm: Vm) -> None:
+    mark = vm.log().mark
+    vm.wires["wire0"].sendall(b"hello")
+    wait_received(vm, "uart0", "hello")
+    log = vm.log().since(mark)
+    gsi = line_of(log, ["uart0"])
+    assert assertions(log, "uart0"), "nothing interrupted"
+    no_line_high_longer_than(log, FORGOTTEN_NS, gsi).require()
+    line_low_at_end(log, gsi).require()
+    line_never_masked(log, gsi).require()
+
+
+def test_two_cards_that_interrupt_at_once_are_both_served_and_neither_claims_for_the_other(vm: Vm) -> None:
+    scene = Scene(vm)
+    with scene.tracing() as handlers:
+        for number in range(10):
+            with vm.frozen():
+                vm.wires["wire0"].sendall(b"%d" % number)
+                vm.wires["wire1"].sendall(b"%d" % (9 - number))
+            wait_received(vm, "uart0", "0123456789"[: number + 1])
+            wait_received(vm, "uart1", "9876543210"[: number + 1])
+    log, fit = handlers.log, handlers.fit
+    assert log and fit
+    line_low_at_end(log, line_of(log, ["uart0", "uart1"])).require()
+    for card, address in ADDRESSES.items():
+        irq = scene.irq(address)
+        neighbour_lost(log, handlers.calls, fit, card, irq, address).require(at_least=10)
+        false_claims(log, handlers.calls, fit, card, irq, address).require(at_least=10)
+
+
+def test_a_driver_that_goes_leaves_its_cards_silent(vm: Vm) -> None:
+    mark = vm.log().mark
+    vm.agent.succeed("rmmod uartline")
+    send_to_an_undriven(vm, "uart0", "wire0")
+    assert assertions(vm.log().since(mark), "uart0") == []
+
+
+@pytest.mark.invariants_broken("the line is left high")
+def test_a_driver_that_forgets_to_mask_on_its_way_out_is_found_out(boot: Boot) -> None:
+    forgetful = (insmod("uartline", "forgetful=1"), *MACHINE.prepare[1:])
+    vm = boot(MACHINE.with_(prepare=forgetful))
+    mark = vm.log().mark
+    vm.agent.succeed("rmmod uartline")
+    send_to_an_undriven(vm, "uart0", "wire0")
+    log = vm.log().since(mark)
+    with pytest.raises(BrokenRuleError, match="is high at the end of the log"):
+        line_low_at_end(log, line_of(log, ["uart0"])).require()

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What the drivers of stock cards have in common: a profile, an owner, a main loop, and counts at its end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import shirq
+from shirq import profile
+
+
+class CardError(Exception):
+    """The card does what it must not."""
+
+
+class Card:
+    """A card that `device` owns. A subclass names its profile, starts the card, handles events, and counts."""
+
+    profile = ""
+
+    def __init__(self, device: shirq.Device, options: argparse.Namespace) -> None:
+        self.device = device
+        self.options = options
+        self.counts = {"events": 0, "lost": 0}
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """The options that this card has beyond everybody's."""
+
+    def start(self) -> None:
+        """Initialise the card; it is not armed yet."""
+
+    def armed(self) -> None:
+        """The card may assert from now on: give it something to do, if nobody else does."""
+
+    def handle(self, event: shirq.Event) -> None:
+        """Do what the interrupt asks for. The card is masked meanwhile, if its profile masks."""
+        raise NotImplementedError
+
+    def wait(self, space: int, offset: int, bits: int, value: int, seconds: float = 1.0) -> None:
+        """Wait until the byte at `offset` has `value` in `bits`. Raises CardError."""
+        until = time.monotonic() + seconds
+        while (now := self.device.pread(space, offset, 1)) & bits != value:
+            if time.monotonic() > until:
+                raise CardError(f"BAR {space} + {offset:#x} is {now:#x} after {seconds:g} s")
+
+
+def run(kind: type[Card]) -> None:
+    """Own the card on the command line and handle its events until SIGTERM; then print what was counted."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("address", help="PCI address such as 0000:00:04.0")
+    parser.add_argument("--bind", action="store_true", help="bind the function to shirq first")
+    kind.add_options(parser)
+    options = parser.parse_args()
+    description = profile.load(profile.folder() / f"{kind.profile}.toml")
+    try:
+        if options.bind:
+            shirq.bind(options.address)
+        with shirq.Device.open(options.address) as device:
+            card = kind(device, options)
+            card.start()
+            device.load(description.programs)
+            device.arm()
+            events = shirq.serve(device)
+            print("armed", flush=True)
+            card.armed()
+            for event in events:
+                if event.type is not shirq.EventType.IRQ:
+                    raise CardError(f"the card was stopped from outside: {event.type!r}")
+                card.counts["events"] += 1
+                card.counts["lost"] = event.lost
+                card.handle(event)
+            print(*(f"{name}={value}" for name, value in card.counts.items()), flush=True)
+    except (shirq.ShirqError, CardError) as error:
+        sys.exit(f"{kind.profile}: {error}")

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""A driver's main loop: events until somebody tells the process to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import threading
+from collections.abc import Iterator, Set
+from typing import Final
+
+from shirq.device import Device, Event
+from shirq.errors import ShirqError
+
+STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
+    """The events of an armed device, until it is disarmed or one of the signals `stop` comes, which disarms it.
+
+    The signals are blocked from the call on, not from the first event on. Call it from the main thread, before others
+    start: a thread has the signals blocked that its creator had.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+
+    def disarm() -> None:
+        # Disarming wakes a read() wherever it is. An exception could come just before it blocks.
+        signal.sigwait(stop)
+        with contextlib.suppress(ShirqError, ValueError):  # closed meanwhile
+            device.disarm()
+
+    threading.Thread(target=disarm, daemon=True).start()
+    return _events(device)
+
+
+def _events(device: Device) -> Iterator[Event]:
+    while True:
+        try:
+            event = device.read()
+        except ShirqError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        yield event

@@ -1,0 +1,89 @@
+"""What a failed test leaves: all that its guests have, pictures of their runs, and how to run it again.
+
+A folder a test, below ``--artefacts``, with one folder a guest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import template
+from shirq_bench.errors import BenchError
+from shirq_bench.judge import BrokenRuleError
+from shirq_bench.report import html, model, vcd
+from shirq_bench.trace import Kind, LogError
+from shirq_bench.vm import Vm
+
+
+def root(config: pytest.Config) -> Path:
+    """Where the folders of failed tests are."""
+    return config.rootpath / str(config.getoption("--artefacts"))
+
+
+def folder(item: pytest.Item) -> Path:
+    """The folder of one test."""
+    return root(item.config) / re.sub(r"[^\w.=-]+", "_", item.nodeid)
+
+
+def kernel_log(vm: Vm) -> str:
+    """The guest's kernel log, or what its console showed where the guest does not answer any more."""
+    try:
+        return vm.agent.run("dmesg", deadline=20).stdout
+    except BenchError:
+        return vm.console.tail(10_000)
+
+
+def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:
+    """Fill the folder of ``item`` anew from its guests, which may have died but not been closed."""
+    directory = folder(item)
+    shutil.rmtree(directory, ignore_errors=True)
+    for vm in vms:
+        kept = directory / vm.name
+        (vm.dir / "dmesg").write_text(kernel_log(vm))
+        vm.keep(kept)
+        _draw(item.nodeid, vm, kept)
+        (kept / template.DESCRIPTION).write_text(
+            json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
+        )
+    (directory / "reproduce").write_text(_again(item))
+
+
+def _again(item: pytest.Item) -> str:
+    """A shell script that runs the test again, by itself."""
+    options = ["--kernel", str(item.config.getoption("--kernel"))]
+    if item.config.inipath:
+        options += ["-c", str(item.config.inipath)]
+    command = shlex.join([sys.executable, "-m", "pytest", *options, item.nodeid])
+    return f"cd {shlex.quote(str(item.config.rootpath))} && {command}\n"
+
+
+def _draw(title: str, vm: Vm, directory: Path) -> None:
+    """The picture of a guest's run; a run in which no device's line moved has none."""
+    try:
+        log = vm.log()
+        picture = model.build(log, title=title)
+    except (BrokenRuleError, LogError) as error:
+        (directory / "no-picture").write_text(f"{error}\n")
+        return
+    if not log.of(Kind.PIN):
+        (directory / "no-picture").write_text("no device moved its pin\n")
+        return
+    (directory / "page.html").write_text(html.render(picture))
+    with (directory / "waveform.vcd").open("w") as file:
+        vcd.write(picture, file)
+
+
+def links(item: pytest.Item) -> list[tuple[str, Path]]:
+    """What the folder of ``item`` holds, pictures first, each with a name for people."""
+    directory = folder(item)
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    files.sort(key=lambda path: (path.name != "page.html", path.name != "waveform.vcd", path))
+    return [(str(path.relative_to(directory)), path) for path in files]

@@ -1,0 +1,1 @@
+"""Every moment: stimuli at each instruction of a window, in guests that run identically each time."""

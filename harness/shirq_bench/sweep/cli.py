@@ -1,0 +1,153 @@
+"""The commands `shirq sweep`, `shirq replay` and `shirq debug`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from shirq_bench.build.steps import shown
+from shirq_bench.sweep import findings, gdb, run, scenario
+from shirq_bench.sweep.case import Case, Finding
+from shirq_bench.sweep.run import Result
+
+#: Points of a scenario at the size that CI runs.
+CI_POINTS = 400
+#: The runs whose replays are compared, and how often each is repeated: full size, CI's.
+REPLAYED, REPLAYS, CI_REPLAYS = 5, 100, 3
+
+_finding = click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="FILE")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@click.option("--points", type=click.IntRange(1), metavar="N", help="Instructions to try of each window; default: all.")
+@click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@click.option("--list", "only_list", is_flag=True, help="List the scenarios.")
+def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, only_list: bool) -> None:
+    """Inject a second stimulus at each instruction of what follows a first one, and judge what happens.
+
+    A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
+    re-enable can be met exactly. Without SCENARIO all are swept. Each violation is shrunk, explained and kept below
+    build/sweep/; the figures are in build/reports/sweep.json. Exits with 1 if there was one.
+
+    \b
+    shirq sweep --list
+    shirq sweep reassert
+    shirq sweep --points 500
+    """
+    known = scenario.load()
+    if only_list:
+        table = Table(box=None)
+        for name in ("scenario", "what the second stimulus meets"):
+            table.add_column(name)
+        for item in known.values():
+            table.add_row(item.name, item.title)
+        Console().print(table)
+        return
+    chosen = [scenario.get(name) for name in names] or list(known.values())
+    if size == "ci":
+        points = points or CI_POINTS
+    results: list[Result] = []
+    files: list[Path] = []
+    for item in chosen:
+        with shown(f"sweep {item.name}, kernel {kernel}") as tell:
+            results.append(run.sweep(item, kernel, points or 0, tell))
+            for number, failure in enumerate(results[-1].failures[: findings.MOST], 1):
+                found = findings.explain(failure, tell)
+                files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))
+                _say(found, files[-1])
+        _line(results[-1])
+    identical = _replays(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
+    content = findings.data(results, files, identical)
+    findings.write(content)
+    click.echo(
+        f"{content['points']} points, {content['violations']} violations, {content['points_per_minute']} points a"
+        f" minute; {findings.REPORT}"
+    )
+    sys.exit(1 if content["violations"] or identical is False else 0)
+
+
+def _line(result: Result) -> None:
+    click.echo(
+        f"{result.scenario:18} {result.points:6} points on {len(result.places):5} instructions,"
+        f" {len(result.failures)} violations, {result.seconds:.0f} s"
+    )
+
+
+def _say(found: Finding, file: Path) -> None:
+    click.echo("\n".join(["", *found.what]))
+    click.echo(
+        f"  the last stimulus came before `{found.where['instruction']}` at {found.where['function']}"
+        f" ({found.where['in']})\n  shirq replay {file}\n  shirq debug {file}\n"
+    )
+
+
+def _replays(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
+    """Play runs of a few scenarios again and again; are the logs identical?"""
+    same = True
+    with shown(f"{times} replays of {REPLAYED} runs") as tell:
+        for index, item in enumerate(chosen[:REPLAYED]):
+            case = run.case_of(item, kernel, range(0, 20_000, 500), 300_000)
+            digests = set()
+            for number in range(times):
+                digests.add(case.run().recording.digest)
+                tell(f"[{index * times + number + 1}/{times * REPLAYED}] {item.name}")
+            same = same and len(digests) == 1
+            click.echo(f"{item.name:18} {times} replays gave {len(digests)} different logs")
+    return same
+
+
+@click.command()
+@_finding
+def replay(path: Path) -> None:
+    """Play a violation again that `shirq sweep` found. Exits with 1 if it is not the same.
+
+    FILE is a finding.json. The run is identical, to the byte of the devices' log, as long as the template of its guest
+    is; if that was made anew, the guest's past differs, and the same rule broken again counts.
+
+    \b
+    shirq replay build/sweep/reassert-6.1-1/finding.json
+    """
+    found = Finding.load(path)
+    outcome = found.case.run(keep=path.parent)
+    findings.draw(found.case, path.parent)
+    for violation in outcome.all():
+        click.echo(violation.what)
+    if outcome.recording.digest == found.digest:
+        click.echo(f"identical; the picture is {path.parent / 'page.html'}")
+        return
+    if not {violation.rule for violation in outcome.all()} >= set(found.rules):
+        raise click.ClickException("it does not happen in this run: the guest, or shirq.ko, is another one")
+    click.echo("the same rules are broken by a run that is not identical: the template was made anew")
+
+
+@click.command()
+@_finding
+@click.option("--before", default=0, type=click.IntRange(0), metavar="N", help="Stop N instructions earlier.")
+@click.option("--batch", multiple=True, metavar="COMMAND", help="Run gdb commands and leave.")
+def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
+    """Play a violation again, stop where its last stimulus comes, and attach gdb to the guest.
+
+    The guest stands before an instruction, with all symbols of its kernel, modules and program. `stepi`, breakpoints
+    and `continue` go on from there. To go back, `shirq-back N` plays it again up to N instructions earlier: the run is
+    identical each time.
+
+    \b
+    shirq debug build/sweep/reassert-6.1-1/finding.json
+    shirq debug FILE --before 200 --batch 'info registers rip' --batch 'x/5i $rip'
+    """
+    found = Finding.load(path)
+    sys.exit(gdb.session(found.case, last_stimulus(found.case) - before, batch))
+
+
+def last_stimulus(case: Case) -> int:
+    """When the last stimulus of a case comes, in ns from its beginning."""
+    return max(stimulus.at_ns for stimulus in case.stimuli)
+
+
+COMMANDS = (sweep, replay, debug)

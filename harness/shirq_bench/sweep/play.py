@@ -1,0 +1,123 @@
+"""Play stimuli to a clone, at exact instructions, and record what the devices and the line did.
+
+The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. Nothing from outside reaches it
+after it was cloned but the devices' schedules, so the same stimuli give the same recording, to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from shirq_bench import splats, template
+from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.machine import Machine
+from shirq_bench.trace import ENTRY, HEADER_SIZE, Entry, Kind, LogReader
+from shirq_bench.vm import Vm
+
+#: From the moment of cloning to a run's beginning: what the template was doing is over.
+LEAD_NS = 5_000_000
+#: The action numbers of a schedule that are looked for: qemu-device/SPEC.md, "Schedule".
+NOTE = 6
+STOP = 8
+_END = 0xE0D
+
+
+class Stimulus(NamedTuple):
+    """One entry of a device's schedule; ``at_ns`` counts from the run's beginning."""
+
+    at_ns: int
+    device: str
+    action: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a run did: the log's entries from the run's beginning to its end, at their virtual times.
+
+    ``base_ns`` is the beginning. ``digest`` is of all that the devices logged, from the moment of cloning on.
+    ``report`` is what the guest said when it was asked ``question`` after the end. ``complaints`` are the splats of its
+    kernel log.
+    """
+
+    base_ns: int
+    entries: list[Entry]
+    digest: str
+    report: str
+    complaints: list[str]
+
+
+def play(
+    machine: Machine,
+    stimuli: Sequence[Stimulus],
+    length_ns: int,
+    question: str = "",
+    keep: Path | None = None,
+    deadline: float = 300.0,
+) -> Recording:
+    """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
+
+    After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
+    leaves is copied there. ``deadline`` is in seconds. Raises `BenchError` if QEMU refuses a schedule or ends, if the
+    log overflows, or if the guest does not answer the question.
+    """
+    with template.clone(machine, stopped=True) as vm:
+        vm.start()
+        base = beginning(vm)
+        schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {_END}")])
+        vm.qmp.execute("cont")
+        with LogReader(vm.log_path) as reader:
+            entries = _until_end(vm, reader, deadline)
+            if dropped := reader.header().dropped:
+                raise BenchError(f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's")
+        digest = _digest(vm.log_path, len(entries))
+        first = next((n for n, entry in enumerate(entries) if entry.time_ns >= base), len(entries))
+        report = vm.agent.succeed(question, deadline=60) if question else ""
+        complaints = [str(splat) for splat in splats.scan(vm.agent.succeed("dmesg"))] if question else []
+        if keep:
+            vm.keep(keep)
+    return Recording(base, entries[first:], digest, report, complaints)
+
+
+def beginning(vm: Vm) -> int:
+    """The virtual time at which a stopped clone's run begins."""
+    return vm.log().entries[0].time_ns + LEAD_NS
+
+
+def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
+    """Give a stopped VM's devices their schedules."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for stimulus in stimuli:
+        lines[stimulus.device].append(f"@{base_ns + stimulus.at_ns} {stimulus.action}\n")
+    for device, text in lines.items():
+        path = vm.dir / f"{device}.schedule"
+        path.write_text("".join(text))
+        vm.qmp.set(device, "schedule", str(path))
+
+
+def _until_end(vm: Vm, reader: LogReader, deadline: float) -> list[Entry]:
+    entries: list[Entry] = []
+    until = time.monotonic() + deadline
+    while True:
+        new = reader.poll()
+        for index, entry in enumerate(new):
+            if entry.kind is Kind.SCHEDULED and entry.width == NOTE and entry.value == _END:
+                return entries + new[: index + 1]
+        entries += new
+        if vm.status() is not None:
+            raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
+        if time.monotonic() > until:
+            raise DeadlineExceeded(f"the run has not ended within {deadline:g} s\n{vm.situation()}")
+        # The log is memory that QEMU writes: there is nothing to wait on.
+        time.sleep(0.02)
+
+
+def _digest(log: Path, entries: int) -> str:
+    with log.open("rb") as file:
+        file.seek(HEADER_SIZE)
+        return hashlib.sha256(file.read(entries * ENTRY.size)).hexdigest()

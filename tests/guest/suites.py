@@ -1,0 +1,48 @@
+"""Small suites of tests, run by pytest processes of their own as a user of the plugin would run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from shirq_bench import cache
+from shirq_bench.vm import parts
+
+
+def arrange(directory: Path, tests: str) -> None:
+    """Make ``directory`` a project with these tests."""
+    (directory / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -p no:cacheprovider\n")
+    (directory / "test_suite.py").write_text(tests)
+
+
+def start(directory: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    """Start pytest in the project; what it says goes to a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=directory,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(directory: Path, *options: str, **environment: str) -> tuple[int, str]:
+    """Run pytest in the project; returns its status and what it said."""
+    process = start(directory, *options, **environment)
+    try:
+        said, _ = process.communicate(timeout=400)
+    finally:
+        process.kill()
+    return process.returncode, said
+
+
+def without_templates(directory: Path, kernel: str) -> dict[str, str]:
+    """The environment of a process whose cache holds everything that ``kernel`` needs but templates."""
+    accelerator = parts(kernel).accelerator.name
+    for kind in ("apt", "image-base", "image-layer", "kernel", "kmod", "qemu", "ssh"):
+        (directory / kind).symlink_to(cache.root() / kind)
+    return {"SHIRQ_CACHE": str(directory), "SHIRQ_ACCEL": accelerator}

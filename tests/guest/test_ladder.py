@@ -1,0 +1,294 @@
+"""The rungs of a quarantine: each ends the storm that those before it could not, as far as the owner allows them."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from guest.guest_python import finish, start
+from guest.port import behind_a_port
+from guest.quiet import line_falls
+from guest.test_storm import CALLS, USELESS_RELEASE, calls
+from shirq_bench.judge import high, line_of
+from shirq_bench.machine import ADDRESSES
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Scene
+from shirq_bench.trace import Kind, Log
+
+#: A device with every means there is; the tests take them away.
+_ALL_MEANS = behind_a_port("pm=on", "pcie=on")
+
+_OWNER = (
+    USELESS_RELEASE
+    + """
+device = shirq.Device.open(ADDRESS)
+device.set_quiesce(abi.Quiesce({rungs}))
+device.load(useless)
+device.set_master(True)
+device.arm(auto_unmask=False)
+registers = device.mmap(0)
+report("armed")
+while (event := device.read(timeout=60)).type is shirq.EventType.IRQ:
+    pass
+report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]))
+proceed()
+report(child(lambda: registers.read32(0)), fails(device.pread, 0, 0, 4), state())
+device.load(SET)
+device.arm()
+report("armed again", state(), state("quarantine"))
+report(hex(device.read(timeout=20).r[0]), hex(device.mmap(0).read32(0)))
+"""
+)
+D3HOT, FLR, BUS = 1, 2, 4
+ALL_RUNGS = D3HOT | FLR | BUS
+
+
+@dataclass(frozen=True)
+class Case:
+    """A device's faults, what its owner allows, the rungs that are tried, and the one that ends the storm."""
+
+    faults: dict[str, object]
+    allowed: int
+    tried: tuple[str, ...]
+
+    @property
+    def last(self) -> str:
+        return self.tried[-1]
+
+
+_NO_DISINTX: dict[str, object] = {"disintx": "no-op"}
+_NO_D3HOT = _NO_DISINTX | {"pm-effective": "off"}
+_NO_FLR = _NO_D3HOT | {"flr-effective": "off"}
+#: After a reset it asserts at once.
+_NOTHING = _NO_FLR | {"reset-status": 1, "reset-unmasked": 1}
+
+ENDS = {
+    "DisINTx": Case({}, ALL_RUNGS, ("released",)),
+    "D3hot": Case(_NO_DISINTX, ALL_RUNGS, ("d3hot",)),
+    "FLR after D3hot": Case(_NO_D3HOT, ALL_RUNGS, ("d3hot", "flr")),
+    "bus reset after all": Case(_NO_FLR, ALL_RUNGS, ("d3hot", "flr", "bus")),
+    "FLR alone": Case(_NO_D3HOT, FLR, ("flr",)),
+    "bus reset alone": Case(_NO_FLR, BUS, ("bus",)),
+}
+
+
+@pytest.fixture
+def port(boot: Boot) -> Scene:
+    return Scene(boot(_ALL_MEANS))
+
+
+def stats_of(scene: Scene, device: str) -> dict[str, int]:
+    folder = f"/sys/class/shirq/{ADDRESSES[device]}/stats"
+    lines = scene.run(f"cd {folder} && grep . *").splitlines()
+    return {name: int(value) for name, _, value in (line.partition(":") for line in lines)}
+
+
+def set_faults(scene: Scene, faults: dict[str, object]) -> None:
+    for name, value in faults.items():
+        scene.vm.qmp.set("dev2", name, value)
+
+
+def wait_for_rung(scene: Scene, rung: str) -> None:
+    scene.run(
+        f"until grep -q 'masked {rung}' /sys/class/shirq/{ADDRESSES['dev2']}/quarantine; do usleep 5000; done",
+        deadline=60,
+    )
+
+
+def _line_was_off(log: Log, at_least: int) -> None:
+    """The line was masked so often, and is open again; for how long, test_share.py judges, in the guest's own time."""
+    off = [it for it in high(log, Kind.LINE_MASK, gsi=line_of(log, ["dev2"])) if it.start]
+    assert len(off) >= at_least, "the line was not masked while the rungs were tried"
+    assert all(it.end for it in off), "the line is still masked"
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back(port: Scene, end: str) -> None:
+    case = ENDS[end]
+    set_faults(port, case.faults)
+    script = start(port, "dev2", _OWNER.format(rungs=case.allowed))
+    script.expect("^armed$", deadline=120)
+    mark = port.vm.log().mark
+    port.raise_("dev2", bits=5)
+    script.expect("^QUARANTINED MASKED 0x5$", deadline=60)
+    wait_for_rung(port, case.last)
+    line_falls(port, "dev2", mark, deadline=20)
+    port.network.ping(5)
+    log = port.vm.log().since(mark)
+    stats = stats_of(port, "dev2")
+    tried = [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]]
+    assert tried == [rung for rung in case.tried if rung != "released"]
+    assert all(stats[f"rung_{rung}"] == 1 for rung in tried)
+    assert (stats["storms_masked"], stats["remasks"]) == (1, 1)
+    assert bool(stats["line_off"]) == bool(tried)
+    _line_was_off(log, len(tried))
+    off = next((e.time_ns for e in log.of(Kind.LINE_MASK, offset=line_of(log, ["dev2"])) if e.value), None)
+    before = [e for e in log.of(Kind.DELIVER, offset=line_of(log, ["dev2"])) if off is None or e.time_ns < off]
+    assert len(before) < CALLS, "the line was masked too late"
+    script.write("\n")
+    script.expect("^armed again armed masked over$", deadline=60)
+    port.raise_("dev2", bits=6)
+    assert finish(script)[2:] == ["SIGBUS EIO quarantined", "armed again armed masked over", "0x6 0x20000ed"]
+
+
+@pytest.mark.splats_expected
+@pytest.mark.invariants_broken("the line is left high: what nothing silences is the kernel's to end")
+@pytest.mark.parametrize(
+    ("allowed", "tried"),
+    [(0, ()), (ALL_RUNGS, ("d3hot", "flr", "bus"))],
+    ids=["nothing is allowed", "everything is tried"],
+)
+def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(
+    port: Scene, allowed: int, tried: tuple[str, ...]
+) -> None:
+    set_faults(port, _NOTHING)
+    script = start(port, "dev2", _OWNER.format(rungs=allowed))
+    script.expect("^armed$", deadline=120)
+    mark = port.vm.log().mark
+    port.raise_("dev2", bits=1)
+    script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
+    wait_for_rung(port, "failed")
+    stats = stats_of(port, "dev2")
+    assert [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]] == [*tried, "failed"]
+    _line_was_off(port.vm.log().since(mark), len(tried) + 1)
+    assert "nothing is left to try" in port.run("dmesg")
+    # The handler leaves it alone from now on, and the owner may still give up.
+    mark = port.vm.log().mark
+    port.vm.qmp.set("dev2", "lower", 1)
+    port.network.ping(3)
+    assert not port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
+    script.signal(signal.SIGKILL)
+    assert script.wait().status == -signal.SIGKILL
+
+
+def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
+    """FLR would help, and D3hot would: the owner allows a bus reset alone."""
+    set_faults(port, _NO_DISINTX)
+    script = start(port, "dev2", _OWNER.format(rungs=BUS))
+    script.expect("^armed$", deadline=120)
+    port.raise_("dev2")
+    script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
+    wait_for_rung(port, "bus")
+    stats = stats_of(port, "dev2")
+    assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 0, 1, 0)
+
+
+#: A profile of dev2 whose programs silence nothing, and which allows a function-level reset alone.
+_PROFILE = """
+name = "card"
+title = "a card that does not mask"
+source = "qemu-device/SPEC.md"
+mode = "masks"
+[bars]
+bar0 = { kind = "memory", size = 0x1000 }
+[registers]
+LIVENESS = { at = "bar0+0x4", bits = 32 }
+INT_ACTIVE = { at = "bar0+0x2c", bits = 32, access = "read-only" }
+INT_MASK_CLEAR = { at = "bar0+0x6c", bits = 32, access = "write-only" }
+[programs]
+irq = '''
+    read r0, INT_ACTIVE
+    skip_if_zero r0, end
+    claim
+    write LIVENESS, r0
+'''
+unmask = '''
+    load r0, 0xffffffff
+    write INT_MASK_CLEAR, r0
+'''
+release = "read r0, INT_ACTIVE"
+[quiesce]
+rungs = ["flr"]
+reset_at_release = true
+"""
+
+
+def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene) -> None:
+    set_faults(port, _NO_DISINTX)
+    upload = port.vm.agent.start("sh", "-c", "cat >/tmp/card.toml")
+    upload.write(_PROFILE)
+    upload.close_stdin()
+    assert upload.wait().status == 0
+    watch = port.vm.agent.start("shirqctl", "watch", ADDRESSES["dev2"], "--profile", "/tmp/card.toml")
+    watch.expect("^armed", deadline=60)
+    mark = port.vm.log().mark
+    port.raise_("dev2", bits=9)
+    watch.expect("^QUARANTINED ", deadline=60)
+    wait_for_rung(port, "flr")
+    stats = stats_of(port, "dev2")
+    assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 1, 0, 0)
+    # Quarantined, there is nothing to watch any more: the command ends by itself, and with it the owner.
+    assert watch.wait(60).status == 1
+    resets = port.vm.log().since(mark).of(Kind.RESET, device="dev2")
+    assert len(resets) == 2, "it was not reset for the storm and again when its owner left"
+
+
+# ------------------------------------------------- somebody else writes Command, and clears DisINTx
+
+#: In the guest: what anybody with access to config space can do.
+_CLEAR_DISINTX = """
+def clear_disintx():
+    config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
+    os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+    while not command() & 0x400:
+        time.sleep(0.01)
+"""
+
+
+def test_a_quarantined_device_whose_disintx_is_cleared_is_held_back_again_without_a_further_rung(port: Scene) -> None:
+    script = start(
+        port,
+        "dev2",
+        USELESS_RELEASE
+        + _CLEAR_DISINTX
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+report("armed")
+while device.read(timeout=60).type is shirq.EventType.IRQ:
+    pass
+report("quarantined")
+proceed()
+clear_disintx()
+report(state("quarantine"), stat("line_off"))
+proceed()
+""",
+    )
+    script.expect("^armed$", deadline=120)
+    mark = port.vm.log().mark
+    port.raise_("dev2")
+    script.expect("^quarantined$", deadline=60)
+    line_falls(port, "dev2", mark)
+    script.write("\n")
+    script.expect("^masked released 0$", deadline=60)
+    line_falls(port, "dev2", mark)
+    assert calls(port, "dev2") < CALLS
+    script.write("\n")
+    finish(script)
+
+
+def test_the_owners_mask_by_disintx_is_set_again_and_the_owner_hears_of_no_interrupt(port: Scene) -> None:
+    script = start(
+        port,
+        "dev2",
+        _CLEAR_DISINTX
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(SET)
+device.arm()
+seq = device.mask()
+report("masked", hex(command() & 0x400))
+proceed()
+clear_disintx()
+report(state(), stat("remasks"), stat("claims"), select.select([device], [], [], 0)[0])
+device.unmask(seq)
+report(device.read(timeout=20).type.name)
+""",
+    )
+    script.expect("^masked 0x400$", deadline=120)
+    port.raise_("dev2", bits=3)
+    script.write("\n")
+    assert finish(script)[1:] == ["masked 1 0 []", "IRQ"]

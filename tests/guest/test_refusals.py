@@ -1,0 +1,149 @@
+"""What the module refuses because of what the device is, or of what befalls it."""
+
+from __future__ import annotations
+
+import pytest
+
+from guest.guest_python import finish, run, start
+from guest.quiet import is_quiet
+from shirq_bench.machine import ADDRESSES, SHARED_LINE, bind
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Scene
+
+_PORT = "0000:00:10.0"
+
+
+@pytest.fixture
+def port(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A guest with dev2, bound, on the devices' line, in a PCI Express port."""
+    monkeypatch.setitem(ADDRESSES, "dev2", "0000:01:00.0")
+    devices = ("pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0")
+    machine = SHARED_LINE.with_(devices=(*SHARED_LINE.devices, *devices), prepare=(*SHARED_LINE.prepare, bind("dev2")))
+    return Scene(boot(machine))
+
+
+def test_a_bridge_is_not_bound(port: Scene) -> None:
+    function = f"/sys/bus/pci/devices/{_PORT}"
+    port.run(f"echo {_PORT} >{function}/driver/unbind && echo shirq >{function}/driver_override")
+    assert "Invalid argument" in port.vm.agent.fail(f"echo {_PORT} >/sys/bus/pci/drivers/shirq/bind")
+    port.run(f"test ! -e {function}/driver && test ! -e /dev/shirq/{_PORT}")
+
+
+def test_a_device_that_does_not_answer_is_not_opened_until_it_does(scene: Scene) -> None:
+    scene.vm.qmp.set("dev1", "dead", "all")
+    assert run(scene, "dev1", "print(fails(shirq.Device.open, ADDRESS), state())") == ["ENODEV parked"]
+    scene.vm.qmp.set("dev1", "dead", "off")
+    assert run(scene, "dev1", "print(shirq.Device.open(ADDRESS).info.state.name)") == ["OPEN"]
+
+
+def test_a_device_that_died_under_its_owner_is_silent_when_it_lives_again_and_is_opened(scene: Scene) -> None:
+    """While it did not answer, its release program could not run: opening restores its interrupt-disable bit."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.arm()
+        report("armed")
+        proceed()
+        gone = shirq.assemble("read32 r0, bar0, gone_if_ones")
+        report(fails(device.exec, gone), fails(lambda: device.info), fails(device.mask), fails(device.unmask, 0))
+        report(state())
+        """,
+    )
+    script.expect("^armed$")
+    scene.vm.qmp.set("dev0", "dead", "all")
+    script.write("\n")
+    assert finish(script)[1:] == ["ENODEV ENODEV ENODEV ENODEV", "gone"]
+    scene.vm.qmp.set("dev0", "dead", "off")
+    again = start(scene, "dev0", "device = shirq.Device.open(ADDRESS)\nreport(device.info.state.name)\nproceed()")
+    again.expect("^OPEN$")
+    scene.raise_("dev0")
+    assert scene.vm.qmp.get("dev0", "mask") != 0xFFFFFFFF, "it was masked: this test shows nothing"
+    assert not scene.vm.qmp.get("dev0", "pin"), "the device asserts"
+    again.write("\n")
+    finish(again)
+
+
+def test_a_device_that_is_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
+    """The kernel may call the handler from request_irq(), so that arming fails, or right behind it."""
+    scene.vm.qmp.set("dev1", "raise", 0xFFFFFFFF)
+    assert run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(dataclasses.replace(SET, irq=shirq.assemble(
+            "read32 r0, bar0+0x24, gone_if_ones\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim")))
+        print(fails(device.arm) in ("OK", "ENODEV"), fails(os.read, device.fileno(), 64), state())
+        """,
+    ) == ["True ENODEV gone"]
+    scene.vm.qmp.set("dev1", "lower", 0xFFFFFFFF)
+
+
+def test_a_reset_at_release_that_the_device_cannot_do_is_told(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        device.set_quiesce(release=abi.Quiesce.FLR)
+        device.arm()
+        report("armed")
+        device.read()
+        """,
+    )
+    script.expect("^armed$")
+    mark = scene.vm.log().mark
+    scene.raise_("dev1")
+    finish(script)
+    assert f"{ADDRESSES['dev1']}: not reset at release" in scene.run("dmesg")
+    is_quiet(scene, "dev1", mark)
+
+
+def test_while_it_is_being_reset_a_device_is_paused_and_cannot_be_armed(port: Scene) -> None:
+    """A function-level reset takes a tenth of a second, so that one of a few is met by the owner."""
+    assert run(
+        port,
+        "dev2",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        seen, over = set(), threading.Event()
+        def reset():
+            while not over.is_set():
+                Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
+        resetting = threading.Thread(target=reset)
+        resetting.start()
+        until = time.monotonic() + 60
+        while seen != {"paused", "EIO"} and time.monotonic() < until:
+            seen |= {state(), fails(device.arm)} & {"paused", "EIO"}
+        over.set()
+        resetting.join()
+        print(*sorted(seen), fails(device.pread, 0, 0, 4))
+        """,
+    ) == ["EIO paused OK"]
+
+
+def test_a_quarantine_has_its_tracepoint(scene: Scene) -> None:
+    tracing = "/sys/kernel/tracing"
+    scene.run(f"echo 1 >{tracing}/events/shirq/shirq_quarantine/enable && echo 1 >{tracing}/tracing_on")
+    script = start(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(dataclasses.replace(SET, irq=shirq.assemble(
+            "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim")))
+        device.arm(auto_unmask=False)
+        report("armed")
+        while device.read(timeout=30).type is not shirq.EventType.QUARANTINED:
+            pass
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev0")
+    finish(script)
+    assert f"shirq_quarantine: {ADDRESSES['dev0']} reason=1 rung=1" in scene.run(f"cat {tracing}/trace")

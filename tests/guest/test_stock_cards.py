@@ -1,0 +1,160 @@
+"""Cards that are not ours, QEMU's own, on one line with a busy in-kernel driver: nobody loses an interrupt."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from shirq_bench.agent import Command
+from shirq_bench.judge import assertions, line_never_masked, line_of
+from shirq_bench.machine import ADDRESSES, GUEST_IP, LOAD_MODULE, NEIGHBOUR_UP, Machine
+from shirq_bench.network import Network
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Driver, Scene, handler_name
+from shirq_bench.trace import LogReader
+
+#: How long the load lasts, at least: guest time, in ns, and queries answered on each wire.
+_DURATION_NS = 60_000_000_000
+_QUERIES = 500
+#: Between an answer and the next query, and between two computations, in seconds: more would only fill the trace.
+_PAUSE_S = 0.005
+#: Each card with its driver. Slots equal modulo 4 share a line.
+_CARDS = {"edu0": "qemu-edu", "rtl0": "rtl8139", "ne0": "ne2000"}
+_ADDRESSES = {"edu0": "0000:00:04.0", "rtl0": "0000:00:08.0", "ne0": "0000:00:10.0"}
+_WIRES = {"nic0": "net0", "rtl0": "net1", "ne0": "net2"}
+#: edu cannot be cloned: its state is no part of a template.
+_MACHINE = Machine(
+    devices=(
+        "edu,id=edu0,addr=4",
+        "rtl8139,id=rtl0,addr=8,netdev=net1,mac=52:54:00:12:34:57,romfile=",
+        "ne2k_pci,id=ne0,addr=10,netdev=net2,mac=52:54:00:12:34:58,romfile=",
+        "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+        "shirq-edu,id=clock,addr=5",
+    ),
+    networks=("net0", "net1", "net2"),
+    # The guest's time stands while the machine that tests is busy elsewhere; both vCPUs take turns.
+    deterministic=True,
+    extra=("-smp", "2"),
+)
+
+
+@pytest.fixture
+def cards(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """A guest with the three cards and the neighbour nic0, up, on one line; shirq.ko is loaded, nothing is bound."""
+    for device, address in _ADDRESSES.items():
+        monkeypatch.setitem(ADDRESSES, device, address)
+    scene = Scene(boot(_MACHINE, cold=True))
+    scene.run(f"{NEIGHBOUR_UP} && {LOAD_MODULE}", deadline=120)
+    return scene
+
+
+def _drive(scene: Scene, device: str) -> Driver:
+    """Bind a card and start its driver; returns once it is armed."""
+    path = f"/usr/share/shirq/drivers/{_CARDS[device]}.py"
+    options = ["--ip", GUEST_IP] if device in _WIRES else ["--pause", str(_PAUSE_S)]
+    command = scene.vm.agent.start("python3", path, "--bind", *options, ADDRESSES[device])
+    command.expect("^armed", deadline=120)
+    return Driver(scene.vm, device, command)
+
+
+def _counts(command: Command) -> dict[str, int]:
+    """What a driver that has ended says it has counted."""
+    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", command.stdout)}
+
+
+@dataclass
+class Load:
+    """Queries on one wire, each sent when the one before was answered, until it is told to end."""
+
+    network: Network
+    over: threading.Event
+    answered: int = 0
+    failure: Exception | None = None
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self.over.wait(_PAUSE_S):
+                self.network.ping(deadline=30)
+                self.answered += 1
+        except Exception as error:
+            self.failure = error
+
+
+@contextmanager
+def _load(scene: Scene) -> Iterator[dict[str, Load]]:
+    """All wires under load during the block; a query that is not answered fails at its end."""
+    over = threading.Event()
+    loads = {device: Load(scene.vm.networks[wire], over) for device, wire in _WIRES.items()}
+    try:
+        yield loads
+    finally:
+        over.set()
+        for load in loads.values():
+            load.thread.join()
+    for load in loads.values():
+        if load.failure:
+            raise load.failure
+
+
+def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0) -> None:
+    """Wait until the load has lasted, by the log's clock; ends early if it has failed."""
+    until = time.monotonic() + deadline
+    begin = end = reader.log().entries[-1].time_ns
+    while end - begin < _DURATION_NS or min(load.answered for load in loads.values()) < _QUERIES:
+        loads["nic0"].thread.join(0.2)
+        if any(load.failure for load in loads.values()):
+            return
+        assert time.monotonic() < until, f"after {deadline:g} s: {(end - begin) / 1e9:.1f} s of guest time, {loads}"
+        end = max([end, *(entry.time_ns for entry in reader.poll()[-1:])])
+
+
+def test_stock_cards_and_a_busy_neighbour_share_a_line_for_a_minute_and_lose_no_interrupt(cards: Scene) -> None:
+    mark = cards.vm.log().mark
+    drivers = {device: _drive(cards, device) for device in _CARDS}
+    irq = cards.irq("eth0")
+    assert all(cards.irq(handler_name(device)) == irq for device in drivers), "they do not share a line"
+    for event in ("entry", "exit"):
+        cards.run(f"echo 'irq == {irq}' >/sys/kernel/tracing/events/irq/irq_handler_{event}/filter")
+
+    with ExitStack() as stack:
+        reader = stack.enter_context(cards.vm.follow())
+        with cards.tracing(buffer_kib=16384) as handlers:
+            with _load(cards) as loads:
+                _let_pass(reader, loads)
+            # It gives itself work: without its owner it is silent when tracing ends.
+            drivers["edu0"].stop()
+    drivers["edu0"].resume()
+    for driver in drivers.values():
+        assert driver.end(deadline=120) == 0, driver.command.stderr
+
+    assert handlers.fit and handlers.log
+    begin, end = handlers.fit.span_ns
+    assert end - begin >= _DURATION_NS, "the guest's clock says that less time has passed"
+
+    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_QUERIES // 2)
+    for device in drivers:
+        handlers.neighbour_lost(device, irq, handler_name(device)).require(at_least=_QUERIES // 2)
+        handlers.false_claims(device, irq).require(at_least=_QUERIES // 2)
+    line_never_masked(handlers.log, line_of(handlers.log, ["nic0"])).require(at_least=_QUERIES // 2)
+
+    whole = cards.vm.log().since(mark)
+    for device, driver in drivers.items():
+        counts = _counts(driver.command)
+        assert counts["lost"] == 0
+        assert counts["events"] == len(assertions(whole, device)), "an assertion without an event, or the other way"
+        if device in _WIRES:
+            assert counts["received"] == counts["sent"] == loads[device].answered
+            assert counts["dropped"] == 0
+        else:
+            assert counts["right"] == counts["events"] and counts["wrong"] == 0

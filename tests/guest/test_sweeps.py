@@ -1,0 +1,115 @@
+"""Sweeps in guests: runs are identical, a stimulus meets its instruction, and what is wrong is found and explained."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from shirq_bench.cli import main
+from shirq_bench.errors import BenchError, QmpFailed
+from shirq_bench.sweep import findings, run, scenario, stopped
+from shirq_bench.sweep.case import Case, Finding
+from shirq_bench.sweep.play import Stimulus, play
+from shirq_bench.trace import Kind
+from shirq_bench.vm import Vm
+
+_PERIOD_NS = 250_000
+
+
+def _case(name: str, kernel: str, offsets: range) -> Case:
+    return run.case_of(scenario.get(name), kernel, offsets, _PERIOD_NS)
+
+
+def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> None:
+    case = _case("neighbour", kernel_name, range(0, 8000, 400))
+    assert len({case.run().recording.digest for _ in range(4)}) == 1
+    other = replace(case, stimuli=(*case.stimuli[:-1], case.stimuli[-1]._replace(at_ns=case.stimuli[-1].at_ns + 1)))
+    assert other.run().recording.digest != case.run().recording.digest
+
+
+def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) -> None:
+    case = _case("reassert", kernel_name, range(3000, 3001))
+    (logged,) = (entry for entry in case.run().recording.entries if entry.kind is Kind.WHERE)
+    with stopped.stopped(case, 3000) as vm:
+        first = stopped.look(vm)
+        assert vm.qmp.execute("query-status")["status"] == "paused"
+        assert vm.log().entries[-1].time_ns == logged.time_ns, "the guest went on"
+    with stopped.stopped(case, 3001) as vm:
+        second = stopped.look(vm)
+    assert (first.pc, first.ring) == (logged.value, logged.ring)
+    assert first.function.split("+")[0] != f"{first.pc:#x}", "the address has no name"
+    assert second.pc != first.pc, "an instruction later it is where it was"
+
+
+def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_path: Path) -> None:
+    """An owner that unmasks though an event is queued gets a second one: where that is not allowed it is found."""
+    strict = replace(scenario.get("masked-by-owner"), spurious=0)
+    result = run.sweep(strict, kernel_name, points=100)
+    assert result.failures
+    found = findings.explain(result.failures[0])
+    assert found.rules == ("duplicate",)
+    assert [s for s in found.case.stimuli if s.action == "where"] == []
+    assert {s.device for s in found.case.stimuli} == {"ctl", "dev0"}
+    assert len(found.case.stimuli) == 2
+    assert re.fullmatch(r"\S+\+0x[0-9a-f]+( \[\w+\])?", found.where["function"])
+    assert found.where["instruction"]
+
+    file = findings.keep(found, "found", tmp_path)
+    assert {"page.html", "waveform.vcd", "events.shirqlog", "finding.json"} <= {p.name for p in file.parent.iterdir()}
+    assert Finding.load(file) == found
+    said = CliRunner().invoke(main, ["replay", str(file)])
+    assert said.exit_code == 0, said.output
+    assert "2 events for 1 raises" in said.output
+    assert "identical" in said.output
+
+    changed = replace(found, case=replace(found.case, spurious=1), digest="another")
+    changed.save(tmp_path / "changed.json")
+    said = CliRunner().invoke(main, ["replay", str(tmp_path / "changed.json")])
+    assert said.exit_code == 1
+    assert "it does not happen in this run" in said.output
+
+
+def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
+    kernel_name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case = _case("reassert", kernel_name, range(4000, 4001))
+    Finding(case, ("lost",), ("",), "", "").save(tmp_path / "finding.json")
+    with stopped.stopped(case, 4000) as vm:
+        there = stopped.look(vm)
+    command = [
+        "debug",
+        str(tmp_path / "finding.json"),
+        "--batch",
+        'printf "at %lx\\n", $rip',
+        "--batch",
+        "info symbol $rip",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main(command, standalone_mode=False)
+    said = capfd.readouterr().out
+    assert ended.value.code == 0, said
+    assert f"at {there.pc:x}\n" in said
+    assert there.function.split("+")[0] in said
+    with pytest.raises(SystemExit):
+        main([*command[:2], "--before", "40", *command[2:4]], standalone_mode=False)
+    earlier = capfd.readouterr().out
+    assert "at " in earlier
+    assert f"at {there.pc:x}\n" not in earlier
+
+
+def test_a_schedule_that_names_instructions_needs_instruction_counting(vm: Vm, tmp_path: Path) -> None:
+    for action in ("where", "stop"):
+        (tmp_path / "schedule").write_text(f"+5 {action}\n")
+        with vm.frozen(), pytest.raises(QmpFailed, match=f"'{action}' is between two instructions"):
+            vm.qmp.set("dev0", "schedule", str(tmp_path / "schedule"))
+
+
+def test_a_log_that_overflows_ends_a_run(kernel_name: str) -> None:
+    machine = replace(scenario.get("reassert").machine(kernel_name), log_entries=60)
+    stimuli = [Stimulus(_PERIOD_NS * n, "dev0", "raise 1") for n in range(30)]
+    with pytest.raises(BenchError, match=r"did not fit into the log|has not ended"):
+        play(machine, stimuli, 30 * _PERIOD_NS, deadline=10)

@@ -1,0 +1,75 @@
+"""The coverage report adds up what guests and the host's tests have counted, and holds it against a bound."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import coverage
+from shirq_bench.errors import BenchError
+
+_SOURCE = """
+int main(int argc, char **argv)
+{
+	if (argc == 1)
+		return 0;
+	argc += argv[1][0] == 'b';
+	return 1;
+}
+"""
+
+
+@pytest.fixture
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What --coverage leaves of guests whose module is `_SOURCE`; no guest has run it yet."""
+    source = tmp_path / "kmod"
+    notes = tmp_path / "counted/guests/debug/notes"
+    for folder in (source, notes, tmp_path / "counted/host"):
+        folder.mkdir(parents=True)
+    (source / "main.c").write_text(_SOURCE)
+    subprocess.run(["gcc", "--coverage", "-o", "program", "main.c"], cwd=source, check=True)
+    (source / "program-main.gcno").rename(notes / "program-main.gcno")
+    monkeypatch.setattr(coverage, "KMOD", source)
+    monkeypatch.setattr(coverage, "BUILD", tmp_path / "build")
+    return tmp_path / "counted"
+
+
+def _run(counted: Path, guest: str, *arguments: str) -> None:
+    """Let a guest run the module."""
+    folder = counted / "guests/debug" / guest
+    folder.mkdir()
+    where = {"GCOV_PREFIX": str(folder), "GCOV_PREFIX_STRIP": "99"}
+    subprocess.run([counted.parent / "kmod/program", *arguments], env={**os.environ, **where})
+
+
+def _never_ran(counted: Path) -> list[int]:
+    (file,) = json.loads((counted.parent / "build/reports/kmod-coverage.json").read_text())["files"]
+    assert file["file"] == "main.c"
+    return [line["line_number"] for line in file["lines"] if not line["count"]]
+
+
+def test_a_line_has_run_if_any_guest_ran_it(counted: Path) -> None:
+    _run(counted, "vm1-a")
+    (counted / "guests/debug/vm2-a").mkdir()  # It never loaded the module.
+    assert coverage.report(counted, at_least=100) == 2
+    assert _never_ran(counted) == [6, 7]
+    _run(counted, "vm3-a", "b")
+    assert coverage.report(counted, at_least=100) == 0
+    assert _never_ran(counted) == []
+    assert (counted.parent / "build/reports/kmod-coverage/index.html").exists()
+
+
+def test_guests_whose_last_counters_are_lost_are_named(counted: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _run(counted, "vm1-a")
+    (counted / "missed").write_text("test_a_guest_reboots: vm7\n")
+    coverage.report(counted, at_least=0)
+    assert "test_a_guest_reboots: vm7" in capfd.readouterr().out
+
+
+def test_without_any_guests_counters_there_is_no_figure(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"holds no guest's counters: run guest tests on a kernel with GCOV \(debug\)"):
+        coverage.report(tmp_path, at_least=0)

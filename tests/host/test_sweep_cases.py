@@ -1,0 +1,131 @@
+"""Scenarios, cases and findings as data: what is wrong in them is said, what is written is read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.errors import BenchError
+from shirq_bench.machine import Machine
+from shirq_bench.sweep import case as cases
+from shirq_bench.sweep import scenario
+from shirq_bench.sweep.case import Case, Finding, Outcome, shrink
+from shirq_bench.sweep.oracle import Violation
+from shirq_bench.sweep.play import Recording, Stimulus
+from shirq_bench.sweep.run import case_of
+from shirq_bench.sweep.symbols import Symbols, instruction
+
+_LEAST = {"title": "t", "actors": ["dev0"], "first": ["dev0 raise 1"], "second": ["dev0 raise 2"], "until": "x"}
+
+
+def test_every_scenario_of_the_file_is_one() -> None:
+    known = scenario.load()
+    assert len(known) >= 12
+    for item in known.values():
+        for word in (*item.first, *item.second, *item.later):
+            assert word.split()[0] in {"dev0", "dev1", "ctl"}, f"{item.name}: {word}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wrong": 1}, "scenario s: wrong is not known: there are actors, "),
+        ({"actors": "dev0"}, "scenario s: actors must be a list of strings, not 'dev0'"),
+        ({"first": []}, "scenario s: first must be a list of strings"),
+        ({"step": "2"}, "scenario s: step must be of type int, not '2'"),
+        ({"killer": 1}, "scenario s: killer must be of type bool, not 1"),
+    ],
+)
+def test_a_key_that_is_wrong_is_refused_by_its_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(scenario.ScenarioError) as refused:
+        scenario.parse("s", _LEAST | change)
+    assert message in str(refused.value)
+
+
+def test_a_scenario_that_lacks_a_key_is_refused() -> None:
+    with pytest.raises(scenario.ScenarioError, match=r"scenario s: .*until"):
+        scenario.parse("s", {key: value for key, value in _LEAST.items() if key != "until"})
+
+
+def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(scenario.ScenarioError, match="'nothing': there are reassert, "):
+        scenario.get("nothing")
+
+
+def test_each_point_has_its_period_and_the_second_stimulus_at_its_offset() -> None:
+    case = case_of(scenario.parse("s", _LEAST), "6.1", [0, 7, None], 1000)
+    assert case.cuts == (1000, 2000, 3000)
+    assert [stimulus for stimulus in case.stimuli if stimulus.action == "raise 2"] == [
+        Stimulus(0, "dev0", "raise 2"),
+        Stimulus(1007, "dev0", "raise 2"),
+    ]
+    assert [stimulus.at_ns for stimulus in case.stimuli if stimulus.action == "raise 1"] == [0, 1000, 2000]
+
+
+def test_a_finding_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    case = case_of(scenario.get("neighbour"), "6.1", range(3), 1000)
+    found = Finding(case, ("lost",), ("it was lost",), "template", "digest", {"function": "f"})
+    found.save(tmp_path / "finding.json")
+    assert Finding.load(tmp_path / "finding.json") == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "case": {"machine": {"vcpus": "x"}}}']
+)
+def test_a_file_that_is_no_finding_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "f").write_text(text)
+    with pytest.raises(BenchError, match=f"{tmp_path}/f is no finding|a machine"):
+        Finding.load(tmp_path / "f")
+
+
+class _Fake:
+    """Runs cases without a guest: ``fails`` says whether one shows the violation."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: object) -> None:
+        self.runs = 0
+
+        def run(case: Case, keep: Path | None = None) -> Outcome:
+            self.runs += 1
+            found = [Violation("lost", "")] if fails(case) else []  # type: ignore[operator]
+            return Outcome(Recording(0, [], "", "", []), [found], [])
+
+        monkeypatch.setattr(cases.Case, "run", run)
+
+
+def _long_case() -> Case:
+    stimuli = tuple(Stimulus(1000 * slot + at, "dev0", f"raise {at + 1}") for slot in range(20) for at in (0, 1, 3))
+    return Case("t", Machine(), stimuli, tuple(1000 * (slot + 1) for slot in range(20)), ("dev0",), 1, 10)
+
+
+def test_a_failure_that_needs_one_stimulus_is_shrunk_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = _Fake(monkeypatch, lambda case: any(s.action == "raise 4" for s in case.stimuli))
+    small = shrink(_long_case(), 12, {"lost"})
+    assert small.stimuli == (Stimulus(3, "dev0", "raise 4"),)
+    assert small.cuts == (1000,)
+    assert fake.runs < 6
+
+
+def test_a_failure_that_needs_its_past_keeps_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = {(10_000, "raise 1"), (12_003, "raise 4")}
+    _Fake(monkeypatch, lambda case: needed <= {(s.at_ns, s.action) for s in case.stimuli})
+    small = shrink(_long_case(), 12, {"lost"})
+    assert {(s.at_ns, s.action) for s in small.stimuli} == needed
+
+
+def test_a_failure_of_another_rule_does_not_count_when_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Fake(monkeypatch, lambda case: len(case.stimuli) < 60)
+    case = _long_case()
+    assert shrink(case, 19, {"late"}).stimuli == case.stimuli
+
+
+def test_an_address_is_named_by_the_function_that_it_is_in() -> None:
+    names = Symbols([(0x1000, "first"), (0x2000, "second [shirq]")], [])
+    assert names.name(0x1010) == "first+0x10"
+    assert names.name(0x2000) == "second+0x0 [shirq]"
+    assert names.name(0x10) == "0x10"
+    assert names.name(0x90000000) == "0x90000000"
+
+
+def test_an_instruction_is_written_as_a_disassembler_does() -> None:
+    assert instruction(bytes.fromhex("0fae f0") + b"\x90" * 12, 0xFFFFFFFF81000000) == "mfence"

@@ -1,0 +1,107 @@
+"""The judge of a sweep's points, on made-up logs: each rule is broken once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from shirq_bench.sweep.oracle import Oracle
+from shirq_bench.trace import Entry, Kind
+
+_BOUND_NS = 1000
+_USER, _KERNEL, _NOBODY = 3, 0, 0xFF
+
+
+def _entry(at: int, kind: Kind, value: int, ring: int = _NOBODY, offset: int = 0, device: str = "dev0") -> Entry:
+    return Entry(at, kind, 0, 4, 0, device, ring, offset, value)
+
+
+def _claimed(at: int, seq: int = 1, source: int = 1) -> list[Entry]:
+    """A raise that is claimed, acknowledged, handled and unmasked."""
+    return [
+        _entry(at, Kind.RAISE, source),
+        _entry(at, Kind.PIN, 1),
+        _entry(at + 10, Kind.MASK, 1),
+        _entry(at + 10, Kind.PIN, 0),
+        _entry(at + 50, Kind.WRITE, source, _USER, 0x64),
+        _entry(at + 51, Kind.MARK, seq << 16 | source, _USER, 0x70),
+        _entry(at + 60, Kind.MASK, 0),
+    ]
+
+
+def _rules(*points: Iterable[Entry], spurious: int = 0) -> list[list[str]]:
+    oracle = Oracle(["dev0"], _BOUND_NS, spurious)
+    return [[violation.rule for violation in oracle.judge(list(point))] for point in points]
+
+
+def test_a_raise_that_is_handled_is_in_order() -> None:
+    assert _rules(_claimed(0), _claimed(1000, seq=2)) == [[], []]
+
+
+def test_a_raise_that_nobody_handles_is_lost_and_the_point_unfinished() -> None:
+    assert _rules(_claimed(0)[:4]) == [["lost", "unfinished"]]
+
+
+def test_a_raise_after_the_acknowledgement_and_before_the_handling_is_not_lost_if_it_asserts_again() -> None:
+    first = _claimed(0)
+    again = [_entry(50, Kind.RAISE, 1), *first[5:], *_claimed(70, seq=2)[1:]]
+    assert _rules([*first[:5], *again]) == [[]]
+
+
+def test_a_raise_after_the_handling_that_is_never_handled_is_lost() -> None:
+    assert _rules([*_claimed(0)[:6], _entry(55, Kind.RAISE, 1), _entry(60, Kind.MASK, 0)]) == [["lost", "unfinished"]]
+
+
+def test_two_handlings_of_one_raise_are_a_duplicate_unless_the_scenario_allows_them() -> None:
+    twice = [*_claimed(0), _entry(70, Kind.MARK, 2 << 16 | 1, _USER)]
+    assert _rules(twice) == [["duplicate"]]
+    assert _rules(twice, spurious=1) == [[]]
+
+
+def test_an_event_about_no_source_is_a_duplicate() -> None:
+    assert _rules(_claimed(0, source=1)[:5] + [_entry(51, Kind.MARK, 1 << 16), _entry(60, Kind.MASK, 0)]) == [
+        ["duplicate"]
+    ]
+
+
+@pytest.mark.parametrize("seq", [1, 0x8000 + 2])
+def test_a_sequence_number_that_does_not_grow_is_disorder(seq: int) -> None:
+    assert _rules(_claimed(0, seq=1), _claimed(1000, seq)) == [[], ["disorder"]]
+
+
+def test_sequence_numbers_may_wrap() -> None:
+    assert _rules(_claimed(0, seq=0xFFFF), _claimed(1000, seq=0)) == [[], []]
+
+
+def test_a_handling_beyond_the_bound_is_late() -> None:
+    assert _rules([_entry(0, Kind.RAISE, 1), *_claimed(_BOUND_NS)[1:]]) == [["late"]]
+
+
+def test_what_the_hardware_withdraws_need_not_be_handled() -> None:
+    assert _rules([_entry(0, Kind.RAISE, 1), _entry(5, Kind.LOWER, 1)]) == [[]]
+
+
+def test_what_a_release_program_acknowledges_need_not_be_handled_and_the_next_owner_counts_anew() -> None:
+    released = [_entry(0, Kind.RAISE, 2), _entry(9, Kind.WRITE, 0xFFFFFFFF, _KERNEL, 0x64)]
+    assert _rules(_claimed(0, seq=9), released, _claimed(2000, seq=1)) == [[], [], []]
+
+
+def test_what_user_space_acknowledges_without_handling_it_is_lost() -> None:
+    assert _rules([_entry(0, Kind.RAISE, 1), _entry(5, Kind.WRITE, 1, _USER, 0x64)]) == [["lost"]]
+
+
+@pytest.mark.parametrize(("kind", "word"), [(Kind.MASK, "masked"), (Kind.PIN, "asserting")])
+def test_a_device_that_is_not_at_rest_at_the_end_is_unfinished(kind: Kind, word: str) -> None:
+    oracle = Oracle(["dev0"], _BOUND_NS, 0)
+    (violation,) = oracle.judge([*_claimed(0), _entry(80, kind, 1)])
+    assert (violation.rule, word in violation.what) == ("unfinished", True)
+
+
+def test_a_line_that_stays_high_is_unfinished() -> None:
+    assert _rules([_entry(0, Kind.LINE, 1, offset=20, device="ioapic")]) == [["unfinished"]]
+    assert _rules([_entry(0, Kind.LINE, 1, device="ioapic"), _entry(5, Kind.LINE, 0, device="ioapic")]) == [[]]
+
+
+def test_a_device_that_is_not_judged_is_not_looked_at() -> None:
+    assert _rules([_entry(0, Kind.RAISE, 1, device="dev1")]) == [[]]
