@@ -26,11 +26,11 @@
  * as far as the owner allows the worker's. The line is masked so that the worker
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again; from
- * SHIRQ_PATIENCE times in one rung on for SHIRQ_LINE_OFF_LONG_US, since the core
- * shuts the line down after 100,000 unhandled interrupts. Only a window that
- * begins after the end of a rung leads to the next one. After the last rung the
- * handler declines and does nothing more.
+ * the line storms meanwhile, the next window masks it again; every
+ * SHIRQ_PATIENCE times in one rung for SHIRQ_LINE_OFF_LONG_US, since the core
+ * shuts the line down after 100,000 unhandled interrupts, and counts anew after
+ * 100 ms without one. Only a window that begins after the end of a rung leads to
+ * the next one. After the last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -55,7 +55,7 @@
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
 #define SHIRQ_LINE_OFF_US	300
-#define SHIRQ_LINE_OFF_LONG_US	20000
+#define SHIRQ_LINE_OFF_LONG_US	110000
 #define SHIRQ_PATIENCE		80
 
 static void shirq_window_clear(struct shirq_storm *storm)
@@ -359,9 +359,10 @@ static void shirq_ladder(struct work_struct *work)
 static void shirq_reopen(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
+	u32 closings = READ_ONCE(d->storm.closings);
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (READ_ONCE(d->storm.closings) > SHIRQ_PATIENCE)
+	if (closings && !(closings % SHIRQ_PATIENCE))
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);
