@@ -2,7 +2,7 @@
 
 KERNEL ?= 6.1
 # How many tests run side by side; those that measure run alone whatever this says.
-JOBS ?= 1
+JOBS ?= 2
 PYTEST_ARGS ?=
 RUNS ?= 10000000
 ZOO ?=
@@ -18,7 +18,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples sweep zoo lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -77,8 +77,8 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
 
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
-## JOBS=2 runs two tests at a time. With debug among the kernels, the line coverage of kmod/ too.
-	@$(PYTEST) tests --kernel $(KERNEL) $(if $(COUNTING),--coverage build/coverage) \
+## JOBS=1 runs one test at a time. KERNEL=all has the long ones too; debug, the line coverage of kmod/.
+	@$(PYTEST) tests --kernel $(KERNEL) $(if $(filter all,$(KERNEL)),,-m "not long") $(if $(COUNTING),--coverage build/coverage) \
 		$(call reports,vm-test) $(PYTEST_ARGS)
 	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
 
@@ -91,6 +91,9 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
 ## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
 	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
+
+long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
+	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)

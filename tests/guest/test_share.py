@@ -126,6 +126,7 @@ _PERIOD_NS = 100_000
 _STORM = "+200000000 raise 1\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("end", "programs", "said"),
     [
@@ -153,6 +154,7 @@ def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
     assert run.delivered >= 0.95 * quiet.delivered
 
 
+@pytest.mark.long
 def test_a_pending_device_beside_a_neighbour_at_100000_interrupts_a_second_never_triggers_the_breaker(
     scene: Scene, tmp_path: Path, kernel_name: str
 ) -> None:
