@@ -94,7 +94,7 @@ enum shirq_rung {
  * @since_ns: when the first of them was
  * @rung: how far the ladder was climbed
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
- * @closings: times that we have masked the line, since a rung began or ended
+ * @closings: times that we have masked the line in this quarantine
  * @line_off: it is masked
  * @due: that was for a storm that the last rung did not end
  */

@@ -27,7 +27,7 @@
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
  * the line storms meanwhile, the next window masks it again; every
- * SHIRQ_PATIENCE times in one rung for SHIRQ_LINE_OFF_LONG_US, since the core
+ * SHIRQ_PATIENCE times for SHIRQ_LINE_OFF_LONG_US, since the core
  * shuts the line down after 100,000 unhandled interrupts, and counts anew after
  * 100 ms without one. Only a window that begins after the end of a rung leads to
  * the next one. After the last rung the handler declines and does nothing more.
@@ -104,6 +104,7 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	shirq_quiesce(d);
 	shirq_window_clear(&d->storm);
 	d->storm.due = false;
+	d->storm.closings = 0;
 	d->storm.reason = reason;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
 	if (reason == SHIRQ_QUARANTINE_RATE)
@@ -330,7 +331,6 @@ static bool shirq_take_due(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 	due = d->storm.due && d->requested;
 	d->storm.due = false;
-	d->storm.closings = 0;
 	shirq_window_clear(&d->storm);
 	spin_unlock_irq(&d->lock);
 	return due;
@@ -359,10 +359,9 @@ static void shirq_ladder(struct work_struct *work)
 static void shirq_reopen(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
-	u32 closings = READ_ONCE(d->storm.closings);
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (closings && !(closings % SHIRQ_PATIENCE))
+	if (!(READ_ONCE(d->storm.closings) % SHIRQ_PATIENCE))
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);

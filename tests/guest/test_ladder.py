@@ -211,16 +211,30 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene) -> None
     upload.write(_PROFILE)
     upload.close_stdin()
     assert upload.wait().status == 0
-    watch = port.vm.agent.start("shirqctl", "watch", ADDRESSES["dev2"], "--profile", "/tmp/card.toml")
-    watch.expect("^armed", deadline=60)
+    script = start(
+        port,
+        "dev2",
+        """
+        from shirq import profile
+        device = shirq.Device.open(ADDRESS)
+        device.load_profile(profile.load(Path("/tmp/card.toml")))
+        device.arm(auto_unmask=False)
+        report("armed")
+        while (event := device.read(timeout=60)).type is shirq.EventType.IRQ:
+            pass
+        report(event.type.name)
+        proceed()
+        """,
+    )
+    script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=9)
-    watch.expect("^QUARANTINED ", deadline=60)
+    script.expect("^QUARANTINED$", deadline=60)
     wait_for_rung(port, "flr")
     stats = stats_of(port, "dev2")
     assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 1, 0, 0)
-    # Quarantined, there is nothing to watch any more: the command ends by itself, and with it the owner.
-    assert watch.wait(60).status == 1
+    script.write("\n")
+    finish(script)
     resets = port.vm.log().since(mark).of(Kind.RESET, device="dev2")
     assert len(resets) == 2, "it was not reset for the storm and again when its owner left"
 
