@@ -94,7 +94,6 @@ enum shirq_rung {
  * @since_ns: when the first of them was
  * @rung: how far the ladder was climbed
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
- * @closings: times that we have masked the line in this quarantine
  * @line_off: it is masked
  * @due: that was for a storm that the last rung did not end
  */
@@ -108,7 +107,6 @@ struct shirq_storm {
 	u64			since_ns;
 	enum shirq_rung		rung;
 	u32			reason;
-	u32			closings;
 	bool			line_off;
 	bool			due;
 };

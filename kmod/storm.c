@@ -26,10 +26,10 @@
  * as far as the owner allows the worker's. The line is masked so that the worker
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again; every
- * SHIRQ_PATIENCE times for SHIRQ_LINE_OFF_LONG_US, since the core
- * shuts the line down after 100,000 unhandled interrupts, and counts anew after
- * 100 ms without one. Only a window that begins after the end of a rung leads to
+ * the line storms meanwhile, the next window masks it again; when the
+ * core has counted SHIRQ_PATIENCE unhandled interrupts for SHIRQ_LINE_OFF_LONG_US:
+ * it shuts the line down after 99,900 of 100,000, and counts anew after 100 ms
+ * without one. Only a window that begins after the end of a rung leads to
  * the next one. After the last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
@@ -56,7 +56,7 @@
 #define SHIRQ_RATE_WINDOW	1500
 #define SHIRQ_LINE_OFF_US	300
 #define SHIRQ_LINE_OFF_LONG_US	110000
-#define SHIRQ_PATIENCE		80
+#define SHIRQ_PATIENCE		98900
 
 static void shirq_window_clear(struct shirq_storm *storm)
 {
@@ -104,7 +104,6 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	shirq_quiesce(d);
 	shirq_window_clear(&d->storm);
 	d->storm.due = false;
-	d->storm.closings = 0;
 	d->storm.reason = reason;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
 	if (reason == SHIRQ_QUARANTINE_RATE)
@@ -165,7 +164,6 @@ static void shirq_close_line(struct shirq_device *d)
 	d->storm.line_off = true;
 	d->stats.line_off++;
 	disable_irq_nosync(d->pdev->irq);
-	d->storm.closings++;
 	d->storm.due = true;
 	queue_work(system_highpri_wq, &d->ladder);
 	queue_work(system_highpri_wq, &d->reopen);
@@ -361,7 +359,7 @@ static void shirq_reopen(struct work_struct *work)
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (!(READ_ONCE(d->storm.closings) % SHIRQ_PATIENCE))
+	if (READ_ONCE(d->storm.desc->irqs_unhandled) > SHIRQ_PATIENCE)
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);
