@@ -26,11 +26,11 @@
  * as far as the owner allows the worker's. The line is masked so that the worker
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again; when the
- * core has counted SHIRQ_PATIENCE unhandled interrupts for SHIRQ_LINE_OFF_LONG_US:
- * it shuts the line down after 99,900 of 100,000, and counts anew after 100 ms
- * without one. Only a window that begins after the end of a rung leads to
- * the next one. After the last rung the handler declines and does nothing more.
+ * the line storms meanwhile, the next window masks it again, for SHIRQ_LINE_OFF_LONG_US if
+ * the core has counted SHIRQ_PATIENCE unhandled interrupts: it shuts the line
+ * down after 99,900 of 100,000, and counts anew after 100 ms without one. Only a
+ * window that begins after the end of a rung leads to the next one. After the
+ * last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -205,12 +206,10 @@ reset_at_release = true
 """
 
 
-def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene) -> None:
+def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_path: Path) -> None:
     set_faults(port, _NO_DISINTX)
-    upload = port.vm.agent.start("sh", "-c", "cat >/tmp/card.toml")
-    upload.write(_PROFILE)
-    upload.close_stdin()
-    assert upload.wait().status == 0
+    (tmp_path / "card.toml").write_text(_PROFILE)
+    port.upload(tmp_path / "card.toml", "/tmp/card.toml")
     script = start(
         port,
         "dev2",

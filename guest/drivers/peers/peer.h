@@ -12,15 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* qemu-device/SPEC.md; ENABLE only where a case describes it */
-#define INT_ENABLE	0x20
-#define INT_STATUS	0x24
-#define INT_MASK	0x28
-#define INT_ACTIVE	0x2c
-#define INT_ACK		0x64
-#define INT_MASK_SET	0x68
-#define INT_MASK_CLEAR	0x6c
-#define ALL		0xffffffff
+#include "../edu.h"
 
 /* A bit of ENABLE that is no source's: what user space changes there. */
 #define ENABLE_OTHER	0x100
