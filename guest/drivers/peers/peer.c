@@ -18,6 +18,7 @@ static void usage(FILE *out, const char *self)
 		"usage: %s [options] ADDRESS\n"
 		"ADDRESS is the PCI address of a function that is bound to the interface's driver\n"
 		"  --quiet           print nothing for events\n"
+		"  --mark            write the device's MARK register at each event; standard input is not served\n"
 		"  --count N         end after N events (default: go on)\n"
 		"  --exclusive       refuse to share the line, where the interface can\n"
 		"  --programs FILE   load these programs, where the interface has any\n",
@@ -28,6 +29,7 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "quiet", no_argument, NULL, 'q' },
+		{ "mark", no_argument, NULL, 'm' },
 		{ "count", required_argument, NULL, 'c' },
 		{ "exclusive", no_argument, NULL, 'e' },
 		{ "programs", required_argument, NULL, 'p' },
@@ -42,6 +44,9 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		switch (option) {
 		case 'q':
 			peer->quiet = true;
+			break;
+		case 'm':
+			peer->mark = true;
 			break;
 		case 'c':
 			peer->count = strtoul(optarg, &end, 0);

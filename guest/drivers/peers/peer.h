@@ -20,6 +20,7 @@
 #define INT_ACK		0x64
 #define INT_MASK_SET	0x68
 #define INT_MASK_CLEAR	0x6c
+#define MARK		0x70
 #define ALL		0xffffffff
 
 /* A bit of ENABLE that is no source's: what user space changes there. */
@@ -29,6 +30,8 @@ struct peer {
 	const char *address;
 	/* Print nothing for events. */
 	bool quiet;
+	/* Tell the device's MARK register of each interrupt, and serve nothing but interrupts. */
+	bool mark;
 	/* Do not arm if the line would be shared. */
 	bool exclusive;
 	/* End after so many events; 0: go on. */
@@ -57,6 +60,13 @@ static inline uint32_t peer_read(const volatile void *regs, size_t offset)
 static inline void peer_write(volatile void *regs, size_t offset, uint32_t value)
 {
 	*(volatile uint32_t *)((volatile char *)regs + offset) = value;
+}
+
+/* To be called as soon as the interface has told of an interrupt. */
+static inline void peer_awake(const struct peer *peer, volatile void *regs)
+{
+	if (peer->mark)
+		peer_write(regs, MARK, 0);
 }
 
 static inline void peer_event(const struct peer *peer, uint32_t status)

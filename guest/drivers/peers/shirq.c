@@ -104,7 +104,8 @@ int main(int argc, char **argv)
 	if (shirq_arm(device, SHIRQ_ARM_AUTO_UNMASK |
 		      (peer.exclusive ? SHIRQ_ARM_EXCLUSIVE : SHIRQ_ARM_SHARED)))
 		err(1, "arming");
-	peer_control(regs, change_enable);
+	if (!peer.mark)
+		peer_control(regs, change_enable);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
@@ -112,6 +113,7 @@ int main(int argc, char **argv)
 			err(1, "waiting for an event");
 		if (event.type != SHIRQ_EVENT_IRQ)
 			continue;
+		peer_awake(&peer, regs);
 		shirq_write32(regs, INT_ACK, event.r[0]);
 		peer_event(&peer, event.r[0]);
 		seen++;

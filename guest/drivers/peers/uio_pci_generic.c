@@ -62,7 +62,8 @@ int main(int argc, char **argv)
 		err(1, "reading Command");
 	command &= ~DISABLE;
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(regs, NULL);
+	if (!peer.mark)
+		peer_control(regs, NULL);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
 			err(1, "clearing the interrupt-disable bit");
 		if (read(uio, &total, sizeof(total)) != sizeof(total))
 			err(1, "waiting for an interrupt");
+		peer_awake(&peer, regs);
 		status = peer_read(regs, INT_ACTIVE);
 		peer_write(regs, INT_ACK, status);
 		peer_event(&peer, status);

@@ -99,12 +99,14 @@ int main(int argc, char **argv)
 		err(1, "making an eventfd");
 	set_trigger(device, trigger);
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(regs, NULL);
+	if (!peer.mark)
+		peer_control(regs, NULL);
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
 		if (read(trigger, &fired, sizeof(fired)) != sizeof(fired))
 			err(1, "waiting for an interrupt");
+		peer_awake(&peer, regs);
 		status = peer_read(regs, INT_ACTIVE);
 		peer_write(regs, INT_ACK, status);
 		peer_event(&peer, status);
