@@ -133,7 +133,6 @@ struct shirq_dma;
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: somebody else had the line when it was armed
  *
- * @read_mutex: held while an event is on its way to the reader
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: what a quarantine leaves to process context
  * @reopen: ends the time that the line is masked
@@ -182,7 +181,6 @@ struct shirq_device {
 	bool			neighbour;
 
 	/* readers and workers */
-	struct mutex		read_mutex;
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
 	struct work_struct	reopen;
@@ -253,6 +251,20 @@ void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *capture
 void shirq_reopen_line(struct shirq_device *d);
 int shirq_reset_function(struct shirq_device *d, u32 rung);
 
+/**
+ * shirq_check() - is there, or will there be, an event?
+ * @d: the device, @lock held, or what it says is but a hint
+ *
+ * Return: 0, or the errno of read().
+ */
+static inline int shirq_check(const struct shirq_device *d)
+{
+	if (READ_ONCE(d->gone))
+		return -ENODEV;
+	return READ_ONCE(d->armed) || READ_ONCE(d->paused) ||
+	       READ_ONCE(d->head) != READ_ONCE(d->tail) ? 0 : -ENXIO;
+}
+
 /* irq.c */
 enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
 				 u64 *captured);
@@ -266,7 +278,6 @@ bool shirq_present(const struct shirq_device *d);
 bool shirq_answers(const struct shirq_device *d);
 bool shirq_has_line(const struct shirq_device *d);
 int shirq_check_access(const struct shirq_device *d);
-int shirq_check(const struct shirq_device *d);
 void shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
 void shirq_halt(struct shirq_device *d);

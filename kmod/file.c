@@ -8,7 +8,9 @@
 #include <linux/interrupt.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -106,9 +108,16 @@ static int shirq_release(struct inode *inode, struct file *file)
 
 /* Events */
 
-/* Return: 1 and the oldest event, 0 if there is none, or the errno of read(). */
-static int shirq_peek(struct shirq_device *d, u32 epoch, u32 *tail, struct shirq_event *event)
+/*
+ * Take the oldest event. It is the reader's if, and only if, it has been copied:
+ * under the lock, where a page that is not there cannot be waited for.
+ *
+ * Return: 1, 0 if there is no event, -EAGAIN if the copy needs a page first, or
+ * the errno of read().
+ */
+static int shirq_take_one(struct shirq_device *d, u32 epoch, struct shirq_event __user *to)
 {
+	const struct shirq_event *event;
 	int ret;
 
 	spin_lock_irq(&d->lock);
@@ -117,59 +126,47 @@ static int shirq_peek(struct shirq_device *d, u32 epoch, u32 *tail, struct shirq
 	if (!ret && epoch != d->epoch)
 		ret = -ENXIO;
 	if (!ret && d->head != d->tail) {
-		*tail = d->tail;
-		*event = d->queue[d->tail % SHIRQ_QUEUE];
-		ret = 1;
+		event = &d->queue[d->tail % SHIRQ_QUEUE];
+		pagefault_disable();
+		ret = __copy_to_user_inatomic(to, event, sizeof(*to)) ? -EAGAIN : 1;
+		pagefault_enable();
+		if (ret == 1) {
+			d->tail++;
+			d->delivered = event->seq;
+			trace_shirq_deliver(d, event);
+		}
 	}
 	spin_unlock_irq(&d->lock);
 	return ret;
 }
 
-static void shirq_consume(struct shirq_device *d, u32 tail, const struct shirq_event *event)
-{
-	spin_lock_irq(&d->lock);
-	/* Disarmed meanwhile: dropped already. */
-	if (d->tail == tail) {
-		d->tail++;
-		d->delivered = event->seq;
-		trace_shirq_deliver(d, event);
-	}
-	spin_unlock_irq(&d->lock);
-}
-
 /* Return: bytes copied, 0 if nothing is queued, or the errno of read(). */
 static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, size_t count)
 {
-	struct shirq_event event;
 	ssize_t copied = 0;
 	int ret = 0;
-	u32 tail;
 
-	if (mutex_lock_interruptible(&d->read_mutex))
-		return -ERESTARTSYS;
-	while (copied + sizeof(event) <= count) {
-		ret = shirq_peek(d, epoch, &tail, &event);
-		if (ret <= 0)
+	if (!access_ok(buf, count))
+		return -EFAULT;
+	while (copied + sizeof(struct shirq_event) <= count) {
+		ret = shirq_take_one(d, epoch, (struct shirq_event __user *)(buf + copied));
+		if (ret == 1)
+			copied += sizeof(struct shirq_event);
+		else if (ret != -EAGAIN)
 			break;
-		if (copy_to_user(buf + copied, &event, sizeof(event))) {
-			ret = -EFAULT;
-			break;
-		}
-		shirq_consume(d, tail, &event);
-		copied += sizeof(event);
+		else if (fault_in_writeable(buf + copied, sizeof(struct shirq_event)))
+			return copied ?: -EFAULT;
+		else if (signal_pending(current))
+			return copied ?: -ERESTARTSYS;
 	}
-	mutex_unlock(&d->read_mutex);
 	return copied ?: ret;
 }
 
-static bool shirq_wakes(struct shirq_device *d, u32 epoch)
+/* Without the lock: what it says is a hint, and every change of it is followed by a wakeup. */
+static bool shirq_wakes(const struct shirq_device *d, u32 epoch)
 {
-	bool wakes;
-
-	spin_lock_irq(&d->lock);
-	wakes = shirq_check(d) || epoch != d->epoch || d->head != d->tail;
-	spin_unlock_irq(&d->lock);
-	return wakes;
+	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->epoch) != epoch ||
+	       shirq_check(d);
 }
 
 static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t count)
@@ -184,7 +181,7 @@ static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t coun
 	if (ret)
 		return ret;
 	for (;;) {
-		ret = shirq_take(d, epoch, buf, count);
+		ret = shirq_wakes(d, epoch) ? shirq_take(d, epoch, buf, count) : 0;
 		if (ret)
 			return ret;
 		if (file->f_flags & O_NONBLOCK)

@@ -106,20 +106,6 @@ void shirq_notify(struct shirq_device *d)
 }
 
 /**
- * shirq_check() - is there, or will there be, an event?
- * @d: the device
- *
- * Return: 0, or the errno of read().
- */
-int shirq_check(const struct shirq_device *d)
-{
-	lockdep_assert_held(&d->lock);
-	if (d->gone)
-		return -ENODEV;
-	return d->armed || d->paused || d->head != d->tail ? 0 : -ENXIO;
-}
-
-/**
  * shirq_lose() - a program found all-ones where that means gone
  * @d: the device, @lock held
  *
@@ -159,9 +145,15 @@ static int shirq_enable(struct shirq_device *d)
 
 /* Events */
 
+/* There is room. Return: where the event goes; shirq_put_event() follows. */
+static struct shirq_event *shirq_new_event(struct shirq_device *d)
+{
+	return &d->queue[d->head % SHIRQ_QUEUE];
+}
+
 static void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
 {
-	d->queue[d->head++ % SHIRQ_QUEUE] = *event;
+	d->head++;
 	d->stats.events++;
 	trace_shirq_event(d, event);
 	shirq_notify(d);
@@ -175,15 +167,10 @@ static void shirq_put_event(struct shirq_device *d, const struct shirq_event *ev
  */
 void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
-	struct shirq_event event = {
-		.size = sizeof(event),
-		.type = SHIRQ_EVENT_IRQ,
-		.seq = ++d->seq,
-		.time_ns = time_ns,
-		.lost = d->lost,
-	};
+	struct shirq_event *event;
 
 	lockdep_assert_held(&d->lock);
+	d->seq++;
 	d->stats.claims++;
 	trace_shirq_claim(d);
 	if (d->set->mode == SHIRQ_MODE_MASKS) {
@@ -195,8 +182,16 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 		d->stats.lost++;
 		return;
 	}
-	memcpy(event.r, captured, sizeof(event.r));
-	shirq_put_event(d, &event);
+	event = shirq_new_event(d);
+	*event = (struct shirq_event) {
+		.size = sizeof(*event),
+		.type = SHIRQ_EVENT_IRQ,
+		.seq = d->seq,
+		.time_ns = time_ns,
+		.lost = d->lost,
+		.r = { captured[0], captured[1], captured[2], captured[3] },
+	};
+	shirq_put_event(d, event);
 }
 
 /**
@@ -210,13 +205,7 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
  */
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 {
-	struct shirq_event event = {
-		.size = sizeof(event),
-		.type = type,
-		.flags = flags,
-		.seq = d->seq,
-		.time_ns = ktime_get_ns(),
-	};
+	struct shirq_event *event;
 
 	lockdep_assert_held(&d->lock);
 	if (d->head - d->tail == SHIRQ_QUEUE) {
@@ -224,10 +213,18 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 		d->lost++;
 		d->stats.lost++;
 	}
-	event.lost = d->lost;
+	event = shirq_new_event(d);
+	*event = (struct shirq_event) {
+		.size = sizeof(*event),
+		.type = type,
+		.flags = flags,
+		.seq = d->seq,
+		.time_ns = ktime_get_ns(),
+		.lost = d->lost,
+	};
 	if (regs)
-		memcpy(event.r, regs, sizeof(event.r));
-	shirq_put_event(d, &event);
+		memcpy(event->r, regs, sizeof(event->r));
+	shirq_put_event(d, event);
 }
 
 /* The one place where the device is masked in the interrupt: by its irq program. */

@@ -227,18 +227,64 @@ static __u64 turn(__u64 value, unsigned int width)
 	return __builtin_bswap64(value) >> (64 - 8 * width);
 }
 
-static __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
+#ifdef __KERNEL__
+static inline bool load_directly(const struct shirq_op *op, const struct shirq_bus *bus,
+				 __u64 *value)
 {
-	__u64 value = bus->read(bus, op->space, op->imm, op->width) & ones(op->width);
+	void __iomem *memory = bus->memory[op->space];
 
+	if (op->width != 4 || !memory)
+		return false;
+	*value = readl(memory + op->imm);
+	return true;
+}
+
+static inline bool store_directly(const struct shirq_op *op, const struct shirq_bus *bus,
+				  __u64 value)
+{
+	void __iomem *memory = bus->memory[op->space];
+
+	if (op->width != 4 || !memory)
+		return false;
+	writel(value, memory + op->imm);
+	return true;
+}
+#else
+static inline bool load_directly(const struct shirq_op *op, const struct shirq_bus *bus,
+				 __u64 *value)
+{
+	(void)op;
+	(void)bus;
+	(void)value;
+	return false;
+}
+
+static inline bool store_directly(const struct shirq_op *op, const struct shirq_bus *bus,
+				  __u64 value)
+{
+	(void)op;
+	(void)bus;
+	(void)value;
+	return false;
+}
+#endif
+
+static inline __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
+{
+	__u64 value;
+
+	if (!load_directly(op, bus, &value))
+		value = bus->read(bus, op->space, op->imm, op->width) & ones(op->width);
 	return op->flags & SHIRQ_BIG_ENDIAN ? turn(value, op->width) : value;
 }
 
-static void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
+static inline void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
 {
 	value &= ones(op->width);
 	if (op->flags & SHIRQ_BIG_ENDIAN)
 		value = turn(value, op->width);
+	if (store_directly(op, bus, value))
+		return;
 	if (bus->space[op->space].kind == SHIRQ_SPACE_PCI_CONFIG) {
 		__u64 old = bus->read(bus, op->space, op->imm, op->width);
 
@@ -246,6 +292,36 @@ static void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 
 			(value & SHIRQ_CONFIG_DISINTX_BIT);
 	}
 	bus->write(bus, op->space, op->imm, op->width, value);
+}
+
+static inline void calculate(const struct shirq_op *op, __u64 *regs)
+{
+	__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
+	__u64 *dst = &regs[op->dst];
+
+	switch (op->code) {
+	case SHIRQ_OP_LOAD:
+		*dst = operand;
+		break;
+	case SHIRQ_OP_AND:
+		*dst &= operand;
+		break;
+	case SHIRQ_OP_OR:
+		*dst |= operand;
+		break;
+	case SHIRQ_OP_XOR:
+		*dst ^= operand;
+		break;
+	case SHIRQ_OP_ADD:
+		*dst += operand;
+		break;
+	case SHIRQ_OP_SHL:
+		*dst = operand < 64 ? *dst << operand : 0;
+		break;
+	case SHIRQ_OP_SHR:
+		*dst = operand < 64 ? *dst >> operand : 0;
+		break;
+	}
 }
 
 /**
@@ -264,50 +340,26 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS])
 {
 	enum shirq_outcome outcome = SHIRQ_ENDED;
-	__u32 i;
+	const struct shirq_op *end = program->op + program->count;
+	const struct shirq_op *op;
 
-	for (i = 0; i < program->count; i++) {
-		const struct shirq_op *op = &program->op[i];
-		__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
-		__u64 *dst = &regs[op->dst];
-
+	for (op = program->op; op < end; op++) {
 		switch (op->code) {
 		case SHIRQ_OP_READ:
-			*dst = load(op, bus);
-			if (op->flags & SHIRQ_GONE_IF_ONES && *dst == ones(op->width))
+			regs[op->dst] = load(op, bus);
+			if (op->flags & SHIRQ_GONE_IF_ONES && regs[op->dst] == ones(op->width))
 				return SHIRQ_GONE;
 			break;
 		case SHIRQ_OP_WRITE:
 			store(op, bus, regs[op->src]);
 			break;
-		case SHIRQ_OP_LOAD:
-			*dst = operand;
-			break;
-		case SHIRQ_OP_AND:
-			*dst &= operand;
-			break;
-		case SHIRQ_OP_OR:
-			*dst |= operand;
-			break;
-		case SHIRQ_OP_XOR:
-			*dst ^= operand;
-			break;
-		case SHIRQ_OP_ADD:
-			*dst += operand;
-			break;
-		case SHIRQ_OP_SHL:
-			*dst = operand < 64 ? *dst << operand : 0;
-			break;
-		case SHIRQ_OP_SHR:
-			*dst = operand < 64 ? *dst >> operand : 0;
-			break;
 		case SHIRQ_OP_SKIP_Z:
 			if (!regs[op->src])
-				i += op->skip;
+				op += op->skip;
 			break;
 		case SHIRQ_OP_SKIP_NZ:
 			if (regs[op->src])
-				i += op->skip;
+				op += op->skip;
 			break;
 		case SHIRQ_OP_CLAIM:
 			memcpy(captured, regs, SHIRQ_EVENT_REGS * sizeof(*captured));
@@ -315,6 +367,8 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 			break;
 		case SHIRQ_OP_DECLINE:
 			return SHIRQ_ENDED;
+		default:
+			calculate(op, regs);
 		}
 	}
 	return outcome;

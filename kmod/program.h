@@ -9,6 +9,7 @@
 #define SHIRQ_PROGRAM_H
 
 #ifdef __KERNEL__
+#include <linux/io.h>
 #include <linux/kernel.h>
 #include <linux/string.h>
 #include <linux/types.h>
@@ -49,6 +50,8 @@ struct shirq_space {
  * @space: BARs 0..5, then config space
  * @read: read @width bytes, little endian; must not sleep or fail
  * @write: write @width bytes, little endian; must not sleep or fail
+ * @memory: in the kernel, where BARs in memory are mapped, or NULL: there registers
+ *	of 4 bytes, the most common ones, are reached without a call
  *
  * The verifier looks at @space alone. The interpreter calls @read and @write
  * for nothing that the verifier would refuse.
@@ -59,6 +62,9 @@ struct shirq_bus {
 		      unsigned int width);
 	void (*write)(const struct shirq_bus *bus, unsigned int space, __u64 offset,
 		      unsigned int width, __u64 value);
+#ifdef __KERNEL__
+	void __iomem *memory[SHIRQ_SPACES];
+#endif
 };
 
 /**
