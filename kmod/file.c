@@ -472,6 +472,15 @@ static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set
 	return 0;
 }
 
+/* The BARs stay where they are mapped until there is no owner, nor a set. */
+static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
+{
+	u32 kind;
+
+	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++)
+		shirq_link(&set->program[kind], &d->bus);
+}
+
 static int shirq_load_set(struct shirq_device *d, void *arg)
 {
 	struct shirq_load *load = arg;
@@ -510,10 +519,12 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 		ret = -EBUSY;
 	else
 		ret = shirq_verify_set(d, set, load);
-	if (ret)
+	if (ret) {
 		kfree(set);
-	else
+	} else {
+		shirq_link_set(d, set);
 		shirq_load(d, set);
+	}
 	mutex_unlock(&d->mutex);
 	return ret;
 }

@@ -183,14 +183,15 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 		return;
 	}
 	event = shirq_new_event(d);
-	*event = (struct shirq_event) {
-		.size = sizeof(*event),
-		.type = SHIRQ_EVENT_IRQ,
-		.seq = d->seq,
-		.time_ns = time_ns,
-		.lost = d->lost,
-		.r = { captured[0], captured[1], captured[2], captured[3] },
-	};
+	/* All of it: what was here before is another event. */
+	event->size = sizeof(*event);
+	event->type = SHIRQ_EVENT_IRQ;
+	event->source = 0;
+	event->flags = 0;
+	event->seq = d->seq;
+	event->time_ns = time_ns;
+	event->lost = d->lost;
+	memcpy(event->r, captured, sizeof(event->r));
 	shirq_put_event(d, event);
 }
 
@@ -233,10 +234,10 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	struct shirq_device *d = data;
 	u64 captured[SHIRQ_EVENT_REGS];
 	u64 now = ktime_get_ns();
-	unsigned long flags;
 	bool ours = false;
 
-	spin_lock_irqsave(&d->lock, flags);
+	/* Interrupts are off, as in every handler, forced into a thread or not. */
+	spin_lock(&d->lock);
 	trace_shirq_irq(d);
 	if (d->gone || !d->requested || pci_channel_offline(d->pdev))
 		goto out;
@@ -261,7 +262,7 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 		trace_shirq_decline(d);
 	}
 out:
-	spin_unlock_irqrestore(&d->lock, flags);
+	spin_unlock(&d->lock);
 	return ours ? IRQ_HANDLED : IRQ_NONE;
 }
 

@@ -227,64 +227,18 @@ static __u64 turn(__u64 value, unsigned int width)
 	return __builtin_bswap64(value) >> (64 - 8 * width);
 }
 
-#ifdef __KERNEL__
-static inline bool load_directly(const struct shirq_op *op, const struct shirq_bus *bus,
-				 __u64 *value)
+static __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
 {
-	void __iomem *memory = bus->memory[op->space];
+	__u64 value = bus->read(bus, op->space, op->imm, op->width) & ones(op->width);
 
-	if (op->width != 4 || !memory)
-		return false;
-	*value = readl(memory + op->imm);
-	return true;
-}
-
-static inline bool store_directly(const struct shirq_op *op, const struct shirq_bus *bus,
-				  __u64 value)
-{
-	void __iomem *memory = bus->memory[op->space];
-
-	if (op->width != 4 || !memory)
-		return false;
-	writel(value, memory + op->imm);
-	return true;
-}
-#else
-static inline bool load_directly(const struct shirq_op *op, const struct shirq_bus *bus,
-				 __u64 *value)
-{
-	(void)op;
-	(void)bus;
-	(void)value;
-	return false;
-}
-
-static inline bool store_directly(const struct shirq_op *op, const struct shirq_bus *bus,
-				  __u64 value)
-{
-	(void)op;
-	(void)bus;
-	(void)value;
-	return false;
-}
-#endif
-
-static inline __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
-{
-	__u64 value;
-
-	if (!load_directly(op, bus, &value))
-		value = bus->read(bus, op->space, op->imm, op->width) & ones(op->width);
 	return op->flags & SHIRQ_BIG_ENDIAN ? turn(value, op->width) : value;
 }
 
-static inline void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
+static void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
 {
 	value &= ones(op->width);
 	if (op->flags & SHIRQ_BIG_ENDIAN)
 		value = turn(value, op->width);
-	if (store_directly(op, bus, value))
-		return;
 	if (bus->space[op->space].kind == SHIRQ_SPACE_PCI_CONFIG) {
 		__u64 old = bus->read(bus, op->space, op->imm, op->width);
 
@@ -294,7 +248,69 @@ static inline void store(const struct shirq_op *op, const struct shirq_bus *bus,
 	bus->write(bus, op->space, op->imm, op->width, value);
 }
 
-static inline void calculate(const struct shirq_op *op, __u64 *regs)
+/*
+ * What shirq_link() puts in the place of the most common operations: registers
+ * of 4 bytes in memory, whose address is in imm, and constants. Which one an
+ * operation is takes most of the interpreter's time.
+ */
+enum linked {
+	LINKED = 0x80,
+	LINKED_READ = LINKED,
+	LINKED_READ_OR_GONE,
+	LINKED_WRITE,
+	LINKED_LOAD,
+};
+
+#ifdef __KERNEL__
+static inline __u32 read_memory(const struct shirq_op *op)
+{
+	return readl((void __iomem *)(uintptr_t)op->imm);
+}
+
+static inline void write_memory(const struct shirq_op *op, __u32 value)
+{
+	writel(value, (void __iomem *)(uintptr_t)op->imm);
+}
+#else
+static inline __u32 read_memory(const struct shirq_op *op)
+{
+	return *(volatile __u32 *)(uintptr_t)op->imm;
+}
+
+static inline void write_memory(const struct shirq_op *op, __u32 value)
+{
+	*(volatile __u32 *)(uintptr_t)op->imm = value;
+}
+#endif
+
+/**
+ * shirq_link() - make a program faster
+ * @program: verified for the device
+ * @bus: the device; its @memory must stay as it is as long as the program runs
+ */
+void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
+{
+	struct shirq_op *op;
+
+	for (op = program->op; op < program->op + program->count; op++) {
+		bool is_access = op->code == SHIRQ_OP_READ || op->code == SHIRQ_OP_WRITE;
+
+		if (op->code == SHIRQ_OP_LOAD && !(op->flags & SHIRQ_SRC_REG)) {
+			op->code = LINKED_LOAD;
+		} else if (is_access && op->width == 4 && !(op->flags & SHIRQ_BIG_ENDIAN) &&
+			   bus->memory[op->space]) {
+			op->imm += (__force uintptr_t)bus->memory[op->space];
+			if (op->code == SHIRQ_OP_WRITE)
+				op->code = LINKED_WRITE;
+			else if (op->flags & SHIRQ_GONE_IF_ONES)
+				op->code = LINKED_READ_OR_GONE;
+			else
+				op->code = LINKED_READ;
+		}
+	}
+}
+
+static void calculate(const struct shirq_op *op, __u64 *regs)
 {
 	__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
 	__u64 *dst = &regs[op->dst];
@@ -345,13 +361,19 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 
 	for (op = program->op; op < end; op++) {
 		switch (op->code) {
-		case SHIRQ_OP_READ:
-			regs[op->dst] = load(op, bus);
-			if (op->flags & SHIRQ_GONE_IF_ONES && regs[op->dst] == ones(op->width))
+		case LINKED_READ:
+			regs[op->dst] = read_memory(op);
+			break;
+		case LINKED_READ_OR_GONE:
+			regs[op->dst] = read_memory(op);
+			if (regs[op->dst] == ones(4))
 				return SHIRQ_GONE;
 			break;
-		case SHIRQ_OP_WRITE:
-			store(op, bus, regs[op->src]);
+		case LINKED_WRITE:
+			write_memory(op, regs[op->src]);
+			break;
+		case LINKED_LOAD:
+			regs[op->dst] = op->imm;
 			break;
 		case SHIRQ_OP_SKIP_Z:
 			if (!regs[op->src])
@@ -367,6 +389,14 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 			break;
 		case SHIRQ_OP_DECLINE:
 			return SHIRQ_ENDED;
+		case SHIRQ_OP_READ:
+			regs[op->dst] = load(op, bus);
+			if (op->flags & SHIRQ_GONE_IF_ONES && regs[op->dst] == ones(op->width))
+				return SHIRQ_GONE;
+			break;
+		case SHIRQ_OP_WRITE:
+			store(op, bus, regs[op->src]);
+			break;
 		default:
 			calculate(op, regs);
 		}

@@ -15,7 +15,10 @@
 #include <linux/types.h>
 #else
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
+#define __iomem
+#define __force
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #endif
 
@@ -50,8 +53,8 @@ struct shirq_space {
  * @space: BARs 0..5, then config space
  * @read: read @width bytes, little endian; must not sleep or fail
  * @write: write @width bytes, little endian; must not sleep or fail
- * @memory: in the kernel, where BARs in memory are mapped, or NULL: there registers
- *	of 4 bytes, the most common ones, are reached without a call
+ * @memory: where the registers of a space can be reached without @read and @write,
+ *	or NULL; see shirq_link()
  *
  * The verifier looks at @space alone. The interpreter calls @read and @write
  * for nothing that the verifier would refuse.
@@ -62,13 +65,11 @@ struct shirq_bus {
 		      unsigned int width);
 	void (*write)(const struct shirq_bus *bus, unsigned int space, __u64 offset,
 		      unsigned int width, __u64 value);
-#ifdef __KERNEL__
 	void __iomem *memory[SHIRQ_SPACES];
-#endif
 };
 
 /**
- * struct shirq_program - a verified program
+ * struct shirq_program - a verified program, linked or as it was given
  * @count: operations
  * @op: the operations
  */
@@ -91,6 +92,7 @@ enum shirq_outcome {
 
 enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
 			       const struct shirq_bus *bus, __u32 *index);
+void shirq_link(struct shirq_program *program, const struct shirq_bus *bus);
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS]);
 
