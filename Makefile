@@ -15,7 +15,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage bench bench-guard smoke examples lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -84,6 +84,14 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 	@$(PYTEST) tests/host tests/guest --kernel debug --coverage build/coverage \
 		$(call reports,coverage) $(PYTEST_ARGS)
 	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
+
+bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
+## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone.
+	@$(PYTHON) -m shirq_bench.bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
+
+bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.
+## ACCEPT="the reason" makes them the new baseline.
+	@$(PYTHON) -m shirq_bench.bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)

@@ -108,6 +108,23 @@ static int shirq_release(struct inode *inode, struct file *file)
 
 /* Events */
 
+/* Copy an event without waiting for a page. Return: was it there? */
+static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
+{
+	bool copied = false;
+
+	pagefault_disable();
+	if (!user_write_access_begin(to, sizeof(*event)))
+		goto out;
+	unsafe_copy_to_user(to, (const char *)event, sizeof(*event), fault);
+	copied = true;
+fault:
+	user_write_access_end();
+out:
+	pagefault_enable();
+	return copied;
+}
+
 /*
  * Take the oldest event. It is the reader's if, and only if, it has been copied:
  * under the lock, where a page that is not there cannot be waited for.
@@ -115,7 +132,7 @@ static int shirq_release(struct inode *inode, struct file *file)
  * Return: 1, 0 if there is no event, -EAGAIN if the copy needs a page first, or
  * the errno of read().
  */
-static int shirq_take_one(struct shirq_device *d, u32 epoch, struct shirq_event __user *to)
+static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 {
 	const struct shirq_event *event;
 	int ret;
@@ -127,9 +144,7 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, struct shirq_event 
 		ret = -ENXIO;
 	if (!ret && d->head != d->tail) {
 		event = &d->queue[d->tail % SHIRQ_QUEUE];
-		pagefault_disable();
-		ret = __copy_to_user_inatomic(to, event, sizeof(*to)) ? -EAGAIN : 1;
-		pagefault_enable();
+		ret = shirq_copy_event(to, event) ? 1 : -EAGAIN;
 		if (ret == 1) {
 			d->tail++;
 			d->delivered = event->seq;
@@ -146,10 +161,8 @@ static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, s
 	ssize_t copied = 0;
 	int ret = 0;
 
-	if (!access_ok(buf, count))
-		return -EFAULT;
 	while (copied + sizeof(struct shirq_event) <= count) {
-		ret = shirq_take_one(d, epoch, (struct shirq_event __user *)(buf + copied));
+		ret = shirq_take_one(d, epoch, buf + copied);
 		if (ret == 1)
 			copied += sizeof(struct shirq_event);
 		else if (ret != -EAGAIN)
@@ -180,15 +193,16 @@ static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t coun
 	ret = shirq_unmask_delivered(d, &epoch);
 	if (ret)
 		return ret;
-	for (;;) {
-		ret = shirq_wakes(d, epoch) ? shirq_take(d, epoch, buf, count) : 0;
-		if (ret)
-			return ret;
-		if (file->f_flags & O_NONBLOCK)
-			return -EAGAIN;
-		if (wait_event_interruptible(d->wait, shirq_wakes(d, epoch)))
+	do {
+		if (file->f_flags & O_NONBLOCK) {
+			if (!shirq_wakes(d, epoch))
+				return -EAGAIN;
+		} else if (wait_event_interruptible(d->wait, shirq_wakes(d, epoch))) {
 			return -ERESTARTSYS;
-	}
+		}
+		ret = shirq_take(d, epoch, buf, count);
+	} while (!ret);
+	return ret;
 }
 
 static __poll_t shirq_poll(struct file *file, poll_table *wait)

@@ -16,23 +16,6 @@
 #include "trace.h"
 
 /**
- * shirq_run_set() - run a program of the loaded set
- * @d: the device, @lock held, with a set
- * @kind: which
- * @captured: r0..r3 at the claim; NULL for a program that cannot claim
- *
- * Return: how it ended.
- */
-enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
-				 u64 *captured)
-{
-	u64 regs[SHIRQ_REGS] = {};
-
-	lockdep_assert_held(&d->lock);
-	return shirq_run(&d->set->program[kind], &d->bus, regs, captured);
-}
-
-/**
  * shirq_set_disintx() - set or clear the interrupt-disable bit
  * @d: the device
  * @on: the device shall not assert
@@ -120,7 +103,7 @@ void shirq_lose(struct shirq_device *d)
 	shirq_notify(d);
 }
 
-static int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
+static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
 {
 	lockdep_assert_held(&d->lock);
 	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)
@@ -129,10 +112,15 @@ static int shirq_run_checked(struct shirq_device *d, const struct shirq_program 
 	return -ENODEV;
 }
 
-static int shirq_enable(struct shirq_device *d)
+/* Run a program of the loaded set that neither claims nor declines. */
+static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kind kind)
 {
-	u64 regs[SHIRQ_REGS] = {};
+	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	return shirq_run_checked(d, &d->set->program[kind], d->regs);
+}
 
+static inline int shirq_enable(struct shirq_device *d)
+{
 	d->masked = false;
 	shirq_storm_begin(d);
 	if (d->intx_off) {
@@ -140,7 +128,7 @@ static int shirq_enable(struct shirq_device *d)
 		shirq_set_disintx(d, false);
 	}
 	trace_shirq_unmask(d);
-	return shirq_run_checked(d, &d->set->program[SHIRQ_PROGRAM_UNMASK], regs);
+	return shirq_run_plain(d, SHIRQ_PROGRAM_UNMASK);
 }
 
 /* Events */
@@ -151,7 +139,7 @@ static struct shirq_event *shirq_new_event(struct shirq_device *d)
 	return &d->queue[d->head % SHIRQ_QUEUE];
 }
 
-static void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
+static inline void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
 {
 	d->head++;
 	d->stats.events++;
@@ -232,7 +220,7 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 static irqreturn_t shirq_interrupt(int irq, void *data)
 {
 	struct shirq_device *d = data;
-	u64 captured[SHIRQ_EVENT_REGS];
+	u64 *captured = d->captured;
 	u64 now = ktime_get_ns();
 	bool ours = false;
 
@@ -252,7 +240,8 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	case SHIRQ_CLAIMED:
 		ours = true;
 		shirq_claim(d, now, captured);
-		shirq_storm_claimed(d, now, captured);
+		if (d->set->mode == SHIRQ_MODE_ACKNOWLEDGES)
+			shirq_storm_acknowledged(d, now, captured);
 		break;
 	case SHIRQ_GONE:
 		shirq_lose(d);
@@ -460,9 +449,7 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 	} else if (!d->armed) {
 		ret = -ENXIO;
 	} else if (d->set->program[SHIRQ_PROGRAM_MASK].count) {
-		u64 regs[SHIRQ_REGS] = {};
-
-		ret = shirq_run_checked(d, &d->set->program[SHIRQ_PROGRAM_MASK], regs);
+		ret = shirq_run_plain(d, SHIRQ_PROGRAM_MASK);
 	} else if (pci_intx_mask_supported(d->pdev)) {
 		shirq_set_disintx(d, true);
 		d->intx_off = true;
@@ -480,7 +467,7 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 	return ret;
 }
 
-static int shirq_unmask_locked(struct shirq_device *d, u64 seq)
+static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 {
 	if (d->gone)
 		return -ENODEV;

@@ -19,6 +19,7 @@
 #include <string.h>
 #define __iomem
 #define __force
+#define noinline
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #endif
 

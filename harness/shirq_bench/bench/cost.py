@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
 WARM_UP = 200
 #: Between two interrupts, in ns of virtual time: the guest is idle again long before.
 PERIOD_NS = 200_000
-#: An instruction after a multiple of the period, at random, so that the kernel's own work is met as it may come.
+#: Of the phases at random, in which the kernel's own work is met as it may come.
 _SEED = 2005
 _MARK = 0x70
 _ACK = 0x64
@@ -68,9 +68,7 @@ def schedule(device: str, interrupts: int, seed: int | None = None) -> list[Stim
     """Interrupts ``PERIOD_NS`` apart, after the warm-up's; with a seed each comes at random within a half of it."""
     generator = random.Random(seed)
     return [
-        Stimulus(
-            slot * PERIOD_NS + (generator.randrange(PERIOD_NS // 2) if seed is not None else 0), device, "raise 1"
-        )
+        Stimulus(slot * PERIOD_NS + (generator.randrange(PERIOD_NS // 2) if seed is not None else 0), device, "raise 1")
         for slot in range(WARM_UP + interrupts)
     ]
 
@@ -136,17 +134,12 @@ def _play(machine: Machine, device: str, interrupts: int, seed: int | None) -> l
     return rounds(recording, device, interrupts)
 
 
-def _phases(interrupts: int) -> Iterator[tuple[str, int | None]]:
-    yield "regular", None
-    yield "random", _SEED
-
-
 def of_contender(kernel: str, name: str, interrupts: int) -> dict[str, Any]:
     """The figures of dev0 alone on its line: for each phase and figure a `Spread`."""
     chosen = CONTENDERS[name]
     machine = contender.machine(kernel, *driving(chosen))
     result: dict[str, Any] = {}
-    for phase, seed in _phases(interrupts):
+    for phase, seed in (("regular", None), ("random", _SEED)):
         measured = [measure_round(r, bool(chosen.program)) for r in _play(machine, "dev0", interrupts, seed)]
         figures = ("awake", "enabled", "hard") if chosen.program else ("enabled", "hard")
         result[phase] = {f: asdict(Spread.of([getattr(r, f) for r in measured])) for f in figures}
@@ -160,12 +153,12 @@ def _neighbour(kernel: str, name: str | None, interrupts: int) -> list[list[Entr
     return _play(contender.machine(kernel, *NEIGHBOUR, *scripts), "dev1", interrupts, None)
 
 
-def of_neighbours(kernel: str, interrupts: int) -> dict[str, Any]:
+def of_neighbours(kernel: str, interrupts: int, names: Sequence[str] = SHARING) -> dict[str, Any]:
     """What each contender's device, which is silent, adds to an interrupt of its neighbour: instructions from delivery
     to end of interrupt, and accesses to the silent device."""
     alone = Spread.of([hard(r) for r in _neighbour(kernel, None, interrupts)])
     result: dict[str, Any] = {}
-    for name in SHARING:
+    for name in names:
         played = _neighbour(kernel, name, interrupts)
         spread = Spread.of([hard(r) for r in played])
         touched = [e for r in played for e in r if e.device == "dev0" and e.kind in (Kind.READ, Kind.WRITE)]
