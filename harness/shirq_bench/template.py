@@ -61,7 +61,8 @@ def get(machine: Machine) -> Path:
     def fill(directory: Path) -> None:
         what = f"making a template: booting and preparing a guest with kernel {machine.kernel}"
         with shown(what) as show, Vm(machine, name="template", memory=directory / "memory") as vm:
-            vm.boot()
+            # Once for all clones: a busy machine may take its time.
+            vm.boot(deadline=600)
             for number, script in enumerate(machine.prepare, 1):
                 show(f"[{number}/{len(machine.prepare)}] {script}")
                 _prepare(vm, script)
@@ -74,7 +75,7 @@ def get(machine: Machine) -> Path:
 
 def _prepare(vm: Vm, script: str) -> None:
     try:
-        vm.agent.succeed(script, deadline=120)
+        vm.agent.succeed(script, deadline=600)
     except CommandFailed as error:
         said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
         raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
