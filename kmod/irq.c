@@ -103,7 +103,8 @@ void shirq_lose(struct shirq_device *d)
 	shirq_notify(d);
 }
 
-static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
+static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program,
+				    u64 *regs)
 {
 	lockdep_assert_held(&d->lock);
 	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)

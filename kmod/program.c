@@ -260,7 +260,6 @@ enum linked {
 	LINKED_LOAD_WRITE,
 };
 
-#ifdef __KERNEL__
 static inline __u32 read_memory(const struct shirq_op *op)
 {
 	return readl((void __iomem *)(uintptr_t)op->imm);
@@ -270,17 +269,6 @@ static inline void write_memory(const struct shirq_op *op, __u32 value)
 {
 	writel(value, (void __iomem *)(uintptr_t)op->imm);
 }
-#else
-static inline __u32 read_memory(const struct shirq_op *op)
-{
-	return *(volatile __u32 *)(uintptr_t)op->imm;
-}
-
-static inline void write_memory(const struct shirq_op *op, __u32 value)
-{
-	*(volatile __u32 *)(uintptr_t)op->imm = value;
-}
-#endif
 
 /**
  * shirq_link() - make a program faster

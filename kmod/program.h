@@ -20,6 +20,8 @@
 #define __iomem
 #define __force
 #define noinline
+#define readl(address) __atomic_load_n((__u32 *)(address), __ATOMIC_RELAXED)
+#define writel(value, address) __atomic_store_n((__u32 *)(address), value, __ATOMIC_RELAXED)
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #endif
 
