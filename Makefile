@@ -18,7 +18,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo bench bench-guard lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -94,6 +94,14 @@ zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. 
 
 long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
 	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
+
+bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
+## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone.
+	@$(PYTHON) -m shirq_bench.bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
+
+bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.
+## ACCEPT="the reason" makes them the new baseline.
+	@$(PYTHON) -m shirq_bench.bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)

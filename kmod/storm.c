@@ -133,7 +133,7 @@ static bool shirq_disintx_again(struct shirq_device *d)
 /* Return: was the interrupt ours? */
 static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
-	u64 captured[SHIRQ_EVENT_REGS];
+	u64 *captured = d->captured;
 
 	/* The owner's own mask: it comes back without an interrupt for him. */
 	if (d->intx_off && shirq_disintx_again(d)) {
@@ -192,21 +192,19 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 }
 
 /**
- * shirq_storm_claimed() - the irq program claimed
- * @d: the device
+ * shirq_storm_acknowledged() - the irq program claimed
+ * @d: the device, which it acknowledges
  * @time_ns: when
  * @captured: r0..r3 at the claim
  *
  * Context: interrupt, @lock held.
  */
-void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured)
+void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
 	struct shirq_storm *storm = &d->storm;
 	u64 least_ns;
 
 	lockdep_assert_held(&d->lock);
-	if (d->set->mode != SHIRQ_MODE_ACKNOWLEDGES)
-		return;
 	if (!storm->claims++)
 		storm->since_ns = time_ns;
 	if (storm->claims <= SHIRQ_RATE_WINDOW)

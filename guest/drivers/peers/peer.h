@@ -21,6 +21,8 @@ struct peer {
 	const char *address;
 	/* Print nothing for events. */
 	bool quiet;
+	/* Write the MARK register at each event. */
+	bool mark;
 	/* Do not arm if the line would be shared. */
 	bool exclusive;
 	/* End after so many events; 0: go on. */
@@ -79,6 +81,13 @@ static inline void peer_acknowledge(const struct peer *peer, volatile void *regs
 	peer_write(regs, INT_ACK, status);
 	if (peer->after)
 		peer_write(regs, peer->after, ALL);
+}
+
+/* To be called as soon as the interface has told of an interrupt. */
+static inline void peer_awake(const struct peer *peer, volatile void *regs)
+{
+	if (peer->mark)
+		peer_write(regs, MARK, 0);
 }
 
 static inline void peer_event(const struct peer *peer, uint32_t status)

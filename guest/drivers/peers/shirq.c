@@ -103,6 +103,7 @@ int main(int argc, char **argv)
 			err(1, "waiting for an event");
 		if (event.type != SHIRQ_EVENT_IRQ)
 			continue;
+		peer_awake(&peer, regs);
 		status = event.r[0];
 		if (peer.patient && !status)
 			status = peer_status(&peer, regs);
