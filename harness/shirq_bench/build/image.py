@@ -155,6 +155,13 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _compile(binaries, "shirq-burn", GUEST / "tools/burn.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
         _compile(binaries, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
+        for program in ("torture", "fuzz"):
+            _compile(
+                binaries,
+                f"shirq-{program}",
+                *(GUEST / f"torture/{n}.c" for n in (program, "common")),
+                GUEST / "lib/shirq.c",
+            )
         _peers(binaries)
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copy2(GUEST / "tools/shirqctl", binaries)

@@ -1,0 +1,87 @@
+"""Those who torment a guest: its own programs, and the host."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from shirq_bench.errors import DeadlineExceeded
+from shirq_bench.torture.guests import DEADLINE, Tormented, address
+
+
+def by_guest(guest: Tormented) -> None:
+    """shirq-torture, alone."""
+    guest.finish(guest.vm.agent.start("shirq-torture", *_options(guest)))
+
+
+def _options(guest: Tormented) -> list[str]:
+    case = guest.case
+    span = int(case.span_us * guest.vm.patience)
+    numbers = ["--seed", str(guest.seed), "--count", str(guest.count), "--span", str(span)]
+    return ["--clock", address("clock"), *numbers, *case.words, *map(address, case.devices)]
+
+
+def by_fuzz(guest: Tormented) -> None:
+    """shirq-fuzz, guided by KCOV where the kernel has it."""
+    guest.vm.agent.run("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug")
+    case = guest.case
+    numbers = ["--seed", str(guest.seed), "--count", str(guest.count)]
+    options = ["--clock", address("clock"), *numbers, *case.words, address(case.devices[0])]
+    guest.finish(guest.vm.agent.start("shirq-fuzz", *options))
+
+
+def by_unplugging(guest: Tormented) -> None:
+    """The device that shirq-torture arms is pulled out in the moment at which it asserts."""
+    vm = guest.vm
+    command = vm.agent.start("shirq-torture", *_options(guest))
+    for attempt in range(guest.count):
+        command.expect(f"^armed {attempt}$", deadline=DEADLINE)
+        with vm.frozen():
+            vm.qmp.set("dev2", "raise", 1 << 5)
+            vm.qmp.execute("device_del", id="dev2")
+        vm.qmp.wait_event("DEVICE_DELETED", deadline=DEADLINE)
+        if attempt + 1 < guest.count:
+            vm.qmp.execute("device_add", driver="shirq-edu", id="dev2", bus="rp0", addr="0")
+            vm.qmp.set("dev2", "storm-ns", guest.rate("dev2"))
+    guest.finish(command)
+
+
+def by_sleep(guest: Tormented) -> None:
+    """The system sleeps until a key is pressed."""
+    choices = random.Random(guest.seed)
+    vm = guest.vm
+    vm.agent.succeed(
+        "for f in /sys/devices/platform/i8042/serio*/power/wakeup; do echo enabled >$f; done"
+        " && echo 1 >/sys/power/pm_debug_messages && echo N >/sys/module/printk/parameters/console_suspend"
+        " && echo 8 >/proc/sys/kernel/printk"
+    )
+    for attempt in range(guest.count):
+        asleep, awake = choices.randrange(guest.case.span_us), choices.randrange(guest.case.span_us)
+        sleeper = vm.agent.start("sh", "-c", "echo freeze >/sys/power/state")
+        _until(guest, "the guest sleeps", lambda n=attempt: _slept(guest) > n)  # type: ignore[misc]
+        time.sleep(asleep / 1e6)
+        vm.qmp.execute("send-key", keys=[{"type": "qcode", "data": "a"}])
+        if status := sleeper.wait(DEADLINE).status:
+            guest.tell(f"attempt {attempt}: the system did not sleep well: status {status}")
+        for device in ("dev0", "dev1"):
+            _until(guest, f"the owner of {device} came back", lambda d=device: not vm.qmp.get(d, "mask"))  # type: ignore[misc]
+        time.sleep(awake / 1e6)
+        guest.round.attempts += 1
+    guest.round.choices = f"{choices.getrandbits(64):016x}"
+
+
+def _slept(guest: Tormented) -> int:
+    return guest.vm.console.log.read_text(errors="replace").count("suspend-to-idle")
+
+
+def _until(guest: Tormented, what: str, done: Callable[[], bool]) -> None:
+    deadline = DEADLINE * guest.vm.patience
+    until = time.monotonic() + deadline
+    while not done():
+        if time.monotonic() > until:
+            raise DeadlineExceeded(f"{guest.vm.name}: not within {deadline:g} s: {what}\n{guest.vm.situation()}")
+        time.sleep(0.02)
+
+
+BY = {"guest": by_guest, "fuzz": by_fuzz, "unplug": by_unplugging, "sleep": by_sleep}
