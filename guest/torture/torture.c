@@ -19,6 +19,7 @@
 #include <getopt.h>
 #include <limits.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -262,6 +263,7 @@ static void by_kill(struct run *run, uint32_t n)
  * without the device: it says so to its parent.
  */
 static int told;
+static uint32_t attempt;
 
 static void __attribute__((noreturn)) sit(void)
 {
@@ -274,6 +276,7 @@ static void __attribute__((noreturn)) sit(void)
 static void close_and_sit(int number)
 {
 	(void)number;
+	mark(MARK_END, attempt);
 	munmap((void *)self.bar, self.length);
 	close(self.fd);
 	sit();
@@ -284,6 +287,7 @@ static void become_another(int number)
 	char descriptor[16];
 
 	(void)number;
+	mark(MARK_END, attempt);
 	snprintf(descriptor, sizeof(descriptor), "%d", told);
 	execl(SELF, "shirq-torture", "--sit", descriptor, NULL);
 	_exit(WRONG);
@@ -304,6 +308,7 @@ static void by_alarm(struct run *run, uint32_t n, void (*deed)(int), uint64_t ha
 	if (!pid) {
 		close(ends[0]);
 		told = ends[1];
+		attempt = n;
 		signal(SIGALRM, deed);
 		setitimer(ITIMER_REAL, &timer, NULL);
 		live(run->devices[0], habits);
@@ -528,7 +533,8 @@ static void be_unplugged(struct run *run, uint32_t n)
 	pid_t pid;
 
 	mark(MARK_OWN, n);
-	while (shirq_bind(device))
+	/* Whoever plugged it in may be binding it already, and not have come to the node. */
+	while (shirq_bind(device) || !exists("/dev/shirq/%s", device))
 		pass_time(1000);
 	pid = born();
 	if (!pid) {
@@ -542,6 +548,8 @@ static void be_unplugged(struct run *run, uint32_t n)
 	while (exists("/sys/bus/pci/devices/%s", device))
 		pass_time(1000);
 	mark(MARK_GONE, n);
+	printf("gone %u\n", n);
+	fflush(stdout);
 }
 
 #define CPU1	"/sys/devices/system/cpu/cpu1/online"
@@ -597,12 +605,23 @@ static int usage(const char *name)
 	return 2;
 }
 
+/* Its mapping was void before it was told why: the notice is what it reads next. */
+static sigjmp_buf untold;
+
+static void read_on(int number)
+{
+	(void)number;
+	siglongjmp(untold, 1);
+}
+
 /* An owner for good, who says when it is armed. */
 static int serve_for_ever(const char *address)
 {
 	own(address, HABIT_AUTO_UNMASK);
 	puts("ready");
 	fflush(stdout);
+	signal(SIGBUS, read_on);
+	sigsetjmp(untold, 1);
 	serve(NULL);
 	return 0;
 }

@@ -41,6 +41,7 @@ def by_unplugging(guest: Tormented) -> None:
             vm.qmp.set("dev2", "raise", 1 << 5)
             vm.qmp.execute("device_del", id="dev2")
         vm.qmp.wait_event("DEVICE_DELETED", deadline=DEADLINE)
+        command.expect(f"^gone {attempt}$", deadline=DEADLINE)
         if attempt + 1 < guest.count:
             vm.qmp.execute("device_add", driver="shirq-edu", id="dev2", bus="rp0", addr="0")
             vm.qmp.set("dev2", "storm-ns", guest.rate("dev2"))
@@ -61,7 +62,8 @@ def by_sleep(guest: Tormented) -> None:
         sleeper = vm.agent.start("sh", "-c", "echo freeze >/sys/power/state")
         _until(guest, "the guest sleeps", lambda n=attempt: _slept(guest) > n)  # type: ignore[misc]
         time.sleep(asleep / 1e6)
-        vm.qmp.execute("send-key", keys=[{"type": "qcode", "data": "a"}])
+        # Let go at once: a key that comes up while the system falls asleep again is an interrupt that is never seen.
+        vm.qmp.execute("send-key", keys=[{"type": "qcode", "data": "a"}], **{"hold-time": 1})
         if status := sleeper.wait(DEADLINE).status:
             guest.tell(f"attempt {attempt}: the system did not sleep well: status {status}")
         for device in ("dev0", "dev1"):

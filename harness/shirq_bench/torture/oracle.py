@@ -126,7 +126,7 @@ def judge(
                     verdict.loud.append(f"{device} asserts without an owner, at {entry.time_ns} ns")
                 if not pin and end:
                     fell = entry
-        elif neighbour := verdict.neighbours.get(entry.device):
+        if neighbour := verdict.neighbours.get(entry.device):
             neighbour.see(entry, bound_ns)
         elif entry.device in bystanders and begun and entry.kind in (Kind.READ, Kind.WRITE):
             verdict.strayed.append(
