@@ -119,13 +119,12 @@ def judge(
                 end = None
                 if pin and silent:
                     verdict.loud.append(f"{device} still asserts after attempt {attempt}, at {entry.time_ns} ns")
-        elif entry.device == device:
-            if entry.kind is Kind.PIN:
-                pin = bool(entry.value)
-                if pin and not owned and silent:
-                    verdict.loud.append(f"{device} asserts without an owner, at {entry.time_ns} ns")
-                if not pin and end:
-                    fell = entry
+        elif entry.device == device and entry.kind is Kind.PIN:
+            pin = bool(entry.value)
+            if pin and not owned and silent:
+                verdict.loud.append(f"{device} asserts without an owner, at {entry.time_ns} ns")
+            if not pin and end:
+                fell = entry
         if neighbour := verdict.neighbours.get(entry.device):
             neighbour.see(entry, bound_ns)
         elif entry.device in bystanders and begun and entry.kind in (Kind.READ, Kind.WRITE):
