@@ -32,6 +32,7 @@ def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene,
     line_never_masked(log, gsi).require(at_least=20)
 
 
+@pytest.mark.fast
 @pytest.mark.smoke
 def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene: Scene) -> None:
     driver = scene.drive("dev1")
@@ -106,6 +107,7 @@ def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(sce
     assert driver.next_event().status == 1
 
 
+@pytest.mark.fast
 @pytest.mark.smoke
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_the_device_quiet(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -26,6 +27,7 @@ CI_BUDGET_S = 300
 @click.option("--seed", type=int, default=1, show_default=True, help="The same one makes the same choices.")
 @click.option("--duration", type=click.FloatRange(0), metavar="MINUTES", help="Go on with further seeds for so long.")
 @click.option("--list", "only_list", is_flag=True, help="List the tests.")
+@click.option("--document", type=click.Path(path_type=Path), metavar="FILE", help="Only write the page of figures.")
 def command(
     names: tuple[str, ...],
     kernels: str,
@@ -34,6 +36,7 @@ def command(
     seed: int,
     duration: float | None,
     only_list: bool,
+    document: Path | None,
 ) -> None:
     """End owners, bindings, modules and guests again and again, while interrupts flow.
 
@@ -53,6 +56,9 @@ def command(
         for each in known.values():
             table.add_row(each.name, str(each.full), str(each.ci), each.title)
         Console().print(table)
+        return
+    if document:
+        report.document(document)
         return
     chosen = [cases.get(name) for name in names] or list(known.values())
     if size == "ci" and not attempts:

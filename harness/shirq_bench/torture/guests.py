@@ -43,6 +43,7 @@ def machine(case: Case, kernel: str) -> Machine:
     return Machine(
         kernel=kernel,
         devices=tuple(devices),
+        memory_mib=512,
         log_entries=_LOG_ENTRIES,
         # A module that comes and goes says so each time; nothing of it may push out what was said first.
         parameters="log_buf_len=16M slub_debug=P",

@@ -7,12 +7,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shirq_bench.paths import BUILD
 from shirq_bench.torture import guests
 from shirq_bench.torture.case import Case
 from shirq_bench.torture.deeds import BY
 from shirq_bench.torture.guests import Round
+from shirq_bench.torture.outside import OUTSIDE
 
 #: Where guests that showed something wrong leave what they were.
 ARTEFACTS = BUILD / "torture"
@@ -48,9 +50,16 @@ class Result:
         self.splats += round_.splats
         self.lost += round_.lost
         self.choices = hashlib.sha256((self.choices + round_.choices).encode()).hexdigest()[:16]
-        for name, value in round_.figures.items():
-            before = self.figures.get(name, 0)
-            self.figures[name] = max(before, value) if name.startswith(("slowest", "places")) else before + value
+        self.figures = merged(self.figures, round_.figures)
+
+
+def merged(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    """The figures of both: of the slowest, the slower one; of code that was reached, the more; of others, the sum."""
+    both = dict(one)
+    for name, value in other.items():
+        before = both.get(name, 0)
+        both[name] = max(before, value) if name.startswith(("slowest", "places")) else before + value
+    return both
 
 
 def seed_of(seed: int, test: str, number: int) -> int:
@@ -66,10 +75,16 @@ def torture(case: Case, kernel: str, attempts: int, seed: int, tell: Callable[[s
     for number, count in enumerate(case.rounds(attempts)):
         tell(f"[{result.attempts}/{attempts}]")
         keep = ARTEFACTS / f"{case.name}-{kernel}-{seed}-{number}"
-        round_ = guests.run(case, kernel, count, seed_of(seed, case.name, number), BY[case.by], keep)
+        round_ = _round(case, kernel, count, seed_of(seed, case.name, number), keep)
         result.add(round_)
         bad += not round_.clean
         if bad == MOST_FAILURES:
             break
     result.seconds = time.monotonic() - began
     return result
+
+
+def _round(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    if case.by in OUTSIDE:
+        return OUTSIDE[case.by](case, kernel, count, seed)
+    return guests.run(case, kernel, count, seed, BY[case.by], keep)

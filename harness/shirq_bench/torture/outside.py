@@ -1,0 +1,246 @@
+"""Torture of the bench itself, and tests of other rooms: pytest in processes of its own, as a user would run it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shirq_bench import cache, supervisor
+from shirq_bench.paths import TOP
+from shirq_bench.torture.case import Case
+from shirq_bench.torture.guests import Round
+from shirq_bench.vm import parts
+
+#: Seconds that a run of pytest may take, for each test in it.
+_DEADLINE = 300.0
+#: Seconds between two kills of a worker, on average.
+_BETWEEN_KILLS = 6.0
+#: What a run of many tests may add to the memory of the process that leads them, in KiB a test: its report.
+_REPORT_KIB = 32
+_GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
+_SUITE = """
+import pytest
+from shirq_bench.scene import Scene
+
+@pytest.mark.parametrize("n", range({count}))
+def test_an_interrupt_reaches_its_driver(vm, n):
+    scene = Scene(vm)
+    driver = scene.drive("dev0")
+    scene.raise_("dev0", bits=1 + n)
+    assert driver.next_event().status == 1 + n
+"""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How one run of pytest went: test ids that passed, and what was said of the others."""
+
+    passed: list[str]
+    failed: dict[str, str]
+    seconds: float
+
+
+def _pytest(
+    directory: Path,
+    options: Sequence[str],
+    most_tests: int,
+    environment: dict[str, str] | None = None,
+    meanwhile: Callable[[subprocess.Popen[bytes], float], None] = lambda *_: None,
+) -> _Outcome:
+    """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="shirq-report-") as folder:
+        report = Path(folder, "junit.xml")
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            f"--junitxml={report}",
+            "--artefacts",
+            f"{folder}/artefacts",
+            *options,
+        ]
+        with Path(folder, "said").open("wb") as said:
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env={**os.environ, **(environment or {})},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        supervisor.instance().adopt(process.pid)
+        try:
+            until = began + _DEADLINE * most_tests
+            meanwhile(process, until)
+            process.wait(max(1.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return _Outcome([], {"pytest": f"has not ended: {Path(folder, 'said').read_text()[-2000:]}"}, 0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            supervisor.instance().release(process.pid)
+        if not report.exists():
+            return _Outcome([], {"pytest": Path(folder, "said").read_text()[-2000:]}, 0)
+        return _read(report, time.monotonic() - began)
+
+
+def _read(report: Path, seconds: float) -> _Outcome:
+    passed, failed = [], {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        wrong = [child for child in case if child.tag in ("failure", "error", "skipped")]
+        if wrong:
+            failed[name] = " ".join(f"{child.get('message')}" for child in wrong)
+        else:
+            passed.append(name)
+    return _Outcome(passed, failed, seconds)
+
+
+def by_suite(case: Case, kernel: str, count: int, seed: int) -> Round:
+    """Guest tests of other rooms, ``count`` times."""
+    round_ = Round(seed)
+    _runs(case, kernel, count, round_)
+    return round_
+
+
+def _runs(case: Case, kernel: str, count: int, round_: Round) -> list[float]:
+    """Returns the seconds that each took."""
+    times = []
+    for number in range(count):
+        outcome = _pytest(TOP, ["--kernel", kernel, *case.words], 10)
+        round_.attempts += bool(outcome.passed)
+        round_.failures += [f"run {number}: {name}: {what}" for name, what in outcome.failed.items()]
+        times.append(outcome.seconds)
+    return times
+
+
+def by_fast(case: Case, kernel: str, count: int, seed: int) -> Round:
+    """The fast part of the guest suite, ``count`` times: a test that does not always come out the same is flaky."""
+    round_ = Round(seed)
+    times = _runs(case, kernel, count, round_)
+    round_.figures = {
+        "flaky": len(round_.failures),
+        "slowest_run_ms": round(1000 * max(times)),
+        "slowest_usual_run_ms": round(1000 * sorted(times)[len(times) // 2]),
+    }
+    return round_
+
+
+def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
+    """Guest tests in a row in two workers, of which one is killed now and then: nothing is left, and nothing grows."""
+    round_ = Round(seed)
+    with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
+        directory = Path(folder, "suite")
+        temporary, own_cache = Path(folder, "tmp"), Path(folder, "cache")
+        for made in (directory, temporary, own_cache):
+            made.mkdir()
+        (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+        (directory / "test_suite.py").write_text(_SUITE.format(count=count))
+        accelerator = parts(kernel).accelerator.name
+        for kind in _GIVEN:
+            if (cache.root() / kind).exists():
+                (own_cache / kind).symlink_to(cache.root() / kind)
+        environment = {"TMPDIR": str(temporary), "SHIRQ_CACHE": str(own_cache), "SHIRQ_ACCEL": accelerator}
+        killer = _Killer(seed)
+        outcome = _pytest(
+            directory, ["--kernel", kernel, "-n2", "--max-worker-restart", str(count)], count, environment, killer.run
+        )
+        crashed = {name: what for name, what in outcome.failed.items() if "crashed" in what}
+        flaky = {name: what for name, what in outcome.failed.items() if name not in crashed}
+        round_.attempts = len(outcome.passed) + len(crashed)
+        round_.failures += [f"{name}: {what}" for name, what in flaky.items()]
+        if len(crashed) > killer.kills:
+            round_.failures.append(f"{len(crashed)} workers crashed, {killer.kills} were killed")
+        round_.failures += _left(temporary) + _grown(own_cache)
+        if killer.grown_kib > count * _REPORT_KIB:
+            round_.failures.append(f"pytest has grown by {killer.grown_kib} KiB")
+        round_.choices = killer.digest
+        round_.figures = {"kills": killer.kills, "flaky": len(flaky), "grown_kib": max(0, killer.grown_kib)}
+    return round_
+
+
+class _Killer:
+    """Kills workers of pytest at random instants, until pytest ends; samples the memory of the one that leads them."""
+
+    def __init__(self, seed: int) -> None:
+        self._choices = random.Random(seed)
+        self.kills = 0
+        self.first_kib = 0
+        self.last_kib = 0
+        self.digest = f"{random.Random(seed).getrandbits(64):016x}"
+
+    @property
+    def grown_kib(self) -> int:
+        """What the leader's memory grew by, from the first kill to the last."""
+        return self.last_kib - self.first_kib
+
+    def run(self, process: subprocess.Popen[bytes], until: float) -> None:
+        """Until the process has ended, or until that monotonic time."""
+        while time.monotonic() < until:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(2 * _BETWEEN_KILLS * self._choices.random())
+                return
+            workers = _workers(process.pid)
+            if len(workers) < 2:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._choices.choice(workers), signal.SIGKILL)
+                self.kills += 1
+                self.last_kib = _resident_kib(process.pid)
+                self.first_kib = self.first_kib or self.last_kib
+
+
+def _workers(leader: int) -> list[int]:
+    """The leader's children that run tests: execnet starts them so."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, _, rest = status.read_text().partition(" ")
+            if int(rest.rpartition(")")[2].split()[1]) == leader:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"execnet" in command:
+                    found.append(int(pid))
+    return sorted(found)
+
+
+def _resident_kib(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _left(temporary: Path) -> list[str]:
+    """What has outlived the tests: directories, and processes that name them. Supervisors take a moment."""
+    until = time.monotonic() + 30
+    while True:
+        left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(temporary).encode() in command.read_bytes():
+                    left.append(f"process {command.parent.name} outlived its test")
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.1)
+
+
+def _grown(own_cache: Path) -> list[str]:
+    """What is in the cache that should not be: one template serves all these tests."""
+    templates = sorted(path.name for path in (own_cache / "template").iterdir())
+    return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
+
+
+OUTSIDE = {"suite": by_suite, "fast": by_fast, "bench": by_bench}
