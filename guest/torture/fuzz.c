@@ -317,7 +317,7 @@ static void choose(struct tormentor *t, struct call *call)
 
 /* What the kernel gave back */
 
-/* An address of the kernel's, or what its allocator fills memory with under slub_debug=P. */
+/* An address of the kernel's, or what its allocator fills memory with under slub_debug=P,kmalloc-*. */
 static bool alien(uint64_t word)
 {
 	return (word >> 48 == 0xffff && word < -4096ull) || word == 0x6b6b6b6b6b6b6b6b ||

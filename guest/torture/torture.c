@@ -72,8 +72,8 @@ static bool mortal;
 
 static void __attribute__((noreturn)) wrong(const char *what)
 {
-	/* The node, the device behind it, a device that is about to go. */
-	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV))
+	/* The node, the device behind it, a device that is about to go or in quarantine. */
+	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
 		_exit(VANISHED);
 	warn("owner of %s: %s", self.address, what);
 	_exit(WRONG);
@@ -140,6 +140,8 @@ static void handle(const struct shirq_event *event)
 		own_arm();
 		break;
 	default:
+		if (mortal)
+			_exit(VANISHED);
 		errno = EPROTO;
 		wrong("an event of another type");
 	}
@@ -256,6 +258,13 @@ static void by_kill(struct run *run, uint32_t n)
 	kill(pid, SIGKILL);
 	reap(n, pid, SIGKILL);
 	gone(run, n);
+}
+
+/* The same with a device that may fail its owner at any time. */
+static void suffer(struct run *run, uint32_t n)
+{
+	mortal = true;
+	by_kill(run, n);
 }
 
 /*
@@ -582,6 +591,7 @@ static const struct {
 	void (*run)(struct run *run, uint32_t n);
 } deeds[] = {
 	{ "kill", by_kill },
+	{ "suffer", suffer },
 	{ "close", by_close },
 	{ "exec", by_exec },
 	{ "thread", by_thread },

@@ -86,4 +86,36 @@ def _until(guest: Tormented, what: str, done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-BY = {"guest": by_guest, "fuzz": by_fuzz, "unplug": by_unplugging, "sleep": by_sleep}
+#: What a device may do of its own that DisINTx, which must work, can still end: a fault's property, and values.
+_GARBAGE: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("dead", ("off", "off", "bars")),
+    ("intx-status", ("auto", "zero", "one")),
+    ("posted", ("off", "until-read", "delayed")),
+    ("deassert-delay-ns", (0, 0, 50_000, 400_000)),
+    ("status-lag-ns", (0, 0, 50_000, 400_000)),
+    ("reassert", (0, 0, 0xFFFF)),
+    ("storm-sources", (1, 0xF0, 0xFFFFFFFF)),
+    ("storm-ns", (20_000, 300_000, 1_000_000)),
+    ("lower", (1, 0xFFFFFFFF)),
+    ("raise", (1, 0xFFFFFFFF)),
+)
+
+
+def by_garbage(guest: Tormented) -> None:
+    """The device breaks in one way after another, and mends, while owners come and are killed."""
+    choices = random.Random(guest.seed)
+    command = guest.vm.agent.start("shirq-torture", *_options(guest))
+    broken = 0
+    while command.running:
+        name, values = choices.choice(_GARBAGE)
+        value = choices.choice(values)
+        guest.vm.qmp.set("dev0", name, value * int(guest.vm.patience) if name.endswith("-ns") else value)
+        broken += 1
+        time.sleep(choices.uniform(0, 0.02))
+    for name, values in _GARBAGE[:7]:
+        guest.vm.qmp.set("dev0", name, values[0])
+    guest.finish(command)
+    guest.round.figures["faults"] = broken
+
+
+BY = {"guest": by_guest, "fuzz": by_fuzz, "unplug": by_unplugging, "sleep": by_sleep, "garbage": by_garbage}

@@ -46,7 +46,7 @@ def machine(case: Case, kernel: str) -> Machine:
         memory_mib=512,
         log_entries=_LOG_ENTRIES,
         # A module that comes and goes says so each time; nothing of it may push out what was said first.
-        parameters="log_buf_len=16M slub_debug=P",
+        parameters="log_buf_len=16M slub_debug=P,kmalloc-*",
         prepare=(
             *(LOAD_MODULE, insmod("neighbour"), bind("dev0"), bind("dev1")),
             f"cd /sys/bus/pci && echo neighbour >devices/{NEIGHBOUR_ADDRESS}/driver_override"
