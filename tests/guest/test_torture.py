@@ -47,11 +47,11 @@ def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, t
 
     def by(guest: Tormented) -> None:
         guest.vm.qmp.set("dev0", "disintx", "read-only")
-        guest.vm.qmp.set("dev0", "deassert-delay-ns", 20_000_000)
+        guest.vm.qmp.set("dev0", "deassert-delay-ns", 1_000_000_000)
         BY["guest"](guest)
 
     kill = replace(case.get("kill"), witness=False)
-    round_ = guests.run(kill, kernel_name, _FEW, 1, by, tmp_path / "kept")
+    round_ = guests.run(kill, kernel_name, 3, 1, by, tmp_path / "kept")
     assert any("still asserts after attempt" in failure for failure in round_.failures), round_.failures
     assert (tmp_path / "kept/events.shirqlog").exists()
     assert "still asserts" in (tmp_path / "kept/findings").read_text()
