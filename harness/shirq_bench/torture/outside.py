@@ -24,7 +24,9 @@ from shirq_bench.vm import parts
 #: Seconds that a run of pytest may take, for each test in it.
 _DEADLINE = 300.0
 #: Seconds between two kills of a worker, on average.
-_BETWEEN_KILLS = 6.0
+_BETWEEN_KILLS_S = 6.0
+#: Seconds within which whatever was left behind must be gone.
+_PATIENCE_S = 30.0
 #: What a run of many tests may add to the memory of the process that leads them, in KiB a test: its report.
 _REPORT_KIB = 32
 _GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
@@ -153,7 +155,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
             if (cache.root() / kind).exists():
                 (own_cache / kind).symlink_to(cache.root() / kind)
         environment = {"TMPDIR": str(temporary), "SHIRQ_CACHE": str(own_cache), "SHIRQ_ACCEL": accelerator}
-        killer = _Killer(seed)
+        killer = _Killer(seed, most=max(1, count // 10))
         outcome = _pytest(
             directory, ["--kernel", kernel, "-n2", "--max-worker-restart", str(count)], count, environment, killer.run
         )
@@ -172,9 +174,14 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
 
 
 class _Killer:
-    """Kills workers of pytest at random instants, until pytest ends; samples the memory of the one that leads them."""
+    """Kills ``most`` workers of pytest at random instants; samples the memory of the one that leads them.
 
-    def __init__(self, seed: int) -> None:
+    No more: where a worker takes longer to begin than it is left alive, no test would ever end.
+    """
+
+    def __init__(self, seed: int, most: int, between_s: float = _BETWEEN_KILLS_S) -> None:
+        self._most = most
+        self._between_s = between_s
         self._choices = random.Random(seed)
         self.kills = 0
         self.first_kib = 0
@@ -187,10 +194,10 @@ class _Killer:
         return self.last_kib - self.first_kib
 
     def run(self, process: subprocess.Popen[bytes], until: float) -> None:
-        """Until the process has ended, or until that monotonic time."""
-        while time.monotonic() < until:
+        """Until that is done, the process has ended, or that monotonic time has come."""
+        while self.kills < self._most and time.monotonic() < until:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(2 * _BETWEEN_KILLS * self._choices.random())
+                process.wait(2 * self._between_s * self._choices.random())
                 return
             workers = _workers(process.pid)
             if len(workers) < 2:
@@ -225,7 +232,7 @@ def _resident_kib(pid: int) -> int:
 
 def _left(temporary: Path) -> list[str]:
     """What has outlived the tests: directories, and processes that name them. Supervisors take a moment."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + _PATIENCE_S
     while True:
         left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
         for command in Path("/proc").glob("[0-9]*/cmdline"):
