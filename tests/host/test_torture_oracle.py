@@ -112,7 +112,7 @@ def test_every_test_of_the_file_is_one_that_somebody_does() -> None:
         ({"wrong": 1}, "test t: wrong is not known: there are by, ci, "),
         ({"devices": "dev0"}, "test t: devices must be a list of strings, not 'dev0'"),
         ({"full": "1"}, "test t: full must be of type int, not '1'"),
-        ({"ci": 0}, "test t: ci must be at least 1, not 0"),
+        ({"full": 0}, "test t: full must be at least 1, not 0"),
         ({"leaks": 1}, "test t: leaks must be of type bool, not 1"),
     ],
 )

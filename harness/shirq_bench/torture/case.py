@@ -41,6 +41,10 @@ class Case:
         """How many attempts it makes at a size."""
         return self.full if size == "full" else self.ci
 
+    def runs_on(self, kernel: str) -> bool:
+        """Whether it can be seen on a kernel."""
+        return not self.kernels or kernel in self.kernels
+
     def rounds(self, attempts: int) -> list[int]:
         """The attempts of each guest, for so many in all."""
         each = self.round or attempts
@@ -67,9 +71,9 @@ def parse(name: str, table: dict[str, Any]) -> Case:
         case = Case(name=name, **values)
     except TypeError as error:
         raise TestError(f"test {name}: {error}") from None
-    for key in (*SIZES, "span_us"):
-        if getattr(case, key) < 1:
-            raise TestError(f"test {name}: {key} must be at least 1, not {getattr(case, key)}")
+    for key, least in (("full", 1), ("ci", 0), ("span_us", 1)):
+        if getattr(case, key) < least:
+            raise TestError(f"test {name}: {key} must be at least {least}, not {getattr(case, key)}")
     return case
 
 
