@@ -48,11 +48,16 @@ def test_a_run_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_worker_that_is_killed_is_a_crash_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    (tmp_path / "begun").mkdir()
     (tmp_path / "test_suite.py").write_text(
-        "import pytest, time\n@pytest.mark.parametrize('n', range(20))\ndef test_it(n): time.sleep(0.2)\n"
+        "import os, pathlib, pytest, time\n"
+        "@pytest.mark.parametrize('n', range(20))\n"
+        "def test_it(n):\n"
+        "    pathlib.Path(__file__).with_name('begun').joinpath(str(os.getpid())).touch()\n"
+        "    time.sleep(0.5)\n"
     )
-    killer = outside._Killer(3, most=2, between_s=1.0)
-    outcome = outside._pytest(tmp_path, ["-n2"], 1, meanwhile=killer.run)
+    killer = outside._Killer(3, tmp_path / "begun", most=2, between_s=1.0)
+    outcome = outside._pytest(tmp_path, ["-n2"], 4, meanwhile=killer.run)
     assert killer.kills, "nobody was killed"
     assert len(outcome.passed) + len(outcome.failed) == 20
     assert len(outcome.failed) <= killer.kills

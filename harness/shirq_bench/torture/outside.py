@@ -31,11 +31,14 @@ _PATIENCE_S = 30.0
 _REPORT_KIB = 32
 _GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
 _SUITE = """
+import os
+from pathlib import Path
 import pytest
 from shirq_bench.scene import Scene
 
 @pytest.mark.parametrize("n", range({count}))
 def test_an_interrupt_reaches_its_driver(vm, n):
+    Path(__file__).with_name("begun").joinpath(str(os.getpid())).touch()
     scene = Scene(vm)
     driver = scene.drive("dev0")
     scene.raise_("dev0", bits=1 + n)
@@ -146,7 +149,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
     with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
         directory = Path(folder, "suite")
         temporary, own_cache = Path(folder, "tmp"), Path(folder, "cache")
-        for made in (directory, temporary, own_cache):
+        for made in (directory, directory / "begun", temporary, own_cache):
             made.mkdir()
         (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
         (directory / "test_suite.py").write_text(_SUITE.format(count=count))
@@ -155,7 +158,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
             if (cache.root() / kind).exists():
                 (own_cache / kind).symlink_to(cache.root() / kind)
         environment = {"TMPDIR": str(temporary), "SHIRQ_CACHE": str(own_cache), "SHIRQ_ACCEL": accelerator}
-        killer = _Killer(seed, most=max(1, count // 10))
+        killer = _Killer(seed, directory / "begun", most=max(1, count // 10))
         outcome = _pytest(
             directory, ["--kernel", kernel, "-n2", "--max-worker-restart", str(count)], count, environment, killer.run
         )
@@ -176,10 +179,12 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
 class _Killer:
     """Kills ``most`` workers of pytest at random instants; samples the memory of the one that leads them.
 
-    No more: where a worker takes longer to begin than it is left alive, no test would ever end.
+    ``begun`` is a directory in which each that has begun a test is a file. No more are killed: where a worker takes
+    longer to begin than it is left alive, no test would ever end.
     """
 
-    def __init__(self, seed: int, most: int, between_s: float = _BETWEEN_KILLS_S) -> None:
+    def __init__(self, seed: int, begun: Path, most: int, between_s: float = _BETWEEN_KILLS_S) -> None:
+        self._begun = begun
         self._most = most
         self._between_s = between_s
         self._choices = random.Random(seed)
@@ -199,7 +204,7 @@ class _Killer:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(2 * self._between_s * self._choices.random())
                 return
-            workers = _workers(process.pid)
+            workers = _workers(self._begun)
             if len(workers) < 2:
                 continue
             with contextlib.suppress(ProcessLookupError):
@@ -209,17 +214,9 @@ class _Killer:
                 self.first_kib = self.first_kib or self.last_kib
 
 
-def _workers(leader: int) -> list[int]:
-    """The leader's children that run tests: execnet starts them so."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            pid, _, rest = status.read_text().partition(" ")
-            if int(rest.rpartition(")")[2].split()[1]) == leader:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if b"execnet" in command:
-                    found.append(int(pid))
-    return sorted(found)
+def _workers(begun: Path) -> list[int]:
+    """The processes that have begun a test and live: pytest does not survive the death of a worker before that."""
+    return sorted(int(path.name) for path in begun.iterdir() if Path("/proc", path.name).exists())
 
 
 def _resident_kib(pid: int) -> int:
