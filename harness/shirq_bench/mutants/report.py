@@ -1,0 +1,113 @@
+"""What a run over the mutants leaves: figures for programs, a table for people."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.mutants.trial import KILLED, SURVIVED, Verdict
+from shirq_bench.paths import BUILD, TOP
+
+REPORT = BUILD / "reports" / "mutants.json"
+DOCUMENT = TOP / "docs" / "mutants.md"
+
+
+def data(verdicts: Sequence[Verdict], kernel: str, size: str) -> dict[str, Any]:
+    """The report's content. ``total`` counts all, those that are argued to be equivalent included."""
+    survivors = [v for v in verdicts if v.verdict == SURVIVED]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "kernel": kernel,
+        "size": size,
+        "total": len(verdicts),
+        "killed": sum(v.verdict == KILLED for v in verdicts),
+        "killed_by_sweeps_alone": sum(v.swept for v in verdicts),
+        "equivalent": [v.mutant.name for v in survivors if v.mutant.equivalent],
+        "survivors": [v.mutant.name for v in survivors if not v.mutant.equivalent],
+        "mistakes": [v.mutant.name for v in verdicts if v.verdict not in (KILLED, SURVIVED)],
+        "seconds": round(sum(v.seconds for v in verdicts)),
+        "mutants": [
+            {
+                "name": v.mutant.name,
+                "title": v.mutant.title,
+                "files": v.mutant.files,
+                "verdict": v.verdict,
+                "by": v.by,
+                "detail": v.detail,
+                "equivalent": v.mutant.equivalent,
+                "seconds": round(v.seconds, 1),
+            }
+            for v in verdicts
+        ],
+    }
+
+
+def write(content: dict[str, Any], path: Path = REPORT) -> None:
+    """Write it as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def summary(content: dict[str, Any]) -> str:
+    """The figures in one line."""
+    line = f"{content['total']} mutants: {content['killed']} killed, {content['killed_by_sweeps_alone']} of them by"
+    line += f" sweeps alone; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
+    if content["mistakes"]:
+        line += f", {len(content['mistakes'])} mistaken"
+    return line
+
+
+_HEAD = """\
+# Mutants
+
+Small bugs, put one at a time into a copy of the module, the binding or the reference drivers, and the test that noticed
+each: `make mutants`. They are the patches in `tests/mutants/`, whose heads say which tests touch what they break. The
+tests must pass without the mutant; a survivor is a test that is missing.
+"""
+
+_VCPUS = """
+A sweep has one vCPU and puts a stimulus before each instruction of a window, so what it finds it finds every time; but
+on one vCPU nothing runs beside the kernel's critical sections. A lock that only another vCPU could miss is found by
+lockdep (kernel `debug`), which objects to the absence itself, whatever the moment. Guests with two vCPUs run all
+ordinary tests, and where two vCPUs meet there is random: such a run proves a bug when it fails, and nothing when it
+passes.
+"""
+
+
+def document(content: dict[str, Any]) -> str:
+    """The table for people, as Markdown."""
+    rows = [_row(mutant) for mutant in content["mutants"] if mutant["verdict"] == KILLED]
+    swept = [_row(m) for m in content["mutants"] if m["by"] and " " not in m["by"] and not m["by"].startswith("test_")]
+    ordinary = [row for row in rows if row not in swept]
+    arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
+    lines = [
+        _HEAD,
+        f"Run on {content['date']} with kernel {content['kernel']}: {summary(content)}.",
+        "",
+        "## Found by tests",
+        "",
+        *("| mutant | the bug | the test |", "|---|---|---|", *ordinary),
+        "",
+        "## Found by sweeps alone",
+        "",
+        "The tests that touch the same code pass; the scenario of `shirq sweep` finds the moment.",
+        "",
+        *("| mutant | the bug | scenario: what happened, and when |", "|---|---|---|", *swept),
+        _VCPUS,
+        "## Equivalent",
+        "",
+        *(f"- `{m['name']}`: {m['title']}. {m['equivalent']}" for m in arguments),
+    ]
+    if content["survivors"]:
+        lines += ["", "## Survivors", "", *(f"- `{name}`" for name in content["survivors"])]
+    return "\n".join(lines) + "\n"
+
+
+def _row(mutant: dict[str, Any]) -> str:
+    by = f"`{mutant['by']}`"
+    if not mutant["by"].startswith("test_"):
+        by += f": {mutant['detail']}"
+    return f"| `{mutant['name']}` | {mutant['title']} | {by.replace('|', chr(92) + '|')} |"

@@ -1,0 +1,274 @@
+"""Try one mutant: apply its patch to a copy of the checkout, and see whether its tests fail there.
+
+What the copy makes (modules, images, templates) goes to a cache of its own, which borrows what no mutant changes and
+is deleted with the copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shirq_bench import cache, supervisor
+from shirq_bench.errors import BenchError
+from shirq_bench.mutants.mutant import Mutant
+
+#: What the cache of a mutant borrows: nothing of it depends on what a mutant may change.
+_BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
+#: Seconds that the tests of one mutant may take altogether, and one sweep.
+DEADLINE = 1200.0
+
+KILLED, SURVIVED = "killed", "survived"
+#: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
+#: without it; or its tests do not end.
+STALE, STILLBORN, UNSOUND, ENDLESS = "stale", "stillborn", "unsound", "endless"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant. ``by`` is the test or the scenario that noticed it, ``detail`` what that said."""
+
+    mutant: Mutant
+    verdict: str
+    by: str = ""
+    detail: str = ""
+    seconds: float = 0.0
+
+    @property
+    def swept(self) -> bool:
+        """Did nothing but a sweep notice it?"""
+        return self.verdict == KILLED and self.by in self.mutant.sweep
+
+
+class _End(Exception):
+    """The trial is over."""
+
+    def __init__(self, verdict: str, by: str = "", detail: str = "") -> None:
+        super().__init__(verdict)
+        self.verdict, self.by, self.detail = verdict, by, detail
+
+
+@contextlib.contextmanager
+def owned_directory(prefix: str) -> Iterator[Path]:
+    """A temporary directory that is deleted however this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    supervisor.instance().own(directory)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(supervisor.SupervisorGone):
+            supervisor.instance().disown(directory)
+
+
+def copy_checkout(top: Path, target: Path) -> None:
+    """Copy what git knows of the checkout, as it is in the working tree. `BenchError` where there is no git."""
+    listed = subprocess.run(
+        ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
+    )
+    if listed.returncode:
+        raise BenchError(f"mutants are tried in copies of a git checkout: {listed.stderr.decode().strip()}")
+    for name in listed.stdout.decode().split("\0"):
+        if name and (top / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(top / name, target / name)
+
+
+def apply(diff: str, tree: Path) -> str:
+    """Apply a diff to a tree, a repository or not; returns why it cannot be, or an empty string."""
+    done = subprocess.run(
+        ["git", "apply", "--whitespace=nowarn", "-"],
+        input=diff,
+        cwd=tree,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)},
+        capture_output=True,
+        text=True,
+    )
+    return done.stderr.strip() if done.returncode else ""
+
+
+@dataclass
+class Workshop:
+    """Where mutants are tried: ``top`` is the checkout, ``kernel`` what guests boot, ``work`` a directory for copies."""
+
+    top: Path
+    kernel: str
+    work: Path
+    #: Kernel and test: empty, or how the test fails without any mutant.
+    sound: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
+        """Whether a mutant is noticed, and by what."""
+        started = time.monotonic()
+        with owned_directory(f"shirq-mutant-{mutant.name}-") as place:
+            try:
+                self._try(mutant, place, tell)
+                end = _End(SURVIVED)
+            except _End as over:
+                end = over
+        return Verdict(mutant, end.verdict, end.by, end.detail, time.monotonic() - started)
+
+    def _try(self, mutant: Mutant, place: Path, tell: Callable[[str], None]) -> None:
+        tree = place / "tree"
+        copy_checkout(self.top, tree)
+        if refused := apply(mutant.diff, tree):
+            raise _End(STALE, detail=refused)
+        kernel = mutant.kernel or self.kernel
+        self._require_sound(mutant, kernel, tell)
+        bench = _Bench(tree, kernel, place, self._cache(place))
+        if mutant.has_guest:
+            tell("compiling it")
+            bench.compile()
+        tell("its tests")
+        bench.test(mutant.tests, KILLED)
+        for scenario in mutant.sweep:
+            tell(f"sweep {scenario}")
+            bench.sweep(scenario)
+
+    def _require_sound(self, mutant: Mutant, kernel: str, tell: Callable[[str], None]) -> None:
+        """What fails anyway notices nothing."""
+        wanted = [*mutant.tests, *mutant.sweep]
+        unknown = [what for what in wanted if (kernel, what) not in self.sound]
+        if unknown:
+            tell("its tests without it")
+            with owned_directory("shirq-mutant-none-") as place:
+                copy_checkout(self.top, place / "tree")
+                bench = _Bench(place / "tree", kernel, place, cache.root())
+                for what in unknown:
+                    self.sound[kernel, what] = _fails(bench, what)
+        if failing := next((self.sound[kernel, what] for what in wanted if self.sound[kernel, what]), ""):
+            raise _End(UNSOUND, detail=failing)
+
+    def _cache(self, place: Path) -> Path:
+        own = place / "cache"
+        own.mkdir()
+        # Modules are small, and most mutants leave most of them as they are.
+        modules = self.work / "kmod"
+        modules.mkdir(exist_ok=True)
+        (own / "kmod").symlink_to(modules)
+        for kind in _BORROWED:
+            (cache.root() / kind).mkdir(parents=True, exist_ok=True)
+            (own / kind).symlink_to(cache.root() / kind)
+        return own
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The tests of one copy of the checkout. What it does raises `_End` when that settles the mutant's fate."""
+
+    tree: Path
+    kernel: str
+    place: Path
+    cache: Path
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.tree / "harness"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SHIRQ_CACHE": str(self.cache),
+        }
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.tree,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        supervisor.instance().adopt(process.pid)
+        try:
+            said, _ = process.communicate(timeout=DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            with contextlib.suppress(supervisor.SupervisorGone):
+                supervisor.instance().release(process.pid)
+        return subprocess.CompletedProcess(arguments, process.returncode, said)
+
+    def compile(self) -> None:
+        """A bug that does not compile is none."""
+        done = self._run("-m", "shirq_bench.build.image", self.kernel)
+        if done.returncode:
+            raise _End(STILLBORN, detail=done.stdout[-1500:])
+
+    def test(self, tests: Sequence[str], verdict: str) -> None:
+        """Run tests; the first that fails settles the mutant's fate with ``verdict``."""
+        report = self.place / "report.xml"
+        options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        if not self.host_only(tests):
+            options.append(f"--kernel={self.kernel}")
+        done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
+        if done.returncode == 0:
+            return
+        if done.returncode != 1:
+            raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
+        kind, *failed = _failure(report)
+        # On the host nothing but compiling what it tests can go wrong before a test begins.
+        raise _End(STILLBORN if kind == "error" and self.host_only(tests) else verdict, *failed)
+
+    @staticmethod
+    def host_only(tests: Sequence[str]) -> bool:
+        """Does none of them boot a guest?"""
+        return not any(test.startswith("tests/guest") for test in tests)
+
+    def sweep(self, scenario: str) -> None:
+        """Sweep a scenario in full, up to its first violation."""
+        done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+        report = self.tree / "build/reports/sweep.json"
+        if not report.exists():
+            raise _End(KILLED, scenario, f"the sweep could not be run to its end: {_last_line(done.stdout)}")
+        if done.returncode:
+            file = self.tree / json.loads(report.read_text())["findings"][0]
+            raise _End(KILLED, scenario, _finding(json.loads(file.read_text())))
+
+
+def _finding(found: dict[str, object]) -> str:
+    what, where, rules = found["what"], found["where"], found["rules"]
+    assert isinstance(what, list) and isinstance(where, dict) and isinstance(rules, list)
+    return f"{', '.join(rules)}: {what[0]}; the stimulus came at {where['function']} ({where['instruction']})"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
+def _fails(bench: _Bench, what: str) -> str:
+    """How a test or scenario fails; empty if it does not."""
+    try:
+        if what.startswith("tests/"):
+            bench.test([what], UNSOUND)
+        else:
+            bench.sweep(what)
+    except _End as end:
+        return f"without the mutant {end.by or what} fails: {end.detail}"
+    return ""
+
+
+def _failure(report: Path) -> tuple[str, str, str]:
+    """The first test of a report that failed: in the test or around it (error), its name, the first line of why."""
+    for case in ElementTree.parse(report).iter("testcase"):
+        for kind in ("failure", "error"):
+            if (element := case.find(kind)) is not None:
+                lines = (element.get("message") or element.text or "").strip().splitlines() or [""]
+                message = re.sub(r"^(AssertionError: |E\s+)", "", lines[0])
+                return kind, f"{case.get('name')}", message[:300]
+    raise BenchError(f"pytest failed, and its report {report} names no test")
