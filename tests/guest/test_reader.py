@@ -115,32 +115,96 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
     ) == ["ENOTSUP armed"]
 
 
+#: In the guest: a set that acknowledges, and as many interrupts as one likes that nobody reads.
+_FLOOD = """
+acknowledging = shirq.ProgramSet.from_text(
+    mode=abi.Mode.ACKNOWLEDGES,
+    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
+    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
+    release="load r0, -1\\nwrite32 bar0+0x68, r0")
+def flood(count):
+    for _ in range(count):
+        claims = stat("claims")
+        registers.write32(0x60, 1)
+        while stat("claims") == claims:
+            pass
+"""
+
+
 def test_a_full_queue_counts_what_it_drops_and_the_next_event_tells(scene: Scene) -> None:
-    """An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted."""
+    """An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted until it arms."""
+    assert run(
+        scene,
+        "dev1",
+        _FLOOD
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(acknowledging)
+device.arm()
+registers = device.mmap(0)
+flood(300)
+events = [device.read() for _ in range(256)]
+flood(1)
+last = device.read()
+print(events[0].seq, events[-1].seq, last.seq, last.lost, stat("lost"), stat("events"))
+device.disarm()
+device.arm()
+flood(1)
+print(device.read().lost, stat("lost"))
+""",
+    ) == ["1 256 301 44 44 257", "0 44"]
+
+
+def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene: Scene) -> None:
     script = start(
         scene,
         "dev1",
         """
         device = shirq.Device.open(ADDRESS)
-        device.load(shirq.ProgramSet.from_text(
-            mode=abi.Mode.ACKNOWLEDGES,
-            irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
-            unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
-            release="load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.load(SET, shirq.assemble("load r0, -1\\nwrite32 bar0+0x68, r0"))
         device.arm()
-        registers = device.mmap(0)
-        for _ in range(300):
-            claims = stat("claims")
-            registers.write32(0x60, 1)
-            while stat("claims") == claims:
-                pass
-        events = [device.read() for _ in range(256)]
-        registers.write32(0x60, 2)
-        last = device.read()
-        print(events[0].seq, events[-1].seq, last.seq, last.lost, stat("lost"), stat("events"))
+        report("armed")
+        assert select.select([device], [], [], 20)[0]
+        mask = device.mask()
+        os.set_blocking(device.fileno(), False)
+        report(device.read().seq, mask, fails(os.read, device.fileno(), 64), state())
         """,
     )
-    assert finish(script) == ["1 256 301 44 44 257"]
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["1 2 EAGAIN masked"]
+
+
+def test_disarming_ends_a_read_even_if_the_device_is_armed_again_before_the_reader_runs(scene: Scene) -> None:
+    """On one processor, the reader cannot run before the owner, whose priority is higher, has armed again."""
+    assert run(
+        scene,
+        "dev1",
+        """
+        device, _ = armed()
+        ended = []
+        def reader():
+            os.sched_setaffinity(0, {0})
+            ended.append(fails(os.read, device.fileno(), 64))
+        thread = threading.Thread(target=reader, daemon=True)
+        thread.start()
+        task = Path(f"/proc/self/task/{thread.native_id}")
+        def waits():
+            return task.joinpath("wchan").read_text() == "shirq_read" or (
+                task.joinpath("stat").read_text().split()[2] == "S" and not ended)
+        while not waits():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        os.sched_setaffinity(0, {0})
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+        calls = [abi.DisarmStruct(size=16), abi.ArmStruct(size=16, flags=5)]
+        fcntl.ioctl(device.fileno(), abi.DISARM, calls[0])
+        fcntl.ioctl(device.fileno(), abi.ARM, calls[1])
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        thread.join(10)
+        print(ended, state())
+        """,
+    ) == ["['ENXIO'] armed"]
 
 
 def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:
