@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 RUNS ?= 10000000
 
 FUZZ_ARGS ?=
+SIZE ?= full
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
@@ -16,7 +17,7 @@ reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --sel
 
 .DEFAULT_GOAL := help
 .PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples lint format lock clean \
-	fuzz-program fuzz-device
+	fuzz-program fuzz-device mutants
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -94,6 +95,10 @@ examples: guest-deps ## Run the example projects, devices and drivers that are n
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz
 	@$(MAKE) --no-print-directory -C tests/host/fuzz OUT=$(CURDIR)/build/fuzz RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON)
+
+mutants: guest-deps ## Put small bugs, one at a time, into copies of the product: do the tests notice each?
+## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
+	@$(PYTHON) -m shirq_bench.mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
 
 lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
 	@$(DEPS) lint

@@ -127,6 +127,14 @@ def test_falling_off_the_end_without_a_claim_declines(library: Library) -> None:
     assert library.run(program, Bus([1])).outcome is Outcome.CLAIMED
 
 
+@pytest.mark.parametrize("value", [1, 1 << 31, 1 << 32, 1 << 63])
+def test_a_skip_looks_at_all_64_bits(library: Library, value: int) -> None:
+    for skip, skipped in (("skip_if_zero", False), ("skip_if_not_zero", True)):
+        bus = Bus()
+        library.run(assemble(f"load r0, {value}\n{skip} r0, end\nwrite32 bar0, r0"), bus)
+        assert (bus.log == []) is skipped
+
+
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_all_ones_of_the_width_means_gone_and_one_zero_bit_does_not(library: Library, width: int) -> None:
     program = assemble(f"read{8 * width} r0, bar1, gone_if_ones\nwrite32 bar0, r0")

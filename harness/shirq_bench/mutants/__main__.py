@@ -45,7 +45,9 @@ def _commit() -> str:
 @click.option("--trusting", is_flag=True, help="Do not try first whether the tests pass without mutants.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants.")
 @click.option("--document", is_flag=True, help="Write docs/mutants.md from the last report; try nothing.")
-def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, trusting: bool, only_list: bool, document: bool) -> None:
+def main(
+    names: tuple[str, ...], kernel: str, size: str, jobs: int, trusting: bool, only_list: bool, document: bool
+) -> None:
     """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
 
     Exits with 1 if one survives that is not argued to be equivalent, or if a patch is mistaken: it does not apply any

@@ -224,6 +224,10 @@ class _Bench:
         done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
         if done.returncode == 0:
             return
+        if done.returncode < 0:
+            # A sanitizer, in what the tests run as a library.
+            ended = signal.Signals(-done.returncode).name
+            raise _End(verdict, Path(tests[0].partition("::")[0]).stem, f"its process was ended by {ended}")
         if done.returncode != 1:
             raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
         kind, *failed = _failure(report)
