@@ -36,6 +36,7 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str) -> dict[str, Any]:
                 "files": v.mutant.files,
                 "verdict": v.verdict,
                 "by": v.by,
+                "by_sweep": v.swept,
                 "detail": v.detail,
                 "equivalent": v.mutant.equivalent,
                 "seconds": round(v.seconds, 1),
@@ -79,9 +80,7 @@ passes.
 
 def document(content: dict[str, Any]) -> str:
     """The table for people, as Markdown."""
-    rows = [_row(mutant) for mutant in content["mutants"] if mutant["verdict"] == KILLED]
-    swept = [_row(m) for m in content["mutants"] if m["by"] and " " not in m["by"] and not m["by"].startswith("test_")]
-    ordinary = [row for row in rows if row not in swept]
+    killed = [m for m in content["mutants"] if m["verdict"] == KILLED]
     arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
     lines = [
         _HEAD,
@@ -89,13 +88,17 @@ def document(content: dict[str, Any]) -> str:
         "",
         "## Found by tests",
         "",
-        *("| mutant | the bug | the test |", "|---|---|---|", *ordinary),
+        *("| mutant | the bug | the test |", "|---|---|---|", *(_row(m) for m in killed if not m["by_sweep"])),
         "",
         "## Found by sweeps alone",
         "",
         "The tests that touch the same code pass; the scenario of `shirq sweep` finds the moment.",
         "",
-        *("| mutant | the bug | scenario: what happened, and when |", "|---|---|---|", *swept),
+        *(
+            "| mutant | the bug | scenario: what happened, and when |",
+            "|---|---|---|",
+            *(_row(m) for m in killed if m["by_sweep"]),
+        ),
         _VCPUS,
         "## Equivalent",
         "",
@@ -107,7 +110,6 @@ def document(content: dict[str, Any]) -> str:
 
 
 def _row(mutant: dict[str, Any]) -> str:
-    by = f"`{mutant['by']}`"
-    if not mutant["by"].startswith("test_"):
-        by += f": {mutant['detail']}"
-    return f"| `{mutant['name']}` | {mutant['title']} | {by.replace('|', chr(92) + '|')} |"
+    by = f"`{mutant['by']}`" + (f": {mutant['detail']}" if mutant["by_sweep"] else "")
+    cells = (f"`{mutant['name']}`", mutant["title"], by)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
