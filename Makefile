@@ -5,9 +5,12 @@ KERNEL ?= 6.1
 JOBS ?= 1
 PYTEST_ARGS ?=
 RUNS ?= 10000000
+ZOO ?=
 
 FUZZ_ARGS ?=
 SIZE ?= full
+SCENARIO ?=
+MUTANTS ?=
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
@@ -16,8 +19,8 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples lint format lock clean \
-	fuzz-program fuzz-device mutants
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples sweep zoo mutants lint format lock clean \
+	fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
@@ -86,11 +89,19 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 		$(call reports,coverage) $(PYTEST_ARGS)
 	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
 
+zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
+## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
+	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
+
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
 
 examples: guest-deps ## Run the example projects, devices and drivers that are not ours, on KERNEL.
 	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
+
+sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
+## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.
+	@.venv/bin/shirq sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
 
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz

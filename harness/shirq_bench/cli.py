@@ -26,6 +26,7 @@ from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
 from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.sweep import cli as sweeping
 from shirq_bench.trace import ClockError, ClockFit, HandlerCall, Log, LogError, TraceError, parse_ftrace, read_log
+from shirq_bench.zoo.cli import zoo
 
 _LOG_NAME = "events.shirqlog"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -430,7 +431,7 @@ def completion(kind: str) -> None:
     click.echo(found(main, {}, "shirq", "_SHIRQ_COMPLETE").source())
 
 
-for _command in sweeping.COMMANDS:
+for _command in (*sweeping.COMMANDS, zoo):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "cpio": "packing the guest's initramfs",
         "libelf1": "the kernel's objtool",
         "dkms": "testing the kernel module's package",
+        "binutils": "saying on which instruction a sweep's stimulus fell",
+        "gdb": "looking at the guest there",
     },
     "debug-kernel": {
         "bc": "compiling a kernel",

@@ -61,7 +61,8 @@ def get(machine: Machine) -> Path:
     def fill(directory: Path) -> None:
         what = f"making a template: booting and preparing a guest with kernel {machine.kernel}"
         with shown(what) as show, Vm(machine, name="template", memory=directory / "memory") as vm:
-            vm.boot()
+            # Once for all clones: let a busy machine take its time.
+            vm.boot(deadline=600)
             for number, script in enumerate(machine.prepare, 1):
                 show(f"[{number}/{len(machine.prepare)}] {script}")
                 _prepare(vm, script)

@@ -6,10 +6,11 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static void usage(FILE *out, const char *self)
@@ -20,6 +21,11 @@ static void usage(FILE *out, const char *self)
 		"  --quiet           print nothing for events\n"
 		"  --count N         end after N events (default: go on)\n"
 		"  --exclusive       refuse to share the line, where the interface can\n"
+		"  --patient         while the status shows nothing, look again\n"
+		"  --before OFFSET   write all ones there before acknowledging\n"
+		"  --after OFFSET    write all ones there after acknowledging\n"
+		"  --swap            remove and restore the eventfd while interrupts come\n"
+		"  --control         serve standard input, too; see peer.h\n"
 		"  --programs FILE   load these programs, where the interface has any\n",
 		self);
 }
@@ -30,6 +36,11 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "count", required_argument, NULL, 'c' },
 		{ "exclusive", no_argument, NULL, 'e' },
+		{ "patient", no_argument, NULL, 'P' },
+		{ "before", required_argument, NULL, 'b' },
+		{ "after", required_argument, NULL, 'a' },
+		{ "swap", no_argument, NULL, 's' },
+		{ "control", no_argument, NULL, 'C' },
 		{ "programs", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -50,6 +61,21 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 			break;
 		case 'e':
 			peer->exclusive = true;
+			break;
+		case 'P':
+			peer->patient = true;
+			break;
+		case 'b':
+			peer->before = strtoul(optarg, NULL, 0);
+			break;
+		case 'a':
+			peer->after = strtoul(optarg, NULL, 0);
+			break;
+		case 's':
+			peer->swap = true;
+			break;
+		case 'C':
+			peer->control = true;
 			break;
 		case 'p':
 			peer->programs = optarg;
@@ -105,42 +131,46 @@ volatile void *peer_map(const struct peer *peer)
 	return memory;
 }
 
-struct control {
-	volatile void *regs;
-	void (*change)(void);
-};
-
-static void *control(void *argument)
+static void control(volatile void *regs, const struct peer_verbs *verbs)
 {
-	struct control *control = argument;
 	uint32_t value = 0;
 	char line[16];
 
 	while (fgets(line, sizeof(line), stdin)) {
-		if (!strcmp(line, "read\n")) {
-			if (!control->change)
-				value = peer_read(control->regs, INT_ENABLE);
-		} else if (!strcmp(line, "write\n")) {
-			if (control->change)
-				control->change();
+		line[strcspn(line, "\n")] = 0;
+		if (!strcmp(line, "read")) {
+			if (!verbs->change)
+				value = peer_read(regs, INT_ENABLE);
+		} else if (!strcmp(line, "write")) {
+			if (verbs->change)
+				verbs->change();
 			else
-				peer_write(control->regs, INT_ENABLE, value ^ ENABLE_OTHER);
+				peer_write(regs, INT_ENABLE, value ^ ENABLE_OTHER);
+		} else if (!strcmp(line, "mask") || !strcmp(line, "unmask")) {
+			verbs->mask(*line == 'm');
 		} else {
-			warnx("neither read nor write: %s", line);
+			warnx("%s is none of read, write, mask, unmask", line);
 			continue;
 		}
-		printf("done %s", line);
+		printf("done %s\n", line);
 	}
-	return NULL;
 }
 
-void peer_control(volatile void *regs, void (*change)(void))
+void peer_control(const struct peer *peer, volatile void *regs, const struct peer_verbs *verbs)
 {
-	static struct control argument;
-	pthread_t thread;
+	pid_t parent = getpid();
 
-	argument = (struct control) { regs, change };
-	errno = pthread_create(&thread, NULL, control, &argument);
-	if (errno)
-		err(1, "starting a thread");
+	if (!peer->control)
+		return;
+	switch (fork()) {
+	case -1:
+		err(1, "forking");
+	case 0:
+		/* Of its own process group, so that signals stop the driver and not this. */
+		setpgid(0, 0);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() == parent)
+			control(regs, verbs);
+		_exit(0);
+	}
 }

@@ -33,6 +33,14 @@ struct peer {
 	bool exclusive;
 	/* End after so many events; 0: go on. */
 	unsigned long count;
+	/* The status may lag: while it shows nothing, look again. */
+	bool patient;
+	/* Registers to be cleared before and after the acknowledgement; 0: none. */
+	uint32_t before, after;
+	/* Remove the eventfd after odd events, restore it after even ones. */
+	bool swap;
+	/* See peer_control(). */
+	bool control;
 	/* Programs for the kernel, as struct shirq_op; NULL: those of the edu preset. */
 	const char *programs;
 };
@@ -59,6 +67,28 @@ static inline void peer_write(volatile void *regs, size_t offset, uint32_t value
 	*(volatile uint32_t *)((volatile char *)regs + offset) = value;
 }
 
+/* How often a status that lags is looked at. */
+#define PATIENCE	1000000
+
+static inline uint32_t peer_status(const struct peer *peer, const volatile void *regs)
+{
+	uint32_t status = peer_read(regs, INT_STATUS);
+
+	if (peer->patient)
+		for (int look = 0; !status && look < PATIENCE; look++)
+			status = peer_read(regs, INT_STATUS);
+	return status;
+}
+
+static inline void peer_acknowledge(const struct peer *peer, volatile void *regs, uint32_t status)
+{
+	if (peer->before)
+		peer_write(regs, peer->before, ALL);
+	peer_write(regs, INT_ACK, status);
+	if (peer->after)
+		peer_write(regs, peer->after, ALL);
+}
+
 static inline void peer_event(const struct peer *peer, uint32_t status)
 {
 	if (!peer->quiet)
@@ -66,10 +96,17 @@ static inline void peer_event(const struct peer *peer, uint32_t status)
 }
 
 /*
- * Serve lines on standard input in a thread of its own: `read` and `write` are
- * the two halves of a read-modify-write of ENABLE, anything may come between
- * them. With change() it is done at once, at `write`.
+ * What --control serves on standard input, in a process of its own, also while
+ * the driver is stopped. `read` and `write` are the two halves of a
+ * read-modify-write of ENABLE, and anything may come between them; with
+ * change() it is done at once, at `write`. `mask` and `unmask` are for the
+ * interface's own way, if it has one.
  */
-void peer_control(volatile void *regs, void (*change)(void));
+struct peer_verbs {
+	void (*change)(void);
+	void (*mask)(bool masked);
+};
+
+void peer_control(const struct peer *peer, volatile void *regs, const struct peer_verbs *verbs);
 
 #endif /* PEER_H */

@@ -9,6 +9,8 @@
 #include <err.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
@@ -52,6 +54,27 @@ static void change_enable(void)
 		err(1, "running a program");
 }
 
+static void mask(bool masked)
+{
+	static struct shirq_mask last;
+
+	if (masked) {
+		last = (struct shirq_mask) { .size = sizeof(last) };
+		if (ioctl(device, SHIRQ_MASK, &last))
+			err(1, "masking");
+	} else if (shirq_unmask(device, last.seq)) {
+		err(1, "unmasking");
+	}
+}
+
+static void set_eventfd(int channel)
+{
+	struct shirq_eventfd eventfd = { .size = sizeof(eventfd), .fd = channel };
+
+	if (ioctl(device, SHIRQ_SET_EVENTFD, &eventfd))
+		err(1, "setting the eventfd");
+}
+
 /* Three counts (uint32_t: irq, unmask, release) and the operations of each in turn. */
 static void read_programs(const char *path, struct shirq_programs *programs)
 {
@@ -87,7 +110,9 @@ int main(int argc, char **argv)
 	unsigned long seen = 0;
 	volatile void *regs;
 	struct peer peer;
+	uint32_t status;
 	size_t length;
+	int channel;
 
 	peer_parse(&peer, argc, argv);
 	if (peer.programs)
@@ -104,7 +129,10 @@ int main(int argc, char **argv)
 	if (shirq_arm(device, SHIRQ_ARM_AUTO_UNMASK |
 		      (peer.exclusive ? SHIRQ_ARM_EXCLUSIVE : SHIRQ_ARM_SHARED)))
 		err(1, "arming");
-	peer_control(regs, change_enable);
+	channel = peer.swap ? eventfd(0, EFD_CLOEXEC) : -1;
+	if (peer.swap)
+		set_eventfd(channel);
+	peer_control(&peer, regs, &(struct peer_verbs) { .change = change_enable, .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
@@ -112,9 +140,14 @@ int main(int argc, char **argv)
 			err(1, "waiting for an event");
 		if (event.type != SHIRQ_EVENT_IRQ)
 			continue;
-		shirq_write32(regs, INT_ACK, event.r[0]);
-		peer_event(&peer, event.r[0]);
+		status = event.r[0];
+		if (peer.patient && !status)
+			status = peer_status(&peer, regs);
+		peer_acknowledge(&peer, regs, status);
+		peer_event(&peer, status);
 		seen++;
+		if (peer.swap)
+			set_eventfd(seen % 2 ? -1 : channel);
 	}
 	return 0;
 }

@@ -41,6 +41,19 @@ static int open_uio(const char *address)
 	return fd;
 }
 
+static int config;
+
+static void mask(bool masked)
+{
+	uint8_t command;
+
+	if (pread(config, &command, 1, COMMAND_HIGH) != 1)
+		err(1, "reading Command");
+	command = masked ? command | DISABLE : command & ~DISABLE;
+	if (pwrite(config, &command, 1, COMMAND_HIGH) != 1)
+		err(1, "writing Command");
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long seen = 0;
@@ -49,7 +62,7 @@ int main(int argc, char **argv)
 	char path[PATH_MAX];
 	struct peer peer;
 	uint8_t command;
-	int uio, config;
+	int uio;
 
 	peer_parse(&peer, argc, argv);
 	uio = open_uio(peer.address);
@@ -62,7 +75,7 @@ int main(int argc, char **argv)
 		err(1, "reading Command");
 	command &= ~DISABLE;
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(regs, NULL);
+	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
@@ -70,8 +83,8 @@ int main(int argc, char **argv)
 			err(1, "clearing the interrupt-disable bit");
 		if (read(uio, &total, sizeof(total)) != sizeof(total))
 			err(1, "waiting for an interrupt");
-		status = peer_read(regs, INT_ACTIVE);
-		peer_write(regs, INT_ACK, status);
+		status = peer_status(&peer, regs);
+		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);
 		seen++;
 	}

@@ -76,18 +76,44 @@ static void set_trigger(int device, int trigger)
 		err(1, "asking for the interrupt");
 }
 
+static void remove_trigger(int device)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_INTX_IRQ_INDEX,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &set))
+		err(1, "giving the interrupt back");
+}
+
+static struct vfio_irq_set set_mask = {
+	.argsz = sizeof(set_mask),
+	.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK,
+	.index = VFIO_PCI_INTX_IRQ_INDEX,
+	.count = 1,
+};
+static struct vfio_irq_set unmask = {
+	.argsz = sizeof(unmask),
+	.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK,
+	.index = VFIO_PCI_INTX_IRQ_INDEX,
+	.count = 1,
+};
+static int device;
+
+static void mask(bool masked)
+{
+	if (ioctl(device, VFIO_DEVICE_SET_IRQS, masked ? &set_mask : &unmask))
+		err(1, "masking");
+}
+
 int main(int argc, char **argv)
 {
-	struct vfio_irq_set unmask = {
-		.argsz = sizeof(unmask),
-		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK,
-		.index = VFIO_PCI_INTX_IRQ_INDEX,
-		.count = 1,
-	};
 	unsigned long seen = 0;
 	volatile void *regs;
 	struct peer peer;
-	int device, trigger;
+	int trigger;
 	uint64_t fired;
 	uint32_t status;
 
@@ -99,18 +125,22 @@ int main(int argc, char **argv)
 		err(1, "making an eventfd");
 	set_trigger(device, trigger);
 	peer_write(regs, INT_MASK_CLEAR, ALL);
-	peer_control(regs, NULL);
+	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
 	peer_armed();
 
 	while (!peer.count || seen < peer.count) {
 		if (read(trigger, &fired, sizeof(fired)) != sizeof(fired))
 			err(1, "waiting for an interrupt");
-		status = peer_read(regs, INT_ACTIVE);
-		peer_write(regs, INT_ACK, status);
+		status = peer_status(&peer, regs);
+		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);
 		seen++;
 		if (ioctl(device, VFIO_DEVICE_SET_IRQS, &unmask))
 			err(1, "unmasking");
+		if (peer.swap) {
+			remove_trigger(device);
+			set_trigger(device, trigger);
+		}
 	}
 	return 0;
 }

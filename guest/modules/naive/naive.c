@@ -33,12 +33,12 @@
 #define INT_ACK		0x64
 #define INT_MASK_SET	0x68
 #define INT_MASK_CLEAR	0x6c
-#define INT_LATCH	0x78
+#define INT_LATCH	0x78	/* likewise */
 #define SOURCES		0xff
 #define ALL		(~0U)
 
-enum bug {
-	BUG_NONE,
+enum naive_bug {
+	NO_BUG,
 	BUG_ABANDON,
 	BUG_CLAIM_ALWAYS,
 	BUG_MASK_LINE,
@@ -57,14 +57,14 @@ enum bug {
 	BUG_LATCH_FIRST,
 	BUG_NO_THREAD,
 	BUG_EXCLUSIVE,
-	BUG_SLOW_DISINTX,
+	BUG_UNLOCKED_DISINTX,
 	BUG_STALE_EVENTFD,
 	BUG_THREAD_UNMASKED,
 	BUG_UNMASK_IF_IDLE,
 };
 
 static const char * const bug_names[] = {
-	[BUG_NONE] = "none",
+	[NO_BUG] = "none",
 	/* nobody silences the device when the owner has gone */
 	[BUG_ABANDON] = "abandon",
 	/* every interrupt is ours */
@@ -102,7 +102,7 @@ static const char * const bug_names[] = {
 	/* asks for the line without IRQF_SHARED */
 	[BUG_EXCLUSIVE] = "exclusive",
 	/* masks by DisINTx, read, modified and written without a lock */
-	[BUG_SLOW_DISINTX] = "slow-disintx",
+	[BUG_UNLOCKED_DISINTX] = "unlocked-disintx",
 	/* answers through an eventfd that may be gone */
 	[BUG_STALE_EVENTFD] = "stale-eventfd",
 	/* handles in a thread and masks nothing meanwhile */
@@ -118,7 +118,7 @@ static bool latch;
 module_param(latch, bool, 0444);
 MODULE_PARM_DESC(latch, "the device has a summary latch at INT_LATCH, to be cleared after it is masked");
 
-static enum bug bug;
+static enum naive_bug bug;
 
 struct naive {
 	struct pci_dev *pdev;
@@ -138,16 +138,25 @@ static bool masks_line(void)
 	return bug == BUG_MASK_LINE || bug == BUG_MASK_LINE_ALWAYS || bug == BUG_DOUBLE_DISABLE;
 }
 
-/* How long the unlocked read-modify-write of Command takes: long enough to be met. */
-#define SLOWNESS_MS	50
+static bool requests_at_probe(void)
+{
+	return bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_FREE_BEFORE_IRQ ||
+		bug == BUG_EARLY_HANDLER;
+}
 
-static void naive_disintx(struct naive *n, bool on)
+/* How much later an answer is signalled. */
+#define SIGNAL_MS	50
+/* How long the thread takes: longer than the kernel puts up with. */
+#define THREAD_S	60
+
+static void naive_disintx(struct naive *n, bool on, bool answering)
 {
 	u16 command;
 
 	pci_read_config_word(n->pdev, PCI_COMMAND, &command);
-	if (bug == BUG_SLOW_DISINTX && !on)
-		msleep(SLOWNESS_MS);
+	/* Anything may come between; here it does. */
+	if (answering)
+		wait_event_interruptible(n->wait, n->masked);
 	if (on)
 		command |= PCI_COMMAND_INTX_DISABLE;
 	else
@@ -168,8 +177,8 @@ static void naive_mask(struct naive *n)
 	case BUG_RMW:
 		iowrite32(ioread32(n->regs + INT_ENABLE) & ~SOURCES, n->regs + INT_ENABLE);
 		break;
-	case BUG_SLOW_DISINTX:
-		naive_disintx(n, true);
+	case BUG_UNLOCKED_DISINTX:
+		naive_disintx(n, true, false);
 		return;
 	default:
 		if (bug == BUG_LATCH_FIRST)
@@ -183,22 +192,16 @@ static void naive_mask(struct naive *n)
 		ioread32(n->regs + INT_STATUS);
 }
 
-static void naive_unmask(struct naive *n)
+/* Let the device assert. */
+static void naive_enable(struct naive *n)
 {
 	switch (bug) {
-	case BUG_MASK_LINE:
-	case BUG_MASK_LINE_ALWAYS:
-	case BUG_DOUBLE_DISABLE:
-		enable_irq(n->pdev->irq);
-		return;
-	case BUG_LAZY:
-		return;
 	case BUG_RMW:
 		iowrite32(ioread32(n->regs + INT_ENABLE) | SOURCES, n->regs + INT_ENABLE);
 		return;
-	case BUG_SLOW_DISINTX:
-		naive_disintx(n, false);
-		return;
+	case BUG_UNLOCKED_DISINTX:
+		naive_disintx(n, false, false);
+		break;
 	case BUG_UNMASK_IF_IDLE:
 		pci_check_and_unmask_intx(n->pdev);
 		break;
@@ -208,12 +211,42 @@ static void naive_unmask(struct naive *n)
 	iowrite32(ALL, n->regs + INT_MASK_CLEAR);
 }
 
+static void naive_unmask(struct naive *n)
+{
+	if (masks_line())
+		enable_irq(n->pdev->irq);
+	else if (bug != BUG_LAZY)
+		naive_enable(n);
+}
+
+static void naive_change(struct naive *n, bool masked)
+{
+	if (n->masked == masked)
+		return;
+	n->masked = masked;
+	if (masked)
+		naive_mask(n);
+	else
+		naive_unmask(n);
+}
+
+static void naive_set_masked(struct naive *n, bool masked)
+{
+	spin_lock_irq(&n->lock);
+	naive_change(n, masked);
+	spin_unlock_irq(&n->lock);
+	wake_up_interruptible(&n->wait);
+}
+
 /* Is the interrupt ours? Returns the sources, 0 if it is not. */
 static u32 naive_claim(struct naive *n)
 {
 	u32 active;
 
 	if (n->masked) {
+		/* Masked sources do not set it again. */
+		if (latch)
+			iowrite32(ALL, n->regs + INT_LATCH);
 		switch (bug) {
 		case BUG_READ_WHILE_MASKED:
 			ioread32(n->regs + INT_ACTIVE);
@@ -270,7 +303,7 @@ static irqreturn_t naive_thread(int irq, void *data)
 	struct naive *n = data;
 
 	/* What it has to do takes a while: until then the device asserts. */
-	usleep_range(1000, 2000);
+	ssleep(THREAD_S);
 	spin_lock_irq(&n->lock);
 	n->pending |= ioread32(n->regs + INT_ACTIVE);
 	n->masked = true;
@@ -304,14 +337,12 @@ static int naive_open(struct inode *inode, struct file *file)
 	struct naive *n = naive_of(file);
 	int ret;
 
-	if (bug == BUG_KEEP_MASKED) {
-		n->open = true;
-		return 0;
-	}
 	n->pending = 0;
 	n->open = true;
+	if (bug == BUG_KEEP_MASKED)
+		return 0;
 	n->masked = false;
-	if (bug != BUG_ABANDON) {
+	if (!requests_at_probe()) {
 		ret = naive_request(n);
 		if (ret) {
 			n->open = false;
@@ -324,8 +355,8 @@ static int naive_open(struct inode *inode, struct file *file)
 		disable_irq(n->pdev->irq);
 	}
 	/* What is masked now has come since: user space answers it. */
-	if (!n->masked)
-		naive_unmask(n);
+	if (!n->masked || bug == BUG_DOUBLE_DISABLE)
+		naive_enable(n);
 	return 0;
 }
 
@@ -334,7 +365,7 @@ static int naive_release(struct inode *inode, struct file *file)
 	struct naive *n = naive_of(file);
 
 	n->open = false;
-	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_UNMAP_AT_UNBIND)
+	if (requests_at_probe() || bug == BUG_UNMAP_AT_UNBIND)
 		return 0;
 	if (masks_line() && n->masked)
 		enable_irq(n->pdev->irq);
@@ -376,18 +407,14 @@ static ssize_t naive_write(struct file *file, const char __user *buffer, size_t 
 	if (length != sizeof(answered) || copy_from_user(&answered, buffer, sizeof(answered)))
 		return -EINVAL;
 	iowrite32(answered, n->regs + INT_ACK);
-	if (bug == BUG_SLOW_DISINTX)
+	if (bug == BUG_UNLOCKED_DISINTX) {
 		n->masked = false;
-	else
-		spin_lock_irq(&n->lock);
-	if (n->masked || bug == BUG_SLOW_DISINTX) {
-		n->masked = false;
-		naive_unmask(n);
+		naive_disintx(n, false, true);
+	} else {
+		naive_set_masked(n, false);
 	}
-	if (bug != BUG_SLOW_DISINTX)
-		spin_unlock_irq(&n->lock);
 	if (n->eventfd)
-		schedule_delayed_work(&n->signal, msecs_to_jiffies(SLOWNESS_MS));
+		schedule_delayed_work(&n->signal, msecs_to_jiffies(SIGNAL_MS));
 	return sizeof(answered);
 }
 
@@ -405,16 +432,10 @@ static void naive_signal(struct work_struct *work)
 #endif
 }
 
-static long naive_ioctl(struct file *file, unsigned int call, unsigned long argument)
+static int naive_set_eventfd(struct naive *n, int fd)
 {
-	struct naive *n = naive_of(file);
 	struct eventfd_ctx *eventfd = NULL;
-	int fd;
 
-	if (call != NAIVE_SET_EVENTFD)
-		return -ENOTTY;
-	if (get_user(fd, (int __user *)argument))
-		return -EFAULT;
 	if (fd >= 0) {
 		eventfd = eventfd_ctx_fdget(fd);
 		if (IS_ERR(eventfd))
@@ -424,6 +445,24 @@ static long naive_ioctl(struct file *file, unsigned int call, unsigned long argu
 	if (eventfd)
 		eventfd_ctx_put(eventfd);
 	return 0;
+}
+
+static long naive_ioctl(struct file *file, unsigned int call, unsigned long argument)
+{
+	struct naive *n = naive_of(file);
+	int value;
+
+	if (get_user(value, (int __user *)argument))
+		return -EFAULT;
+	switch (call) {
+	case NAIVE_SET_EVENTFD:
+		return naive_set_eventfd(n, value);
+	case NAIVE_SET_MASKED:
+		naive_set_masked(n, value);
+		return 0;
+	default:
+		return -ENOTTY;
+	}
 }
 
 static const struct file_operations naive_fops = {
@@ -466,11 +505,11 @@ static int naive_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = -ENOMEM;
 	if (!n->regs)
 		goto disable;
-	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED) {
+	if (requests_at_probe() && bug != BUG_EARLY_HANDLER) {
 		ret = naive_request(n);
 		if (ret)
 			goto unmap;
-		naive_unmask(n);
+		naive_enable(n);
 	}
 	ret = misc_register(&n->node);
 	if (!ret)
@@ -495,8 +534,7 @@ static void naive_remove(struct pci_dev *pdev)
 		free_irq(pdev->irq, n);
 		return;
 	}
-	if (bug == BUG_ABANDON || bug == BUG_KEEP_MASKED || bug == BUG_EARLY_HANDLER ||
-	    (bug == BUG_UNMAP_AT_UNBIND && n->open))
+	if (requests_at_probe() || (bug == BUG_UNMAP_AT_UNBIND && n->open))
 		free_irq(pdev->irq, n);
 	pci_iounmap(pdev, n->regs);
 	pci_disable_device(pdev);

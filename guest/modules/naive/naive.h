@@ -7,4 +7,7 @@
 /* Signal this eventfd (an int) after each answer; -1: none any more. */
 #define NAIVE_SET_EVENTFD	_IOW('n', 1, int)
 
+/* Mask the device (an int, 1), or unmask it (0). */
+#define NAIVE_SET_MASKED	_IOW('n', 2, int)
+
 #endif /* NAIVE_H */

@@ -64,9 +64,14 @@ static void neighbour_kill(void)
 	spin_unlock_irqrestore(&lock, flags);
 }
 
+static void __iomem *regs_of(struct pci_dev *pdev)
+{
+	return pcim_iomap_table(pdev)[0];
+}
+
 static irqreturn_t neighbour_interrupt(int irq, void *data)
 {
-	void __iomem *regs = data;
+	void __iomem *regs = regs_of(data);
 	u32 active = ioread32(regs + INT_ACTIVE);
 
 	if (!active)
@@ -80,7 +85,6 @@ static irqreturn_t neighbour_interrupt(int irq, void *data)
 
 static int neighbour_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	void __iomem *regs;
 	int ret;
 
 	ret = pcim_enable_device(pdev);
@@ -89,25 +93,21 @@ static int neighbour_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pcim_iomap_regions(pdev, BIT(0), KBUILD_MODNAME);
 	if (ret)
 		return ret;
-	regs = pcim_iomap_table(pdev)[0];
-	pci_set_drvdata(pdev, regs);
 	if (oneshot)
 		ret = request_threaded_irq(pdev->irq, NULL, neighbour_interrupt,
-					   IRQF_SHARED | IRQF_ONESHOT, KBUILD_MODNAME, regs);
+					   IRQF_SHARED | IRQF_ONESHOT, KBUILD_MODNAME, pdev);
 	else
 		ret = request_irq(pdev->irq, neighbour_interrupt, IRQF_SHARED, KBUILD_MODNAME,
-				  regs);
+				  pdev);
 	if (!ret)
-		iowrite32(~0, regs + INT_MASK_CLEAR);
+		iowrite32(~0, regs_of(pdev) + INT_MASK_CLEAR);
 	return ret;
 }
 
 static void neighbour_remove(struct pci_dev *pdev)
 {
-	void __iomem *regs = pci_get_drvdata(pdev);
-
-	iowrite32(~0, regs + INT_MASK_SET);
-	free_irq(pdev->irq, regs);
+	iowrite32(~0, regs_of(pdev) + INT_MASK_SET);
+	free_irq(pdev->irq, pdev);
 	neighbour_aim(NULL);
 }
 

@@ -125,7 +125,7 @@ def ssh_key() -> Path:
 
 
 def _compile(directory: Path, program: str, *sources: Path) -> None:
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread", f"-I{KMOD}", f"-I{GUEST}/lib"]
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static", f"-I{KMOD}", f"-I{GUEST}/lib"]
     run(
         f"guest program {program}",
         ["gcc", *flags, "-o", directory / program, *sources],

@@ -7,6 +7,7 @@ import bisect
 import json
 import subprocess
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,11 +87,13 @@ def elf(symbols: Symbols, path: Path) -> None:
     lines = ['.section .text,"ax",@nobits']
     base = kernel[0][0]
     at = base
+    namesakes: Counter[str] = Counter()
     for address, name in kernel:
         if address > at:
             lines.append(f".skip {address - at}")
             at = address
-        quoted = f'"{name}"'
+        namesakes[name] += 1
+        quoted = f'"{name}"' if namesakes[name] == 1 else f'"{name}.{namesakes[name]}"'
         lines += [f".type {quoted},@function", f"{quoted}:"]
     lines.append(".skip 4096")
     source = path.with_suffix(".s")

@@ -1,0 +1,5 @@
+"""The zoo: shared-interrupt bugs that really happened, each a case that runs against several drivers.
+
+`case` reads a case, `run` plays it with one driver under test, `outcome` says what became of line, neighbour and
+interrupts, `suite` runs many and writes the matrix.
+"""

@@ -1,0 +1,122 @@
+"""`shirq zoo`: the zoo on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from shirq_bench.paths import BUILD
+from shirq_bench.zoo import case as cases
+from shirq_bench.zoo import page, suite
+from shirq_bench.zoo.case import DRIVERS, Case
+from shirq_bench.zoo.run import Played, play
+
+_COLOURS = {"good": "green", "fair": "blue", "poor": "yellow", "bad": "red"}
+
+
+class _Id(click.ParamType[str]):
+    name = "id"
+
+    def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        if value not in cases.ids():
+            self.fail(f"no case {value!r}: `shirq zoo list` shows those that there are")
+        return value
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, start: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        return [click.shell_completion.CompletionItem(name) for name in cases.ids() if name.startswith(start)]
+
+
+@click.group()
+def zoo() -> None:
+    """Shared-interrupt bugs that really happened, against several drivers.
+
+    \b
+    shirq zoo list                            all cases
+    shirq zoo show rmw-race                   what it is about, and what is to be expected
+    shirq zoo run rmw-race                    run it with every driver; writes a page
+    shirq zoo run rmw-race --driver shirq     with one
+    """
+
+
+@zoo.command("list")
+def list_() -> None:
+    """List the cases, with the outcome that each driver is expected to have."""
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("id", *DRIVERS):
+        table.add_column(column, overflow="fold")
+    for name in cases.ids():
+        case = cases.get(name)
+        table.add_row(name, *(_coloured(case.expected[driver]) for driver in DRIVERS))
+    console.print(table)
+
+
+@zoo.command()
+@click.argument("name", metavar="ID", type=_Id())
+def show(name: str) -> None:
+    """Say what a case is about: symptom, cause, source, steps, expected outcomes."""
+    case = cases.get(name)
+    console = Console()
+    _story(console, case)
+    console.print(f"\n{escape(case.explanation)}\n", soft_wrap=True, highlight=False)
+    for step in case.steps:
+        only = f"   only {', '.join(step.only)}" if step.only else ""
+        console.print(f"    {step.verb} {step.argument}{only}", markup=False, highlight=False)
+    console.print()
+    for driver in DRIVERS:
+        console.print(f"{driver:16} {_coloured(case.expected[driver])}", highlight=False)
+        if driver in case.argued:
+            console.print(f"    {case.argued[driver]}", markup=False, highlight=False, soft_wrap=True)
+
+
+@zoo.command()
+@click.argument("name", metavar="ID", type=_Id())
+@click.option("--driver", "drivers", multiple=True, type=click.Choice(DRIVERS), help="Only this one; repeatable.")
+@click.option("--kernel", default="6.1", metavar="NAME", help="From `shirq kernels`.")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="For the page.")
+def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -> None:
+    """Run a case; show symptom, cause and verdict, and write a page with the waveforms of two drivers.
+
+    Exits with 1 if a driver came out otherwise than the case says. What the guests left is beside the page.
+    """
+    case = cases.get(name)
+    console = Console()
+    directory = output or BUILD / "zoo" / name
+    _story(console, case)
+    chosen = suite.kernel_for(case, kernel)
+    played: list[Played] = []
+    for driver in drivers or DRIVERS:
+        each = play(case, driver, chosen, keep=directory / driver)
+        played.append(each)
+        note = "" if each.expected else f"   [bold red]expected {case.expected[driver]}[/]"
+        console.print(f"\n[bold]{driver}[/]: {_coloured(each.result.outcome)}{note}", highlight=False)
+        figures = ", ".join(f"{key} {value}" for key, value in each.result.figures.items())
+        console.print(f"    {figures}", markup=False, highlight=False)
+        for complaint in each.result.complaints:
+            console.print(f"    kernel: {complaint}", markup=False, highlight=False)
+    if not drivers:
+        seen = suite.reproduced(case, played)
+        console.print(f"\nverdict:   {'reproduced' if seen else '[bold red]not reproduced[/]'} on {chosen}")
+    (directory / "index.html").write_text(page.render(case, played))
+    console.print(f"page:      {directory / 'index.html'}", highlight=False)
+    sys.exit(0 if all(each.expected for each in played) else 1)
+
+
+def _story(console: Console, case: Case) -> None:
+    console.print(f"[bold]{case.id}[/]: {escape(case.title)}", highlight=False)
+    for what in ("symptom", "cause"):
+        console.print(f"{what + ':':10} {getattr(case, what)}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"source:    {'; '.join(case.source)}", markup=False, highlight=False, soft_wrap=True)
+    if case.needs:
+        console.print(f"needs:     {case.needs}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _coloured(outcome: str) -> str:
+    return f"[{_COLOURS[page.tone(outcome)]}]{outcome}[/]"

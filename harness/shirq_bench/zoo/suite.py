@@ -1,0 +1,126 @@
+"""Plays many cases, and writes build/reports/zoo.json and zoo.html: the matrix of cases and drivers.
+
+Run as ``python -m shirq_bench.zoo.suite [--size ci] [--kernel 6.1] [ID ...]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.build.steps import say
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import BUILD
+from shirq_bench.trace import Log
+from shirq_bench.zoo import case as cases
+from shirq_bench.zoo import page
+from shirq_bench.zoo.case import DRIVERS, Case
+from shirq_bench.zoo.run import Played, play
+
+REPORTS = BUILD / "reports"
+#: Seconds that the small run may take, on two cores without KVM, once its templates are made.
+CI_BUDGET_S = 240
+
+
+def kernel_for(case: Case, wanted: str) -> str:
+    """The kernel to play a case on: ``wanted`` if the case can be seen there, else the first one that it names."""
+    return wanted if not case.kernels or wanted in case.kernels else case.kernels[0]
+
+
+def reproduced(case: Case, played: Iterable[Played]) -> bool:
+    """Whether a driver under test showed the symptom."""
+    return any(each.result.outcome in case.shows for each in played)
+
+
+def reproducible(case: Case) -> bool:
+    """Whether the case expects a driver to show the symptom: some bugs were below all drivers, and are repaired."""
+    return any(outcome in case.shows for outcome in case.expected.values())
+
+
+def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
+    """A case in zoo.json."""
+    return {
+        "id": case.id,
+        "title": case.title,
+        "kernel": played[0].kernel,
+        "reproduced": reproduced(case, played),
+        "shows": list(case.shows),
+        "outcomes": {
+            each.driver: {
+                "outcome": each.result.outcome,
+                "expected": each.case.expected[each.driver],
+                "figures": each.result.figures,
+                "complaints": list(each.result.complaints),
+                "argued": case.argued.get(each.driver, ""),
+            }
+            for each in played
+        },
+    }
+
+
+def play_all(chosen: Sequence[Case], kernel: str) -> list[list[Played]]:
+    """Play the cases with every driver, saying how it goes on standard output. The logs are not kept."""
+    done = []
+    for number, case in enumerate(chosen, 1):
+        played = [_without_log(play(case, driver, kernel_for(case, kernel))) for driver in DRIVERS]
+        mark = "reproduced" if reproduced(case, played) else "not reproduced"
+        print(f"[{number}/{len(chosen)}] {case.id}: {mark}", flush=True)
+        for each in played:
+            note = "" if each.expected else f"   EXPECTED {case.expected[each.driver]}"
+            print(f"    {each.driver:16} {each.result.outcome}{note}", flush=True)
+        done.append(played)
+    return done
+
+
+def _without_log(played: Played) -> Played:
+    """A storm's log takes hundreds of megabytes in memory."""
+    return dataclasses.replace(played, log=Log(played.log.header, ()))
+
+
+def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, document: Path | None = None) -> None:
+    """Write zoo.json and zoo.html, and the document if one is asked for."""
+    directory.mkdir(parents=True, exist_ok=True)
+    report = {"date": time.strftime("%Y-%m-%d"), "cases": [describe(each[0].case, each) for each in played]}
+    (directory / "zoo.json").write_text(json.dumps(report, indent=1) + "\n")
+    known = {each[0].case.id: each[0].case for each in played}
+    (directory / "zoo.html").write_text(page.matrix(report, known))
+    if document:
+        document.write_text(page.document(report, known))
+
+
+def main() -> int:
+    """The command line of `make zoo`. 1 if a case did not come out as it says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=["ci", "full"], default="full")
+    parser.add_argument("--kernel", default="6.1")
+    parser.add_argument("--document", type=Path, help="write the matrix there, too, as Markdown")
+    parser.add_argument("ids", nargs="*")
+    options = parser.parse_args()
+    began = time.monotonic()
+    try:
+        chosen = [cases.get(name) for name in options.ids or cases.ids()]
+        if options.size == "ci":
+            chosen = [case for case in chosen if case.ci]
+            say(f"{len(chosen)} cases; time budget {CI_BUDGET_S} s, templates not counted")
+        played = play_all(chosen, options.kernel)
+    except BenchError as error:
+        sys.exit(f"shirq: {error}")
+    write(played, document=options.document)
+    seen = sum(reproduced(each[0].case, each) for each in played)
+    unexpected = [f"{one.case.id}/{one.driver}" for each in played for one in each if not one.expected]
+    print(f"{seen} of {len(played)} bugs reproduced in {time.monotonic() - began:.0f} s; {REPORTS / 'zoo.html'}")
+    if unexpected:
+        print(f"not as expected: {', '.join(unexpected)}")
+    if unseen := [each[0].case.id for each in played if reproducible(each[0].case) != reproduced(each[0].case, each)]:
+        print(f"reproduced or not, against expectation: {', '.join(unseen)}")
+    return 1 if unexpected or unseen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

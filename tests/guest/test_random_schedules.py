@@ -1,0 +1,106 @@
+"""Random schedules over two devices and their owners, to the instruction; what fails is shrunk and replays."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from shirq_bench.paths import BUILD
+from shirq_bench.sweep import scenario
+from shirq_bench.sweep.case import Case, finding
+from shirq_bench.sweep.play import Stimulus
+
+#: Instructions after which all that is on its way has been handled.
+_SETTLED_NS = 400_000
+_DEVICES = st.sampled_from(["dev0", "dev1"])
+_SOURCES = st.integers(1, 15)
+
+
+class Line(RuleBasedStateMachine):
+    """Grows a schedule; when it is complete a guest plays it and the oracle judges."""
+
+    kernel: ClassVar[str] = "6.1"
+    spurious: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        self.stimuli: list[Stimulus] = []
+        self.cuts: list[int] = []
+
+    @initialize()
+    def begin(self) -> None:
+        """Before the first stimulus."""
+
+    @rule(delay=st.integers(0, 20_000), device=_DEVICES, sources=_SOURCES)
+    def assert_(self, delay: int, device: str, sources: int) -> None:
+        """Raise sources of a device, some instructions after what was before."""
+        self.now += delay
+        self.stimuli.append(Stimulus(self.now, device, f"raise {sources}"))
+
+    @rule(delay=st.integers(0, 4_000))
+    def assert_both(self, delay: int) -> None:
+        """Raise the same source of both devices at one instant."""
+        self.now += delay
+        self.stimuli += [Stimulus(self.now, device, "raise 16") for device in ("dev0", "dev1")]
+
+    @rule()
+    def settle(self) -> None:
+        """Let all be handled."""
+        self.now += _SETTLED_NS
+        self.cuts.append(self.now)
+
+    def teardown(self) -> None:
+        """Play it."""
+        if not self.stimuli:
+            return
+        case = self.case()
+        outcome = case.run()
+        if outcome.all():
+            file = BUILD / "artefacts/random-schedule/finding.json"
+            finding(case, outcome).save(file)
+            pytest.fail(f"{outcome.all()[0].what}\nshirq replay {file}")
+
+    def case(self) -> Case:
+        """What was grown, with an end."""
+        item = scenario.get("both-and-again")
+        return Case(
+            title="random schedule",
+            machine=item.machine(self.kernel),
+            stimuli=tuple(self.stimuli),
+            cuts=(*self.cuts, self.now + _SETTLED_NS),
+            devices=item.devices,
+            actors=item.processes,
+            bound_ns=item.bound_ns,
+            spurious=self.spurious,
+        )
+
+
+_SETTINGS = settings(
+    max_examples=12,
+    stateful_step_count=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_no_random_schedule_loses_or_doubles_an_interrupt(kernel_name: str) -> None:
+    machine = type("Line", (Line,), {"kernel": kernel_name})
+    run_state_machine_as_test(machine, settings=_SETTINGS)
+
+
+def test_a_schedule_that_fails_is_shrunk_to_the_least_that_does(kernel_name: str) -> None:
+    """With one event fewer allowed than there are raises, one raise is enough to fail."""
+    machine = type("Line", (Line,), {"kernel": kernel_name, "spurious": -1})
+    least = settings(_SETTINGS, max_examples=3, phases=[Phase.generate, Phase.shrink])
+    with pytest.raises(pytest.fail.Exception, match=r"1 events for 1 raises") as failed:
+        run_state_machine_as_test(machine, settings=least)
+    said = "\n".join(getattr(failed.value, "__notes__", []))
+    assert said.count("state.assert_") == 1
+    assert "settle" not in said

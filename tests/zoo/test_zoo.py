@@ -1,0 +1,20 @@
+"""A few cases of the zoo, as everybody's tests run them; `make zoo` runs all."""
+
+from __future__ import annotations
+
+import pytest
+
+from shirq_bench.zoo import case as cases
+from shirq_bench.zoo.case import DRIVERS
+from shirq_bench.zoo.run import play
+from shirq_bench.zoo.suite import kernel_for
+
+_CI = [name for name in cases.ids() if cases.get(name).ci]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("name", _CI)
+def test_a_driver_comes_out_of_a_case_as_the_case_says(name: str, driver: str, kernel_name: str) -> None:
+    case = cases.get(name)
+    played = play(case, driver, kernel_for(case, kernel_name))
+    assert played.result.outcome is case.expected[driver], f"{played.result.figures}\n{played.result.complaints}"
