@@ -15,7 +15,7 @@ from shirq_bench.build.steps import shown
 from shirq_bench.errors import BenchError
 from shirq_bench.mutants import mutant, report
 from shirq_bench.mutants.mutant import Mutant
-from shirq_bench.mutants.trial import KILLED, SURVIVED, Verdict, Workshop, owned_directory
+from shirq_bench.mutants.trial import SURVIVED, Verdict, Workshop, owned_directory
 from shirq_bench.paths import TOP
 
 #: Seconds after which the size that CI runs begins no further mutant.
@@ -101,7 +101,7 @@ def _say(verdict: Verdict) -> None:
     click.echo(f"{verdict.verdict:9} {verdict.mutant.name:34} {verdict.seconds:4.0f} s{by}")
     if verdict.verdict == SURVIVED and not verdict.mutant.equivalent:
         click.echo(f"  {verdict.mutant.title}: no test notices it; write one")
-    elif verdict.verdict not in (KILLED, SURVIVED):
+    elif verdict.detail:
         click.echo(f"  {verdict.detail}")
 
 

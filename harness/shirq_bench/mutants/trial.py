@@ -32,8 +32,10 @@ DEADLINE = 1200.0
 
 KILLED, SURVIVED = "killed", "survived"
 #: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
-#: without it; or its tests do not end.
-STALE, STILLBORN, UNSOUND, ENDLESS = "stale", "stillborn", "unsound", "endless"
+#: without it; or of the machine's: its tests do not end, or fail now and then.
+STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
+#: How often tests are tried whose failures do not repeat.
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -216,23 +218,35 @@ class _Bench:
             raise _End(STILLBORN, detail=done.stdout[-1500:])
 
     def test(self, tests: Sequence[str], verdict: str) -> None:
-        """Run tests; the first that fails settles the mutant's fate with ``verdict``."""
+        """Run tests; one that fails twice settles the mutant's fate with ``verdict``.
+
+        On a busy machine a test may fail for want of time: then it passes the second time.
+        """
+        for _ in range(_ROUNDS):
+            failed = self._first_failure(tests)
+            if failed is None:
+                return
+            if self._first_failure([failed.id]):
+                # On the host nothing but compiling what it tests can go wrong before a test begins.
+                early = failed.kind == "error" and self.host_only(tests)
+                raise _End(STILLBORN if early else verdict, failed.name, failed.message)
+        raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
+
+    def _first_failure(self, tests: Sequence[str]) -> _Failure | None:
         report = self.place / "report.xml"
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
         if not self.host_only(tests):
             options.append(f"--kernel={self.kernel}")
         done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
         if done.returncode == 0:
-            return
+            return None
         if done.returncode < 0:
             # A sanitizer, in what the tests run as a library.
             ended = signal.Signals(-done.returncode).name
-            raise _End(verdict, Path(tests[0].partition("::")[0]).stem, f"its process was ended by {ended}")
+            return _Failure("failure", tests[0], Path(tests[0]).name, f"its process was ended by {ended}")
         if done.returncode != 1:
             raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
-        kind, *failed = _failure(report)
-        # On the host nothing but compiling what it tests can go wrong before a test begins.
-        raise _End(STILLBORN if kind == "error" and self.host_only(tests) else verdict, *failed)
+        return _failure(report)
 
     @staticmethod
     def host_only(tests: Sequence[str]) -> bool:
@@ -272,12 +286,23 @@ def _fails(bench: _Bench, what: str) -> str:
     return ""
 
 
-def _failure(report: Path) -> tuple[str, str, str]:
-    """The first test of a report that failed: in the test or around it (error), its name, the first line of why."""
+@dataclass(frozen=True)
+class _Failure:
+    """The first test that failed: in the test or around it (error), its id and name, the first line of why."""
+
+    kind: str
+    id: str
+    name: str
+    message: str
+
+
+def _failure(report: Path) -> _Failure:
     for case in ElementTree.parse(report).iter("testcase"):
         for kind in ("failure", "error"):
             if (element := case.find(kind)) is not None:
                 lines = (element.get("message") or element.text or "").strip().splitlines() or [""]
                 message = re.sub(r"^(AssertionError: |E\s+)", "", lines[0])
-                return kind, f"{case.get('name')}", message[:300]
+                name = f"{case.get('name')}"
+                file = f"{case.get('classname')}".replace(".", "/") + ".py"
+                return _Failure(kind, f"{file}::{name}", name, message[:300])
     raise BenchError(f"pytest failed, and its report {report} names no test")
