@@ -129,7 +129,6 @@ def test_a_failure_that_does_not_repeat_kills_no_mutant(workshop: Workshop, tmp_
         + "\nfrom pathlib import Path\n\ndef test_that_fails_at_first():\n"
         + f"    tries = Path({str(tries)!r})\n    tries.open('a').write('.')\n    assert len(tries.read_text()) > 1\n"
     )
-    workshop.trusting = True
     assert workshop.try_(_mutant("-2", "-3", "test_that_fails_at_first")).verdict == "survived"
     assert len(tries.read_text()) == 3, "it was not tried again, alone and then with all"
 
@@ -169,7 +168,6 @@ def test_nothing_is_left_of_a_trial(workshop: Workshop, tmp_path: Path, monkeypa
 
 def test_what_does_not_end_is_ended(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "DEADLINE", 10.0)
-    monkeypatch.setattr(workshop, "trusting", True)
     tried = workshop.try_(_mutant("2 * x", "__import__('time').sleep(999)"))
     assert tried.verdict == "endless"
     assert "not finished after 10 s" in tried.detail

@@ -42,12 +42,9 @@ def _commit() -> str:
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried side by side.")
-@click.option("--trusting", is_flag=True, help="Do not try first whether the tests pass without mutants.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants.")
 @click.option("--document", is_flag=True, help="Write docs/mutants.md from the last report; try nothing.")
-def main(
-    names: tuple[str, ...], kernel: str, size: str, jobs: int, trusting: bool, only_list: bool, document: bool
-) -> None:
+def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool) -> None:
     """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
 
     Exits with 1 if one survives that is not argued to be equivalent, or if a patch is mistaken: it does not apply any
@@ -71,16 +68,16 @@ def main(
         commit = _commit()
         chosen, budget = rotated(chosen, int(commit[:8], 16)), CI_BUDGET
         click.echo(f"size ci: from {chosen[0].name} on, by commit {commit[:8]}; none begins after {CI_BUDGET:g} s")
-    content = report.data(_try(chosen, kernel, jobs, trusting, budget), kernel, size)
+    content = report.data(_try(chosen, kernel, jobs, budget), kernel, size)
     report.write(content)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
 
 
-def _try(chosen: Sequence[Mutant], kernel: str, jobs: int, trusting: bool, budget: float) -> list[Verdict]:
+def _try(chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
     started = time.monotonic()
     with owned_directory("shirq-mutants-") as work, shown("mutants") as tell, ThreadPoolExecutor(jobs) as pool:
-        workshop = Workshop(TOP, kernel, work, trusting)
+        workshop = Workshop(TOP, kernel, work)
         done: list[Verdict] = []
 
         def one(item: Mutant) -> None:

@@ -34,6 +34,8 @@ KILLED, SURVIVED = "killed", "survived"
 #: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
 #: without it; or of the machine's: its tests do not end, or fail now and then.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
+#: In the message of a test that waited in vain.
+_DEADLINE_SAID = "DeadlineExceeded"
 #: How often tests are tried whose failures do not repeat.
 _ROUNDS = 3
 
@@ -55,11 +57,11 @@ class Verdict:
 
 
 class _End(Exception):
-    """The trial is over."""
+    """The trial is over. ``what`` is the id of the test, or the scenario, that ended it."""
 
-    def __init__(self, verdict: str, by: str = "", detail: str = "") -> None:
+    def __init__(self, verdict: str, by: str = "", detail: str = "", what: str = "") -> None:
         super().__init__(verdict)
-        self.verdict, self.by, self.detail = verdict, by, detail
+        self.verdict, self.by, self.detail, self.what = verdict, by, detail, what
 
 
 @contextlib.contextmanager
@@ -105,14 +107,13 @@ def apply(diff: str, tree: Path) -> str:
 class Workshop:
     """Where mutants are tried, in copies of the checkout ``top``, in guests with ``kernel``.
 
-    ``work`` is a directory for what all of them share; with ``trusting``, tests are taken to pass without mutants.
+    ``work`` is a directory for what all of them share.
     """
 
     top: Path
     kernel: str
     work: Path
-    trusting: bool = False
-    #: Kernel and test: empty, or how the test fails without any mutant.
+    #: Kernel and test, or scenario: empty, or how it fails without any mutant.
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
@@ -132,31 +133,31 @@ class Workshop:
         if refused := apply(mutant.diff, tree):
             raise _End(STALE, detail=refused)
         kernel = mutant.kernel or self.kernel
-        if not self.trusting:
-            self._require_sound(mutant, kernel, tell)
         bench = _Bench(tree, kernel, place, self._cache(place))
         if mutant.has_guest:
             tell("compiling it")
             bench.compile()
-        tell("its tests")
-        bench.test(mutant.tests, KILLED)
-        for scenario in mutant.sweep:
-            tell(f"sweep {scenario}")
-            bench.sweep(scenario)
+        try:
+            tell("its tests")
+            bench.test(mutant.tests, KILLED)
+            for scenario in mutant.sweep:
+                tell(f"sweep {scenario}")
+                bench.sweep(scenario)
+        except _End as end:
+            if end.verdict == KILLED:
+                tell(f"{end.by} without it")
+                self._require_sound(end, kernel)
+            raise
 
-    def _require_sound(self, mutant: Mutant, kernel: str, tell: Callable[[str], None]) -> None:
-        """What fails anyway notices nothing."""
-        wanted = [*mutant.tests, *mutant.sweep]
-        unknown = [what for what in wanted if (kernel, what) not in self.sound]
-        if unknown:
-            tell("its tests without it")
+    def _require_sound(self, end: _End, kernel: str) -> None:
+        """What fails without the mutant too has not noticed it. On a busy machine a deadline may pass at any time."""
+        key = (kernel, end.what)
+        if key not in self.sound or _DEADLINE_SAID in end.detail:
             with owned_directory("shirq-mutant-none-") as place:
                 copy_checkout(self.top, place / "tree")
-                bench = _Bench(place / "tree", kernel, place, cache.root())
-                for what in unknown:
-                    self.sound[kernel, what] = _fails(bench, what)
-        if failing := next((self.sound[kernel, what] for what in wanted if self.sound[kernel, what]), ""):
-            raise _End(UNSOUND, detail=failing)
+                self.sound[key] = _fails(_Bench(place / "tree", kernel, place, cache.root()), end.what)
+        if self.sound[key]:
+            raise _End(UNSOUND, end.by, self.sound[key])
 
     def _cache(self, place: Path) -> Path:
         own = place / "cache"
@@ -229,7 +230,7 @@ class _Bench:
             if self._first_failure([failed.id]):
                 # On the host nothing but compiling what it tests can go wrong before a test begins.
                 early = failed.kind == "error" and self.host_only(tests)
-                raise _End(STILLBORN if early else verdict, failed.name, failed.message)
+                raise _End(STILLBORN if early else verdict, failed.name, failed.message, failed.id)
         raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | None:
@@ -258,10 +259,11 @@ class _Bench:
         done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
         report = self.tree / "build/reports/sweep.json"
         if not report.exists():
-            raise _End(KILLED, scenario, f"the sweep could not be run to its end: {_last_line(done.stdout)}")
+            detail = f"the sweep could not be run to its end: {_last_line(done.stdout)}"
+            raise _End(KILLED, scenario, detail, scenario)
         if done.returncode:
             file = self.tree / json.loads(report.read_text())["findings"][0]
-            raise _End(KILLED, scenario, _finding(json.loads(file.read_text())))
+            raise _End(KILLED, scenario, _finding(json.loads(file.read_text())), scenario)
 
 
 def _finding(found: dict[str, object]) -> str:
