@@ -175,7 +175,7 @@ def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene:
     assert finish(script)[1:] == ["1 2 EAGAIN masked 0"]
 
 
-def test_disarming_drops_what_is_queued(scene: Scene) -> None:
+def test_disarming_drops_what_is_queued_and_the_mask_that_it_left(scene: Scene) -> None:
     script = start(
         scene,
         "dev1",
@@ -186,12 +186,12 @@ def test_disarming_drops_what_is_queued(scene: Scene) -> None:
         device.disarm()
         device.arm()
         os.set_blocking(device.fileno(), False)
-        report(fails(os.read, device.fileno(), 64), stat("events"))
+        report(state(), fails(os.read, device.fileno(), 64), stat("events"))
         """,
     )
     script.expect("^armed$")
     scene.raise_("dev1")
-    assert finish(script)[1:] == ["EAGAIN 1"]
+    assert finish(script)[1:] == ["armed EAGAIN 1"]
 
 
 def test_disarming_ends_a_read_even_if_the_device_is_armed_again_before_the_reader_runs(scene: Scene) -> None:
