@@ -35,13 +35,14 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
 
 
 def test_a_device_that_was_never_armed_is_released_by_the_loaded_program(scene: Scene) -> None:
-    """Its owner may have let it assert by its registers."""
+    """Its owner may have let it assert by its registers. A set that was refused is not the loaded one."""
     assert run(
         scene,
         "dev1",
         """
         device = shirq.Device.open(ADDRESS)
         device.load(SET)
+        attempt(device.load, dataclasses.replace(SET, release=shirq.assemble("read32 r0, bar0+0x1000")))
         registers = device.mmap(0)
         registers.write32(0x6c, 0xffffffff)
         print(hex(registers.read32(0x28)))
