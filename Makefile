@@ -2,7 +2,7 @@
 
 KERNEL ?= 6.1
 # How many tests run side by side; those that measure run alone whatever this says.
-JOBS ?= 1
+JOBS ?= 2
 PYTEST_ARGS ?=
 RUNS ?= 10000000
 ZOO ?=
@@ -19,7 +19,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage smoke examples sweep zoo mutants lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo mutants bench bench-guard lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -78,8 +78,8 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
 
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
-## JOBS=2 runs two tests at a time. With debug among the kernels, the line coverage of kmod/ too.
-	@$(PYTEST) tests --kernel $(KERNEL) $(if $(COUNTING),--coverage build/coverage) \
+## JOBS=1 runs one test at a time. KERNEL=all has the long ones too; debug, the line coverage of kmod/.
+	@$(PYTEST) tests --kernel $(KERNEL) $(if $(filter all,$(KERNEL)),,-m "not long") $(if $(COUNTING),--coverage build/coverage) \
 		$(call reports,vm-test) $(PYTEST_ARGS)
 	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
 
@@ -92,6 +92,17 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
 ## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
 	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
+
+long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
+	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
+
+bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
+## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone.
+	@$(PYTHON) -m shirq_bench.bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
+
+bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.
+## ACCEPT="the reason" makes them the new baseline.
+	@$(PYTHON) -m shirq_bench.bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)

@@ -94,7 +94,6 @@ enum shirq_rung {
  * @since_ns: when the first of them was
  * @rung: how far the ladder was climbed
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
- * @closings: times that we have masked the line, since a rung began or ended
  * @line_off: it is masked
  * @due: that was for a storm that the last rung did not end
  */
@@ -108,7 +107,6 @@ struct shirq_storm {
 	u64			since_ns;
 	enum shirq_rung		rung;
 	u32			reason;
-	u32			closings;
 	bool			line_off;
 	bool			due;
 };
@@ -133,7 +131,6 @@ struct shirq_dma;
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: somebody else had the line when it was armed
  *
- * @read_mutex: held while an event is on its way to the reader
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: what a quarantine leaves to process context
  * @reopen: ends the time that the line is masked
@@ -160,6 +157,8 @@ struct shirq_dma;
  * @seq: of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
  * @lost: events dropped since armed
+ * @regs: of the program that runs
+ * @captured: r0..r3 at the claim of the irq program
  * @storm: see there
  * @stats: see there
  */
@@ -182,7 +181,6 @@ struct shirq_device {
 	bool			neighbour;
 
 	/* readers and workers */
-	struct mutex		read_mutex;
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
 	struct work_struct	reopen;
@@ -207,6 +205,8 @@ struct shirq_device {
 	u64			seq;
 	u64			delivered;
 	u64			lost;
+	u64			regs[SHIRQ_REGS];
+	u64			captured[SHIRQ_EVENT_REGS];
 	struct shirq_storm	storm;
 	struct shirq_stats	stats;
 };
@@ -249,13 +249,41 @@ static inline void shirq_unwatch_mm(struct shirq_dma *dma)
 void shirq_storm_init(struct shirq_device *d);
 void shirq_storm_begin(struct shirq_device *d);
 bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
-void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured);
+void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_reopen_line(struct shirq_device *d);
 int shirq_reset_function(struct shirq_device *d, u32 rung);
 
+/**
+ * shirq_check() - is there, or will there be, an event?
+ * @d: the device, @lock held, or what it says is but a hint
+ *
+ * Return: 0, or the errno of read().
+ */
+static inline int shirq_check(const struct shirq_device *d)
+{
+	if (READ_ONCE(d->gone))
+		return -ENODEV;
+	return READ_ONCE(d->armed) || READ_ONCE(d->paused) ||
+	       READ_ONCE(d->head) != READ_ONCE(d->tail) ? 0 : -ENXIO;
+}
+
+/**
+ * shirq_run_set() - run a program of the loaded set
+ * @d: the device, @lock held, with a set
+ * @kind: which
+ * @captured: r0..r3 at the claim; NULL for a program that cannot claim
+ *
+ * Return: how it ended.
+ */
+static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
+					       enum shirq_program_kind kind, u64 *captured)
+{
+	lockdep_assert_held(&d->lock);
+	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);
+}
+
 /* irq.c */
-enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
-				 u64 *captured);
 void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_notify(struct shirq_device *d);
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
@@ -266,7 +294,6 @@ bool shirq_present(const struct shirq_device *d);
 bool shirq_answers(const struct shirq_device *d);
 bool shirq_has_line(const struct shirq_device *d);
 int shirq_check_access(const struct shirq_device *d);
-int shirq_check(const struct shirq_device *d);
 void shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
 void shirq_halt(struct shirq_device *d);

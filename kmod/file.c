@@ -8,7 +8,9 @@
 #include <linux/interrupt.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -106,9 +108,33 @@ static int shirq_release(struct inode *inode, struct file *file)
 
 /* Events */
 
-/* Return: 1 and the oldest event, 0 if there is none, or the errno of read(). */
-static int shirq_peek(struct shirq_device *d, u32 epoch, u32 *tail, struct shirq_event *event)
+/* Copy an event without waiting for a page. Return: was it there? */
+static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
 {
+	bool copied = false;
+
+	pagefault_disable();
+	if (!user_write_access_begin(to, sizeof(*event)))
+		goto out;
+	unsafe_copy_to_user(to, (const char *)event, sizeof(*event), fault);
+	copied = true;
+fault:
+	user_write_access_end();
+out:
+	pagefault_enable();
+	return copied;
+}
+
+/*
+ * Take the oldest event. It is the reader's if, and only if, it has been copied:
+ * under the lock, where a page that is not there cannot be waited for.
+ *
+ * Return: 1, 0 if there is no event, -EAGAIN if the copy needs a page first, or
+ * the errno of read().
+ */
+static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
+{
+	const struct shirq_event *event;
 	int ret;
 
 	spin_lock_irq(&d->lock);
@@ -117,59 +143,43 @@ static int shirq_peek(struct shirq_device *d, u32 epoch, u32 *tail, struct shirq
 	if (!ret && epoch != d->epoch)
 		ret = -ENXIO;
 	if (!ret && d->head != d->tail) {
-		*tail = d->tail;
-		*event = d->queue[d->tail % SHIRQ_QUEUE];
-		ret = 1;
+		event = &d->queue[d->tail % SHIRQ_QUEUE];
+		ret = shirq_copy_event(to, event) ? 1 : -EAGAIN;
+		if (ret == 1) {
+			d->tail++;
+			d->delivered = event->seq;
+			trace_shirq_deliver(d, event);
+		}
 	}
 	spin_unlock_irq(&d->lock);
 	return ret;
 }
 
-static void shirq_consume(struct shirq_device *d, u32 tail, const struct shirq_event *event)
-{
-	spin_lock_irq(&d->lock);
-	/* Disarmed meanwhile: dropped already. */
-	if (d->tail == tail) {
-		d->tail++;
-		d->delivered = event->seq;
-		trace_shirq_deliver(d, event);
-	}
-	spin_unlock_irq(&d->lock);
-}
-
 /* Return: bytes copied, 0 if nothing is queued, or the errno of read(). */
 static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, size_t count)
 {
-	struct shirq_event event;
 	ssize_t copied = 0;
 	int ret = 0;
-	u32 tail;
 
-	if (mutex_lock_interruptible(&d->read_mutex))
-		return -ERESTARTSYS;
-	while (copied + sizeof(event) <= count) {
-		ret = shirq_peek(d, epoch, &tail, &event);
-		if (ret <= 0)
+	while (copied + sizeof(struct shirq_event) <= count) {
+		ret = shirq_take_one(d, epoch, buf + copied);
+		if (ret == 1)
+			copied += sizeof(struct shirq_event);
+		else if (ret != -EAGAIN)
 			break;
-		if (copy_to_user(buf + copied, &event, sizeof(event))) {
-			ret = -EFAULT;
-			break;
-		}
-		shirq_consume(d, tail, &event);
-		copied += sizeof(event);
+		else if (fault_in_writeable(buf + copied, sizeof(struct shirq_event)))
+			return copied ?: -EFAULT;
+		else if (signal_pending(current))
+			return copied ?: -ERESTARTSYS;
 	}
-	mutex_unlock(&d->read_mutex);
 	return copied ?: ret;
 }
 
-static bool shirq_wakes(struct shirq_device *d, u32 epoch)
+/* Without the lock: what it says is a hint, and every change of it is followed by a wakeup. */
+static bool shirq_wakes(const struct shirq_device *d, u32 epoch)
 {
-	bool wakes;
-
-	spin_lock_irq(&d->lock);
-	wakes = shirq_check(d) || epoch != d->epoch || d->head != d->tail;
-	spin_unlock_irq(&d->lock);
-	return wakes;
+	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->epoch) != epoch ||
+	       shirq_check(d);
 }
 
 static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t count)
@@ -183,15 +193,16 @@ static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t coun
 	ret = shirq_unmask_delivered(d, &epoch);
 	if (ret)
 		return ret;
-	for (;;) {
-		ret = shirq_take(d, epoch, buf, count);
-		if (ret)
-			return ret;
-		if (file->f_flags & O_NONBLOCK)
-			return -EAGAIN;
-		if (wait_event_interruptible(d->wait, shirq_wakes(d, epoch)))
+	do {
+		if (file->f_flags & O_NONBLOCK) {
+			if (!shirq_wakes(d, epoch))
+				return -EAGAIN;
+		} else if (wait_event_interruptible(d->wait, shirq_wakes(d, epoch))) {
 			return -ERESTARTSYS;
-	}
+		}
+		ret = shirq_take(d, epoch, buf, count);
+	} while (!ret);
+	return ret;
 }
 
 static __poll_t shirq_poll(struct file *file, poll_table *wait)
@@ -475,6 +486,15 @@ static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set
 	return 0;
 }
 
+/* The BARs stay where they are mapped until there is no owner, nor a set. */
+static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
+{
+	u32 kind;
+
+	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++)
+		shirq_link(&set->program[kind], &d->bus);
+}
+
 static int shirq_load_set(struct shirq_device *d, void *arg)
 {
 	struct shirq_load *load = arg;
@@ -513,10 +533,12 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 		ret = -EBUSY;
 	else
 		ret = shirq_verify_set(d, set, load);
-	if (ret)
+	if (ret) {
 		kfree(set);
-	else
+	} else {
+		shirq_link_set(d, set);
 		shirq_load(d, set);
+	}
 	mutex_unlock(&d->mutex);
 	return ret;
 }

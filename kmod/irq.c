@@ -16,23 +16,6 @@
 #include "trace.h"
 
 /**
- * shirq_run_set() - run a program of the loaded set
- * @d: the device, @lock held, with a set
- * @kind: which
- * @captured: r0..r3 at the claim; NULL for a program that cannot claim
- *
- * Return: how it ended.
- */
-enum shirq_outcome shirq_run_set(struct shirq_device *d, enum shirq_program_kind kind,
-				 u64 *captured)
-{
-	u64 regs[SHIRQ_REGS] = {};
-
-	lockdep_assert_held(&d->lock);
-	return shirq_run(&d->set->program[kind], &d->bus, regs, captured);
-}
-
-/**
  * shirq_set_disintx() - set or clear the interrupt-disable bit
  * @d: the device
  * @on: the device shall not assert
@@ -106,20 +89,6 @@ void shirq_notify(struct shirq_device *d)
 }
 
 /**
- * shirq_check() - is there, or will there be, an event?
- * @d: the device
- *
- * Return: 0, or the errno of read().
- */
-int shirq_check(const struct shirq_device *d)
-{
-	lockdep_assert_held(&d->lock);
-	if (d->gone)
-		return -ENODEV;
-	return d->armed || d->paused || d->head != d->tail ? 0 : -ENXIO;
-}
-
-/**
  * shirq_lose() - a program found all-ones where that means gone
  * @d: the device, @lock held
  *
@@ -134,7 +103,8 @@ void shirq_lose(struct shirq_device *d)
 	shirq_notify(d);
 }
 
-static int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
+static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program,
+				    u64 *regs)
 {
 	lockdep_assert_held(&d->lock);
 	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)
@@ -143,10 +113,15 @@ static int shirq_run_checked(struct shirq_device *d, const struct shirq_program 
 	return -ENODEV;
 }
 
-static int shirq_enable(struct shirq_device *d)
+/* Run a program of the loaded set that neither claims nor declines. */
+static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kind kind)
 {
-	u64 regs[SHIRQ_REGS] = {};
+	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	return shirq_run_checked(d, &d->set->program[kind], d->regs);
+}
 
+static inline int shirq_enable(struct shirq_device *d)
+{
 	d->masked = false;
 	shirq_storm_begin(d);
 	if (d->intx_off) {
@@ -154,14 +129,20 @@ static int shirq_enable(struct shirq_device *d)
 		shirq_set_disintx(d, false);
 	}
 	trace_shirq_unmask(d);
-	return shirq_run_checked(d, &d->set->program[SHIRQ_PROGRAM_UNMASK], regs);
+	return shirq_run_plain(d, SHIRQ_PROGRAM_UNMASK);
 }
 
 /* Events */
 
-static void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
+/* There is room. Return: where the event goes; shirq_put_event() follows. */
+static struct shirq_event *shirq_new_event(struct shirq_device *d)
 {
-	d->queue[d->head++ % SHIRQ_QUEUE] = *event;
+	return &d->queue[d->head % SHIRQ_QUEUE];
+}
+
+static inline void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
+{
+	d->head++;
 	d->stats.events++;
 	trace_shirq_event(d, event);
 	shirq_notify(d);
@@ -175,15 +156,10 @@ static void shirq_put_event(struct shirq_device *d, const struct shirq_event *ev
  */
 void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
-	struct shirq_event event = {
-		.size = sizeof(event),
-		.type = SHIRQ_EVENT_IRQ,
-		.seq = ++d->seq,
-		.time_ns = time_ns,
-		.lost = d->lost,
-	};
+	struct shirq_event *event;
 
 	lockdep_assert_held(&d->lock);
+	d->seq++;
 	d->stats.claims++;
 	trace_shirq_claim(d);
 	if (d->set->mode == SHIRQ_MODE_MASKS) {
@@ -195,8 +171,17 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 		d->stats.lost++;
 		return;
 	}
-	memcpy(event.r, captured, sizeof(event.r));
-	shirq_put_event(d, &event);
+	event = shirq_new_event(d);
+	/* All of it: what was here before is another event. */
+	event->size = sizeof(*event);
+	event->type = SHIRQ_EVENT_IRQ;
+	event->source = 0;
+	event->flags = 0;
+	event->seq = d->seq;
+	event->time_ns = time_ns;
+	event->lost = d->lost;
+	memcpy(event->r, captured, sizeof(event->r));
+	shirq_put_event(d, event);
 }
 
 /**
@@ -210,13 +195,7 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
  */
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 {
-	struct shirq_event event = {
-		.size = sizeof(event),
-		.type = type,
-		.flags = flags,
-		.seq = d->seq,
-		.time_ns = ktime_get_ns(),
-	};
+	struct shirq_event *event;
 
 	lockdep_assert_held(&d->lock);
 	if (d->head - d->tail == SHIRQ_QUEUE) {
@@ -224,22 +203,30 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 		d->lost++;
 		d->stats.lost++;
 	}
-	event.lost = d->lost;
+	event = shirq_new_event(d);
+	*event = (struct shirq_event) {
+		.size = sizeof(*event),
+		.type = type,
+		.flags = flags,
+		.seq = d->seq,
+		.time_ns = ktime_get_ns(),
+		.lost = d->lost,
+	};
 	if (regs)
-		memcpy(event.r, regs, sizeof(event.r));
-	shirq_put_event(d, &event);
+		memcpy(event->r, regs, sizeof(event->r));
+	shirq_put_event(d, event);
 }
 
 /* The one place where the device is masked in the interrupt: by its irq program. */
 static irqreturn_t shirq_interrupt(int irq, void *data)
 {
 	struct shirq_device *d = data;
-	u64 captured[SHIRQ_EVENT_REGS];
+	u64 *captured = d->captured;
 	u64 now = ktime_get_ns();
-	unsigned long flags;
 	bool ours = false;
 
-	spin_lock_irqsave(&d->lock, flags);
+	/* Interrupts are off, as in every handler, forced into a thread or not. */
+	spin_lock(&d->lock);
 	trace_shirq_irq(d);
 	if (d->gone || !d->requested || pci_channel_offline(d->pdev))
 		goto out;
@@ -254,7 +241,8 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	case SHIRQ_CLAIMED:
 		ours = true;
 		shirq_claim(d, now, captured);
-		shirq_storm_claimed(d, now, captured);
+		if (d->set->mode == SHIRQ_MODE_ACKNOWLEDGES)
+			shirq_storm_acknowledged(d, now, captured);
 		break;
 	case SHIRQ_GONE:
 		shirq_lose(d);
@@ -264,7 +252,7 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 		trace_shirq_decline(d);
 	}
 out:
-	spin_unlock_irqrestore(&d->lock, flags);
+	spin_unlock(&d->lock);
 	return ours ? IRQ_HANDLED : IRQ_NONE;
 }
 
@@ -462,9 +450,7 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 	} else if (!d->armed) {
 		ret = -ENXIO;
 	} else if (d->set->program[SHIRQ_PROGRAM_MASK].count) {
-		u64 regs[SHIRQ_REGS] = {};
-
-		ret = shirq_run_checked(d, &d->set->program[SHIRQ_PROGRAM_MASK], regs);
+		ret = shirq_run_plain(d, SHIRQ_PROGRAM_MASK);
 	} else if (pci_intx_mask_supported(d->pdev)) {
 		shirq_set_disintx(d, true);
 		d->intx_off = true;
@@ -482,7 +468,7 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 	return ret;
 }
 
-static int shirq_unmask_locked(struct shirq_device *d, u64 seq)
+static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 {
 	if (d->gone)
 		return -ENODEV;

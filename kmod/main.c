@@ -5,7 +5,6 @@
  * Lock order, outermost first:
  *
  *	device_lock of the PCI function	(driver core: probe, remove, shutdown)
- *	shirq_device.read_mutex		(copies to user space under it)
  *	mmap_lock			(page faults)
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
  *	i_mmap_rwsem			(revoking mappings)
@@ -137,6 +136,7 @@ static void shirq_unmap_bars(struct shirq_device *d)
 		if (d->bar[i])
 			pci_iounmap(d->pdev, d->bar[i]);
 		d->bar[i] = NULL;
+		d->bus.memory[i] = NULL;
 	}
 }
 
@@ -152,6 +152,8 @@ static int shirq_map_bars(struct shirq_device *d)
 			shirq_unmap_bars(d);
 			return -ENOMEM;
 		}
+		if (pci_resource_flags(d->pdev, i) & IORESOURCE_MEM)
+			d->bus.memory[i] = d->bar[i];
 	}
 	return 0;
 }
@@ -289,7 +291,6 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 
 	d->pdev = pdev;
 	mutex_init(&d->mutex);
-	mutex_init(&d->read_mutex);
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);
 	shirq_storm_init(d);

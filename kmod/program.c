@@ -227,14 +227,14 @@ static __u64 turn(__u64 value, unsigned int width)
 	return __builtin_bswap64(value) >> (64 - 8 * width);
 }
 
-static __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
+static noinline __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)
 {
 	__u64 value = bus->read(bus, op->space, op->imm, op->width) & ones(op->width);
 
 	return op->flags & SHIRQ_BIG_ENDIAN ? turn(value, op->width) : value;
 }
 
-static void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
+static noinline void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 value)
 {
 	value &= ones(op->width);
 	if (op->flags & SHIRQ_BIG_ENDIAN)
@@ -248,12 +248,92 @@ static void store(const struct shirq_op *op, const struct shirq_bus *bus, __u64 
 	bus->write(bus, op->space, op->imm, op->width, value);
 }
 
+/*
+ * What shirq_link() puts in the place of the most common operations: accesses to
+ * registers of 4 bytes in memory, whose address is in imm, and the constant that
+ * the next operation writes to one.
+ */
+enum linked {
+	LINKED_READ = 0x80,
+	LINKED_READ_OR_GONE,
+	LINKED_WRITE,
+	LINKED_LOAD_WRITE,
+};
+
+static inline __u32 read_memory(const struct shirq_op *op)
+{
+	return readl((void __iomem *)(uintptr_t)op->imm);
+}
+
+static inline void write_memory(const struct shirq_op *op, __u32 value)
+{
+	writel(value, (void __iomem *)(uintptr_t)op->imm);
+}
+
+/**
+ * shirq_link() - make a program faster
+ * @program: verified for the device
+ * @bus: the device; its @memory must stay as it is as long as the program runs
+ */
+void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
+{
+	struct shirq_op *op = program->op + program->count;
+	bool write_follows = false;
+
+	while (op-- > program->op) {
+		bool direct = op->width == 4 && !(op->flags & SHIRQ_BIG_ENDIAN) &&
+			      bus->memory[op->space];
+
+		if (direct)
+			op->imm += (__force uintptr_t)bus->memory[op->space];
+		if (direct && op->code == SHIRQ_OP_READ)
+			op->code = op->flags & SHIRQ_GONE_IF_ONES ? LINKED_READ_OR_GONE
+								  : LINKED_READ;
+		else if (direct)
+			op->code = LINKED_WRITE;
+		else if (write_follows && op->code == SHIRQ_OP_LOAD && !(op->flags & SHIRQ_SRC_REG))
+			op->code = LINKED_LOAD_WRITE;
+		write_follows = op->code == LINKED_WRITE;
+	}
+}
+
+/* The other operations: LOAD to SHR. */
+static noinline void calculate(const struct shirq_op *op, __u64 *regs)
+{
+	__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
+	__u64 *dst = &regs[op->dst];
+
+	switch (op->code) {
+	case SHIRQ_OP_LOAD:
+		*dst = operand;
+		break;
+	case SHIRQ_OP_AND:
+		*dst &= operand;
+		break;
+	case SHIRQ_OP_OR:
+		*dst |= operand;
+		break;
+	case SHIRQ_OP_XOR:
+		*dst ^= operand;
+		break;
+	case SHIRQ_OP_ADD:
+		*dst += operand;
+		break;
+	case SHIRQ_OP_SHL:
+		*dst = operand < 64 ? *dst << operand : 0;
+		break;
+	case SHIRQ_OP_SHR:
+		*dst = operand < 64 ? *dst >> operand : 0;
+		break;
+	}
+}
+
 /**
  * shirq_run() - run a program that shirq_verify() has passed for this device
  * @program: the program
  * @bus: the device
- * @regs: the registers, changed in place; all zero to start with, unless it is
- *	SHIRQ_PROGRAM_EXEC
+ * @regs: the registers, changed in place; r0..r3 are zero to start with, unless it
+ *	is SHIRQ_PROGRAM_EXEC: the others are read by no program that has not written them
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes as many steps as the program has operations at most, and cannot fail.
@@ -264,57 +344,43 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS])
 {
 	enum shirq_outcome outcome = SHIRQ_ENDED;
-	__u32 i;
+	const struct shirq_op *end = program->op + program->count;
+	const struct shirq_op *op;
 
-	for (i = 0; i < program->count; i++) {
-		const struct shirq_op *op = &program->op[i];
-		__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
-		__u64 *dst = &regs[op->dst];
+	for (op = program->op; op < end; op++) {
+		if (op->code == LINKED_LOAD_WRITE) {
+			regs[op->dst] = op->imm;
+			op++;
+			write_memory(op, regs[op->src]);
+		} else if (op->code == LINKED_READ) {
+			regs[op->dst] = read_memory(op);
+		} else if (op->code == LINKED_READ_OR_GONE) {
+			__u32 value = read_memory(op);
 
-		switch (op->code) {
-		case SHIRQ_OP_READ:
-			*dst = load(op, bus);
-			if (op->flags & SHIRQ_GONE_IF_ONES && *dst == ones(op->width))
+			if (value == (__u32)ones(4))
 				return SHIRQ_GONE;
-			break;
-		case SHIRQ_OP_WRITE:
-			store(op, bus, regs[op->src]);
-			break;
-		case SHIRQ_OP_LOAD:
-			*dst = operand;
-			break;
-		case SHIRQ_OP_AND:
-			*dst &= operand;
-			break;
-		case SHIRQ_OP_OR:
-			*dst |= operand;
-			break;
-		case SHIRQ_OP_XOR:
-			*dst ^= operand;
-			break;
-		case SHIRQ_OP_ADD:
-			*dst += operand;
-			break;
-		case SHIRQ_OP_SHL:
-			*dst = operand < 64 ? *dst << operand : 0;
-			break;
-		case SHIRQ_OP_SHR:
-			*dst = operand < 64 ? *dst >> operand : 0;
-			break;
-		case SHIRQ_OP_SKIP_Z:
-			if (!regs[op->src])
-				i += op->skip;
-			break;
-		case SHIRQ_OP_SKIP_NZ:
+			regs[op->dst] = value;
+		} else if (op->code == SHIRQ_OP_SKIP_NZ) {
 			if (regs[op->src])
-				i += op->skip;
-			break;
-		case SHIRQ_OP_CLAIM:
+				op += op->skip;
+		} else if (op->code == SHIRQ_OP_CLAIM) {
 			memcpy(captured, regs, SHIRQ_EVENT_REGS * sizeof(*captured));
 			outcome = SHIRQ_CLAIMED;
-			break;
-		case SHIRQ_OP_DECLINE:
+		} else if (op->code == SHIRQ_OP_DECLINE) {
 			return SHIRQ_ENDED;
+		} else if (op->code == LINKED_WRITE) {
+			write_memory(op, regs[op->src]);
+		} else if (op->code == SHIRQ_OP_SKIP_Z) {
+			if (!regs[op->src])
+				op += op->skip;
+		} else if (op->code == SHIRQ_OP_READ) {
+			regs[op->dst] = load(op, bus);
+			if (op->flags & SHIRQ_GONE_IF_ONES && regs[op->dst] == ones(op->width))
+				return SHIRQ_GONE;
+		} else if (op->code == SHIRQ_OP_WRITE) {
+			store(op, bus, regs[op->src]);
+		} else {
+			calculate(op, regs);
 		}
 	}
 	return outcome;

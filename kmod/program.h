@@ -9,12 +9,19 @@
 #define SHIRQ_PROGRAM_H
 
 #ifdef __KERNEL__
+#include <linux/io.h>
 #include <linux/kernel.h>
 #include <linux/string.h>
 #include <linux/types.h>
 #else
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
+#define __iomem
+#define __force
+#define noinline
+#define readl(address) __atomic_load_n((__u32 *)(address), __ATOMIC_RELAXED)
+#define writel(value, address) __atomic_store_n((__u32 *)(address), value, __ATOMIC_RELAXED)
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #endif
 
@@ -49,6 +56,8 @@ struct shirq_space {
  * @space: BARs 0..5, then config space
  * @read: read @width bytes, little endian; must not sleep or fail
  * @write: write @width bytes, little endian; must not sleep or fail
+ * @memory: where the registers of a space can be reached without @read and @write,
+ *	or NULL; see shirq_link()
  *
  * The verifier looks at @space alone. The interpreter calls @read and @write
  * for nothing that the verifier would refuse.
@@ -59,10 +68,11 @@ struct shirq_bus {
 		      unsigned int width);
 	void (*write)(const struct shirq_bus *bus, unsigned int space, __u64 offset,
 		      unsigned int width, __u64 value);
+	void __iomem *memory[SHIRQ_SPACES];
 };
 
 /**
- * struct shirq_program - a verified program
+ * struct shirq_program - a verified program, linked or as it was given
  * @count: operations
  * @op: the operations
  */
@@ -85,6 +95,7 @@ enum shirq_outcome {
 
 enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
 			       const struct shirq_bus *bus, __u32 *index);
+void shirq_link(struct shirq_program *program, const struct shirq_bus *bus);
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS]);
 

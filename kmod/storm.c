@@ -26,11 +26,11 @@
  * as far as the owner allows the worker's. The line is masked so that the worker
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again; from
- * SHIRQ_PATIENCE times in one rung on for SHIRQ_LINE_OFF_LONG_US, since the core
- * shuts the line down after 100,000 unhandled interrupts. Only a window that
- * begins after the end of a rung leads to the next one. After the last rung the
- * handler declines and does nothing more.
+ * the line storms meanwhile, the next window masks it again, for SHIRQ_LINE_OFF_LONG_US if
+ * the core has counted SHIRQ_PATIENCE unhandled interrupts: it shuts the line
+ * down after 99,900 of 100,000, and counts anew after 100 ms without one. Only a
+ * window that begins after the end of a rung leads to the next one. After the
+ * last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -55,8 +55,8 @@
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
 #define SHIRQ_LINE_OFF_US	300
-#define SHIRQ_LINE_OFF_LONG_US	20000
-#define SHIRQ_PATIENCE		80
+#define SHIRQ_LINE_OFF_LONG_US	110000
+#define SHIRQ_PATIENCE		98900
 
 static void shirq_window_clear(struct shirq_storm *storm)
 {
@@ -133,7 +133,7 @@ static bool shirq_disintx_again(struct shirq_device *d)
 /* Return: was the interrupt ours? */
 static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
-	u64 captured[SHIRQ_EVENT_REGS];
+	u64 *captured = d->captured;
 
 	/* The owner's own mask: it comes back without an interrupt for him. */
 	if (d->intx_off && shirq_disintx_again(d)) {
@@ -164,7 +164,6 @@ static void shirq_close_line(struct shirq_device *d)
 	d->storm.line_off = true;
 	d->stats.line_off++;
 	disable_irq_nosync(d->pdev->irq);
-	d->storm.closings++;
 	d->storm.due = true;
 	queue_work(system_highpri_wq, &d->ladder);
 	queue_work(system_highpri_wq, &d->reopen);
@@ -193,21 +192,19 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 }
 
 /**
- * shirq_storm_claimed() - the irq program claimed
- * @d: the device
+ * shirq_storm_acknowledged() - the irq program claimed
+ * @d: the device, which it acknowledges
  * @time_ns: when
  * @captured: r0..r3 at the claim
  *
  * Context: interrupt, @lock held.
  */
-void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured)
+void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
 	struct shirq_storm *storm = &d->storm;
 	u64 least_ns;
 
 	lockdep_assert_held(&d->lock);
-	if (d->set->mode != SHIRQ_MODE_ACKNOWLEDGES)
-		return;
 	if (!storm->claims++)
 		storm->since_ns = time_ns;
 	if (storm->claims <= SHIRQ_RATE_WINDOW)
@@ -330,7 +327,6 @@ static bool shirq_take_due(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 	due = d->storm.due && d->requested;
 	d->storm.due = false;
-	d->storm.closings = 0;
 	shirq_window_clear(&d->storm);
 	spin_unlock_irq(&d->lock);
 	return due;
@@ -361,7 +357,7 @@ static void shirq_reopen(struct work_struct *work)
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (READ_ONCE(d->storm.closings) > SHIRQ_PATIENCE)
+	if (READ_ONCE(d->storm.desc->irqs_unhandled) > SHIRQ_PATIENCE)
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);

@@ -3,7 +3,7 @@
  * Reference driver for the shirq-edu device: acknowledges every interrupt in
  * user space and prints a line for it.
  */
-#include "edu.h"
+#include "edu-set.h"
 
 #include <err.h>
 #include <errno.h>

@@ -19,7 +19,7 @@
  * It says nothing after "ready", and asks for no time: what it does depends on
  * the devices alone.
  */
-#include "../drivers/edu.h"
+#include "../drivers/edu-set.h"
 
 #include <err.h>
 #include <errno.h>
@@ -233,7 +233,7 @@ static void hold(struct card *card)
 
 	if (shirq_mask(card->fd, &seq))
 		err(1, "masking");
-	shirq_write32(card->bar, 0x04, seq);
+	shirq_write32(card->bar, LIVENESS, seq);
 	if (shirq_unmask(card->fd, seq))
 		err(1, "unmasking");
 }
@@ -291,7 +291,7 @@ static void info(struct card *card)
 	struct shirq_info info;
 	uint32_t status;
 
-	if (shirq_get_info(card->fd, &info) || pread(card->fd, &status, 4, 0x24) != 4)
+	if (shirq_get_info(card->fd, &info) || pread(card->fd, &status, 4, INT_STATUS) != 4)
 		err(1, "looking at the device");
 }
 

@@ -18,7 +18,7 @@ import pytest
 from shirq_bench import template
 from shirq_bench.errors import BenchError
 from shirq_bench.judge import BrokenRuleError
-from shirq_bench.report import html, model, vcd
+from shirq_bench.report import files, model
 from shirq_bench.trace import Kind, LogError
 from shirq_bench.vm import Vm
 
@@ -76,9 +76,7 @@ def _draw(title: str, vm: Vm, directory: Path) -> None:
     if not log.of(Kind.PIN):
         (directory / "no-picture").write_text("no device moved its pin\n")
         return
-    (directory / "page.html").write_text(html.render(picture))
-    with (directory / "waveform.vcd").open("w") as file:
-        vcd.write(picture, file)
+    files.save(picture, directory)
 
 
 def links(item: pytest.Item) -> list[tuple[str, Path]]:

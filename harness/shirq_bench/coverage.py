@@ -1,7 +1,7 @@
 """Which lines of kmod/ the tests run: counted by guests' kernels with GCOV, and for program.c by the host's tests too.
 
-The plugin's ``--coverage DIR`` fills a directory: `collect` fetches the counters of every guest of a test that has
-passed, once, when the test is over. A clone goes on with its template's counters, so what the template ran is added
+The plugin's ``--coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its test
+is over. A clone goes on with its template's counters, so what the template ran is added
 once for each of its clones: the counts are no measure of how often, only of whether. The kernel keeps the counters of
 a module that was unloaded. What a guest ran last is lost if it ended before its test did; such guests are named.
 

@@ -75,7 +75,7 @@ def get(machine: Machine) -> Path:
 
 def _prepare(vm: Vm, script: str) -> None:
     try:
-        vm.agent.succeed(script, deadline=120)
+        vm.agent.succeed(script, deadline=600)
     except CommandFailed as error:
         said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
         raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Every call of the C library on a shirq-edu device that nobody else drives: library_calls ADDRESS. */
-#include "shirq.h"
+#include "../../guest/drivers/edu-set.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,19 +10,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* qemu-device/SPEC.md */
-#define ID		0x00
-#define LIVENESS	0x04
-#define INT_STATUS	0x24
-#define INT_MASK	0x28
-#define INT_ACTIVE	0x2c
-#define INT_RAISE	0x60
-#define INT_ACK		0x64
-#define INT_MASK_SET	0x68
-#define INT_MASK_CLEAR	0x6c
-#define ALL		0xffffffff
-
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
 #define CHECK(what) \
 	do { \
 		if (!(what)) { \
@@ -32,19 +19,6 @@
 	} while (0)
 #define FAILS(call, number)	CHECK((call) == -1 && errno == (number))
 
-static const struct shirq_op irq[] = {
-	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
-	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
-	SHIRQ_DO_DECLINE,
-	SHIRQ_DO_CLAIM,
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 1, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 1, 0),
-	SHIRQ_DO_READ(4, 1, 0, INT_MASK, 0),
-};
-static const struct shirq_op unmask[] = {
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_CLEAR, 0, 0),
-};
 static const struct shirq_op mask[] = {
 	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
 	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 0, 0),
@@ -69,14 +43,12 @@ static uint32_t flags(int fd)
 
 static void programs_are_taken_and_refused(int fd)
 {
-	struct shirq_programs set = {
-		.mode = SHIRQ_MODE_MASKS,
-		.irq = irq, .irq_count = COUNT(irq),
-		.unmask = unmask, .unmask_count = COUNT(unmask),
-		.release = mask, .release_count = COUNT(mask),
-		.mask = out_of_bounds, .mask_count = COUNT(out_of_bounds),
-	};
+	struct shirq_programs set = EDU_SET;
 
+	set.release = mask;
+	set.release_count = COUNT(mask);
+	set.mask = out_of_bounds;
+	set.mask_count = COUNT(out_of_bounds);
 	FAILS(shirq_load(fd, &set), EINVAL);
 	CHECK(set.refused_program == SHIRQ_PROGRAM_MASK && set.refused_index == 1 &&
 	      set.refused_reason == SHIRQ_REFUSED_BOUNDS);

@@ -19,8 +19,9 @@ def arrange(directory: Path, tests: str) -> None:
 
 def start(directory: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     """Start pytest in the project; what it says goes to a pipe."""
+    # A shell's background jobs ignore Ctrl-C, and so would all that they start.
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options],
+        ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *options],
         cwd=directory,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

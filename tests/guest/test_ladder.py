@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -205,22 +206,34 @@ reset_at_release = true
 """
 
 
-def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene) -> None:
+def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_path: Path) -> None:
     set_faults(port, _NO_DISINTX)
-    upload = port.vm.agent.start("sh", "-c", "cat >/tmp/card.toml")
-    upload.write(_PROFILE)
-    upload.close_stdin()
-    assert upload.wait().status == 0
-    watch = port.vm.agent.start("shirqctl", "watch", ADDRESSES["dev2"], "--profile", "/tmp/card.toml")
-    watch.expect("^armed", deadline=60)
+    (tmp_path / "card.toml").write_text(_PROFILE)
+    port.upload(tmp_path / "card.toml", "/tmp/card.toml")
+    script = start(
+        port,
+        "dev2",
+        """
+        from shirq import profile
+        device = shirq.Device.open(ADDRESS)
+        device.load_profile(profile.load(Path("/tmp/card.toml")))
+        device.arm(auto_unmask=False)
+        report("armed")
+        while (event := device.read(timeout=60)).type is shirq.EventType.IRQ:
+            pass
+        report(event.type.name)
+        proceed()
+        """,
+    )
+    script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=9)
-    watch.expect("^QUARANTINED ", deadline=60)
+    script.expect("^QUARANTINED$", deadline=60)
     wait_for_rung(port, "flr")
     stats = stats_of(port, "dev2")
     assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 1, 0, 0)
-    # Quarantined, there is nothing to watch any more: the command ends by itself, and with it the owner.
-    assert watch.wait(60).status == 1
+    script.write("\n")
+    finish(script)
     resets = port.vm.log().since(mark).of(Kind.RESET, device="dev2")
     assert len(resets) == 2, "it was not reset for the storm and again when its owner left"
 

@@ -95,6 +95,7 @@ def test_no_random_schedule_loses_or_doubles_an_interrupt(kernel_name: str) -> N
     run_state_machine_as_test(machine, settings=_SETTINGS)
 
 
+@pytest.mark.long
 def test_a_schedule_that_fails_is_shrunk_to_the_least_that_does(kernel_name: str) -> None:
     """With one event fewer allowed than there are raises, one raise is enough to fail."""
     machine = type("Line", (Line,), {"kernel": kernel_name, "spurious": -1})

@@ -247,6 +247,7 @@ def test_every_step_of_an_interrupt_has_its_tracepoint_in_order(scene: Scene) ->
     driver = scene.drive("dev1")
     scene.raise_("dev1")
     driver.next_event()
+    scene.wait_unmasked("dev1")
     driver.end()
     lines = [
         line.split(": ", 2)[1:] for line in scene.run(f"cat {tracing}/trace").splitlines() if "0000:00:08.0" in line

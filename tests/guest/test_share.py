@@ -126,6 +126,7 @@ _PERIOD_NS = 100_000
 _STORM = "+200000000 raise 1\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("end", "programs", "said"),
     [
@@ -153,6 +154,7 @@ def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
     assert run.delivered >= 0.95 * quiet.delivered
 
 
+@pytest.mark.long
 def test_a_pending_device_beside_a_neighbour_at_100000_interrupts_a_second_never_triggers_the_breaker(
     scene: Scene, tmp_path: Path, kernel_name: str
 ) -> None:
@@ -161,7 +163,8 @@ def test_a_pending_device_beside_a_neighbour_at_100000_interrupts_a_second_never
     assert run.owner == "IRQ masked"
     # An instrumented kernel cannot do it: each handling takes it longer than an interrupt's period.
     if kernel_name != "debug":
-        assert run.delivered == 100_000
+        # What is raised while it is pending is one interrupt: the kernel's own work may make it so a few times.
+        assert run.delivered >= 99_900
     assert run.stats["silent"] >= 0.9 * run.delivered
     assert (run.stats["claims"], run.stats["remasks"], run.stats["storms_masked"], run.stats["line_off"]) == (
         1,

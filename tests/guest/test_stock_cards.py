@@ -119,6 +119,7 @@ def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0
         end = max([end, *(entry.time_ns for entry in reader.poll()[-1:])])
 
 
+@pytest.mark.long
 def test_stock_cards_and_a_busy_neighbour_share_a_line_for_a_minute_and_lose_no_interrupt(cards: Scene) -> None:
     mark = cards.vm.log().mark
     drivers = {device: _drive(cards, device) for device in _CARDS}

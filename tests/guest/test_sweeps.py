@@ -93,7 +93,8 @@ def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
     said = capfd.readouterr().out
     assert ended.value.code == 0, said
     assert f"at {there.pc:x}\n" in said
-    assert there.function.split("+")[0] in said
+    # gdb drops the number that the compiler gave to a clone of a function.
+    assert re.search(rf"^{re.escape(re.split(r'[.+]', there.function)[0])}\b", said, re.MULTILINE), said
     with pytest.raises(SystemExit):
         main([*command[:2], "--before", "40", *command[2:4]], standalone_mode=False)
     earlier = capfd.readouterr().out

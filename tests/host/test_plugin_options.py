@@ -122,7 +122,7 @@ def test_the_readme_explains_every_field_option_marker_and_fixture() -> None:
     markers = {name.partition("(")[0] for name in plugin._MARKERS}
     fields = {field.name for field in dataclasses.fields(Machine)}
     assert fixtures == {"boot", "vm", "kernel_name"}
-    assert {*fields, *markers, *fixtures, "--kernel", "--artefacts", "shirq_splats"} <= documented
+    assert {*fields, *markers, *fixtures, "--kernel", "--artefacts", "--coverage", "shirq_splats"} <= documented
 
 
 def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ def test_the_driver_in_c_has_the_programs_of_the_driver_in_python(tmp_path: Path
     dump.write_text(
         f'#define main driver_main\n#include "{DRIVERS / "edu.c"}"\n#undef main\n'
         "int main(void) { fwrite(edu_irq, sizeof(edu_irq), 1, stdout);\n"
-        "fwrite(edu_unmask, sizeof(edu_unmask), 1, stdout); fwrite(edu_release, sizeof(edu_release), 1, stdout);\n"
-        "return 0; }\n"
+        "fwrite(edu_unmask, sizeof(edu_unmask), 1, stdout);\n"
+        "fwrite(edu_release, sizeof(edu_release), 1, stdout); return 0; }\n"
     )
     library = DRIVERS.parent / "lib" / "shirq.c"
     command = ["cc", "-std=gnu11", "-Wall", "-Werror", "-o", str(tmp_path / "dump"), str(dump), str(library)]

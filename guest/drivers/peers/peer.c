@@ -19,6 +19,7 @@ static void usage(FILE *out, const char *self)
 		"usage: %s [options] ADDRESS\n"
 		"ADDRESS is the PCI address of a function that is bound to the interface's driver\n"
 		"  --quiet           print nothing for events\n"
+		"  --mark            write the device's MARK register at each event\n"
 		"  --count N         end after N events (default: go on)\n"
 		"  --exclusive       refuse to share the line, where the interface can\n"
 		"  --patient         while the status shows nothing, look again\n"
@@ -34,6 +35,7 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "quiet", no_argument, NULL, 'q' },
+		{ "mark", no_argument, NULL, 'm' },
 		{ "count", required_argument, NULL, 'c' },
 		{ "exclusive", no_argument, NULL, 'e' },
 		{ "patient", no_argument, NULL, 'P' },
@@ -53,6 +55,9 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		switch (option) {
 		case 'q':
 			peer->quiet = true;
+			break;
+		case 'm':
+			peer->mark = true;
 			break;
 		case 'c':
 			peer->count = strtoul(optarg, &end, 0);

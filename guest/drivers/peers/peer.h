@@ -12,15 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* qemu-device/SPEC.md; ENABLE only where a case describes it */
-#define INT_ENABLE	0x20
-#define INT_STATUS	0x24
-#define INT_MASK	0x28
-#define INT_ACTIVE	0x2c
-#define INT_ACK		0x64
-#define INT_MASK_SET	0x68
-#define INT_MASK_CLEAR	0x6c
-#define ALL		0xffffffff
+#include "../edu.h"
 
 /* A bit of ENABLE that is no source's: what user space changes there. */
 #define ENABLE_OTHER	0x100
@@ -29,6 +21,8 @@ struct peer {
 	const char *address;
 	/* Print nothing for events. */
 	bool quiet;
+	/* Write the MARK register at each event. */
+	bool mark;
 	/* Do not arm if the line would be shared. */
 	bool exclusive;
 	/* End after so many events; 0: go on. */
@@ -87,6 +81,13 @@ static inline void peer_acknowledge(const struct peer *peer, volatile void *regs
 	peer_write(regs, INT_ACK, status);
 	if (peer->after)
 		peer_write(regs, peer->after, ALL);
+}
+
+/* To be called as soon as the interface has told of an interrupt. */
+static inline void peer_awake(const struct peer *peer, volatile void *regs)
+{
+	if (peer->mark)
+		peer_write(regs, MARK, 0);
 }
 
 static inline void peer_event(const struct peer *peer, uint32_t status)

@@ -4,38 +4,13 @@
  * one read() an interrupt.
  */
 #include "peer.h"
-#include "../../lib/shirq.h"
+#include "../edu-set.h"
 
 #include <err.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
-
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
-
-static const struct shirq_op irq[] = {
-	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
-	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
-	SHIRQ_DO_DECLINE,
-	SHIRQ_DO_CLAIM,
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 1, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 1, 0),
-	SHIRQ_DO_READ(4, 1, 0, INT_MASK, 0),	/* flushes the posted write */
-};
-
-static const struct shirq_op unmask[] = {
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_CLEAR, 0, 0),
-};
-
-static const struct shirq_op release[] = {
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_SET, 0, 0),
-	SHIRQ_DO_WRITE(4, 0, INT_ACK, 0, 0),
-	SHIRQ_DO_READ(4, 0, 0, INT_MASK, 0),	/* flushes the posted writes */
-};
 
 /* The read-modify-write of ENABLE that the interrupt cannot come between. */
 static const struct shirq_op change[] = {
@@ -56,22 +31,15 @@ static void change_enable(void)
 
 static void mask(bool masked)
 {
-	static struct shirq_mask last;
+	static uint64_t seq;
 
-	if (masked) {
-		last = (struct shirq_mask) { .size = sizeof(last) };
-		if (ioctl(device, SHIRQ_MASK, &last))
-			err(1, "masking");
-	} else if (shirq_unmask(device, last.seq)) {
-		err(1, "unmasking");
-	}
+	if (masked ? shirq_mask(device, &seq) : shirq_unmask(device, seq))
+		err(1, masked ? "masking" : "unmasking");
 }
 
 static void set_eventfd(int channel)
 {
-	struct shirq_eventfd eventfd = { .size = sizeof(eventfd), .fd = channel };
-
-	if (ioctl(device, SHIRQ_SET_EVENTFD, &eventfd))
+	if (shirq_set_eventfd(device, channel))
 		err(1, "setting the eventfd");
 }
 
@@ -100,12 +68,7 @@ static void read_programs(const char *path, struct shirq_programs *programs)
 
 int main(int argc, char **argv)
 {
-	struct shirq_programs programs = {
-		.mode = SHIRQ_MODE_MASKS,
-		.irq = irq, .irq_count = COUNT(irq),
-		.unmask = unmask, .unmask_count = COUNT(unmask),
-		.release = release, .release_count = COUNT(release),
-	};
+	struct shirq_programs programs = EDU_SET;
 	struct shirq_event event;
 	unsigned long seen = 0;
 	volatile void *regs;
@@ -140,6 +103,7 @@ int main(int argc, char **argv)
 			err(1, "waiting for an event");
 		if (event.type != SHIRQ_EVENT_IRQ)
 			continue;
+		peer_awake(&peer, regs);
 		status = event.r[0];
 		if (peer.patient && !status)
 			status = peer_status(&peer, regs);

@@ -83,6 +83,7 @@ int main(int argc, char **argv)
 			err(1, "clearing the interrupt-disable bit");
 		if (read(uio, &total, sizeof(total)) != sizeof(total))
 			err(1, "waiting for an interrupt");
+		peer_awake(&peer, regs);
 		status = peer_status(&peer, regs);
 		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);

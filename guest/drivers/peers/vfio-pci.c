@@ -131,6 +131,7 @@ int main(int argc, char **argv)
 	while (!peer.count || seen < peer.count) {
 		if (read(trigger, &fired, sizeof(fired)) != sizeof(fired))
 			err(1, "waiting for an interrupt");
+		peer_awake(&peer, regs);
 		status = peer_status(&peer, regs);
 		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);

@@ -152,6 +152,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         binaries.mkdir(parents=True)
         _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
         _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
+        _compile(binaries, "shirq-burn", GUEST / "tools/burn.c")
         _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
         _compile(binaries, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
         _peers(binaries)

@@ -61,6 +61,11 @@ class Case:
             found.append(Violation("dead", f"an actor ended: {recording.report.strip()}"))
         return found
 
+    @property
+    def last_ns(self) -> int:
+        """When its last stimulus comes, from the beginning."""
+        return max(stimulus.at_ns for stimulus in self.stimuli)
+
     def part(self, index: int) -> tuple[int, tuple[Stimulus, ...]]:
         """The beginning and the stimuli of what ends with a cut."""
         begin = self.cuts[index - 1] if index else 0

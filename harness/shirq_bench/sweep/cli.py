@@ -11,7 +11,7 @@ from rich.table import Table
 
 from shirq_bench.build.steps import shown
 from shirq_bench.sweep import findings, gdb, run, scenario
-from shirq_bench.sweep.case import Case, Finding
+from shirq_bench.sweep.case import Finding
 from shirq_bench.sweep.run import Result
 
 #: Points of a scenario at the size that CI runs.
@@ -143,12 +143,7 @@ def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
     shirq debug FILE --before 200 --batch 'info registers rip' --batch 'x/5i $rip'
     """
     found = Finding.load(path)
-    sys.exit(gdb.session(found.case, last_stimulus(found.case) - before, batch))
-
-
-def last_stimulus(case: Case) -> int:
-    """When the last stimulus of a case comes, in ns from its beginning."""
-    return max(stimulus.at_ns for stimulus in case.stimuli)
+    sys.exit(gdb.session(found.case, found.case.last_ns - before, batch))
 
 
 COMMANDS = (sweep, replay, debug)

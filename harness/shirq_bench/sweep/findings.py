@@ -11,7 +11,7 @@ from typing import Any
 
 from shirq_bench import judge
 from shirq_bench.paths import BUILD
-from shirq_bench.report import html, model, vcd
+from shirq_bench.report import files, model
 from shirq_bench.sweep import stopped
 from shirq_bench.sweep.case import Case, Finding, finding, shrink
 from shirq_bench.sweep.run import Failure, Result
@@ -28,8 +28,7 @@ def explain(failure: Failure, tell: Callable[[str], None] = lambda _: None) -> F
     rules = {violation.rule for violation in failure.outcome.violations[failure.index] or failure.outcome.health}
     case = shrink(failure.case, failure.index, rules, tell)
     found = finding(case, case.run())
-    last = max(stimulus.at_ns for stimulus in case.stimuli)
-    with stopped.stopped(case, last) as vm:
+    with stopped.stopped(case, case.last_ns) as vm:
         return replace(found, where=stopped.look(vm).as_data())
 
 
@@ -48,13 +47,10 @@ def draw(case: Case, place: Path) -> None:
     log = read_log(place / "events.shirqlog")
     begin = next((n for n, entry in enumerate(log.entries) if entry.kind is Kind.SCHEDULED), 0)
     cut = log.since(begin)
-    picture = model.build(cut, title=case.title, gsi=judge.line_of(cut, case.devices[:1]))
-    (place / "page.html").write_text(html.render(picture), encoding="utf-8")
-    with (place / "waveform.vcd").open("w") as file:
-        vcd.write(picture, file)
+    files.save(model.build(cut, title=case.title, gsi=judge.line_of(cut, case.devices[:1])), place)
 
 
-def data(results: Sequence[Result], files: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
+def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
     """The report's content. ``points_per_minute`` is over the time of the runs, on one core."""
     points = sum(result.points for result in results)
     # A process or a device a point is another matter.
@@ -80,7 +76,7 @@ def data(results: Sequence[Result], files: Sequence[Path], replays_identical: bo
         "points": points,
         "points_per_minute": round(60 * sum(r.points for r in quick) / seconds) if seconds else 0,
         "violations": sum(len(result.failures) for result in results),
-        "findings": [str(file) for file in files],
+        "findings": [str(file) for file in kept],
         "replays_identical": replays_identical,
     }
 

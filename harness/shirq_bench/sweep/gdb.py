@@ -59,7 +59,7 @@ def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
 def _symbol_files(case: Case, directory: Path) -> list[str]:
     """Arguments that give gdb the symbols: the kernel's vmlinux where there is one, else the names that it exports."""
     known = symbols.of(case.machine)
-    vmlinux = kernel.get(case.machine.kernel).vmlinuz.with_name("vmlinux")
+    vmlinux = kernel.get(case.machine.kernel).headers / "vmlinux"
     if not vmlinux.exists():
         vmlinux = directory / "kernel"
         symbols.elf(known, vmlinux)

@@ -22,9 +22,8 @@ from shirq_bench.vm import Vm
 
 #: From the moment of cloning to a run's beginning: what the template was doing is over.
 LEAD_NS = 5_000_000
-#: The action numbers of a schedule that are looked for: qemu-device/SPEC.md, "Schedule".
-NOTE = 6
-STOP = 8
+#: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
+_NOTE = 6
 _END = 0xE0D
 
 
@@ -106,7 +105,7 @@ def _until_end(vm: Vm, reader: LogReader, deadline: float) -> list[Entry]:
     while True:
         new = reader.poll()
         for index, entry in enumerate(new):
-            if entry.kind is Kind.SCHEDULED and entry.width == NOTE and entry.value == _END:
+            if entry.kind is Kind.SCHEDULED and entry.width == _NOTE and entry.value == _END:
                 return entries + new[: index + 1]
         entries += new
         if vm.status() is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
 
 FILE = Path(__file__).with_name("scenarios.toml")
 _ACTOR = "/usr/bin/shirq-actor"
@@ -66,7 +66,7 @@ class Scenario:
             vcpus=1,
             log_entries=_LOG_ENTRIES,
             prepare=(
-                *(LOAD_MODULE, LOAD_MODULE.replace("shirq.ko", "neighbour.ko")),
+                *(LOAD_MODULE, insmod("neighbour")),
                 *(bind(card, "neighbour" if self.killer and card == "ctl" else "shirq") for card in cards),
                 *map(_start, self.actors),
             ),

@@ -1,0 +1,1 @@
+"""What an interrupt costs, with each driver that Linux has for it, and what a guest costs: `make bench`."""

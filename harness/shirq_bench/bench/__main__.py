@@ -1,0 +1,125 @@
+"""The command line of `make bench`: measure, write build/reports/bench.json and bench.html, guard the baseline."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shirq_bench import engine
+from shirq_bench.bench import baseline, cost, page, profile, rate
+from shirq_bench.bench.contender import CONTENDERS
+from shirq_bench.bench.targets import judge
+from shirq_bench.build import kernel
+from shirq_bench.build.steps import shown
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import BUILD
+
+REPORT = BUILD / "reports" / "bench.json"
+PAGE = REPORT.with_suffix(".html")
+DOCUMENT = REPORT.with_suffix(".md")
+INTERRUPTS = 1000
+#: Enough for a median: counts are exact.
+CI_INTERRUPTS = 200
+CLONES = 100
+_GUARDED = "6.1"
+
+_Tell = Callable[[str], None]
+
+
+def _cost(report: dict[str, Any], names: list[str], tell: _Tell) -> None:
+    for name in names:
+        found = report["kernels"].setdefault(kernel.get(name).release, {})
+        found["cost"] = cost.measure(name, INTERRUPTS, tell)
+        tell(f"kernel {name}: instructions by function")
+        found["profile"] = {contender: asdict(profile.take(name, contender)) for contender in CONTENDERS}
+
+
+def _rate(report: dict[str, Any], names: list[str], tell: _Tell) -> None:
+    for name in names:
+        report["kernels"].setdefault(kernel.get(name).release, {})["rate"] = rate.measure(name, tell)
+
+
+def _guest(report: dict[str, Any], names: list[str], tell: _Tell) -> None:
+    tell("clones and cold boots")
+    report["guest"] = asdict(engine.measure(names[0], CLONES))
+
+
+PARTS = {"cost": _cost, "rate": _rate, "guest": _guest}
+
+
+def _machine() -> str:
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ": unknown")
+    return f"{os.cpu_count()} processors, {model.partition(':')[2].strip()}; guests under QEMU's TCG"
+
+
+def run(parts: list[str], names: list[str]) -> None:
+    """Measure parts; what was measured of the others before stays in the report."""
+    report = json.loads(REPORT.read_text()) if REPORT.exists() else {"kernels": {}}
+    report |= {"date": datetime.date.today().isoformat(), "machine": _machine()}
+    for part in parts:
+        with shown(f"measuring: {part}") as tell:
+            PARTS[part](report, names, tell)
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(json.dumps(report, indent=1) + "\n")
+        PAGE.write_text(page.page(report))
+        DOCUMENT.write_text(page.document(report))
+    for release, measured in report["kernels"].items():
+        if "cost" in measured:
+            print(f"kernel {release}")
+            for target in judge(measured["cost"], measured["profile"]):
+                verdict = "met   " if target.met else "MISSED"
+                print(f"  {verdict} {target.what}: {target.value:.3f}, at most {target.limit:g}")
+    print(f"{REPORT}\n{PAGE}")
+
+
+def guard(reason: str | None) -> bool:
+    """Measure what the baseline has, twice; whether it is as good and exact. With a reason it becomes the baseline."""
+    release = kernel.get(_GUARDED).release
+    with shown("instructions of an interrupt, twice") as tell:
+        runs = []
+        for _ in range(2):
+            drivers = {"shirq": cost.of_contender(_GUARDED, "shirq", CI_INTERRUPTS)}
+            tell("the neighbour's interrupts")
+            runs.append({"drivers": drivers, "neighbour": cost.of_neighbours(_GUARDED, CI_INTERRUPTS, ("shirq",))})
+    if runs[0] != runs[1]:
+        print(f"two runs differ:\n{runs[0]}\n{runs[1]}")
+        return False
+    measured = baseline.figures(runs[0])
+    if reason is not None:
+        baseline.accept(measured, release, datetime.date.today().isoformat(), reason)
+    worse = baseline.compare(measured, baseline.load(), release)
+    for name, value in measured.items():
+        print(f"{name}: {value:g}")
+    if worse:
+        print("\n".join(["worse than the baseline:", *worse]))
+        print('if that is right: make bench-guard ACCEPT="the reason"')
+    return not worse
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m shirq_bench.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--kernel", default="6.1,6.12", help="several with commas")
+    parser.add_argument("--guard", action="store_true", help="compare instruction counts with the committed baseline")
+    parser.add_argument("--accept", metavar="REASON", help="with --guard: make them the baseline")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    try:
+        if options.guard:
+            sys.exit(0 if guard(options.accept) else 1)
+        run(options.parts or list(PARTS), options.kernel.split(","))
+    except BenchError as error:
+        sys.exit(f"shirq: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The guard against getting slower: instruction counts of shirq.ko, which are exact, against a committed baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.errors import BenchError
+
+FILE = Path(__file__).with_name("baseline.json")
+#: A figure may grow by so much before it is a regression.
+TOLERANCE = 0.02
+
+
+def figures(costs: Mapping[str, Any]) -> dict[str, float]:
+    """The guarded figures in what `cost.measure` gave for one kernel."""
+    regular = costs["drivers"]["shirq"]["regular"]
+    found = {f"interrupt, {name}": regular[name]["median"] for name in ("awake", "enabled", "hard")}
+    found["neighbour's interrupt, added"] = costs["neighbour"]["beside"]["shirq"]["added"]
+    return found
+
+
+def compare(measured: Mapping[str, float], baseline: Mapping[str, Any], release: str) -> list[str]:
+    """A sentence for each figure that is worse than the baseline's. Raises `BenchError` if they are not comparable."""
+    if baseline["release"] != release:
+        raise BenchError(
+            f"the baseline is of kernel {baseline['release']}, this is {release}: instructions of different kernels"
+            " cannot be compared; accept a new baseline, saying so"
+        )
+    if baseline["figures"].keys() != measured.keys():
+        raise BenchError(f"the baseline has {', '.join(baseline['figures'])}, measured were {', '.join(measured)}")
+    return [
+        f"{name}: {measured[name]:g} instructions, {measured[name] / old - 1:+.1%} of the baseline's {old:g}"
+        for name, old in baseline["figures"].items()
+        if measured[name] > old * (1 + TOLERANCE)
+    ]
+
+
+def load(path: Path = FILE) -> dict[str, Any]:
+    """The committed baseline. Raises `BenchError` if there is none."""
+    if not path.exists():
+        raise BenchError(f"there is no {path.name}: accept one")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def accept(measured: Mapping[str, float], release: str, date: str, reason: str, path: Path = FILE) -> None:
+    """Make what was measured the baseline, with the reason for it."""
+    if not reason.strip():
+        raise BenchError("a new baseline needs its reason")
+    content = {"release": release, "date": date, "reason": reason, "figures": dict(measured)}
+    path.write_text(json.dumps(content, indent=1) + "\n")

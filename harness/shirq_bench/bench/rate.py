@@ -1,0 +1,89 @@
+"""How fast interrupts can come, and what is left of the processor: in guest time, so independent of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shirq_bench.bench import contender
+from shirq_bench.bench.contender import CONTENDERS, Contender, driving, start
+from shirq_bench.errors import BenchError
+from shirq_bench.machine import ADDRESSES, bind, insmod
+from shirq_bench.sweep.play import Stimulus, play
+from shirq_bench.trace import Entry, Kind
+
+#: Interrupts of one trial.
+TRIAL = 1000
+#: A trial begins when the warm-up's interrupts, far apart, are over.
+_WARM_UP, _WARM_UP_NS = 50, 200_000
+#: Between two interrupts, in ns: no contender can keep up with the first, all with the second.
+_SHORTEST, _LONGEST = 500, 40_000
+#: The bisection ends when it knows the period to this part of it.
+_EXACT = 100
+#: Interrupts a second of guest time beside which somebody else computes, and for how long.
+RATES = (1_000, 10_000, 100_000)
+_WINDOW_NS = 100_000_000
+_BURNING = (insmod("neighbour"), bind("ctl", "neighbour"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
+
+
+def _stimuli(period_ns: int, interrupts: int) -> list[Stimulus]:
+    warm_up = [Stimulus(slot * _WARM_UP_NS, "dev0", "raise 1") for slot in range(_WARM_UP)]
+    begin = _WARM_UP * _WARM_UP_NS
+    return warm_up + [Stimulus(begin + slot * period_ns, "dev0", "raise 1") for slot in range(interrupts)]
+
+
+def sustains(kernel: str, chosen: Contender, period_ns: int) -> bool:
+    """Whether each of `TRIAL` interrupts, ``period_ns`` apart, is handled before the next one comes."""
+    machine = contender.machine(kernel, *driving(chosen))
+    length = _WARM_UP * _WARM_UP_NS + TRIAL * period_ns + 50 * _WARM_UP_NS
+    entries = [e for e in play(machine, _stimuli(period_ns, TRIAL), length).entries if e.device == "dev0"]
+    merged = sum(entry.kind is Kind.RAISE and not entry.value for entry in entries)
+    handled = sum(_handles(entry, chosen) for entry in entries)
+    return not merged and handled == _WARM_UP + TRIAL
+
+
+def _handles(entry: Entry, chosen: Contender) -> bool:
+    if chosen.program:
+        return entry.kind is Kind.MARK
+    return entry.kind is Kind.WRITE and entry.space == 0 and entry.offset == 0x64
+
+
+def highest(kernel: str, name: str) -> int:
+    """The highest rate without a loss, in interrupts a second of guest time."""
+    chosen = CONTENDERS[name]
+    low, high = _SHORTEST, _LONGEST
+    if not sustains(kernel, chosen, high):
+        raise BenchError(f"{name} does not keep up with an interrupt in {high} ns")
+    while high - low > high // _EXACT:
+        middle = (low + high) // 2
+        if sustains(kernel, chosen, middle):
+            high = middle
+        else:
+            low = middle
+    return 1_000_000_000 // high
+
+
+def _work(kernel: str, chosen: Contender, rate: int) -> int:
+    """How much an idle-priority program computes in `_WINDOW_NS` beside ``rate`` interrupts a second; 0: none come."""
+    machine = contender.machine(kernel, *driving(chosen), *_BURNING)
+    begin = _WARM_UP * _WARM_UP_NS
+    stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)
+    recording = play(machine, stimuli, begin + _WINDOW_NS)
+    return sum(
+        entry.kind is Kind.MARK and entry.device == "ctl" and entry.time_ns >= recording.base_ns + begin
+        for entry in recording.entries
+    )
+
+
+def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """For each contender ``highest``, interrupts a second, and ``left``: for each of `RATES` the part of the processor
+    that is left to a program of idle priority, of what it has when no interrupts come."""
+    result = {}
+    for name, chosen in CONTENDERS.items():
+        tell(f"kernel {kernel}: {name}, the highest rate")
+        fastest = highest(kernel, name)
+        tell(f"kernel {kernel}: {name}, what is left of the processor")
+        alone = _work(kernel, chosen, 0)
+        left = {str(rate): round(_work(kernel, chosen, rate) / alone, 4) for rate in RATES}
+        result[name] = {"highest": fastest, "left": left}
+    return result

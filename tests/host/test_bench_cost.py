@@ -1,0 +1,71 @@
+"""The benchmark's figures: from the log's entries to an interrupt's cost, and the guard of the baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.bench import baseline, cost
+from shirq_bench.bench.contender import GSI
+from shirq_bench.errors import BenchError
+from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
+
+
+def _entry(time_ns: int, kind: Kind, offset: int = 0, value: int = 0, space: int = 0, device: str = "dev0") -> Entry:
+    return Entry(time_ns, kind, space, 4, 0, device, 0, offset, value)
+
+
+def _round(*enabling: Entry) -> list[Entry]:
+    return [
+        _entry(1000, Kind.RAISE, value=1),
+        _entry(1001, Kind.DELIVER, GSI, device="ioapic"),
+        _entry(1100, Kind.READ, 0x2C, 1),
+        _entry(1400, Kind.EOI, GSI, device="ioapic"),
+        _entry(2000, Kind.WRITE, 0x70),
+        _entry(2000, Kind.MARK, 0x70),
+        _entry(2100, Kind.WRITE, 0x64, 1),
+        *enabling,
+    ]
+
+
+def test_a_round_ends_when_the_device_is_unmasked() -> None:
+    entries = _round(_entry(2500, Kind.WRITE, 0x6C), _entry(2500, Kind.MASK))
+    assert cost.measure_round(entries, wakes=True) == cost.Round(
+        awake=1000, enabled=1500, hard=399, registers=3, config=0
+    )
+
+
+def test_a_round_ends_when_the_interrupt_disable_bit_is_cleared() -> None:
+    clear = _entry(3000, Kind.WRITE, 5, 0x00, CONFIG_SPACE)
+    set_ = _entry(1200, Kind.WRITE, 5, 0x04, CONFIG_SPACE)
+    measured = cost.measure_round(_round(set_, clear), wakes=True)
+    assert (measured.enabled, measured.registers, measured.config) == (2000, 2, 2)
+
+
+def test_an_interrupt_that_is_never_enabled_again_is_an_error() -> None:
+    with pytest.raises(BenchError, match="0 times enabled"):
+        cost.measure_round(_round(), wakes=True)
+
+
+def test_the_99th_percentile_of_a_hundred_is_the_greatest() -> None:
+    assert cost.Spread.of([1] * 99 + [7]) == cost.Spread(1, 7, 1, 7)
+
+
+def test_two_percent_more_is_as_good_and_three_are_worse(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    baseline.accept({"awake": 1000}, "6.1.0", "2026-11-22", "the first", file)
+    assert baseline.compare({"awake": 1020}, baseline.load(file), "6.1.0") == []
+    assert "+3.0%" in baseline.compare({"awake": 1030}, baseline.load(file), "6.1.0")[0]
+
+
+def test_another_kernels_baseline_is_not_compared_with(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    baseline.accept({"awake": 1000}, "6.1.0", "2026-11-22", "the first", file)
+    with pytest.raises(BenchError, match=r"of kernel 6\.1\.0, this is 6\.12"):
+        baseline.compare({"awake": 1000}, baseline.load(file), "6.12")
+
+
+def test_a_baseline_needs_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="reason"):
+        baseline.accept({"awake": 1}, "6.1.0", "2026-11-22", " ", tmp_path / "baseline.json")
