@@ -155,6 +155,85 @@ print(device.read().lost, stat("lost"))
     ) == ["1 256 301 44 44 257", "0 44"]
 
 
+def test_an_event_carries_nothing_of_what_was_in_its_place_or_its_registers_before(scene: Scene) -> None:
+    """A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later."""
+    assert run(
+        scene,
+        "dev1",
+        _FLOOD
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(dataclasses.replace(acknowledging, irq=acknowledging.irq + shirq.assemble("load r1, -1\\nload r3, 7")))
+device.set_quiesce(max_rate=1)
+device.arm()
+registers = device.mmap(0)
+flood(1501)
+last = [device.read() for _ in range(256)][-1]
+print(last.type.name, last.flags)
+device.arm()
+registers = device.mmap(0)
+flood(256)
+events = [device.read() for _ in range(256)]
+print(*{(event.type.name, event.source, event.flags, event.lost, *event.r) for event in events})
+""",
+    ) == ["QUARANTINED 2", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
+
+
+def test_a_read_takes_the_events_that_the_memory_has_room_for_and_no_more(scene: Scene) -> None:
+    """The page is one that was never touched, and what follows it may not be."""
+    assert run(
+        scene,
+        "dev1",
+        _FLOOD
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(acknowledging)
+device.arm()
+registers = device.mmap(0)
+flood(5)
+page = mmap.PAGESIZE
+memory = mmap.mmap(-1, 2 * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
+def take(at, size):
+    got = libc.read(device.fileno(), ctypes.c_void_p(start + at), ctypes.c_size_t(size))
+    if got < 0:
+        return errno.errorcode[ctypes.get_errno()]
+    return [shirq.Event.from_bytes(memory[begin:begin + 64]).seq for begin in range(at, at + got, 64)]
+print(take(page - 96, 128), take(page - 32, 64), take(0, 200), take(0, 64))
+""",
+    ) == ["[1] EFAULT [2, 3, 4] [5]"]
+
+
+def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        import queue
+        device, registers = armed(auto_unmask=False)
+        results = queue.SimpleQueue()
+        readers = [threading.Thread(target=lambda: results.put(os.read(device.fileno(), 64))) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            call = Path(f"/proc/self/task/{reader.native_id}/syscall")
+            while not call.read_text().startswith(f"0 {device.fileno():#x} "):  # asleep in read()
+                time.sleep(0.01)
+        for _ in readers:
+            report("ready")
+            event = results.get(timeout=20)
+            report(len(event), event and shirq.Event.from_bytes(event).seq)
+            registers.write32(edu["INT_ACK"], 1)
+            device.unmask(1)
+        """,
+    )
+    for _ in range(2):
+        script.expect("^ready$")
+        scene.raise_("dev1")
+    assert [line for line in finish(script) if line != "ready"] == ["64 1", "64 2"]
+
+
 def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene: Scene) -> None:
     script = start(
         scene,

@@ -192,7 +192,7 @@ def _verdicts() -> list[Verdict]:
 def test_the_report_counts_survivors_without_those_that_are_equivalent(tmp_path: Path) -> None:
     report.write(report.data(_verdicts(), "6.1", "full"), tmp_path / "mutants.json")
     content = json.loads((tmp_path / "mutants.json").read_text())
-    assert (content["total"], content["killed"], content["killed_by_sweeps_alone"]) == (5, 2, 1)
+    assert (content["total"], content["killed"], content["sweep_only"]) == (5, 2, 1)
     assert (content["survivors"], content["equivalent"], content["mistakes"]) == (["m"], ["m"], ["m"])
     assert report.summary(content).startswith("5 mutants: 2 killed, 1 of them by sweeps alone; 1 equivalent, 1 surv")
 

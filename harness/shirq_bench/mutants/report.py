@@ -24,7 +24,7 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str) -> dict[str, Any]:
         "size": size,
         "total": len(verdicts),
         "killed": sum(v.verdict == KILLED for v in verdicts),
-        "killed_by_sweeps_alone": sum(v.swept for v in verdicts),
+        "sweep_only": sum(v.swept for v in verdicts),
         "equivalent": [v.mutant.name for v in survivors if v.mutant.equivalent],
         "survivors": [v.mutant.name for v in survivors if not v.mutant.equivalent],
         "mistakes": [v.mutant.name for v in verdicts if v.verdict not in (KILLED, SURVIVED)],
@@ -37,6 +37,7 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str) -> dict[str, Any]:
                 "verdict": v.verdict,
                 "by": v.by,
                 "by_sweep": v.swept,
+                "ordinary_tests_passed": v.passed,
                 "detail": v.detail,
                 "equivalent": v.mutant.equivalent,
                 "seconds": round(v.seconds, 1),
@@ -54,7 +55,7 @@ def write(content: dict[str, Any], path: Path = REPORT) -> None:
 
 def summary(content: dict[str, Any]) -> str:
     """The figures in one line."""
-    line = f"{content['total']} mutants: {content['killed']} killed, {content['killed_by_sweeps_alone']} of them by"
+    line = f"{content['total']} mutants: {content['killed']} killed, {content['sweep_only']} of them by"
     line += f" sweeps alone; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
     if content["mistakes"]:
         line += f", {len(content['mistakes'])} mistaken"

@@ -27,6 +27,8 @@ from shirq_bench.mutants.mutant import Mutant
 
 #: What the cache of a mutant borrows: nothing of it depends on what a mutant may change.
 _BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
+#: What it borrows if the mutant leaves guest/ as it is.
+_PROGRAMS = "image-programs"
 #: Seconds that the tests of one mutant may take altogether, and one sweep.
 DEADLINE = 1200.0
 
@@ -42,13 +44,17 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant. ``by`` is the test or the scenario that noticed it, ``detail`` what that said."""
+    """What became of a mutant. ``by`` is the test or the scenario that noticed it, ``detail`` what that said.
+
+    ``passed`` is how many tests did not notice it, if none did.
+    """
 
     mutant: Mutant
     verdict: str
     by: str = ""
     detail: str = ""
     seconds: float = 0.0
+    passed: int = 0
 
     @property
     def swept(self) -> bool:
@@ -59,9 +65,9 @@ class Verdict:
 class _End(Exception):
     """The trial is over. ``what`` is the id of the test, or the scenario, that ended it."""
 
-    def __init__(self, verdict: str, by: str = "", detail: str = "", what: str = "") -> None:
+    def __init__(self, verdict: str, by: str = "", detail: str = "", what: str = "", passed: int = 0) -> None:
         super().__init__(verdict)
-        self.verdict, self.by, self.detail, self.what = verdict, by, detail, what
+        self.verdict, self.by, self.detail, self.what, self.passed = verdict, by, detail, what, passed
 
 
 @contextlib.contextmanager
@@ -121,33 +127,35 @@ class Workshop:
         started = time.monotonic()
         with owned_directory(f"shirq-mutant-{mutant.name}-") as place:
             try:
-                self._try(mutant, place, tell)
-                end = _End(SURVIVED)
+                end = _End(SURVIVED, passed=self._try(mutant, place, tell))
             except _End as over:
                 end = over
-        return Verdict(mutant, end.verdict, end.by, end.detail, time.monotonic() - started)
+        return Verdict(mutant, end.verdict, end.by, end.detail, time.monotonic() - started, end.passed)
 
-    def _try(self, mutant: Mutant, place: Path, tell: Callable[[str], None]) -> None:
+    def _try(self, mutant: Mutant, place: Path, tell: Callable[[str], None]) -> int:
         tree = place / "tree"
         copy_checkout(self.top, tree)
         if refused := apply(mutant.diff, tree):
             raise _End(STALE, detail=refused)
         kernel = mutant.kernel or self.kernel
-        bench = _Bench(tree, kernel, place, self._cache(place))
+        bench = _Bench(tree, kernel, place, self._cache(mutant, place))
         if mutant.has_guest:
             tell("compiling it")
             bench.compile()
+        passed = 0
         try:
             tell("its tests")
-            bench.test(mutant.tests, KILLED)
+            passed = bench.test(mutant.tests, KILLED)
             for scenario in mutant.sweep:
                 tell(f"sweep {scenario}")
                 bench.sweep(scenario)
         except _End as end:
+            end.passed = passed
             if end.verdict == KILLED:
                 tell(f"{end.by} without it")
                 self._require_sound(end, kernel)
             raise
+        return passed
 
     def _require_sound(self, end: _End, kernel: str) -> None:
         """What fails without the mutant too has not noticed it. On a busy machine a deadline may pass at any time."""
@@ -159,14 +167,15 @@ class Workshop:
         if self.sound[key]:
             raise _End(UNSOUND, end.by, self.sound[key])
 
-    def _cache(self, place: Path) -> Path:
+    def _cache(self, mutant: Mutant, place: Path) -> Path:
         own = place / "cache"
         own.mkdir()
         # Modules are small, and most mutants leave most of them as they are.
         modules = self.work / "kmod"
         modules.mkdir(exist_ok=True)
         (own / "kmod").symlink_to(modules)
-        for kind in _BORROWED:
+        same_programs = not any(name.startswith("guest/") for name in mutant.files)
+        for kind in (*_BORROWED, *([_PROGRAMS] if same_programs else [])):
             (cache.root() / kind).mkdir(parents=True, exist_ok=True)
             (own / kind).symlink_to(cache.root() / kind)
         return own
@@ -218,29 +227,30 @@ class _Bench:
         if done.returncode:
             raise _End(STILLBORN, detail=done.stdout[-1500:])
 
-    def test(self, tests: Sequence[str], verdict: str) -> None:
-        """Run tests; one that fails twice settles the mutant's fate with ``verdict``.
+    def test(self, tests: Sequence[str], verdict: str) -> int:
+        """Run tests and return how many passed; one that fails twice settles the mutant's fate with ``verdict``.
 
         On a busy machine a test may fail for want of time: then it passes the second time.
         """
         for _ in range(_ROUNDS):
             failed = self._first_failure(tests)
-            if failed is None:
-                return
-            if self._first_failure([failed.id]):
+            if isinstance(failed, int):
+                return failed
+            if isinstance(self._first_failure([failed.id]), _Failure):
                 # On the host nothing but compiling what it tests can go wrong before a test begins.
                 early = failed.kind == "error" and self.host_only(tests)
                 raise _End(STILLBORN if early else verdict, failed.name, failed.message, failed.id)
         raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
 
-    def _first_failure(self, tests: Sequence[str]) -> _Failure | None:
+    def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
+        """Run tests up to the first one that fails; if none does, how many there are."""
         report = self.place / "report.xml"
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
         if not self.host_only(tests):
             options.append(f"--kernel={self.kernel}")
         done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
         if done.returncode == 0:
-            return None
+            return len(list(ElementTree.parse(report).iter("testcase")))
         if done.returncode < 0:
             # A sanitizer, in what the tests run as a library.
             ended = signal.Signals(-done.returncode).name

@@ -72,8 +72,6 @@ def play(
         vm.qmp.execute("cont")
         with LogReader(vm.log_path) as reader:
             entries = _until_end(vm, reader, deadline)
-            if dropped := reader.header().dropped:
-                raise BenchError(f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's")
         digest = _digest(vm.log_path, len(entries))
         first = next((n for n, entry in enumerate(entries) if entry.time_ns >= base), len(entries))
         report = vm.agent.succeed(question, deadline=60) if question else ""
@@ -108,6 +106,8 @@ def _until_end(vm: Vm, reader: LogReader, deadline: float) -> list[Entry]:
             if entry.kind is Kind.SCHEDULED and entry.width == _NOTE and entry.value == _END:
                 return entries + new[: index + 1]
         entries += new
+        if dropped := reader.header().dropped:
+            raise BenchError(f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's")
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
         if time.monotonic() > until:
