@@ -182,7 +182,7 @@ def _verdicts() -> list[Verdict]:
     swept = Mutant("w", "a wake-up is lost", _DIFF, ("tests/x.py",), ("reassert",))
     return [
         Verdict(_mutant("2", "3"), "killed", "test_x[a|b]", "assert 1 == 2", 2.0),
-        Verdict(swept, "killed", "reassert", "lost: dev0", 3.0),
+        Verdict(swept, "killed", "reassert", "lost: dev0", 3.0, passed=31),
         Verdict(survivor, "survived"),
         Verdict(equivalent, "survived"),
         Verdict(survivor, "stale", detail="does not apply"),
@@ -201,7 +201,7 @@ def test_the_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
     text = report.document(report.data(_verdicts(), "6.1", "full"))
     tests, sweeps = text.partition("## Found by sweeps alone")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
-    assert "| `w` | a wake-up is lost | `reassert`: lost: dev0 |" in sweeps
+    assert "| `w` | a wake-up is lost | 31 | `reassert`: lost: dev0 |" in sweeps
     assert "- `m`: t. Nobody can tell." in sweeps
 
 
@@ -210,6 +210,24 @@ def test_every_commit_begins_with_another_mutant_and_all_have_their_turn() -> No
     firsts = {rotated(everyone, turn)[0].name for turn in range(len(everyone) * 2)}
     assert len(firsts) == len(everyone)
     assert {one.name for one in rotated(everyone, 12345)} == set(ALL)
+
+
+def test_no_mutant_begins_that_may_not_end_within_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = 0.0
+
+    def try_(_: Workshop, one: Mutant, __: object) -> Verdict:
+        nonlocal now
+        now += 100.0
+        return Verdict(one, "killed", seconds=100.0)
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(Workshop, "try_", try_)
+    monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
+    result = CliRunner().invoke(main, ["--size", "ci"])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "mutants.json").read_text())
+    assert (content["size"], content["total"]) == ("ci", 2), "the third may take until 300 s"
+    assert not any(ALL[tried["name"]].sweep for tried in content["mutants"])
 
 
 def test_an_unknown_mutant_is_refused_by_its_name() -> None:
