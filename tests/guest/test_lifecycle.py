@@ -66,9 +66,9 @@ def test_the_next_owner_begins_with_its_first_event_which_stays_masked_until_it_
         report("second")
         assert select.select([device], [], [], 20)[0]
         os.set_blocking(device.fileno(), False)
-        before = stat("claims")
+        before = stat("unmasks")
         event = device.read()
-        report(event.seq, stat("claims") - before)
+        report(event.seq, stat("unmasks") - before)
         """,
     )
     script.expect("^first$")

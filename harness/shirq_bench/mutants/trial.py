@@ -228,18 +228,16 @@ class _Bench:
             raise _End(STILLBORN, detail=done.stdout[-1500:])
 
     def test(self, tests: Sequence[str], verdict: str) -> int:
-        """Run tests and return how many passed; one that fails twice settles the mutant's fate with ``verdict``.
+        """Run tests and return how many passed; one that fails settles the mutant's fate with ``verdict``.
 
-        On a busy machine a test may fail for want of time: then it passes the second time.
+        On a busy machine a test may fail for want of time: then it passes the second time, and does not count.
         """
         for _ in range(_ROUNDS):
             failed = self._first_failure(tests)
             if isinstance(failed, int):
                 return failed
-            if isinstance(self._first_failure([failed.id]), _Failure):
-                # On the host nothing but compiling what it tests can go wrong before a test begins.
-                early = failed.kind == "error" and self.host_only(tests)
-                raise _End(STILLBORN if early else verdict, failed.name, failed.message, failed.id)
+            if not failed.may_be_for_want_of_time or isinstance(self._first_failure([failed.id]), _Failure):
+                raise _End(STILLBORN if failed.before_it_began else verdict, failed.name, failed.message, failed.id)
         raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
@@ -254,7 +252,7 @@ class _Bench:
         if done.returncode < 0:
             # A sanitizer, in what the tests run as a library.
             ended = signal.Signals(-done.returncode).name
-            return _Failure("failure", tests[0], Path(tests[0]).name, f"its process was ended by {ended}")
+            return _Failure(tests[0], Path(tests[0]).name, f"its process was ended by {ended}")
         if done.returncode != 1:
             raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
         return _failure(report)
@@ -300,12 +298,20 @@ def _fails(bench: _Bench, what: str) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    """The first test that failed: in the test or around it (error), its id and name, the first line of why."""
+    """The first test that failed: its id and name, the first line of why."""
 
-    kind: str
     id: str
     name: str
     message: str
+
+    @property
+    def before_it_began(self) -> bool:
+        """What a test needs was not there: it does not compile, or no guest boots with it. That is no test's merit."""
+        return self.message.startswith("failed on setup")
+
+    @property
+    def may_be_for_want_of_time(self) -> bool:
+        return self.before_it_began or _DEADLINE_SAID in self.message
 
 
 def _failure(report: Path) -> _Failure:
@@ -316,5 +322,5 @@ def _failure(report: Path) -> _Failure:
                 message = re.sub(r"^(AssertionError: |E\s+)", "", lines[0])
                 name = f"{case.get('name')}"
                 file = f"{case.get('classname')}".replace(".", "/") + ".py"
-                return _Failure(kind, f"{file}::{name}", name, message[:300])
+                return _Failure(f"{file}::{name}", name, message[:300])
     raise BenchError(f"pytest failed, and its report {report} names no test")

@@ -17,7 +17,7 @@ from shirq_bench import template
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
 from shirq_bench.sweep.oracle import Oracle, Violation
-from shirq_bench.sweep.play import Recording, Stimulus, play
+from shirq_bench.sweep.play import LogOverflow, Recording, Stimulus, play
 from shirq_bench.trace import Entry
 
 #: Asked when a run is over: what the devices do not show.
@@ -45,9 +45,14 @@ class Case:
 
     def run(self, keep: Path | None = None) -> Outcome:
         """Play it in a fresh clone and judge it."""
-        recording = play(self.machine, self.stimuli, self.cuts[-1], _QUESTION, keep)
+        try:
+            recording = play(self.machine, self.stimuli, self.cuts[-1], _QUESTION, keep)
+            health = self._health(recording)
+        except LogOverflow as overflow:
+            # Such as an interrupt that comes again and again.
+            recording, health = overflow.recording, [Violation("unfinished", str(overflow))]
         oracle = Oracle(self.devices, self.bound_ns, self.spurious)
-        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], self._health(recording))
+        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], health)
 
     def _parts(self, recording: Recording) -> Iterator[Sequence[Entry]]:
         times = [entry.time_ns - recording.base_ns for entry in recording.entries]
