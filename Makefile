@@ -13,7 +13,7 @@ SCENARIO ?=
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
-PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
+PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
 # pytest's options for a report called $(1), for programs and for people.
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
