@@ -183,16 +183,8 @@ struct shirq_dma *shirq_take_dma(struct shirq_device *d)
  */
 void shirq_park(struct shirq_device *d)
 {
-	lockdep_assert_held(&d->mutex);
-	spin_lock_irq(&d->lock);
-	shirq_clear_master(d);
-	spin_unlock_irq(&d->lock);
-	shirq_silence(d);
-	if (d->quiesce.release && shirq_present(d) &&
-	    shirq_reset_function(d, d->quiesce.release))
-		pci_warn(d->pdev, "not reset at release\n");
+	shirq_withdraw(d);
 	shirq_unmap_bars(d);
-	shirq_sleep(d);
 }
 
 /**
