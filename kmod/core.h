@@ -283,7 +283,9 @@ static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 					       enum shirq_program_kind kind, u64 *captured)
 {
 	lockdep_assert_held(&d->lock);
-	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	/* What a claim captures; nothing else reads what its program has not written. */
+	if (captured)
+		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
 	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);
 }
 

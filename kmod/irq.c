@@ -116,7 +116,6 @@ static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_p
 /* Run a program of the loaded set that neither claims nor declines. */
 static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kind kind)
 {
-	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
 	return shirq_run_checked(d, &d->set->program[kind], d->regs);
 }
 
