@@ -8,6 +8,7 @@
  *	mmap_lock			(page faults)
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
  *	i_mmap_rwsem			(revoking mappings)
+ *	cpu_hotplug_lock		(looking whether the line is quiet)
  *	shirq_device.lock		(interrupt; programs run under it)
  *	wait queue and eventfd locks	(wakeups)
  *

@@ -47,6 +47,7 @@
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
  */
+#include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
@@ -412,8 +413,10 @@ static void shirq_let_interrupt(const struct shirq_device *d)
 	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
 	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
 
-	if (cpu < nr_cpu_ids)
-		work_on_cpu_safe(cpu, shirq_nothing, NULL);
+	cpus_read_lock();
+	if (cpu < nr_cpu_ids && cpu_online(cpu))
+		work_on_cpu(cpu, shirq_nothing, NULL);
+	cpus_read_unlock();
 }
 
 /*
