@@ -35,8 +35,8 @@ _SUITE_WORKERS = 2
 #: Armed devices on one line.
 DEVICES = (1, 4, 16, 64)
 _INTERRUPTS = 100
-#: Seconds that a guest of virtme-ng may take.
-_DEADLINE = 600.0
+#: Where virtme-ng is.
+_TOOLS = Path(sys.executable).parent
 
 #: A guest, from before its beginning to its end: entered, it has run its first command; gives its QEMU's process.
 _Way = Callable[[], AbstractContextManager[int]]
@@ -51,10 +51,9 @@ def _ours(vm: Vm) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _virtme(name: str, machine: Machine) -> Iterator[int]:
-    tools = Path(sys.executable).parent
-    argv = [str(tools / "vng"), "--run", str(kernel.get(name).vmlinuz.resolve()), "--disable-kvm"]
+    argv = [str(_TOOLS / "vng"), "--run", str(kernel.get(name).vmlinuz.resolve()), "--disable-kvm"]
     argv += ["--cpus", str(machine.vcpus), "--memory", f"{machine.memory_mib}M", "--", "echo ready; sleep 1000"]
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{_TOOLS}:{os.environ['PATH']}"}
     process = subprocess.Popen(
         argv,
         env=environment,
