@@ -35,8 +35,8 @@ _SUITE_WORKERS = 2
 #: Armed devices on one line.
 DEVICES = (1, 4, 16, 64)
 _INTERRUPTS = 100
-#: Seconds that a guest of virtme-ng may take.
-_DEADLINE = 600.0
+#: Where virtme-ng is.
+_TOOLS = Path(sys.executable).parent
 
 #: A guest, from before its beginning to its end: entered, it has run its first command; gives its QEMU's process.
 _Way = Callable[[], AbstractContextManager[int]]
@@ -51,10 +51,9 @@ def _ours(vm: Vm) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _virtme(name: str, machine: Machine) -> Iterator[int]:
-    tools = Path(sys.executable).parent
-    argv = [str(tools / "vng"), "--run", str(kernel.get(name).vmlinuz.resolve()), "--disable-kvm"]
+    argv = [str(_TOOLS / "vng"), "--run", str(kernel.get(name).vmlinuz.resolve()), "--disable-kvm"]
     argv += ["--cpus", str(machine.vcpus), "--memory", f"{machine.memory_mib}M", "--", "echo ready; sleep 1000"]
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{_TOOLS}:{os.environ['PATH']}"}
     process = subprocess.Popen(
         argv,
         env=environment,
@@ -100,10 +99,21 @@ def _ways(name: str, machine: Machine) -> dict[str, _Way]:
     }
 
 
-def _milliseconds(way: _Way) -> int:
+def _milliseconds(way: _Way) -> tuple[int, int]:
+    """To the first command, by the clock and of a processor: the clock's depend on what else the machine does."""
     started = time.monotonic()
-    with way():
-        return round((time.monotonic() - started) * 1000)
+    with way() as emulator:
+        elapsed = time.monotonic() - started
+        used = sum(map(int, Path(f"/proc/{emulator}/stat").read_text().rpartition(")")[2].split()[11:13]))
+        return round(elapsed * 1000), round(used * 1000 / os.sysconf("SC_CLK_TCK"))
+
+
+def _first_command(way: _Way, guests: int) -> dict[str, Any]:
+    measured = [_milliseconds(way) for _ in range(guests)]
+    return {
+        "first_command_ms": asdict(Spread.of([elapsed for elapsed, _ in measured])),
+        "processor_ms": asdict(Spread.of([used for _, used in measured])),
+    }
 
 
 def _seconds(way: _Way, guests: int, workers: int) -> float:
@@ -117,7 +127,7 @@ def _seconds(way: _Way, guests: int, workers: int) -> float:
 def _measure_way(kind: str, way: _Way, tell: Callable[[str], None]) -> dict[str, Any]:
     guests, a_worker = (_CLONES, _CLONES_A_WORKER) if kind == "clone" else (_BOOTS, _BOOTS_A_WORKER)
     tell(f"{kind}: time to the first command")
-    first = Spread.of([_milliseconds(way) for _ in range(guests)])
+    first = _first_command(way, guests)
     with way(), way() as pid:
         memory = private_mib(pid)
     per_second = {}
@@ -125,7 +135,7 @@ def _measure_way(kind: str, way: _Way, tell: Callable[[str], None]) -> dict[str,
         tell(f"{kind}: {workers} at a time")
         tests = a_worker * workers
         per_second[str(workers)] = round(tests / _seconds(way, tests, workers), 3)
-    return {"first_command_ms": asdict(first), "private_mib": round(memory, 1), "per_second": per_second}
+    return first | {"private_mib": round(memory, 1), "per_second": per_second}
 
 
 def _places(devices: int) -> list[tuple[str, str]]:
@@ -155,18 +165,20 @@ def _measure_line(name: str, devices: int) -> dict[str, Any]:
     machine = line_of(name, devices)
     template.get(machine)
     way = _ways(name, machine)["clone"]
-    first = Spread.of([_milliseconds(way) for _ in range(_CLONES // 4)])
+    first = _first_command(way, _CLONES // 4)
     hard = Spread.of([cost.hard(entries) for entries in cost.play_regular(machine, "dev0", _INTERRUPTS)])
-    return {"first_command_ms": asdict(first), "hard": asdict(hard)}
+    return first | {"hard": asdict(hard)}
 
 
 def measure(name: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """The figures on the kernel called ``name``.
 
-    ``ways``: for each kind of guest its ``first_command_ms`` (a `Spread`), ``private_mib`` that it shares with no other
-    one, guests ``per_second`` with `WORKERS`. ``suites``: seconds for `SUITES` tests. ``line``: for `DEVICES` on a
-    line, a clone's ``first_command_ms``, and the instructions of an interrupt's ``hard`` part.
+    ``ways``: for each kind of guest its ``first_command_ms`` and of these ``processor_ms`` (a `Spread` each),
+    ``private_mib`` that it shares with no other one, guests ``per_second`` with `WORKERS`. ``suites``: seconds for
+    `SUITES` tests. ``line``: for `DEVICES` on a line, a clone's ``first_command_ms`` and ``processor_ms``, and the
+    instructions of an interrupt's ``hard`` part. ``load``: of the machine when it began, from 0 (idle).
     """
+    load = round(os.getloadavg()[0], 1)
     machine = SHARED_LINE.with_(kernel=name)
     template.get(machine)
     lines = {}
@@ -178,4 +190,4 @@ def measure(name: str, tell: Callable[[str], None] = lambda _: None) -> dict[str
     for tests in SUITES:
         tell(f"{tests} tests")
         suites[str(tests)] = round(_seconds(_ways(name, machine)["clone"], tests, _SUITE_WORKERS), 2)
-    return {"kernel": kernel.get(name).release, "ways": ways, "suites": suites, "line": lines}
+    return {"kernel": kernel.get(name).release, "load": load, "ways": ways, "suites": suites, "line": lines}

@@ -141,7 +141,7 @@ def _profile_head(kernel: Mapping[str, Any]) -> Sequence[str]:
 
 
 _WAYS_HEAD = (
-    *("guest", "first command, ms", "least", "most", "MiB of its own"),
+    *("guest", "first command, ms", "least", "most", "of a processor, ms", "MiB of its own"),
     *(f"a second, {workers} at a time" for workers in WORKERS),
 )
 
@@ -159,12 +159,17 @@ def _way_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
         )
 
 
-_LINE_HEAD = ("devices on the line", "clone to first command, ms", "instructions of the hard part")
+_LINE_HEAD = (
+    "devices on the line",
+    "clone to first command, ms",
+    "of a processor, ms",
+    "instructions of the hard part",
+)
 
 
 def _line_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
     for devices, figures in guest["line"].items():
-        yield devices, figures["first_command_ms"]["median"], figures["hard"]["median"]
+        yield devices, *(figures[figure]["median"] for figure in ("first_command_ms", "processor_ms", "hard"))
 
 
 _SUITES_HEAD = ("tests", "seconds", "ms a test")
@@ -175,6 +180,10 @@ def _suite_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
         yield tests, seconds, round(seconds / int(tests) * 1000)
 
 
+_LOAD = (
+    "The machine's load was {:g} when this began; where it is not near 0, times by the clock say little of an idle"
+    " machine, and those of a processor more."
+)
 _GUEST_TABLES = ((_WAYS_HEAD, _way_rows), (_SUITES_HEAD, _suite_rows), (_LINE_HEAD, _line_rows))
 
 
@@ -212,7 +221,7 @@ def page(report: Mapping[str, Any]) -> str:
             body += [_bars(highest), _table(_rate_head(kernel), _rate_rows(kernel))]
     if guest := report.get("guest"):
         body.append(f"<h2>What a guest costs, kernel {html.escape(guest['kernel'])}</h2>")
-        body += [_guest_plots(guest)]
+        body += [f"<p>{_LOAD.format(guest['load'])}</p>", _guest_plots(guest)]
         body += [_table(head, rows(guest)) for head, rows in _GUEST_TABLES]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>What an interrupt costs</title>'
@@ -243,6 +252,7 @@ def document(report: Mapping[str, Any]) -> str:
             parts.append(_markdown(_profile_head(kernel), _profile_rows(kernel, _DOCUMENTED)))
     if guest := report.get("guest"):
         parts.append(f"## What a guest costs, kernel {guest['kernel']}, {report['date']}\n")
+        parts.append(_LOAD.format(guest["load"]) + "\n")
         parts += [_markdown(head, rows(guest)) for head, rows in _GUEST_TABLES]
     return "\n".join(parts)
 
