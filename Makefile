@@ -14,7 +14,7 @@ MUTANTS ?=
 
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
-PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
+PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
 # pytest's options for a report called $(1), for programs and for people.
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
@@ -31,7 +31,7 @@ help: ## Show this list.
 
 deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
 ## Every verb does this for itself; run it alone to get it over with.
-	@$(DEPS) python qemu guest debug-kernel browser lint
+	@$(DEPS) python qemu guest debug-kernel browser bench lint
 
 .venv/complete: requirements.lock pyproject.toml
 	@$(DEPS) python
@@ -97,7 +97,8 @@ long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
 	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
 bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
-## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone.
+## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone. Best on an idle machine.
+	@$(DEPS) bench
 	@$(PYTHON) -m shirq_bench.bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
 
 bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.

@@ -41,13 +41,18 @@
  * its quarantine comes within 2 of these windows, and the line is masked one
  * SHIRQ_WINDOW later.
  *
+ * A released device is watched in the same way, until the line shows for a moment
+ * that it is free of it; a line that storms proves that the next rung is needed.
+ *
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
  */
+#include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/irqdesc.h>
+#include <linux/workqueue.h>
 
 #include "core.h"
 #include "trace.h"
@@ -57,6 +62,8 @@
 #define SHIRQ_LINE_OFF_US	300
 #define SHIRQ_LINE_OFF_LONG_US	110000
 #define SHIRQ_PATIENCE		98900
+#define SHIRQ_LOOK_US		500
+#define SHIRQ_LOOKS		400
 
 static void shirq_window_clear(struct shirq_storm *storm)
 {
@@ -307,12 +314,12 @@ static void shirq_climb(struct shirq_device *d)
 		if (!(d->quiesce.rungs & shirq_rungs[rung].allowed) || shirq_rungs[rung].run(d))
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
-		pci_warn(d->pdev, "quarantined, but IRQ %d still stormed: %s\n",
+		pci_warn(d->pdev, "silenced, but IRQ %d still stormed: %s\n",
 			 d->pdev->irq, shirq_rungs[rung].name);
 		return;
 	}
 	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
-	pci_err(d->pdev, "quarantined, but IRQ %d still storms: nothing is left to try\n",
+	pci_err(d->pdev, "silenced, but IRQ %d still storms: nothing is left to try\n",
 		d->pdev->irq);
 }
 
@@ -377,6 +384,88 @@ void shirq_reopen_line(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	if (was_off)
 		enable_irq(d->pdev->irq);
+}
+
+/**
+ * shirq_storm_watch() - the device is released: from here on the handler only watches the line
+ * @d: the device, silenced
+ */
+void shirq_storm_watch(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (!d->requested || d->quarantined)
+		return;
+	d->quarantined = true;
+	shirq_window_clear(&d->storm);
+	d->storm.watched = true;
+	d->storm.due = false;
+	d->storm.rung = SHIRQ_RUNG_RELEASED;
+}
+
+static long shirq_nothing(void *unused)
+{
+	return 0;
+}
+
+/* When this returns, the processor that the line interrupts has taken what was pending. */
+static void shirq_let_interrupt(const struct shirq_device *d)
+{
+	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
+	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
+
+	cpus_read_lock();
+	if (cpu < nr_cpu_ids && cpu_online(cpu))
+		work_on_cpu(cpu, shirq_nothing, NULL);
+	cpus_read_unlock();
+}
+
+/*
+ * Does the line storm? One that is stuck interrupts again before anything else runs
+ * on its processor; on any other the count of the unhandled stands still.
+ */
+static bool shirq_line_storms(struct shirq_device *d)
+{
+	unsigned int looks, before;
+	bool was_off;
+
+	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
+		was_off = READ_ONCE(d->storm.line_off);
+		before = READ_ONCE(d->storm.desc->irqs_unhandled);
+		shirq_let_interrupt(d);
+		if (READ_ONCE(d->storm.due))
+			return shirq_take_due(d);
+		if (!was_off && READ_ONCE(d->storm.desc->irqs_unhandled) == before)
+			return false;
+		usleep_range(SHIRQ_LOOK_US, 2 * SHIRQ_LOOK_US);
+	}
+	return false;
+}
+
+/**
+ * shirq_storm_settle() - take further rungs until the line is free of a released device
+ * @d: the device, @mutex held, watched by shirq_storm_watch(), asleep
+ *
+ * Software cannot see the pin: that nothing storms is all that proves it. Without an
+ * owner, nobody's work is lost by a function-level reset.
+ */
+void shirq_storm_settle(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	if (!d->requested)
+		return;
+	d->quiesce.rungs |= SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR;
+	while (d->storm.rung != SHIRQ_RUNG_FAILED && shirq_line_storms(d)) {
+		shirq_climb(d);
+		shirq_sleep(d);
+		shirq_take_due(d);
+	}
+	spin_lock_irq(&d->lock);
+	if (d->storm.watched) {
+		d->storm.watched = false;
+		d->storm.rung = SHIRQ_RUNG_NONE;
+		d->quarantined = false;
+	}
+	spin_unlock_irq(&d->lock);
 }
 
 /**

@@ -90,7 +90,11 @@ LOAD_MODULE = insmod("shirq")
 
 def bind(device: str, driver: str = "shirq") -> str:
     """Guest script: bind a function of `SHARED_LINE` to a driver that has no table of IDs: shirq.ko, or another."""
-    address = ADDRESSES[device]
+    return bind_at(ADDRESSES[device], driver)
+
+
+def bind_at(address: str, driver: str) -> str:
+    """Guest script: the same, for the function at a PCI address."""
     return (
         f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
         f" && test -d drivers/{driver}/{address}"

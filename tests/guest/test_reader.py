@@ -187,7 +187,7 @@ def test_a_read_takes_the_events_that_the_memory_has_room_for_and_no_more(scene:
         _FLOOD
         + """
 device = shirq.Device.open(ADDRESS)
-device.load(acknowledging)
+device.load(dataclasses.replace(acknowledging, irq=shirq.assemble("load r3, 9") + acknowledging.irq))
 device.arm()
 registers = device.mmap(0)
 flood(5)
@@ -199,7 +199,9 @@ def take(at, size):
     got = libc.read(device.fileno(), ctypes.c_void_p(start + at), ctypes.c_size_t(size))
     if got < 0:
         return errno.errorcode[ctypes.get_errno()]
-    return [shirq.Event.from_bytes(memory[begin:begin + 64]).seq for begin in range(at, at + got, 64)]
+    events = [shirq.Event.from_bytes(memory[begin:begin + 64]) for begin in range(at, at + got, 64)]
+    assert all(event.r == (1, 0, 0, 9) for event in events), events
+    return [event.seq for event in events]
 print(take(page - 96, 128), take(page - 32, 64), take(0, 200), take(0, 64))
 """,
     ) == ["[1] EFAULT [2, 3, 4] [5]"]

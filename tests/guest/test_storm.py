@@ -123,7 +123,7 @@ def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(
         "1",
         "1",
     ]
-    assert "quarantined, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
+    assert "silenced, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
     log = scene.vm.log().since(mark)
     gsi = line_of(log, ["dev1"])
     masks = log.of(Kind.LINE_MASK, offset=gsi)

@@ -9,8 +9,13 @@ from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
 #: The interrupt input of dev0's and dev1's line.
 GSI = 20
 _LOG_ENTRIES = 1 << 22
+#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
+_SETTLED = (
+    "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
+    ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
+)
 #: Guest script: the drivers of stock kernels that hand interrupts to user space.
-_UIO = "modprobe uio_pci_generic"
+UIO = "modprobe uio_pci_generic"
 _VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
 
 
@@ -35,7 +40,7 @@ CONTENDERS = {
         Contender(
             "uio_pci_generic",
             "read(), and a write to config space unmasks",
-            _UIO,
+            UIO,
             "uio_pci_generic",
             "peer-uio_pci_generic",
         ),
@@ -49,8 +54,11 @@ CONTENDERS = {
 SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
 
 
-def machine(kernel: str, *prepare: str) -> Machine:
-    """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio."""
+def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
+    """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio.
+
+    The scripts ``prepare`` it; once it has settled, ``then`` are run.
+    """
     return Machine(
         kernel=kernel,
         devices=(
@@ -63,7 +71,7 @@ def machine(kernel: str, *prepare: str) -> Machine:
         deterministic=True,
         vcpus=1,
         log_entries=_LOG_ENTRIES,
-        prepare=prepare,
+        prepare=(*prepare, _SETTLED, *then),
     )
 
 

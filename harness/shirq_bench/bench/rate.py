@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from shirq_bench.bench import contender
-from shirq_bench.bench.contender import CONTENDERS, Contender, driving, start
+from shirq_bench.bench.contender import CONTENDERS, UIO, Contender, driving, start
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import ADDRESSES, bind, insmod
+from shirq_bench.machine import ADDRESSES, bind
 from shirq_bench.sweep.play import Stimulus, play
 from shirq_bench.trace import Entry, Kind
 
@@ -23,7 +23,7 @@ _EXACT = 100
 #: Interrupts a second of guest time beside which somebody else computes, and for how long.
 RATES = (1_000, 10_000, 100_000)
 _WINDOW_NS = 100_000_000
-_BURNING = (insmod("neighbour"), bind("ctl", "neighbour"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
+_BURNING = (UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
 
 
 def _stimuli(period_ns: int, interrupts: int) -> list[Stimulus]:
@@ -65,7 +65,7 @@ def highest(kernel: str, name: str) -> int:
 
 def _work(kernel: str, chosen: Contender, rate: int) -> int:
     """How much an idle-priority program computes in `_WINDOW_NS` beside ``rate`` interrupts a second; 0: none come."""
-    machine = contender.machine(kernel, *driving(chosen), *_BURNING)
+    machine = contender.machine(kernel, *driving(chosen), then=_BURNING)
     begin = _WARM_UP * _WARM_UP_NS
     stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)
     recording = play(machine, stimuli, begin + _WINDOW_NS)
