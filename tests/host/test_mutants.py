@@ -190,20 +190,27 @@ def _verdicts() -> list[Verdict]:
     ]
 
 
+#: All mutants that there are: one of them was not tried.
+_KNOWN = [*(verdict.mutant for verdict in _verdicts()), replace(_mutant("2", "3"), name="late")]
+
+
 def test_the_report_counts_survivors_without_those_that_are_equivalent(tmp_path: Path) -> None:
-    report.write(report.data(_verdicts(), "6.1", "full"), tmp_path / "mutants.json")
+    report.write(report.data(_verdicts(), "6.1", "full", _KNOWN), tmp_path / "mutants.json")
     content = json.loads((tmp_path / "mutants.json").read_text())
     assert (content["total"], content["killed"], content["sweep_only"]) == (5, 2, 1)
     assert (content["survivors"], content["equivalent"], content["mistakes"]) == (["m"], ["m"], ["m"])
+    assert content["untried"] == ["late"]
+    assert report.summary(content).endswith("; 1 others were not tried")
     assert report.summary(content).startswith("5 mutants: 2 killed, 1 of them by sweeps alone; 1 equivalent, 1 surv")
 
 
 def test_the_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
-    text = report.document(report.data(_verdicts(), "6.1", "full"))
+    text = report.document(report.data(_verdicts(), "6.1", "full", _KNOWN))
     tests, sweeps = text.partition("## Found by sweeps alone")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
     assert "| `w` | a wake-up is lost | 31 | `reassert`: lost: dev0 |" in sweeps
     assert "- `m`: t. Nobody can tell." in sweeps
+    assert "Nothing is said here of `late`." in sweeps
 
 
 def test_every_commit_begins_with_another_mutant_and_all_have_their_turn() -> None:

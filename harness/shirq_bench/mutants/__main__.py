@@ -71,7 +71,7 @@ def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: b
             raise BenchError("size ci leaves out what takes a sweep, minutes each, and nothing is left")
         chosen, budget = rotated(quick, int(commit[:8], 16)), CI_BUDGET
         click.echo(f"size ci: no sweeps, from {chosen[0].name} on, by commit {commit[:8]}, for {budget:g} s at most")
-    content = report.data(_try(chosen, kernel, jobs, budget), kernel, size)
+    content = report.data(_try(chosen, kernel, jobs, budget), kernel, size, known)
     report.write(content)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)

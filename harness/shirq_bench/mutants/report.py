@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shirq_bench.mutants.mutant import Mutant
 from shirq_bench.mutants.trial import KILLED, SURVIVED, Verdict
 from shirq_bench.paths import BUILD, TOP
 
@@ -15,8 +16,12 @@ REPORT = BUILD / "reports" / "mutants.json"
 DOCUMENT = TOP / "docs" / "mutants.md"
 
 
-def data(verdicts: Sequence[Verdict], kernel: str, size: str) -> dict[str, Any]:
-    """The report's content. ``total`` counts all, those that are argued to be equivalent included."""
+def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mutant]) -> dict[str, Any]:
+    """The report's content. ``total`` counts all that were tried, those that are argued to be equivalent included.
+
+    ``known`` are all mutants that there are.
+    """
+    tried = {v.mutant.name for v in verdicts}
     survivors = [v for v in verdicts if v.verdict == SURVIVED]
     return {
         "date": datetime.date.today().isoformat(),
@@ -28,6 +33,7 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str) -> dict[str, Any]:
         "equivalent": [v.mutant.name for v in survivors if v.mutant.equivalent],
         "survivors": [v.mutant.name for v in survivors if not v.mutant.equivalent],
         "mistakes": [v.mutant.name for v in verdicts if v.verdict not in (KILLED, SURVIVED)],
+        "untried": [one.name for one in known if one.name not in tried],
         "seconds": round(sum(v.seconds for v in verdicts)),
         "mutants": [
             {
@@ -60,6 +66,8 @@ def summary(content: dict[str, Any]) -> str:
     line += f" sweeps alone; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
     if content["mistakes"]:
         line += f", {len(content['mistakes'])} mistaken"
+    if content["untried"]:
+        line += f"; {len(content['untried'])} others were not tried"
     return line
 
 
@@ -115,6 +123,9 @@ def document(content: dict[str, Any]) -> str:
     ]
     if arguments:
         lines += ["", "## Equivalent", "", *(f"- `{m['name']}`: {m['title']}. {m['equivalent']}" for m in arguments)]
+    if content["untried"]:
+        untried = ", ".join(f"`{name}`" for name in content["untried"])
+        lines += ["", "## Not tried in this run", "", f"Nothing is said here of {untried}."]
     if content["survivors"]:
         lines += ["", "## Survivors", "", *(f"- `{name}`" for name in content["survivors"])]
     return "\n".join(lines) + "\n"
