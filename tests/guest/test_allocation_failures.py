@@ -121,14 +121,14 @@ print(leaks() or "no leak")
 
 
 def test_loading_the_module_fails_cleanly_at_each_allocation_of_its_own(scene: Scene) -> None:
-    """The kernel's loader comes first, with thousands; the module's own are among the last 150."""
+    """The kernel's loader comes first, with hundreds; the module's own are among the last 150."""
     lines = _inject(
         scene,
         """
 for function in sorted(Path("/sys/bus/pci/drivers/shirq").glob("0000:*")):
     (function / "driver_override").write_text("\\n")
     Path("/sys/bus/pci/drivers/shirq/unbind").write_text(function.name)
-image = Path("/lib/modules", os.uname().release, "updates/shirq.ko").read_bytes()
+image = Path("/lib/modules", os.uname().release, "extra/shirq.ko").read_bytes()
 INIT_MODULE, DELETE_MODULE = 175, 176
 def call(number, *arguments):
     if libc.syscall(number, *arguments):
@@ -148,6 +148,6 @@ print(Path("/sys/class/shirq").exists(), leaks() or "no leak")
 """,
     )
     allocations, *answers = lines[0].split()
-    assert int(allocations) > 1000
+    assert int(allocations) > 300
     assert answers == ["ENOMEM", "OK"]
     assert lines[1:] == ["True no leak"]

@@ -148,15 +148,9 @@ _WAYS_HEAD = (
 
 def _way_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
     for kind, figures in guest["ways"].items():
-        first = figures["first_command_ms"]
-        yield (
-            kind,
-            first["median"],
-            first["least"],
-            first["most"],
-            figures["private_mib"],
-            *figures["per_second"].values(),
-        )
+        first = [figures["first_command_ms"][figure] for figure in ("median", "least", "most")]
+        used = figures["processor_ms"]["median"]
+        yield kind, *first, used, figures["private_mib"], *figures["per_second"].values()
 
 
 _LINE_HEAD = (

@@ -176,6 +176,7 @@ class _Player:
             asked=self.asked,
             answered=self.answered,
             late_ms=self.case.machine.get("late_ms", 20),
+            forgiven=self.case.forgives,
         )
 
     def _account(self) -> int:
