@@ -111,7 +111,7 @@ class Vm:
         argv = [str(emulator), "-L", str(emulator.parent / "firmware")]
         argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         argv += self.parts.accelerator.arguments(machine.deterministic)
-        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{machine.memory_mib}M"]
+        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{self._memory_mib}M"]
         argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
         argv += ["-append", f"{_PARAMETERS} {machine.parameters}".rstrip()]
         argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
@@ -133,8 +133,12 @@ class Vm:
             argv += ["-incoming", "defer"] + ["-S"] * self._stopped
         return [*argv, *machine.extra]
 
+    @property
+    def _memory_mib(self) -> int:
+        return max(self.machine.memory_mib, self.parts.kernel.memory_mib)
+
     def _memory_backend(self, path: Path, how: str) -> list[str]:
-        backend = f"memory-backend-file,id=ram,size={self.machine.memory_mib}M,mem-path={path},{how}"
+        backend = f"memory-backend-file,id=ram,size={self._memory_mib}M,mem-path={path},{how}"
         return ["-object", backend, "-machine", "memory-backend=ram"]
 
     def start(self, deadline: float = 20.0) -> None:

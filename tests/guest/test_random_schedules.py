@@ -15,6 +15,9 @@ from shirq_bench.sweep import scenario
 from shirq_bench.sweep.case import Case, finding
 from shirq_bench.sweep.play import Stimulus
 
+# Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
+pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
+
 #: Instructions after which all that is on its way has been handled.
 _SETTLED_NS = 400_000
 _DEVICES = st.sampled_from(["dev0", "dev1"])

@@ -17,6 +17,9 @@ from shirq_bench.sweep.play import Stimulus, play
 from shirq_bench.trace import Kind
 from shirq_bench.vm import Vm
 
+# Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
+pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
+
 _PERIOD_NS = 250_000
 
 
