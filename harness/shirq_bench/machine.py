@@ -86,6 +86,11 @@ def insmod(name: str, *parameters: str) -> str:
 
 #: Guest script: load shirq.ko.
 LOAD_MODULE = insmod("shirq")
+#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
+SETTLED = (
+    "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
+    ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
+)
 
 
 def bind(device: str, driver: str = "shirq") -> str:
