@@ -26,11 +26,12 @@
  * as far as the owner allows the worker's. The line is masked so that the worker
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again, for SHIRQ_LINE_OFF_LONG_US if
- * the core has counted SHIRQ_PATIENCE unhandled interrupts: it shuts the line
- * down after 99,900 of 100,000, and counts anew after 100 ms without one. Only a
- * window that begins after the end of a rung leads to the next one. After the
- * last rung the handler declines and does nothing more.
+ * the line storms meanwhile, the next window masks it again. The core shuts a line
+ * down when it has counted more than SHIRQ_CORE_LIMIT unhandled interrupts in
+ * SHIRQ_CORE_WINDOW, and counts anew after 100 ms without one: where that is near,
+ * the mask lasts for SHIRQ_LINE_OFF_LONG_US. It is never near beside a neighbour
+ * that has enough to do. Only a window that begins after the end of a rung leads to
+ * the next one. After the last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -61,7 +62,9 @@
 #define SHIRQ_RATE_WINDOW	1500
 #define SHIRQ_LINE_OFF_US	300
 #define SHIRQ_LINE_OFF_LONG_US	110000
-#define SHIRQ_PATIENCE		98900
+#define SHIRQ_CORE_WINDOW	100000
+#define SHIRQ_CORE_LIMIT	99900
+#define SHIRQ_PATIENCE		(SHIRQ_CORE_LIMIT - 1000)
 #define SHIRQ_LOOK_US		500
 #define SHIRQ_LOOKS		400
 
@@ -359,12 +362,21 @@ static void shirq_ladder(struct work_struct *work)
 	mutex_unlock(&d->mutex);
 }
 
+/* Would the core shut the line down within the next window, if nobody handled any of it? */
+static bool shirq_shutdown_is_near(const struct irq_desc *desc)
+{
+	unsigned int unhandled = READ_ONCE(desc->irqs_unhandled);
+	unsigned int left = SHIRQ_CORE_WINDOW - READ_ONCE(desc->irq_count);
+
+	return unhandled > SHIRQ_PATIENCE && unhandled + left > SHIRQ_CORE_LIMIT;
+}
+
 static void shirq_reopen(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (READ_ONCE(d->storm.desc->irqs_unhandled) > SHIRQ_PATIENCE)
+	if (shirq_shutdown_is_near(d->storm.desc))
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);

@@ -315,7 +315,7 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str)
     mark = scene.vm.log().mark
     scene.raise_("dev1")
     owner.expect("^pending$")
-    start(
+    loader = start(
         scene,
         "dev1",
         """
@@ -324,9 +324,11 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str)
         image = os.open("/tmp/vmlinuz", os.O_RDONLY)
         load = lambda: libc.syscall(320, image, -1, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(no_initramfs))
         assert not load(), errno.errorcode[ctypes.get_errno()]
+        report("loaded")
         libc.reboot(restart)
         """,
     )
+    loader.expect("^loaded$")
     # Without an initramfs it panics, which resets the machine, which ends QEMU.
     scene.vm.wait_end(120)
     assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"

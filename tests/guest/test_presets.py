@@ -11,11 +11,8 @@ from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene, handler_name
 from shirq_bench.trace import Kind
 
-#: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped. Tracing
-#: all of them on the instrumented kernel takes the memory.
-MACHINE = SHARED_LINE.with_(
-    devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]), memory_mib=512
-)
+#: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped.
+MACHINE = SHARED_LINE.with_(devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]))
 _ROUNDS = 8
 
 

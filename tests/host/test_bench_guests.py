@@ -39,7 +39,14 @@ def test_all_devices_have_a_place_of_their_own_on_one_line() -> None:
 
 
 def test_a_guest_of_virtme_ng_has_begun_when_it_speaks_and_ends_with_the_block(vng: Path) -> None:
-    _write(vng, 'echo "booting"; echo ready; "$(dirname "$0")/qemu-system-x86_64" 1000; true')
+    _write(
+        vng,
+        """echo booting
+"${0%/*}/qemu-system-x86_64" 1000 &
+until grep -q qemu-system "/proc/$!/comm"; do :; done
+echo ready
+wait""",
+    )
     with guests._virtme("6.1", Machine()) as emulator:
         assert Path(f"/proc/{emulator}/comm").read_text().startswith("qemu-system")
         alive = os.pidfd_open(emulator)

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, LOAD_UIO, LOAD_VFIO, SETTLED, Machine, bind, insmod
 
-#: The interrupt input of dev0's and dev1's line.
-GSI = 20
 _LOG_ENTRIES = 1 << 22
-#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
-_SETTLED = (
-    "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
-    ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
-)
-#: Guest script: the drivers of stock kernels that hand interrupts to user space.
-UIO = "modprobe uio_pci_generic"
-_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
 
 
 @dataclass(frozen=True)
@@ -40,11 +30,11 @@ CONTENDERS = {
         Contender(
             "uio_pci_generic",
             "read(), and a write to config space unmasks",
-            UIO,
+            LOAD_UIO,
             "uio_pci_generic",
             "peer-uio_pci_generic",
         ),
-        Contender("vfio-pci", "an eventfd tells, and ioctl() unmasks", _VFIO, "vfio-pci", "peer-vfio-pci"),
+        Contender("vfio-pci", "an eventfd tells, and ioctl() unmasks", LOAD_VFIO, "vfio-pci", "peer-vfio-pci"),
         Contender("wake", "floor: a driver that wakes a reader", insmod("floor", "wake=1"), "floor", "peer-floor"),
         Contender("kernel", "floor: handled in the kernel", insmod("floor", "wake=0"), "floor"),
     )
@@ -71,7 +61,7 @@ def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
         deterministic=True,
         vcpus=1,
         log_entries=_LOG_ENTRIES,
-        prepare=(*prepare, _SETTLED, *then),
+        prepare=(*prepare, SETTLED, *then),
     )
 
 

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shirq_bench.bench import contender
-from shirq_bench.bench.contender import CONTENDERS, GSI, NEIGHBOUR, SHARING, driving
+from shirq_bench.bench.contender import CONTENDERS, NEIGHBOUR, SHARING, driving
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import Machine
+from shirq_bench.machine import GSI, Machine
 from shirq_bench.sweep.play import Recording, Stimulus, play
 from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
 

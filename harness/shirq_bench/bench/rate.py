@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from shirq_bench.bench import contender
-from shirq_bench.bench.contender import CONTENDERS, UIO, Contender, driving, start
+from shirq_bench.bench.contender import CONTENDERS, Contender, driving, start
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import ADDRESSES, bind
+from shirq_bench.machine import ADDRESSES, LOAD_UIO, bind
 from shirq_bench.sweep.play import Stimulus, play
 from shirq_bench.trace import Entry, Kind
 
@@ -23,7 +23,7 @@ _STEP = 0.97
 #: Interrupts a second of guest time beside which somebody else computes, and for how long.
 RATES = (1_000, 10_000, 100_000)
 _WINDOW_NS = 100_000_000
-_BURNING = (UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
+_BURNING = (LOAD_UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
 
 
 def _stimuli(period_ns: int, interrupts: int) -> list[Stimulus]:
