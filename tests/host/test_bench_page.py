@@ -44,7 +44,9 @@ def report() -> dict[str, Any]:
                     "neighbour": {"alone": _spread(1400), "beside": beside},
                 },
                 "profile": dict.fromkeys(CONTENDERS, profile),
-                "rate": {name: {"highest": 151676, "left": {"1000": 0.99, "100000": 0.25}} for name in CONTENDERS},
+                "rate": {
+                    name: {"highest": _spread(151676), "left": {"1000": 0.99, "100000": 0.25}} for name in CONTENDERS
+                },
             }
         },
         "guest": {

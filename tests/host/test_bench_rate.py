@@ -10,7 +10,7 @@ from shirq_bench.errors import BenchError
 
 
 def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
-    def sustains(kernel: str, chosen: Contender, period_ns: int) -> bool:
+    def sustains(kernel: str, chosen: Contender, period_ns: int, lead_ns: int) -> bool:
         return any(period_ns in sustained for sustained in periods_ns)
 
     monkeypatch.setattr(rate, "sustains", sustains)
@@ -30,3 +30,11 @@ def test_a_contender_that_loses_at_every_rate_is_an_error(monkeypatch: pytest.Mo
     _sustained(monkeypatch)
     with pytest.raises(BenchError, match="does not keep up"):
         rate.highest("6.1", "wake")
+
+
+def test_a_contenders_rate_is_the_median_over_places_of_the_kernels_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter(range(1, 1000))
+    monkeypatch.setattr(rate, "highest", lambda kernel, name, lead_ns: 1000 * next(found))
+    monkeypatch.setattr(rate, "_work", lambda kernel, chosen, rate: 1)
+    first = rate.measure("6.1")["shirq"]["highest"]
+    assert (first["median"], first["least"], first["most"]) == (3000, 1000, 5000)

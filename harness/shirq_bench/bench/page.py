@@ -76,12 +76,13 @@ def _target_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
 
 def _rate_head(kernel: Mapping[str, Any]) -> Sequence[str]:
     first = next(iter(kernel["rate"].values()))
-    return ("driver", "highest rate", *(f"left beside {int(rate):,}/s" for rate in first["left"]))
+    return ("driver", "highest rate", "least", "most", *(f"left beside {int(rate):,}/s" for rate in first["left"]))
 
 
 def _rate_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
     for name, figures in kernel["rate"].items():
-        yield (name, figures["highest"], *(f"{part:.1%}" for part in figures["left"].values()))
+        highest = [figures["highest"][figure] for figure in ("median", "least", "most")]
+        yield (name, *highest, *(f"{part:.1%}" for part in figures["left"].values()))
 
 
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
@@ -211,7 +212,9 @@ def page(report: Mapping[str, Any]) -> str:
             body.append(f"<details><summary>Instructions by function</summary>{table}</details>")
         if "rate" in kernel:
             body += ["<h3>Rates, of guest time at 10<sup>9</sup> instructions a second</h3>"]
-            highest = {name: [(figures["highest"], COLOURS["hard"])] for name, figures in kernel["rate"].items()}
+            highest = {
+                name: [(figures["highest"]["median"], COLOURS["hard"])] for name, figures in kernel["rate"].items()
+            }
             body += [_bars(highest), _table(_rate_head(kernel), _rate_rows(kernel))]
     if guest := report.get("guest"):
         body.append(f"<h2>What a guest costs, kernel {html.escape(guest['kernel'])}</h2>")
