@@ -10,6 +10,7 @@ ZOO ?=
 FUZZ_ARGS ?=
 SIZE ?= full
 SCENARIO ?=
+MUTANTS ?=
 # Of `make torture`: test names, a number, minutes.
 TEST ?=
 SEED ?= 1
@@ -18,12 +19,12 @@ DURATION ?=
 comma := ,
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
-PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
+PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
 # pytest's options for a report called $(1), for programs and for people.
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo torture fast bench bench-guard lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo mutants torture fast bench bench-guard lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -35,7 +36,7 @@ help: ## Show this list.
 
 deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
 ## Every verb does this for itself; run it alone to get it over with.
-	@$(DEPS) python qemu guest debug-kernel browser lint
+	@$(DEPS) python qemu guest debug-kernel browser bench lint
 
 .venv/complete: requirements.lock pyproject.toml
 	@$(DEPS) python
@@ -112,7 +113,8 @@ long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
 	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
 bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
-## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone.
+## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone. Best on an idle machine.
+	@$(DEPS) bench
 	@$(PYTHON) -m shirq_bench.bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
 
 bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.
@@ -132,6 +134,10 @@ sweep: guest-deps ## Inject an interrupt at every instruction of another one's h
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz
 	@$(MAKE) --no-print-directory -C tests/host/fuzz OUT=$(CURDIR)/build/fuzz RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON)
+
+mutants: guest-deps ## Put small bugs, one at a time, into copies of the product: do the tests notice each?
+## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
+	@$(PYTHON) -m shirq_bench.mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
 
 lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
 	@$(DEPS) lint

@@ -96,6 +96,7 @@ enum shirq_rung {
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
  * @line_off: it is masked
  * @due: that was for a storm that the last rung did not end
+ * @watched: only until the line is free of the device, which is released
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
@@ -109,6 +110,7 @@ struct shirq_storm {
 	u32			reason;
 	bool			line_off;
 	bool			due;
+	bool			watched;
 };
 
 struct shirq_dma;
@@ -251,6 +253,8 @@ void shirq_storm_begin(struct shirq_device *d);
 bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
 void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_reopen_line(struct shirq_device *d);
+void shirq_storm_watch(struct shirq_device *d);
+void shirq_storm_settle(struct shirq_device *d);
 int shirq_reset_function(struct shirq_device *d, u32 rung);
 
 /**
@@ -279,7 +283,9 @@ static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 					       enum shirq_program_kind kind, u64 *captured)
 {
 	lockdep_assert_held(&d->lock);
-	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	/* What a claim captures; nothing else reads what its program has not written. */
+	if (captured)
+		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
 	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);
 }
 
@@ -298,6 +304,7 @@ void shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
 void shirq_halt(struct shirq_device *d);
 void shirq_silence(struct shirq_device *d);
+void shirq_withdraw(struct shirq_device *d);
 int shirq_mask(struct shirq_device *d, u64 *seq);
 int shirq_unmask(struct shirq_device *d, u64 seq);
 int shirq_unmask_delivered(struct shirq_device *d, u32 *epoch);

@@ -111,12 +111,17 @@ static int shirq_release(struct inode *inode, struct file *file)
 /* Copy an event without waiting for a page. Return: was it there? */
 static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
 {
+	const u64 *from = (const u64 *)event;
 	bool copied = false;
+	unsigned int i;
 
 	pagefault_disable();
 	if (!user_write_access_begin(to, sizeof(*event)))
 		goto out;
-	unsafe_copy_to_user(to, (const char *)event, sizeof(*event), fault);
+	/* Stores in a row: unsafe_copy_to_user() would loop, six instructions a store. */
+#pragma GCC unroll 8
+	for (i = 0; i < sizeof(*event) / sizeof(*from); i++)
+		unsafe_put_user(from[i], (u64 __user *)to + i, fault);
 	copied = true;
 fault:
 	user_write_access_end();

@@ -116,7 +116,6 @@ static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_p
 /* Run a program of the loaded set that neither claims nor declines. */
 static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kind kind)
 {
-	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
 	return shirq_run_checked(d, &d->set->program[kind], d->regs);
 }
 
@@ -228,14 +227,14 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	/* Interrupts are off, as in every handler, forced into a thread or not. */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
-	if (d->gone || !d->requested || pci_channel_offline(d->pdev))
+	if (!d->requested || pci_channel_offline(d->pdev))
 		goto out;
 	/* While masked our own status may well be set: the interrupt is a neighbour's. */
-	if (d->masked || d->quarantined) {
+	if (d->quarantined || (d->masked && !d->gone)) {
 		ours = shirq_storm_silent(d, now);
 		goto out;
 	}
-	if (!d->armed)
+	if (d->gone || !d->armed)
 		goto out;
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
 	case SHIRQ_CLAIMED:
@@ -403,6 +402,15 @@ void shirq_quiesce(struct shirq_device *d)
 	shirq_set_disintx(d, true);
 }
 
+static void shirq_stop(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	d->armed = false;
+	d->masked = false;
+	d->intx_off = false;
+	shirq_quiesce(d);
+}
+
 /**
  * shirq_halt() - quiesce and free the interrupt; what is queued stays
  * @d: the device, @mutex held
@@ -411,26 +419,55 @@ void shirq_halt(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
 	spin_lock_irq(&d->lock);
-	d->armed = false;
-	d->masked = false;
-	d->intx_off = false;
-	shirq_quiesce(d);
+	shirq_stop(d);
+	spin_unlock_irq(&d->lock);
+	shirq_free(d);
+}
+
+/* What is queued is dropped, and who waits for more is told. */
+static void shirq_end_readers(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	d->tail = d->head;
+	d->epoch++;
+	shirq_notify(d);
+}
+
+/**
+ * shirq_silence() - quiesce, free the interrupt, and end what the readers wait for
+ * @d: the device, @mutex held
+ */
+void shirq_silence(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	spin_lock_irq(&d->lock);
+	shirq_stop(d);
+	shirq_end_readers(d);
 	spin_unlock_irq(&d->lock);
 	shirq_free(d);
 }
 
 /**
- * shirq_silence() - halt, and end what the readers wait for
+ * shirq_withdraw() - silence for good, asleep and without bus mastering
  * @d: the device, @mutex held
+ *
+ * The handler goes last: it sees whether the line is free of the device.
  */
-void shirq_silence(struct shirq_device *d)
+void shirq_withdraw(struct shirq_device *d)
 {
-	shirq_halt(d);
+	lockdep_assert_held(&d->mutex);
 	spin_lock_irq(&d->lock);
-	d->tail = d->head;
-	d->epoch++;
-	shirq_notify(d);
+	shirq_clear_master(d);
+	shirq_stop(d);
+	shirq_end_readers(d);
+	shirq_storm_watch(d);
 	spin_unlock_irq(&d->lock);
+	if (d->quiesce.release && shirq_present(d) &&
+	    shirq_reset_function(d, d->quiesce.release))
+		pci_warn(d->pdev, "not reset at release\n");
+	shirq_sleep(d);
+	shirq_storm_settle(d);
+	shirq_free(d);
 }
 
 /**

@@ -8,6 +8,7 @@
  *	mmap_lock			(page faults)
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
  *	i_mmap_rwsem			(revoking mappings)
+ *	cpu_hotplug_lock		(looking whether the line is quiet)
  *	shirq_device.lock		(interrupt; programs run under it)
  *	wait queue and eventfd locks	(wakeups)
  *
@@ -183,16 +184,8 @@ struct shirq_dma *shirq_take_dma(struct shirq_device *d)
  */
 void shirq_park(struct shirq_device *d)
 {
-	lockdep_assert_held(&d->mutex);
-	spin_lock_irq(&d->lock);
-	shirq_clear_master(d);
-	spin_unlock_irq(&d->lock);
-	shirq_silence(d);
-	if (d->quiesce.release && shirq_present(d) &&
-	    shirq_reset_function(d, d->quiesce.release))
-		pci_warn(d->pdev, "not reset at release\n");
+	shirq_withdraw(d);
 	shirq_unmap_bars(d);
-	shirq_sleep(d);
 }
 
 /**

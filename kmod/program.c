@@ -328,12 +328,91 @@ static noinline void calculate(const struct shirq_op *op, __u64 *regs)
 	}
 }
 
+/* How the interpreter goes on after an operation. */
+enum step {
+	STEP_NEXT,
+	STEP_RARE,	/* not done: not one of the common operations */
+	STEP_END,
+};
+
+/* What most programs consist of: nothing here calls, so it runs without a frame. */
+static __always_inline enum step do_common(const struct shirq_op **at, __u64 *regs,
+					   __u64 *captured, enum shirq_outcome *outcome)
+{
+	const struct shirq_op *op = *at;
+
+	if (op->code == LINKED_LOAD_WRITE) {
+		regs[op->dst] = op->imm;
+		*at = ++op;
+		write_memory(op, regs[op->src]);
+	} else if (op->code == LINKED_READ) {
+		regs[op->dst] = read_memory(op);
+	} else if (op->code == LINKED_READ_OR_GONE) {
+		__u32 value = read_memory(op);
+
+		if (value == (__u32)ones(4)) {
+			*outcome = SHIRQ_GONE;
+			return STEP_END;
+		}
+		regs[op->dst] = value;
+	} else if (op->code == SHIRQ_OP_SKIP_NZ) {
+		if (regs[op->src])
+			*at += op->skip;
+	} else if (op->code == SHIRQ_OP_CLAIM) {
+		memcpy(captured, regs, SHIRQ_EVENT_REGS * sizeof(*captured));
+		*outcome = SHIRQ_CLAIMED;
+	} else if (op->code == SHIRQ_OP_DECLINE) {
+		return STEP_END;
+	} else if (op->code == LINKED_WRITE) {
+		write_memory(op, regs[op->src]);
+	} else if (op->code == SHIRQ_OP_SKIP_Z) {
+		if (!regs[op->src])
+			*at += op->skip;
+	} else {
+		return STEP_RARE;
+	}
+	return STEP_NEXT;
+}
+
+static enum step do_rare(const struct shirq_op *op, const struct shirq_bus *bus, __u64 *regs,
+			 enum shirq_outcome *outcome)
+{
+	if (op->code == SHIRQ_OP_READ) {
+		regs[op->dst] = load(op, bus);
+		if (op->flags & SHIRQ_GONE_IF_ONES && regs[op->dst] == ones(op->width)) {
+			*outcome = SHIRQ_GONE;
+			return STEP_END;
+		}
+	} else if (op->code == SHIRQ_OP_WRITE) {
+		store(op, bus, regs[op->src]);
+	} else {
+		calculate(op, regs);
+	}
+	return STEP_NEXT;
+}
+
+/* From a rare operation to the end. */
+static noinline enum shirq_outcome run_any(const struct shirq_op *op, const struct shirq_op *end,
+					   const struct shirq_bus *bus, __u64 *regs,
+					   __u64 *captured, enum shirq_outcome outcome)
+{
+	for (; op < end; op++) {
+		enum step step = do_common(&op, regs, captured, &outcome);
+
+		if (step == STEP_RARE)
+			step = do_rare(op, bus, regs, &outcome);
+		if (step == STEP_END)
+			break;
+	}
+	return outcome;
+}
+
 /**
  * shirq_run() - run a program that shirq_verify() has passed for this device
  * @program: the program
  * @bus: the device
- * @regs: the registers, changed in place; r0..r3 are zero to start with, unless it
- *	is SHIRQ_PROGRAM_EXEC: the others are read by no program that has not written them
+ * @regs: the registers, changed in place; r0..r3 are zero to start with if it is
+ *	SHIRQ_PROGRAM_IRQ: but for EXEC, nothing else reads what it has not written
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes as many steps as the program has operations at most, and cannot fail.
@@ -348,40 +427,12 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 	const struct shirq_op *op;
 
 	for (op = program->op; op < end; op++) {
-		if (op->code == LINKED_LOAD_WRITE) {
-			regs[op->dst] = op->imm;
-			op++;
-			write_memory(op, regs[op->src]);
-		} else if (op->code == LINKED_READ) {
-			regs[op->dst] = read_memory(op);
-		} else if (op->code == LINKED_READ_OR_GONE) {
-			__u32 value = read_memory(op);
+		enum step step = do_common(&op, regs, captured, &outcome);
 
-			if (value == (__u32)ones(4))
-				return SHIRQ_GONE;
-			regs[op->dst] = value;
-		} else if (op->code == SHIRQ_OP_SKIP_NZ) {
-			if (regs[op->src])
-				op += op->skip;
-		} else if (op->code == SHIRQ_OP_CLAIM) {
-			memcpy(captured, regs, SHIRQ_EVENT_REGS * sizeof(*captured));
-			outcome = SHIRQ_CLAIMED;
-		} else if (op->code == SHIRQ_OP_DECLINE) {
-			return SHIRQ_ENDED;
-		} else if (op->code == LINKED_WRITE) {
-			write_memory(op, regs[op->src]);
-		} else if (op->code == SHIRQ_OP_SKIP_Z) {
-			if (!regs[op->src])
-				op += op->skip;
-		} else if (op->code == SHIRQ_OP_READ) {
-			regs[op->dst] = load(op, bus);
-			if (op->flags & SHIRQ_GONE_IF_ONES && regs[op->dst] == ones(op->width))
-				return SHIRQ_GONE;
-		} else if (op->code == SHIRQ_OP_WRITE) {
-			store(op, bus, regs[op->src]);
-		} else {
-			calculate(op, regs);
-		}
+		if (step == STEP_RARE)
+			return run_any(op, end, bus, regs, captured, outcome);
+		if (step == STEP_END)
+			break;
 	}
 	return outcome;
 }

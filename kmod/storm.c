@@ -26,11 +26,12 @@
  * as far as the owner allows the worker's. The line is masked so that the worker
  * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
  * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again, for SHIRQ_LINE_OFF_LONG_US if
- * the core has counted SHIRQ_PATIENCE unhandled interrupts: it shuts the line
- * down after 99,900 of 100,000, and counts anew after 100 ms without one. Only a
- * window that begins after the end of a rung leads to the next one. After the
- * last rung the handler declines and does nothing more.
+ * the line storms meanwhile, the next window masks it again. The core shuts a line
+ * down when it has counted more than SHIRQ_CORE_LIMIT unhandled interrupts in
+ * SHIRQ_CORE_WINDOW, and counts anew after 100 ms without one: where that is near,
+ * the mask lasts for SHIRQ_LINE_OFF_LONG_US. It is never near beside a neighbour
+ * that has enough to do. Only a window that begins after the end of a rung leads to
+ * the next one. After the last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -41,13 +42,18 @@
  * its quarantine comes within 2 of these windows, and the line is masked one
  * SHIRQ_WINDOW later.
  *
+ * A released device is watched in the same way, until the line shows for a moment
+ * that it is free of it; a line that storms proves that the next rung is needed.
+ *
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
  */
+#include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/irqdesc.h>
+#include <linux/workqueue.h>
 
 #include "core.h"
 #include "trace.h"
@@ -56,7 +62,11 @@
 #define SHIRQ_RATE_WINDOW	1500
 #define SHIRQ_LINE_OFF_US	300
 #define SHIRQ_LINE_OFF_LONG_US	110000
-#define SHIRQ_PATIENCE		98900
+#define SHIRQ_CORE_WINDOW	100000
+#define SHIRQ_CORE_LIMIT	99900
+#define SHIRQ_PATIENCE		(SHIRQ_CORE_LIMIT - 1000)
+#define SHIRQ_LOOK_US		500
+#define SHIRQ_LOOKS		400
 
 static void shirq_window_clear(struct shirq_storm *storm)
 {
@@ -307,12 +317,12 @@ static void shirq_climb(struct shirq_device *d)
 		if (!(d->quiesce.rungs & shirq_rungs[rung].allowed) || shirq_rungs[rung].run(d))
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
-		pci_warn(d->pdev, "quarantined, but IRQ %d still stormed: %s\n",
+		pci_warn(d->pdev, "silenced, but IRQ %d still stormed: %s\n",
 			 d->pdev->irq, shirq_rungs[rung].name);
 		return;
 	}
 	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
-	pci_err(d->pdev, "quarantined, but IRQ %d still storms: nothing is left to try\n",
+	pci_err(d->pdev, "silenced, but IRQ %d still storms: nothing is left to try\n",
 		d->pdev->irq);
 }
 
@@ -352,12 +362,21 @@ static void shirq_ladder(struct work_struct *work)
 	mutex_unlock(&d->mutex);
 }
 
+/* Would the core shut the line down within the next window, if nobody handled any of it? */
+static bool shirq_shutdown_is_near(const struct irq_desc *desc)
+{
+	unsigned int unhandled = READ_ONCE(desc->irqs_unhandled);
+	unsigned int left = SHIRQ_CORE_WINDOW - READ_ONCE(desc->irq_count);
+
+	return unhandled > SHIRQ_PATIENCE && unhandled + left > SHIRQ_CORE_LIMIT;
+}
+
 static void shirq_reopen(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (READ_ONCE(d->storm.desc->irqs_unhandled) > SHIRQ_PATIENCE)
+	if (shirq_shutdown_is_near(d->storm.desc))
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);
@@ -377,6 +396,88 @@ void shirq_reopen_line(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	if (was_off)
 		enable_irq(d->pdev->irq);
+}
+
+/**
+ * shirq_storm_watch() - the device is released: from here on the handler only watches the line
+ * @d: the device, silenced
+ */
+void shirq_storm_watch(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (!d->requested || d->quarantined)
+		return;
+	d->quarantined = true;
+	shirq_window_clear(&d->storm);
+	d->storm.watched = true;
+	d->storm.due = false;
+	d->storm.rung = SHIRQ_RUNG_RELEASED;
+}
+
+static long shirq_nothing(void *unused)
+{
+	return 0;
+}
+
+/* When this returns, the processor that the line interrupts has taken what was pending. */
+static void shirq_let_interrupt(const struct shirq_device *d)
+{
+	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
+	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
+
+	cpus_read_lock();
+	if (cpu < nr_cpu_ids && cpu_online(cpu))
+		work_on_cpu(cpu, shirq_nothing, NULL);
+	cpus_read_unlock();
+}
+
+/*
+ * Does the line storm? One that is stuck interrupts again before anything else runs
+ * on its processor; on any other the count of the unhandled stands still.
+ */
+static bool shirq_line_storms(struct shirq_device *d)
+{
+	unsigned int looks, before;
+	bool was_off;
+
+	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
+		was_off = READ_ONCE(d->storm.line_off);
+		before = READ_ONCE(d->storm.desc->irqs_unhandled);
+		shirq_let_interrupt(d);
+		if (READ_ONCE(d->storm.due))
+			return shirq_take_due(d);
+		if (!was_off && READ_ONCE(d->storm.desc->irqs_unhandled) == before)
+			return false;
+		usleep_range(SHIRQ_LOOK_US, 2 * SHIRQ_LOOK_US);
+	}
+	return false;
+}
+
+/**
+ * shirq_storm_settle() - take further rungs until the line is free of a released device
+ * @d: the device, @mutex held, watched by shirq_storm_watch(), asleep
+ *
+ * Software cannot see the pin: that nothing storms is all that proves it. Without an
+ * owner, nobody's work is lost by a function-level reset.
+ */
+void shirq_storm_settle(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	if (!d->requested)
+		return;
+	d->quiesce.rungs |= SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR;
+	while (d->storm.rung != SHIRQ_RUNG_FAILED && shirq_line_storms(d)) {
+		shirq_climb(d);
+		shirq_sleep(d);
+		shirq_take_due(d);
+	}
+	spin_lock_irq(&d->lock);
+	if (d->storm.watched) {
+		d->storm.watched = false;
+		d->storm.rung = SHIRQ_RUNG_NONE;
+		d->quarantined = false;
+	}
+	spin_unlock_irq(&d->lock);
 }
 
 /**

@@ -238,24 +238,31 @@ static void hold(struct card *card)
 		err(1, "unmasking");
 }
 
-/* Source 8 is switched off and on again, in the register that the irq program writes too. */
+/*
+ * Source 8 is switched off and on again, in the register that the irq program
+ * writes too. What to change in it comes in r1, and what it became goes in r0:
+ * both are registers of the irq program as well.
+ */
 static void modify(struct card *card)
 {
 	static const struct shirq_op off[] = {
 		SHIRQ_DO_READ(4, 0, 0, INT_MASK, 0),
-		SHIRQ_DO_CONST(SHIRQ_OP_OR, 0, 0x100),
+		SHIRQ_DO_REG(SHIRQ_OP_OR, 0, 1),
 		SHIRQ_DO_WRITE(4, 0, INT_MASK, 0, 0),
 	};
 	static const struct shirq_op on[] = {
 		SHIRQ_DO_READ(4, 0, 0, INT_MASK, 0),
-		SHIRQ_DO_CONST(SHIRQ_OP_AND, 0, 0xfffffeff),
+		SHIRQ_DO_REG(SHIRQ_OP_AND, 0, 1),
 		SHIRQ_DO_WRITE(4, 0, INT_MASK, 0, 0),
 	};
-	uint64_t regs[SHIRQ_REGS] = { 0 };
+	uint64_t set[SHIRQ_REGS] = { 0, 0x100 }, clear[SHIRQ_REGS] = { 0, 0xfffffeff };
 
-	if (shirq_exec(card->fd, off, COUNT(off), regs, NULL) ||
-	    shirq_exec(card->fd, on, COUNT(on), regs, NULL))
+	if (shirq_exec(card->fd, off, COUNT(off), set, NULL) ||
+	    shirq_exec(card->fd, on, COUNT(on), clear, NULL))
 		err(1, "executing");
+	if (!(set[0] & 0x100) || clear[0] & 0x100)
+		errx(3, "a register became 0x%llx, then 0x%llx", (unsigned long long)set[0],
+		     (unsigned long long)clear[0]);
 }
 
 static void rearm(struct card *card)

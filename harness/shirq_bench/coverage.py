@@ -62,8 +62,7 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
     if not target.has(kmod.COUNTS_LINES):
         return
     if vm.status() is not None:
-        with (directory / _MISSED).open("a") as missed:
-            missed.write(f"{test}: {vm.name}\n")
+        _miss(vm, directory, test)
         return
     archive = bytearray()
     result = vm.agent.start("sh", "-c", _COUNTERS, sink=archive.extend).wait(60)
@@ -78,6 +77,15 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
     guest = Path(tempfile.mkdtemp(prefix=f"{vm.name}-", dir=kernel_folder))
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(guest, filter="data")
+    # A guest that is going down gives what it still has.
+    if any(not file.stat().st_size for file in guest.iterdir()):
+        shutil.rmtree(guest)
+        _miss(vm, directory, test)
+
+
+def _miss(vm: Vm, directory: Path, test: str) -> None:
+    with (directory / _MISSED).open("a") as missed:
+        missed.write(f"{test}: {vm.name}\n")
 
 
 def _merge(kernel_folder: Path, total: Path) -> None:

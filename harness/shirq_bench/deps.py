@@ -59,6 +59,10 @@ PACKAGES: dict[str, dict[str, str]] = {
         "chromium": "testing the page in a browser",
         "chromium-driver": "the same",
     },
+    "bench": {
+        "qemu-system-x86": "running virtme-ng beside our guests, with the QEMU that its users have",
+        "busybox-static": "virtme-ng's initramfs",
+    },
     "lint": {
         "sparse": "static checks of the kernel module",
         "perl": "checkpatch",

@@ -64,13 +64,18 @@ def _cold_boot(machine: Machine) -> float:
         return first_command(vm)
 
 
+def private_mib(pid: int) -> float:
+    """The memory, in MiB, that a process shares with no other one."""
+    usage = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(kib) for kib in re.findall(r"^Private_\w+:\s+(\d+) kB", usage, re.M)) / 1024
+
+
 def _private_mib(machine: Machine) -> float:
     """Private memory of a clone after its first command, with a second clone beside it."""
     with template.clone(machine) as vm, template.clone(machine) as other:
         first_command(other)
         first_command(vm)
-        usage = Path(f"/proc/{vm.pid}/smaps_rollup").read_text()
-        return sum(int(kib) for kib in re.findall(r"^Private_\w+:\s+(\d+) kB", usage, re.M)) / 1024
+        return private_mib(vm.pid)
 
 
 def _tests_per_s(machine: Machine, tests: int, workers: int) -> float:

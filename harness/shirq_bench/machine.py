@@ -86,24 +86,40 @@ def insmod(name: str, *parameters: str) -> str:
 
 #: Guest script: load shirq.ko.
 LOAD_MODULE = insmod("shirq")
+#: Guest scripts: load what stock kernels have for interrupts in user space.
+LOAD_UIO = "modprobe uio_pci_generic"
+LOAD_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
+#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
+SETTLED = (
+    "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
+    ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
+)
 
 
 def bind(device: str, driver: str = "shirq") -> str:
     """Guest script: bind a function of `SHARED_LINE` to a driver that has no table of IDs: shirq.ko, or another."""
-    address = ADDRESSES[device]
+    return bind_at(ADDRESSES[device], driver)
+
+
+def bind_at(address: str, driver: str) -> str:
+    """Guest script: the same, for the function at a PCI address."""
     return (
         f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
         f" && test -d drivers/{driver}/{address}"
     )
 
 
+#: The interrupt input that the devices' places lead to (qemu-device/SPEC.md).
+GSI = 20
+#: The in-kernel driver's card on the devices' line, with the network net0.
+NEIGHBOUR_CARD = "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile="
 #: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a
 #: device of its own line, bound to nobody, through whose MARK register the guest's clock is related to the log's.
 SHARED_LINE = Machine(
     devices=(
         "shirq-edu,id=dev0,addr=4",
         "shirq-edu,id=dev1,addr=8,disintx=read-only",
-        "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+        NEIGHBOUR_CARD,
         "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0",),

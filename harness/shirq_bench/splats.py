@@ -14,6 +14,8 @@ from pathlib import Path
 
 #: The folder of the rule files.
 RULES = Path(__file__).parent
+#: What is a splat.
+DENY = RULES / "splats-deny"
 #: A whole kernel log begins with the first of these; a console, which shows only what is grave, at least has the other.
 _BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
 _STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")

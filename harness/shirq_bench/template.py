@@ -32,6 +32,7 @@ def _key(machine: Machine) -> str:
     # A clone opens its own log; the others are names of what is in the key by its content.
     for name in ("log_entries", "kernel", "modules", "overlay"):
         del description[name]
+    description["memory_mib"] = made_of.memory_mib(machine)
     return cache.digest(
         _LAYOUT,
         made_of.kernel.identity,

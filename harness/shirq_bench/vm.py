@@ -34,7 +34,7 @@ from shirq_bench.ssh import Ssh
 from shirq_bench.trace import Log, LogReader, read_log
 
 #: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
-_PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
+PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
 #: Seconds.
 WIRE_DEADLINE = 20.0
@@ -48,6 +48,10 @@ class Parts:
     initrd: Path
     emulator: Path
     accelerator: accel.Accelerator
+
+    def memory_mib(self, machine: Machine) -> int:
+        """The memory that a guest gets: the kernel may need more than was asked for."""
+        return max(machine.memory_mib, self.kernel.memory_mib)
 
 
 @functools.cache
@@ -111,9 +115,9 @@ class Vm:
         argv = [str(emulator), "-L", str(emulator.parent / "firmware")]
         argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         argv += self.parts.accelerator.arguments(machine.deterministic)
-        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{machine.memory_mib}M"]
+        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{self.parts.memory_mib(machine)}M"]
         argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
-        argv += ["-append", f"{_PARAMETERS} {machine.parameters}".rstrip()]
+        argv += ["-append", f"{PARAMETERS} {machine.parameters}".rstrip()]
         argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
         argv += ["-chardev", f"socket,id=console,fd={channels['console']}", "-serial", "chardev:console"]
@@ -134,7 +138,7 @@ class Vm:
         return [*argv, *machine.extra]
 
     def _memory_backend(self, path: Path, how: str) -> list[str]:
-        backend = f"memory-backend-file,id=ram,size={self.machine.memory_mib}M,mem-path={path},{how}"
+        backend = f"memory-backend-file,id=ram,size={self.parts.memory_mib(self.machine)}M,mem-path={path},{how}"
         return ["-object", backend, "-machine", "memory-backend=ram"]
 
     def start(self, deadline: float = 20.0) -> None:

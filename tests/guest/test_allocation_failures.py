@@ -29,9 +29,9 @@ nth = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
 kmemleak.write_text("scan")
 kmemleak.write_text("clear")
 
-def each(call, undo, untouched=lambda: True):
+def each(call, undo, untouched=lambda: True, first=1):
     answers = set()
-    for n in itertools.count(1):
+    for n in itertools.count(first):
         os.pwrite(nth, str(n).encode(), 0)
         try:
             result, answer = call(), "OK"
@@ -118,3 +118,36 @@ print(leaks() or "no leak")
     for name in ("open", "load", "exec", "arm", "master", "mmap"):
         assert "ENOMEM" in answers[name], f"no allocation of {name} has failed it"
     assert set().union(*answers.values()) <= {"ENOMEM", "OK"}
+
+
+def test_loading_the_module_fails_cleanly_at_each_allocation_of_its_own(scene: Scene) -> None:
+    """The kernel's loader comes first, with hundreds; the module's own are among the last 150."""
+    lines = _inject(
+        scene,
+        """
+for function in sorted(Path("/sys/bus/pci/drivers/shirq").glob("0000:*")):
+    (function / "driver_override").write_text("\\n")
+    Path("/sys/bus/pci/drivers/shirq/unbind").write_text(function.name)
+image = Path("/lib/modules", os.uname().release, "extra/shirq.ko").read_bytes()
+INIT_MODULE, DELETE_MODULE = 175, 176
+def call(number, *arguments):
+    if libc.syscall(number, *arguments):
+        raise OSError(ctypes.get_errno(), "a module's system call")
+insert = lambda: call(INIT_MODULE, image, ctypes.c_ulong(len(image)), b"")
+remove = lambda *_: call(DELETE_MODULE, b"shirq", os.O_NONBLOCK)
+absent = lambda: not any(Path("/sys", *p).exists() for p in (("class", "shirq"), ("bus", "pci", "drivers", "shirq")))
+remove()
+os.pwrite(nth, b"1000000", 0)
+insert()
+allocations = 1000000 - int(os.pread(nth, 16, 0))
+os.pwrite(nth, b"0", 0)
+remove()
+print(*each(insert, remove, absent, first=allocations - 150))
+insert()
+print(Path("/sys/class/shirq").exists(), leaks() or "no leak")
+""",
+    )
+    allocations, *answers = lines[0].split()
+    assert int(allocations) > 300
+    assert answers == ["ENOMEM", "OK"]
+    assert lines[1:] == ["True no leak"]

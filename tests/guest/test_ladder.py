@@ -238,6 +238,48 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
     assert len(resets) == 2, "it was not reset for the storm and again when its owner left"
 
 
+# ------------------------------------------------- at release, the line tells whether it worked
+
+_ASSERTS_AFTER_ITS_RELEASE = """
+device = shirq.Device.open(ADDRESS)
+device.load(dataclasses.replace(SET, release=SET.unmask))
+device.arm(auto_unmask=False)
+report("armed")
+report("masked", hex(device.read(timeout=60).r[0]))
+ends = {
+    "close": device.close,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "unbind": lambda: Path("/sys/bus/pci/drivers/shirq/unbind").write_text(ADDRESS),
+}
+ends[%r]()
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "kill", "unbind"])
+@pytest.mark.parametrize(
+    ("faults", "resets"), [(_NO_DISINTX, 0), (_NO_D3HOT, 1)], ids=["D3hot silences it", "nothing but a reset does"]
+)
+def test_a_device_that_asserts_after_its_release_is_reset_only_if_its_line_storms(
+    port: Scene, faults: dict[str, object], resets: int, end: str
+) -> None:
+    set_faults(port, faults)
+    script = start(port, "dev2", _ASSERTS_AFTER_ITS_RELEASE % end)
+    script.expect("^armed$", deadline=60)
+    port.raise_("dev2", bits=6)
+    script.expect("^masked 0x6$", deadline=60)
+    assert script.wait(60).status == (-signal.SIGKILL if end == "kill" else 0)
+    mark = port.vm.log().mark
+    line_falls(port, "dev2", mark, deadline=20)
+    log = port.vm.log()
+    own = [entry for entry in log.of(Kind.PIN, Kind.RESET, device="dev2") if entry.kind is Kind.RESET or entry.value]
+    assert [entry.kind for entry in own[-2 - resets :]] == [Kind.PIN] * 2 + [Kind.RESET] * resets
+    assert ("function-level reset" in port.run("dmesg")) == bool(resets)
+    port.network.ping(5)
+    if end != "unbind":
+        assert stats_of(port, "dev2")["rung_flr"] == resets
+        assert port.run(f"cat /sys/class/shirq/{ADDRESSES['dev2']}/quarantine") == "none\n"
+
+
 # ------------------------------------------------- somebody else writes Command, and clears DisINTx
 
 #: In the guest: what anybody with access to config space can do.

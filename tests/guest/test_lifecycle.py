@@ -34,6 +34,50 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
     _nobody_waits(scene, device)
 
 
+def test_a_device_that_was_never_armed_is_released_by_the_loaded_program(scene: Scene) -> None:
+    """Its owner may have let it assert by its registers. A set that was refused is not the loaded one."""
+    assert run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        attempt(device.load, dataclasses.replace(SET, release=shirq.assemble("read32 r0, bar0+0x1000")))
+        registers = device.mmap(0)
+        registers.write32(0x6c, 0xffffffff)
+        print(hex(registers.read32(0x28)))
+        device.close()
+        """,
+    ) == ["0x0"]
+    assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
+
+
+def test_the_next_owner_begins_with_its_first_event_which_stays_masked_until_it_was_read(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device, registers = armed()
+        report("first")
+        event = device.read()
+        registers.write32(edu["INT_ACK"], event.r[0])
+        device.close()
+        device, registers = armed()
+        report("second")
+        assert select.select([device], [], [], 20)[0]
+        os.set_blocking(device.fileno(), False)
+        before = stat("unmasks")
+        event = device.read()
+        report(event.seq, stat("unmasks") - before)
+        """,
+    )
+    script.expect("^first$")
+    scene.raise_("dev1")
+    script.expect("^second$")
+    scene.raise_("dev1", bits=2)
+    assert finish(script)[2:] == ["1 0"]
+
+
 def test_a_forked_child_keeps_the_device_until_it_exits_too(scene: Scene) -> None:
     script = start(
         scene,
@@ -271,7 +315,7 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str)
     mark = scene.vm.log().mark
     scene.raise_("dev1")
     owner.expect("^pending$")
-    start(
+    loader = start(
         scene,
         "dev1",
         """
@@ -280,9 +324,11 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str)
         image = os.open("/tmp/vmlinuz", os.O_RDONLY)
         load = lambda: libc.syscall(320, image, -1, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(no_initramfs))
         assert not load(), errno.errorcode[ctypes.get_errno()]
+        report("loaded")
         libc.reboot(restart)
         """,
     )
+    loader.expect("^loaded$")
     # Without an initramfs it panics, which resets the machine, which ends QEMU.
     scene.vm.wait_end(120)
     assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -14,6 +15,9 @@ from shirq_bench.sweep import scenario
 from shirq_bench.sweep.case import Case, finding
 from shirq_bench.sweep.play import Stimulus
 
+# Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
+pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
+
 #: Instructions after which all that is on its way has been handled.
 _SETTLED_NS = 400_000
 _DEVICES = st.sampled_from(["dev0", "dev1"])
@@ -25,6 +29,7 @@ class Line(RuleBasedStateMachine):
 
     kernel: ClassVar[str] = "6.1"
     spurious: ClassVar[int] = 0
+    file: ClassVar[Path] = BUILD / "artefacts/random-schedule/finding.json"
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,9 +66,8 @@ class Line(RuleBasedStateMachine):
         case = self.case()
         outcome = case.run()
         if outcome.all():
-            file = BUILD / "artefacts/random-schedule/finding.json"
-            finding(case, outcome).save(file)
-            pytest.fail(f"{outcome.all()[0].what}\nshirq replay {file}")
+            finding(case, outcome).save(self.file)
+            pytest.fail(f"{outcome.all()[0].what}\nshirq replay {self.file}")
 
     def case(self) -> Case:
         """What was grown, with an end."""
@@ -96,10 +100,10 @@ def test_no_random_schedule_loses_or_doubles_an_interrupt(kernel_name: str) -> N
 
 
 @pytest.mark.long
-def test_a_schedule_that_fails_is_shrunk_to_the_least_that_does(kernel_name: str) -> None:
+def test_a_schedule_that_fails_is_shrunk_to_the_least_that_does(kernel_name: str, tmp_path: Path) -> None:
     """With one event fewer allowed than there are raises, one raise is enough to fail."""
-    machine = type("Line", (Line,), {"kernel": kernel_name, "spurious": -1})
-    least = settings(_SETTINGS, max_examples=3, phases=[Phase.generate, Phase.shrink])
+    machine = type("Line", (Line,), {"kernel": kernel_name, "spurious": -1, "file": tmp_path / "finding.json"})
+    least = settings(_SETTINGS, phases=[Phase.generate, Phase.shrink])
     with pytest.raises(pytest.fail.Exception, match=r"1 events for 1 raises") as failed:
         run_state_machine_as_test(machine, settings=least)
     said = "\n".join(getattr(failed.value, "__notes__", []))

@@ -115,32 +115,191 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
     ) == ["ENOTSUP armed"]
 
 
+#: In the guest: a set that acknowledges, and as many interrupts as one likes that nobody reads.
+_FLOOD = """
+acknowledging = shirq.ProgramSet.from_text(
+    mode=abi.Mode.ACKNOWLEDGES,
+    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
+    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
+    release="load r0, -1\\nwrite32 bar0+0x68, r0")
+def flood(count):
+    for _ in range(count):
+        claims = stat("claims")
+        registers.write32(0x60, 1)
+        while stat("claims") == claims:
+            pass
+"""
+
+
 def test_a_full_queue_counts_what_it_drops_and_the_next_event_tells(scene: Scene) -> None:
-    """An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted."""
+    """An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted until it arms."""
+    assert run(
+        scene,
+        "dev1",
+        _FLOOD
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(acknowledging)
+device.arm()
+registers = device.mmap(0)
+flood(300)
+events = [device.read() for _ in range(256)]
+flood(1)
+last = device.read()
+print(events[0].seq, events[-1].seq, last.seq, last.lost, stat("lost"), stat("events"))
+device.disarm()
+device.arm()
+flood(1)
+print(device.read().lost, stat("lost"))
+""",
+    ) == ["1 256 301 44 44 257", "0 44"]
+
+
+def test_an_event_carries_nothing_of_what_was_in_its_place_or_its_registers_before(scene: Scene) -> None:
+    """A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later."""
+    assert run(
+        scene,
+        "dev1",
+        _FLOOD
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(dataclasses.replace(acknowledging, irq=acknowledging.irq + shirq.assemble("load r1, -1\\nload r3, 7")))
+device.set_quiesce(max_rate=1)
+device.arm()
+registers = device.mmap(0)
+flood(1501)
+last = [device.read() for _ in range(256)][-1]
+print(last.type.name, last.flags)
+device.arm()
+registers = device.mmap(0)
+flood(256)
+events = [device.read() for _ in range(256)]
+print(*{(event.type.name, event.source, event.flags, event.lost, *event.r) for event in events})
+""",
+    ) == ["QUARANTINED 2", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
+
+
+def test_a_read_takes_the_events_that_the_memory_has_room_for_and_no_more(scene: Scene) -> None:
+    """The page is one that was never touched, and what follows it may not be."""
+    assert run(
+        scene,
+        "dev1",
+        _FLOOD
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(dataclasses.replace(acknowledging, irq=shirq.assemble("load r3, 9") + acknowledging.irq))
+device.arm()
+registers = device.mmap(0)
+flood(5)
+page = mmap.PAGESIZE
+memory = mmap.mmap(-1, 2 * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
+def take(at, size):
+    got = libc.read(device.fileno(), ctypes.c_void_p(start + at), ctypes.c_size_t(size))
+    if got < 0:
+        return errno.errorcode[ctypes.get_errno()]
+    events = [shirq.Event.from_bytes(memory[begin:begin + 64]) for begin in range(at, at + got, 64)]
+    assert all(event.r == (1, 0, 0, 9) for event in events), events
+    return [event.seq for event in events]
+print(take(page - 96, 128), take(page - 32, 64), take(0, 200), take(0, 64))
+""",
+    ) == ["[1] EFAULT [2, 3, 4] [5]"]
+
+
+def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        import queue
+        device, registers = armed(auto_unmask=False)
+        results = queue.SimpleQueue()
+        readers = [threading.Thread(target=lambda: results.put(os.read(device.fileno(), 64))) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            call = Path(f"/proc/self/task/{reader.native_id}/syscall")
+            while not call.read_text().startswith(f"0 {device.fileno():#x} "):  # asleep in read()
+                time.sleep(0.01)
+        for _ in readers:
+            report("ready")
+            event = results.get(timeout=20)
+            report(len(event), event and shirq.Event.from_bytes(event).seq)
+            registers.write32(edu["INT_ACK"], 1)
+            device.unmask(1)
+        """,
+    )
+    for _ in range(2):
+        script.expect("^ready$")
+        scene.raise_("dev1")
+    assert [line for line in finish(script) if line != "ready"] == ["64 1", "64 2"]
+
+
+def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene: Scene) -> None:
     script = start(
         scene,
         "dev1",
         """
         device = shirq.Device.open(ADDRESS)
-        device.load(shirq.ProgramSet.from_text(
-            mode=abi.Mode.ACKNOWLEDGES,
-            irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
-            unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
-            release="load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.load(SET, shirq.assemble("load r0, -1\\nwrite32 bar0+0x68, r0"))
         device.arm()
-        registers = device.mmap(0)
-        for _ in range(300):
-            claims = stat("claims")
-            registers.write32(0x60, 1)
-            while stat("claims") == claims:
-                pass
-        events = [device.read() for _ in range(256)]
-        registers.write32(0x60, 2)
-        last = device.read()
-        print(events[0].seq, events[-1].seq, last.seq, last.lost, stat("lost"), stat("events"))
+        report("armed")
+        assert select.select([device], [], [], 20)[0]
+        mask = device.mask()
+        os.set_blocking(device.fileno(), False)
+        report(device.read().seq, mask, fails(os.read, device.fileno(), 64), state(), stat("unmasks"))
         """,
     )
-    assert finish(script) == ["1 256 301 44 44 257"]
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["1 2 EAGAIN masked 0"]
+
+
+def test_disarming_drops_what_is_queued_and_the_mask_that_it_left(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device, _ = armed()
+        report("armed")
+        assert select.select([device], [], [], 20)[0]
+        device.disarm()
+        device.arm()
+        os.set_blocking(device.fileno(), False)
+        report(state(), fails(os.read, device.fileno(), 64), stat("events"))
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["armed EAGAIN 1"]
+
+
+def test_disarming_ends_a_read_even_if_the_device_is_armed_again_before_the_reader_runs(scene: Scene) -> None:
+    """On one processor, the reader cannot run before the owner, whose priority is higher, has armed again."""
+    assert run(
+        scene,
+        "dev1",
+        """
+        device, _ = armed()
+        ended = []
+        def reader():
+            os.sched_setaffinity(0, {0})
+            ended.append(fails(os.read, device.fileno(), 64))
+        thread = threading.Thread(target=reader, daemon=True)
+        thread.start()
+        call = Path(f"/proc/self/task/{thread.native_id}/syscall")
+        while not call.read_text().startswith(f"0 {device.fileno():#x} "):  # asleep in read()
+            time.sleep(0.01)
+        os.sched_setaffinity(0, {0})
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+        device.disarm()
+        device.arm()
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        thread.join(10)
+        print(ended, state())
+        """,
+    ) == ["['ENXIO'] armed"]
 
 
 def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:

@@ -150,7 +150,9 @@ def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
     assert run.owner == "IRQ IRQ QUARANTINED quarantined"
     wait_for_rung(scene, said)
     assert len(run.line_off_ns) == run.stats["line_off"]
-    assert all(length < _LINE_OFF_NS for length in run.line_off_ns), "the line was masked too long"
+    assert max(run.line_off_ns, default=0) < _LINE_OFF_NS, (
+        f"the line was masked too long: {sorted(run.line_off_ns)[-5:]}"
+    )
     assert run.delivered >= 0.95 * quiet.delivered
 
 

@@ -136,6 +136,17 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
     assert scene.vm.agent.run("grep", handler_name("dev1"), "/proc/interrupts").status == 1
 
 
+@pytest.mark.parametrize("language", ["c", "python"])
+def test_a_source_that_comes_while_another_is_handled_is_an_event_of_its_own(scene: Scene, language: str) -> None:
+    driver = scene.drive("dev1", language)
+    driver.stop()
+    scene.raise_("dev1", bits=1)
+    scene.wait_level("dev1", False)
+    scene.raise_("dev1", bits=2)
+    driver.resume()
+    assert [driver.next_event().status for _ in range(2)] == [1, 2]
+
+
 def test_a_killed_drivers_successor_takes_over(scene: Scene) -> None:
     first = scene.drive("dev0")
     scene.raise_("dev0")

@@ -13,7 +13,7 @@ import pytest
 
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_never_masked, line_of
-from shirq_bench.machine import ADDRESSES, GUEST_IP, LOAD_MODULE, NEIGHBOUR_UP, Machine
+from shirq_bench.machine import ADDRESSES, GUEST_IP, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
 from shirq_bench.network import Network
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Driver, Scene, handler_name
@@ -34,7 +34,7 @@ _MACHINE = Machine(
         "edu,id=edu0,addr=4",
         "rtl8139,id=rtl0,addr=8,netdev=net1,mac=52:54:00:12:34:57,romfile=",
         "ne2k_pci,id=ne0,addr=10,netdev=net2,mac=52:54:00:12:34:58,romfile=",
-        "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+        NEIGHBOUR_CARD,
         "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0", "net1", "net2"),

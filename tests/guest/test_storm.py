@@ -123,7 +123,7 @@ def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(
         "1",
         "1",
     ]
-    assert "quarantined, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
+    assert "silenced, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
     log = scene.vm.log().since(mark)
     gsi = line_of(log, ["dev1"])
     masks = log.of(Kind.LINE_MASK, offset=gsi)
@@ -156,6 +156,13 @@ def test_a_device_that_is_masked_again_in_time_is_not_quarantined(scene: Scene) 
         event = device.read(timeout=20)
         report(event.type.name, event.seq, hex(command() & 0x400), state(), state("quarantine"), stat("remasks"))
         proceed()
+        # Once it was unmasked by right, what was before counts no more.
+        device.unmask(event.seq)
+        event = device.read(timeout=20)
+        os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+        event = device.read(timeout=20)
+        report(event.type.name, event.seq, state(), state("quarantine"), stat("remasks"))
+        proceed()
         """,
     )
     script.expect("^armed$")
@@ -165,6 +172,8 @@ def test_a_device_that_is_masked_again_in_time_is_not_quarantined(scene: Scene) 
     scene.network.ping(3)
     line_falls(scene, "dev0", mark)
     assert calls(scene, "dev0") < CALLS
+    script.write("\n")
+    script.expect("^IRQ 4 masked none 2$")
     script.write("\n")
     finish(script)
 

@@ -10,12 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from shirq_bench.cli import main
-from shirq_bench.errors import BenchError, QmpFailed
+from shirq_bench.errors import QmpFailed
 from shirq_bench.sweep import findings, run, scenario, stopped
 from shirq_bench.sweep.case import Case, Finding
-from shirq_bench.sweep.play import Stimulus, play
+from shirq_bench.sweep.play import LogOverflow, play
 from shirq_bench.trace import Kind
 from shirq_bench.vm import Vm
+
+# Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
+pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
 _PERIOD_NS = 250_000
 
@@ -54,7 +57,8 @@ def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_pa
     assert found.rules == ("duplicate",)
     assert [s for s in found.case.stimuli if s.action == "where"] == []
     assert {s.device for s in found.case.stimuli} == {"ctl", "dev0"}
-    assert len(found.case.stimuli) == 2
+    # Two are enough; where the first interrupts take longer than later ones, a third may have to come before them.
+    assert len(found.case.stimuli) in (2, 3)
     assert re.fullmatch(r"\S+\+0x[0-9a-f]+( \[\w+\])?", found.where["function"])
     assert found.where["instruction"]
 
@@ -109,8 +113,13 @@ def test_a_schedule_that_names_instructions_needs_instruction_counting(vm: Vm, t
             vm.qmp.set("dev0", "schedule", str(tmp_path / "schedule"))
 
 
-def test_a_log_that_overflows_ends_a_run(kernel_name: str) -> None:
-    machine = replace(scenario.get("reassert").machine(kernel_name), log_entries=60)
-    stimuli = [Stimulus(_PERIOD_NS * n, "dev0", "raise 1") for n in range(30)]
-    with pytest.raises(BenchError, match=r"did not fit into the log|has not ended"):
-        play(machine, stimuli, 30 * _PERIOD_NS, deadline=10)
+def test_a_log_that_overflows_ends_a_run_and_what_it_holds_is_judged(kernel_name: str) -> None:
+    case = _case("reassert", kernel_name, range(3000, 3030))
+    full = replace(case, machine=replace(case.machine, log_entries=60))
+    with pytest.raises(LogOverflow, match="did not fit into the log"):
+        play(full.machine, full.stimuli, full.cuts[-1])
+    outcome = full.run()
+    assert [violation.rule for violation in outcome.health] == ["unfinished"]
+    assert len(outcome.violations) == 30
+    assert 0 < len(outcome.recording.entries) <= 60
+    assert not outcome.violations[0], "the first point is whole"

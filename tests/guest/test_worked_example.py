@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from shirq_bench.machine import LOAD_MODULE, NEIGHBOUR_UP, Machine
+from shirq_bench.machine import LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
 from shirq_bench.paths import KMOD
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
@@ -14,7 +14,7 @@ from shirq_bench.scene import Scene
 _MACHINE = Machine(
     devices=(
         "rtl8139,id=rtl0,addr=4,netdev=net1,mac=52:54:00:12:34:57,romfile=",
-        "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+        NEIGHBOUR_CARD,
     ),
     networks=("net0", "net1"),
     prepare=(NEIGHBOUR_UP, LOAD_MODULE),

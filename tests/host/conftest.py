@@ -1,8 +1,20 @@
-"""What the host's tests need to find: the binding, which is not installed on the host."""
+"""What the host's tests need: the binding, which is not installed on the host, and a browser."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from selenium.webdriver import Chrome
+
+from browsing import headless
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "guest"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with headless(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver

@@ -29,6 +29,9 @@ SPACES = (
     Space(Kind.CONFIG, 256),
 )
 
+#: The BARs whose registers programs may reach without a call, once they are linked.
+IN_MEMORY = (0, 1, 3)
+
 
 @dataclass
 class Bus:
@@ -48,6 +51,26 @@ class Bus:
         self.log.append(("write", space, offset, width, value))
 
 
+class Memory:
+    """Registers that hold what was written to them last; those of ``IN_MEMORY`` can be reached directly.
+
+    ``calls`` are the accesses by `read` and `write`: (verb, space, offset, width).
+    """
+
+    def __init__(self, content: bytes) -> None:
+        """All spaces begin with ``content``, over and over."""
+        self.bytes = [bytearray((content * space.size)[: space.size]) for space in SPACES]
+        self.calls: list[tuple[str, int, int, int]] = []
+
+    def read(self, space: int, offset: int, width: int) -> int:
+        self.calls.append(("read", space, offset, width))
+        return int.from_bytes(self.bytes[space][offset : offset + width], "little")
+
+    def write(self, space: int, offset: int, width: int, value: int) -> None:
+        self.calls.append(("write", space, offset, width))
+        self.bytes[space][offset : offset + width] = value.to_bytes(width, "little")
+
+
 # ------------------------------------------------------------- the library
 
 
@@ -65,7 +88,7 @@ _WRITE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint, _U64, ctypes.c_u
 
 
 class _Bus(ctypes.Structure):
-    _fields_ = [("space", _Space * 7), ("read", _READ), ("write", _WRITE)]
+    _fields_ = [("space", _Space * 7), ("read", _READ), ("write", _WRITE), ("memory", ctypes.c_void_p * 7)]
 
 
 def compile_library(folder: Path) -> Path:
@@ -96,6 +119,9 @@ class Library:
             ctypes.POINTER(_Bus),
             ctypes.POINTER(_U32),
         ]
+        self._link = library.shirq_link
+        self._link.argtypes = [ctypes.POINTER(_Program), ctypes.POINTER(_Bus)]
+        self._link.restype = None
         self._run = library.shirq_run
         self._run.argtypes = [
             ctypes.POINTER(_Program),
@@ -128,9 +154,21 @@ class Library:
     def run(
         self, program: Program, bus: AnyBus, regs: Sequence[int] = (0,) * 8, spaces: Sequence[Space] = SPACES
     ) -> Run:
+        return self._outcome(self._program(program), self._bus(bus, spaces), regs)
+
+    def run_linked(self, program: Program, memory: Memory, regs: Sequence[int] = (0,) * 8) -> Run:
+        raw, bus = self._program(program), self._bus(memory, SPACES)
+        # They keep the memory where it is.
+        held = {
+            space: (ctypes.c_char * len(memory.bytes[space])).from_buffer(memory.bytes[space]) for space in IN_MEMORY
+        }
+        for space, buffer in held.items():
+            bus.memory[space] = ctypes.addressof(buffer)
+        self._link(ctypes.byref(raw), ctypes.byref(bus))
+        return self._outcome(raw, bus, regs)
+
+    def _outcome(self, program: _Program, bus: _Bus, regs: Sequence[int]) -> Run:
         raw_regs = (_U64 * 8)(*regs)
         captured = (_U64 * 4)()
-        outcome = Outcome(
-            self._run(ctypes.byref(self._program(program)), ctypes.byref(self._bus(bus, spaces)), raw_regs, captured)
-        )
+        outcome = Outcome(self._run(ctypes.byref(program), ctypes.byref(bus), raw_regs, captured))
         return Run(outcome, tuple(raw_regs), tuple(captured) if outcome is Outcome.CLAIMED else None)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shirq_bench.bench import baseline, cost
-from shirq_bench.bench.contender import GSI
 from shirq_bench.errors import BenchError
+from shirq_bench.machine import GSI
 from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
 
 

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.common.options import PageLoadStrategy
 from selenium.webdriver.remote.webelement import WebElement
 
+from browsing import logged, requested
 from logwriter import GSI, Story
 from shirq_bench import judge
 from shirq_bench.report import html
 from shirq_bench.report.model import build
 
-_ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-)
 ROUNDS = 30
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    options.page_load_strategy = PageLoadStrategy.normal
-    for argument in (*_ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options, ChromeService("/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(30)
-    yield driver
-    driver.quit()
 
 
 def page(directory: Path, *, broken: bool = False) -> Path:
@@ -61,12 +35,6 @@ def page(directory: Path, *, broken: bool = False) -> Path:
     path = directory / "page.html"
     path.write_text(html.render(shown), encoding="utf-8")
     return path
-
-
-def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
-    """What the browser has noted since it was last asked: "browser" is its console, "performance" its requests."""
-    entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries
 
 
 class Page:
@@ -138,13 +106,7 @@ def shown(browser: Chrome, tmp_path: Path) -> Iterator[Page]:
     opened = Page(browser, page(tmp_path))
     yield opened
     assert logged(browser, "browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
-    requests = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    # The browser's own first tab fetches its pictures from the browser.
-    urls = [
-        it["request"]["url"] for it in requests if not it["documentURL"].startswith(("chrome:", "chrome-untrusted:"))
-    ]
-    assert urls == [(tmp_path / "page.html").as_uri()]
+    assert requested(browser) == [(tmp_path / "page.html").as_uri()]
 
 
 def test_the_page_opens_from_a_file_and_says_what_it_shows(shown: Page) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from program_model import SPACES, Bus, Library, compile_library
+from program_model import SPACES, Bus, Library, Memory, compile_library
 from shirq import assemble
 from shirq.abi import MAX_OPS, Code, OpFlag, ProgramKind, Reason
 from shirq.program import Op, Program
@@ -125,6 +125,14 @@ def test_falling_off_the_end_without_a_claim_declines(library: Library) -> None:
     assert library.verify(program, IRQ) == (3, Reason.OK)
     assert library.run(program, Bus([0])).outcome is Outcome.ENDED
     assert library.run(program, Bus([1])).outcome is Outcome.CLAIMED
+
+
+@pytest.mark.parametrize("value", [1, 1 << 31, 1 << 32, 1 << 63])
+def test_a_skip_looks_at_all_64_bits(library: Library, value: int) -> None:
+    for skip, skipped in (("skip_if_zero", False), ("skip_if_not_zero", True)):
+        bus = Bus()
+        library.run(assemble(f"load r0, {value}\n{skip} r0, end\nwrite32 bar0, r0"), bus)
+        assert (bus.log == []) is skipped
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
@@ -369,3 +377,92 @@ def test_the_interpreter_does_what_the_model_does(
     ours, theirs = Bus(data), Bus(data)
     assert library.run(program, theirs, start) == run(program, ours, start)
     assert theirs.log == ours.log
+
+
+# --------------------------------------------------------------- linked
+
+
+def assert_linked_does_the_same(
+    library: Library, program: Program, content: bytes, regs: tuple[int, ...] = (0,) * 8
+) -> Memory:
+    """As the model does; returns the memory of the linked program."""
+    ours, theirs = Memory(content), Memory(content)
+    model, linked = run(program, ours, regs), library.run_linked(program, theirs, regs)
+    assert (linked.outcome, linked.captured) == (model.outcome, model.captured)
+    if model.outcome is not Outcome.GONE:
+        assert linked.regs == model.regs
+    assert theirs.bytes == ours.bytes
+    return theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("read32 r0, bar0+4", 0),
+        ("read32 r0, bar0+4, gone_if_ones\nclaim", 0),
+        ("write32 bar0+4, r1", 0),
+        ("load r0, 0x123456789\nwrite32 bar0+4, r0", 0),
+        ("load r0, 7\nwrite32 bar0+4, r1\nwrite32 bar0+8, r0", 0),
+        ("load r0, r1\nwrite32 bar0+4, r0", 0),
+        ("load r0, 7\nload r2, 8\nwrite32 bar0+4, r0\nwrite32 bar0+8, r2", 0),
+        ("load r0, 7\nadd r0, 1\nwrite32 bar0+4, r0", 0),
+        ("load r0, 7\nread32 r2, bar0+4\nwrite32 bar0+4, r0", 0),
+        ("load r0, 7\nwrite32 bar2+4, r0", 1),
+        ("load r0, 7\nskip_if_zero r7, +1\nload r0, 8\nwrite32 bar0+4, r0", 0),
+        ("skip_if_not_zero r1, +1\nload r0, 8\nwrite32 bar0+4, r0", 0),
+        ("read16 r0, bar0+4", 1),
+        ("read64 r0, bar1+8", 1),
+        ("write8 bar0+5, r1", 1),
+        ("write64 bar1+8, r1", 1),
+        ("read32 r0, bar0+4, big_endian", 1),
+        ("write32 bar0+4, r1, big_endian", 1),
+        ("load r0, 7\nwrite32 bar0+4, r0, big_endian", 1),
+        ("read32 r0, bar2+4", 1),
+        ("write32 bar2+4, r1", 1),
+        ("read32 r0, config+0x10", 1),
+        ("write8 config+5, r1", 2),
+    ],
+)
+def test_a_linked_program_does_the_same_and_calls_nobody_for_4_bytes_in_memory(
+    library: Library, text: str, calls: int
+) -> None:
+    regs = (0, 0x1122334455667788, 0, 0, 0, 0, 0, 0)
+    memory = assert_linked_does_the_same(library, assemble(text), bytes(range(0xE0, 0x100)), regs)
+    assert len(memory.calls) == calls
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 8, b"\xff\xff\xff\x7f", b"\xfe\xff\xff\xff", bytes(4)])
+@pytest.mark.parametrize("flag", ["", ", gone_if_ones"])
+def test_a_linked_read_of_all_ones_means_gone_where_the_program_says_so(
+    library: Library, flag: str, content: bytes
+) -> None:
+    program = assemble(f"read32 r0, bar0{flag}\nload r1, 5\nwrite32 bar0+4, r1")
+    memory = assert_linked_does_the_same(library, program, content)
+    assert (memory.bytes[0][4] == 5) is not (bool(flag) and content == b"\xff" * 8)
+
+
+@st.composite
+def often_linked(draw: st.DrawFn) -> list[Op]:
+    """What linking makes one operation of, and what looks like it."""
+    register, other = draw(registers), draw(registers)
+    space, flag = draw(st.sampled_from([0, 0, 1, 2])), draw(access_flags)
+    load = Op(Code.LOAD, dst=register, imm=draw(values))
+    write = Op(
+        Code.WRITE, src=draw(st.sampled_from([register, register, other])), width=4, space=space, flags=int(flag)
+    )
+    return [load, write]
+
+
+@settings(max_examples=2000, deadline=None)
+@given(
+    st.lists(st.one_of(often_linked(), tame_ops().map(lambda op: [op])), min_size=1, max_size=8),
+    kinds,
+    st.binary(min_size=4, max_size=32),
+    st.lists(values, min_size=8, max_size=8),
+)
+def test_a_linked_program_does_what_the_model_does(
+    library: Library, parts: list[list[Op]], kind: ProgramKind, content: bytes, regs: list[int]
+) -> None:
+    program = repaired(tuple(op for part in parts for op in part), kind)
+    if program:
+        assert_linked_does_the_same(library, program, content, tuple(regs) if kind == EXEC else (0,) * 8)

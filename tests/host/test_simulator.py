@@ -26,6 +26,12 @@ def test_a_trace_shows_each_operation_with_what_it_did() -> None:
     assert card[WORD] == 7
 
 
+def test_a_trace_shows_of_a_write_what_its_width_lets_through() -> None:
+    card = RegisterFile({WORD: Cell(0)})
+    steps = list(simulate.trace(assemble("load r0, 0x1234567890\nwrite32 bar0+0x10, r0"), card))
+    assert (steps[1].value, card[WORD]) == (0x34567890, 0x34567890)
+
+
 def test_what_changes_between_two_steps_is_seen_by_the_next_one() -> None:
     card = RegisterFile({WORD: Cell(0)})
     program = assemble("read32 r0, bar0+0x10\nread32 r1, bar0+0x10")

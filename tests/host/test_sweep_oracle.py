@@ -78,6 +78,14 @@ def test_a_handling_beyond_the_bound_is_late() -> None:
     assert _rules([_entry(0, Kind.RAISE, 1), *_claimed(_BOUND_NS)[1:]]) == [["late"]]
 
 
+def test_an_assertion_beyond_the_bound_is_late_though_it_is_withdrawn() -> None:
+    def asserted(ns: int) -> list[Entry]:
+        levels = [_entry(0, Kind.PIN, 1), _entry(1, Kind.PIN, 1), _entry(ns, Kind.PIN, 0)]
+        return [_entry(0, Kind.RAISE, 1), *levels, _entry(ns, Kind.LOWER, 1)]
+
+    assert _rules(asserted(_BOUND_NS), asserted(_BOUND_NS + 1)) == [[], ["late"]]
+
+
 def test_what_the_hardware_withdraws_need_not_be_handled() -> None:
     assert _rules([_entry(0, Kind.RAISE, 1), _entry(5, Kind.LOWER, 1)]) == [[]]
 

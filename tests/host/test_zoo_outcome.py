@@ -41,6 +41,13 @@ def test_a_run_in_which_everything_is_served_once_survives() -> None:
     assert result.figures["spurious"] == result.figures["lost"] == 0
 
 
+def test_a_complaint_that_the_case_forgives_is_no_splat() -> None:
+    log = _QUIET + "[    2.000000] __common_interrupt: 1.36 No irq handler for vector\n"
+    assert outcome(good(), log) is Outcome.SPLAT
+    assert outcome(good(), log, forgiven=("No irq handler for vector",)) is Outcome.SURVIVES
+    assert outcome(good(), log, forgiven=("unexpected IRQ trap",)) is Outcome.SPLAT
+
+
 def test_what_was_raised_and_never_acknowledged_is_lost() -> None:
     story = good().stimulus("dev0", 8).deliver().mask("dev0").eoi()
     assert outcome(story) is Outcome.LOSES

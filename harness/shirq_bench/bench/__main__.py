@@ -12,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shirq_bench import engine
-from shirq_bench.bench import baseline, cost, page, profile, rate
+from shirq_bench.bench import baseline, cost, guests, page, profile, rate
 from shirq_bench.bench.contender import CONTENDERS
 from shirq_bench.bench.targets import judge
 from shirq_bench.build import kernel
@@ -24,34 +23,33 @@ from shirq_bench.paths import BUILD
 REPORT = BUILD / "reports" / "bench.json"
 PAGE = REPORT.with_suffix(".html")
 DOCUMENT = REPORT.with_suffix(".md")
+PLOT = REPORT.with_suffix(".svg")
 INTERRUPTS = 1000
 #: Enough for a median: counts are exact.
 CI_INTERRUPTS = 200
-CLONES = 100
 _GUARDED = "6.1"
 
 _Tell = Callable[[str], None]
 
 
-def _cost(report: dict[str, Any], names: list[str], tell: _Tell) -> None:
-    for name in names:
-        found = report["kernels"].setdefault(kernel.get(name).release, {})
-        found["cost"] = cost.measure(name, INTERRUPTS, tell)
-        tell(f"kernel {name}: instructions by function")
-        found["profile"] = {contender: asdict(profile.take(name, contender)) for contender in CONTENDERS}
+def _cost(report: dict[str, Any], name: str, tell: _Tell) -> None:
+    found = report["kernels"].setdefault(kernel.get(name).release, {})
+    found["cost"] = cost.measure(name, INTERRUPTS, tell)
+    tell(f"kernel {name}: instructions by function")
+    found["profile"] = {contender: asdict(profile.take(name, contender)) for contender in CONTENDERS}
 
 
-def _rate(report: dict[str, Any], names: list[str], tell: _Tell) -> None:
-    for name in names:
-        report["kernels"].setdefault(kernel.get(name).release, {})["rate"] = rate.measure(name, tell)
+def _rate(report: dict[str, Any], name: str, tell: _Tell) -> None:
+    report["kernels"].setdefault(kernel.get(name).release, {})["rate"] = rate.measure(name, tell)
 
 
-def _guest(report: dict[str, Any], names: list[str], tell: _Tell) -> None:
-    tell("clones and cold boots")
-    report["guest"] = asdict(engine.measure(names[0], CLONES))
+def _guest(report: dict[str, Any], name: str, tell: _Tell) -> None:
+    report["guest"] = guests.measure(name, tell)
 
 
 PARTS = {"cost": _cost, "rate": _rate, "guest": _guest}
+#: Measured on the first kernel alone.
+_ONCE = ("guest",)
 
 
 def _machine() -> str:
@@ -59,17 +57,22 @@ def _machine() -> str:
     return f"{os.cpu_count()} processors, {model.partition(':')[2].strip()}; guests under QEMU's TCG"
 
 
+def _write(report: dict[str, Any]) -> None:
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=1) + "\n")
+    PAGE.write_text(page.page(report))
+    DOCUMENT.write_text(page.document(report))
+    PLOT.write_text(page.plot(report))
+
+
 def run(parts: list[str], names: list[str]) -> None:
     """Measure parts; what was measured of the others before stays in the report."""
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {"kernels": {}}
-    report |= {"date": datetime.date.today().isoformat(), "machine": _machine()}
     for part in parts:
-        with shown(f"measuring: {part}") as tell:
-            PARTS[part](report, names, tell)
-        REPORT.parent.mkdir(parents=True, exist_ok=True)
-        REPORT.write_text(json.dumps(report, indent=1) + "\n")
-        PAGE.write_text(page.page(report))
-        DOCUMENT.write_text(page.document(report))
+        for name in names[:1] if part in _ONCE else names:
+            with shown(f"measuring: {part}, kernel {name}") as tell:
+                PARTS[part](report, name, tell)
+            _write(report | {"date": datetime.date.today().isoformat(), "machine": _machine()})
     for release, measured in report["kernels"].items():
         if "cost" in measured:
             print(f"kernel {release}")

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, LOAD_UIO, LOAD_VFIO, SETTLED, Machine, bind, insmod
 
-#: The interrupt input of dev0's and dev1's line.
-GSI = 20
 _LOG_ENTRIES = 1 << 22
-#: Guest script: the drivers of stock kernels that hand interrupts to user space.
-_UIO = "modprobe uio_pci_generic"
-_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
 
 
 @dataclass(frozen=True)
@@ -35,11 +30,11 @@ CONTENDERS = {
         Contender(
             "uio_pci_generic",
             "read(), and a write to config space unmasks",
-            _UIO,
+            LOAD_UIO,
             "uio_pci_generic",
             "peer-uio_pci_generic",
         ),
-        Contender("vfio-pci", "an eventfd tells, and ioctl() unmasks", _VFIO, "vfio-pci", "peer-vfio-pci"),
+        Contender("vfio-pci", "an eventfd tells, and ioctl() unmasks", LOAD_VFIO, "vfio-pci", "peer-vfio-pci"),
         Contender("wake", "floor: a driver that wakes a reader", insmod("floor", "wake=1"), "floor", "peer-floor"),
         Contender("kernel", "floor: handled in the kernel", insmod("floor", "wake=0"), "floor"),
     )
@@ -49,8 +44,11 @@ CONTENDERS = {
 SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
 
 
-def machine(kernel: str, *prepare: str) -> Machine:
-    """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio."""
+def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
+    """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio.
+
+    The scripts ``prepare`` it; once it has settled, ``then`` are run.
+    """
     return Machine(
         kernel=kernel,
         devices=(
@@ -63,7 +61,7 @@ def machine(kernel: str, *prepare: str) -> Machine:
         deterministic=True,
         vcpus=1,
         log_entries=_LOG_ENTRIES,
-        prepare=prepare,
+        prepare=(*prepare, SETTLED, *then),
     )
 
 

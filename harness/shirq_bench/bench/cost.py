@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shirq_bench.bench import contender
-from shirq_bench.bench.contender import CONTENDERS, GSI, NEIGHBOUR, SHARING, driving
+from shirq_bench.bench.contender import CONTENDERS, NEIGHBOUR, SHARING, driving
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import Machine
+from shirq_bench.machine import GSI, Machine
 from shirq_bench.sweep.play import Recording, Stimulus, play
 from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
 
@@ -134,6 +134,11 @@ def _play(machine: Machine, device: str, interrupts: int, seed: int | None) -> l
     return rounds(recording, device, interrupts)
 
 
+def play_regular(machine: Machine, device: str, interrupts: int) -> list[list[Entry]]:
+    """The log's entries of each of the interrupts of ``device``, `PERIOD_NS` apart, in a clone."""
+    return _play(machine, device, interrupts, None)
+
+
 def of_contender(kernel: str, name: str, interrupts: int) -> dict[str, Any]:
     """The figures of dev0 alone on its line: for each phase and figure a `Spread`."""
     chosen = CONTENDERS[name]
@@ -150,7 +155,7 @@ def of_contender(kernel: str, name: str, interrupts: int) -> dict[str, Any]:
 
 def _neighbour(kernel: str, name: str | None, interrupts: int) -> list[list[Entry]]:
     scripts = driving(CONTENDERS[name]) if name else ()
-    return _play(contender.machine(kernel, *NEIGHBOUR, *scripts), "dev1", interrupts, None)
+    return play_regular(contender.machine(kernel, *NEIGHBOUR, *scripts), "dev1", interrupts)
 
 
 def of_neighbours(kernel: str, interrupts: int, names: Sequence[str] = SHARING) -> dict[str, Any]:

@@ -142,27 +142,37 @@ def _peers(binaries: Path) -> None:
             _compile(binaries, f"peer-{source.stem}", source, common, *library)
 
 
+def _programs() -> Path:
+    """A directory with the compiled programs: the same for every kernel and every shirq.ko."""
+
+    def fill(directory: Path) -> None:
+        _compile(directory, "shirq-agent", GUEST / "agent/agent.c")
+        _compile(directory, "shirq-mark", GUEST / "tools/mark.c")
+        _compile(directory, "shirq-burn", GUEST / "tools/burn.c")
+        _compile(directory, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
+        _compile(directory, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
+        for program in ("torture", "fuzz"):
+            common = GUEST / "torture/common.c"
+            _compile(directory, f"shirq-{program}", GUEST / f"torture/{program}.c", common, GUEST / "lib/shirq.c")
+        _peers(directory)
+
+    sources = sorted(path for path in cache.tree(GUEST) if path.suffix in (".c", ".h"))
+    content = [(str(path.relative_to(GUEST)), cache.digest(path)) for path in sources]
+    return cache.entry("image-programs", cache.digest(content, KMOD / "shirq.h"), fill)
+
+
 def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
     recipe = _recipe()
     public_key = ssh_key().with_suffix(".pub")
+    programs = _programs()
 
     def fill(directory: Path) -> None:
         tree = directory / "tree"
         binaries = tree / "usr/bin"
         binaries.mkdir(parents=True)
-        _compile(binaries, "shirq-agent", GUEST / "agent/agent.c")
-        _compile(binaries, "shirq-mark", GUEST / "tools/mark.c")
-        _compile(binaries, "shirq-burn", GUEST / "tools/burn.c")
-        _compile(binaries, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
-        _compile(binaries, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
-        for program in ("torture", "fuzz"):
-            _compile(
-                binaries,
-                f"shirq-{program}",
-                *(GUEST / f"torture/{n}.c" for n in (program, "common")),
-                GUEST / "lib/shirq.c",
-            )
-        _peers(binaries)
+        for program in cache.tree(programs):
+            if not program.name.startswith("."):
+                shutil.copy2(program, binaries)
         shutil.copy2(GUEST / "drivers/edu.py", binaries / "shirq-edu.py")
         shutil.copy2(GUEST / "tools/shirqctl", binaries)
         for folder in ("drivers", "profiles"):

@@ -38,6 +38,8 @@ class Kernel:
     identity: str
     #: Every deadline of a guest with it is so many times longer: what it takes longer than a stock kernel, with room.
     patience: float = 1.0
+    #: The least memory of a guest with it.
+    memory_mib: int = 0
 
     def has(self, option: str) -> bool:
         """Was it built with ``CONFIG_<option>=y``? Not, as far as is known, without its build tree."""
@@ -47,6 +49,8 @@ class Kernel:
 
 #: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
 _LAYOUT = 2
+#: What is said of a kernel that changes nothing of how it is built.
+_HABITS = ("patience", "memory_mib")
 
 
 def names() -> list[str]:
@@ -189,7 +193,7 @@ def cached(name: str) -> Kernel | None:
 
 def _key(name: str, recipe: dict[str, Any]) -> str:
     what = GUEST / "config" / recipe["config"] if "source" in recipe else _LAYOUT
-    made_of = {key: value for key, value in recipe.items() if key != "patience"}
+    made_of = {key: value for key, value in recipe.items() if key not in _HABITS}
     return f"{name}-{cache.digest(made_of, what)}"
 
 
@@ -201,7 +205,7 @@ def _at(name: str, directory: Path) -> Kernel:
         modules=directory / "root",
         headers=directory / "headers",
         identity=directory.name,
-        patience=_table()[name].get("patience", 1.0),
+        **{habit: _table()[name][habit] for habit in _HABITS if habit in _table()[name]},
     )
 
 

@@ -1,7 +1,7 @@
 """Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
 
 For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which tell what the counters
-mean, are kept beside it.
+mean, are kept beside it. For one with KCOV it tells which of its code a system call has reached.
 
 Run as ``python -m shirq_bench.build.kmod 6.1``: prints the modules' paths, shirq.ko's first.
 """
@@ -22,7 +22,8 @@ from shirq_bench.paths import KMOD, MODULES
 NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
 #: The option of a kernel that counts the lines of a module that is compiled for it.
 COUNTS_LINES = "GCOV_KERNEL"
-
+#: What make is told where the kernel has an option, so that the module has it, too.
+_INSTRUMENTS = {COUNTS_LINES: "GCOV_PROFILE=y", "KCOV": "KCOV_INSTRUMENT=y"}
 
 #: What a build in the source's own place leaves there, perhaps for another kernel.
 _LEAVINGS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "Module.symvers", "modules.order", "__pycache__", "*~")
@@ -53,14 +54,14 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
     if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
         raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is no module's source")
 
-    counting = ["GCOV_PROFILE=y"] if target.has(COUNTS_LINES) else []
+    instruments = [argument for option, argument in _INSTRUMENTS.items() if target.has(option)]
 
     def fill(directory: Path) -> None:
         work = directory / "work"
         shutil.copytree(source, work, ignore=shutil.ignore_patterns(*_LEAVINGS))
         run(
             f"modules of {source.name} for {target.release}",
-            ["make", "-C", target.headers, f"M={work}", *options, *NO_BTF, *counting, "modules"],
+            ["make", "-C", target.headers, f"M={work}", *options, *NO_BTF, *instruments, "modules"],
             log=cache.root() / "kmod.log",
         )
         made = sorted(work.rglob("*.ko"))
@@ -72,7 +73,7 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
 
     files = sorted(p for p in cache.tree(source) if not any(p.match(pattern) for pattern in _LEAVINGS))
     content = [(str(p.relative_to(source)), cache.digest(p)) for p in files]
-    return cache.entry("kmod", cache.digest(target.identity, [*options, *counting], content), fill)
+    return cache.entry("kmod", cache.digest(target.identity, [*options, *instruments], content), fill)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ from shirq_bench import template
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
 from shirq_bench.sweep.oracle import Oracle, Violation
-from shirq_bench.sweep.play import Recording, Stimulus, play
+from shirq_bench.sweep.play import LogOverflow, Recording, Stimulus, play
 from shirq_bench.trace import Entry
 
 #: Asked when a run is over: what the devices do not show.
 _QUESTION = "cat /run/actors; for pid in $(pidof shirq-actor); do echo alive; done"
 _FORMAT = 1
+#: Runs that shrinking a case may take.
+_MOST_TRIES = 80
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,14 @@ class Case:
 
     def run(self, keep: Path | None = None) -> Outcome:
         """Play it in a fresh clone and judge it."""
-        recording = play(self.machine, self.stimuli, self.cuts[-1], _QUESTION, keep)
+        try:
+            recording = play(self.machine, self.stimuli, self.cuts[-1], _QUESTION, keep)
+            health = self._health(recording)
+        except LogOverflow as overflow:
+            # Such as an interrupt that comes again and again.
+            recording, health = overflow.recording, [Violation("unfinished", str(overflow))]
         oracle = Oracle(self.devices, self.bound_ns, self.spurious)
-        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], self._health(recording))
+        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], health)
 
     def _parts(self, recording: Recording) -> Iterator[Sequence[Entry]]:
         times = [entry.time_ns - recording.base_ns for entry in recording.entries]
@@ -149,10 +156,14 @@ def shrink(case: Case, index: int, rules: set[str], tell: Callable[[str], None] 
     """The smallest case found that breaks one of ``rules`` as part ``index`` of ``case`` does.
 
     Tried are the part alone, at the run's beginning and in its place, then with ever more of what was before it; of
-    the stimuli, those are left out that are not needed.
+    the stimuli, those are left out that are not needed: half of them at a time, then a quarter, down to one, as long
+    as there are tries left.
     """
+    tries = 0
 
     def fails(candidate: Case) -> bool:
+        nonlocal tries
+        tries += 1
         tell(f"{len(candidate.stimuli)} stimuli")
         return any(violation.rule in rules for violation in candidate.run().all())
 
@@ -162,8 +173,11 @@ def shrink(case: Case, index: int, rules: set[str], tell: Callable[[str], None] 
         candidates.append(_only(case, index - before, index, 0))
         before = max(1, 2 * before)
     smallest = next((c for c in candidates if fails(c)), _only(case, 0, index, 0))
-    for stimulus in reversed(smallest.stimuli):
-        shorter = replace(smallest, stimuli=tuple(s for s in smallest.stimuli if s is not stimulus))
-        if shorter.stimuli and fails(shorter):
-            smallest = shorter
+    size = max(1, len(smallest.stimuli) // 2)
+    while size:
+        for last in range(len(smallest.stimuli), 0, -size):
+            rest = smallest.stimuli[: max(0, last - size)] + smallest.stimuli[last:]
+            if rest and tries < _MOST_TRIES and fails(shorter := replace(smallest, stimuli=rest)):
+                smallest = shorter
+        size //= 2
     return smallest

@@ -27,8 +27,9 @@ _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), 
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
 @click.option("--points", type=click.IntRange(1), metavar="N", help="Instructions to try of each window; default: all.")
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="End at N violations.")
 @click.option("--list", "only_list", is_flag=True, help="List the scenarios.")
-def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, only_list: bool) -> None:
+def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, most: int, only_list: bool) -> None:
     """Inject a second stimulus at each instruction of what follows a first one, and judge what happens.
 
     A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
@@ -56,7 +57,7 @@ def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, on
     files: list[Path] = []
     for item in chosen:
         with shown(f"sweep {item.name}, kernel {kernel}") as tell:
-            results.append(run.sweep(item, kernel, points or 0, tell))
+            results.append(run.sweep(item, kernel, points or 0, tell, most))
             for number, failure in enumerate(results[-1].failures[: findings.MOST], 1):
                 found = findings.explain(failure, tell)
                 files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))

@@ -59,8 +59,10 @@ def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
 def _symbol_files(case: Case, directory: Path) -> list[str]:
     """Arguments that give gdb the symbols: the kernel's vmlinux where there is one, else the names that it exports."""
     known = symbols.of(case.machine)
-    vmlinux = kernel.get(case.machine.kernel).headers / "vmlinux"
-    if not vmlinux.exists():
+    tree = kernel.get(case.machine.kernel).headers
+    vmlinux = tree / "vmlinux"
+    # Where a kernel was not built there may be a vmlinux all the same, of types alone.
+    if not (tree / "System.map").exists():
         vmlinux = directory / "kernel"
         symbols.elf(known, vmlinux)
     arguments = ["-ex", f"symbol-file {vmlinux}"]

@@ -2,7 +2,8 @@
 
 For each judged device: every raise is followed by a handling (the actor's MARK), unless it was withdrawn, by the
 hardware or by a release program; there are no more handlings than raises; their sequence numbers grow; each comes
-within a bound; and when the point is over the device is silent, unmasked, with nothing pending, and its line is low.
+within a bound, which no assertion may outlast either: as long as it lasts nothing else gets the processor. When the
+point is over the device is silent, unmasked, with nothing pending, and its line is low.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Card:
     pending: int = 0
     masked: bool = False
     pin: bool = False
+    asserted_ns: int = 0
     seq: int | None = None
     waiting: list[Entry] = field(default_factory=list)
     raised: int = 0
@@ -66,9 +68,17 @@ class Card:
             case Kind.MASK:
                 self.masked = bool(entry.value)
             case Kind.PIN:
-                self.pin = bool(entry.value)
+                self._assert(entry, bound_ns)
             case Kind.MARK:
                 self._handle(entry, bound_ns)
+
+    def _assert(self, entry: Entry, bound_ns: int) -> None:
+        if not entry.value and self.pin and (lasted := entry.time_ns - self.asserted_ns) > bound_ns:
+            what = f"{self.name}: it asserted for {duration(lasted)}, allowed are {duration(bound_ns)}"
+            self.found.append(Violation("late", what))
+        if entry.value and not self.pin:
+            self.asserted_ns = entry.time_ns
+        self.pin = bool(entry.value)
 
     def _withdraw(self, sources: int) -> None:
         self.pending &= ~sources

@@ -27,6 +27,14 @@ _NOTE = 6
 _END = 0xE0D
 
 
+class LogOverflow(BenchError):
+    """A run was given up since its log was full; ``recording`` is of what came before. The guest was asked nothing."""
+
+    def __init__(self, message: str, recording: Recording) -> None:
+        super().__init__(message)
+        self.recording = recording
+
+
 class Stimulus(NamedTuple):
     """One entry of a device's schedule; ``at_ns`` counts from the run's beginning."""
 
@@ -62,8 +70,8 @@ def play(
     """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
     After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
-    leaves is copied there. ``deadline`` is in seconds. Raises `BenchError` if QEMU refuses a schedule or ends, if the
-    log overflows, or if the guest does not answer the question.
+    leaves is copied there. ``deadline`` is in seconds. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or
+    ends, or if the guest does not answer the question.
     """
     with template.clone(machine, stopped=True) as vm:
         vm.start()
@@ -71,11 +79,12 @@ def play(
         schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {_END}")])
         vm.qmp.execute("cont")
         with LogReader(vm.log_path) as reader:
-            entries = _until_end(vm, reader, deadline)
-            if dropped := reader.header().dropped:
-                raise BenchError(f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's")
+            entries, dropped = _until_end(vm, reader, deadline)
         digest = _digest(vm.log_path, len(entries))
         first = next((n for n, entry in enumerate(entries) if entry.time_ns >= base), len(entries))
+        if dropped:
+            message = f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's"
+            raise LogOverflow(message, Recording(base, entries[first:], digest, "", []))
         report = vm.agent.succeed(question, deadline=60) if question else ""
         complaints = [str(splat) for splat in splats.scan(vm.agent.succeed("dmesg"))] if question else []
         if keep:
@@ -99,15 +108,19 @@ def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
         vm.qmp.set(device, "schedule", str(path))
 
 
-def _until_end(vm: Vm, reader: LogReader, deadline: float) -> list[Entry]:
+def _until_end(vm: Vm, reader: LogReader, deadline: float) -> tuple[list[Entry], int]:
+    """The entries up to the run's end, or all that the log holds and how many more there are."""
     entries: list[Entry] = []
     until = time.monotonic() + deadline
     while True:
         new = reader.poll()
         for index, entry in enumerate(new):
             if entry.kind is Kind.SCHEDULED and entry.width == _NOTE and entry.value == _END:
-                return entries + new[: index + 1]
+                return entries + new[: index + 1], 0
         entries += new
+        if dropped := reader.header().dropped:
+            # Some may have come between the two looks at it.
+            return entries + reader.poll(), dropped
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
         if time.monotonic() > until:

@@ -123,13 +123,22 @@ def _ends(scenario: Scenario, alone: Outcome) -> list[int]:
     return ends
 
 
-def sweep(scenario: Scenario, kernel: str, points: int = 0, tell: Callable[[str], None] = lambda _: None) -> Result:
-    """Try ``points`` instructions of the window, evenly spread; 0: all of them. ``tell`` hears of the progress."""
+def sweep(
+    scenario: Scenario,
+    kernel: str,
+    points: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+    most: int = MOST_FAILURES,
+) -> Result:
+    """Try ``points`` instructions of the window, evenly spread; 0: all of them. ``tell`` hears of the progress.
+
+    After ``most`` violations it ends.
+    """
     shape = calibrate(scenario, kernel)
     step = max(scenario.step, -(-shape.window_ns // points)) if points else scenario.step
     offsets = range(0, shape.window_ns, step)
     result = Result(scenario.name, kernel, shape, scenario.mortal)
-    while result.points < len(offsets) and len(result.failures) < MOST_FAILURES:
+    while result.points < len(offsets) and len(result.failures) < most:
         chunk = offsets[result.points : result.points + CHUNK]
         started = time.monotonic()
         case = case_of(scenario, kernel, chunk, shape.period_ns)

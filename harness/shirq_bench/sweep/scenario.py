@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bind, insmod
 
 FILE = Path(__file__).with_name("scenarios.toml")
 _ACTOR = "/usr/bin/shirq-actor"
@@ -68,6 +68,7 @@ class Scenario:
             prepare=(
                 *(LOAD_MODULE, insmod("neighbour")),
                 *(bind(card, "neighbour" if self.killer and card == "ctl" else "shirq") for card in cards),
+                SETTLED,
                 *map(_start, self.actors),
             ),
         )

@@ -12,6 +12,7 @@ kernels = ["6.1", "6.12"]       # optional: kernels that can show it; default: a
 peer = "--control"              # optional: options of every driver's program
 parameters = "..."              # optional: kernel parameters, besides those of every case
 ci = true                       # optional: part of the small run
+forgives = ["No irq handler"]   # optional: rules of splats-deny whose complaints are no driver's doing here
 
 [machine]                       # optional
 dev0 = "pm=on"                  # properties that are fixed when the device is made
@@ -43,6 +44,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from shirq_bench import splats
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import TOP
 from shirq_bench.zoo.outcome import Outcome
@@ -97,6 +99,7 @@ class Case:
     argued: Mapping[str, str]
     needs: str = ""
     kernels: tuple[str, ...] = ()
+    forgives: tuple[str, ...] = ()
     parameters: str = ""
     peer: str = ""
     ci: bool = False
@@ -107,7 +110,7 @@ class Case:
 
 
 _TEXTS = ("id", "title", "symptom", "cause", "explanation", "needs", "parameters", "peer")
-_LISTS = ("source", "shows", "kernels")
+_LISTS = ("source", "shows", "kernels", "forgives")
 _MACHINE = {"dev0": str, "vcpus": int, "memory_mib": int, "late_ms": int}
 
 
@@ -129,6 +132,8 @@ def _case(path: Path, data: dict[str, Any]) -> Case:
         raise ValueError(f"id is {data['id']!r}, the file is called {path.stem!r}")
     if unknown := data.get("machine", {}).keys() - _MACHINE.keys():
         raise ValueError(f"[machine] has {', '.join(unknown)}: there are {', '.join(_MACHINE)}")
+    if unknown := set(data.get("forgives", ())) - {rule.pattern.pattern for rule in splats.rules(splats.DENY)}:
+        raise ValueError(f"forgives has {', '.join(sorted(unknown))}, which are no rules of {splats.DENY}")
     expected = {driver: Outcome(value) for driver, value in data["expected"].items()}
     if expected.keys() != set(DRIVERS):
         raise ValueError(f"[expected] needs an outcome for each of {', '.join(DRIVERS)}")
@@ -137,6 +142,7 @@ def _case(path: Path, data: dict[str, Any]) -> Case:
         source=tuple(data["source"]),
         shows=tuple(Outcome(each) for each in data["shows"]),
         kernels=tuple(data.get("kernels", ())),
+        forgives=tuple(data.get("forgives", ())),
         steps=tuple(_step(step) for step in data["steps"]),
         expected=expected,
         argued=data.get("argued", {}),

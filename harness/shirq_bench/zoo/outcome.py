@@ -127,6 +127,8 @@ class Evidence:
     asked: int = 0
     answered: int = 0
     late_ms: int = 20
+    #: Rules of splats-deny whose complaints are not the driver's doing.
+    forgiven: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +152,7 @@ def classify(evidence: Evidence) -> Result:
     if evidence.asked:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
-    found = [] if gone else splats.scan(evidence.kernel_log)
+    found = [] if gone else [s for s in splats.scan(evidence.kernel_log) if s.rule not in evidence.forgiven]
     # What came before the device was silenced is what it took to find out that it had to be; STORM bounds it.
     unexplained = _spurious(log, gsi, ledger.silenced_ns)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from shirq_bench.machine import GSI
 from shirq_bench.report import html as picture_page
 from shirq_bench.report import model
 from shirq_bench.trace import Entry, Kind, Log
 from shirq_bench.zoo.case import DRIVERS, Case
 from shirq_bench.zoo.outcome import MEANINGS, Outcome
-from shirq_bench.zoo.run import GSI, Played
+from shirq_bench.zoo.run import Played
 
 #: Entries of a log that a picture shows: a storm's beginning tells all of it.
 _SHOWN = 3000

@@ -19,15 +19,22 @@ from pathlib import Path
 from shirq_bench import template
 from shirq_bench.agent import Command
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, VmDied
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, Machine
+from shirq_bench.machine import (
+    ADDRESSES,
+    GSI,
+    LOAD_MODULE,
+    LOAD_UIO,
+    LOAD_VFIO,
+    NEIGHBOUR_CARD,
+    NEIGHBOUR_UP,
+    Machine,
+)
 from shirq_bench.paths import GUEST
 from shirq_bench.trace import Log
-from shirq_bench.vm import Vm
+from shirq_bench.vm import PARAMETERS, Vm
 from shirq_bench.zoo.case import Case
 from shirq_bench.zoo.outcome import Evidence, Ledger, Result, classify
 
-#: The line of the slots in ADDRESSES that dev0 and its neighbours are in (qemu-device/SPEC.md).
-GSI = 20
 #: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
 DEV0={ADDRESSES["dev0"]} DEV1={ADDRESSES["dev1"]} CLOCK={ADDRESSES["clock"]}
@@ -62,7 +69,7 @@ _WIRE = 15.0
 _BURST_LATE = 1.0
 #: Seconds in which a guest has crashed and is up again.
 _CRASH = 300.0
-_CRASH_PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init intel_iommu=on"
+_CRASH_PARAMETERS = f"{PARAMETERS} intel_iommu=on"
 #: In the guest: kexec_file_load() with KEXEC_FILE_ON_CRASH.
 _LOAD_CRASH_KERNEL = """
 import ctypes, os, sys
@@ -72,7 +79,6 @@ libc = ctypes.CDLL(None, use_errno=True)
 if libc.syscall(320, *files, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(2)):
     sys.exit(os.strerror(ctypes.get_errno()))
 """
-_LOADED = "modprobe uio_pci_generic && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
 
 
 class HungError(Exception):
@@ -92,12 +98,12 @@ def machine(case: Case, kernel: str) -> Machine:
             "intel-iommu,intremap=off",
             f"shirq-edu,id=dev0,addr=4{fixed}",
             "shirq-edu,id=dev1,addr=8",
-            "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile=",
+            NEIGHBOUR_CARD,
             "shirq-edu,id=clock,addr=5",
         ),
         networks=("net0",),
         parameters=f"intel_iommu=on {case.parameters}".strip(),
-        prepare=(NEIGHBOUR_UP, LOAD_MODULE, _LOADED),
+        prepare=(NEIGHBOUR_UP, LOAD_MODULE, f"{LOAD_UIO} && {LOAD_VFIO}"),
         # Hardware does not pause in a storm.
         extra=("-global", "ioapic.storm-pause=off"),
     )
@@ -176,6 +182,7 @@ class _Player:
             asked=self.asked,
             answered=self.answered,
             late_ms=self.case.machine.get("late_ms", 20),
+            forgiven=self.case.forgives,
         )
 
     def _account(self) -> int:

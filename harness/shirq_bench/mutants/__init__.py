@@ -1,0 +1,1 @@
+"""Mutants: small bugs, kept as patches apart from the product, and whether the tests notice them."""

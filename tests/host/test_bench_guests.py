@@ -1,0 +1,61 @@
+"""What a guest costs: where many devices share a line, and how a guest of virtme-ng is begun, measured and ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from shirq_bench.bench import guests
+from shirq_bench.bench.guests import DEVICES
+from shirq_bench.errors import BenchError
+from shirq_bench.machine import Machine
+
+
+@pytest.fixture
+def vng(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the virtme-ng that is used is; beside it a program that its QEMU could be."""
+    (tmp_path / "qemu-system-x86_64").symlink_to(shutil.which("sleep") or "")
+    monkeypatch.setattr(guests, "_TOOLS", tmp_path)
+    monkeypatch.setattr("shirq_bench.build.kernel.get", lambda name: SimpleNamespace(vmlinuz=tmp_path / "vmlinuz"))
+    return tmp_path / "vng"
+
+
+def _write(program: Path, script: str) -> None:
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def test_all_devices_have_a_place_of_their_own_on_one_line() -> None:
+    places = guests._places(max(DEVICES))
+    assert len({address for address, _ in places}) == max(DEVICES)
+    for address, device in places:
+        pin = "ABCD".index(device.partition("intx-pin=")[2] or "A")
+        assert (int(address[8:10], 16) + pin) % 4 == 0
+
+
+def test_a_guest_of_virtme_ng_has_begun_when_it_speaks_and_ends_with_the_block(vng: Path) -> None:
+    _write(
+        vng,
+        """echo booting
+"${0%/*}/qemu-system-x86_64" 1000 &
+until grep -q qemu-system "/proc/$!/comm"; do :; done
+echo ready
+wait""",
+    )
+    with guests._virtme("6.1", Machine()) as emulator:
+        assert Path(f"/proc/{emulator}/comm").read_text().startswith("qemu-system")
+        alive = os.pidfd_open(emulator)
+        assert select.select([alive], [], [], 0)[0] == []
+    assert select.select([alive], [], [], 30)[0] == [alive]
+    os.close(alive)
+
+
+def test_a_virtme_ng_that_gives_no_guest_is_an_error_with_its_words(vng: Path) -> None:
+    _write(vng, "echo no such kernel; exit 1")
+    with pytest.raises(BenchError, match="no such kernel"), guests._virtme("6.1", Machine()):
+        pass

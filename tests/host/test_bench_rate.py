@@ -1,0 +1,40 @@
+"""How the highest rate of a contender is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from shirq_bench.bench import rate
+from shirq_bench.bench.contender import Contender
+from shirq_bench.errors import BenchError
+
+
+def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
+    def sustains(kernel: str, chosen: Contender, period_ns: int, lead_ns: int) -> bool:
+        return any(period_ns in sustained for sustained in periods_ns)
+
+    monkeypatch.setattr(rate, "sustains", sustains)
+
+
+def test_the_highest_rate_is_known_to_three_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    _sustained(monkeypatch, range(6500, 100_000))
+    assert 1e9 / 6500 * 0.97 <= rate.highest("6.1", "shirq") <= 1e9 / 6500
+
+
+def test_a_rate_without_a_loss_beyond_one_with_a_loss_is_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    _sustained(monkeypatch, range(7000, 100_000), range(5000, 6500))
+    assert rate.highest("6.1", "vfio-pci") <= 1e9 / 7000
+
+
+def test_a_contender_that_loses_at_every_rate_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    _sustained(monkeypatch)
+    with pytest.raises(BenchError, match="does not keep up"):
+        rate.highest("6.1", "wake")
+
+
+def test_a_contenders_rate_is_the_median_over_places_of_the_kernels_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter(range(1, 1000))
+    monkeypatch.setattr(rate, "highest", lambda kernel, name, lead_ns: 1000 * next(found))
+    monkeypatch.setattr(rate, "_work", lambda kernel, chosen, rate: 1)
+    first = rate.measure("6.1")["shirq"]["highest"]
+    assert (first["median"], first["least"], first["most"]) == (3000, 1000, 5000)
