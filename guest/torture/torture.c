@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -69,11 +70,15 @@ struct owner {
 static struct owner self;
 /* Its device may go: that is an end like any other. */
 static bool mortal;
+/* It may get no memory: so is that. */
+static bool poor;
 
 static void __attribute__((noreturn)) wrong(const char *what)
 {
 	/* The node, the device behind it, a device that is about to go or in quarantine. */
 	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
+		_exit(VANISHED);
+	if (poor && errno == ENOMEM)
 		_exit(VANISHED);
 	warn("owner of %s: %s", self.address, what);
 	_exit(WRONG);
@@ -191,6 +196,9 @@ static pid_t born(void)
 	return pid;
 }
 
+/* How many owners ended by themselves, as they may. */
+static unsigned int exited;
+
 /* Wait for a child that a signal, or 0 for none, was to end. */
 static void reap(uint32_t n, pid_t pid, int by)
 {
@@ -201,6 +209,7 @@ static void reap(uint32_t n, pid_t pid, int by)
 			err(1, "waiting for a child");
 	if (WIFSIGNALED(status) ? WTERMSIG(status) != by : WEXITSTATUS(status) != VANISHED)
 		fail(n, "the owner ended with status %#x", status);
+	exited += WIFEXITED(status);
 }
 
 static bool exists(const char *format, const char *address)
@@ -244,15 +253,18 @@ static void gone(const struct run *run, uint32_t n)
 
 /* How owners end */
 
-static void by_kill(struct run *run, uint32_t n)
+static void killed(struct run *run, uint32_t n, uint64_t habits)
 {
-	uint64_t habits = draw(&run->choices), after = below(&run->choices, run->span_us);
+	uint64_t after = below(&run->choices, run->span_us);
 	pid_t pid;
 
 	mark(MARK_OWN, n);
 	pid = born();
-	if (!pid)
+	if (!pid) {
+		if (poor && put("/proc/self/make-it-fail", "1"))
+			wrong("asking for failures");
 		live(run->devices[0], habits);
+	}
 	pass_time(after);
 	mark(MARK_END, n);
 	kill(pid, SIGKILL);
@@ -260,10 +272,82 @@ static void by_kill(struct run *run, uint32_t n)
 	gone(run, n);
 }
 
+static void by_kill(struct run *run, uint32_t n)
+{
+	killed(run, n, draw(&run->choices));
+}
+
 /* The same with a device that may fail its owner at any time. */
 static void suffer(struct run *run, uint32_t n)
 {
 	mortal = true;
+	by_kill(run, n);
+}
+
+/* The same where the owner's allocations fail, as far as the kernel was told so. A thread is the C library's business. */
+static void refuse_memory(struct run *run, uint32_t n)
+{
+	poor = true;
+	killed(run, n, draw(&run->choices) & ~HABIT_TWO_READERS);
+}
+
+/* Memory that the kernel can give away, in KiB. */
+static unsigned long available(void)
+{
+	static const char key[] = "MemAvailable:";
+	char text[512];
+	int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+	ssize_t length = read(fd, text, sizeof(text) - 1);
+	const char *found;
+
+	close(fd);
+	text[length < 0 ? 0 : length] = 0;
+	found = strstr(text, key);
+	if (!found)
+		errx(1, "/proc/meminfo does not say what is available");
+	return strtoul(found + strlen(key), NULL, 10);
+}
+
+#define SHORT_KIB	12288
+#define PIECE		(1 << 20)
+#define PIECES		1024
+
+/* Take all memory but little, and give some of it back now and then. */
+static void __attribute__((noreturn)) hog(struct choices choices)
+{
+	void *pieces[PIECES];
+	size_t count = 0;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || put("/proc/self/oom_score_adj", "1000"))
+		err(1, "becoming the one to be killed");
+	for (;;) {
+		if (count < PIECES && available() > SHORT_KIB / 2) {
+			pieces[count] = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
+					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			if (pieces[count] != MAP_FAILED)
+				count++;
+			continue;
+		}
+		pass_time(below(&choices, 20000));
+		munmap(pieces[--count], PIECE);
+	}
+}
+
+/* By SIGKILL, where memory is short. */
+static void starve(struct run *run, uint32_t n)
+{
+	static pid_t hogging;
+
+	if (!hogging) {
+		hogging = born();
+		if (!hogging)
+			hog(run->choices);
+	}
+	while (available() > SHORT_KIB) {
+		if (waitpid(hogging, NULL, WNOHANG))
+			errx(1, "nobody takes memory any more");
+		pass_time(1000);
+	}
 	by_kill(run, n);
 }
 
@@ -592,6 +676,8 @@ static const struct {
 } deeds[] = {
 	{ "kill", by_kill },
 	{ "suffer", suffer },
+	{ "refuse-memory", refuse_memory },
+	{ "starve", starve },
 	{ "close", by_close },
 	{ "exec", by_exec },
 	{ "thread", by_thread },
@@ -683,7 +769,7 @@ int main(int argc, char **argv)
 			fflush(stdout);
 		}
 	}
-	printf("done attempts=%u failures=%u choices=%016llx\n", n, failures,
-	       (unsigned long long)run.choices.digest);
+	printf("done attempts=%u failures=%u choices=%016llx exited=%u\n", n, failures,
+	       (unsigned long long)run.choices.digest, exited);
 	return 0;
 }

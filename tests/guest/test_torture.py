@@ -19,12 +19,21 @@ def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 
     return guests.run(each, kernel, count, seed, BY[each.by], tmp_path / "kept")
 
 
-@pytest.mark.parametrize("name", ["kill", "close", "exec", "thread", "pass", "bind", "module"])
+@pytest.mark.parametrize("name", ["kill", "close", "exec", "thread", "pass", "bind", "module", "starve"])
 def test_an_end_leaves_the_device_silent_and_the_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
     round_ = _run(name, kernel_name, tmp_path)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert (round_.attempts, round_.figures["ends"]) == (_FEW, _FEW)
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.needs_kernel("debug")
+def test_owners_that_get_no_memory_leave_the_device_silent_and_the_neighbours_whole(
+    kernel_name: str, tmp_path: Path
+) -> None:
+    round_ = _run("refuse-memory", kernel_name, tmp_path, count=40)
+    assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
+    assert 0 < round_.figures["exited"] < round_.attempts == 40
 
 
 def test_a_seed_repeats_its_choices_and_another_one_chooses_differently(kernel_name: str, tmp_path: Path) -> None:

@@ -22,6 +22,25 @@ def _options(guest: Tormented) -> list[str]:
     return ["--clock", address("clock"), *numbers, *case.words, *map(address, case.devices)]
 
 
+#: Guest script: a tenth of the allocations of who asks for it fails.
+_FAIL_ALLOCATIONS = """
+mount -t debugfs debugfs /sys/kernel/debug
+for fault in failslab fail_page_alloc; do
+    cd /sys/kernel/debug/$fault && echo 0 >verbose && echo N >ignore-gfp-wait && echo Y >task-filter &&
+    echo -1 >times && echo 10 >probability || exit 1
+done
+echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
+"""
+
+
+def by_failing(guest: Tormented) -> None:
+    """shirq-torture, whose owners get memory most of the time."""
+    guest.vm.agent.succeed(_FAIL_ALLOCATIONS)
+    by_guest(guest)
+    if guest.round.attempts and not 0 < guest.round.figures["exited"] < guest.round.attempts:
+        guest.tell(f"{guest.round.figures['refused']} of {guest.round.attempts} owners were refused memory")
+
+
 def by_fuzz(guest: Tormented) -> None:
     """shirq-fuzz, guided by KCOV where the kernel has it."""
     guest.vm.agent.run("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug")
@@ -118,4 +137,11 @@ def by_garbage(guest: Tormented) -> None:
     guest.round.figures["faults"] = broken
 
 
-BY = {"guest": by_guest, "fuzz": by_fuzz, "unplug": by_unplugging, "sleep": by_sleep, "garbage": by_garbage}
+BY = {
+    "guest": by_guest,
+    "failing": by_failing,
+    "fuzz": by_fuzz,
+    "unplug": by_unplugging,
+    "sleep": by_sleep,
+    "garbage": by_garbage,
+}
