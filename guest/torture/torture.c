@@ -308,7 +308,7 @@ static unsigned long available(void)
 	return strtoul(found + strlen(key), NULL, 10);
 }
 
-#define SHORT_KIB	12288
+#define SHORT_KIB	20480
 #define PIECE		(1 << 20)
 #define PIECES		1024
 
@@ -321,7 +321,7 @@ static void __attribute__((noreturn)) hog(struct choices choices)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || put("/proc/self/oom_score_adj", "1000"))
 		err(1, "becoming the one to be killed");
 	for (;;) {
-		if (count < PIECES && available() > SHORT_KIB / 2) {
+		if (count < PIECES && available() > SHORT_KIB * 2 / 3) {
 			pieces[count] = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
 					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 			if (pieces[count] != MAP_FAILED)
