@@ -308,8 +308,9 @@ def _was_released(log: Log, device: str) -> None:
 
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it")
-def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene, kernel_name: str) -> None:
-    scene.upload(kernel.get(kernel_name).vmlinuz, "/tmp/vmlinuz")
+def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
+    # A stock one, whatever the first is: it can be loaded anywhere.
+    scene.upload(kernel.get("6.1").vmlinuz, "/tmp/vmlinuz")
     owner = start(scene, "dev1", OWNER + "proceed()")
     owner.expect("^armed$")
     mark = scene.vm.log().mark

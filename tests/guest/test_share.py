@@ -119,9 +119,9 @@ def _run(
     return run
 
 
-#: What the module may mask the line for at a time, with what it takes to wake its worker.
+#: What the module may mask the line for at a time, with what it takes to wake its worker, on a stock kernel.
 _LINE_OFF_NS = 30_000_000
-#: 10,000 interrupts a second; the storm begins after a fifth of it.
+#: 10,000 interrupts a second, on a stock kernel; the storm begins after a fifth of it.
 _PERIOD_NS = 100_000
 _STORM = "+200000000 raise 1\n"
 
@@ -141,16 +141,19 @@ def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
     case = ENDS[end]
     # As long as the whole quarantine takes: a reset of the bus is waited for a second and more.
     seconds = 3 if "bus" in case.tried else 1
-    quiet = _run(scene, tmp_path, _PERIOD_NS, "", seconds=seconds)
-    assert quiet.owner == "armed" and quiet.delivered == seconds * 10_000
+    # An instrumented kernel needs as many more instructions for each.
+    patience = int(scene.vm.patience)
+    period_ns = _PERIOD_NS * patience
+    quiet = _run(scene, tmp_path, period_ns, "", seconds=seconds)
+    assert quiet.owner == "armed" and quiet.delivered == seconds * _SECOND_NS // period_ns
     set_faults(scene, case.faults)
-    run = _run(scene, tmp_path, _PERIOD_NS, _STORM, programs, case.allowed, seconds)
+    run = _run(scene, tmp_path, period_ns, _STORM, programs, case.allowed, seconds)
     record_property("share", run.delivered / quiet.delivered)
     record_property("line_off_ms", sum(run.line_off_ns) / 1e6)
     assert run.owner == "IRQ IRQ QUARANTINED quarantined"
     wait_for_rung(scene, said)
     assert len(run.line_off_ns) == run.stats["line_off"]
-    assert max(run.line_off_ns, default=0) < _LINE_OFF_NS, (
+    assert max(run.line_off_ns, default=0) < _LINE_OFF_NS * patience, (
         f"the line was masked too long: {sorted(run.line_off_ns)[-5:]}"
     )
     assert run.delivered >= 0.95 * quiet.delivered
