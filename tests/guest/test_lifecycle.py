@@ -34,6 +34,13 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
     _nobody_waits(scene, device)
 
 
+def test_close_gives_the_device_up_while_its_process_lives_on(scene: Scene) -> None:
+    """A mapping alone would keep the file, and with it the device."""
+    assert run(scene, "dev1", "device, registers = armed()\ndevice.close()\nprint(state(), device.fileno())") == [
+        "parked -1"
+    ]
+
+
 def test_a_device_that_was_never_armed_is_released_by_the_loaded_program(scene: Scene) -> None:
     """Its owner may have let it assert by its registers. A set that was refused is not the loaded one."""
     assert run(
