@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from guest.guest_python import run
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.machine import ADDRESSES, SHARED_LINE
@@ -172,3 +173,23 @@ def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
     handlers.false_claims("dev0", irq).require(at_least=_ROUNDS * len(CARDS))
     own = [call for call in handlers.calls if call.name == handler_name("dev0")]
     assert any(not call.handled for call in own), "no interrupt of the neighbour ran this handler"
+
+
+def test_four_bytes_of_ports_are_not_taken_for_memory_by_a_loaded_program(boot: Boot) -> None:
+    """Of these accesses, those to memory are made without asking where a BAR lies."""
+    scene = Scene(boot(MACHINE))
+    mark = scene.vm.log().mark
+    assert run(
+        scene,
+        "dev0",
+        """
+        ports = shirq.assemble("read32 r0, bar1+8\\nwrite32 bar1+12, r0")
+        device = shirq.Device.open(ADDRESS)
+        device.load(dataclasses.replace(SET, release=(*SET.release, *ports)))
+        device.arm()
+        device.close()
+        print(state())
+        """,
+    ) == ["parked"]
+    ports = [e for e in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
+    assert [(e.kind, e.offset, e.width) for e in ports] == [(Kind.READ, 8, 4), (Kind.WRITE, 12, 4)]
