@@ -244,6 +244,22 @@ def test_the_module_cannot_be_removed_while_a_device_is_open(scene: Scene) -> No
         _nobody_waits(scene, device)
 
 
+def test_binding_silences_a_device_that_may_assert_and_master_the_bus(scene: Scene) -> None:
+    assert run(
+        scene,
+        "dev0",
+        """
+        driver = Path("/sys/bus/pci/drivers/shirq")
+        (driver / "unbind").write_text(ADDRESS)
+        config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
+        os.pwrite(config, (command() & ~0x400 | 4).to_bytes(2, "little"), 4)
+        report(hex(command() & 0x404))
+        (driver / "bind").write_text(ADDRESS)
+        report(hex(command() & 0x404), state())
+        """,
+    ) == ["0x4", "0x400 parked"]
+
+
 def test_binding_and_unbinding_twenty_times_leaves_a_working_device(scene: Scene) -> None:
     script = start(
         scene,
