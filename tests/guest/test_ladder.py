@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from guest.port import behind_a_port
 from guest.quiet import line_falls
 from guest.test_storm import CALLS, USELESS_RELEASE, calls
 from shirq_bench.judge import high, line_of
-from shirq_bench.machine import ADDRESSES, GSI
+from shirq_bench.machine import ADDRESSES
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind, Log, LogReader
+from shirq_bench.trace import Kind, Log
 
 #: A device with every means there is; the tests take them away.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on")
@@ -99,22 +98,6 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
     )
 
 
-def _wait_declined(scene: Scene, news: LogReader) -> None:
-    """Wait until the line storms for longer than any window without being masked again: nobody will.
-
-    Seen from outside: the guest answers slowly in a storm, and the kernel shuts the line down after 100,000 calls.
-    """
-    until = time.monotonic() + 120 * scene.vm.patience
-    masked, calls = False, 0
-    while not masked or calls < CALLS:
-        for entry in news.poll():
-            if entry.kind is Kind.LINE_MASK and entry.offset == GSI:
-                masked, calls = True, 0
-            calls += entry.kind is Kind.DELIVER and entry.offset == GSI
-        assert time.monotonic() < until, f"masked: {masked}, and then {calls} calls"
-        time.sleep(0.01)
-
-
 def _line_was_off(log: Log, at_least: int) -> None:
     """The line was masked so often, and is open again; for how long, test_share.py judges, in the guest's own time."""
     off = [it for it in high(log, Kind.LINE_MASK, gsi=line_of(log, ["dev2"])) if it.start]
@@ -165,19 +148,16 @@ def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(
     script = start(port, "dev2", _OWNER.format(rungs=allowed))
     script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
-    with LogReader(port.vm.log_path) as news:
-        news.poll()
-        port.raise_("dev2", bits=1)
-        _wait_declined(port, news)
-    _line_was_off(port.vm.log().since(mark), len(tried) + 1)
-    # The handler leaves it alone from now on, and the owner may still give up.
-    mark = port.vm.log().mark
-    port.vm.qmp.set("dev2", "lower", 1)
+    port.raise_("dev2", bits=1)
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
     wait_for_rung(port, "failed")
     stats = stats_of(port, "dev2")
     assert [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]] == [*tried, "failed"]
+    _line_was_off(port.vm.log().since(mark), len(tried) + 1)
     assert "nothing is left to try" in port.run("dmesg")
+    # The handler leaves it alone from now on, and the owner may still give up.
+    mark = port.vm.log().mark
+    port.vm.qmp.set("dev2", "lower", 1)
     port.network.ping(3)
     assert not port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
     script.signal(signal.SIGKILL)
