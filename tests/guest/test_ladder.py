@@ -285,8 +285,7 @@ def test_a_device_that_asserts_after_its_release_is_reset_only_if_its_line_storm
 #: In the guest: what anybody with access to config space can do.
 _CLEAR_DISINTX = """
 def clear_disintx():
-    config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
-    os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+    set_command(command() & ~0x400)
     while not command() & 0x400:
         time.sleep(0.01)
 """

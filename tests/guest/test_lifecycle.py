@@ -251,8 +251,7 @@ def test_binding_silences_a_device_that_may_assert_and_master_the_bus(scene: Sce
         """
         driver = Path("/sys/bus/pci/drivers/shirq")
         (driver / "unbind").write_text(ADDRESS)
-        config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
-        os.pwrite(config, (command() & ~0x400 | 4).to_bytes(2, "little"), 4)
+        set_command(command() & ~0x400 | 4)
         report(hex(command() & 0x404))
         (driver / "bind").write_text(ADDRESS)
         report(hex(command() & 0x404), state())

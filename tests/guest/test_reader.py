@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, run, start
+from guest.guest_python import ACKNOWLEDGES, finish, run, start
 from guest.quiet import line_falls
 from shirq_bench.judge import assertions
 from shirq_bench.machine import SHARED_LINE
@@ -116,12 +116,9 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
 
 
 #: In the guest: a set that acknowledges, and as many interrupts as one likes that nobody reads.
-_FLOOD = """
-acknowledging = shirq.ProgramSet.from_text(
-    mode=abi.Mode.ACKNOWLEDGES,
-    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
-    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
-    release="load r0, -1\\nwrite32 bar0+0x68, r0")
+_FLOOD = (
+    ACKNOWLEDGES
+    + """
 def flood(count):
     for _ in range(count):
         claims = stat("claims")
@@ -129,6 +126,7 @@ def flood(count):
         while stat("claims") == claims:
             pass
 """
+)
 
 
 def test_a_full_queue_counts_what_it_drops_and_the_next_event_tells(scene: Scene) -> None:
@@ -219,9 +217,7 @@ def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) 
         for reader in readers:
             reader.start()
         for reader in readers:
-            call = Path(f"/proc/self/task/{reader.native_id}/syscall")
-            while not call.read_text().startswith(f"0 {device.fileno():#x} "):  # asleep in read()
-                time.sleep(0.01)
+            asleep_in_read(reader, device)
         for _ in readers:
             report("ready")
             event = results.get(timeout=20)
@@ -288,9 +284,7 @@ def test_disarming_ends_a_read_even_if_the_device_is_armed_again_before_the_read
             ended.append(fails(os.read, device.fileno(), 64))
         thread = threading.Thread(target=reader, daemon=True)
         thread.start()
-        call = Path(f"/proc/self/task/{thread.native_id}/syscall")
-        while not call.read_text().startswith(f"0 {device.fileno():#x} "):  # asleep in read()
-            time.sleep(0.01)
+        asleep_in_read(thread, device)
         os.sched_setaffinity(0, {0})
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
         device.disarm()

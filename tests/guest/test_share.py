@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.port import behind_a_port
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_MASK, USELESS_RELEASE
@@ -37,11 +37,7 @@ def ring(device):
     return lambda: registers.write32(0x74, 1)
 neighbour = shirq.Device.open({neighbour!r})
 neighbour.set_quiesce(max_rate=1000000)
-neighbour.load(shirq.ProgramSet.from_text(
-    mode=abi.Mode.ACKNOWLEDGES,
-    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
-    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
-    release="load r0, -1\\nwrite32 bar0+0x68, r0\\nwrite32 bar0+0x64, r0"))
+neighbour.load(acknowledging)
 neighbour.arm()
 device = shirq.Device.open(ADDRESS)
 device.set_quiesce(abi.Quiesce({rungs}))
@@ -105,6 +101,7 @@ def _run(
         USELESS_MASK
         + "useless_mask = useless\n"
         + USELESS_RELEASE
+        + ACKNOWLEDGES
         + _SCRIPT.format(neighbour=ADDRESSES["dev0"], rungs=rungs, set=programs, seconds=1.2 * seconds),
     )
     script.expect("^armed$", deadline=60)
