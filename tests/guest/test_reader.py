@@ -232,6 +232,37 @@ def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) 
     assert [line for line in finish(script) if line != "ready"] == ["64 1", "64 2"]
 
 
+def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: Scene) -> None:
+    """Both wake up at once: who comes second finds that there was an event, and waits on."""
+    lines = run(
+        scene,
+        "dev1",
+        """
+        import queue
+        device, registers = armed(auto_unmask=False)
+        results = queue.SimpleQueue()
+        def reader(cpu):
+            os.sched_setaffinity(0, {cpu})
+            while True:
+                results.put(os.read(device.fileno(), 64))
+        readers = [threading.Thread(target=reader, args=(cpu,), daemon=True) for cpu in range(2)]
+        for thread in readers:
+            thread.start()
+        lengths = set()
+        for seq in range(1, 101):
+            for thread in readers:
+                asleep_in_read(thread, device)
+            registers.write32(0x60, 1)
+            lengths.add(len(results.get(timeout=20)))
+            registers.write32(edu["INT_ACK"], 1)
+            device.unmask(seq)
+        report(lengths, results.qsize())
+        os._exit(0)
+        """,
+    )
+    assert lines == ["{64} 0"]
+
+
 def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene: Scene) -> None:
     script = start(
         scene,
