@@ -233,7 +233,7 @@ def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) 
 
 
 def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: Scene) -> None:
-    """Both wake up at once: who comes second finds that there was an event, and waits on."""
+    """Both wake up at once, and who is first waits for a huge page to be cleared: the event is the other one's."""
     lines = run(
         scene,
         "dev1",
@@ -241,10 +241,15 @@ def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: S
         import queue
         device, registers = armed(auto_unmask=False)
         results = queue.SimpleQueue()
+        HUGE = 2 << 20
+        buffers = [mmap.mmap(-1, 2 * HUGE) for _ in range(2)]
         def reader(cpu):
             os.sched_setaffinity(0, {cpu})
+            buffers[cpu].madvise(mmap.MADV_HUGEPAGE)
+            start = ctypes.addressof(ctypes.c_char.from_buffer(buffers[cpu]))
+            to = ctypes.c_void_p(start + -start % HUGE)
             while True:
-                results.put(os.read(device.fileno(), 64))
+                results.put(libc.read(device.fileno(), to, 64))
         readers = [threading.Thread(target=reader, args=(cpu,), daemon=True) for cpu in range(2)]
         for thread in readers:
             thread.start()
@@ -252,8 +257,10 @@ def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: S
         for seq in range(1, 101):
             for thread in readers:
                 asleep_in_read(thread, device)
+            for buffer in buffers:
+                buffer.madvise(mmap.MADV_DONTNEED)
             registers.write32(0x60, 1)
-            lengths.add(len(results.get(timeout=20)))
+            lengths.add(results.get(timeout=20))
             registers.write32(edu["INT_ACK"], 1)
             device.unmask(seq)
         report(lengths, results.qsize())
