@@ -21,12 +21,12 @@ good = registers.read32(0)
 ended = mmap.mmap(-1, 1)
 def read():
     os.sched_setaffinity(0, {{1}})
-    wrong = set()
+    seen = set()
     while not ended[0]:
-        wrong.add(registers.read32(0))
+        seen.add(registers.read32(0))
         for _ in range(random.randrange(100)):
             pass
-    assert wrong == {{good}}, [hex(value) for value in wrong]
+    assert seen == {{good}}, [hex(value) for value in seen]
 def change():
     os.sched_setaffinity(0, {{0}})
     on = command() | 2
