@@ -5,6 +5,7 @@ A folder a test, below ``--artefacts``, with one folder a guest.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -22,6 +23,9 @@ from shirq_bench.report import files, model
 from shirq_bench.trace import Kind, LogError
 from shirq_bench.vm import Vm
 
+#: Seconds within which a guest that still answers does so.
+ANSWER = 20.0
+
 
 def root(config: pytest.Config) -> Path:
     """Where the folders of failed tests are."""
@@ -34,11 +38,22 @@ def folder(item: pytest.Item) -> Path:
 
 
 def kernel_log(vm: Vm) -> str:
-    """The guest's kernel log, or what its console showed where the guest does not answer any more."""
+    """The guest's kernel log, or what its console showed where the guest does not answer any more.
+
+    Then ``processors`` in its run directory says what each of them does, and which interrupts it has not taken.
+    """
     try:
-        return vm.agent.run("dmesg", deadline=20).stdout
+        return vm.agent.run("dmesg", deadline=ANSWER).stdout
     except BenchError:
+        with contextlib.suppress(BenchError):
+            (vm.dir / "processors").write_text(_processors(vm))
         return vm.console.tail(10_000)
+
+
+def _processors(vm: Vm) -> str:
+    numbers = [cpu["cpu-index"] for cpu in vm.qmp.execute("query-cpus-fast")]
+    asked = ["info registers -a", *(f"info lapic {number}" for number in numbers)]
+    return "\n".join(vm.qmp.execute("human-monitor-command", command_line=line) for line in asked)
 
 
 def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:

@@ -109,6 +109,17 @@ def bind_at(address: str, driver: str) -> str:
     )
 
 
+def start(command: str, ready: str, said: str = "/run/said") -> str:
+    """Guest script: start a program that goes on after the script has ended, and wait until it says ``ready``.
+
+    Its complaints go to the file ``said``.
+    """
+    return (
+        "rm -f /run/ready && mkfifo /run/ready && cd / &&"
+        f" {{ setsid {command} >/run/ready 2>>{said} </dev/null & }} && grep -q {ready} /run/ready"
+    )
+
+
 #: The interrupt input that the devices' places lead to (qemu-device/SPEC.md).
 GSI = 20
 #: The in-kernel driver's card on the devices' line, with the network net0.

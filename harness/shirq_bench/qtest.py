@@ -258,7 +258,9 @@ class Board:
 def _end(pid: int, ended: int) -> None:
     """Kill a process that the supervisor started and wait until it is gone."""
     if not select.select([ended], [], [], 0)[0]:
-        os.kill(pid, signal.SIGKILL)
+        # It may have ended meanwhile, without our having been told.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         if not select.select([ended], [], [], 10)[0]:
             raise DeadlineExceeded(f"QEMU, process {pid}, did not end within 10 s of SIGKILL")
     os.close(ended)

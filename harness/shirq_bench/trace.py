@@ -152,8 +152,11 @@ class Log:
         ]
 
     def clock(self, device: str | None = None) -> ClockFit:
-        """The relation of the guest's trace clock to virtual time, from all clock marks (of ``device``)."""
-        return ClockFit.from_marks(clock_marks([*self.past, *self.entries], device))
+        """The relation of the guest's trace clock to virtual time, from the clock marks in ``entries`` (of ``device``).
+
+        Not from those in ``past``, of an earlier trace: it holds between the first mark and the last one.
+        """
+        return ClockFit.from_marks(clock_marks(self.entries, device))
 
 
 class LogReader:

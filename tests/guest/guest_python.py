@@ -9,7 +9,8 @@ from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene
 
 #: What every script finds. `fails` gives the name of an error number, or OK; `attempt` the error itself; `child` a
-#: child's end; `armed` an owner, with BAR 0; `silence` whether nothing comes.
+#: child's end; `armed` an owner, with BAR 0; `silence` whether nothing comes; `asleep_in_read` returns when a thread
+#: is; `command` and `set_command` are the PCI Command register.
 _PREAMBLE = """
 import ctypes, dataclasses, errno, fcntl, mmap, os, runpy, select, signal, socket, struct, sys, threading, time
 from pathlib import Path
@@ -60,8 +61,25 @@ def stat(name):
     return int((Path("/sys/class/shirq") / ADDRESS / "stats" / name).read_text())
 def state(name="state"):
     return (Path("/sys/class/shirq") / ADDRESS / name).read_text().strip()
+def asleep_in_read(thread, device):
+    call = Path(f"/proc/self/task/{thread.native_id}/syscall")
+    while not call.read_text().startswith(f"0 {device.fileno():#x} "):
+        time.sleep(0.01)
+def set_command(value):
+    fd = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
+    os.pwrite(fd, value.to_bytes(2, "little"), 4)
+    os.close(fd)
 def command():
     return int.from_bytes((Path("/sys/bus/pci/devices") / ADDRESS / "config").read_bytes()[4:6], "little")
+"""
+
+#: In the guest: a set whose irq program acknowledges.
+ACKNOWLEDGES = """
+acknowledging = shirq.ProgramSet.from_text(
+    mode=abi.Mode.ACKNOWLEDGES,
+    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
+    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
+    release="load r0, -1\\nwrite32 bar0+0x68, r0\\nwrite32 bar0+0x64, r0")
 """
 
 #: In the guest: an owner of everything there is to own, and an interrupt that it has read but not unmasked.

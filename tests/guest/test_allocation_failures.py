@@ -83,8 +83,8 @@ print(leaks() or "no leak")
     )
     allocations, *answers = lines[0].split()
     assert int(allocations) > 20, "hardly any allocation failed"
-    # The PCI core says busy when it cannot allocate a region.
-    assert answers == ["EBUSY", "ENOMEM", "OK"]
+    # The PCI core says busy when it cannot allocate a region, for which it may have a spare.
+    assert {"ENOMEM", "OK"} <= set(answers) <= {"EBUSY", "ENOMEM", "OK"}
     assert lines[1:] == ["OPEN", "no leak"]
 
 
@@ -149,5 +149,6 @@ print(Path("/sys/class/shirq").exists(), leaks() or "no leak")
     )
     allocations, *answers = lines[0].split()
     assert int(allocations) > 300
-    assert answers == ["ENOMEM", "OK"]
+    # Where the driver core gets no memory for its links to the module, it says EINVAL.
+    assert set(answers) - {"EINVAL"} == {"ENOMEM", "OK"}
     assert lines[1:] == ["True no leak"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench import artefacts
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded
 from shirq_bench.machine import Machine
 from shirq_bench.plugin import Boot
@@ -96,6 +97,16 @@ def test_a_guest_that_hangs_fails_at_its_deadline_and_shows_its_console(kernel_n
         with pytest.raises(DeadlineExceeded, match=rf"(?s)not up within {patience:g} s.*QEMU runs.*console"):
             vm.boot(deadline=8)
         assert patience - 1 < time.monotonic() - started < patience + 12
+
+
+def test_what_the_processors_of_a_guest_do_that_answers_no_more_is_kept(
+    plain: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artefacts, "ANSWER", 1.0)
+    with plain.frozen():
+        assert "the guest is up" in artefacts.kernel_log(plain)
+    said = (plain.dir / "processors").read_text()
+    assert (said.count("RIP="), said.count("LVTT\t")) == (2, 2), said
 
 
 def test_a_guest_whose_qemu_refuses_its_command_line_says_why(kernel_name: str) -> None:

@@ -98,11 +98,14 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
     )
 
 
-def _line_was_off(log: Log, at_least: int) -> None:
-    """The line was masked so often, and is open again; for how long, test_share.py judges, in the guest's own time."""
+def _line_was_off(log: Log, at_least: int, shut: bool = False) -> None:
+    """The line was masked so often, and is open again, unless the kernel has ``shut`` it down and another came.
+
+    For how long, test_share.py judges, in the guest's own time.
+    """
     off = [it for it in high(log, Kind.LINE_MASK, gsi=line_of(log, ["dev2"])) if it.start]
     assert len(off) >= at_least, "the line was not masked while the rungs were tried"
-    assert all(it.end for it in off), "the line is still masked"
+    assert all(it.end for it in (off[:-1] if shut else off)), "the line is still masked"
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -151,15 +154,21 @@ def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(
     port.raise_("dev2", bits=1)
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
     wait_for_rung(port, "failed")
+    # The handler leaves it alone from now on. Whether it falls before the kernel has counted 100,000 interrupts for
+    # nobody is up to the host; the kernel shuts the line down then, and its neighbours hear nothing any more.
+    failed = port.vm.log().mark
+    port.vm.qmp.set("dev2", "lower", 1)
     stats = stats_of(port, "dev2")
     assert [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]] == [*tried, "failed"]
-    _line_was_off(port.vm.log().since(mark), len(tried) + 1)
-    assert "nothing is left to try" in port.run("dmesg")
-    # The handler leaves it alone from now on, and the owner may still give up.
-    mark = port.vm.log().mark
-    port.vm.qmp.set("dev2", "lower", 1)
-    port.network.ping(3)
-    assert not port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
+    messages = port.run("dmesg")
+    assert "nothing is left to try" in messages
+    shut = "Disabling IRQ" in messages
+    if not shut:
+        port.network.ping(3)
+    log = port.vm.log()
+    assert not log.since(failed).of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
+    _line_was_off(log.since(mark), len(tried) + 1, shut)
+    # The owner may still give up.
     script.signal(signal.SIGKILL)
     assert script.wait().status == -signal.SIGKILL
 
@@ -285,8 +294,7 @@ def test_a_device_that_asserts_after_its_release_is_reset_only_if_its_line_storm
 #: In the guest: what anybody with access to config space can do.
 _CLEAR_DISINTX = """
 def clear_disintx():
-    config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
-    os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+    set_command(command() & ~0x400)
     while not command() & 0x400:
         time.sleep(0.01)
 """

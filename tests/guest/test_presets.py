@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from guest.guest_python import run
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.machine import ADDRESSES, SHARED_LINE
@@ -141,15 +142,17 @@ def _start(scene: Scene, card: Card) -> Command:
 
 
 def _drive(scene: Scene, card: Card) -> None:
-    """Raise the card's sources time after time, with the neighbour at work, and judge what the line did."""
+    """Raise the card's sources time after time, with the neighbour at work, and judge the line and its handlers."""
     driver = _start(scene, card)
     mark = scene.vm.log().mark
-    for _ in range(_ROUNDS):
-        scene.raise_("dev0", bits=card.sources)
-        scene.network.ping(2)
-        driver.expect("^event ", 30)
-    driver.expect("^silence$", 30)
-    result = driver.wait(30)
+    # The clocks' relation may have changed while the VM was stopped: each card has a trace of its own.
+    with scene.tracing() as handlers:
+        for _ in range(_ROUNDS):
+            scene.raise_("dev0", bits=card.sources)
+            scene.network.ping(2)
+            driver.expect("^event ", 30)
+        driver.expect("^silence$", 30)
+        result = driver.wait(30)
     assert result.status == 0, result.stderr
     assert " 0x0 " not in result.stdout, f"{card.preset}: an event without a cause"
     log = scene.settled(mark, "dev0")
@@ -160,15 +163,34 @@ def _drive(scene: Scene, card: Card) -> None:
     line_low_at_end(log, gsi).require()
     line_never_masked(log, gsi).require(at_least=_ROUNDS)
     assert log.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
+    irq = scene.irq("eth0")
+    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
+    handlers.false_claims("dev0", irq).require(at_least=_ROUNDS)
+    own = [call for call in handlers.calls if call.name == handler_name("dev0")]
+    assert any(not call.handled for call in own), "no interrupt of the neighbour ran this handler"
 
 
 def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
     scene = Scene(boot(MACHINE))
-    with scene.tracing() as handlers:
-        for card in CARDS:
-            _drive(scene, card)
-    irq = scene.irq("eth0")
-    handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
-    handlers.false_claims("dev0", irq).require(at_least=_ROUNDS * len(CARDS))
-    own = [call for call in handlers.calls if call.name == handler_name("dev0")]
-    assert any(not call.handled for call in own), "no interrupt of the neighbour ran this handler"
+    for card in CARDS:
+        _drive(scene, card)
+
+
+def test_four_bytes_of_ports_are_not_taken_for_memory_by_a_loaded_program(boot: Boot) -> None:
+    """Of these accesses, those to memory are made without asking where a BAR lies."""
+    scene = Scene(boot(MACHINE))
+    mark = scene.vm.log().mark
+    assert run(
+        scene,
+        "dev0",
+        """
+        ports = shirq.assemble("read32 r0, bar1+8\\nwrite32 bar1+12, r0")
+        device = shirq.Device.open(ADDRESS)
+        device.load(dataclasses.replace(SET, release=(*SET.release, *ports)))
+        device.arm()
+        device.close()
+        print(state())
+        """,
+    ) == ["parked"]
+    ports = [e for e in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
+    assert [(e.kind, e.offset, e.width) for e in ports] == [(Kind.READ, 8, 4), (Kind.WRITE, 12, 4)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.port import behind_a_port
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_MASK, USELESS_RELEASE
@@ -37,11 +37,7 @@ def ring(device):
     return lambda: registers.write32(0x74, 1)
 neighbour = shirq.Device.open({neighbour!r})
 neighbour.set_quiesce(max_rate=1000000)
-neighbour.load(shirq.ProgramSet.from_text(
-    mode=abi.Mode.ACKNOWLEDGES,
-    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
-    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
-    release="load r0, -1\\nwrite32 bar0+0x68, r0\\nwrite32 bar0+0x64, r0"))
+neighbour.load(acknowledging)
 neighbour.arm()
 device = shirq.Device.open(ADDRESS)
 device.set_quiesce(abi.Quiesce({rungs}))
@@ -105,6 +101,7 @@ def _run(
         USELESS_MASK
         + "useless_mask = useless\n"
         + USELESS_RELEASE
+        + ACKNOWLEDGES
         + _SCRIPT.format(neighbour=ADDRESSES["dev0"], rungs=rungs, set=programs, seconds=1.2 * seconds),
     )
     script.expect("^armed$", deadline=60)
@@ -119,9 +116,9 @@ def _run(
     return run
 
 
-#: What the module may mask the line for at a time, with what it takes to wake its worker.
+#: What the module may mask the line for at a time, with what it takes to wake its worker, on a stock kernel.
 _LINE_OFF_NS = 30_000_000
-#: 10,000 interrupts a second; the storm begins after a fifth of it.
+#: 10,000 interrupts a second, on a stock kernel; the storm begins after a fifth of it.
 _PERIOD_NS = 100_000
 _STORM = "+200000000 raise 1\n"
 
@@ -141,16 +138,19 @@ def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
     case = ENDS[end]
     # As long as the whole quarantine takes: a reset of the bus is waited for a second and more.
     seconds = 3 if "bus" in case.tried else 1
-    quiet = _run(scene, tmp_path, _PERIOD_NS, "", seconds=seconds)
-    assert quiet.owner == "armed" and quiet.delivered == seconds * 10_000
+    # An instrumented kernel needs as many more instructions for each.
+    patience = int(scene.vm.patience)
+    period_ns = _PERIOD_NS * patience
+    quiet = _run(scene, tmp_path, period_ns, "", seconds=seconds)
+    assert quiet.owner == "armed" and quiet.delivered == seconds * _SECOND_NS // period_ns
     set_faults(scene, case.faults)
-    run = _run(scene, tmp_path, _PERIOD_NS, _STORM, programs, case.allowed, seconds)
+    run = _run(scene, tmp_path, period_ns, _STORM, programs, case.allowed, seconds)
     record_property("share", run.delivered / quiet.delivered)
     record_property("line_off_ms", sum(run.line_off_ns) / 1e6)
     assert run.owner == "IRQ IRQ QUARANTINED quarantined"
     wait_for_rung(scene, said)
     assert len(run.line_off_ns) == run.stats["line_off"]
-    assert max(run.line_off_ns, default=0) < _LINE_OFF_NS, (
+    assert max(run.line_off_ns, default=0) < _LINE_OFF_NS * patience, (
         f"the line was masked too long: {sorted(run.line_off_ns)[-5:]}"
     )
     assert run.delivered >= 0.95 * quiet.delivered

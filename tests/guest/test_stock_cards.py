@@ -130,7 +130,7 @@ def test_stock_cards_and_a_busy_neighbour_share_a_line_for_a_minute_and_lose_no_
 
     with ExitStack() as stack:
         reader = stack.enter_context(cards.vm.follow())
-        with cards.tracing(buffer_kib=16384) as handlers:
+        with cards.tracing(buffer_kib=24576) as handlers:
             with _load(cards) as loads:
                 _let_pass(reader, loads)
             # It gives itself work: without its owner it is silent when tracing ends.

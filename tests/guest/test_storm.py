@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.quiet import line_falls
 from shirq_bench.judge import line_never_masked, line_of
 from shirq_bench.machine import ADDRESSES
@@ -151,15 +151,14 @@ def test_a_device_that_is_masked_again_in_time_is_not_quarantined(scene: Scene) 
         device.arm(auto_unmask=False)
         report("armed")
         assert device.read(timeout=20).seq == 1
-        config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
-        os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+        set_command(command() & ~0x400)
         event = device.read(timeout=20)
         report(event.type.name, event.seq, hex(command() & 0x400), state(), state("quarantine"), stat("remasks"))
         proceed()
         # Once it was unmasked by right, what was before counts no more.
         device.unmask(event.seq)
         event = device.read(timeout=20)
-        os.pwrite(config, (command() & ~0x400).to_bytes(2, "little"), 4)
+        set_command(command() & ~0x400)
         event = device.read(timeout=20)
         report(event.type.name, event.seq, state(), state("quarantine"), stat("remasks"))
         proceed()
@@ -179,15 +178,13 @@ def test_a_device_that_is_masked_again_in_time_is_not_quarantined(scene: Scene) 
 
 
 #: In the guest: an acknowledging set, and one whose acknowledgement has no effect.
-_ACKNOWLEDGES = """
-acknowledging = shirq.ProgramSet.from_text(
-    mode=abi.Mode.ACKNOWLEDGES,
-    irq="read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x64, r0",
-    unmask="load r0, -1\\nwrite32 bar0+0x6c, r0",
-    release="load r0, -1\\nwrite32 bar0+0x68, r0\\nwrite32 bar0+0x64, r0")
+_ACKNOWLEDGES = (
+    ACKNOWLEDGES
+    + """
 useless = dataclasses.replace(acknowledging, irq=shirq.assemble(
     "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nwrite32 bar0+0x04, r0"))
 """
+)
 
 
 def test_an_acknowledging_device_gets_every_interrupt_without_unmasking(scene: Scene) -> None:

@@ -34,6 +34,20 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
     assert other.run().recording.digest != case.run().recording.digest
 
 
+def test_a_busy_monitor_does_not_change_a_run(kernel_name: str) -> None:
+    """QEMU's main loop is awake all the time: no timer comes some instructions later for that."""
+    case = _case("reassert-unmask", kernel_name, range(4000))
+    machine = case.machine.with_(wires=("monitor",), extra=("-mon", "chardev=monitor,mode=control"))
+
+    def ask(vm: Vm) -> None:
+        vm.wires["monitor"].sendall(100 * b'{"execute": "query-status"}\n')
+        answers = 0
+        while answers < 100:
+            answers += vm.wires["monitor"].recv(1 << 16).count(b"\n")
+
+    assert len({play(machine, case.stimuli, case.cuts[-1], meanwhile=ask).digest for _ in range(6)}) == 1
+
+
 def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) -> None:
     case = _case("reassert", kernel_name, range(3000, 3001))
     (logged,) = (entry for entry in case.run().recording.entries if entry.kind is Kind.WHERE)

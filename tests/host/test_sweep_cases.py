@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from logwriter import write_log
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
 from shirq_bench.sweep import case as cases
-from shirq_bench.sweep import scenario
+from shirq_bench.sweep import cli, findings, scenario
 from shirq_bench.sweep.case import Case, Finding, Outcome, shrink
 from shirq_bench.sweep.oracle import Violation
 from shirq_bench.sweep.play import Recording, Stimulus
 from shirq_bench.sweep.run import case_of
 from shirq_bench.sweep.symbols import Symbols, instruction
+from shirq_bench.trace import NONE, Entry, Kind
 
 _LEAST = {"title": "t", "actors": ["dev0"], "first": ["dev0 raise 1"], "second": ["dev0 raise 2"], "until": "x"}
 
@@ -117,6 +120,31 @@ def test_a_failure_of_another_rule_does_not_count_when_shrinking(monkeypatch: py
     _Fake(monkeypatch, lambda case: len(case.stimuli) < 60)
     case = _long_case()
     assert shrink(case, 19, {"late"}).stimuli == case.stimuli
+
+
+def test_replays_that_differ_are_kept_with_the_place_where_they_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = iter([0, 0, 7, 0])
+
+    def run(case: Case, keep: Path) -> Outcome:
+        keep.mkdir(parents=True)
+        times = (100, 200 + next(late), 300)
+        entries = [Entry(at, Kind.PIN, 0, 0, NONE, "dev0", NONE, 0, 1) for at in times]
+        write_log(keep / "events.shirqlog", ["dev0"], entries)
+        return Outcome(Recording(0, [], str(times), "", []), [], [])
+
+    monkeypatch.setattr(cases.Case, "run", run)
+    monkeypatch.setattr(findings, "FINDINGS", tmp_path)
+    assert not cli.replays_agree([scenario.get("reassert")], "6.1", 3)
+    said = capsys.readouterr().out
+    assert "3 replays gave 2 different logs" in said
+    assert re.search(r"they part at\n +Entry\(time_ns=200,.*\n +Entry\(time_ns=207,", said)
+    kept = tmp_path / "replays-reassert-6.1"
+    assert {path.name for path in kept.iterdir()} == {"1", "3"}
+    assert str(kept / "3") in said
+    assert cli.replays_agree([scenario.get("reassert")], "6.1", 1)
+    assert not kept.exists()
 
 
 def test_an_address_is_named_by_the_function_that_it_is_in() -> None:

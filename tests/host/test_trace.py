@@ -313,3 +313,10 @@ def test_only_64_bit_marks_are_clock_marks() -> None:
     story = Story(now=0).marker("dev0", 7).marker("dev0", 1, width=4).marker("dev1", 9)
     assert clock_marks(story.entries) == [(7, 200), (9, 400)]
     assert clock_marks(story.entries, "dev1") == [(9, 400)]
+
+
+def test_the_clock_of_a_log_that_was_cut_is_that_of_the_marks_behind_the_cut() -> None:
+    story = Story(now=0).marker("dev0", 7).marker("dev0", 9)
+    mark = len(story.entries)
+    story.marker("dev0", 1000).marker("dev0", 1100)
+    assert story.log().since(mark).clock("dev0").span_ns == (1000, 1100)

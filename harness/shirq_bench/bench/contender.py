@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, LOAD_UIO, LOAD_VFIO, SETTLED, Machine, bind, insmod
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, LOAD_UIO, LOAD_VFIO, SETTLED, Machine, bind, insmod, start
 
 _LOG_ENTRIES = 1 << 22
 
@@ -75,11 +75,3 @@ def driving(contender: Contender) -> tuple[str, ...]:
 
 #: Guest scripts: dev1 is the neighbour, served in the kernel.
 NEIGHBOUR = (insmod("neighbour"), bind("dev1", "neighbour"))
-
-
-def start(command: str, ready: str) -> str:
-    """Guest script: start a program that goes on after the script has ended, and wait until it says ``ready``."""
-    return (
-        "rm -f /run/ready && mkfifo /run/ready && cd / &&"
-        f" {{ setsid {command} >/run/ready 2>>/run/said </dev/null & }} && grep -q {ready} /run/ready"
-    )

@@ -17,12 +17,11 @@ from typing import Any
 
 from shirq_bench import supervisor, template
 from shirq_bench.bench import contender, cost
-from shirq_bench.bench.contender import start
 from shirq_bench.bench.cost import Spread
 from shirq_bench.build import kernel
 from shirq_bench.engine import first_command, private_mib
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import LOAD_MODULE, SHARED_LINE, Machine, bind_at
+from shirq_bench.machine import LOAD_MODULE, SHARED_LINE, Machine, bind_at, start
 from shirq_bench.vm import Vm
 
 #: Guests for the time to the first command, and for a throughput with each worker.

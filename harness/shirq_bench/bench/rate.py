@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from shirq_bench.bench import contender
-from shirq_bench.bench.contender import CONTENDERS, Contender, driving, start
+from shirq_bench.bench.contender import CONTENDERS, Contender, driving
 from shirq_bench.bench.cost import Spread
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import ADDRESSES, LOAD_UIO, bind
+from shirq_bench.machine import ADDRESSES, LOAD_UIO, bind, start
 from shirq_bench.sweep.play import Stimulus, play
 from shirq_bench.trace import Entry, Kind
 

@@ -12,6 +12,7 @@ A file ``NAME.patch`` begins with TOML and goes on with a unified diff:
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ FOLDER = TOP / "tests" / "mutants"
 _DIFF = "--- a/"
 _TEXTS = ("title", "kernel", "equivalent")
 _LISTS = ("tests", "sweep")
+
+
+def boot_guests(tests: Sequence[str]) -> bool:
+    """Does one of these tests boot a guest?"""
+    return any(test.startswith("tests/guest") for test in tests)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Mutant:
     @property
     def has_guest(self) -> bool:
         """Does it take a guest to notice it?"""
-        return bool(self.sweep) or any(test.startswith("tests/guest") for test in self.tests)
+        return bool(self.sweep) or boot_guests(self.tests)
 
 
 def parse(name: str, text: str) -> Mutant:

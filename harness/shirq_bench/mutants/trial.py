@@ -23,7 +23,7 @@ from pathlib import Path
 
 from shirq_bench import cache, supervisor
 from shirq_bench.errors import BenchError
-from shirq_bench.mutants.mutant import Mutant
+from shirq_bench.mutants.mutant import Mutant, boot_guests
 
 #: What the cache of a mutant borrows: nothing of it depends on what a mutant may change.
 _BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
@@ -244,7 +244,7 @@ class _Bench:
         """Run tests up to the first one that fails; if none does, how many there are."""
         report = self.place / "report.xml"
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        if not self.host_only(tests):
+        if boot_guests(tests):
             options.append(f"--kernel={self.kernel}")
         done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
         if done.returncode == 0:
@@ -256,11 +256,6 @@ class _Bench:
         if done.returncode != 1:
             raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
         return _failure(report)
-
-    @staticmethod
-    def host_only(tests: Sequence[str]) -> bool:
-        """Does none of them boot a guest?"""
-        return not any(test.startswith("tests/guest") for test in tests)
 
     def sweep(self, scenario: str) -> None:
         """Sweep a scenario in full, up to its first violation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from shirq_bench.build.steps import shown
 from shirq_bench.sweep import findings, gdb, run, scenario
 from shirq_bench.sweep.case import Finding
 from shirq_bench.sweep.run import Result
+from shirq_bench.trace import read_log
 
 #: Points of a scenario at the size that CI runs.
 CI_POINTS = 400
@@ -63,7 +65,7 @@ def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, mo
                 files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))
                 _say(found, files[-1])
         _line(results[-1])
-    identical = _replays(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
+    identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
     content = findings.data(results, files, identical)
     findings.write(content)
     click.echo(
@@ -88,18 +90,29 @@ def _say(found: Finding, file: Path) -> None:
     )
 
 
-def _replays(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
-    """Play runs of a few scenarios again and again; are the logs identical?"""
+def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
+    """Play runs of a few scenarios again and again; are the logs identical? What differs is kept."""
     same = True
     with shown(f"{times} replays of {REPLAYED} runs") as tell:
         for index, item in enumerate(chosen[:REPLAYED]):
             case = run.case_of(item, kernel, range(0, 20_000, 500), 300_000)
-            digests = set()
-            for number in range(times):
-                digests.add(case.run().recording.digest)
-                tell(f"[{index * times + number + 1}/{times * REPLAYED}] {item.name}")
-            same = same and len(digests) == 1
-            click.echo(f"{item.name:18} {times} replays gave {len(digests)} different logs")
+            place = findings.FINDINGS / f"replays-{item.name}-{kernel}"
+            shutil.rmtree(place, ignore_errors=True)
+            runs: dict[str, Path] = {}
+            for number in range(1, times + 1):
+                kept = place / str(number)
+                if runs.setdefault(case.run(keep=kept).recording.digest, kept) != kept:
+                    shutil.rmtree(kept)
+                tell(f"[{index * times + number}/{times * REPLAYED}] {item.name}")
+            click.echo(f"{item.name:18} {times} replays gave {len(runs)} different logs")
+            if len(runs) == 1:
+                shutil.rmtree(place)
+                continue
+            same = False
+            first, other = (read_log(kept / "events.shirqlog").entries for kept in list(runs.values())[:2])
+            one, another = next((pair for pair in zip(first, other, strict=False) if pair[0] != pair[1]), ("", ""))
+            click.echo(f"  they part at\n    {one}\n    {another}")
+            click.echo(f"  {', '.join(map(str, runs.values()))}")
     return same
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -66,12 +66,13 @@ def play(
     question: str = "",
     keep: Path | None = None,
     deadline: float = 300.0,
+    meanwhile: Callable[[Vm], None] | None = None,
 ) -> Recording:
     """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
     After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
-    leaves is copied there. ``deadline`` is in seconds. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or
-    ends, or if the guest does not answer the question.
+    leaves is copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on.
+    Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the question.
     """
     with template.clone(machine, stopped=True) as vm:
         vm.start()
@@ -79,7 +80,7 @@ def play(
         schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {_END}")])
         vm.qmp.execute("cont")
         with LogReader(vm.log_path) as reader:
-            entries, dropped = _until_end(vm, reader, deadline)
+            entries, dropped = _until_end(vm, reader, deadline, meanwhile)
         digest = _digest(vm.log_path, len(entries))
         first = next((n for n, entry in enumerate(entries) if entry.time_ns >= base), len(entries))
         if dropped:
@@ -108,7 +109,9 @@ def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
         vm.qmp.set(device, "schedule", str(path))
 
 
-def _until_end(vm: Vm, reader: LogReader, deadline: float) -> tuple[list[Entry], int]:
+def _until_end(
+    vm: Vm, reader: LogReader, deadline: float, meanwhile: Callable[[Vm], None] | None
+) -> tuple[list[Entry], int]:
     """The entries up to the run's end, or all that the log holds and how many more there are."""
     entries: list[Entry] = []
     until = time.monotonic() + deadline
@@ -125,8 +128,11 @@ def _until_end(vm: Vm, reader: LogReader, deadline: float) -> tuple[list[Entry],
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
         if time.monotonic() > until:
             raise DeadlineExceeded(f"the run has not ended within {deadline:g} s\n{vm.situation()}")
-        # The log is memory that QEMU writes: there is nothing to wait on.
-        time.sleep(0.02)
+        if meanwhile:
+            meanwhile(vm)
+        else:
+            # The log is memory that QEMU writes: there is nothing to wait on.
+            time.sleep(0.02)
 
 
 def _digest(log: Path, entries: int) -> str:

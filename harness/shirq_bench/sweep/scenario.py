@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bind, insmod
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bind, insmod, start
 
 FILE = Path(__file__).with_name("scenarios.toml")
 _ACTOR = "/usr/bin/shirq-actor"
@@ -75,13 +75,9 @@ class Scenario:
 
 
 def _start(actor: str) -> str:
-    """Guest script: start an actor, which goes on after the script has ended, and wait until it is ready."""
+    """Guest script: start an actor."""
     arguments = " ".join(ADDRESSES.get(word, word) for word in actor.split())
-    return (
-        "rm -f /run/ready && mkfifo /run/ready && cd / &&"
-        f" {{ setsid {_ACTOR} {arguments} >/run/ready 2>>/run/actors </dev/null & }}"
-        " && grep -q ready /run/ready"
-    )
+    return start(f"{_ACTOR} {arguments}", "ready", "/run/actors")
 
 
 def _words(value: object) -> tuple[str, ...]:
