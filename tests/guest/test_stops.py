@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from guest.guest_python import OWNER, finish, start
 from guest.port import behind_a_port
-from guest.quiet import line_falls
+from guest.quiet import is_quiet, line_falls
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, insmod
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 from shirq_bench.trace import Kind, Log
@@ -276,3 +277,63 @@ def test_a_device_that_is_torn_out_is_not_touched_and_whoever_waits_is_told(port
     irq = port.irq("eth0")
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=20)
     assert not [call for call in handlers.calls if call.name.startswith("shirq:0000:01") and call.handled]
+
+
+# ------------------------------------------------------------- a device that is given up
+
+_GIVE_UP = Path(__file__).parent / "giveup"
+_GIVEN_UP = """
+device = shirq.Device.open(ADDRESS)
+device.load(SET)
+device.arm()
+registers = device.mmap(0)
+told = {}
+def read():
+    told["read"] = fails(os.read, device.fileno(), 64)
+def poll():
+    poll = select.poll()
+    poll.register(device, select.POLLIN)
+    told["poll"] = poll.poll()[0][1] & select.POLLERR == select.POLLERR
+threads = [threading.Thread(target=wait, daemon=True) for wait in (read, poll)]
+for thread in threads:
+    thread.start()
+asleep_in_read(threads[0], device)
+# poll()
+while not Path(f"/proc/self/task/{threads[1].native_id}/syscall").read_text().startswith("7 "):
+    time.sleep(0.01)
+report("waiting")
+proceed()
+for thread in threads:
+    thread.join(10)
+print(told.get("read"), told.get("poll"))
+print(fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
+print(child(lambda: registers.read32(0)))
+device.close()
+with shirq.Device.open(ADDRESS) as successor:
+    successor.load(SET)
+    successor.arm()
+    report("armed again")
+    print(successor.read().type.name)
+"""
+
+
+def test_who_waits_for_a_device_that_is_given_up_is_told_and_the_next_owner_tries_again(
+    boot: Boot,
+) -> None:
+    scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
+    script = start(scene, "dev1", _GIVEN_UP)
+    script.expect("^waiting$")
+    mark = scene.vm.log().mark
+    scene.run(insmod("giveup", f"address={ADDRESSES['dev1']}"))
+    assert _released(scene.vm.log().since(mark), "dev1"), "the device was not quiesced"
+    script.write("\n")
+    script.expect("^armed again$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == [
+        "ENODEV True",
+        "ENODEV ENODEV ENODEV",
+        "SIGBUS",
+        "armed again",
+        "IRQ",
+    ]
+    is_quiet(scene, "dev1", mark)

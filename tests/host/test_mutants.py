@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,12 @@ def test_what_does_not_end_is_ended(workshop: Workshop, monkeypatch: pytest.Monk
     assert "not finished after 10 s" in tried.detail
 
 
+def test_what_does_not_end_before_the_time_of_all_is_over_is_untried(workshop: Workshop) -> None:
+    hurried = replace(workshop, until=time.monotonic() + 5)
+    assert hurried.try_(_mutant("2 * x", "__import__('time').sleep(999)")).verdict == "untried"
+    assert time.monotonic() < hurried.until + 60
+
+
 # ---------------------------------------------------------------- the report
 
 
@@ -220,13 +227,15 @@ def test_every_commit_begins_with_another_mutant_and_all_have_their_turn() -> No
     assert {one.name for one in rotated(everyone, 12345)} == set(ALL)
 
 
-def test_no_mutant_begins_that_may_not_end_within_the_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_mutant_begins_after_the_budget_and_one_that_it_ended_was_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     now = 0.0
 
-    def try_(_: Workshop, one: Mutant, __: object) -> Verdict:
+    def try_(shop: Workshop, one: Mutant, __: object) -> Verdict:
         nonlocal now
         now += 100.0
-        return Verdict(one, "killed", seconds=100.0)
+        return Verdict(one, "killed" if now <= shop.until else "untried", seconds=100.0)
 
     monkeypatch.setattr("time.monotonic", lambda: now)
     monkeypatch.setattr(Workshop, "try_", try_)
@@ -234,7 +243,8 @@ def test_no_mutant_begins_that_may_not_end_within_the_budget(monkeypatch: pytest
     result = CliRunner().invoke(main, ["--size", "ci"])
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "mutants.json").read_text())
-    assert (content["size"], content["total"]) == ("ci", 2), "the third may take until 300 s"
+    assert (content["size"], content["total"]) == ("ci", 2), "the third was not done at 240 s"
+    assert now == 300.0
     assert not any(ALL[tried["name"]].sweep for tried in content["mutants"])
 
 

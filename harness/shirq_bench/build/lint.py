@@ -1,4 +1,4 @@
-"""Static checks of the kernel modules, the examples' too: checkpatch from the kernel's source, sparse, all warnings.
+"""Static checks of every kernel module that is here: checkpatch from the kernel's source, sparse, all warnings.
 
 Run as ``python -m shirq_bench.build.lint 6.1 ...``.
 """
@@ -20,7 +20,12 @@ from shirq_bench.build.steps import BuildError, run, say
 from shirq_bench.paths import KMOD, TOP
 
 #: Where modules' sources are.
-_SOURCES = [KMOD, *own_modules(), *sorted(TOP.glob("examples/*/driver"))]
+_SOURCES = [
+    KMOD,
+    *own_modules(),
+    *sorted(TOP.glob("examples/*/driver")),
+    *sorted(p.parent for p in TOP.glob("tests/*/*/Kbuild")),
+]
 #: What of the kernel's source checkpatch consists of.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
 #: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from shirq_bench.build.steps import shown
 from shirq_bench.errors import BenchError
 from shirq_bench.mutants import mutant, report
 from shirq_bench.mutants.mutant import Mutant
-from shirq_bench.mutants.trial import SURVIVED, Verdict, Workshop, owned_directory
+from shirq_bench.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop, owned_directory
 from shirq_bench.paths import TOP
 
 #: Seconds that the size that CI runs may take.
@@ -63,7 +64,7 @@ def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: b
     if unknown := set(names) - {one.name for one in known}:
         raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `--list` shows them")
     chosen = [one for one in known if not names or one.name in names]
-    budget = float("inf")
+    budget = math.inf
     if size == "ci":
         commit = _commit()
         quick = [one for one in chosen if not one.sweep]
@@ -80,18 +81,17 @@ def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: b
 def _try(chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
     started = time.monotonic()
     with owned_directory("shirq-mutants-") as work, shown("mutants") as tell, ThreadPoolExecutor(jobs) as pool:
-        workshop = Workshop(TOP, kernel, work)
+        workshop = Workshop(TOP, kernel, work, started + budget)
         done: list[Verdict] = []
 
         def one(item: Mutant) -> None:
-            # As long as the slowest may have to be waited for.
-            slowest = max((verdict.seconds for verdict in done), default=0.0)
-            if done and time.monotonic() - started + slowest > budget:
+            if time.monotonic() >= workshop.until:
                 return
             how_far = f"[{len(done) + 1}/{len(chosen)}] {item.name}"
             verdict = workshop.try_(item, lambda what: tell(f"{how_far}: {what}"))
-            done.append(verdict)
-            _say(verdict)
+            if verdict.verdict != UNTRIED:
+                done.append(verdict)
+                _say(verdict)
 
         for future in [pool.submit(one, item) for item in chosen]:
             future.result()

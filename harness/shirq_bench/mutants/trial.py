@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -36,6 +37,8 @@ KILLED, SURVIVED = "killed", "survived"
 #: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
 #: without it; or of the machine's: its tests do not end, or fail now and then.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
+#: The time of all trials was over before this one's end.
+UNTRIED = "untried"
 #: In the message of a test that waited in vain.
 _DEADLINE_SAID = "DeadlineExceeded"
 #: How often tests are tried whose failures do not repeat.
@@ -113,12 +116,14 @@ def apply(diff: str, tree: Path) -> str:
 class Workshop:
     """Where mutants are tried, in copies of the checkout ``top``, in guests with ``kernel``.
 
-    ``work`` is a directory for what all of them share.
+    ``work`` is a directory for what all of them share. Past ``until``, as `time.monotonic` tells it, a trial ends
+    untried.
     """
 
     top: Path
     kernel: str
     work: Path
+    until: float = math.inf
     #: Kernel and test, or scenario: empty, or how it fails without any mutant.
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -138,7 +143,7 @@ class Workshop:
         if refused := apply(mutant.diff, tree):
             raise _End(STALE, detail=refused)
         kernel = mutant.kernel or self.kernel
-        bench = _Bench(tree, kernel, place, self._cache(mutant, place))
+        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until)
         if mutant.has_guest:
             tell("compiling it")
             bench.compile()
@@ -163,7 +168,8 @@ class Workshop:
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with owned_directory("shirq-mutant-none-") as place:
                 copy_checkout(self.top, place / "tree")
-                self.sound[key] = _fails(_Bench(place / "tree", kernel, place, cache.root()), end.what)
+                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until)
+                self.sound[key] = _fails(bench, end.what)
         if self.sound[key]:
             raise _End(UNSOUND, end.by, self.sound[key])
 
@@ -189,6 +195,7 @@ class _Bench:
     kernel: str
     place: Path
     cache: Path
+    until: float
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -210,8 +217,10 @@ class _Bench:
         )
         supervisor.instance().adopt(process.pid)
         try:
-            said, _ = process.communicate(timeout=DEADLINE)
+            said, _ = process.communicate(timeout=min(DEADLINE, max(0.0, self.until - time.monotonic())))
         except subprocess.TimeoutExpired:
+            if time.monotonic() >= self.until:
+                raise _End(UNTRIED) from None
             raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -287,6 +296,8 @@ def _fails(bench: _Bench, what: str) -> str:
         else:
             bench.sweep(what)
     except _End as end:
+        if end.verdict == UNTRIED:
+            raise
         return f"without the mutant {end.by or what} fails: {end.detail}"
     return ""
 

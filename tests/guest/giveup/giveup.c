@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tells the driver of one PCI function, when it is loaded, that the function is
+ * lost for good, as EEH and s390 do: on x86 no kernel of the bench does it.
+ */
+#include <linux/module.h>
+#include <linux/pci.h>
+
+static char *address;
+module_param(address, charp, 0444);
+MODULE_PARM_DESC(address, "of the function, such as 0000:00:04.0");
+
+static int give_up(struct pci_dev *pdev)
+{
+	const struct pci_error_handlers *handlers;
+
+	if (!pdev->dev.driver)
+		return -ENXIO;
+	handlers = to_pci_driver(pdev->dev.driver)->err_handler;
+	if (!handlers || !handlers->error_detected)
+		return -EOPNOTSUPP;
+	if (handlers->error_detected(pdev, pci_channel_io_perm_failure) !=
+	    PCI_ERS_RESULT_DISCONNECT)
+		return -EIO;
+	return 0;
+}
+
+static int __init giveup_init(void)
+{
+	unsigned int domain, bus, slot, function;
+	struct pci_dev *pdev;
+	int ret;
+
+	if (!address || sscanf(address, "%x:%x:%x.%u", &domain, &bus, &slot, &function) != 4)
+		return -EINVAL;
+	pdev = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, function));
+	if (!pdev)
+		return -ENODEV;
+	device_lock(&pdev->dev);
+	ret = give_up(pdev);
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return ret;
+}
+module_init(giveup_init);
+
+static void __exit giveup_exit(void)
+{
+}
+module_exit(giveup_exit);
+
+MODULE_DESCRIPTION("A PCI function that is lost for good, for tests of its driver");
+MODULE_LICENSE("GPL");
