@@ -10,7 +10,7 @@ from shirq_bench.scene import Scene
 
 #: What every script finds. `fails` gives the name of an error number, or OK; `attempt` the error itself; `child` a
 #: child's end; `armed` an owner, with BAR 0; `silence` whether nothing comes; `asleep_in_read` returns when a thread
-#: is; `command` and `set_command` are the PCI Command register.
+#: is, `asleep_in` when it is in a call that /proc writes so; `command` and `set_command` are the PCI Command register.
 _PREAMBLE = """
 import ctypes, dataclasses, errno, fcntl, mmap, os, runpy, select, signal, socket, struct, sys, threading, time
 from pathlib import Path
@@ -61,10 +61,11 @@ def stat(name):
     return int((Path("/sys/class/shirq") / ADDRESS / "stats" / name).read_text())
 def state(name="state"):
     return (Path("/sys/class/shirq") / ADDRESS / name).read_text().strip()
-def asleep_in_read(thread, device):
-    call = Path(f"/proc/self/task/{thread.native_id}/syscall")
-    while not call.read_text().startswith(f"0 {device.fileno():#x} "):
+def asleep_in(thread, call):
+    while not Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().startswith(f"{call} "):
         time.sleep(0.01)
+def asleep_in_read(thread, device):
+    asleep_in(thread, f"0 {device.fileno():#x}")
 def set_command(value):
     fd = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
     os.pwrite(fd, value.to_bytes(2, "little"), 4)
