@@ -50,6 +50,14 @@ def test_a_pin_that_falls_before_the_end_is_over_is_in_order_and_its_time_is_kno
     assert (verdict.loud, verdict.ends, verdict.worst_ns) == ([], 1, 30)
 
 
+def test_owners_whose_device_asserted_and_ends_while_it_did_are_counted() -> None:
+    quiet = _mark(0, _OWN), _mark(1, _END), _mark(2, _GONE)
+    served = _mark(3, _OWN), _pin(4, 1), _pin(5, 0), _pin(6, 1), _pin(7, 0), _mark(8, _END), _mark(9, _GONE)
+    cut = _mark(10, _OWN), _pin(11, 1), _mark(12, _END), _pin(13, 0), _mark(14, _GONE)
+    verdict = _judge(*quiet, *served, *cut)
+    assert (verdict.ends, verdict.asserted, verdict.asserting, verdict.assertions) == (3, 2, 1, 3)
+
+
 def test_a_pin_that_is_high_when_the_end_is_over_is_found() -> None:
     verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _mark(50, _GONE | 7), _pin(51, 0))
     assert verdict.loud == ["dev0 still asserts after attempt 7, at 50 ns"]

@@ -93,7 +93,8 @@ def by_sleep(guest: Tormented) -> None:
 
 
 def _slept(guest: Tormented) -> int:
-    return guest.vm.console.log.read_text(errors="replace").count("suspend-to-idle")
+    # When it wakes it says "resume from suspend-to-idle".
+    return guest.vm.console.log.read_text(errors="replace").count("PM: suspend-to-idle")
 
 
 def _until(guest: Tormented, what: str, done: Callable[[], bool]) -> None:

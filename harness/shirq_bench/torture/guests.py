@@ -177,7 +177,7 @@ def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented]
             guest.begin()
             by(guest)
             guest.rest()
-            _take_in(round_, guest.verdict())
+            _take_in(round_, guest.verdict(), case)
             round_.splats += _splats(vm, case.leaks)
         except BenchError as error:
             guest.tell(str(error))
@@ -188,12 +188,15 @@ def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented]
     return round_
 
 
-def _take_in(round_: Round, verdict: Verdict) -> None:
+def _take_in(round_: Round, verdict: Verdict, case: Case) -> None:
     round_.failures += verdict.loud + verdict.strayed
     round_.lost += verdict.lost
     worst = max((neighbour.worst_ns for neighbour in verdict.neighbours.values()), default=0)
     round_.figures |= {
         "ends": verdict.ends,
+        "asserted": verdict.asserted,
+        "asserting": verdict.asserting,
+        "assertions": verdict.assertions,
         "slowest_end_us": verdict.worst_ns // 1000,
         "neighbour_interrupts": sum(neighbour.served for neighbour in verdict.neighbours.values()),
         "slowest_service_us": worst // 1000,
@@ -201,6 +204,8 @@ def _take_in(round_: Round, verdict: Verdict) -> None:
     for neighbour in verdict.neighbours.values():
         if not neighbour.served:
             round_.failures.append(f"{neighbour.name} served nothing: this guest proves nothing")
+    if not verdict.assertions:
+        round_.failures.append(f"{case.devices[0]} never asserted: this guest proves nothing")
 
 
 #: Guest script: what nobody refers to any more; memory that is younger than 5 s is not reported.

@@ -68,10 +68,16 @@ class Neighbour:
 
 @dataclass
 class Verdict:
-    """``ends`` counts the ends of owners that were judged; ``worst_ns`` is from the beginning of one to the low pin."""
+    """``ends`` counts the ends of owners that were judged, ``asserted`` those of owners whose device had asserted, and
+    ``asserting`` those that began while it did; ``assertions`` are all of the device's. ``worst_ns`` is from the
+    beginning of an end to the low pin.
+    """
 
     neighbours: dict[str, Neighbour]
     ends: int = 0
+    asserted: int = 0
+    asserting: int = 0
+    assertions: int = 0
     worst_ns: int = 0
     loud: list[str] = field(default_factory=list)
     strayed: list[str] = field(default_factory=list)
@@ -98,7 +104,7 @@ def judge(
     devices that nobody may touch between the first mark and the last.
     """
     verdict = Verdict({name: Neighbour(name, ring) for name, ring in neighbours.items()})
-    owned, pin, begun = True, False, False
+    owned, pin, begun, rose = True, False, False, False
     end: Entry | None = None
     fell: Entry | None = None
     for entry in entries:
@@ -108,12 +114,14 @@ def judge(
             begun = True
             what, attempt = entry.value >> _ATTEMPT_BITS, entry.value & ((1 << _ATTEMPT_BITS) - 1)
             if what == _OWN:
-                owned = True
+                owned, rose = True, False
             elif what == _END:
                 end, fell = entry, entry if pin else None
+                verdict.asserting += pin
             elif what == _GONE:
                 owned = False
                 verdict.ends += 1
+                verdict.asserted += rose
                 if end and fell and not pin:
                     verdict.worst_ns = max(verdict.worst_ns, fell.time_ns - end.time_ns)
                 end = None
@@ -121,6 +129,8 @@ def judge(
                     verdict.loud.append(f"{device} still asserts after attempt {attempt}, at {entry.time_ns} ns")
         elif entry.device == device and entry.kind is Kind.PIN:
             pin = bool(entry.value)
+            rose |= pin
+            verdict.assertions += pin
             if pin and not owned and silent:
                 verdict.loud.append(f"{device} asserts without an owner, at {entry.time_ns} ns")
             if not pin and end:
