@@ -87,6 +87,7 @@ def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) ->
     assert all(len(driver.events()) == 15 for driver in drivers)
 
 
+@pytest.mark.fast
 def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(scene: Scene) -> None:
     driver = scene.drive("dev1")
     driver.stop()
@@ -157,6 +158,7 @@ def test_a_killed_drivers_successor_takes_over(scene: Scene) -> None:
     assert second.next_event().status == 4
 
 
+@pytest.mark.fast
 def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> None:
     drivers: dict[str, Driver] = {device: scene.drive(device) for device in ("dev0", "dev1")}
     mark = scene.vm.log().mark

@@ -28,6 +28,7 @@ class Case:
     by: str
     full: int
     ci: int
+    debug: int = 0
     words: tuple[str, ...] = ()
     round: int = 0
     span_us: int = 6000
@@ -37,9 +38,11 @@ class Case:
     leaks: bool = False
     kernels: tuple[str, ...] = ()
 
-    def attempts(self, size: str) -> int:
-        """How many attempts it makes at a size."""
-        return self.full if size == "full" else self.ci
+    def attempts(self, size: str, kernel: str) -> int:
+        """How many attempts it makes at a size on a kernel."""
+        if size == "ci":
+            return self.ci
+        return self.debug if kernel == "debug" and self.debug else self.full
 
     def runs_on(self, kernel: str) -> bool:
         """Whether it can be seen on a kernel."""
@@ -71,7 +74,7 @@ def parse(name: str, table: dict[str, Any]) -> Case:
         case = Case(name=name, **values)
     except TypeError as error:
         raise TestError(f"test {name}: {error}") from None
-    for key, least in (("full", 1), ("ci", 0), ("span_us", 1)):
+    for key, least in (("full", 1), ("ci", 0), ("debug", 0), ("span_us", 1)):
         if getattr(case, key) < least:
             raise TestError(f"test {name}: {key} must be at least {least}, not {getattr(case, key)}")
     return case

@@ -51,10 +51,10 @@ def command(
     known = cases.load()
     if only_list:
         table = Table(box=None)
-        for heading in ("test", "full", "ci", "what is done"):
+        for heading in ("test", "full", "debug", "ci", "what is done"):
             table.add_column(heading)
         for each in known.values():
-            table.add_row(each.name, str(each.full), str(each.ci), each.title)
+            table.add_row(each.name, str(each.full), str(each.attempts("full", "debug")), str(each.ci), each.title)
         Console().print(table)
         return
     if document:
@@ -68,7 +68,7 @@ def command(
     while True:
         for kernel in kernels.split(","):
             for each in chosen:
-                wanted = attempts or each.attempts(size)
+                wanted = attempts or each.attempts(size, kernel)
                 if wanted and each.runs_on(kernel):
                     bad = not _one(each, kernel, wanted, seed).ok or bad
         seed += 1
