@@ -111,7 +111,15 @@ def test_every_test_of_the_file_is_one_that_somebody_does() -> None:
     assert {case.by for case in known.values()} <= BY.keys() | OUTSIDE.keys()
     for case in known.values():
         assert case.ci <= case.full
+        assert case.attempts("full", "debug") in (case.debug, case.full)
         assert sum(case.rounds(case.full)) == case.full
+
+
+def test_the_instrumented_kernel_has_a_size_of_its_own() -> None:
+    sized = cases.parse("t", _LEAST | {"debug": 5})
+    sizes = ("full", "6.1"), ("full", "debug"), ("ci", "6.1"), ("ci", "debug")
+    assert [sized.attempts(*size) for size in sizes] == [10, 5, 3, 3]
+    assert cases.parse("t", _LEAST).attempts("full", "debug") == 10
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def entry(result: Result, date: str) -> dict[str, Any]:
     return {
         "test": result.test,
         "kernel": result.kernel,
+        "release": result.release,
         "date": date,
         "seed": result.seed,
         "wanted": result.wanted,
@@ -80,6 +81,6 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
             figures = merged(figures, run["figures"])
         seeds = ", ".join(str(run["seed"]) for run in runs)
         measured = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items())
-        cells = [f"`{test}`", titles[test], kernel, *counts, seeds, max(run["date"] for run in runs), measured]
+        cells = [f"`{test}`", titles[test], f"{kernel} ({runs[-1]['release']})", *counts, seeds, max(run["date"] for run in runs), measured]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -15,6 +15,7 @@ from shirq_bench.torture.case import Case
 from shirq_bench.torture.deeds import BY
 from shirq_bench.torture.guests import Round
 from shirq_bench.torture.outside import OUTSIDE
+from shirq_bench.vm import parts
 
 #: Where guests that showed something wrong leave what they were.
 ARTEFACTS = BUILD / "torture"
@@ -24,12 +25,16 @@ MOST_FAILURES = 5
 
 @dataclass
 class Result:
-    """What a test showed on a kernel. ``seed`` gives every guest's; ``choices`` is a digest of all that was chosen."""
+    """What a test showed on a kernel, whose ``uname -r`` is ``release``.
+
+    ``seed`` gives every guest's; ``choices`` is a digest of all that was chosen.
+    """
 
     test: str
     kernel: str
     seed: int
     wanted: int
+    release: str = ""
     attempts: int = 0
     failures: list[str] = field(default_factory=list)
     splats: list[str] = field(default_factory=list)
@@ -69,7 +74,7 @@ def seed_of(seed: int, test: str, number: int) -> int:
 
 def torture(case: Case, kernel: str, attempts: int, seed: int, tell: Callable[[str], None] = lambda _: None) -> Result:
     """Run a test; guests that show something wrong are kept below `ARTEFACTS`."""
-    result = Result(case.name, kernel, seed, attempts)
+    result = Result(case.name, kernel, seed, attempts, parts(kernel).kernel.release)
     began = time.monotonic()
     bad = 0
     for number, count in enumerate(case.rounds(attempts)):
