@@ -45,6 +45,7 @@
 #define ROOM		512	/* the largest struct of a call, and more */
 #define COVER		(64 << 10)
 #define SEEN_BITS	16
+#define BAR_SIZE	4096u	/* of BAR 0; the device has no other */
 
 enum kind {
 	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE,
@@ -91,7 +92,8 @@ struct call {
 		unsigned char byte[ROOM];
 	};
 	struct shirq_op op[4][OPS];
-	bool stray;		/* the pointers are what they are, not the programs' */
+	unsigned int stray;	/* the pointers that are what they are, not the programs': a bit each */
+	uint64_t buffer;	/* where the kernel is to read or write, unless 0: nowhere good */
 	/* Of what is no ioctl. */
 	uint64_t offset, length;
 };
@@ -115,6 +117,7 @@ struct tormentor {
 static const char *address;
 static int device = -1;
 static int an_eventfd;
+static uint64_t edge;		/* nothing is mapped from here on */
 static unsigned long long each;
 static bool privileged = true, blind;
 static unsigned long text_start, text_end;
@@ -249,11 +252,20 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 		break;
 	case MMAP:
 		call->offset = 0;
-		call->length = 4096;
+		call->length = BAR_SIZE;
 		break;
 	default:
 		break;
 	}
+}
+
+static __u64 *pointer_of(struct call *call, unsigned int program)
+{
+	__u64 *pointers[] = {
+		&call->load.irq, &call->load.unmask, &call->load.release, &call->load.mask,
+	};
+
+	return call->kind == EXEC ? &call->exec.ops : pointers[program];
 }
 
 static uint32_t *count_of(struct call *call, unsigned int program)
@@ -287,12 +299,15 @@ static void change(struct call *call, struct choices *from)
 		call->byte[below(from, 128)] ^= 1u << below(from, 8);
 		call->length ^= 1ull << below(from, 13);
 		break;
-	case 3:
-		call->stray = !below(from, 4);
-		if (call->stray && call->kind == LOAD)
-			call->load.irq = stray_pointer(from);
-		if (call->stray && call->kind == EXEC)
-			call->exec.ops = stray_pointer(from);
+	case 3:	/* a pointer */
+		if (programs && below(from, 2)) {
+			call->stray ^= 1u << program;
+			*pointer_of(call, program) = stray_pointer(from);
+		} else if (below(from, 2)) {
+			call->buffer = below(from, 2) ? stray_pointer(from) : edge - below(from, 64);
+		} else {
+			call->buffer = 0;
+		}
 		break;
 	case 4:
 		*count_of(call, program) = below(from, 4) ? below(from, OPS + 1) : some(from);
@@ -345,36 +360,39 @@ static void look_at_answer(struct tormentor *t, const struct call *call, const u
 
 static void look_at_result(struct tormentor *t, const struct call *call, int result)
 {
+	bool good = !call->buffer && call->kind != LOAD && call->kind != EXEC;
+
 	if (!result && !privileged && calls[call->kind].rawio)
 		fail(t->made, "%s was allowed without CAP_SYS_RAWIO", names[call->kind]);
-	if (result && errno == EFAULT && !call->stray && call->kind != LOAD && call->kind != EXEC)
+	if (result && errno == EFAULT && good)
 		fail(t->made, "%s could not access a good struct", names[call->kind]);
 }
 
 /* Calls */
+
+static void *place_of(const struct call *call, void *good)
+{
+	return call->buffer ? (void *)(uintptr_t)call->buffer : good;
+}
 
 static void struct_call(struct tormentor *t, const struct call *call)
 {
 	/* The kernel may look at a page of it. */
 	static __thread unsigned char given[ROOM], space[ROOM + 4096];
 	uint32_t size = call->word[0];
+	unsigned int program, programs = call->kind == LOAD ? 4 : call->kind == EXEC;
 	struct call own = *call;
 	int result, i;
 
-	if (!call->stray && call->kind == LOAD) {
-		own.load.irq = (uintptr_t)own.op[0];
-		own.load.unmask = (uintptr_t)own.op[1];
-		own.load.release = (uintptr_t)own.op[2];
-		own.load.mask = (uintptr_t)own.op[3];
-	} else if (!call->stray && call->kind == EXEC) {
-		own.exec.ops = (uintptr_t)own.op[0];
-	}
+	for (program = 0; program < programs; program++)
+		if (!(call->stray & 1u << program))
+			*pointer_of(&own, program) = (uintptr_t)own.op[program];
 	/* See some_op(). */
 	for (i = 0; call->kind == EXEC && i < SHIRQ_REGS; i++)
 		own.exec.regs[i] &= 0xffffffff;
 	memcpy(given, own.byte, ROOM);
 	memcpy(space, own.byte, ROOM);
-	result = ioctl(device, calls[call->kind].number, space);
+	result = ioctl(device, calls[call->kind].number, place_of(call, space));
 	look_at_result(t, call, result);
 	if (size > calls[call->kind].size)
 		size = calls[call->kind].size;
@@ -390,27 +408,34 @@ static void read_call(struct tormentor *t, const struct call *call)
 
 	memset(given, 0x11, ROOM);
 	memset(space, 0x11, ROOM);
-	if (call->kind == READV)
+	if (call->kind == READV) {
+		parts[1].iov_base = place_of(call, parts[1].iov_base);
 		got = readv(device, parts, 2);
-	else
-		got = read(device, space, length);
+	} else {
+		got = read(device, place_of(call, space), length);
+	}
 	look_at_answer(t, call, given, space, got < 0 ? 0 : got);
 }
 
+/* One register of BAR 0, which is the only one, whole and aligned: what else succeeds is an access to something else. */
 static void positional(struct tormentor *t, const struct call *call)
 {
-	unsigned char given[ROOM], space[ROOM];
 	size_t length = call->length > ROOM ? ROOM : call->length;
+	unsigned char given[ROOM], space[ROOM];
 	ssize_t done;
 
 	memset(given, 0x22, ROOM);
-	memset(space, 0x22, ROOM);
-	if (call->kind == PWRITE) {
-		pwrite(device, space, length, call->offset);
-		return;
-	}
-	done = pread(device, space, length, call->offset);
-	look_at_answer(t, call, given, space, done < 0 ? 0 : done);
+	memcpy(space, call->kind == PWRITE ? call->byte : given, ROOM);
+	if (call->kind == PWRITE)
+		done = pwrite(device, place_of(call, space), length, call->offset);
+	else
+		done = pread(device, place_of(call, space), length, call->offset);
+	if (done >= 0 && ((length != 1 && length != 2 && length != 4 && length != 8) || done != (ssize_t)length ||
+			  call->offset % length || call->offset > BAR_SIZE - length))
+		fail(t->made, "%s of %zu bytes at %#llx gave %zd", names[call->kind], length,
+		     (unsigned long long)call->offset, done);
+	if (call->kind == PREAD)
+		look_at_answer(t, call, given, space, done < 0 ? 0 : done);
 }
 
 static void on_fault(int number)
@@ -427,12 +452,14 @@ static void map_call(struct tormentor *t, const struct call *call)
 	int protection = call->word[1] & 1 ? PROT_READ : PROT_READ | PROT_WRITE;
 	int flags = call->word[2] & 8 ? MAP_PRIVATE : MAP_SHARED;
 	size_t length = call->length & 0xffffffff;
-	char *at = mmap(NULL, length, protection, flags, device, call->offset & ~4095ull);
+	uint64_t offset = call->offset & ~4095ull;
+	char *at = mmap(NULL, length, protection, flags, device, offset);
 
 	if (at == MAP_FAILED)
 		return;
-	if (length > 4096)
-		fail(t->made, "a mapping of %zu bytes of a BAR of 4096", length);
+	if (length > BAR_SIZE || offset || flags != MAP_SHARED)
+		fail(t->made, "a %s mapping of %zu bytes at %#llx of a BAR of %u",
+		     flags == MAP_SHARED ? "shared" : "private", length, (unsigned long long)offset, BAR_SIZE);
 	t->mapped = true;
 	if (!sigsetjmp(t->fault, 1)) {
 		(void)*(volatile uint32_t *)(at + INT_STATUS);
@@ -486,7 +513,7 @@ static void make(struct tormentor *t, const struct call *call)
 		map_call(t, call);
 		break;
 	case POLL:
-		poll(&ready, 1, 0);
+		poll(&ready, 1, call->word[2] & 1);
 		break;
 	case BLOCK:
 		fcntl(device, F_SETFL, call->word[1] & 1 ? O_NONBLOCK : 0);
@@ -606,22 +633,37 @@ static void watch(struct tormentor *all)
 {
 	uint64_t last[THREADS] = { 0 }, made;
 	unsigned int running, n, rounds = 0;
+	uint64_t sum, said = 0;
 
 	do {
 		pass_time(3000);
 		running = 0;
+		sum = 0;
 		for (n = 0; n < THREADS; n++) {
 			made = __atomic_load_n(&all[n].made, __ATOMIC_RELAXED);
 			running += made < each;
 			if (made == last[n] && made < each)
 				pthread_kill(all[n].thread, SIGUSR1);
 			last[n] = made;
+			sum += made;
 		}
-		if (++rounds % 300 == 0) {
-			printf("at %llu\n", (unsigned long long)(last[0] + last[1] + last[2] + last[3]));
+		/* A silence is how the host learns that none of them gets on. */
+		if (++rounds % 300 == 0 && sum != said) {
+			printf("at %llu\n", (unsigned long long)sum);
 			fflush(stdout);
+			said = sum;
 		}
 	} while (running);
+}
+
+/* The end of a page behind which there is none. */
+static uint64_t unmapped_edge(void)
+{
+	char *pages = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED || mprotect(pages + 4096, 4096, PROT_NONE))
+		err(1, "two pages");
+	return (uintptr_t)pages + 4096;
 }
 
 static int usage(const char *name)
@@ -665,6 +707,7 @@ int main(int argc, char **argv)
 	address = argv[optind];
 	map_marks(clock);
 	find_module();
+	edge = unmapped_edge();
 	an_eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	device = shirq_open(address);
 	if (device < 0 || shirq_load(device, &programs))

@@ -12,10 +12,16 @@ from shirq_bench.torture.deeds import BY
 from shirq_bench.torture.guests import Round, Tormented
 
 _FEW = 12
+#: So long that most owners are armed before their end, on a busy host too.
+_SPAN_US = 30_000
+
+
+def _case(name: str) -> case.Case:
+    return replace(case.get(name), span_us=_SPAN_US)
 
 
 def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 1) -> Round:
-    each = case.get(name)
+    each = _case(name)
     return guests.run(each, kernel, count, seed, BY[each.by], tmp_path / "kept")
 
 
@@ -59,26 +65,33 @@ def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, t
         guest.vm.qmp.set("dev0", "deassert-delay-ns", 1_000_000_000)
         BY["guest"](guest)
 
-    kill = replace(case.get("kill"), witness=False)
+    kill = replace(_case("kill"), witness=False)
     round_ = guests.run(kill, kernel_name, 3, 1, by, tmp_path / "kept")
     assert any("still asserts after attempt" in failure for failure in round_.failures), round_.failures
     assert (tmp_path / "kept/events.shirqlog").exists()
     assert "still asserts" in (tmp_path / "kept/findings").read_text()
 
 
-def test_an_interrupt_that_nobody_serves_is_found(
-    kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_that_nobody_serves_is_found(kernel_name: str, tmp_path: Path) -> None:
     """The witness stands still for longer than anybody may."""
-    monkeypatch.setattr(guests, "LOST_NS", 2_000_000_000)
+    kill = replace(_case("kill"), lost_s=2)
 
     def by(guest: Tormented) -> None:
         BY["guest"](guest)
         pause = 3 * guest.vm.patience
         guest.vm.agent.succeed(f"p=$(pidof shirq-torture); kill -STOP $p; sleep {pause}; kill -CONT $p")
 
-    round_ = guests.run(case.get("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    round_ = guests.run(kill, kernel_name, 2, 1, by, tmp_path / "kept")
     assert any(lost.startswith("dev1: raised at ") for lost in round_.lost), round_.lost
+
+
+def test_a_witness_that_ends_is_found_and_nobody_waits_for_it(kernel_name: str, tmp_path: Path) -> None:
+    def by(guest: Tormented) -> None:
+        BY["guest"](guest)
+        guest.vm.agent.succeed("kill -TERM $(pidof shirq-torture)")
+
+    round_ = guests.run(_case("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    assert any("--serve 0000:00:08.0 has ended" in failure for failure in round_.failures), round_.failures
 
 
 def test_a_complaint_of_the_kernels_is_found(kernel_name: str, tmp_path: Path) -> None:
@@ -86,7 +99,7 @@ def test_a_complaint_of_the_kernels_is_found(kernel_name: str, tmp_path: Path) -
         BY["guest"](guest)
         guest.vm.agent.succeed("echo 'irq 20: nobody cared' >/dev/kmsg")
 
-    round_ = guests.run(case.get("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    round_ = guests.run(_case("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
     assert len(round_.splats) == 1
     assert "nobody cared" in round_.splats[0]
 
@@ -98,5 +111,5 @@ def test_an_owner_that_does_not_get_the_device_is_found(kernel_name: str, tmp_pa
         guest.vm.agent.start("shirq-torture", "--serve", guests.address("dev0")).expect("^ready$")
         BY["guest"](guest)
 
-    round_ = guests.run(case.get("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    round_ = guests.run(_case("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
     assert any("has no owner and is" in failure for failure in round_.failures), round_.failures

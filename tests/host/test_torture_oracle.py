@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from shirq_bench.agent import Command
 from shirq_bench.torture import case as cases
 from shirq_bench.torture import report
 from shirq_bench.torture.deeds import BY
-from shirq_bench.torture.guests import Round
+from shirq_bench.torture.guests import Round, Tormented
 from shirq_bench.torture.oracle import KERNEL, USER, Verdict, judge
 from shirq_bench.torture.outside import OUTSIDE
 from shirq_bench.torture.run import Result, seed_of
 from shirq_bench.trace import Entry, Kind
+from shirq_bench.vm import Vm
 
-_BOUND_NS = 1000
+_BOUND_NS, _END_NS = 1000, 100
 _OWN, _END, _GONE = 1 << 24, 2 << 24, 3 << 24
 _LEAST = {"title": "t", "by": "guest", "full": 10, "ci": 3}
 
@@ -41,8 +45,18 @@ def _ack(at: int, ring: int = KERNEL) -> Entry:
     return _entry(at, Kind.WRITE, 1, "nb0", ring, 0x64)
 
 
-def _judge(*entries: Entry, ring: int = KERNEL, silent: bool = True) -> Verdict:
-    return judge(entries, "dev0", "clock", {"nb0": ring}, frozenset({"dev1"}), bound_ns=_BOUND_NS, silent=silent)
+def _judge(*entries: Entry, ring: int = KERNEL, silent: bool = True, withdrawn: bool = False) -> Verdict:
+    return judge(
+        entries,
+        "dev0",
+        "clock",
+        {"nb0": ring},
+        frozenset({"dev1"}),
+        bound_ns=_BOUND_NS,
+        end_ns=_END_NS,
+        silent=silent,
+        withdrawn=withdrawn,
+    )
 
 
 def test_a_pin_that_falls_before_the_end_is_over_is_in_order_and_its_time_is_known() -> None:
@@ -61,6 +75,15 @@ def test_owners_whose_device_asserted_and_ends_while_it_did_are_counted() -> Non
 def test_a_pin_that_is_high_when_the_end_is_over_is_found() -> None:
     verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _mark(50, _GONE | 7), _pin(51, 0))
     assert verdict.loud == ["dev0 still asserts after attempt 7, at 50 ns"]
+
+
+def test_a_pin_that_falls_too_late_is_found() -> None:
+    in_time = _mark(0, _OWN), _pin(5, 1), _mark(10, _END | 7), _pin(110, 0), _mark(150, _GONE | 7)
+    too_late = _mark(0, _OWN), _pin(5, 1), _mark(10, _END | 7), _pin(111, 0), _mark(150, _GONE | 7)
+    assert _judge(*in_time).loud == []
+    (loud,) = _judge(*too_late).loud
+    assert loud == "dev0 fell silent 101 ns after attempt 7 began to end, allowed are 100 ns"
+    assert _judge(*too_late, silent=False).loud == []
 
 
 def test_a_pin_that_rises_without_an_owner_is_found_and_with_the_next_owner_it_is_not() -> None:
@@ -91,15 +114,64 @@ def test_a_raise_that_is_served_too_late_is_lost() -> None:
     assert lost.startswith("nb0: raised at 0 ns and served 1 µs later")
 
 
-def test_what_somebody_else_acknowledged_was_not_served() -> None:
-    neighbour = _judge(_raise(0), _ack(300), ring=USER).neighbours["nb0"]
+def test_what_somebody_else_acknowledged_is_lost_unless_it_may_be_withdrawn() -> None:
+    verdict = _judge(_raise(0), _ack(300), ring=USER)
+    neighbour = verdict.neighbours["nb0"]
     assert (neighbour.served, neighbour.withdrawn) == (0, 1)
+    assert verdict.lost == ["nb0: raised at 0 ns and acknowledged in ring 0, its driver's is 3"]
+    assert _judge(_raise(0), _ack(300), ring=USER, withdrawn=True).lost == []
 
 
 def test_a_bystander_that_is_touched_is_found() -> None:
     touch = _entry(60, Kind.READ, 0, "dev1", KERNEL, 0x24)
     assert _judge(touch, _mark(70, _OWN)).strayed == [], "before the torture begins it may be"
     assert _judge(_mark(10, _OWN), touch).strayed == ["dev1 was touched: READ of 0x24 in space 0 at 60 ns"]
+
+
+def test_a_clock_that_is_read_or_written_but_for_marks_is_found() -> None:
+    reading = _entry(60, Kind.READ, 0, "clock", USER, 0x24)
+    assert len(_judge(_mark(10, _OWN), reading, _mark(70, _GONE)).strayed) == 1
+
+
+def test_a_process_that_touches_the_kernels_neighbour_is_found() -> None:
+    assert len(_judge(_mark(10, _OWN), _raise(20), _ack(30), _entry(60, Kind.WRITE, 1, "nb0", USER)).strayed) == 1
+    assert _judge(_mark(10, _OWN), _raise(20), _ack(30)).strayed == []
+
+
+# ---------------------------------------------------------------------- what the guest's program says
+
+
+class _Said:
+    """A command of which this is the output."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = iter(lines)
+
+    def expect(self, pattern: str, deadline: float) -> re.Match[str]:
+        return next(match for line in self._lines if (match := re.search(pattern, line)))
+
+
+def _followed(*lines: str) -> Round:
+    guest = Tormented(cast(Vm, None), cases.get("unplug"), 1, 1)
+    said = cast(Command, _Said(*lines))
+    guest.follow(said, "armed 0")
+    guest.follow(said, "gone 0")
+    guest.follow(said, "done ")
+    return guest.round
+
+
+_DONE = "done attempts=1 failures={} choices=0123456789abcdef exited=1"
+
+
+def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
+    round_ = _followed("armed 0", "FAIL 0: the owner ended with status 0x900", "gone 0", _DONE.format(1))
+    assert round_.failures == ["FAIL 0: the owner ended with status 0x900"]
+    assert (round_.attempts, round_.choices, round_.figures) == (1, "0123456789abcdef", {"exited": 1})
+
+
+def test_complaints_that_were_counted_and_not_heard_are_a_failure() -> None:
+    round_ = _followed("armed 0", "gone 0", _DONE.format(2))
+    assert round_.failures == ["2 failures were counted in the guest, 0 were said"]
 
 
 # ---------------------------------------------------------------------- data
@@ -164,14 +236,15 @@ def test_a_result_is_whole_only_with_all_attempts_and_nothing_wrong() -> None:
     assert not result.ok
 
 
-def test_the_report_replaces_what_the_same_seed_has_shown_before(
+def test_the_report_replaces_what_the_same_seed_has_shown_before_at_the_same_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "FILE", tmp_path / "torture.json")
     report.add(Result("kill", "6.1", 1, wanted=4, attempts=2, failures=["a", "b"]))
     report.add(Result("kill", "6.1", 2, wanted=4, attempts=4))
     report.add(Result("kill", "6.1", 1, wanted=4, attempts=4))
+    report.add(Result("kill", "6.1", 1, wanted=2, attempts=2))
     tests = json.loads(report.FILE.read_text())["tests"]
-    assert [(test["seed"], test["attempts"], test["failures"]) for test in tests] == [(2, 4, 0), (1, 4, 0)]
+    assert [(test["seed"], test["attempts"], test["failures"]) for test in tests] == [(2, 4, 0), (1, 4, 0), (1, 2, 0)]
     for key in ("test", "kernel", "splats", "lost_interrupts", "choices"):
         assert key in tests[0]

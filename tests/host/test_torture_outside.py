@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ def test_takes_its_time(): time.sleep(600)
 def _run(directory: Path, *options: str) -> outside._Outcome:
     (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
     (directory / "test_suite.py").write_text(_SUITE)
-    return outside._pytest(directory, options, 1)
+    return outside._pytest(directory, options, 1, directory / "kept")
 
 
 def test_what_failed_or_was_left_out_is_told_from_what_passed(tmp_path: Path) -> None:
@@ -32,6 +34,7 @@ def test_what_failed_or_was_left_out_is_told_from_what_passed(tmp_path: Path) ->
     assert outcome.passed == ["test_suite::test_passes"]
     assert sorted(outcome.failed) == ["test_suite::test_fails", "test_suite::test_is_skipped"]
     assert "assert 1 == 2" in outcome.failed["test_suite::test_fails"]
+    assert "test_fails" in (tmp_path / "kept/said").read_text()
 
 
 def test_a_run_without_any_test_is_a_failure_of_pytest(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_a_worker_that_is_killed_is_a_crash_and_the_others_go_on(tmp_path: Path)
         "    time.sleep(0.5)\n"
     )
     killer = outside._Killer(3, tmp_path / "begun", most=2, between_s=1.0)
-    outcome = outside._pytest(tmp_path, ["-n2"], 4, meanwhile=killer.run)
+    outcome = outside._pytest(tmp_path, ["-n2"], 4, tmp_path / "kept", meanwhile=killer.run)
     assert killer.kills, "nobody was killed"
     assert len(outcome.passed) + len(outcome.failed) == 20
     assert len(outcome.failed) <= killer.kills
@@ -70,16 +73,28 @@ def test_a_directory_and_a_process_that_are_left_behind_are_found(
     monkeypatch.setattr(outside, "_PATIENCE_S", 0.5)
     assert outside._left(tmp_path) == []
     (tmp_path / "shirq-left").mkdir()
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(tmp_path)])
+    code = [sys.executable, "-c", "import time; time.sleep(600)"]
+    sleeper = subprocess.Popen(code, env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
         found = outside._left(tmp_path)
+        assert sleeper.wait(30) == -signal.SIGKILL, "what is left is ended"
     finally:
         sleeper.kill()
         sleeper.wait()
     assert found == ["left behind: shirq-left", f"process {sleeper.pid} outlived its test"]
 
 
+def test_only_the_leaders_own_workers_are_killed(tmp_path: Path) -> None:
+    """A process id outlives its process: whoever has it then is somebody else's."""
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for pid in (os.getpid(), os.getppid()):
+        (begun / str(pid)).touch()
+    assert outside._workers(begun, os.getppid()) == [os.getpid()]
+
+
 def test_a_cache_with_more_than_one_template_has_grown(tmp_path: Path) -> None:
+    assert outside._grown(tmp_path) == ["the cache holds []"]
     (tmp_path / "template/one").mkdir(parents=True)
     assert outside._grown(tmp_path) == []
     (tmp_path / "template/two").mkdir()

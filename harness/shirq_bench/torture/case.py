@@ -36,6 +36,7 @@ class Case:
     witness: bool = False
     silent: bool = True
     leaks: bool = False
+    lost_s: int = 3
     kernels: tuple[str, ...] = ()
 
     def attempts(self, size: str, kernel: str) -> int:
@@ -74,7 +75,7 @@ def parse(name: str, table: dict[str, Any]) -> Case:
         case = Case(name=name, **values)
     except TypeError as error:
         raise TestError(f"test {name}: {error}") from None
-    for key, least in (("full", 1), ("ci", 0), ("debug", 0), ("span_us", 1)):
+    for key, least in (("full", 1), ("ci", 0), ("debug", 0), ("span_us", 1), ("lost_s", 1)):
         if getattr(case, key) < least:
             raise TestError(f"test {name}: {key} must be at least {least}, not {getattr(case, key)}")
     return case

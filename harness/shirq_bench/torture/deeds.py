@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from shirq_bench.errors import DeadlineExceeded
 from shirq_bench.torture.guests import DEADLINE, Tormented, address
+from shirq_bench.vm import Vm
 
 
 def by_guest(guest: Tormented) -> None:
@@ -38,7 +39,7 @@ def by_failing(guest: Tormented) -> None:
     guest.vm.agent.succeed(_FAIL_ALLOCATIONS)
     by_guest(guest)
     if guest.round.attempts and not 0 < guest.round.figures["exited"] < guest.round.attempts:
-        guest.tell(f"{guest.round.figures['refused']} of {guest.round.attempts} owners were refused memory")
+        guest.tell(f"{guest.round.figures['exited']} of {guest.round.attempts} owners were refused memory")
 
 
 def by_fuzz(guest: Tormented) -> None:
@@ -55,16 +56,24 @@ def by_unplugging(guest: Tormented) -> None:
     vm = guest.vm
     command = vm.agent.start("shirq-torture", *_options(guest))
     for attempt in range(guest.count):
-        command.expect(f"^armed {attempt}$", deadline=DEADLINE)
-        with vm.frozen():
-            vm.qmp.set("dev2", "raise", 1 << 5)
-            vm.qmp.execute("device_del", id="dev2")
+        guest.follow(command, f"armed {attempt}")
+        _until(guest, "dev2 is unplugged while it asserts", lambda: _unplug_asserting(vm))
         vm.qmp.wait_event("DEVICE_DELETED", deadline=DEADLINE)
-        command.expect(f"^gone {attempt}$", deadline=DEADLINE)
+        guest.follow(command, f"gone {attempt}")
         if attempt + 1 < guest.count:
             vm.qmp.execute("device_add", driver="shirq-edu", id="dev2", bus="rp0", addr="0")
             vm.qmp.set("dev2", "storm-ns", guest.rate("dev2"))
     guest.finish(command)
+
+
+def _unplug_asserting(vm: Vm) -> bool:
+    """Ask for dev2 to be unplugged if it can be made to assert, which it cannot while it is masked."""
+    with vm.frozen():
+        vm.qmp.set("dev2", "raise", 1 << 5)
+        asserts = bool(vm.qmp.get("dev2", "pin"))
+        if asserts:
+            vm.qmp.execute("device_del", id="dev2")
+    return asserts
 
 
 def by_sleep(guest: Tormented) -> None:
@@ -125,8 +134,12 @@ def by_garbage(guest: Tormented) -> None:
     """The device breaks in one way after another, and mends, while owners come and are killed."""
     choices = random.Random(guest.seed)
     command = guest.vm.agent.start("shirq-torture", *_options(guest))
-    broken = 0
+    broken, said, until = 0, 0, 0.0
     while command.running:
+        if len(command.stdout) != said:
+            said, until = len(command.stdout), time.monotonic() + DEADLINE * guest.vm.patience
+        if time.monotonic() > until:
+            break
         name, values = choices.choice(_GARBAGE)
         value = choices.choice(values)
         guest.vm.qmp.set("dev0", name, value * int(guest.vm.patience) if name.endswith("-ns") else value)

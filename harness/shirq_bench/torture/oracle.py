@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from shirq_bench.report.words import duration
 from shirq_bench.trace import Entry, Kind
 
-_INT_ACK = 0x64
+_INT_ACK, _MARK = 0x64, 0x70
 _ATTEMPT_BITS = 24
 _OWN, _END, _GONE = 1, 2, 3
 KERNEL, USER = 0, 3
@@ -30,6 +30,7 @@ class Neighbour:
     served: int = 0
     withdrawn: int = 0
     worst_ns: int = 0
+    may_be_withdrawn: bool = False
     pending: int = 0
     since: Entry | None = None
     lost: list[str] = field(default_factory=list)
@@ -54,6 +55,11 @@ class Neighbour:
             self.worst_ns = max(self.worst_ns, wait)
         else:
             self.withdrawn += 1
+            if not self.may_be_withdrawn:
+                self.lost.append(
+                    f"{self.name}: raised at {self.since.time_ns} ns and acknowledged in ring {ack.ring},"
+                    f" its driver's is {self.ring}"
+                )
         if wait > bound_ns:
             self.lost.append(
                 f"{self.name}: raised at {self.since.time_ns} ns and served {duration(wait)} later, allowed are"
@@ -82,6 +88,13 @@ class Verdict:
     loud: list[str] = field(default_factory=list)
     strayed: list[str] = field(default_factory=list)
 
+    def stray(self, entry: Entry) -> None:
+        """Somebody touched what is not theirs."""
+        self.strayed.append(
+            f"{entry.device} was touched: {entry.kind.name} of {entry.offset:#x} in space {entry.space}"
+            f" at {entry.time_ns} ns"
+        )
+
     @property
     def lost(self) -> list[str]:
         """The interrupts that were lost, in words."""
@@ -96,19 +109,25 @@ def judge(
     bystanders: frozenset[str] = frozenset(),
     *,
     bound_ns: int,
+    end_ns: int,
     silent: bool = True,
+    withdrawn: bool = False,
 ) -> Verdict:
     """Judge a log: the device under test, the neighbours with the rings of their drivers.
 
-    A neighbour waits no longer than ``bound_ns``. Unless ``silent``, ends of owners are not judged. ``bystanders`` are
-    devices that nobody may touch between the first mark and the last.
+    A neighbour waits no longer than ``bound_ns``, and is acknowledged in its driver's ring, unless it may be
+    ``withdrawn``. The pin falls within ``end_ns`` of the beginning of an end. Unless ``silent``, ends of owners are not
+    judged. ``bystanders`` are devices that nobody may touch from the first mark on, as no process may a neighbour whose
+    driver is in the kernel, and nobody the clock but for marks.
     """
-    verdict = Verdict({name: Neighbour(name, ring) for name, ring in neighbours.items()})
+    verdict = Verdict({name: Neighbour(name, ring, may_be_withdrawn=withdrawn) for name, ring in neighbours.items()})
     owned, pin, begun, rose = True, False, False, False
     end: Entry | None = None
     fell: Entry | None = None
     for entry in entries:
         if entry.device == clock:
+            if begun and entry.kind in (Kind.READ, Kind.WRITE) and entry.offset != _MARK:
+                verdict.stray(entry)
             if entry.kind is not Kind.MARK or entry.width != 4:
                 continue
             begun = True
@@ -123,7 +142,13 @@ def judge(
                 verdict.ends += 1
                 verdict.asserted += rose
                 if end and fell and not pin:
-                    verdict.worst_ns = max(verdict.worst_ns, fell.time_ns - end.time_ns)
+                    took = fell.time_ns - end.time_ns
+                    verdict.worst_ns = max(verdict.worst_ns, took)
+                    if took > end_ns and silent:
+                        verdict.loud.append(
+                            f"{device} fell silent {duration(took)} after attempt {attempt} began to end,"
+                            f" allowed are {duration(end_ns)}"
+                        )
                 end = None
                 if pin and silent:
                     verdict.loud.append(f"{device} still asserts after attempt {attempt}, at {entry.time_ns} ns")
@@ -137,11 +162,9 @@ def judge(
                 fell = entry
         if neighbour := verdict.neighbours.get(entry.device):
             neighbour.see(entry, bound_ns)
-        elif entry.device in bystanders and begun and entry.kind in (Kind.READ, Kind.WRITE):
-            verdict.strayed.append(
-                f"{entry.device} was touched: {entry.kind.name} of {entry.offset:#x} in space {entry.space}"
-                f" at {entry.time_ns} ns"
-            )
+        touched = begun and entry.kind in (Kind.READ, Kind.WRITE)
+        if touched and (entry.device in bystanders or (neighbour and (neighbour.ring, entry.ring) == (KERNEL, USER))):
+            verdict.stray(entry)
     for neighbour in verdict.neighbours.values():
         neighbour.end()
     return verdict

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from shirq_bench.vm import parts
 
 #: Seconds that a run of pytest may take, for each test in it.
 _DEADLINE = 300.0
+#: Seconds that a run of the fast part takes at most, on a machine that does nothing else.
+_FAST_S = 5.0
 #: Seconds between two kills of a worker, on average.
 _BETWEEN_KILLS_S = 6.0
 #: Seconds within which whatever was left behind must be gone.
@@ -59,13 +62,17 @@ def _pytest(
     directory: Path,
     options: Sequence[str],
     most_tests: int,
+    keep: Path,
     environment: dict[str, str] | None = None,
     meanwhile: Callable[[subprocess.Popen[bytes], float], None] = lambda *_: None,
 ) -> _Outcome:
-    """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended."""
+    """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended.
+
+    What it said and its tests' artefacts are kept in ``keep`` if a test did not pass.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shirq-report-") as folder:
-        report = Path(folder, "junit.xml")
+        report, said = Path(folder, "junit.xml"), Path(folder, "said")
         command = [
             sys.executable,
             "-m",
@@ -76,32 +83,41 @@ def _pytest(
             f"{folder}/artefacts",
             *options,
         ]
-        with Path(folder, "said").open("wb") as said:
+        with said.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=directory,
                 env={**os.environ, **(environment or {})},
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         supervisor.instance().adopt(process.pid)
+        trouble = ""
         try:
             until = began + _DEADLINE * most_tests
             meanwhile(process, until)
             process.wait(max(1.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            return _Outcome([], {"pytest": f"has not ended: {Path(folder, 'said').read_text()[-2000:]}"}, 0)
+            trouble = "has not ended: "
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            # One that has ended leaves its group as it is: what outlived it is to be found.
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             supervisor.instance().release(process.pid)
-        if not report.exists():
-            return _Outcome([], {"pytest": Path(folder, "said").read_text()[-2000:]}, 0)
-        return _read(report, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        try:
+            passed, failed = _read(report)
+        except (OSError, ElementTree.ParseError):
+            passed, failed = [], {"pytest": trouble + said.read_text(errors="replace")[-2000:]}
+        if failed:
+            shutil.rmtree(keep, ignore_errors=True)
+            shutil.copytree(folder, keep)
+        return _Outcome(passed, failed, seconds)
 
 
-def _read(report: Path, seconds: float) -> _Outcome:
+def _read(report: Path) -> tuple[list[str], dict[str, str]]:
     passed, failed = [], {}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
@@ -110,40 +126,42 @@ def _read(report: Path, seconds: float) -> _Outcome:
             failed[name] = " ".join(f"{child.get('message')}" for child in wrong)
         else:
             passed.append(name)
-    return _Outcome(passed, failed, seconds)
+    return passed, failed
 
 
-def by_suite(case: Case, kernel: str, count: int, seed: int) -> Round:
+def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
     """Guest tests of other rooms, ``count`` times."""
     round_ = Round(seed)
-    _runs(case, kernel, count, round_)
+    _runs(case, kernel, count, round_, keep)
     return round_
 
 
-def _runs(case: Case, kernel: str, count: int, round_: Round) -> list[float]:
-    """Returns the seconds that each took."""
-    times = []
+def _runs(case: Case, kernel: str, count: int, round_: Round, keep: Path) -> list[_Outcome]:
+    outcomes = []
     for number in range(count):
-        outcome = _pytest(TOP, ["--kernel", kernel, *case.words], 10)
+        outcome = _pytest(TOP, ["--kernel", kernel, *case.words], 10, keep / str(number))
         round_.attempts += bool(outcome.passed)
         round_.failures += [f"run {number}: {name}: {what}" for name, what in outcome.failed.items()]
-        times.append(outcome.seconds)
-    return times
+        outcomes.append(outcome)
+    return outcomes
 
 
-def by_fast(case: Case, kernel: str, count: int, seed: int) -> Round:
-    """The fast part of the guest suite, ``count`` times: a test that does not always come out the same is flaky."""
+def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    """The fast part of the guest suite, ``count`` times: whatever does not always pass is a failure, and flaky."""
     round_ = Round(seed)
-    times = _runs(case, kernel, count, round_)
+    outcomes = _runs(case, kernel, count, round_, keep)
+    times = sorted(outcome.seconds for outcome in outcomes)
     round_.figures = {
-        "flaky": len(round_.failures),
-        "slowest_run_ms": round(1000 * max(times)),
-        "slowest_usual_run_ms": round(1000 * sorted(times)[len(times) // 2]),
+        "tests": sum(len(outcome.passed) for outcome in outcomes),
+        "flaky_outcomes": len(round_.failures),
+        "runs_beyond_5_s": sum(seconds > _FAST_S for seconds in times),
+        "slowest_run_ms": round(1000 * times[-1]),
+        "slowest_median_run_ms": round(1000 * times[len(times) // 2]),
     }
     return round_
 
 
-def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
+def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
     """Guest tests in a row in two workers, of which one is killed now and then: nothing is left, and nothing grows."""
     round_ = Round(seed)
     with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
@@ -160,7 +178,12 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
         environment = {"TMPDIR": str(temporary), "SHIRQ_CACHE": str(own_cache), "SHIRQ_ACCEL": accelerator}
         killer = _Killer(seed, directory / "begun", most=max(1, count // 10))
         outcome = _pytest(
-            directory, ["--kernel", kernel, "-n2", "--max-worker-restart", str(count)], count, environment, killer.run
+            directory,
+            ["--kernel", kernel, "-n2", "--max-worker-restart", str(count)],
+            count,
+            keep,
+            environment,
+            killer.run,
         )
         crashed = {name: what for name, what in outcome.failed.items() if "crashed" in what}
         flaky = {name: what for name, what in outcome.failed.items() if name not in crashed}
@@ -171,6 +194,8 @@ def by_bench(case: Case, kernel: str, count: int, seed: int) -> Round:
         round_.failures += _left(temporary) + _grown(own_cache)
         if killer.grown_kib > count * _REPORT_KIB:
             round_.failures.append(f"pytest has grown by {killer.grown_kib} KiB")
+        if not killer.kills:
+            round_.failures.append("no worker was killed: this run proves nothing")
         round_.choices = killer.digest
         round_.figures = {"kills": killer.kills, "flaky": len(flaky), "grown_kib": max(0, killer.grown_kib)}
     return round_
@@ -191,7 +216,11 @@ class _Killer:
         self.kills = 0
         self.first_kib = 0
         self.last_kib = 0
-        self.digest = f"{random.Random(seed).getrandbits(64):016x}"
+
+    @property
+    def digest(self) -> str:
+        """Of what was chosen: it is what the generator would give next."""
+        return f"{self._choices.getrandbits(64):016x}"
 
     @property
     def grown_kib(self) -> int:
@@ -201,10 +230,12 @@ class _Killer:
     def run(self, process: subprocess.Popen[bytes], until: float) -> None:
         """Until that is done, the process has ended, or that monotonic time has come."""
         while self.kills < self._most and time.monotonic() < until:
+            # The first one at once: a short run may be over before a pause is.
+            pause = 2 * self._between_s * self._choices.random() if self.kills else 0.05
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(2 * self._between_s * self._choices.random())
+                process.wait(pause)
                 return
-            workers = _workers(self._begun)
+            workers = _workers(self._begun, process.pid)
             if len(workers) < 2:
                 continue
             with contextlib.suppress(ProcessLookupError):
@@ -214,36 +245,53 @@ class _Killer:
                 self.first_kib = self.first_kib or self.last_kib
 
 
-def _workers(begun: Path) -> list[int]:
-    """The processes that have begun a test and live: pytest does not survive the death of a worker before that."""
-    return sorted(int(path.name) for path in begun.iterdir() if Path("/proc", path.name).exists())
+def _workers(begun: Path, leader: int) -> list[int]:
+    """The leader's workers that have begun a test and live: pytest does not survive the death of one before that."""
+    return sorted(int(path.name) for path in begun.iterdir() if _status(int(path.name), "PPid") == leader)
 
 
 def _resident_kib(pid: int) -> int:
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int, key: str) -> int:
+    """A number in a process' status, or 0 if it is gone."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{key}:"):
                 return int(line.split()[1])
     return 0
 
 
 def _left(temporary: Path) -> list[str]:
-    """What has outlived the tests: directories, and processes that name them. Supervisors take a moment."""
+    """What has outlived the tests: directories, and processes of theirs, which are ended. Supervisors take a moment."""
     until = time.monotonic() + _PATIENCE_S
     while True:
         left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
-        for command in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if str(temporary).encode() in command.read_bytes():
-                    left.append(f"process {command.parent.name} outlived its test")
+        processes = _of(temporary)
+        left += [f"process {pid} outlived its test" for pid in processes]
         if not left or time.monotonic() > until:
-            return left
+            break
         time.sleep(0.1)
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
+
+
+def _of(temporary: Path) -> list[int]:
+    """The processes whose TMPDIR this is."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"TMPDIR={temporary}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found
 
 
 def _grown(own_cache: Path) -> list[str]:
     """What is in the cache that should not be: one template serves all these tests."""
-    templates = sorted(path.name for path in (own_cache / "template").iterdir())
+    templates = sorted(path.name for path in own_cache.glob("template/*"))
     return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
 
 

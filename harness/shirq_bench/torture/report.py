@@ -41,13 +41,15 @@ def entry(result: Result, date: str) -> dict[str, Any]:
 
 
 def add(result: Result) -> None:
-    """Put a result in the place of an earlier one of the same test, kernel and seed."""
+    """Put a result in the place of an earlier one of the same test, kernel, seed and size."""
     entries = _entries()
     new = entry(result, time.strftime("%Y-%m-%d"))
-    key = ("test", "kernel", "seed")
+    key = ("test", "kernel", "seed", "wanted")
     entries = [old for old in entries if any(old[k] != new[k] for k in key)] + [new]
     FILE.parent.mkdir(parents=True, exist_ok=True)
-    FILE.write_text(json.dumps({"tests": entries}, indent=1) + "\n")
+    new_file = FILE.with_suffix(".new")
+    new_file.write_text(json.dumps({"tests": entries}, indent=1) + "\n")
+    new_file.replace(FILE)
 
 
 def _entries() -> list[dict[str, Any]]:

@@ -91,5 +91,5 @@ def torture(case: Case, kernel: str, attempts: int, seed: int, tell: Callable[[s
 
 def _round(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
     if case.by in OUTSIDE:
-        return OUTSIDE[case.by](case, kernel, count, seed)
+        return OUTSIDE[case.by](case, kernel, count, seed, keep)
     return guests.run(case, kernel, count, seed, BY[case.by], keep)
