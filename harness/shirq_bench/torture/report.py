@@ -83,6 +83,7 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
             figures = merged(figures, run["figures"])
         seeds = ", ".join(str(run["seed"]) for run in runs)
         measured = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items())
-        cells = [f"`{test}`", titles[test], f"{kernel} ({runs[-1]['release']})", *counts, seeds, max(run["date"] for run in runs), measured]
+        place = f"{kernel} ({runs[-1]['release']})"
+        cells = [f"`{test}`", titles[test], place, *counts, seeds, max(run["date"] for run in runs), measured]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
