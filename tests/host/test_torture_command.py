@@ -8,7 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner, Result as Ended
+from click.testing import CliRunner
+from click.testing import Result as Ended
 
 from shirq_bench.torture import case as cases
 from shirq_bench.torture import cli, report
