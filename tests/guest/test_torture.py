@@ -42,6 +42,12 @@ def test_owners_that_get_no_memory_leave_the_device_silent_and_the_neighbours_wh
     assert 0 < round_.figures["exited"] < round_.attempts == 40
 
 
+@pytest.mark.needs_kernel("debug")
+def test_a_guest_whose_owners_all_fare_alike_proves_nothing(kernel_name: str, tmp_path: Path) -> None:
+    round_ = _run("refuse-memory", kernel_name, tmp_path, count=1)
+    assert any("of 1 owners were refused memory" in failure for failure in round_.failures), round_.failures
+
+
 def test_a_seed_repeats_its_choices_and_another_one_chooses_differently(kernel_name: str, tmp_path: Path) -> None:
     choices = [_run("kill", kernel_name, tmp_path, seed=seed).choices for seed in (5, 5, 6)]
     assert choices[0] == choices[1] != choices[2]

@@ -196,6 +196,9 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
             round_.failures.append(f"pytest has grown by {killer.grown_kib} KiB")
         if not killer.kills:
             round_.failures.append("no worker was killed: this run proves nothing")
+        if round_.clean:
+            # What was kept is of tests whose worker was killed.
+            shutil.rmtree(keep, ignore_errors=True)
         round_.choices = killer.digest
         round_.figures = {"kills": killer.kills, "flaky": len(flaky), "grown_kib": max(0, killer.grown_kib)}
     return round_
