@@ -1,4 +1,6 @@
-"""Torture of the bench itself, and tests of other rooms: pytest in processes of its own, as a user would run it."""
+"""Torture of the bench itself, and tests of other rooms: pytest in processes of its own, as a user would run it, and a
+bug of the zoo.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,8 @@ from shirq_bench.paths import TOP
 from shirq_bench.torture.case import Case
 from shirq_bench.torture.guests import Round
 from shirq_bench.vm import parts
+from shirq_bench.zoo import case as zoo
+from shirq_bench.zoo.run import play
 
 #: Seconds that a run of pytest may take, for each test in it.
 _DEADLINE = 300.0
@@ -144,6 +148,21 @@ def _runs(case: Case, kernel: str, count: int, round_: Round, keep: Path) -> lis
         round_.failures += [f"run {number}: {name}: {what}" for name, what in outcome.failed.items()]
         outcomes.append(outcome)
     return outcomes
+
+
+def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    """A bug of the zoo met by a driver, ``count`` times: it comes out as the zoo says."""
+    name, driver = case.words
+    round_ = Round(seed)
+    for number in range(count):
+        played = play(zoo.get(name), driver, kernel, keep / str(number))
+        round_.attempts += 1
+        if not played.expected:
+            result = played.result
+            round_.failures.append(f"run {number}: {result.outcome}: {result.figures} {list(result.complaints)}")
+    if round_.clean:
+        shutil.rmtree(keep, ignore_errors=True)
+    return round_
 
 
 def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
@@ -298,4 +317,4 @@ def _grown(own_cache: Path) -> list[str]:
     return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
 
 
-OUTSIDE = {"suite": by_suite, "fast": by_fast, "bench": by_bench}
+OUTSIDE = {"suite": by_suite, "zoo": by_zoo, "fast": by_fast, "bench": by_bench}
