@@ -33,6 +33,7 @@ class Case:
     round: int = 0
     span_us: int = 6000
     devices: tuple[str, ...] = ("dev0",)
+    properties: tuple[str, ...] = ()
     witness: bool = False
     silent: bool = True
     leaks: bool = False
