@@ -11,7 +11,12 @@ FUZZ_ARGS ?=
 SIZE ?= full
 SCENARIO ?=
 MUTANTS ?=
+# Of `make torture`: test names, a number, minutes.
+TEST ?=
+SEED ?= 1
+DURATION ?=
 
+comma := ,
 PYTHON := .venv/bin/python
 DEPS := python3 harness/shirq_bench/deps.py
 PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
@@ -19,7 +24,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo mutants bench bench-guard lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo mutants torture fast bench bench-guard lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -92,6 +97,17 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
 ## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
 	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
+
+# Figures of reliability need both kernels; KERNEL's default is for everything else.
+TORTURED := $(if $(filter command line environment,$(origin KERNEL)),$(KERNEL),6.1$(comma)debug)
+
+torture: ## Kill owners, cut bindings, make up calls, thousands of times; about an hour a kernel. docs/reliability.md
+## SIZE=ci takes minutes; TEST=kill runs that one; SEED=7 chooses differently; DURATION=600 goes on for ten hours.
+	@$(MAKE) --no-print-directory KERNEL=$(TORTURED) guest-deps
+	@.venv/bin/shirq torture --kernel $(TORTURED) --size $(SIZE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(TEST)
+
+fast: guest-deps ## Run the guest tests that are marked fast, on KERNEL: 5 s.
+	@$(PYTHON) -m pytest tests/guest -m fast --kernel $(KERNEL) $(PYTEST_ARGS)
 
 long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
 	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)

@@ -25,6 +25,7 @@ from shirq_bench.judge import BrokenRuleError
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
 from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.sweep import cli as sweeping
+from shirq_bench.torture.cli import command as torture
 from shirq_bench.trace import ClockError, ClockFit, HandlerCall, Log, LogError, TraceError, parse_ftrace, read_log
 from shirq_bench.zoo.cli import zoo
 
@@ -431,7 +432,7 @@ def completion(kind: str) -> None:
     click.echo(found(main, {}, "shirq", "_SHIRQ_COMPLETE").source())
 
 
-for _command in (*sweeping.COMMANDS, zoo):
+for _command in (*sweeping.COMMANDS, torture, zoo):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def plain(boot: Boot) -> Vm:
     return boot(Machine())
 
 
+@pytest.mark.fast
 def test_the_agent_gives_status_output_and_errors_apart(plain: Vm) -> None:
     result = plain.agent.run("sh", "-c", "echo out; echo err >&2; exit 3")
     assert (result.status, result.stdout, result.stderr) == (3, "out\n", "err\n")

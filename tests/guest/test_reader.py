@@ -355,6 +355,7 @@ def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:
         assert scene.vm.qmp.get(device, "mask") == 0xFFFFFFFF
 
 
+@pytest.mark.fast
 def test_every_step_of_an_interrupt_has_its_tracepoint_in_order(scene: Scene) -> None:
     tracing = "/sys/kernel/tracing"
     scene.run(f"echo 1 >{tracing}/events/shirq/enable && echo 1 >{tracing}/tracing_on")

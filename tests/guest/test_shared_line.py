@@ -32,6 +32,7 @@ def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene,
     line_never_masked(log, gsi).require(at_least=20)
 
 
+@pytest.mark.fast
 @pytest.mark.smoke
 def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene: Scene) -> None:
     driver = scene.drive("dev1")
@@ -86,6 +87,7 @@ def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) ->
     assert all(len(driver.events()) == 15 for driver in drivers)
 
 
+@pytest.mark.fast
 def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(scene: Scene) -> None:
     driver = scene.drive("dev1")
     driver.stop()
@@ -106,6 +108,7 @@ def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(sce
     assert driver.next_event().status == 1
 
 
+@pytest.mark.fast
 @pytest.mark.smoke
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_the_device_quiet(
@@ -155,6 +158,7 @@ def test_a_killed_drivers_successor_takes_over(scene: Scene) -> None:
     assert second.next_event().status == 4
 
 
+@pytest.mark.fast
 def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> None:
     drivers: dict[str, Driver] = {device: scene.drive(device) for device in ("dev0", "dev1")}
     mark = scene.vm.log().mark

@@ -151,6 +151,9 @@ def _programs() -> Path:
         _compile(directory, "shirq-burn", GUEST / "tools/burn.c")
         _compile(directory, "shirq-edu", GUEST / "drivers/edu.c", GUEST / "lib/shirq.c")
         _compile(directory, "shirq-actor", GUEST / "sweep/actor.c", GUEST / "lib/shirq.c")
+        for program in ("torture", "fuzz"):
+            common = GUEST / "torture/common.c"
+            _compile(directory, f"shirq-{program}", GUEST / f"torture/{program}.c", common, GUEST / "lib/shirq.c")
         _peers(directory)
 
     sources = sorted(path for path in cache.tree(GUEST) if path.suffix in (".c", ".h"))

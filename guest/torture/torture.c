@@ -1,0 +1,775 @@
+// SPDX-License-Identifier: MIT
+/*
+ * shirq-torture: ends owners, bindings, modules and processors, again and
+ * again, while interrupts flow.
+ *
+ * Each deed is an attempt, numbered from 0. The devices raise by themselves, so
+ * nothing here waits for the host. What happened on the line is judged from the
+ * event log, where marks tell attempts apart; what only the guest can see is
+ * checked here: a line "FAIL attempt: what" for each thing that is wrong. The
+ * last line is "done", with figures and a digest of all choices, which are those
+ * of the seed.
+ */
+#define _GNU_SOURCE
+#include "torture.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../drivers/edu-set.h"
+
+#define SELF		"/proc/self/exe"
+/* Statuses of an owner: its device went, as it may; something is wrong. */
+#define VANISHED	0
+#define WRONG		9
+
+struct run {
+	char *const *devices;
+	size_t count;
+	struct choices choices;
+	uint64_t span_us;
+};
+
+/* Owners: each is a child. */
+
+/* What an owner does, from the bits of a random number. */
+enum habit {
+	HABIT_AUTO_UNMASK	= 0x01,
+	HABIT_MASTER		= 0x02,
+	HABIT_TWO_READERS	= 0x04,
+	HABIT_KEEP		= 0x08,
+};
+
+struct owner {
+	const char *address;
+	uint64_t habits;
+	int fd;
+	volatile void *bar;
+	size_t length;
+};
+
+/* The child's own. */
+static struct owner self;
+/* Its device may go: that is an end like any other. */
+static bool mortal;
+/* It may get no memory: so is that. */
+static bool poor;
+
+static void __attribute__((noreturn)) wrong(const char *what)
+{
+	/* The node, the device behind it, a device that is about to go or in quarantine. */
+	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
+		_exit(VANISHED);
+	if (poor && errno == ENOMEM)
+		_exit(VANISHED);
+	warn("owner of %s: %s", self.address, what);
+	_exit(WRONG);
+}
+
+static void vanished(int number)
+{
+	(void)number;
+	_exit(mortal ? VANISHED : WRONG);
+}
+
+static void own_map(void)
+{
+	self.bar = shirq_map(self.fd, 0, &self.length);
+	if (!self.bar)
+		wrong("mapping");
+}
+
+static void own_arm(void)
+{
+	uint32_t flags = SHIRQ_ARM_SHARED;
+
+	if (self.habits & HABIT_AUTO_UNMASK)
+		flags |= SHIRQ_ARM_AUTO_UNMASK;
+	if (shirq_arm(self.fd, flags))
+		wrong("arming");
+}
+
+/* SIGALRM finds a descriptor and a mapping that are known, or none. */
+static void own(const char *address, uint64_t habits)
+{
+	struct shirq_programs programs = EDU_SET;
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	self.address = address;
+	self.habits = habits;
+	sigprocmask(SIG_BLOCK, &alarm, NULL);
+	self.fd = shirq_open(address);
+	if (self.fd < 0)
+		wrong("opening");
+	own_map();
+	sigprocmask(SIG_UNBLOCK, &alarm, NULL);
+	if (shirq_load(self.fd, &programs))
+		wrong("loading");
+	if (habits & HABIT_MASTER && shirq_set_master(self.fd, 1))
+		wrong("mastering the bus");
+	own_arm();
+}
+
+static void handle(const struct shirq_event *event)
+{
+	switch (event->type) {
+	case SHIRQ_EVENT_IRQ:
+		shirq_write32(self.bar, INT_ACK, event->r[0]);
+		if (!(self.habits & HABIT_AUTO_UNMASK) && shirq_unmask(self.fd, event->seq) &&
+		    errno != ENXIO)
+			wrong("unmasking");
+		break;
+	case SHIRQ_EVENT_RESUMED:
+		munmap((void *)self.bar, self.length);
+		own_map();
+		own_arm();
+		break;
+	default:
+		if (mortal)
+			_exit(VANISHED);
+		errno = EPROTO;
+		wrong("an event of another type");
+	}
+}
+
+static void *serve(void *unused)
+{
+	struct shirq_event event;
+
+	(void)unused;
+	for (;;) {
+		if (!shirq_next(self.fd, &event))
+			handle(&event);
+		else if (errno != EINTR)
+			wrong("reading");
+	}
+	return NULL;
+}
+
+static void another_reader(pthread_t *thread)
+{
+	if (pthread_create(thread, NULL, serve, NULL)) {
+		errno = EAGAIN;
+		wrong("a thread");
+	}
+}
+
+static void __attribute__((noreturn)) live(const char *address, uint64_t habits)
+{
+	pthread_t thread;
+
+	own(address, habits);
+	if (habits & HABIT_TWO_READERS)
+		another_reader(&thread);
+	serve(NULL);
+	_exit(WRONG);
+}
+
+/* Parents */
+
+static pid_t born(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		err(1, "forking");
+	return pid;
+}
+
+/* How many owners ended by themselves, as they may. */
+static unsigned int exited;
+
+/* Wait for a child that a signal, or 0 for none, was to end. */
+static void reap(uint32_t n, pid_t pid, int by)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) != pid)
+		if (errno != EINTR)
+			err(1, "waiting for a child");
+	if (WIFSIGNALED(status) ? WTERMSIG(status) != by : WEXITSTATUS(status) != VANISHED)
+		fail(n, "the owner ended with status %#x", status);
+	exited += WIFEXITED(status);
+}
+
+static bool exists(const char *format, const char *address)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), format, address);
+	return access(path, F_OK) == 0;
+}
+
+#define BOUND	"/sys/bus/pci/drivers/shirq/%s"
+
+static void put_into(const char *format, const char *address, const char *text)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), format, address);
+	if (put(path, text))
+		err(1, "writing %s to %s", text, path);
+}
+
+/* It is silent, so the next owner may come: nobody has it, and it does not master the bus. */
+static void gone(const struct run *run, uint32_t n)
+{
+	char path[PATH_MAX];
+	uint16_t command;
+	int fd;
+
+	mark(MARK_GONE, n);
+	snprintf(path, sizeof(path), "/sys/class/shirq/%s/state", run->devices[0]);
+	if (strcmp(word_of(path), "parked"))
+		fail(n, "the device has no owner and is %s", word_of(path));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", run->devices[0]);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (pread(fd, &command, sizeof(command), 4) != sizeof(command))
+		err(1, "%s", path);
+	close(fd);
+	if (command & 0x4)
+		fail(n, "the device has no owner and masters the bus");
+}
+
+/* How owners end */
+
+static void killed(struct run *run, uint32_t n, uint64_t habits)
+{
+	uint64_t after = below(&run->choices, run->span_us);
+	pid_t pid;
+
+	mark(MARK_OWN, n);
+	pid = born();
+	if (!pid) {
+		if (poor && put("/proc/self/make-it-fail", "1"))
+			wrong("asking for failures");
+		live(run->devices[0], habits);
+	}
+	pass_time(after);
+	mark(MARK_END, n);
+	kill(pid, SIGKILL);
+	reap(n, pid, SIGKILL);
+	gone(run, n);
+}
+
+static void by_kill(struct run *run, uint32_t n)
+{
+	killed(run, n, draw(&run->choices));
+}
+
+/* The same with a device that may fail its owner at any time. */
+static void suffer(struct run *run, uint32_t n)
+{
+	mortal = true;
+	by_kill(run, n);
+}
+
+/* The same where the owner's allocations fail, as far as the kernel was told so. A thread is the C library's business. */
+static void refuse_memory(struct run *run, uint32_t n)
+{
+	poor = true;
+	killed(run, n, draw(&run->choices) & ~HABIT_TWO_READERS);
+}
+
+/* Memory that the kernel can give away, in KiB. */
+static unsigned long available(void)
+{
+	static const char key[] = "MemAvailable:";
+	char text[512];
+	int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+	ssize_t length = read(fd, text, sizeof(text) - 1);
+	const char *found;
+
+	close(fd);
+	text[length < 0 ? 0 : length] = 0;
+	found = strstr(text, key);
+	if (!found)
+		errx(1, "/proc/meminfo does not say what is available");
+	return strtoul(found + strlen(key), NULL, 10);
+}
+
+#define SHORT_KIB	20480
+#define PIECE		(1 << 20)
+#define PIECES		1024
+
+/* Take all memory but little, and give some of it back now and then. */
+static void __attribute__((noreturn)) hog(struct choices choices)
+{
+	void *pieces[PIECES];
+	size_t count = 0;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || put("/proc/self/oom_score_adj", "1000"))
+		err(1, "becoming the one to be killed");
+	for (;;) {
+		if (count < PIECES && available() > SHORT_KIB * 2 / 3) {
+			pieces[count] = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
+					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			if (pieces[count] != MAP_FAILED)
+				count++;
+			continue;
+		}
+		pass_time(below(&choices, 20000));
+		munmap(pieces[--count], PIECE);
+	}
+}
+
+/* By SIGKILL, where memory is short. */
+static void starve(struct run *run, uint32_t n)
+{
+	static pid_t hogging;
+
+	if (!hogging) {
+		hogging = born();
+		if (!hogging)
+			hog(run->choices);
+	}
+	while (available() > SHORT_KIB) {
+		if (waitpid(hogging, NULL, WNOHANG))
+			errx(1, "nobody takes memory any more");
+		pass_time(1000);
+	}
+	by_kill(run, n);
+}
+
+/*
+ * By its own deed, at the moment of an alarm, after which the process lives on,
+ * without the device: it says so to its parent.
+ */
+static int told;
+static uint32_t attempt;
+
+static void __attribute__((noreturn)) sit(void)
+{
+	if (write(told, "x", 1) != 1)
+		_exit(WRONG);
+	for (;;)
+		pause();
+}
+
+static void close_and_sit(int number)
+{
+	(void)number;
+	mark(MARK_END, attempt);
+	munmap((void *)self.bar, self.length);
+	close(self.fd);
+	sit();
+}
+
+static void become_another(int number)
+{
+	char descriptor[16];
+
+	(void)number;
+	mark(MARK_END, attempt);
+	snprintf(descriptor, sizeof(descriptor), "%d", told);
+	execl(SELF, "shirq-torture", "--sit", descriptor, NULL);
+	_exit(WRONG);
+}
+
+static void by_alarm(struct run *run, uint32_t n, void (*deed)(int), uint64_t habits)
+{
+	uint64_t after = 1 + below(&run->choices, run->span_us);
+	struct itimerval timer = { .it_value = { after / 1000000, after % 1000000 } };
+	int ends[2];
+	pid_t pid;
+	char byte;
+
+	if (pipe(ends))
+		err(1, "a pipe");
+	mark(MARK_OWN, n);
+	pid = born();
+	if (!pid) {
+		close(ends[0]);
+		told = ends[1];
+		attempt = n;
+		signal(SIGALRM, deed);
+		setitimer(ITIMER_REAL, &timer, NULL);
+		live(run->devices[0], habits);
+	}
+	close(ends[1]);
+	if (read(ends[0], &byte, 1) != 1)
+		fail(n, "the owner ended instead of giving the device back");
+	close(ends[0]);
+	gone(run, n);
+	kill(pid, SIGKILL);
+	reap(n, pid, SIGKILL);
+}
+
+/* With a second reader the file would stay open until that one's call returns. */
+static void by_close(struct run *run, uint32_t n)
+{
+	by_alarm(run, n, close_and_sit, draw(&run->choices) & ~HABIT_TWO_READERS);
+}
+
+static void by_exec(struct run *run, uint32_t n)
+{
+	by_alarm(run, n, become_another, draw(&run->choices));
+}
+
+static void end_thread(int number)
+{
+	(void)number;
+	syscall(SYS_exit, VANISHED);
+}
+
+/* Thread by thread; the first one, which opened the device, ends first or last. */
+static void by_thread(struct run *run, uint32_t n)
+{
+	uint64_t habits = draw(&run->choices), after[3];
+	pthread_t reader[2], opener;
+	pid_t pid;
+	size_t i;
+
+	for (i = 0; i < COUNT(after); i++)
+		after[i] = below(&run->choices, run->span_us / COUNT(after));
+	mark(MARK_OWN, n);
+	pid = born();
+	if (!pid) {
+		signal(SIGUSR1, end_thread);
+		own(run->devices[0], habits);
+		opener = pthread_self();
+		another_reader(&reader[0]);
+		another_reader(&reader[1]);
+		pass_time(after[0]);
+		if (habits & HABIT_KEEP) {
+			pthread_kill(reader[0], SIGUSR1);
+			pass_time(after[1]);
+			pthread_kill(reader[1], SIGUSR1);
+			pass_time(after[2]);
+			pthread_kill(opener, SIGUSR1);
+		}
+		/* The others end with their group. */
+		syscall(habits & HABIT_TWO_READERS ? SYS_exit_group : SYS_exit, VANISHED);
+	}
+	/* The opener is gone, the readers are not: their process is killed. */
+	if (!(habits & (HABIT_KEEP | HABIT_TWO_READERS))) {
+		pass_time(after[0] + after[1]);
+		mark(MARK_END, n);
+		kill(pid, SIGKILL);
+	}
+	reap(n, pid, SIGKILL);
+	gone(run, n);
+}
+
+static void send_descriptor(int socket, int fd)
+{
+	char space[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct iovec data = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	if (sendmsg(socket, &message, MSG_NOSIGNAL) != 1 && errno != EPIPE)
+		wrong("passing the descriptor");
+}
+
+/* Return: the descriptor, or -1 if the sender ended before it sent one. */
+static int receive_descriptor(int socket)
+{
+	char space[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec data = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
+	};
+	int fd;
+
+	if (recvmsg(socket, &message, 0) != 1)
+		return -1;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	return fd;
+}
+
+/* One owner hands the device to another; each is killed, whoever holds it then, or while nobody but a socket does. */
+static void by_passing(struct run *run, uint32_t n)
+{
+	uint64_t habits = draw(&run->choices);
+	uint64_t first = below(&run->choices, run->span_us), second = below(&run->choices, run->span_us);
+	pid_t giver, taker;
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+		err(1, "a socket");
+	mark(MARK_OWN, n);
+	giver = born();
+	if (!giver) {
+		close(ends[1]);
+		own(run->devices[0], habits);
+		send_descriptor(ends[0], self.fd);
+		if (habits & HABIT_KEEP)
+			serve(NULL);
+		munmap((void *)self.bar, self.length);
+		close(self.fd);
+		for (;;)
+			pause();
+	}
+	taker = born();
+	if (!taker) {
+		close(ends[0]);
+		self = (struct owner) { .address = run->devices[0], .habits = habits };
+		self.fd = receive_descriptor(ends[1]);
+		if (self.fd < 0)
+			_exit(VANISHED);
+		own_map();
+		serve(NULL);
+	}
+	close(ends[0]);
+	close(ends[1]);
+	pass_time(first);
+	kill(giver, SIGKILL);
+	reap(n, giver, SIGKILL);
+	pass_time(second);
+	mark(MARK_END, n);
+	kill(taker, SIGKILL);
+	reap(n, taker, SIGKILL);
+	gone(run, n);
+}
+
+/* What is not an owner's */
+
+static void unbind(struct run *run, uint32_t n)
+{
+	uint64_t habits = draw(&run->choices), after = below(&run->choices, run->span_us);
+	const char *device = run->devices[0];
+	pid_t pid = 0;
+
+	mark(MARK_OWN, n);
+	if (habits & HABIT_KEEP) {
+		pid = born();
+		if (!pid) {
+			mortal = true;
+			live(device, habits);
+		}
+	}
+	pass_time(after);
+	mark(MARK_END, n);
+	put_into("/sys/bus/pci/drivers/shirq/%s", "unbind", device);
+	mark(MARK_GONE, n);
+	if (exists(BOUND, device) || exists("/dev/shirq/%s", device))
+		fail(n, "unbound, and still there");
+	if (pid)
+		reap(n, pid, 0);
+	put_into("/sys/bus/pci/drivers/shirq/%s", "bind", device);
+	if (!exists(BOUND, device) || !exists("/dev/shirq/%s", device))
+		fail(n, "bound, and not there");
+}
+
+static void remove_module(struct run *run, uint32_t n)
+{
+	static int module = -1;
+	uint64_t habits = draw(&run->choices), after = below(&run->choices, run->span_us);
+	struct utsname kernel;
+	char path[PATH_MAX];
+	pid_t pid;
+	size_t i;
+
+	if (module < 0) {
+		uname(&kernel);
+		snprintf(path, sizeof(path), "/lib/modules/%s/extra/shirq.ko", kernel.release);
+		module = open(path, O_RDONLY | O_CLOEXEC);
+		if (module < 0)
+			err(1, "%s", path);
+	}
+	mark(MARK_OWN, n);
+	pid = born();
+	if (!pid) {
+		mortal = true;
+		live(run->devices[0], habits);
+	}
+	pass_time(after);
+	mark(MARK_END, n);
+	/* Refused, unless the owner has not come to open it yet. */
+	syscall(SYS_delete_module, "shirq", O_NONBLOCK);
+	kill(pid, SIGKILL);
+	reap(n, pid, SIGKILL);
+	if (exists("/sys/module/%s", "shirq") && syscall(SYS_delete_module, "shirq", O_NONBLOCK))
+		fail(n, "the module stays, though nobody has a device: %m");
+	mark(MARK_GONE, n);
+	if (syscall(SYS_finit_module, module, "", 0))
+		err(1, "loading the module");
+	for (i = 0; i < run->count; i++)
+		if (!exists(BOUND, run->devices[i]))
+			fail(n, "%s is not bound again", run->devices[i]);
+}
+
+/* The host plugs the device in, sees "armed", and pulls it out. */
+static void be_unplugged(struct run *run, uint32_t n)
+{
+	uint64_t habits = draw(&run->choices);
+	const char *device = run->devices[0];
+	pid_t pid;
+
+	mark(MARK_OWN, n);
+	/* Whoever plugged it in may be binding it already, and not have come to the node. */
+	while (shirq_bind(device) || !exists("/dev/shirq/%s", device))
+		pass_time(1000);
+	pid = born();
+	if (!pid) {
+		mortal = true;
+		own(device, habits);
+		printf("armed %u\n", n);
+		fflush(stdout);
+		serve(NULL);
+	}
+	reap(n, pid, 0);
+	while (exists("/sys/bus/pci/devices/%s", device))
+		pass_time(1000);
+	mark(MARK_GONE, n);
+	printf("gone %u\n", n);
+	fflush(stdout);
+}
+
+#define CPU1	"/sys/devices/system/cpu/cpu1/online"
+
+static void processor_off(struct run *run, uint32_t n)
+{
+	uint64_t away = below(&run->choices, run->span_us), back = below(&run->choices, run->span_us);
+
+	if (put(CPU1, "0") || strcmp(word_of(CPU1), "0"))
+		fail(n, "the processor is not offline: %m");
+	pass_time(away);
+	if (put(CPU1, "1") || strcmp(word_of(CPU1), "1"))
+		fail(n, "the processor is not back: %m");
+	pass_time(back);
+}
+
+static void move_interrupt(struct run *run, uint32_t n)
+{
+	char path[PATH_MAX], mask[2] = { '1' + below(&run->choices, 3) };
+	uint64_t after = below(&run->choices, run->span_us);
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/irq", run->devices[0]);
+	put_into("/proc/irq/%s/smp_affinity", word_of(path), mask);
+	pass_time(after);
+	(void)n;
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct run *run, uint32_t n);
+} deeds[] = {
+	{ "kill", by_kill },
+	{ "suffer", suffer },
+	{ "refuse-memory", refuse_memory },
+	{ "starve", starve },
+	{ "close", by_close },
+	{ "exec", by_exec },
+	{ "thread", by_thread },
+	{ "pass", by_passing },
+	{ "bind", unbind },
+	{ "module", remove_module },
+	{ "unplug", be_unplugged },
+	{ "cpu", processor_off },
+	{ "affinity", move_interrupt },
+};
+
+static int usage(const char *name)
+{
+	size_t i;
+
+	fprintf(stderr, "usage: %s --clock ADDRESS [--seed N] [--count N] [--span US] DEED ADDRESS...\n"
+			"       %s --serve ADDRESS\nDEED:", name, name);
+	for (i = 0; i < COUNT(deeds); i++)
+		fprintf(stderr, " %s", deeds[i].name);
+	fprintf(stderr, "\n");
+	return 2;
+}
+
+/* Its mapping was void before it was told why: the notice is what it reads next. */
+static sigjmp_buf untold;
+
+static void read_on(int number)
+{
+	(void)number;
+	siglongjmp(untold, 1);
+}
+
+/* An owner for good, who says when it is armed. */
+static int serve_for_ever(const char *address)
+{
+	own(address, HABIT_AUTO_UNMASK);
+	puts("ready");
+	fflush(stdout);
+	signal(SIGBUS, read_on);
+	sigsetjmp(untold, 1);
+	serve(NULL);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "clock", required_argument, NULL, 'c' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "count", required_argument, NULL, 'n' },
+		{ "span", required_argument, NULL, 't' },
+		{ "serve", required_argument, NULL, 'o' },
+		{ "sit", required_argument, NULL, 'i' },
+		{ 0 },
+	};
+	unsigned long long seed = 0, count = 1;
+	struct run run = { .span_us = 5000 };
+	const char *clock = NULL;
+	size_t deed;
+	uint32_t n;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c': clock = optarg; break;
+		case 's': seed = strtoull(optarg, NULL, 0); break;
+		case 'n': count = strtoull(optarg, NULL, 0); break;
+		case 't': run.span_us = strtoull(optarg, NULL, 0); break;
+		case 'o': return serve_for_ever(optarg);
+		case 'i': told = atoi(optarg); sit();
+		default: return usage(argv[0]);
+		}
+	}
+	for (deed = 0; deed < COUNT(deeds); deed++)
+		if (argc - optind > 1 && !strcmp(argv[optind], deeds[deed].name))
+			break;
+	if (!clock || !run.span_us || deed == COUNT(deeds))
+		return usage(argv[0]);
+
+	signal(SIGBUS, vanished);
+	run.devices = argv + optind + 1;
+	run.count = argc - optind - 1;
+	run.choices = choices_of(seed);
+	map_marks(clock);
+	for (n = 0; n < count; n++) {
+		deeds[deed].run(&run, n);
+		if (n % 16 == 15) {
+			printf("at %u\n", n + 1);
+			fflush(stdout);
+		}
+	}
+	printf("done attempts=%u failures=%u choices=%016llx exited=%u\n", n, failures,
+	       (unsigned long long)run.choices.digest, exited);
+	return 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the tormentors share: choices that a seed repeats, marks in the event
+ * log, and a word for each thing that went wrong.
+ */
+#ifndef SHIRQ_TORTURE_H
+#define SHIRQ_TORTURE_H
+
+#include <stdint.h>
+
+/* Choices: the same seed gives the same ones, in the same order. */
+struct choices {
+	uint64_t state;
+	uint64_t digest;
+};
+
+struct choices choices_of(uint64_t seed);
+
+/* A number of 64 random bits. */
+uint64_t draw(struct choices *from);
+
+/* A number below limit, which is not 0. */
+uint64_t below(struct choices *from, uint64_t limit);
+
+/*
+ * Marks, written to the MARK register of a device that has no driver: the host
+ * finds them in the event log, among what the devices did. Each names an
+ * attempt. From GONE to the next OWN nobody owns the device under test.
+ */
+enum mark {
+	MARK_OWN	= 1,	/* it may have an owner, and assert, from here on */
+	MARK_END	= 2,	/* its owner's end begins */
+	MARK_GONE	= 3,	/* and is over: the pin is low */
+};
+
+void map_marks(const char *address);
+void mark(enum mark what, uint32_t attempt);
+
+/* Print "FAIL attempt: what", count it, and go on. */
+void fail(uint32_t attempt, const char *what, ...) __attribute__((format(printf, 2, 3)));
+extern unsigned int failures;
+
+/* Write a text to a file, as `echo` does. Returns 0, or -1 with errno set. */
+int put(const char *path, const char *text);
+
+/* The first word in a file; the result is valid until the next call. Ends the program if there is none. */
+const char *word_of(const char *path);
+
+/* Sleep. A signal does not end it. */
+void pass_time(uint64_t us);
+
+#endif /* SHIRQ_TORTURE_H */

@@ -1,0 +1,1 @@
+"""Ends owners, bindings, modules and guests again and again, and counts what went wrong: docs/reliability.md."""

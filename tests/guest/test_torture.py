@@ -1,0 +1,121 @@
+"""Torture in guests: a seed repeats its choices, and what is broken is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.torture import case, guests
+from shirq_bench.torture.deeds import BY
+from shirq_bench.torture.guests import Round, Tormented
+
+_FEW = 12
+#: So long that most owners are armed before their end, on a busy host too.
+_SPAN_US = 30_000
+
+
+def _case(name: str) -> case.Case:
+    return replace(case.get(name), span_us=_SPAN_US)
+
+
+def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 1) -> Round:
+    each = _case(name)
+    return guests.run(each, kernel, count, seed, BY[each.by], tmp_path / "kept")
+
+
+@pytest.mark.parametrize("name", ["kill", "close", "exec", "thread", "pass", "bind", "module", "starve"])
+def test_an_end_leaves_the_device_silent_and_the_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
+    round_ = _run(name, kernel_name, tmp_path)
+    assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
+    assert (round_.attempts, round_.figures["ends"]) == (_FEW, _FEW)
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.needs_kernel("debug")
+def test_owners_that_get_no_memory_leave_the_device_silent_and_the_neighbours_whole(
+    kernel_name: str, tmp_path: Path
+) -> None:
+    round_ = _run("refuse-memory", kernel_name, tmp_path, count=40)
+    assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
+    assert 0 < round_.figures["exited"] < round_.attempts == 40
+
+
+@pytest.mark.needs_kernel("debug")
+def test_a_guest_whose_owners_all_fare_alike_proves_nothing(kernel_name: str, tmp_path: Path) -> None:
+    round_ = _run("refuse-memory", kernel_name, tmp_path, count=1)
+    assert any("of 1 owners were refused memory" in failure for failure in round_.failures), round_.failures
+
+
+def test_a_seed_repeats_its_choices_and_another_one_chooses_differently(kernel_name: str, tmp_path: Path) -> None:
+    choices = [_run("kill", kernel_name, tmp_path, seed=seed).choices for seed in (5, 5, 6)]
+    assert choices[0] == choices[1] != choices[2]
+
+
+@pytest.mark.parametrize("who", ["root", "no-rawio", "user"])
+def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -> None:
+    round_ = _run(f"fuzz-{who}", kernel_name, tmp_path, count=3000)
+    assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
+    assert round_.attempts == 3000
+    if kernel_name == "debug" and who == "root":
+        assert round_.figures["places"] > 300, "KCOV does not guide"
+        assert round_.figures["kept"] > 30
+
+
+def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, tmp_path: Path) -> None:
+    """Its pin falls late, and nothing holds it back."""
+
+    def by(guest: Tormented) -> None:
+        guest.vm.qmp.set("dev0", "disintx", "read-only")
+        guest.vm.qmp.set("dev0", "deassert-delay-ns", 1_000_000_000)
+        BY["guest"](guest)
+
+    kill = replace(_case("kill"), witness=False)
+    round_ = guests.run(kill, kernel_name, 3, 1, by, tmp_path / "kept")
+    assert any("still asserts after attempt" in failure for failure in round_.failures), round_.failures
+    assert (tmp_path / "kept/events.shirqlog").exists()
+    assert "still asserts" in (tmp_path / "kept/findings").read_text()
+
+
+def test_an_interrupt_that_nobody_serves_is_found(kernel_name: str, tmp_path: Path) -> None:
+    """The witness stands still for longer than anybody may."""
+    kill = replace(_case("kill"), lost_s=2)
+
+    def by(guest: Tormented) -> None:
+        BY["guest"](guest)
+        pause = 3 * guest.vm.patience
+        guest.vm.agent.succeed(f"p=$(pidof shirq-torture); kill -STOP $p; sleep {pause}; kill -CONT $p")
+
+    round_ = guests.run(kill, kernel_name, 2, 1, by, tmp_path / "kept")
+    assert any(lost.startswith("dev1: raised at ") for lost in round_.lost), round_.lost
+
+
+def test_a_witness_that_ends_is_found_and_nobody_waits_for_it(kernel_name: str, tmp_path: Path) -> None:
+    def by(guest: Tormented) -> None:
+        BY["guest"](guest)
+        guest.vm.agent.succeed("kill -TERM $(pidof shirq-torture)")
+
+    round_ = guests.run(_case("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    assert any("--serve 0000:00:08.0 has ended" in failure for failure in round_.failures), round_.failures
+
+
+def test_a_complaint_of_the_kernels_is_found(kernel_name: str, tmp_path: Path) -> None:
+    def by(guest: Tormented) -> None:
+        BY["guest"](guest)
+        guest.vm.agent.succeed("echo 'irq 20: nobody cared' >/dev/kmsg")
+
+    round_ = guests.run(_case("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    assert len(round_.splats) == 1
+    assert "nobody cared" in round_.splats[0]
+
+
+def test_an_owner_that_does_not_get_the_device_is_found(kernel_name: str, tmp_path: Path) -> None:
+    """Somebody else has it."""
+
+    def by(guest: Tormented) -> None:
+        guest.vm.agent.start("shirq-torture", "--serve", guests.address("dev0")).expect("^ready$")
+        BY["guest"](guest)
+
+    round_ = guests.run(_case("kill"), kernel_name, 2, 1, by, tmp_path / "kept")
+    assert any("has no owner and is" in failure for failure in round_.failures), round_.failures

@@ -1,0 +1,250 @@
+"""The torture's judge on made-up logs: each rule is broken once. And its tests, as data."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from shirq_bench.agent import Command
+from shirq_bench.torture import case as cases
+from shirq_bench.torture import report
+from shirq_bench.torture.deeds import BY
+from shirq_bench.torture.guests import Round, Tormented
+from shirq_bench.torture.oracle import KERNEL, USER, Verdict, judge
+from shirq_bench.torture.outside import OUTSIDE
+from shirq_bench.torture.run import Result, seed_of
+from shirq_bench.trace import Entry, Kind
+from shirq_bench.vm import Vm
+
+_BOUND_NS, _END_NS = 1000, 100
+_OWN, _END, _GONE = 1 << 24, 2 << 24, 3 << 24
+_LEAST = {"title": "t", "by": "guest", "full": 10, "ci": 3}
+
+
+def _entry(at: int, kind: Kind, value: int, device: str = "dev0", ring: int = 0xFF, offset: int = 0) -> Entry:
+    return Entry(at, kind, 0, 4, 0, device, ring, offset, value)
+
+
+def _mark(at: int, value: int, width: int = 4) -> Entry:
+    return _entry(at, Kind.MARK, value, "clock")._replace(width=width)
+
+
+def _pin(at: int, level: int) -> Entry:
+    return _entry(at, Kind.PIN, level)
+
+
+def _raise(at: int) -> Entry:
+    return _entry(at, Kind.RAISE, 1, "nb0")
+
+
+def _ack(at: int, ring: int = KERNEL) -> Entry:
+    return _entry(at, Kind.WRITE, 1, "nb0", ring, 0x64)
+
+
+def _judge(*entries: Entry, ring: int = KERNEL, silent: bool = True, withdrawn: bool = False) -> Verdict:
+    return judge(
+        entries,
+        "dev0",
+        "clock",
+        {"nb0": ring},
+        frozenset({"dev1"}),
+        bound_ns=_BOUND_NS,
+        end_ns=_END_NS,
+        silent=silent,
+        withdrawn=withdrawn,
+    )
+
+
+def test_a_pin_that_falls_before_the_end_is_over_is_in_order_and_its_time_is_known() -> None:
+    verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _pin(40, 0), _mark(50, _GONE))
+    assert (verdict.loud, verdict.ends, verdict.worst_ns) == ([], 1, 30)
+
+
+def test_owners_whose_device_asserted_and_ends_while_it_did_are_counted() -> None:
+    quiet = _mark(0, _OWN), _mark(1, _END), _mark(2, _GONE)
+    served = _mark(3, _OWN), _pin(4, 1), _pin(5, 0), _pin(6, 1), _pin(7, 0), _mark(8, _END), _mark(9, _GONE)
+    cut = _mark(10, _OWN), _pin(11, 1), _mark(12, _END), _pin(13, 0), _mark(14, _GONE)
+    verdict = _judge(*quiet, *served, *cut)
+    assert (verdict.ends, verdict.asserted, verdict.asserting, verdict.assertions) == (3, 2, 1, 3)
+
+
+def test_a_pin_that_is_high_when_the_end_is_over_is_found() -> None:
+    verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _mark(50, _GONE | 7), _pin(51, 0))
+    assert verdict.loud == ["dev0 still asserts after attempt 7, at 50 ns"]
+
+
+def test_a_pin_that_falls_too_late_is_found() -> None:
+    in_time = _mark(0, _OWN), _pin(5, 1), _mark(10, _END | 7), _pin(110, 0), _mark(150, _GONE | 7)
+    too_late = _mark(0, _OWN), _pin(5, 1), _mark(10, _END | 7), _pin(111, 0), _mark(150, _GONE | 7)
+    assert _judge(*in_time).loud == []
+    (loud,) = _judge(*too_late).loud
+    assert loud == "dev0 fell silent 101 ns after attempt 7 began to end, allowed are 100 ns"
+    assert _judge(*too_late, silent=False).loud == []
+
+
+def test_a_pin_that_rises_without_an_owner_is_found_and_with_the_next_owner_it_is_not() -> None:
+    entries = _mark(10, _END), _mark(50, _GONE), _pin(60, 1), _pin(61, 0), _mark(70, _OWN), _pin(80, 1)
+    assert _judge(*entries).loud == ["dev0 asserts without an owner, at 60 ns"]
+
+
+def test_where_nobody_ends_no_end_is_judged() -> None:
+    assert _judge(_mark(10, _END), _pin(11, 1), _mark(50, _GONE), silent=False).loud == []
+
+
+def test_a_mark_of_another_width_is_a_clock_and_none_of_ours() -> None:
+    assert _judge(_mark(10, _GONE, width=8), _pin(11, 1)).ends == 0
+
+
+def test_a_neighbour_that_is_served_in_time_has_lost_nothing() -> None:
+    verdict = _judge(_raise(0), _ack(300), _raise(400), _ack(1400))
+    neighbour = verdict.neighbours["nb0"]
+    assert (verdict.lost, neighbour.raised, neighbour.served, neighbour.worst_ns) == ([], 2, 2, 1000)
+
+
+def test_a_raise_that_is_never_served_is_lost() -> None:
+    assert _judge(_raise(0), _ack(300), _raise(400)).lost == ["nb0: raised at 400 ns and never served"]
+
+
+def test_a_raise_that_is_served_too_late_is_lost() -> None:
+    (lost,) = _judge(_raise(0), _ack(1001)).lost
+    assert lost.startswith("nb0: raised at 0 ns and served 1 µs later")
+
+
+def test_what_somebody_else_acknowledged_is_lost_unless_it_may_be_withdrawn() -> None:
+    verdict = _judge(_raise(0), _ack(300), ring=USER)
+    neighbour = verdict.neighbours["nb0"]
+    assert (neighbour.served, neighbour.withdrawn) == (0, 1)
+    assert verdict.lost == ["nb0: raised at 0 ns and acknowledged in ring 0, its driver's is 3"]
+    assert _judge(_raise(0), _ack(300), ring=USER, withdrawn=True).lost == []
+
+
+def test_a_bystander_that_is_touched_is_found() -> None:
+    touch = _entry(60, Kind.READ, 0, "dev1", KERNEL, 0x24)
+    assert _judge(touch, _mark(70, _OWN)).strayed == [], "before the torture begins it may be"
+    assert _judge(_mark(10, _OWN), touch).strayed == ["dev1 was touched: READ of 0x24 in space 0 at 60 ns"]
+
+
+def test_a_clock_that_is_read_or_written_but_for_marks_is_found() -> None:
+    reading = _entry(60, Kind.READ, 0, "clock", USER, 0x24)
+    assert len(_judge(_mark(10, _OWN), reading, _mark(70, _GONE)).strayed) == 1
+
+
+def test_a_process_that_touches_the_kernels_neighbour_is_found() -> None:
+    assert len(_judge(_mark(10, _OWN), _raise(20), _ack(30), _entry(60, Kind.WRITE, 1, "nb0", USER)).strayed) == 1
+    assert _judge(_mark(10, _OWN), _raise(20), _ack(30)).strayed == []
+
+
+# ---------------------------------------------------------------------- what the guest's program says
+
+
+class _Said:
+    """A command of which this is the output."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = iter(lines)
+
+    def expect(self, pattern: str, deadline: float) -> re.Match[str]:
+        return next(match for line in self._lines if (match := re.search(pattern, line)))
+
+
+def _followed(*lines: str) -> Round:
+    guest = Tormented(cast(Vm, None), cases.get("unplug"), 1, 1)
+    said = cast(Command, _Said(*lines))
+    guest.follow(said, "armed 0")
+    guest.follow(said, "gone 0")
+    guest.follow(said, "done ")
+    return guest.round
+
+
+_DONE = "done attempts=1 failures={} choices=0123456789abcdef exited=1"
+
+
+def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
+    round_ = _followed("armed 0", "FAIL 0: the owner ended with status 0x900", "gone 0", _DONE.format(1))
+    assert round_.failures == ["FAIL 0: the owner ended with status 0x900"]
+    assert (round_.attempts, round_.choices, round_.figures) == (1, "0123456789abcdef", {"exited": 1})
+
+
+def test_complaints_that_were_counted_and_not_heard_are_a_failure() -> None:
+    round_ = _followed("armed 0", "gone 0", _DONE.format(2))
+    assert round_.failures == ["2 failures were counted in the guest, 0 were said"]
+
+
+# ---------------------------------------------------------------------- data
+
+
+def test_every_test_of_the_file_is_one_that_somebody_does() -> None:
+    known = cases.load()
+    assert len(known) >= 14
+    assert {case.by for case in known.values()} <= BY.keys() | OUTSIDE.keys()
+    for case in known.values():
+        assert case.ci <= case.full
+        assert case.attempts("full", "debug") in (case.debug, case.full)
+        assert sum(case.rounds(case.full)) == case.full
+
+
+def test_the_instrumented_kernel_has_a_size_of_its_own() -> None:
+    sized = cases.parse("t", _LEAST | {"debug": 5})
+    sizes = ("full", "6.1"), ("full", "debug"), ("ci", "6.1"), ("ci", "debug")
+    assert [sized.attempts(*size) for size in sizes] == [10, 5, 3, 3]
+    assert cases.parse("t", _LEAST).attempts("full", "debug") == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wrong": 1}, "test t: wrong is not known: there are by, ci, "),
+        ({"devices": "dev0"}, "test t: devices must be a list of strings, not 'dev0'"),
+        ({"full": "1"}, "test t: full must be of type int, not '1'"),
+        ({"full": 0}, "test t: full must be at least 1, not 0"),
+        ({"leaks": 1}, "test t: leaks must be of type bool, not 1"),
+    ],
+)
+def test_a_key_that_is_wrong_is_refused_by_its_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(cases.TestError, match="^" + message.replace("(", r"\(")):
+        cases.parse("t", _LEAST | change)
+
+
+def test_an_unknown_test_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(cases.TestError, match="no torture test 'kil': there are kill, "):
+        cases.get("kil")
+
+
+def test_guests_share_the_attempts_and_the_last_one_has_the_rest() -> None:
+    assert cases.parse("t", _LEAST | {"round": 4}).rounds(10) == [4, 4, 2]
+    assert cases.parse("t", _LEAST).rounds(10) == [10]
+
+
+def test_a_seed_gives_each_guest_another_one_and_always_the_same() -> None:
+    seeds = [seed_of(1, "kill", 0), seed_of(1, "kill", 1), seed_of(2, "kill", 0), seed_of(1, "close", 0)]
+    assert len(set(seeds)) == 4
+    assert seeds == [seed_of(1, "kill", 0), seed_of(1, "kill", 1), seed_of(2, "kill", 0), seed_of(1, "close", 0)]
+
+
+def test_a_result_is_whole_only_with_all_attempts_and_nothing_wrong() -> None:
+    result = Result("kill", "6.1", 1, wanted=4)
+    result.add(Round(1, attempts=3, choices="a", figures={"ends": 3, "slowest_end_us": 9}))
+    assert not result.ok
+    result.add(Round(2, attempts=1, choices="b", figures={"ends": 1, "slowest_end_us": 4}))
+    assert result.ok
+    assert result.figures == {"ends": 4, "slowest_end_us": 9}
+    result.add(Round(3, lost=["one"]))
+    assert not result.ok
+
+
+def test_the_report_replaces_what_the_same_seed_has_shown_before_at_the_same_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "FILE", tmp_path / "torture.json")
+    report.add(Result("kill", "6.1", 1, wanted=4, attempts=2, failures=["a", "b"]))
+    report.add(Result("kill", "6.1", 2, wanted=4, attempts=4))
+    report.add(Result("kill", "6.1", 1, wanted=4, attempts=4))
+    report.add(Result("kill", "6.1", 1, wanted=2, attempts=2))
+    tests = json.loads(report.FILE.read_text())["tests"]
+    assert [(test["seed"], test["attempts"], test["failures"]) for test in tests] == [(2, 4, 0), (1, 4, 0), (1, 2, 0)]
+    for key in ("test", "kernel", "splats", "lost_interrupts", "choices"):
+        assert key in tests[0]
