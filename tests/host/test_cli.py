@@ -244,6 +244,6 @@ def test_the_shell_completes_verbs_and_kernels() -> None:
         )  # fmt: skip
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
-    assert complete("shirq t") == ["templates", "trace"]
+    assert complete("shirq t") == ["templates", "torture", "trace"]
     assert complete("shirq run --kernel 6") == ["6.1", "6.12"]
     assert "complete" in shirq("completion", "bash").output
