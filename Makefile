@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The front door: every verb people use. `make help` explains them.
 
 KERNEL ?= 6.1

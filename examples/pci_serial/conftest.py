@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The fixture of this project's tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The driver shares its line: judged from the cards' pins and the line, whatever the driver says of itself."""
 
 from __future__ import annotations

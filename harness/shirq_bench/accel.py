@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which accelerator guests run under: KVM where it really works, TCG elsewhere.
 
 That /dev/kvm opens proves nothing: on software-virtualised hosts Linux hangs under it before its first message. So

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The host's end of the agent channel: run commands in a guest and talk to them.
 
 ``guest/agent/agent.c`` is the other end and describes the frames.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tests that measure run with no other test beside them, however many workers pytest-xdist has.
 
 Every test of a worker holds a lock that the workers share; one marked ``alone`` holds it exclusively.

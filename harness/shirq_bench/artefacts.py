@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a failed test leaves: all that its guests have, pictures of their runs, and how to run it again.
 
 A folder a test, below ``--artefacts``, with one folder a guest.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A content-addressed cache for what is expensive: QEMU, kernels, images, templates.
 
 An entry is a directory ``<root>/<kind>/<key>`` that is complete or absent: it is built in a sibling directory and

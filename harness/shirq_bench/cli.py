@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line `shirq`: guests, kernels, logs and the cache, for people."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A guest's serial console as a pexpect object that is always drained.
 
 QEMU stops a guest whose console nobody reads, so a thread reads all the time; it also keeps the whole text in a file.

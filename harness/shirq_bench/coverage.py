@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which lines of kmod/ the tests run: counted by guests' kernels with GCOV, and for program.c by the host's tests too.
 
 The plugin's ``--coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its test

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`make demo`: three functions on one interrupt line, driven from user space and by the kernel, and a driver's death.
 
 Boots a guest with `SHARED_LINE`, raises interrupts over QMP singly and together while the neighbour is busy, kills one

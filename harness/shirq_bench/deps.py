@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """System packages that the project needs, and their installation by the first verb that needs them.
 
 Standard library only: it runs with the system's Python before the virtual environment exists.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Looks whether this machine can run the bench, and says for everything that is amiss what to do about it.
 
 Nothing is fetched, built or changed.

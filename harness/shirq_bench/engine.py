@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Measures the bench itself: what a fresh guest costs. Writes build/reports/bench-engine.json.
 
 Run as ``python -m shirq_bench.engine [--kernel 6.1] [--clones 200]``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What can go wrong with a guest. Every message names the VM."""
 
 from __future__ import annotations

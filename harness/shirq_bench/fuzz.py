@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`make fuzz-device`: random accesses to the emulated device, in a QEMU built with sanitizers.
 
 Accesses to BARs and configuration space, steps of the clock, stimuli, faults, other cards, schedules, resets and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the cache holds, and which of it can go.
 
 Never deleted is what is being made (its lock is held), what a running process of this user names on its command line,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What must hold in every guest during every test, whatever the test is about.
 
 Each invariant is a function whose docstring is the sentence that a failing test shows. It returns what breaks it, or

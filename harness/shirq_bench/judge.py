@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Judges a run by what the line, the pins and the interrupt controller did, never by what a driver says of itself.
 
 Every judge is a pure function that returns a ``Verdict``: the rule, how many cases it examined, and a finding for each

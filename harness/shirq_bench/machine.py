@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a guest is made of: the part of the QEMU command line that a test chooses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The far end of a guest's network card, driven by the harness: it makes the in-kernel neighbour work at will.
 
 QEMU's ``stream`` back end frames each Ethernet packet with a big-endian 32-bit length. A request is an ARP query for

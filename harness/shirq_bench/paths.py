@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where things are in the checkout."""
 
 from __future__ import annotations

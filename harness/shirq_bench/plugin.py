@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
 harness/README.md explains it to those who test a device or driver of their own; `pytest --help`, `--fixtures` and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """QMP for synchronous callers: the client of ``qemu.qmp`` on a loop in a thread, with deadlines and a transcript."""
 
 from __future__ import annotations

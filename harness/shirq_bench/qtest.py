@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A q35 machine without a guest: QEMU's qtest protocol in the place of a processor, for testing device models.
 
 `QTest` speaks the protocol; `Board` is a machine with our emulator, its monitor and its event log. `Function` is one

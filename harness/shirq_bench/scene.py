@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The verbs of a guest with `SHARED_LINE`: start drivers, raise interrupts, watch the kernel's handlers.
 
 The demo and the guest tests are written in them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Finds splats, the kernel's own complaints, in a kernel log. What counts is data: splats-deny and splats-allow.
 
 It fails closed: rules that cannot be read, and a log that cannot be one (empty, binary, without the guest's first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ssh into a guest, for people and for files: paramiko through the agent, so no network and no TCP port.
 
 The guest runs dropbear on its loopback interface. Each connection is a guest command that carries bytes between its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Guarantees that no QEMU process, no build and no run directory outlives the process that asked for it.
 
 A small process of its own session starts every VM and holds one end of a socket whose other end only the runner

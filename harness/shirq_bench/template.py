@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Templates: booted, prepared guests that are frozen once and cloned for every test.
 
 A template is a guest's memory in a file and the rest of its state in another. A clone maps the memory copy-on-write

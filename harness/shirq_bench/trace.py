@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What happened, read back: QEMU's event log, the guest's handler trace, and the relation between their clocks.
 
 The event log is the file described by ``qemu-device/overlay/include/hw/misc/shirq-log.h``, on QEMU's virtual clock.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One virtual machine, from start to its end, with its channels.
 
 Everything it leaves is in one run directory: console, QMP transcript, event log, QEMU's own output and the command

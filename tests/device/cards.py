@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cards to test the device as: every preset, and a card for each behaviour that no preset has."""
 
 from __future__ import annotations

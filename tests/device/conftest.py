@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Machines without a guest, for tests that are the processor themselves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every preset and every register behaviour: raised, masked, acknowledged, reset and migrated."""
 
 from __future__ import annotations

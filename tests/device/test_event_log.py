@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The event log as an object of QEMU: its file, its limits, who caused an entry, and where a history begins."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The faults that properties give the device, with the clock stepped by hand."""
 
 from __future__ import annotations

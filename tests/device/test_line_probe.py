@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The line probe: pins of any PCI function, lines, and what the interrupt controller does with them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The event log can be switched off and on, and costs next to nothing."""
 
 from __future__ import annotations

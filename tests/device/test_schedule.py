@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Schedules: stimuli in virtual time, from a file."""
 
 from __future__ import annotations

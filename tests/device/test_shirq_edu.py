@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The device `shirq-edu`, against its specification."""
 
 from __future__ import annotations

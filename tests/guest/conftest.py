@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Guests with three functions on one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Python scripts that run in the guest, with the binding: each finds the same names at hand."""
 
 from __future__ import annotations

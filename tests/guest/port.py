@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Machines with dev2, bound to shirq.ko, on the devices' line, alone behind a PCI Express port of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whether a device is quiet: judged from the log and the device itself."""
 
 from __future__ import annotations

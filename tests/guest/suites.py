@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Small suites of tests, run by pytest processes of their own as a user of the plugin would run them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every allocation of a system call fails once: the call says so, nothing is half-done, nothing leaks.
 
 fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer. Many

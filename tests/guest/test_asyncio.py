@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events in asyncio, with the module: what unmasks, and how an iteration ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Faults of the bench itself: each ends in one clear message and leaves nothing behind."""
 
 from __future__ import annotations

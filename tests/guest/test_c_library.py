@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The C library has every call of the module, and of the Python binding."""
 
 from __future__ import annotations

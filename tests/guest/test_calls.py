@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What every call answers in every state, and to every size of its struct."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ways into a guest, and what they report when the guest dies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line's guests do what they are asked and are gone afterwards."""
 
 from __future__ import annotations

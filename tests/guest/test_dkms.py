@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The module packaged with dkms: added, built and installed as on a machine with headers, then run in a guest."""
 
 from __future__ import annotations

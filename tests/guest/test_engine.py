@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a fresh guest costs: the figures go to build/reports/bench-engine.json, the ratios are asserted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The rungs of a quarantine: each ends the storm that those before it could not, as far as the owner allows them."""
 
 from __future__ import annotations

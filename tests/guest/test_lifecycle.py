@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """However an owner's time ends, the device ends quiet, every waiter returns and the next owner starts afresh."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a processor reads from a device while another one changes the memory map."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No QEMU process and no run directory outlives its runner, however the runner ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the pytest plugin promises to those who use it, alone and with pytest-xdist and pytest-html."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each of the cards that the device can be, driven with shirq on a line that it shares with an in-kernel neighbour."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What user space may ask of the module, and what it is told: run with the Python binding inside the guest."""
 
 from __future__ import annotations

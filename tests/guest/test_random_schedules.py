@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Random schedules over two devices and their owners, to the instruction; what fails is shrunk and replays."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How an owner may wait and mask: non-blocking, epoll, eventfd, SHIRQ_MASK; with forced interrupt threads too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the module refuses because of what the device is, or of what befalls it."""
 
 from __future__ import annotations

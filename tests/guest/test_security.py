@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who may do what: kmod/SECURITY.md names these tests."""
 
 from __future__ import annotations

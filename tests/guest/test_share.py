@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a neighbour keeps of its interrupts beside a device of ours that misbehaves, counted in the guest's own time.
 
 One vCPU, one instruction a nanosecond, and an I/O APIC that does not brake a storm: what a device's storm costs here

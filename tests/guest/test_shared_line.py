@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What must hold on a shared line: judged from the line, the pins and the kernel's handlers, not from the driver."""
 
 from __future__ import annotations

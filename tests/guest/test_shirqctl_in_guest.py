@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command shirqctl in a guest: what it shows of a shared line, and devices that it serves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Port BARs and accesses of 8 bytes, on QEMU devices that have them: pci-testdev and ivshmem-plain, without a line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cards that are not ours, QEMU's own, on one line with a busy in-kernel driver: nobody loses an interrupt."""
 
 from __future__ import annotations

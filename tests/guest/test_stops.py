@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What stops a device although its owner lives: sleep, resets, unplugging. It is quiet, and the owner is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A device of ours never keeps a shared line busy: a storm ends, the neighbours live, and the owner is told why."""
 
 from __future__ import annotations

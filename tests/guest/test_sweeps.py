@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sweeps in guests: runs are identical, a stimulus meets its instruction, and what is wrong is found and explained."""
 
 from __future__ import annotations

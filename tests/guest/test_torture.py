@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Torture in guests: a seed repeats its choices, and what is broken is found."""
 
 from __future__ import annotations

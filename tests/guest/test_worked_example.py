@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The module's README tells the truth: its worked example, command by command, on the card that it is about."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The browser that pages are tested in, and what it has noted."""
 
 from __future__ import annotations

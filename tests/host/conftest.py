@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the host's tests need: the binding, which is not installed on the host, and a browser."""
 
 from __future__ import annotations

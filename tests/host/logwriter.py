@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes event logs as QEMU would, for tests of their readers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The kernel's verifier and interpreter as a host library; the binding has the model that it is held against."""
 
 from __future__ import annotations

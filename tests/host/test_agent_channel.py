@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """However the agent's channel ends, the failure says how the guest is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The benchmark's figures: from the log's entries to an interrupt's cost, and the guard of the baseline."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a guest costs: where many devices share a line, and how a guest of virtme-ng is begun, measured and ended."""
 
 from __future__ import annotations

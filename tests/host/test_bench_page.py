@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The benchmark's page opens from a file in a browser, shows what was measured, and fetches nothing."""
 
 from __future__ import annotations

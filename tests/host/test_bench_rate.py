@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How the highest rate of a contender is found."""
 
 from __future__ import annotations

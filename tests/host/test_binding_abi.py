@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The binding's structs and numbers are those of kmod/shirq.h, as a C compiler sees them."""
 
 from __future__ import annotations

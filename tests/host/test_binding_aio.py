@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Awaiting events, against a pipe that stands in for the module."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Programs as text: the assembler, its errors, and the disassembler."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The binding's calls, against a stand-in for the module that records what it is given."""
 
 from __future__ import annotations

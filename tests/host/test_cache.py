@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The cache: an entry is complete or absent, made once, and made anew when it is damaged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line says what it does, does what it says, and fails in one message with the right status."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The coverage report adds up what guests and the host's tests have counted, and holds it against a bound."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What has not been used goes; what is in use stays, however that is."""
 
 from __future__ import annotations

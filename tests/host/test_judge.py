@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each judge passes a run as it should be and names what is wrong with one that is not."""
 
 from __future__ import annotations

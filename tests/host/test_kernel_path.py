@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A kernel that somebody else built is taken by its path, with its modules and headers, or refused with the reason."""
 
 from __future__ import annotations

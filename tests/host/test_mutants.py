@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Mutants: each file is one, its patch applies, its tests exist; and the runner tells what becomes of one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The page works in a browser: it opens from a file, zooms, shows values, follows its table, and fetches nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The trace holds every level, span and event of the picture, and the guest's own trace, on one axis."""
 
 from __future__ import annotations

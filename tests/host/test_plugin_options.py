@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The plugin's options, markers and order of tests, without a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Profiles as files: what is read from them, how errors are told, which one fits a function, and what lint finds."""
 
 from __future__ import annotations

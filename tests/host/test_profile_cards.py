@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every profile on a model of its card: it claims, masks, unmasks and silences it, and leaves the owner's choices.
 
 The models know offsets and bits from the cards' documents, not from the profiles.

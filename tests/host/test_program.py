@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The kernel's verifier and interpreter, as a host library, against examples and against the binding's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The reference drivers' programs on a model of the device's registers: they claim, mask, unmask and silence it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A run's picture shows what the log holds, as text, as a page that needs nothing else, and as a waveform."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command shirqctl on trees like /sys and /proc: what it prints, and its exit status."""
 
 from __future__ import annotations

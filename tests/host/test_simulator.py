@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The simulator: registers that behave as a card's do, and the trace of a program on them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Splats are found where they are, whole, and nowhere else; what cannot be judged is never passed."""
 
 from __future__ import annotations

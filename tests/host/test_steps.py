@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A build step's output is kept, its progress shown where somebody looks, and it ends by its deadline."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Scenarios, cases and findings as data: what is wrong in them is said, what is written is read back."""
 
 from __future__ import annotations

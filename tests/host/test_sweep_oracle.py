@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The judge of a sweep's points, on made-up logs: each rule is broken once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`shirq torture`: what it runs, with which seeds, how it ends, and the page that it writes."""
 
 from __future__ import annotations

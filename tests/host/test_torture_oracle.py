@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The torture's judge on made-up logs: each rule is broken once. And its tests, as data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How the torture of the bench sees what came out of pytest, and what it left behind."""
 
 from __future__ import annotations

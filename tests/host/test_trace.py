@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The event log, the handler trace and the relation of their clocks are read as they were written, or refused."""
 
 from __future__ import annotations

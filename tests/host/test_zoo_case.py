@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The zoo's cases are complete, and a case that makes no sense is refused with what would."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A few cases of the zoo, as everybody's tests run them; `make zoo` runs all."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 """What an interrupt costs, with each driver that Linux has for it, and what a guest costs: `make bench`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line of `make bench`: measure, write build/reports/bench.json and bench.html, guard the baseline."""
 
 from __future__ import annotations

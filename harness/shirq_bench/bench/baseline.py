@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The guard against getting slower: instruction counts of shirq.ko, which are exact, against a committed baseline."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is compared: ways to handle a device's interrupts, each in the same guest."""
 
 from __future__ import annotations

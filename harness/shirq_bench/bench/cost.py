@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What one interrupt costs, in instructions, from the event log of a deterministic guest.
 
 One instruction is one nanosecond of virtual time there, and an idle processor executes none: the times between the

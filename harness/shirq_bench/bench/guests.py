@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a guest costs, side by side: a clone of ours, a cold boot of ours, and virtme-ng, as its users run it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The report for people: one page, with plots, that needs nothing else; and the tables of docs/performance.md."""
 
 from __future__ import annotations

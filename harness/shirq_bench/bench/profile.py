@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which functions an interrupt's instructions are in: every executed instruction of a few rounds, from QEMU's log.
 
 This is a run of its own, in a guest that is identical to the measured one up to its beginning.

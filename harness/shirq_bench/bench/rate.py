@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How fast interrupts can come, and what is left of the processor: in guest time, so independent of the machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What shirq.ko is to reach, against the others, and whether it does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Debian packages of any suite, fetched and unpacked without root and without touching the machine's apt state.
 
 The mirror is the machine's own: whatever its apt is configured with. Every suite that the project needs gets a

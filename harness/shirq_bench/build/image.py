@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The guest's initramfs, made from Debian packages without root.
 
 cpio archives one after the other, which the kernel unpacks in order: the *base* holds Debian's packages and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The kernels that guests boot, with their modules and headers: stock ones unpacked, instrumented ones built.
 
 Run as ``python -m shirq_bench.build.kernel 6.1``: prints what there is of it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
 
 For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which tell what the counters

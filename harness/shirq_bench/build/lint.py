@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Static checks of every kernel module that is here: checkpatch from the kernel's source, sparse, all warnings.
 
 Run as ``python -m shirq_bench.build.lint 6.1 ...``.

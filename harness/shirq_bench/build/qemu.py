@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Build QEMU with our device and line probe in it, once, into the cache.
 
 The source tree is Debian's plus ``qemu-device/overlay`` (new files) and ``qemu-device/patches`` (small changes of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What takes long, with a progress bar on a terminal and plain lines elsewhere; a command's output goes to a log."""
 
 from __future__ import annotations

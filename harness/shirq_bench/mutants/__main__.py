@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Try the mutants: ``python -m shirq_bench.mutants``; `make mutants` is the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A mutant: one small, realistic bug as a patch, and what should notice it.
 
 A file ``NAME.patch`` begins with TOML and goes on with a unified diff:

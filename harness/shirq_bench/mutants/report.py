@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a run over the mutants leaves: figures for programs, a table for people."""
 
 from __future__ import annotations

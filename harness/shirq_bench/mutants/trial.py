@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Try one mutant: apply its patch to a copy of the checkout, and see whether its tests fail there.
 
 What the copy makes (modules, images, templates) goes to a cache of its own, which borrows what no mutant changes and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The files that a picture is kept in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The picture of a run, independent of how it is drawn: tracks of levels, spans and points, and a list of events.
 
 All times are virtual ns. A level's spans are when it is high (a mask's: masked). The interrupt program is what the

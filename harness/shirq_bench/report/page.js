@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 "use strict";
 /* Draws the picture in #data. Times are ns since its start. "Place" is a coordinate on the axis with pauses folded:
    where nothing is folded, one unit of place is one ns. */

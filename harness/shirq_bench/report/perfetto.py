@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A picture as a trace for ui.perfetto.dev and Chrome's tracing, in their JSON format.
 
 The line and every device are a "process" each, whose levels are counters, whose spans are slices and whose stimuli are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A picture as a timeline for the terminal: one line an event, with who did it, repeats collapsed."""
 
 from __future__ import annotations

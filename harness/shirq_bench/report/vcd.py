@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A picture as a VCD file, for GTKWave and other waveform viewers.
 
 Levels and spans are one-bit wires, high while it lasts; what a span is about is a string next to its wire; stimuli are

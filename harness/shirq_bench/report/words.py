@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Says in words what a log entry tells and who did it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A case: stimuli that a guest is given and how it is judged, in a file that plays again exactly.
 
 A case that fails is shrunk to the smallest schedule that still fails, and says on which instruction of which function

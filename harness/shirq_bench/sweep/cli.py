@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The commands `shirq sweep`, `shirq replay` and `shirq debug`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a sweep leaves: its figures, and for each violation a file that plays again, with a picture."""
 
 from __future__ import annotations

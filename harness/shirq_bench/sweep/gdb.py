@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """gdb on a guest that is stopped before a chosen instruction; back in time by playing again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Judges one point of a sweep by the event log alone.
 
 For each judged device: every raise is followed by a handling (the actor's MARK), unless it was withdrawn, by the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Play stimuli to a clone, at exact instructions, and record what the devices and the line did.
 
 The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. Nothing from outside reaches it

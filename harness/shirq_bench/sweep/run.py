@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sweep a scenario: calibrate its window, try every instruction of it, judge every point."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Scenarios of sweeps: what happens first, and what is injected at each instruction of what follows.
 
 They are data, in ``scenarios.toml``; its head describes the keys.

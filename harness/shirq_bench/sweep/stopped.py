@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Stop a run before one of its instructions, and look where the guest is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Names for addresses of a guest: the kernel's, its modules', and those of the programs that run in it."""
 
 from __future__ import annotations

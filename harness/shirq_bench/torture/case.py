@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The torture's tests are data, in ``tests.toml``; its head describes the keys."""
 
 from __future__ import annotations

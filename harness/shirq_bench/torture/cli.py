@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command `shirq torture`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Those who torment a guest: its own programs, and the host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One guest of a torture test: boots it, lets its devices raise by themselves, torments it, and judges what it left."""
 
 from __future__ import annotations

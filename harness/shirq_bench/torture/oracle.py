@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Judges a guest's torture by the event log alone: who asserted without an owner, and whose interrupts were lost.
 
 The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``), which tell

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Torture of the bench itself, and tests of other rooms: pytest in processes of its own, as a user would run it, and a
 bug of the zoo.
 """

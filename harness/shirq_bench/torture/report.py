@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """build/reports/torture.json: what each test showed on each kernel, added to what is there."""
 
 from __future__ import annotations

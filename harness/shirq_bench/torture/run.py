@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs torture tests guest by guest, and adds up what they showed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The zoo: shared-interrupt bugs that really happened, each a case that runs against several drivers.
 
 `case` reads a case, `run` plays it with one driver under test, `outcome` says what became of line, neighbour and

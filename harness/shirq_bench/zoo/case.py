@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A case of the zoo, as tests/zoo/ID.toml describes it.
 
 id = "nobody-cared"             # as the file is called

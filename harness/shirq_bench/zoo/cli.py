@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`shirq zoo`: the zoo on a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What became of a run: measured on the line, the device's registers, the neighbour's pin and the kernel's log.
 
 No driver is asked. An interrupt has been served when somebody acknowledged its source at the device (INT_ACK); one

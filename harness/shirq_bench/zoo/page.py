@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The zoo's pages: the matrix of cases and drivers, and a case with the waveforms of two drivers above each other.
 
 Each page is one file that needs nothing else.

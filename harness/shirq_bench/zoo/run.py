@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Plays a case with one driver under test, in a fresh guest, and says what became of it.
 
 All drivers of a case get the same guest: one machine, one template, the same stimuli. What differs is the driver that

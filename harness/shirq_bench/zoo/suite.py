@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Plays many cases, and writes build/reports/zoo.json and zoo.html: the matrix of cases and drivers.
 
 Run as ``python -m shirq_bench.zoo.suite [--size ci] [--kernel 6.1] [ID ...]``.

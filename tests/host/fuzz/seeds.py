@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Write the fuzz target's seed corpus: the programs of all profiles, as fuzz_program.c reads them.
 
 Run as ``python tests/host/fuzz/seeds.py FOLDER``.
