@@ -300,6 +300,13 @@ class Vm:
         reader.poll()
         return reader
 
+    def now_ns(self) -> int:
+        """The present virtual time in ns, the clock of the log's entries and of schedules.
+
+        A running VM is past it when the answer arrives: ask within `frozen` to build a schedule on it.
+        """
+        return int(self.qmp.get("/objects/log", "now"))
+
     def ssh(self, deadline: float = 60.0) -> Ssh:
         """Open an ssh connection to the guest."""
         return Ssh(self.agent, image.ssh_key(), deadline)

@@ -85,6 +85,16 @@ def test_time_is_virtual_time(start: Start) -> None:
     assert [entry.time_ns for entry in board.log().of(Kind.READ, offset=0)] == [0, now]
 
 
+def test_the_log_tells_the_present_virtual_time(start: Start) -> None:
+    """Also where nothing was logged for long: a schedule that begins now is built on it."""
+    board = start("shirq-edu,id=dev0,addr=4")
+    now = board.qtest.clock_step(7_654_321)
+    assert board.qmp.get("/objects/log", "now") == now
+    assert board.log().entries[-1].time_ns < now
+    with pytest.raises(QmpFailed, match="now"):
+        board.qmp.set("/objects/log", "now", 1)
+
+
 def test_no_vcpu_is_blamed_when_none_runs(start: Start) -> None:
     board = start("shirq-edu,id=dev0,addr=4")
     board.function(4).enable().read(0)

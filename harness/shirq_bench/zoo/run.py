@@ -346,11 +346,10 @@ class _Player:
                 self.vm.qmp.set(device, name, value)
 
     def _schedule(self, text: str) -> None:
-        """Give dev0 a schedule; what begins with @ counts from now, that is from the log's last entry."""
+        """Give dev0 a schedule; times that begin with @ count from now."""
         path = self.vm.dir / "schedule"
         with self.vm.frozen():
-            self._account()
-            now = self.reader.log().entries[-1].time_ns
+            now = self.vm.now_ns()
             lines = []
             for line in text.strip().splitlines():
                 when, rest = line.strip().split(" ", 1)

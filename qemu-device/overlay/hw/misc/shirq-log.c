@@ -326,6 +326,14 @@ static void set_entries(Object *obj, Visitor *v, const char *name,
     }
 }
 
+static void get_now(Object *obj, Visitor *v, const char *name, void *opaque,
+                    Error **errp)
+{
+    uint64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+
+    visit_type_uint64(v, name, &now, errp);
+}
+
 static bool get_on(Object *obj, Error **errp)
 {
     return SHIRQ_LOG(obj)->on;
@@ -393,6 +401,10 @@ static void shirq_log_class_init(ObjectClass *klass, void *data)
                               set_entries, NULL, NULL);
     object_class_property_set_description(klass, "entries",
         "entries that fit, 1 to 1073741824");
+    object_class_property_add(klass, "now", "uint64", get_now, NULL, NULL,
+                              NULL);
+    object_class_property_set_description(klass, "now",
+        "the virtual clock in ns, by which entries are stamped");
     object_class_property_add_bool(klass, "on", get_on, set_on);
     object_class_property_set_description(klass, "on",
         "whether it logs; can change while the VM runs");
