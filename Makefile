@@ -85,13 +85,13 @@ COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
 
 vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
 ## JOBS=1 runs one test at a time. KERNEL=all has the long ones too; debug, the line coverage of kmod/.
-	@$(PYTEST) tests --kernel $(KERNEL) $(if $(filter all,$(KERNEL)),,-m "not long") $(if $(COUNTING),--coverage build/coverage) \
+	@$(PYTEST) tests --shirq-kernel $(KERNEL) $(if $(filter all,$(KERNEL)),,-m "not long") $(if $(COUNTING),--shirq-coverage build/coverage) \
 		$(call reports,vm-test) $(PYTEST_ARGS)
 	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
 
 coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.
 	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps
-	@$(PYTEST) tests/host tests/guest --kernel debug --coverage build/coverage \
+	@$(PYTEST) tests/host tests/guest --shirq-kernel debug --shirq-coverage build/coverage \
 		$(call reports,coverage) $(PYTEST_ARGS)
 	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
 
@@ -108,10 +108,10 @@ torture: ## Kill owners, cut bindings, make up calls, thousands of times; about 
 	@.venv/bin/shirq torture --kernel $(TORTURED) --size $(SIZE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(TEST)
 
 fast: guest-deps ## Run the guest tests that are marked fast, on KERNEL: 5 s.
-	@$(PYTHON) -m pytest tests/guest -m fast --kernel $(KERNEL) $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/guest -m fast --shirq-kernel $(KERNEL) $(PYTEST_ARGS)
 
 long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
-	@$(PYTEST) tests/guest -m long --kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
+	@$(PYTEST) tests/guest -m long --shirq-kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
 bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
 ## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone. Best on an idle machine.
@@ -123,10 +123,10 @@ bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the
 	@$(PYTHON) -m shirq_bench.bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
-	@$(PYTEST) tests/guest -m smoke --kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
+	@$(PYTEST) tests/guest -m smoke --shirq-kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
 
 examples: guest-deps ## Run the example projects, devices and drivers that are not ours, on KERNEL.
-	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
+	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --shirq-kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
 
 sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
 ## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Tests that measure run with no other test beside them, however many workers pytest-xdist has.
 
-Every test of a worker holds a lock that the workers share; one marked ``alone`` holds it exclusively.
+Every test of a worker holds a lock that the workers share; one marked ``alone`` holds it exclusively. A session without
+such a test takes no lock.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 MARKER = "alone"
+_ANY = pytest.StashKey[bool]()
 
 
 @contextlib.contextmanager
@@ -27,10 +29,15 @@ def turn(directory: Path, alone: bool) -> Iterator[None]:
         yield
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Every worker collects all tests, so all workers agree."""
+    session.config.stash[_ANY] = any(item.get_closest_marker(MARKER) for item in session.items)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A worker's temporary directory lies in one that it shares with the others."""
-    if not hasattr(item.config, "workerinput"):
+    if not hasattr(item.config, "workerinput") or not item.config.stash[_ANY]:
         return (yield)
     shared = Path(str(item.config.getoption("basetemp"))).parent
     with turn(shared, item.get_closest_marker(MARKER) is not None):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a failed test leaves: all that its guests have, pictures of their runs, and how to run it again.
 
-A folder a test, below ``--artefacts``, with one folder a guest.
+A folder a test, below ``--shirq-artefacts``, with one folder a guest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANSWER = 20.0
 
 def root(config: pytest.Config) -> Path:
     """Where the folders of failed tests are."""
-    return config.rootpath / str(config.getoption("--artefacts"))
+    return config.rootpath / str(config.getoption("--shirq-artefacts"))
 
 
 def folder(item: pytest.Item) -> Path:
@@ -74,7 +74,7 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:
 
 def _again(item: pytest.Item) -> str:
     """A shell script that runs the test again, by itself."""
-    options = ["--kernel", str(item.config.getoption("--kernel"))]
+    options = ["-p", "shirq_bench.plugin", "--shirq-kernel", str(item.config.getoption("--shirq-kernel"))]
     if item.config.inipath:
         options += ["-c", str(item.config.inipath)]
     command = shlex.join([sys.executable, "-m", "pytest", *options, item.nodeid])

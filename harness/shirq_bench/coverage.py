@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Which lines of kmod/ the tests run: counted by guests' kernels with GCOV, and for program.c by the host's tests too.
 
-The plugin's ``--coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its test
-is over. A clone goes on with its template's counters, so what the template ran is added
-once for each of its clones: the counts are no measure of how often, only of whether. The kernel keeps the counters of
-a module that was unloaded. What a guest ran last is lost if it ended before its test did; such guests are named.
+The plugin's ``--shirq-coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its
+test is over. A clone goes on with its template's counters, so what the template ran is added once for each of its
+clones: the counts are no measure of how often, only of whether. The kernel keeps the counters of a module that was
+unloaded. What a guest ran last is lost if it ended before its test did; such guests are named.
 
 Run as ``python -m shirq_bench.coverage DIR --at-least 95``: prints the figure of each file with the lines that never
 ran, writes ``build/reports/kmod-coverage.json`` and ``build/reports/kmod-coverage/index.html``, and fails below 95 %.
@@ -123,7 +123,7 @@ def report(directory: Path, at_least: float) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m shirq_bench.coverage", description=report.__doc__)
-    parser.add_argument("directory", type=Path, help="what --coverage of the tests has filled")
+    parser.add_argument("directory", type=Path, help="what --shirq-coverage of the tests has filled")
     parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="fail below (default: 0)")
     chosen = parser.parse_args()
     try:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
-harness/README.md explains it to those who test a device or driver of their own; `pytest --help`, `--fixtures` and
-`--markers` have its options, fixtures and markers.
+A project loads it with ``-p shirq_bench.plugin`` (in `addopts`) or ``pytest_plugins`` (in its root conftest.py); in
+projects that do not, nothing of it exists. harness/README.md explains it to those who test a device or driver of their
+own; `pytest --help`, `--fixtures` and `--markers` have its options, fixtures and markers.
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.vm import Vm
 
 _MARKERS = {
-    "smoke": "part of the small set that every kernel must pass",
     "splats_expected": "a splat in the guest's kernel log is what this test provokes",
     "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
     alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
-    "needs_kernel(*names)": "this test needs what only these kernels have; with others it is not even collected",
+    "needs_kernel(*names)": "with kernels other than these the test is not even collected",
 }
 _VMS = pytest.StashKey[list[Vm]]()
 
@@ -40,19 +40,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("shirq", "guests on a shared interrupt line")
     known = ", ".join(kernel.names())
     group.addoption(
-        "--kernel",
+        "--shirq-kernel",
         default="6.1",
         metavar="NAME",
         help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
     )
     group.addoption(
-        "--artefacts",
+        "--shirq-artefacts",
         default="build/artefacts",
         metavar="DIR",
         help="where failed tests leave logs and pictures, below the root directory (default: build/artefacts)",
     )
     group.addoption(
-        "--coverage",
+        "--shirq-coverage",
         type=Path,
         metavar="DIR",
         help="keep in DIR which lines of kmod/ ran, in guests whose kernel counts them and in the host's tests",
@@ -64,8 +64,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _kernels(config: pytest.Config) -> list[str]:
-    chosen = str(config.getoption("--kernel"))
+    chosen = str(config.getoption("--shirq-kernel"))
     return kernel.names() if chosen == "all" else chosen.split(",")
+
+
+def _exists(name: str) -> bool:
+    """Whether there is a kernel of that name, or at that path."""
+    return name in kernel.names() or Path(name).is_file()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,15 +78,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.pluginmanager.register(alone, "shirq_alone")
     for name in _kernels(config):
-        if name not in kernel.names() and not Path(name).is_file():
-            raise pytest.UsageError(f"--kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path")
-    directory: Path | None = config.getoption("--coverage")
+        if not _exists(name):
+            raise pytest.UsageError(
+                f"--shirq-kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path"
+            )
+    directory: Path | None = config.getoption("--shirq-coverage")
     if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
         coverage.begin(directory)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test with a guest runs on each chosen kernel; its id says which."""
+    marker = metafunc.definition.get_closest_marker("needs_kernel")
+    if marker and not (marker.args and all(map(_exists, marker.args))):
+        raise pytest.Collector.CollectError(
+            f"{metafunc.definition.nodeid} is marked needs_kernel({', '.join(map(repr, marker.args))}): "
+            f"there are {', '.join(kernel.names())}, or a vmlinuz's path"
+        )
     if "kernel_name" in metafunc.fixturenames:
         names = _kernels(metafunc.config)
         metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
@@ -96,13 +109,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _fits(item: pytest.Item) -> bool:
+    """Whether the item's kernel, or one of the session's if the test has no guest, is one that it needs."""
     marker = item.get_closest_marker("needs_kernel")
-    return marker is None or (isinstance(item, pytest.Function) and item.callspec.params["kernel_name"] in marker.args)
+    if marker is None:
+        return True
+    callspec = getattr(item, "callspec", None)
+    own = callspec and callspec.params.get("kernel_name")
+    return not set(marker.args).isdisjoint([own] if own else _kernels(item.config))
 
 
 @pytest.fixture(scope="session")
 def kernel_name(request: pytest.FixtureRequest) -> str:
-    """The kernel that guests boot, from ``--kernel``."""
+    """The kernel that guests boot, from ``--shirq-kernel``."""
     name: str = request.param
     return name
 
@@ -130,7 +148,7 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
         if complaints:
             artefacts.keep(item, vms)
             pytest.fail("\n".join(complaints), pytrace=False)
-        directory: Path | None = item.config.getoption("--coverage")
+        directory: Path | None = item.config.getoption("--shirq-coverage")
         if directory:
             for vm in vms:
                 coverage.collect(vm, directory, item.nodeid)

@@ -14,7 +14,9 @@ from shirq_bench.vm import parts
 
 def arrange(directory: Path, tests: str) -> None:
     """Make ``directory`` a project with these tests."""
-    (directory / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -p no:cacheprovider\n")
+    (directory / "pytest.ini").write_text(
+        "[pytest]\naddopts = -p shirq_bench.plugin --strict-markers -p no:cacheprovider\n"
+    )
     (directory / "test_suite.py").write_text(tests)
 
 

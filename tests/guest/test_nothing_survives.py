@@ -89,7 +89,7 @@ def test_no_guest_and_no_worker_outlives_pytest(
     kernel_name: str, tmp_path: Path, options: list[str], number: signal.Signals
 ) -> None:
     suites.arrange(tmp_path, _SUITE)
-    runner = suites.start(tmp_path, "--kernel", kernel_name, *options)
+    runner = suites.start(tmp_path, "--shirq-kernel", kernel_name, *options)
     notes = [tmp_path / f"guest{n}" for n in range(len(options) + 1)]
     until = time.monotonic() + 120
     try:

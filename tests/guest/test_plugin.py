@@ -49,7 +49,7 @@ def failed(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("failing")
     suites.arrange(project, _FAILING)
     reports = ["--junitxml=reports/r.xml", "--html=reports/r.html", "--self-contained-html"]
-    status, said = suites.run(project, "-n2", "--kernel", kernel_name, *reports)
+    status, said = suites.run(project, "-n2", "--shirq-kernel", kernel_name, *reports)
     assert status == 1, said
     (project / "said").write_text(said)
     return project
@@ -133,7 +133,7 @@ def test_a_project_decides_for_itself_what_a_splat_is(kernel_name: str, tmp_path
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules/splats-deny").write_text("# It cannot go on.\nmydriver: gave up\n")
     (tmp_path / "rules/splats-allow").write_text("# There is none.\n")
-    status, said = suites.run(tmp_path, "--kernel", kernel_name, "-o", "shirq_splats=rules")
+    status, said = suites.run(tmp_path, "--shirq-kernel", kernel_name, "-o", "shirq_splats=rules")
     assert status == 1
     assert "mydriver: gave up (It cannot go on.)" in said
     assert re.search("2 passed, 1 error", said), said
@@ -156,7 +156,7 @@ def test_two_workers_that_want_the_same_template_make_it_once(
     suites.arrange(tmp_path, _TWICE)
     root = tmp_path_factory.mktemp("cache")
     lacking = suites.without_templates(root, kernel_name)
-    status, said = suites.run(tmp_path, "-n2", "-rP", "--kernel", kernel_name, **lacking)
+    status, said = suites.run(tmp_path, "-n2", "-rP", "--shirq-kernel", kernel_name, **lacking)
     assert status == 0, said
     assert "2 workers [2 items]" in said
     assert said.count("shirq: making a template") == 1, said
@@ -187,7 +187,7 @@ def test_a_kernel_can_be_given_by_its_path(kernel_name: str, tmp_path: Path) -> 
     target = kernel.get(kernel_name)
     vmlinuz = _installed(target, tmp_path / "root")
     suites.arrange(tmp_path, _OWN_KERNEL)
-    status, said = suites.run(tmp_path, "-rP", "--kernel", str(vmlinuz), "test_suite.py")
+    status, said = suites.run(tmp_path, "-rP", "--shirq-kernel", str(vmlinuz), "test_suite.py")
     assert status == 0, said
     assert f"release {target.release}" in said
     assert f"test_that_it_runs[vmlinuz-{target.release}]" in said
@@ -225,7 +225,7 @@ def test_a_machine_has_the_modules_and_files_that_it_asks_for(kernel_name: str, 
             (tmp_path / name / path).write_text(text)
     (tmp_path / "first/usr/bin/tool").chmod(0o755)
     (tmp_path / "first/etc/link").symlink_to("only")
-    status, said = suites.run(tmp_path, "--kernel", kernel_name)
+    status, said = suites.run(tmp_path, "--shirq-kernel", kernel_name)
     assert status == 0, said
 
 

@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What --coverage leaves of guests whose module is `_SOURCE`; no guest has run it yet."""
+    """What --shirq-coverage leaves of guests whose module is `_SOURCE`; no guest has run it yet."""
     source = tmp_path / "kmod"
     notes = tmp_path / "counted/guests/debug/notes"
     for folder in (source, notes, tmp_path / "counted/host"):

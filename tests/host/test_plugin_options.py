@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from shirq_bench.machine import Machine
 TOP = Path(__file__).parents[2]
 
 
-def run(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run pytest in ``directory`` as somebody would who has installed the plugin; its status and what it said."""
+def run_without(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run pytest in ``directory``, a project that does not load the plugin; its status and output."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=directory,
@@ -34,21 +35,138 @@ def run(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]
     return done.returncode, done.stdout
 
 
-def test_an_unknown_kernel_is_refused_before_any_test_runs(tmp_path: Path) -> None:
-    status, said = run(tmp_path, "--kernel", "6.1,9.9")
+def run(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run pytest in ``directory`` with the plugin loaded; its status and output."""
+    return run_without(directory, "-p", "shirq_bench.plugin", *arguments, **environment)
+
+
+#: A project with an option, a fixture and a marker that are called like some of the bench's.
+_UNRELATED = {
+    "conftest.py": """
+        import pytest
+
+        def pytest_addoption(parser):
+            parser.addoption("--kernel")
+
+        def pytest_configure(config):
+            config.addinivalue_line("markers", "needs_kernel(name): ours")
+
+        @pytest.fixture
+        def vm(pytestconfig):
+            return pytestconfig.getoption("--kernel")
+        """,
+    "test_it.py": """
+        import pytest
+
+        @pytest.mark.needs_kernel("mine")
+        def test_it(vm, tmp_path):
+            assert vm == "mine"
+            assert not list(tmp_path.parent.parent.glob("running"))
+        """,
+}
+
+
+def _write(directory: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (directory / name).write_text(textwrap.dedent(text))
+
+
+@pytest.mark.parametrize("question", ["--help", "--markers", "--fixtures"])
+def test_an_unrelated_project_sees_nothing_of_the_plugin(tmp_path: Path, question: str) -> None:
+    _, said = run_without(tmp_path, question)
+    assert "tmp_path" in said or "skipif" in said or "usage:" in said
+    assert not [word for word in ("shirq", "splats", "needs_kernel", "alone:", "boot") if word in said]
+
+
+def test_an_unrelated_project_runs_as_if_alone(tmp_path: Path) -> None:
+    """Its names may be those of the bench's, and its tests under pytest-xdist take no locks."""
+    _write(tmp_path, _UNRELATED)
+    status, said = run_without(tmp_path, "-n2", "--strict-markers", "--kernel", "mine")
+    assert status == 0, said
+    assert "1 passed" in said
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        {"pytest.ini": "[pytest]\naddopts = -p shirq_bench.plugin\n"},
+        {"conftest.py": 'pytest_plugins = ["shirq_bench.plugin"]\n'},
+    ],
+    ids=["addopts", "conftest"],
+)
+def test_a_project_loads_the_plugin_in_either_way(tmp_path: Path, loading: dict[str, str]) -> None:
+    _write(tmp_path, loading | {"test_it.py": "def test_x(kernel_name): print('on', kernel_name)\n"})
+    status, said = run_without(tmp_path, "-rP", "--shirq-kernel", "6.12")
+    assert status == 0, said
+    assert "on 6.12" in said
+
+
+@pytest.mark.parametrize("old", ["--kernel=6.1", "--artefacts=x", "--coverage=x"])
+def test_options_without_the_prefix_are_unknown(tmp_path: Path, old: str) -> None:
+    status, said = run(tmp_path, old)
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert f"--kernel 9.9: there are {', '.join(kernel.names())}, or a vmlinuz's path" in said
+    assert f"unrecognized arguments: {old}" in said
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [("needs_kernel('debgu')", "needs_kernel('debgu')"), ("needs_kernel", "needs_kernel()")],
+    ids=["unknown kernel", "no kernel"],
+)
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: str, workers: str) -> None:
+    """Else the test would never run, and nobody would know."""
+    _write(tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.{marker}\ndef test_x(kernel_name): pass\n"})
+    status, answer = run(tmp_path, workers)
+    assert status != 0
+    assert "INTERNALERROR" not in answer
+    names = ", ".join(kernel.names())
+    assert f"test_it.py::test_x is marked {said}: there are {names}, or a vmlinuz's path" in answer
+
+
+_NO_GUEST = """
+import unittest, pytest
+@pytest.mark.needs_kernel("debug")
+def test_function(): pass
+@pytest.mark.needs_kernel("debug")
+@pytest.mark.parametrize("n", [1])
+def test_parameters(n): pass
+class TestMethods(unittest.TestCase):
+    @pytest.mark.needs_kernel("debug")
+    def test_method(self): pass
+"""
+
+
+@pytest.mark.parametrize(("kernels", "outcome"), [("6.1,debug", "3 passed"), ("6.1", "3 deselected")])
+def test_needs_kernel_without_a_guest_looks_at_the_session(tmp_path: Path, kernels: str, outcome: str) -> None:
+    _write(tmp_path, {"test_it.py": _NO_GUEST})
+    _, said = run(tmp_path, "--shirq-kernel", kernels)
+    assert outcome in said
+
+
+def test_no_lock_is_taken_where_no_test_is_alone(tmp_path: Path) -> None:
+    test = "def test_x(tmp_path): assert not list(tmp_path.parent.parent.glob('running'))\n"
+    _write(tmp_path, {"test_it.py": test})
+    status, said = run(tmp_path, "-n2")
+    assert status == 0, said
+    assert "1 passed" in said
+
+
+def test_an_unknown_kernel_is_refused_before_any_test_runs(tmp_path: Path) -> None:
+    status, said = run(tmp_path, "--shirq-kernel", "6.1,9.9")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert f"--shirq-kernel 9.9: there are {', '.join(kernel.names())}, or a vmlinuz's path" in said
 
 
 def test_every_test_with_a_guest_runs_on_every_chosen_kernel(tmp_path: Path) -> None:
     (tmp_path / "vmlinuz-mine").touch()
     (tmp_path / "test_it.py").write_text("def test_x(kernel_name): print('on', kernel_name)\ndef test_y(): pass\n")
-    status, said = run(tmp_path, "-rP", "--kernel", "6.12,./vmlinuz-mine")
+    status, said = run(tmp_path, "-rP", "--shirq-kernel", "6.12,./vmlinuz-mine")
     assert status == 0, said
     assert "on 6.12" in said and "on ./vmlinuz-mine" in said
     assert "3 passed" in said
     assert "test_x[vmlinuz-mine]" in said
-    _, listed = run(tmp_path, "--collect-only", "-q", "--kernel", "all")
+    _, listed = run(tmp_path, "--collect-only", "-q", "--shirq-kernel", "all")
     assert [line for line in listed.splitlines() if "test_x" in line] == [
         f"test_it.py::test_x[{name}]" for name in kernel.names()
     ]
@@ -56,9 +174,9 @@ def test_every_test_with_a_guest_runs_on_every_chosen_kernel(tmp_path: Path) -> 
 
 def test_options_markers_and_fixtures_explain_themselves(tmp_path: Path) -> None:
     _, options = run(tmp_path, "--help")
-    assert all(option in options for option in ("--kernel=NAME", "--artefacts=DIR", "shirq_splats"))
+    assert all(option in options for option in ("--shirq-kernel=NAME", "--shirq-artefacts=DIR", "shirq_splats"))
     _, markers = run(tmp_path, "--markers")
-    for marker in ("splats_expected", "invariants_broken(reason)", "alone", "smoke"):
+    for marker in ("splats_expected", "invariants_broken(reason)", "alone", "needs_kernel(*names)"):
         assert f"@pytest.mark.{marker}: " in markers
     _, fixtures = run(tmp_path, "--fixtures")
     for fixture in ("boot", "vm", "kernel_name"):
@@ -123,7 +241,15 @@ def test_the_readme_explains_every_field_option_marker_and_fixture() -> None:
     markers = {name.partition("(")[0] for name in plugin._MARKERS}
     fields = {field.name for field in dataclasses.fields(Machine)}
     assert fixtures == {"boot", "vm", "kernel_name"}
-    assert {*fields, *markers, *fixtures, "--kernel", "--artefacts", "--coverage", "shirq_splats"} <= documented
+    assert {
+        *fields,
+        *markers,
+        *fixtures,
+        "--shirq-kernel",
+        "--shirq-artefacts",
+        "--shirq-coverage",
+        "shirq_splats",
+    } <= documented
 
 
 def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> None:

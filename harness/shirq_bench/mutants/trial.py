@@ -255,7 +255,7 @@ class _Bench:
         report = self.place / "report.xml"
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
         if boot_guests(tests):
-            options.append(f"--kernel={self.kernel}")
+            options.append(f"--shirq-kernel={self.kernel}")
         done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
         if done.returncode == 0:
             return len(list(ElementTree.parse(report).iter("testcase")))

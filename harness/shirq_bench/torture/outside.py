@@ -82,10 +82,9 @@ def _pytest(
             sys.executable,
             "-m",
             "pytest",
-            "-q",
+            *("-q", "-p", "shirq_bench.plugin"),
             f"--junitxml={report}",
-            "--artefacts",
-            f"{folder}/artefacts",
+            f"--shirq-artefacts={folder}/artefacts",
             *options,
         ]
         with said.open("wb") as output:
@@ -144,7 +143,7 @@ def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
 def _runs(case: Case, kernel: str, count: int, round_: Round, keep: Path) -> list[_Outcome]:
     outcomes = []
     for number in range(count):
-        outcome = _pytest(TOP, ["--kernel", kernel, *case.words], 10, keep / str(number))
+        outcome = _pytest(TOP, ["--shirq-kernel", kernel, *case.words], 10, keep / str(number))
         round_.attempts += bool(outcome.passed)
         round_.failures += [f"run {number}: {name}: {what}" for name, what in outcome.failed.items()]
         outcomes.append(outcome)
@@ -199,7 +198,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
         killer = _Killer(seed, directory / "begun", most=max(1, count // 10))
         outcome = _pytest(
             directory,
-            ["--kernel", kernel, "-n2", "--max-worker-restart", str(count)],
+            ["--shirq-kernel", kernel, "-n2", "--max-worker-restart", str(count)],
             count,
             keep,
             environment,

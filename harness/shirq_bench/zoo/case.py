@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A case of the zoo, as tests/zoo/ID.toml describes it.
+"""A case of the zoo, as zoo/cases/ID.toml describes it.
 
 id = "nobody-cared"             # as the file is called
 title = "..."                   # one line
@@ -47,10 +47,9 @@ from typing import Any, Final
 
 from shirq_bench import splats
 from shirq_bench.errors import BenchError
-from shirq_bench.paths import TOP
 from shirq_bench.zoo.outcome import Outcome
 
-DIRECTORY = TOP / "tests/zoo"
+DIRECTORY = Path(__file__).with_name("cases")
 #: The drivers under test.
 DRIVERS: Final = ("shirq", "uio_pci_generic", "vfio-pci", "naive")
 #: What a step can do, and its argument.
