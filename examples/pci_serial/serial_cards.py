@@ -8,7 +8,7 @@ from pathlib import Path
 from shirq_bench.machine import Machine, insmod
 
 HERE = Path(__file__).parent
-#: Slots that are equal modulo 4 share a line.
+#: Both slots have the same line: see `shirq_bench.machine.gsi_of`.
 ADDRESSES = {"uart0": "0000:00:04.0", "uart1": "0000:00:08.0"}
 
 MACHINE = Machine(

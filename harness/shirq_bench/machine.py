@@ -17,7 +17,7 @@ class Machine:
     kernel: str = "6.1"
     vcpus: int = 2
     memory_mib: int = 256
-    #: ``-device`` arguments. Functions in slots of pcie.0 that are equal modulo 4 share a line.
+    #: ``-device`` arguments. Functions on pcie.0 for which `gsi_of` is the same share a line.
     devices: tuple[str, ...] = ()
     #: Ids of host-driven network back ends, for ``netdev=ID`` in a device.
     networks: tuple[str, ...] = ()
@@ -121,8 +121,23 @@ def start(command: str, ready: str, said: str = "/run/said") -> str:
     )
 
 
-#: The interrupt input that the devices' places lead to (qemu-device/SPEC.md).
-GSI = 20
+def gsi_of(slot: int, pin: str = "A") -> int:
+    """The I/O APIC's input that a pin of a slot of pcie.0 leads to, on q35. ValueError if there is no such slot or pin.
+
+    An ICH9 has eight lines, PIRQA to PIRQH, on inputs 16 to 23. Slots 0 to 24, and 30, have INTA to INTD on PIRQE to
+    PIRQH; of the former each begins one further than the slot before. Slots 25 to 29, and 31, have them on PIRQA to
+    PIRQD, as the chipset's registers D25IR to D31IR say from reset on, and the ACPI tables say so for good.
+    """
+    if slot not in range(32) or pin not in tuple("ABCD"):
+        raise ValueError(f"there is no INT{pin} of slot {slot:#x}: slots are 0 to 0x1f, pins A to D")
+    number = "ABCD".index(pin)
+    if slot <= 24:
+        return 20 + (slot + number) % 4
+    return (20 if slot == 30 else 16) + number
+
+
+#: The input of the devices of `SHARED_LINE`.
+GSI = gsi_of(4)
 #: The in-kernel driver's card on the devices' line, with the network net0.
 NEIGHBOUR_CARD = "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile="
 #: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from shirq_bench.machine import gsi_of
 from shirq_bench.qtest import Board, IoApic
 from shirq_bench.trace import Entry, Kind
 
@@ -187,3 +188,19 @@ def test_disabling_intx_of_a_stock_device_is_seen_at_its_pin(start: Start) -> No
     function.set_intx_disable(True)
     function.set_intx_disable(False)
     assert [entry.value for entry in board.log().of(Kind.PIN, device="stock")] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("pin", "ABCD")
+def test_every_slots_pin_leads_to_the_line_that_the_bench_says(start: Start, pin: str) -> None:
+    """Slot 0 is the host bridge's; in slot 31 functions 0, 2 and 3 are the chipset's."""
+    places = {slot: f"{slot:x}.4" if slot == 31 else f"{slot:x}" for slot in range(1, 32)}
+    board = start(
+        *(f"shirq-edu,id=dev{slot},addr={place},intx-pin={pin},reset-unmasked=1" for slot, place in places.items())
+    )
+    found = {}
+    for slot in places:
+        mark = board.log().mark
+        board.qmp.set(f"dev{slot}", "raise", 1)
+        (found[slot],) = (entry.offset for entry in board.log().since(mark).of(Kind.LINE) if entry.value)
+        board.qmp.set(f"dev{slot}", "lower", 1)
+    assert found == {slot: gsi_of(slot, pin) for slot in places}

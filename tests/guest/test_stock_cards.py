@@ -25,7 +25,7 @@ _DURATION_NS = 60_000_000_000
 _QUERIES = 500
 #: Between an answer and the next query, and between two computations, in seconds: more would only fill the trace.
 _PAUSE_S = 0.005
-#: Each card with its driver. Slots equal modulo 4 share a line.
+#: Each card with its driver. Their slots have the same line: see `gsi_of`.
 _CARDS = {"edu0": "qemu-edu", "rtl0": "rtl8139", "ne0": "ne2000"}
 _ADDRESSES = {"edu0": "0000:00:04.0", "rtl0": "0000:00:08.0", "ne0": "0000:00:10.0"}
 _WIRES = {"nic0": "net0", "rtl0": "net1", "ne0": "net2"}

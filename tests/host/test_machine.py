@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Which line a slot of a guest leads to; tests/device/test_line_probe.py asks QEMU."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shirq_bench.machine import GSI, SHARED_LINE, gsi_of
+
+
+@pytest.mark.parametrize(
+    ("slot", "pin", "gsi"), [(4, "A", 20), (24, "A", 20), (25, "A", 16), (28, "A", 16), (30, "A", 20), (7, "B", 20)]
+)
+def test_the_rule_changes_after_slot_24(slot: int, pin: str, gsi: int) -> None:
+    """Slots 4 and 28 are equal modulo 4 and do not share a line."""
+    assert gsi_of(slot, pin) == gsi
+
+
+@pytest.mark.parametrize(("slot", "pin"), [(32, "A"), (-1, "A"), (4, "E"), (4, "a"), (4, "")])
+def test_a_pin_that_no_slot_has_is_refused(slot: int, pin: str) -> None:
+    with pytest.raises(ValueError, match="slots are 0 to 0x1f, pins A to D"):
+        gsi_of(slot, pin)
+
+
+def test_the_shared_line_is_shared() -> None:
+    """By all but the clock, which is for marks."""
+    slots = {
+        match[1]: int(match[2], 16)
+        for each in SHARED_LINE.devices
+        if (match := re.search(r"id=(\w+),addr=(\w+)", each))
+    }
+    assert (
+        {name for name, slot in slots.items() if gsi_of(slot) == GSI}
+        == {"dev0", "dev1", "nic0"}
+        == set(slots) - {"clock"}
+    )
