@@ -15,11 +15,11 @@ import signal
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, CommandFailed, DeadlineExceeded
 
 _HEADER = struct.Struct("<IHHI")
@@ -98,18 +98,16 @@ class Command:
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
         """Wait, holding the lock, until ``done()``; raises when the command cannot get there any more."""
-        deadline *= self._agent.patience
-        until = time.monotonic() + deadline
+        end = Deadline(deadline * self._agent.patience)
         while not done():
             if self._error:
                 raise self._error
-            left = until - time.monotonic()
-            if left <= 0:
+            if end.passed:
                 raise DeadlineExceeded(
-                    f"{self._agent.name}: {' '.join(self.argv)}: {what} not within {deadline:g} s; "
+                    f"{self._agent.name}: {' '.join(self.argv)}: {what} not within {end}; "
                     f"its output so far:\n{self.stdout}{self.stderr}\n{self._agent.situation()}"
                 )
-            self._changed.wait(left)
+            self._changed.wait(end.step)
 
     @property
     def stdout(self) -> str:
@@ -176,7 +174,7 @@ class Agent:
     """The agent of the guest ``name`` over the connected socket ``channel``.
 
     ``situation`` tells, for a failure's message, how the VM is and what its console showed last. Every deadline, its
-    commands' too, is ``patience`` times what is asked for: some kernels are slow.
+    commands' too, is ``patience`` times what is asked for: some kernels are slow. A busy host stretches it further.
     """
 
     def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:
@@ -235,9 +233,10 @@ class Agent:
 
     def wait_ready(self, deadline: float) -> None:
         """Wait until the agent has said hello. ``deadline`` is in seconds."""
-        deadline *= self.patience
-        if not self._hello.wait(deadline):
-            raise DeadlineExceeded(f"{self.name}: the guest was not up within {deadline:g} s\n{self.situation()}")
+        end = Deadline(deadline * self.patience)
+        while not self._hello.wait(end.step):
+            if end.passed:
+                raise DeadlineExceeded(f"{self.name}: the guest was not up within {end}\n{self.situation()}")
         if self._gone:
             raise self._gone
 
@@ -245,18 +244,15 @@ class Agent:
         """Make sure that the agent answers within ``deadline`` seconds."""
         number = next(self._ids)
         self._send(_Frame.PING, number, b"")
-        deadline *= self.patience
-        until = time.monotonic() + deadline
+        end = Deadline(deadline * self.patience)
         while True:
             with contextlib.suppress(queue.Empty):
-                if self._pongs.get(timeout=min(0.2, max(0.001, until - time.monotonic()))) == number:
+                if self._pongs.get(timeout=min(0.2, end.left)) == number:
                     return
             if self._gone:
                 raise self._gone
-            if time.monotonic() > until:
-                raise DeadlineExceeded(
-                    f"{self.name}: the agent did not answer within {deadline:g} s\n{self.situation()}"
-                )
+            if end.passed:
+                raise DeadlineExceeded(f"{self.name}: the agent did not answer within {end}\n{self.situation()}")
 
     def start(
         self,

@@ -35,7 +35,7 @@ class Console(_Base):
     """The console behind the connected socket ``channel``; everything it says is appended to ``log``."""
 
     def __init__(self, name: str, channel: socket.socket, log: Path) -> None:
-        super().__init__(timeout=30, encoding="utf-8", codec_errors="replace")
+        super().__init__(timeout=120, encoding="utf-8", codec_errors="replace")
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.name = name
         self.log = log

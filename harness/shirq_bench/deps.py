@@ -40,6 +40,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "cpio": "packing the guest's initramfs",
         "libelf1": "the kernel's objtool",
         "dkms": "testing the kernel module's package",
+        "fakeroot": "the same without being root",
         "binutils": "saying on which instruction a sweep's stimulus fell",
         "gdb": "looking at the guest there",
     },
@@ -70,6 +71,10 @@ PACKAGES: dict[str, dict[str, str]] = {
         "xz-utils": "unpacking checkpatch from the kernel's source",
     },
 }
+
+
+#: Seconds to wait for whoever else is installing packages.
+_LOCK_S = 900
 
 
 def missing(groups: list[str]) -> dict[str, str]:
@@ -103,7 +108,9 @@ def install(groups: list[str]) -> None:
         prefix = ["sudo"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *lacking]):
-        done = subprocess.run([*prefix, "apt-get", *command], env=environment, stdout=sys.stderr)
+        # A new machine installs its updates by itself just then; another user of the bench may be installing, too.
+        patient = [*prefix, "apt-get", f"-oDPkg::Lock::Timeout={_LOCK_S}", *command]
+        done = subprocess.run(patient, env=environment, stdout=sys.stderr)
         if done.returncode:
             sys.exit(f"shirq: apt-get {command[0]} failed: install by hand: {' '.join(lacking)}")
 

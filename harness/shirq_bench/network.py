@@ -13,8 +13,8 @@ import queue
 import socket
 import struct
 import threading
-import time
 
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded
 from shirq_bench.machine import GUEST_IP
 
@@ -64,17 +64,19 @@ class Network:
 
     def ping(self, times: int = 1, deadline: float = 20.0) -> None:
         """``times`` queries, each sent when the one before has been answered. Raises `DeadlineExceeded`."""
-        deadline *= self._patience
-        until = time.monotonic() + deadline
+        end = Deadline(deadline * self._patience)
         self.answers()
         for number in range(times):
             self.ask()
-            try:
-                self._replies.get(timeout=max(0.001, until - time.monotonic()))
-            except queue.Empty:
-                raise DeadlineExceeded(
-                    f"{self.name}: {number} of {times} network queries answered within {deadline:g} s"
-                ) from None
+            while True:
+                try:
+                    self._replies.get(timeout=end.step)
+                    break
+                except queue.Empty:
+                    if end.passed:
+                        raise DeadlineExceeded(
+                            f"{self.name}: {number} of {times} network queries answered within {end}"
+                        ) from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import socket
@@ -17,6 +18,7 @@ from qemu.qmp import ExecuteError, Message, QMPClient
 from qemu.qmp.error import QMPError
 from qemu.qmp.protocol import Runstate, StateError
 
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded, QmpFailed
 
 _T = TypeVar("_T")
@@ -25,7 +27,7 @@ _T = TypeVar("_T")
 class Monitor:
     """The QMP monitor of one VM over the connected socket ``channel``; ``transcript`` is appended to.
 
-    Every deadline is ``patience`` times what is asked for.
+    Every deadline is ``patience`` times what is asked for, and more on a busy host.
     """
 
     def __init__(
@@ -73,15 +75,17 @@ class Monitor:
             self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
 
     def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
-        deadline *= self._patience
         if self._closed:
             work.close()
             raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed")
+        end = Deadline(deadline * self._patience)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, deadline), self._loop)
+            while not concurrent.futures.wait([future], end.step).done:
+                if end.passed:
+                    future.cancel()
+                    raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {end}")
             return future.result()
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {deadline:g} s") from error
         except ExecuteError as error:
             raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
         except (QMPError, StateError, OSError, EOFError) as error:

@@ -56,7 +56,7 @@ class QTestFailed(BenchError):
 class QTest:
     """A client of the qtest protocol on the connected socket ``channel``. Every answer has ``deadline`` seconds."""
 
-    def __init__(self, name: str, channel: socket.socket, deadline: float = 20.0) -> None:
+    def __init__(self, name: str, channel: socket.socket, deadline: float = 120.0) -> None:
         self.name = name
         self._channel = channel
         self._channel.settimeout(deadline)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shirq_bench.agent import Command
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
 from shirq_bench.machine import ADDRESSES, bind
@@ -145,34 +146,32 @@ class Scene:
 
     def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
         """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
-        deadline *= self.vm.patience
-        until = time.monotonic() + deadline
+        end = Deadline(deadline * self.vm.patience)
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
-                if time.monotonic() > until:
-                    raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {deadline:g} s")
+                if end.passed:
+                    raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
 
     def wait_level(self, device: str, level: bool, deadline: float = 20.0) -> None:
         """Wait until the device's pin is at ``level``."""
-        deadline *= self.vm.patience
-        until = time.monotonic() + deadline
+        end = Deadline(deadline * self.vm.patience)
         while self.vm.qmp.get(device, "pin") != level:
-            if time.monotonic() > until:
-                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {deadline:g} s")
+            if end.passed:
+                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {end}")
 
     def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
         """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
 
         The neighbour's answer is on the wire before its last interrupt is.
         """
-        until = time.monotonic() + deadline * self.vm.patience
+        end = Deadline(deadline * self.vm.patience)
         with LogReader(self.vm.log_path) as reader:
             while True:
                 if reader.poll():
                     log = reader.log().since(mark)
                     if line_low_at_end(log, line_of(log, [device])).ok:
                         return log
-                if time.monotonic() > until:
+                if end.passed:
                     return log
                 time.sleep(0.002)
 

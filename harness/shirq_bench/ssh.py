@@ -11,13 +11,13 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 
 import paramiko
 
 from shirq_bench.agent import Agent, Result
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 
 # What goes wrong is raised; paramiko's threads need not print it as well.
@@ -33,7 +33,7 @@ class Ssh:
     def __init__(self, agent: Agent, key: Path, deadline: float = 60.0) -> None:
         self._name = agent.name
         self._patience = agent.patience
-        deadline *= self._patience
+        start = Deadline(deadline * self._patience).left
         ours, self._far = socket.socketpair()
         self._bridge = agent.start("sh", "-c", _BRIDGE, sink=self._far.sendall)
         self._pump = threading.Thread(target=self._forward, name=f"ssh-{agent.name}", daemon=True)
@@ -41,9 +41,9 @@ class Ssh:
         self._files: paramiko.SFTPClient | None = None
         self._transport = paramiko.Transport(ours)
         # An emulated guest takes seconds for its part of the key exchange.
-        self._transport.banner_timeout = self._transport.auth_timeout = deadline
+        self._transport.banner_timeout = self._transport.auth_timeout = start
         try:
-            self._transport.start_client(timeout=deadline)
+            self._transport.start_client(timeout=start)
             self._transport.auth_publickey("root", paramiko.Ed25519Key.from_private_key_file(str(key)))
         except (paramiko.SSHException, OSError, EOFError) as error:
             said = self._bridge.stderr.strip() or "nothing"
@@ -67,25 +67,24 @@ class Ssh:
 
     def exec(self, command: str, deadline: float = 60.0) -> Result:
         """Run a shell command to its end, whatever its status. ``deadline`` is in seconds."""
-        deadline *= self._patience
-        until = time.monotonic() + deadline
+        end = Deadline(deadline * self._patience)
         stdout = stderr = b""
         try:
-            channel = self._transport.open_session(timeout=deadline)
-            channel.settimeout(deadline)
+            channel = self._transport.open_session(timeout=end.left)
+            channel.settimeout(end.left)
             channel.exec_command(command)
             while data := channel.recv(65536):
                 stdout += data
-                if time.monotonic() > until:
+                if end.passed:
                     raise TimeoutError
             while data := channel.recv_stderr(65536):
                 stderr += data
-            if not channel.status_event.wait(max(0.0, until - time.monotonic())):
+            if not channel.status_event.wait(end.left):
                 raise TimeoutError
             status = channel.recv_exit_status()
             channel.close()
         except TimeoutError:
-            raise DeadlineExceeded(f"{self._name}: ssh: {command}: its end not within {deadline:g} s") from None
+            raise DeadlineExceeded(f"{self._name}: ssh: {command}: its end not within {end}") from None
         except (paramiko.SSHException, EOFError) as error:
             raise BenchError(f"{self._name}: ssh: {command}: {error}") from error
         return Result((command,), status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))

@@ -27,6 +27,7 @@ from shirq_bench import accel, supervisor
 from shirq_bench.agent import Agent
 from shirq_bench.build import image, kernel, qemu
 from shirq_bench.console import Console
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.machine import Machine
 from shirq_bench.network import Network
@@ -38,7 +39,7 @@ from shirq_bench.trace import Log, LogReader, read_log
 PARAMETERS = "console=ttyS0 panic=-1 nokaslr loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
 #: Seconds.
-WIRE_DEADLINE = 20.0
+WIRE_DEADLINE = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,10 +254,10 @@ class Vm:
 
     def wait_end(self, deadline: float) -> int:
         """Wait until QEMU has ended; returns its wait status."""
-        deadline *= self.patience
-        status = self._wait(deadline)
-        if status is None:
-            raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {deadline:g} s\n{self.situation()}")
+        end = Deadline(deadline * self.patience)
+        while (status := self._wait(end.step)) is None:
+            if end.passed:
+                raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {end}\n{self.situation()}")
         return status
 
     def situation(self) -> str:
@@ -276,12 +277,13 @@ class Vm:
         )
 
     def _no_space(self, status: int) -> str:
-        """What a SIGBUS means: a file that is mapped, the event log or a template's memory, could not grow."""
+        """What a SIGBUS means: a mapped file, the event log or a template's memory, could not grow or was cut off."""
         if os.waitstatus_to_exitcode(status) != -signal.SIGBUS:
             return ""
         places = [self.dir] + ([self._memory.parent] if self._memory else [])
         free = ", ".join(f"{place} has {shutil.disk_usage(place).free >> 20} MiB free" for place in places)
-        return f" (SIGBUS, a disk is full: {free}; make room, or point TMPDIR and SHIRQ_CACHE elsewhere)"
+        advice = "make room, or point TMPDIR and SHIRQ_CACHE elsewhere"
+        return f" (SIGBUS, a mapped file had no room to grow: {free}; {advice})"
 
     # -- channels -----------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def refusal(*argv: str) -> str:
         [str(emulator), "-L", str(emulator.parent / "firmware"), *machine, *argv],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=20,
+        timeout=300,
     )
     assert done.returncode == 1
     return done.stderr

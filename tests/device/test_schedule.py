@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import QmpFailed
 from shirq_bench.qtest import Bar, Board
 from shirq_bench.trace import Kind
@@ -121,8 +121,8 @@ def test_with_instruction_counting_every_entry_is_executed_at_its_nanosecond(sta
     (tmp_path / "s").write_text("".join(f"@{time} note {n}\n" for n, time in enumerate(times)))
     board.qmp.set("dev0", "schedule", str(tmp_path / "s"))
     board.qmp.execute("cont")
-    until = monotonic() + 20
-    while board.qmp.get("dev0", "schedule-left") and monotonic() < until:
+    end = Deadline(20)
+    while board.qmp.get("dev0", "schedule-left") and not end.passed:
         pass
     board.qmp.execute("stop")
     assert [time for time, _ in scheduled(board)] == times

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from interruptible import INTERRUPTIBLE
 from shirq_bench import cache
 from shirq_bench.vm import parts
 
@@ -22,9 +23,8 @@ def arrange(directory: Path, tests: str) -> None:
 
 def start(directory: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     """Start pytest in the project; what it says goes to a pipe."""
-    # A shell's background jobs ignore Ctrl-C, and so would all that they start.
     return subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *options],
+        [*INTERRUPTIBLE, sys.executable, "-m", "pytest", *options],
         cwd=directory,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -38,7 +38,7 @@ def run(directory: Path, *options: str, **environment: str) -> tuple[int, str]:
     """Run pytest in the project; returns its status and what it said."""
     process = start(directory, *options, **environment)
     try:
-        said, _ = process.communicate(timeout=400)
+        said, _ = process.communicate(timeout=1800)
     finally:
         process.kill()
     return process.returncode, said

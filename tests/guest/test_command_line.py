@@ -27,7 +27,7 @@ def machine(kernel_name: str, tmp_path: Path) -> Path:
 
 def run(kernel_name: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*SHIRQ, "run", "--kernel", kernel_name, *arguments], input=stdin, capture_output=True, text=True, timeout=120
+        [*SHIRQ, "run", "--kernel", kernel_name, *arguments], input=stdin, capture_output=True, text=True, timeout=600
     )
 
 
@@ -63,7 +63,7 @@ def test_run_ends_a_command_that_overruns(kernel_name: str) -> None:
 
 
 def test_shell_opens_the_machine_of_a_failed_test(machine: Path) -> None:
-    with pexpect.spawn(SHIRQ[0], [*SHIRQ[1:], "shell", "--from", str(machine)], encoding="utf-8", timeout=90) as shell:
+    with pexpect.spawn(SHIRQ[0], [*SHIRQ[1:], "shell", "--from", str(machine)], encoding="utf-8", timeout=600) as shell:
         shell.expect_exact("the machine of tests/guest/test_x.py::test_y")
         shell.expect_exact("Ctrl-] leaves")
         shell.expect("guest# ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from shirq_bench.agent import Command
+from shirq_bench.deadline import Deadline
 from shirq_bench.judge import assertions, line_never_masked, line_of
 from shirq_bench.machine import ADDRESSES, GUEST_IP, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
 from shirq_bench.network import Network
@@ -110,13 +110,13 @@ def _load(scene: Scene) -> Iterator[dict[str, Load]]:
 
 def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0) -> None:
     """Wait until the load has lasted, by the log's clock; ends early if it has failed."""
-    until = time.monotonic() + deadline
+    limit = Deadline(deadline)
     begin = end = reader.log().entries[-1].time_ns
     while end - begin < _DURATION_NS or min(load.answered for load in loads.values()) < _QUERIES:
         loads["nic0"].thread.join(0.2)
         if any(load.failure for load in loads.values()):
             return
-        assert time.monotonic() < until, f"after {deadline:g} s: {(end - begin) / 1e9:.1f} s of guest time, {loads}"
+        assert not limit.passed, f"after {limit}: {(end - begin) / 1e9:.1f} s of guest time, {loads}"
         end = max([end, *(entry.time_ns for entry in reader.poll()[-1:])])
 
 

@@ -13,6 +13,7 @@ from guest.guest_python import OWNER, finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
 from shirq_bench.agent import Command
+from shirq_bench.deadline import Deadline
 from shirq_bench.judge import assertions
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, insmod
 from shirq_bench.plugin import Boot
@@ -78,9 +79,9 @@ def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str)
 
 
 def _until(what: str, done: Callable[[], bool], deadline: float = 30.0) -> None:
-    until = time.monotonic() + deadline
+    end = Deadline(deadline)
     while not done():
-        assert time.monotonic() < until, f"not within {deadline:g} s: {what}"
+        assert not end.passed, f"not within {end}: {what}"
         time.sleep(0.05)
 
 

@@ -103,7 +103,7 @@ def compile_library(folder: Path) -> Path:
         + (["--coverage", "-O0"] if counting else [])
         + ["-o", str(library), str(KMOD / "program.c")],
         check=True,
-        timeout=60,
+        timeout=600,
     )
     return library
 

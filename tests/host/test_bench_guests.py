@@ -51,7 +51,7 @@ wait""",
         assert Path(f"/proc/{emulator}/comm").read_text().startswith("qemu-system")
         alive = os.pidfd_open(emulator)
         assert select.select([alive], [], [], 0)[0] == []
-    assert select.select([alive], [], [], 30)[0] == [alive]
+    assert select.select([alive], [], [], 300)[0] == [alive]
     os.close(alive)
 
 

@@ -82,8 +82,8 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     source = folder / "probe.c"
     source.write_text(f'#include <stddef.h>\n#include <stdio.h>\n#include "shirq.h"\nint main(void) {{\n{lines}}}\n')
     program = folder / "probe"
-    subprocess.run(["cc", "-Wall", "-Werror", f"-I{KMOD}", "-o", program, source], check=True, timeout=60)
-    output = subprocess.run([program], check=True, capture_output=True, text=True, timeout=10).stdout
+    subprocess.run(["cc", "-Wall", "-Werror", f"-I{KMOD}", "-o", program, source], check=True, timeout=600)
+    output = subprocess.run([program], check=True, capture_output=True, text=True, timeout=300).stdout
     return {key: int(value) for key, value in (line.split("=") for line in output.splitlines())}
 
 

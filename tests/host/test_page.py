@@ -16,6 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from browsing import logged, requested
 from logwriter import GSI, Story
 from shirq_bench import judge
+from shirq_bench.deadline import Deadline
 from shirq_bench.report import html
 from shirq_bench.report.model import build
 
@@ -54,11 +55,11 @@ class Page:
         frame = "requestAnimationFrame(() => "
         self.browser.execute_async_script(f"const done = arguments[0]; {3 * frame}done(){3 * ')'}")
 
-    def until(self, holds: Callable[[], object], what: str, deadline: float = 5.0) -> None:
+    def until(self, holds: Callable[[], object], what: str, deadline: float = 60.0) -> None:
         """Drawing waits for the next frame."""
-        end = time.monotonic() + deadline
+        end = Deadline(deadline)
         while not holds():
-            assert time.monotonic() < end, f"not within {deadline:g} s: {what}"
+            assert not end.passed, f"not within {end}: {what}"
             time.sleep(0.02)
 
     def all(self, selector: str) -> list[WebElement]:

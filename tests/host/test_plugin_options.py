@@ -30,7 +30,7 @@ def run_without(directory: Path, *arguments: str, **environment: str) -> tuple[i
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return done.returncode, done.stdout
 

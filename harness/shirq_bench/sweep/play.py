@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shirq_bench import splats, template
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.machine import Machine
 from shirq_bench.trace import ENTRY, HEADER_SIZE, Entry, Kind, LogReader
@@ -115,7 +116,7 @@ def _until_end(
 ) -> tuple[list[Entry], int]:
     """The entries up to the run's end, or all that the log holds and how many more there are."""
     entries: list[Entry] = []
-    until = time.monotonic() + deadline
+    end = Deadline(deadline)
     while True:
         new = reader.poll()
         for index, entry in enumerate(new):
@@ -127,8 +128,8 @@ def _until_end(
             return entries + reader.poll(), dropped
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
-        if time.monotonic() > until:
-            raise DeadlineExceeded(f"the run has not ended within {deadline:g} s\n{vm.situation()}")
+        if end.passed:
+            raise DeadlineExceeded(f"the run has not ended within {end}\n{vm.situation()}")
         if meanwhile:
             meanwhile(vm)
         else:

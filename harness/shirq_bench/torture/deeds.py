@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded
 from shirq_bench.torture.guests import DEADLINE, Tormented, address
 from shirq_bench.vm import Vm
@@ -108,11 +109,10 @@ def _slept(guest: Tormented) -> int:
 
 
 def _until(guest: Tormented, what: str, done: Callable[[], bool]) -> None:
-    deadline = DEADLINE * guest.vm.patience
-    until = time.monotonic() + deadline
+    end = Deadline(DEADLINE * guest.vm.patience)
     while not done():
-        if time.monotonic() > until:
-            raise DeadlineExceeded(f"{guest.vm.name}: not within {deadline:g} s: {what}\n{guest.vm.situation()}")
+        if end.passed:
+            raise DeadlineExceeded(f"{guest.vm.name}: not within {end}: {what}\n{guest.vm.situation()}")
         time.sleep(0.02)
 
 
@@ -135,11 +135,11 @@ def by_garbage(guest: Tormented) -> None:
     """The device breaks in one way after another, and mends, while owners come and are killed."""
     choices = random.Random(guest.seed)
     command = guest.vm.agent.start("shirq-torture", *_options(guest))
-    broken, said, until = 0, -1, 0.0
+    broken, said, end = 0, -1, Deadline(DEADLINE * guest.vm.patience)
     while command.running:
         if len(command.stdout) != said:
-            said, until = len(command.stdout), time.monotonic() + DEADLINE * guest.vm.patience
-        if time.monotonic() > until:
+            said, end = len(command.stdout), Deadline(DEADLINE * guest.vm.patience)
+        if end.passed:
             break
         name, values = choices.choice(_GARBAGE)
         value = choices.choice(values)

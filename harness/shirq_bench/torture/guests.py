@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shirq_bench import splats, template
 from shirq_bench.agent import Command
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
 from shirq_bench.torture.case import Case
@@ -159,12 +160,17 @@ class Tormented:
         """Nothing raises any more; wait until all that was raised has been served."""
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", 0)
-        until = time.monotonic() + DEADLINE * self.vm.patience
-        while time.monotonic() < until and any(self.vm.qmp.get(device, "status") for device in self.neighbours):
-            if ended := [witness for witness in self._witnesses if not witness.running]:
-                self.tell("; ".join(f"{' '.join(each.argv)} has ended: {each.stderr.strip()}" for each in ended))
+        end = Deadline(DEADLINE * self.vm.patience)
+        # A witness that has ended is told even if nothing happens to be pending: what came later went unwatched.
+        while not self._ended_witnesses() and any(self.vm.qmp.get(device, "status") for device in self.neighbours):
+            if end.passed:
                 break
             time.sleep(0.02)
+        for witness in self._ended_witnesses():
+            self.tell(f"{' '.join(witness.argv)} has ended: {witness.stderr.strip()}")
+
+    def _ended_witnesses(self) -> list[Command]:
+        return [witness for witness in self._witnesses if not witness.running]
 
     def verdict(self) -> Verdict:
         """What the event log says."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shirq_bench import cache, supervisor
+from shirq_bench.deadline import Deadline
 from shirq_bench.paths import TOP
 from shirq_bench.torture.case import Case
 from shirq_bench.torture.guests import Round
@@ -287,12 +288,12 @@ def _status(pid: int, key: str) -> int:
 
 def _left(temporary: Path) -> list[str]:
     """What has outlived the tests: directories, and processes of theirs, which are ended. Supervisors take a moment."""
-    until = time.monotonic() + _PATIENCE_S
+    end = Deadline(_PATIENCE_S)
     while True:
         left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
         processes = _of(temporary)
         left += [f"process {pid} outlived its test" for pid in processes]
-        if not left or time.monotonic() > until:
+        if not left or end.passed:
             break
         time.sleep(0.1)
     for pid in processes:

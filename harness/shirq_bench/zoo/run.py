@@ -19,6 +19,7 @@ from pathlib import Path
 
 from shirq_bench import template
 from shirq_bench.agent import Command
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, VmDied
 from shirq_bench.machine import (
     ADDRESSES,
@@ -206,7 +207,7 @@ class _Player:
 
     def _await(self, command: Command, line: str = "") -> bool:
         """Wait for a command's end, or for a line of its output: whether it came. `HungError` if neither does."""
-        until = time.monotonic() + _SILENCE
+        end = Deadline(_SILENCE)
         before = self._logged()
         while True:
             with contextlib.suppress(DeadlineExceeded):
@@ -220,7 +221,7 @@ class _Player:
                     return False
             if (logged := self._logged() - before) > _STORM:
                 raise HungError(f"the guest does not answer, in a storm of {logged} log entries")
-            if time.monotonic() > until:
+            if end.passed:
                 with contextlib.suppress(DeadlineExceeded):
                     self.vm.agent.ping()
                     raise BenchError(f"{self.vm.name}: {' '.join(command.argv)} does not end, and the guest answers")
@@ -332,9 +333,9 @@ class _Player:
             self._sleep(_QUERY)
         # The wire is the host's, and slower than a guest that has nothing to do. Whether an answer was late is seen on
         # the neighbour's pin.
-        until = time.monotonic() + _WIRE
+        end = Deadline(_WIRE)
         answers = network.answers()
-        while answers < queries and time.monotonic() < until:
+        while answers < queries and not end.passed:
             self._sleep(_QUERY)
             answers += network.answers()
         self.answered += answers

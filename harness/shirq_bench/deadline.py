@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""How long the bench waits on the host: a busy host gets more time, because slow is not hung.
+
+A deadline is there to end a wait for something that will never come. On a host with more work than processors a guest
+that is well gets only its share of a processor, so a deadline is stretched by how many processes compete for each one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+#: A wait that is stretched more than this would hide a hang.
+_MOST = 20.0
+#: Seconds between two looks at how busy the host is.
+STEP = 1.0
+
+
+def competition() -> float:
+    """How many processes want each processor that this one may use: at least 1, at most 20.
+
+    The average of the last minute or the number of the moment, whichever is greater: load that has just begun counts.
+    """
+    minute, _, _, running, _ = Path("/proc/loadavg").read_text().split()
+    wanting = max(float(minute), float(running.partition("/")[0]))
+    return min(_MOST, max(1.0, wanting / len(os.sched_getaffinity(0))))
+
+
+class Deadline:
+    """``seconds`` from now on an idle host; the busiest moment that a look has met stretches them.
+
+    A wait looks again at least every `STEP` seconds: ``while not deadline.passed: ready.wait(deadline.step)``. As text
+    it is the seconds that were asked for, and what they became: ``20 s (64 s on this busy host)``.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._stretch = competition()
+
+    @property
+    def left(self) -> float:
+        """Seconds until it passes, as far as is known now; never negative."""
+        left = self._began + self._seconds * self._stretch - time.monotonic()
+        if left <= 0:
+            # The last look may have been when the host was idle still.
+            self._stretch = max(self._stretch, competition())
+            left = self._began + self._seconds * self._stretch - time.monotonic()
+        return max(0.0, left)
+
+    @property
+    def passed(self) -> bool:
+        return self.left == 0
+
+    @property
+    def step(self) -> float:
+        """Seconds to wait before the next look: what is left, but not more than `STEP`."""
+        return min(STEP, self.left)
+
+    def __str__(self) -> str:
+        stretched = self._seconds * self._stretch
+        busy = f" ({stretched:.0f} s on this busy host)" if self._stretch > 1 else ""
+        return f"{self._seconds:g} s{busy}"

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""A deadline passes on an idle host when it should, and later on a busy one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.deadline import Deadline
+
+
+class Host:
+    """What a host whose clock and load the test decides shows of itself; it has two processors."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.minute = 0.5
+        self.running = 1
+
+    def loadavg(self) -> str:
+        return f"{self.minute:.2f} 0.30 0.20 {self.running}/345 6789\n"
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr("time.monotonic", lambda: host.now)
+    monkeypatch.setattr(Path, "read_text", lambda path: host.loadavg())
+    return host
+
+
+def test_on_an_idle_host_it_passes_after_its_seconds(host: Host) -> None:
+    end = Deadline(20)
+    host.now += 19
+    assert (end.passed, end.left, end.step) == (False, 1.0, 1.0)
+    host.now += 1
+    assert (end.passed, end.left, end.step) == (True, 0.0, 0.0)
+    assert str(end) == "20 s"
+
+
+@pytest.mark.parametrize("minute, running", [(10.0, 1), (0.5, 10)], ids=["for a minute", "since just now"])
+def test_on_a_busy_host_it_is_stretched_by_the_load(host: Host, minute: float, running: int) -> None:
+    host.minute, host.running = minute, running
+    end = Deadline(20)
+    host.now += 99
+    assert not end.passed
+    host.now += 1
+    assert end.passed
+    assert str(end) == "20 s (100 s on this busy host)"
+
+
+def test_load_that_begins_during_a_wait_stretches_it(host: Host) -> None:
+    end = Deadline(20)
+    host.minute = 6.0
+    host.now += 20
+    assert end.left == 40.0
+    host.minute = 1.0
+    assert end.left == 40.0, "the time that the wait has lost does not come back"
+    host.now += 40
+    assert end.passed
+
+
+def test_it_is_not_stretched_without_bounds(host: Host) -> None:
+    host.minute = 4000.0
+    end = Deadline(1)
+    host.now += 20
+    assert end.passed
