@@ -8,8 +8,10 @@ stable point release replaces the one before it on the mirror, so an exact versi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -94,12 +96,22 @@ class Suites:
             log=self.dir / "log",
             deadline=600,
         )
+        for version in self.dir.glob("version-*"):
+            version.unlink()
         (self.dir / "updated").touch()
 
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        return cache.lock("apt-" + "+".join(self._suites))
+
     def _ready(self) -> None:
-        with cache.lock("apt-" + "+".join(self._suites)):
-            if not (self.dir / "updated").exists():
+        with self._lock():
+            if not self.known:
                 self.update()
+
+    @property
+    def known(self) -> bool:
+        """Whether the package lists have been fetched: a question is then answered without the network."""
+        return (self.dir / "updated").exists()
 
     def query(self, *argv: str) -> str:
         """The output of ``apt-cache`` over this state."""
@@ -125,13 +137,28 @@ class Suites:
             self.update()
             run(what, command, log=self.dir / "log", cwd=into, deadline=1800)
 
-    def source(self, package: str, into: Path) -> Path:
-        """Fetch and unpack the newest source of ``package`` below ``into``; returns its tree."""
+    def source_version(self, package: str) -> str:
+        """The version, without its epoch, of the source of ``package`` that `source` would fetch."""
+        self._ready()
+        # apt takes a second to say it; the answer holds as long as the lists do.
+        known = self.dir / f"version-{package}"
+        with self._lock():
+            if not known.exists():
+                command = ["apt-get", *self._options(), "source", "--print-uris", "-qq", package]
+                done = subprocess.run(command, capture_output=True, text=True)
+                found = re.search(rf"^'\S+' {re.escape(package)}_(\S+)\.dsc ", done.stdout, re.M)
+                if done.returncode or not found:
+                    raise BuildError(f"{self.dir.name} has no source package {package}: {done.stderr.strip()}")
+                known.write_text(found[1])
+            return known.read_text()
+
+    def source(self, package: str, into: Path) -> str:
+        """Fetch the newest source of ``package`` and unpack it as ``into``/src; returns its version, without epoch."""
         self._fetch(f"source package {package}", ["source", "--download-only", "-q", package], into)
         dsc = next(into.glob("*.dsc"))
         target = into / "src"
         run(f"unpacking {dsc.name}", ["dpkg-source", "--no-check", "-x", dsc, target], log=self.dir / "log", cwd=into)
-        return target
+        return dsc.stem.removeprefix(f"{package}_")
 
     def unpack(self, packages: Iterable[str], into: Path) -> None:
         """Fetch the newest ``packages`` and unpack them all into the tree ``into``."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,11 @@ def apply_device(tree: Path) -> None:
     shutil.copytree(pristine, scratch) if pristine.exists() else scratch.mkdir()
     for patch in patches:
         done = subprocess.run(
-            ["patch", "-p1", "--no-backup-if-mismatch", "-i", patch], cwd=scratch, capture_output=True, text=True
+            # Without fuzz: a patch whose surroundings have changed is looked at by a person.
+            ["patch", "-p1", "-F0", "--no-backup-if-mismatch", "-i", patch],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise BuildError(f"{patch.name} does not apply to this QEMU:\n{done.stdout}{done.stderr}")
@@ -84,61 +89,80 @@ def _venv(directory: Path, packages: Sequence[str], log: Path) -> Path:
     return python
 
 
-def _compile(recipe: dict[str, Any], variant: str, extra: Sequence[str]) -> Path:
+def _unpack(recipe: dict[str, Any], version: str, work: Path) -> None:
+    """Make ``work``/src the source of ``version``, unless it is that already."""
+    stamp = work / "unpacked"
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    fetched = Suites(recipe["suite"]).source(recipe["source"], work)
+    if fetched != version:
+        raise BuildError(f"the mirror has {recipe['source']} {fetched} now instead of {version}: build again")
+    stamp.write_text(version)
+
+
+def _configure(command: list[str], log: Path, build: Path) -> None:
+    """Configure QEMU in ``build``, unless that was done by the same command."""
+    stamp = build / "configured"
+    if (build / "build.ninja").exists() and stamp.exists() and stamp.read_text() == shlex.join(command):
+        return
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir()
+    run("configuring QEMU", command, log=log, cwd=build)
+    stamp.write_text(shlex.join(command))
+
+
+def _compile(recipe: dict[str, Any], version: str, variant: str, extra: Sequence[str]) -> Path:
     """Bring the working tree up to date and compile it; returns the build directory."""
     key = cache.digest(recipe)
     work = cache.root() / "qemu-work" / key
     log = work / f"{variant}.log"
     with cache.lock(f"qemu-work-{key}"):
         tree = work / "src"
-        if not (work / "unpacked").exists():
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
-            Suites(recipe["suite"]).source(recipe["source"], work)
-            (work / "unpacked").touch()
+        _unpack(recipe, version, work)
         python = _venv(work / "venv", recipe["python"], log)
         apply_device(tree)
         build = work / f"build-{variant}"
-        if not (build / "build.ninja").exists():
-            shutil.rmtree(build, ignore_errors=True)
-            build.mkdir()
-            run(
-                "configuring QEMU",
-                [tree / "configure", f"--python={python}", *recipe["configure"], *extra],
-                log=log,
-                cwd=build,
-            )
+        _configure([str(tree / "configure"), f"--python={python}", *recipe["configure"], *extra], log, build)
         run("compiling QEMU", ["ninja", "qemu-system-x86_64"], log=log, cwd=build)
         return build
 
 
 def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
-    """The emulator's path; builds it if the cache has none for this recipe, overlay, patches and variant.
+    """The emulator's path; builds it if the cache has none of this version, recipe, overlay, patches and variant.
 
     ``extra`` are further configure arguments, which ``variant`` names.
     """
     recipe = _recipe()
+    suites = Suites(recipe["suite"])
+    version = suites.source_version(recipe["source"])
 
     def fill(target: Path) -> None:
-        built = _compile(recipe, variant, extra)
+        built = _compile(recipe, version, variant, extra)
         shutil.copy2(built / "qemu-system-x86_64", target)
         data = target / "unpacked"
-        Suites(recipe["suite"]).unpack(recipe["firmware_packages"], data)
+        suites.unpack(recipe["firmware_packages"], data)
         (target / "firmware").mkdir()
         for name in recipe["firmware"]:
             shutil.copy2(data / name, target / "firmware")
         shutil.rmtree(data)
 
-    return cache.entry("qemu", _key(recipe, variant, extra), fill) / "qemu-system-x86_64"
+    return cache.entry("qemu", _key(recipe, version, variant, extra), fill) / "qemu-system-x86_64"
 
 
-def _key(recipe: dict[str, Any], variant: str, extra: Sequence[str]) -> str:
-    return cache.digest(recipe, variant, list(extra), _OVERLAY, _PATCHES)
+def _key(recipe: dict[str, Any], version: str, variant: str, extra: Sequence[str]) -> str:
+    return cache.digest(recipe, version, variant, list(extra), _OVERLAY, _PATCHES)
 
 
 def cached() -> Path | None:
     """The emulator's path, or None if it would have to be built."""
-    path = cache.root() / "qemu" / _key(_recipe(), "plain", ()) / "qemu-system-x86_64"
+    recipe = _recipe()
+    suites = Suites(recipe["suite"])
+    if not suites.known:
+        return None
+    version = suites.source_version(recipe["source"])
+    path = cache.root() / "qemu" / _key(recipe, version, "plain", ()) / "qemu-system-x86_64"
     return path if path.exists() else None
 
 

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""How QEMU is built: what makes it another build, and what is never taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import cache
+from shirq_bench.build import qemu
+from shirq_bench.build.steps import BuildError
+
+PATCH = """Say something else.
+
+--- a/hello.c
++++ b/hello.c
+@@ -1,3 +1,3 @@
+ one
+-two
++deux
+ three
+"""
+
+
+class Mirror:
+    """Stands in for `Suites`: a mirror that has ``version`` of every source."""
+
+    version = "10.0.1"
+    known = True
+
+    def __init__(self, *suites: str) -> None:
+        pass
+
+    def source_version(self, package: str) -> str:
+        return self.version
+
+    def source(self, package: str, into: Path) -> str:
+        (into / "src").mkdir()
+        (into / "src/hello.c").write_text(f"{self.version}\n")
+        return self.version
+
+    def unpack(self, packages: Sequence[str], into: Path) -> None:
+        for name in qemu._recipe()["firmware"]:
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            (into / name).touch()
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Builds below ``tmp_path``, from `Mirror`; the steps that were taken, with their commands."""
+    done: list[str] = []
+
+    def run(what: str, argv: Sequence[object], *, log: Path, cwd: Path | None = None, **_: object) -> None:
+        done.append(f"{what}: {' '.join(map(str, argv))}")
+        if what == "build environment":
+            Path(str(argv[-1])).mkdir()
+        if cwd and what == "configuring QEMU":
+            (cwd / "build.ninja").touch()
+        if cwd and what == "compiling QEMU":
+            (cwd / "qemu-system-x86_64").write_text((cwd.parent / "src/hello.c").read_text())
+
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(qemu, "Suites", Mirror)
+    monkeypatch.setattr(qemu, "run", run)
+    monkeypatch.setattr(qemu, "_OVERLAY", tmp_path / "overlay")
+    monkeypatch.setattr(qemu, "_PATCHES", tmp_path / "patches")
+    for name in ("overlay", "patches"):
+        (tmp_path / name).mkdir()
+    return done
+
+
+def configured(commands: list[str]) -> list[str]:
+    return [command.split()[-1] for command in commands if command.startswith("configuring QEMU")]
+
+
+@pytest.mark.parametrize("first", ["one", "eins"])
+def test_patch_with_other_surroundings_is_refused(tmp_path: Path, commands: list[str], first: str) -> None:
+    """A patch that applies with fuzz alone may well land in the wrong place."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "hello.c").write_text(f"{first}\ntwo\nthree\n")
+    (tmp_path / "patches/0001-say.patch").write_text(PATCH)
+    if first == "one":
+        qemu.apply_device(tree)
+        assert (tree / "hello.c").read_text() == "one\ndeux\nthree\n"
+    else:
+        with pytest.raises(BuildError, match=r"0001-say.patch does not apply to this QEMU:"):
+            qemu.apply_device(tree)
+
+
+def test_new_version_of_the_source_is_built_anew(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    old = qemu.build()
+    assert qemu.cached() == old
+    monkeypatch.setattr(Mirror, "version", "10.0.2")
+    assert qemu.cached() is None
+    new = qemu.build()
+    assert new != old
+    assert (old.read_text(), new.read_text()) == ("10.0.1\n", "10.0.2\n")
+
+
+def test_source_replaced_meanwhile_is_not_mistaken(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mirror exchanges the version between the question and the download."""
+    monkeypatch.setattr(Mirror, "source", lambda self, package, into: "10.0.2")
+    with pytest.raises(BuildError, match=r"the mirror has qemu 10.0.2 now instead of 10.0.1: build again"):
+        qemu.build()
+    assert not list((cache.root() / "qemu").iterdir())
+
+
+def test_changed_configure_arguments_configure_anew(tmp_path: Path, commands: list[str]) -> None:
+    qemu.build("tried", ["--enable-this"])
+    (tmp_path / "overlay/new.c").touch()
+    qemu.build("tried", ["--enable-this"])
+    assert configured(commands) == ["--enable-this"]
+    qemu.build("tried", ["--enable-that"])
+    assert configured(commands) == ["--enable-this", "--enable-that"]
