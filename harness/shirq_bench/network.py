@@ -40,9 +40,12 @@ class Network:
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError), self._channel.makefile("rb") as stream:
             while head := stream.read(4):
-                frame = stream.read(int.from_bytes(head, "big"))
-                if frame[12:14] == b"\x08\x06" and _ARP.unpack_from(frame, 14)[4] == _REPLY:
-                    self._replies.put(frame)
+                self._take(stream.read(int.from_bytes(head, "big")))
+
+    def _take(self, frame: bytes) -> None:
+        """A frame has come; called in the reader's thread."""
+        if frame[12:14] == b"\x08\x06" and _ARP.unpack_from(frame, 14)[4] == _REPLY:
+            self._replies.put(frame)
 
     def send(self, frame: bytes) -> None:
         """Put an Ethernet frame on the wire."""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""A busy guest with instruction counting runs the same each time, whatever the host does meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from shirq_bench import template, vm
+from shirq_bench.machine import SHARED_LINE, Machine
+from shirq_bench.network import Network
+from shirq_bench.sweep import exact, scenario
+from shirq_bench.sweep.play import Stimulus
+from shirq_bench.vm import Vm
+
+pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
+
+ARP, REVERSE_ARP = 0x0806, 0x8035
+#: How long a run is, in ns of virtual time, and how often the devices assert in it.
+LENGTH_NS = 20_000_000
+RAISES = 200
+#: Compared with the first run. Each condition but the calm one made most runs differ, before QEMU was mended.
+RUNS = 3
+#: Processes, pipes and page faults without end.
+BUSY = "setsid sh -c 'while :; do echo busy | cat | wc -c; done' >/dev/null 2>&1 </dev/null &"
+
+
+def busy(kernel: str) -> Machine:
+    """Two drivers on one line, and a processor that is never idle."""
+    machine = scenario.get("neighbour").machine(kernel)
+    return machine.with_(
+        prepare=(*machine.prepare, BUSY, BUSY), wires=("monitor",), extra=("-mon", "chardev=monitor,mode=control")
+    )
+
+
+@functools.cache
+def stimuli() -> tuple[Stimulus, ...]:
+    """Raises of both devices at times that are random, and always the same."""
+    choose = random.Random(2005)
+    times = sorted(choose.sample(range(LENGTH_NS), RAISES))
+    return tuple(Stimulus(time, choose.choice(("dev0", "dev1")), "raise 1") for time in times)
+
+
+def ask(vm: Vm) -> None:
+    """Keep QEMU's main loop awake."""
+    vm.wires["monitor"].sendall(b'{"execute": "qmp_capabilities"}\n' + 100 * b'{"execute": "query-status"}\n')
+    answers = 0
+    while answers < 100:
+        answers += vm.wires["monitor"].recv(1 << 16).count(b'"running"')
+
+
+@contextlib.contextmanager
+def host_load() -> Iterator[None]:
+    """More busy processes than most hosts have processors for."""
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+def run(kernel: str, condition: str) -> exact.State:
+    """The end of a run while the host does what ``condition`` says."""
+    with host_load() if condition == "load" else contextlib.nullcontext():
+        if condition == "monitor":
+            return exact.state(busy(kernel), stimuli(), LENGTH_NS, meanwhile=ask)
+        return exact.state(busy(kernel), stimuli(), LENGTH_NS, pauses=condition == "pauses")
+
+
+@functools.cache
+def first(kernel: str) -> exact.State:
+    """What all others are compared with."""
+    return run(kernel, "calm")
+
+
+@pytest.mark.parametrize("condition", ["calm", "monitor", "load", "pauses"])
+def test_busy_guest_replays_identically(kernel_name: str, condition: str) -> None:
+    """The event log, the processor's registers and all memory are the same at the same instruction.
+
+    The host is calm, asks the monitor all the time, is busy itself, or stops and continues the VM.
+    """
+    reference = first(kernel_name)
+    assert reference.entries > 10 * RAISES, "the devices were hardly served"
+    for _ in range(RUNS):
+        again = run(kernel_name, condition)
+        assert again.processor == reference.processor
+        assert again == reference
+
+
+class Listener(Network):
+    """Notes the EtherType of every frame on the wire."""
+
+    def __init__(self, name: str, channel: socket.socket, patience: float = 1.0) -> None:
+        self.types: list[int] = []
+        super().__init__(name, channel, patience)
+
+    def _take(self, frame: bytes) -> None:
+        self.types.append(int.from_bytes(frame[12:14]))
+        super()._take(frame)
+
+
+def test_clone_announces_itself_to_no_network(kernel_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU announces a guest that has moved, in frames and at times of its own: on the host's clock."""
+    monkeypatch.setattr(vm, "Network", Listener)
+    with template.clone(SHARED_LINE.with_(kernel=kernel_name)) as clone:
+        wire = clone.boot().networks["net0"]
+        wire.ping()
+        assert isinstance(wire, Listener)
+        assert ARP in wire.types
+        assert REVERSE_ARP not in wire.types
