@@ -180,6 +180,8 @@ class Vm:
         if self._template:
             capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
             self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
+            # A clone has not moved: cards need not announce it to their networks, on the host's clock.
+            self.qmp.execute("migrate-set-parameters", announce_rounds=0)
             self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
             if self._stopped:
                 self.wait_migrated(deadline)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shirq_bench.build import qemu
-from shirq_bench.errors import BenchError, QmpFailed
+from shirq_bench.errors import BenchError, QmpFailed, VmDied
 from shirq_bench.qtest import Board, IoApic
 from shirq_bench.trace import CONFIG_SPACE, HEADER_SIZE, NONE, Kind
 
@@ -76,6 +76,46 @@ def test_a_full_log_keeps_its_beginning_and_counts_what_it_drops(start: Start) -
     assert [entry.value for entry in log.of(Kind.WRITE, offset=4)][-1] == 40 - len(before.entries) - 1
 
 
+#: A C library that has room for so many bytes in each file.
+SMALL_DISK = """
+#include <errno.h>
+#include <sys/types.h>
+int posix_fallocate64(int fd, off_t offset, off_t length) { return offset + length > ROOM ? ENOSPC : 0; }
+"""
+
+
+def emulator_on_small_disk(directory: Path, room: int) -> Path:
+    """Our QEMU, on a file system where a file can have ``room`` bytes and no more."""
+    (directory / "disk.c").write_text(SMALL_DISK)
+    library = directory / "disk.so"
+    command = ["cc", "-shared", "-fPIC", f"-DROOM={room}", "-o", str(library), str(directory / "disk.c")]
+    subprocess.run(command, check=True)
+    (directory / "firmware").symlink_to(qemu.build().parent / "firmware")
+    emulator = directory / "qemu"
+    emulator.write_text(f'#!/bin/sh\nexec env LD_PRELOAD={library} {qemu.build()} "$@"\n')
+    emulator.chmod(0o755)
+    return emulator
+
+
+def test_a_full_disk_ends_the_log_and_not_the_vm(start: Start, tmp_path: Path) -> None:
+    room = 8192
+    board = start("shirq-edu,id=dev0,addr=4", emulator=emulator_on_small_disk(tmp_path, HEADER_SIZE + room * 32))
+    bar = board.function(4).enable()
+    for _ in range(90):
+        board.qtest.batch([f"writel {bar.base + 4:#x} 1"] * 100)
+    assert bar.read(4) == 0xFFFFFFFE, "the VM goes on"
+    header = board.log().header
+    assert header.head == header.capacity == room
+    assert header.dropped > 9000 - room
+    said = (board.dir / "qemu.log").read_text()
+    assert f"shirq-log: '{board.log_path}': no room for more than {room} entries: No space left on device" in said
+
+
+def test_a_disk_without_room_for_a_log_is_refused(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(VmDied, match=r"property 'path': no room for '.*event.log': No space left on device"):
+        start(emulator=emulator_on_small_disk(tmp_path, HEADER_SIZE - 1))
+
+
 def test_time_is_virtual_time(start: Start) -> None:
     board = start("shirq-edu,id=dev0,addr=4")
     bar = board.function(4).enable()
@@ -124,10 +164,23 @@ def test_a_vcpu_is_named_with_its_privilege_level(start: Start, tmp_path: Path) 
     assert [(entry.vcpu, entry.ring) for entry in board.log().of(Kind.RAISE)] == [(NONE, NONE)]
 
 
-def test_a_device_without_id_is_named_by_the_end_of_its_path(start: Start) -> None:
+def test_a_device_without_id_is_named_by_its_path(start: Start) -> None:
     board = start("shirq-edu,addr=4")
     board.function(4).enable()
-    assert board.log().header.devices == ("device[0]",)
+    assert board.log().header.devices == ("/machine/peripheral-anon/device[0]",)
+
+
+def test_long_names_do_not_collide(start: Start) -> None:
+    """Names are cut to 63 bytes; those of two devices differ all the same."""
+    stem = 62 * "x"
+    names = [f"{stem}y", *(f"{stem}{end}" for end in ("zab", "zba"))]
+    board = start(*(f"shirq-edu,id={name},addr={slot}" for slot, name in enumerate(names, 4)))
+    for slot in (4, 5, 6):
+        board.function(slot).enable()
+    logged = {*board.log().header.devices}
+    assert names[0] in logged, "63 bytes fit"
+    assert len(logged) == 3
+    assert {name[:55] for name in logged - {names[0]}} == {f"{stem[:54]}~"}
 
 
 def test_a_vm_without_a_log_works(start: Start) -> None:
@@ -302,6 +355,20 @@ def test_a_snapshot_that_is_loaded_begins_an_epoch_in_the_same_log(start: Start,
     assert board.log().header.epoch == 1
     assert board.qmp.get("dev0", "pin") is False
     assert board.qmp.get("dev0", "status") == 2
+
+
+@pytest.mark.parametrize("pin", [0, 5, 255])
+def test_state_with_an_impossible_pin_is_refused(start: Start, tmp_path: Path, pin: int) -> None:
+    template = start("shirq-edu,id=dev0,addr=4")
+    template.save(tmp_path / "state")
+    state = bytearray((tmp_path / "state").read_bytes())
+    config = state.index(bytes.fromhex("3412e911"))
+    assert state[config + 0x3D] == 1
+    state[config + 0x3D] = pin
+    (tmp_path / "state").write_bytes(state)
+    clone = start("shirq-edu,id=dev0,addr=4", incoming=True)
+    with pytest.raises(BenchError, match="the state is damaged"):
+        clone.load(tmp_path / "state")
 
 
 def test_a_state_that_the_machine_cannot_have_is_refused(start: Start, tmp_path: Path) -> None:

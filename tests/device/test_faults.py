@@ -17,6 +17,7 @@ Start = Callable[..., Board]
 INT_STATUS, INT_MASK, INT_ACTIVE, INT_RAISE, INT_ACK, MARK = 0x24, 0x28, 0x2C, 0x60, 0x64, 0x70
 ALL = 0xFFFFFFFF
 PM, PCIE, MSI = 1, 0x10, 5
+COMMAND_MASTER = 4
 
 
 class Scene:
@@ -105,6 +106,16 @@ def test_a_stuck_interrupt_disable_bit_cannot_be_cleared_before_a_reset(start: S
     scene.bar.write(INT_MASK, 0)
     scene.raise_()
     assert scene.board.qmp.get("dev0", "pin") is True
+
+
+def test_stuck_bit_set_by_a_reset_cannot_be_cleared(start: Start) -> None:
+    """Not by the first write after the reset either."""
+    board = start("shirq-edu,id=dev0,addr=4,disintx=stuck,reset-disintx=on")
+    for _ in range(2):
+        board.function(4).set_intx_disable(False)
+        assert board.function(4).config_read(COMMAND, 2) & 0x0400
+        board.qmp.execute("system_reset")
+        board.qmp.wait_event("RESET")
 
 
 @pytest.mark.parametrize(
@@ -432,10 +443,10 @@ def test_a_function_level_reset_ends_as_the_reset_properties_say(start: Start) -
 # -- messages -------------------------------------------------------------------------------------------------------
 
 
-def messages(scene: Scene, on: bool) -> None:
+def messages(scene: Scene, on: bool, address: int = 0xFEE00000, data: int = 0x41) -> None:
     capability = scene.function.capability(MSI)
-    scene.function.config_write(capability + 4, 0xFEE00000, 4)
-    scene.function.config_write(capability + 12, 0x41, 2)
+    scene.function.config_write(capability + 4, address, 4)
+    scene.function.config_write(capability + 12, data, 2)
     scene.function.config_write(capability + 2, int(on), 2)
 
 
@@ -449,6 +460,17 @@ def test_a_message_takes_the_place_of_the_pin(start: Start) -> None:
     sent = scene.board.log().of(Kind.MESSAGE)
     assert [(entry.offset, entry.value) for entry in sent] == [(0xFEE00000, 0x41)] * 2
     assert scene.pin() == []
+
+
+def test_message_to_the_device_itself_is_sent_once(start: Start) -> None:
+    """Its write arrives while the device is still on its way to wanting to assert."""
+    scene = Scene(start, "msi=on")
+    messages(scene, True, scene.bar.base + INT_RAISE, 2)
+    scene.function.config_write(COMMAND, scene.function.config_read(COMMAND, 2) | COMMAND_MASTER, 2)
+    scene.raise_()
+    log = scene.board.log()
+    assert [entry.value for entry in log.of(Kind.RAISE)] == [1, 2]
+    assert [entry.value for entry in log.of(Kind.MESSAGE)] == [2]
 
 
 def test_the_pin_rests_while_messages_are_on_and_comes_back_with_what_is_pending(start: Start, tmp_path: Path) -> None:
@@ -540,6 +562,29 @@ def test_the_pause_in_a_storm_can_be_switched_off(start: Start, pause: bool) -> 
     assert len(scene.board.log().of(Kind.DELIVER, offset=20)) == (10_001 if pause else 10_002)
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_storm_pause_survives_migration(start: Start, tmp_path: Path, paused: bool) -> None:
+    """A machine that is saved in the pause, or one end of interrupt before it, delivers when the pause is over."""
+    scene = Scene(start)
+    IoApic(scene.board.qtest).program(20, 0x61)
+    scene.raise_()
+    scene.step(1_000_000)
+    end = f"writel {0xFEC00040:#x} 0x61"
+    for _ in range(99):
+        scene.board.qtest.batch([end] * 101)
+    if paused:
+        scene.board.qtest.batch([end])
+    assert len(scene.board.log().of(Kind.DELIVER, offset=20)) == 10_000
+    scene.migrate(tmp_path / "state")
+    scene.board.qmp.execute("cont")
+    if not paused:
+        IoApic(scene.board.qtest).eoi(0x61)
+    scene.step(9_999_999)
+    assert not scene.board.log().of(Kind.DELIVER, offset=20)
+    scene.step(1)
+    assert len(scene.board.log().of(Kind.DELIVER, offset=20)) == 1
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 
@@ -558,6 +603,8 @@ def test_the_pause_in_a_storm_can_be_switched_off(start: Start, pause: bool) -> 
         ("flr-effective=off", "'flr-effective' must be on without pcie=on"),
         ("no-soft-reset=on", "'no-soft-reset' must be off without pm=on"),
         ("schedule=/dev/null", "'schedule' is for later"),
+        ("preset=edu,registers=bar0+0x20/32 status", "'preset' and 'registers' describe the same: give one of them"),
+        ("registers=bar0+0x20/32 status,preset=edu", "'preset' and 'registers' describe the same: give one of them"),
     ],
 )
 def test_what_contradicts_or_is_out_of_range_is_refused(start: Start, properties: str, message: str) -> None:

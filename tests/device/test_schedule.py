@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import QmpFailed
+from shirq_bench.errors import BenchError, QmpFailed
 from shirq_bench.qtest import Bar, Board
 from shirq_bench.trace import Kind
 
@@ -110,13 +110,18 @@ def test_its_log_entry_is_before_its_effects(board: Board, tmp_path: Path) -> No
     assert kinds == [Kind.SCHEDULED, Kind.RAISE, Kind.PIN, Kind.SCHEDULED, Kind.SETTING]
 
 
+BUSY, HALTED = b"\xeb\xfe", b"\xf4"  # jmp $; hlt
+
+
+def counting(start: Start, directory: Path, first: bytes) -> Board:
+    """A stopped board whose processor begins with the instruction ``first``, one instruction a nanosecond."""
+    (directory / "rom").write_bytes(HALTED * 0xFFF0 + first.ljust(16, HALTED))
+    rom = ["-bios", str(directory / "rom")]
+    return start(DEVICE, accel="tcg", extra=[*rom, "-icount", "shift=0,sleep=off", "-S"])
+
+
 def test_with_instruction_counting_every_entry_is_executed_at_its_nanosecond(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "rom").write_bytes(b"\xf4" * 0xFFF0 + b"\xeb\xfe".ljust(16, b"\xf4"))  # a processor that is busy: jmp $
-    board = start(
-        DEVICE,
-        accel="tcg",
-        extra=["-bios", str(tmp_path / "rom"), "-icount", "shift=0,sleep=off", "-S"],
-    )
+    board = counting(start, tmp_path, BUSY)
     times = [1000 + n * n * 37 for n in range(500)]
     (tmp_path / "s").write_text("".join(f"@{time} note {n}\n" for n, time in enumerate(times)))
     board.qmp.set("dev0", "schedule", str(tmp_path / "s"))
@@ -126,6 +131,22 @@ def test_with_instruction_counting_every_entry_is_executed_at_its_nanosecond(sta
         pass
     board.qmp.execute("stop")
     assert [time for time, _ in scheduled(board)] == times
+
+
+@pytest.mark.parametrize("first", [BUSY, HALTED], ids=["busy", "halted"])
+def test_stop_leaves_the_clock_at_its_time(start: Start, tmp_path: Path, first: bytes) -> None:
+    """QEMU's main loop, which stops the VM, does not take the stopped processor for an idle one before it does."""
+    board = counting(start, tmp_path, first)
+    (tmp_path / "s").write_text("@1000 stop\n@5000 note 1\n@9000 stop\n")
+    board.qmp.set("dev0", "schedule", str(tmp_path / "s"))
+    (tmp_path / "past").write_text("@0 note 1")
+    for time, executed in ((1000, 1), (9000, 3)):
+        board.qmp.execute("cont")
+        board.qmp.wait_event("STOP")
+        assert len(scheduled(board)) == executed
+        with pytest.raises(QmpFailed, match=rf"@0 is past: it is @{time} now"):
+            board.qmp.set("dev0", "schedule", str(tmp_path / "past"))
+    assert scheduled(board) == [(1000, 1), (5000, 2), (9000, 3)]
 
 
 def test_a_schedule_survives_migration_in_the_middle_of_it(start: Start, board: Board, tmp_path: Path) -> None:
@@ -215,3 +236,40 @@ def test_a_file_that_is_none_is_refused(board: Board, tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"@1 raise 1\0")
     with pytest.raises(QmpFailed, match="it holds a zero byte"):
         board.qmp.set("dev0", "schedule", str(tmp_path / "binary"))
+
+
+def entry(argument: int, setting: int) -> bytes:
+    """An entry of a schedule in a VM's state, which sets a property: time, argument, line, property."""
+    return b"".join(
+        number.to_bytes(size) for number, size in ((0x123456789ABC, 8), (argument, 8), (1, 4), (setting, 2))
+    )
+
+
+#: What comes before: how many entries there are, and how many have absolute times.
+ONE = b"\0\0\0\1" * 2
+
+
+@pytest.mark.parametrize(
+    ("right", "damaged", "message"),
+    [
+        (entry(0x2345, 5), entry(0, 5), "the state is damaged"),
+        (entry(0x2345, 5), entry(2**64 - 1, 5), "the state is damaged"),
+        (entry(0x2345, 5), entry(3, 3), "the state is damaged"),
+        (entry(0x2345, 5), entry(1, 2), "the state is damaged"),
+        (entry(0x2345, 5), entry(1, 16), "the state is damaged"),
+        (ONE, b"\x80\0\0\0" + ONE[4:], "Input validation failed: shirq-schedule"),
+        (ONE, b"\x7f\xff\xff\xff" + ONE[4:], "Input validation failed: shirq-schedule"),
+    ],
+    ids=["small", "large", "no-choice", "not-at-run-time", "no-property", "negative-count", "large-count"],
+)
+def test_damaged_schedule_in_a_state_is_refused(
+    start: Start, board: Board, tmp_path: Path, right: bytes, damaged: bytes, message: str
+) -> None:
+    schedule(board, tmp_path / "s", "@0x123456789abc set posted-ns 0x2345\n")
+    board.save(tmp_path / "state")
+    state = (tmp_path / "state").read_bytes()
+    at = state.index(right, state.index(entry(0x2345, 5)) - 32)
+    (tmp_path / "state").write_bytes(state[:at] + damaged + state[at + len(damaged) :])
+    copy = start(DEVICE, incoming=True)
+    with pytest.raises(BenchError, match=message):
+        copy.load(tmp_path / "state")

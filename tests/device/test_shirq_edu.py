@@ -247,6 +247,12 @@ def test_counters_count(board: Board, bar: Bar) -> None:
     assert pin(board).count(1) == 3
 
 
+def test_raise_of_no_source_is_none(board: Board, bar: Bar) -> None:
+    bar.write(INT_RAISE, 0)
+    assert board.qmp.get("dev0", "raises") == 0
+    assert not board.log().of(Kind.RAISE)
+
+
 # -- configuration space --------------------------------------------------------------------------------------------
 
 

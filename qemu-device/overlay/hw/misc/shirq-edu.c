@@ -110,6 +110,7 @@ struct ShirqEdu {
 
     ShirqRegs *regs;
     char *preset;               /* NULL: `registers` was set */
+    const char *described_by;   /* the property that -device gave, if any */
     char *schedule_path;
     uint64_t setting[SETTINGS];
 
@@ -243,7 +244,7 @@ static void send_message(ShirqEdu *s)
 /* From the state of the registers to the pin: the only way. */
 static void update_pin(ShirqEdu *s)
 {
-    bool wanted, by_message = msi_enabled(PCI_DEVICE(s)), intx;
+    bool wanted, began, by_message = msi_enabled(PCI_DEVICE(s)), intx;
 
     if (s->regs->latched) {
         s->word[SHIRQ_SUMMARY] |= groups_of(s, active_sources(s));
@@ -251,6 +252,8 @@ static void update_pin(ShirqEdu *s)
     wanted = s->word[SHIRQ_GATE] && asserts_any(s, active_sources(s)) &&
         !is_asleep(s) && PCI_DEVICE(s)->enabled;
     intx = wanted && !by_message;
+    began = wanted && !s->wanted;
+    s->wanted = wanted;
     if (intx || !s->driven || s->resetting ||
         !s->setting[SET_DEASSERT_DELAY_NS]) {
         drive_pin(s, intx);
@@ -258,10 +261,10 @@ static void update_pin(ShirqEdu *s)
         timer_mod(&s->deassert_timer,
                   now_ns() + s->setting[SET_DEASSERT_DELAY_NS]);
     }
-    if (wanted && !s->wanted && by_message) {
+    /* Last: a message can be a write to this device. */
+    if (began && by_message) {
         send_message(s);
     }
-    s->wanted = wanted;
 }
 
 static void deassert_late(void *opaque)
@@ -285,6 +288,9 @@ static void raise_sources(ShirqEdu *s, uint32_t sources)
 {
     uint32_t status = s->word[SHIRQ_STATUS];
 
+    if (!sources) {
+        return;
+    }
     s->raises++;
     shirq_log_event(DEVICE(s), SHIRQ_LOG_RAISE, 0, sources & ~status);
     s->word[SHIRQ_CAUSE] |= sources & s->regs->sticky;
@@ -296,6 +302,9 @@ static void lower_sources(ShirqEdu *s, uint32_t sources)
 {
     uint32_t status = s->word[SHIRQ_STATUS];
 
+    if (!sources) {
+        return;
+    }
     shirq_log_event(DEVICE(s), SHIRQ_LOG_LOWER, 0, sources & status);
     s->word[SHIRQ_CAUSE] &= ~sources;
     set_status(s, status & ~sources);
@@ -377,6 +386,17 @@ static void reset_registers(ShirqEdu *s)
     s->resetting = false;
 }
 
+/* An interrupt-disable bit that is stuck can be set and not be cleared. */
+static void follow_stuck(ShirqEdu *s)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+
+    if (s->setting[SET_DISINTX] == DISINTX_STUCK && pci_irq_disabled(pdev)) {
+        pci_word_test_and_clear_mask(pdev->wmask + PCI_COMMAND,
+                                     PCI_COMMAND_INTX_DISABLE);
+    }
+}
+
 /*
  * What is so after a reset and not during it: in between, the PCI core
  * deasserts every pin and clears Command.
@@ -393,6 +413,7 @@ static void come_up(ShirqEdu *s)
             pci_default_write_config(pdev, PCI_COMMAND,
                                      pci_get_word(pdev->config + PCI_COMMAND) |
                                      PCI_COMMAND_INTX_DISABLE, 2);
+            follow_stuck(s);
             follow_pin(s);
         }
     }
@@ -876,10 +897,7 @@ static void shirq_edu_config_write(PCIDevice *pdev, uint32_t offset,
     if (disintx && s->setting[SET_DISINTX] == DISINTX_NO_OP) {
         s->disintx_ignored = value & disintx;
     }
-    if (s->setting[SET_DISINTX] == DISINTX_STUCK && pci_irq_disabled(pdev)) {
-        pci_word_test_and_clear_mask(pdev->wmask + PCI_COMMAND,
-                                     PCI_COMMAND_INTX_DISABLE);
-    }
+    follow_stuck(s);
     follow_pin(s);
     if (power_state(s) != power) {
         change_power(s, power);
@@ -911,9 +929,10 @@ static void apply_disintx(ShirqEdu *s)
     pci_word_test_and_set_mask(writable, PCI_COMMAND_INTX_DISABLE);
     pci_default_write_config(pdev, PCI_COMMAND,
                              deposit32(command, 10, 1, set && effective), 2);
-    if (!effective || (mode == DISINTX_STUCK && set)) {
+    if (!effective) {
         pci_word_test_and_clear_mask(writable, PCI_COMMAND_INTX_DISABLE);
     }
+    follow_stuck(s);
     s->disintx_ignored = set && mode == DISINTX_NO_OP;
     follow_pin(s);
 }
@@ -1095,10 +1114,15 @@ static bool choose(int id, const char *text, uint64_t *value, Error **errp)
     return false;
 }
 
+static bool is_number_allowed(int id, uint64_t value)
+{
+    return (value >= settings[id].min && value <= settings[id].max) ||
+        (settings[id].or_zero && !value);
+}
+
 static bool check_number(int id, uint64_t value, Error **errp)
 {
-    if ((value >= settings[id].min && value <= settings[id].max) ||
-        (settings[id].or_zero && !value)) {
+    if (is_number_allowed(id, value)) {
         return true;
     }
     error_setg(errp, "shirq-edu: property '%s' must be %s%" PRIu64 " to %"
@@ -1313,7 +1337,15 @@ static void exchange_registers(ShirqEdu *s, const char *name,
         error_prepend(errp, "shirq-edu: property '%s': ", name);
         return;
     }
-    if (DEVICE(s)->realized) {
+    if (!DEVICE(s)->realized) {
+        /* QEMU sets properties in no order: neither is the later one. */
+        if (s->described_by && strcmp(s->described_by, name)) {
+            error_setg(errp, "shirq-edu: properties 'preset' and 'registers' "
+                       "describe the same: give one of them");
+            return;
+        }
+        s->described_by = name;
+    } else {
         if (!check_stopped(s, name, errp)) {
             return;
         }
@@ -1667,26 +1699,77 @@ static int shirq_edu_pre_load(void *opaque)
     return 0;
 }
 
+static bool refuse_registers(ShirqEdu *s)
+{
+    error_report("shirq-edu '%s': the state is of a device with other "
+                 "registers; set preset or registers to those before it is "
+                 "loaded, and to others afterwards",
+                 DEVICE(s)->canonical_path);
+    return false;
+}
+
+/* Before the text is loaded: a damaged size would ask for that much memory. */
+static bool is_text_size_right(void *opaque, int version_id)
+{
+    ShirqEdu *s = opaque;
+
+    return s->state_text_size == strlen(s->regs->text) + 1 ||
+        refuse_registers(s);
+}
+
+/* Whether a schedule could have been loaded that sets @entry's property. */
+static bool is_entry_possible(const ShirqEntry *entry)
+{
+    int id = entry->setting;
+    uint64_t choices = 0;
+
+    if (entry->action != SHIRQ_DO_SET) {
+        return true;
+    }
+    if (id >= SETTINGS || settings[id].stopped) {
+        return false;
+    }
+    if (!settings[id].names) {
+        return is_number_allowed(id, entry->argument);
+    }
+    while (settings[id].names[choices]) {
+        choices++;
+    }
+    return entry->argument < choices;
+}
+
+static bool is_state_damaged(ShirqEdu *s)
+{
+    uint8_t pin = PCI_DEVICE(s)->config[PCI_INTERRUPT_PIN];
+    int i;
+
+    for (i = 0; i < s->schedule.count; i++) {
+        if (!is_entry_possible(&s->schedule.entry[i])) {
+            return true;
+        }
+    }
+    return pin < 1 || pin > PCI_NUM_PINS || s->posted_first >= POSTED ||
+        s->posted_count > POSTED || !shirq_schedule_valid(&s->schedule);
+}
+
 static bool is_state_possible(ShirqEdu *s)
 {
     const char *name = DEVICE(s)->canonical_path;
     uint64_t mode = s->setting[SET_DISINTX];
     bool ignored = mode == DISINTX_READ_ONLY || mode == DISINTX_NO_OP;
 
-    if (!s->state_text_size || s->state_text[s->state_text_size - 1] ||
+    if (s->state_text[s->state_text_size - 1] ||
         strcmp((char *)s->state_text, s->regs->text)) {
-        error_report("shirq-edu '%s': the state is of a device with other "
-                     "registers; set preset or registers to those before it "
-                     "is loaded, and to others afterwards", name);
+        return refuse_registers(s);
+    }
+    if (is_state_damaged(s)) {
+        error_report("shirq-edu '%s': the state is damaged", name);
     } else if ((ignored && pci_irq_disabled(PCI_DEVICE(s))) ||
                (s->disintx_ignored && mode != DISINTX_NO_OP)) {
         error_report("shirq-edu '%s': interrupts are disabled in the loaded "
                      "Command register, which disintx=%s does not "
                      "allow; set the property when the state is loaded",
                      name, settings[SET_DISINTX].names[mode]);
-    } else if (s->posted_first >= POSTED || s->posted_count > POSTED ||
-               !shirq_schedule_valid(&s->schedule)) {
-        error_report("shirq-edu '%s': the state is damaged", name);
     } else {
         return true;
     }
@@ -1697,24 +1780,13 @@ static int shirq_edu_post_load(void *opaque, int version_id)
 {
     ShirqEdu *s = opaque;
     PCIDevice *pdev = PCI_DEVICE(s);
-    int i;
 
-    for (i = 0; i < s->schedule.count; i++) {
-        if (s->schedule.entry[i].setting >= SETTINGS) {
-            error_report("shirq-edu '%s': the schedule sets what this device "
-                         "does not have", DEVICE(s)->canonical_path);
-            return -EINVAL;
-        }
-    }
     if (!is_state_possible(s)) {
         return -EINVAL;
     }
-    if (s->setting[SET_DISINTX] == DISINTX_STUCK && pci_irq_disabled(pdev)) {
-        pci_word_test_and_clear_mask(pdev->wmask + PCI_COMMAND,
-                                     PCI_COMMAND_INTX_DISABLE);
-    }
+    follow_stuck(s);
     /* The pin is where the state has it, and the property says so. */
-    s->setting[SET_INTX_PIN] = (pdev->config[PCI_INTERRUPT_PIN] - 1) & 3;
+    s->setting[SET_INTX_PIN] = pdev->config[PCI_INTERRUPT_PIN] - 1;
     s->pin = s->driven && !pci_irq_disabled(pdev);
     if (!s->setting[SET_STORM_NS] || !timer_pending(&s->storm_timer)) {
         follow_storm(s);
@@ -1746,6 +1818,7 @@ static const VMStateDescription vmstate_shirq_edu = {
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, ShirqEdu),
         VMSTATE_UINT32(state_text_size, ShirqEdu),
+        VMSTATE_VALIDATE("size of registers", is_text_size_right),
         VMSTATE_VBUFFER_ALLOC_UINT32(state_text, ShirqEdu, 0, NULL,
                                      state_text_size),
         VMSTATE_UINT32_ARRAY(word, ShirqEdu, SHIRQ_STATES),
@@ -1855,6 +1928,7 @@ static void shirq_edu_init(Object *obj)
         s->setting[i] = settings[i].reset;
     }
     set_preset(obj, "edu", &error_abort);
+    s->described_by = NULL;
     timer_init_ns(&s->deassert_timer, QEMU_CLOCK_VIRTUAL, deassert_late, s);
     timer_init_ns(&s->posted_timer, QEMU_CLOCK_VIRTUAL, land_due, s);
     timer_init_ns(&s->storm_timer, QEMU_CLOCK_VIRTUAL, storm, s);

@@ -8,6 +8,8 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/crc32c.h"
+#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
@@ -25,12 +27,15 @@ OBJECT_DECLARE_SIMPLE_TYPE(ShirqLog, SHIRQ_LOG)
 
 #define DEFAULT_ENTRIES     (1 * MiB)
 #define MAX_ENTRIES         (1 * GiB)
+/* How much of the file gets its place on the disk at a time. */
+#define RESERVED_ENTRIES    (256 * KiB / sizeof(ShirqLogEntry))
 
 struct ShirqLog {
     Object parent_obj;
 
     char *path;
     uint64_t entries;
+    uint64_t reserved;          /* entries that have a place on the disk */
     bool on;
 
     int fd;
@@ -58,6 +63,22 @@ void shirq_log_add_state_notifier(Notifier *notifier)
     notifier_list_add(&state_notifiers, notifier);
 }
 
+/* What @dev is called in the log; no two devices of a VM have one name. */
+static char *name_of(DeviceState *dev)
+{
+    g_autofree char *path = dev->id ? NULL :
+        object_get_canonical_path(OBJECT(dev));
+    const char *name = dev->id ?: path ?: object_get_typename(OBJECT(dev));
+    const uint8_t *bytes = (const uint8_t *)name;
+    size_t length = strlen(name);
+
+    if (length < SHIRQ_LOG_NAME_SIZE) {
+        return g_strdup(name);
+    }
+    return g_strdup_printf("%.*s~%08x", SHIRQ_LOG_NAME_SIZE - 10, name,
+                           crc32c(0xffffffff, bytes, length));
+}
+
 /*
  * The slot of @dev's name, a new one if need be; -1 when the table is full.
  * A device that was unplugged and plugged again under its id is the same.
@@ -66,10 +87,7 @@ static int find_slot(ShirqLog *log, DeviceState *dev)
 {
     ShirqLogHeader *header = log->header;
     uint32_t used = le32_to_cpu(header->devices);
-    const char *name = dev->id ?:
-        object_get_canonical_path_component(OBJECT(dev)) ?:
-        object_get_typename(OBJECT(dev));
-    g_autofree char *key = g_strndup(name, SHIRQ_LOG_NAME_SIZE - 1);
+    g_autofree char *key = name_of(dev);
     uint32_t slot;
 
     for (slot = 0; slot < used; slot++) {
@@ -135,6 +153,39 @@ static bool is_muted(ShirqLog *log)
                              runstate_check(RUN_STATE_RESTORE_VM));
 }
 
+/*
+ * Give a part of the file its place on the disk. A page of the mapping that has
+ * none when it is written is a SIGBUS. Returns 0 or an errno.
+ */
+static int reserve(ShirqLog *log, uint64_t offset, uint64_t size)
+{
+    int error;
+
+    do {
+        error = posix_fallocate(log->fd, offset, size);
+    } while (error == EINTR);
+    return error;
+}
+
+/* Reserve room for more entries; without, the log is full from now on. */
+static void reserve_entries(ShirqLog *log)
+{
+    uint64_t more = MIN(RESERVED_ENTRIES, log->entries - log->reserved);
+    int error = reserve(log, SHIRQ_LOG_HEADER_SIZE +
+                        log->reserved * sizeof(ShirqLogEntry),
+                        more * sizeof(ShirqLogEntry));
+
+    if (!error) {
+        log->reserved += more;
+        return;
+    }
+    error_report("shirq-log: '%s': no room for more than %" PRIu64 " entries: "
+                 "%s; what happens from now on is counted and not logged",
+                 log->path, log->reserved, strerror(error));
+    log->entries = log->reserved;
+    qatomic_set(&log->header->capacity, cpu_to_le64(log->entries));
+}
+
 static void append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
                    uint8_t width, uint64_t offset, uint64_t value,
                    CPUState *cpu)
@@ -152,6 +203,9 @@ static void append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
     QEMU_LOCK_GUARD(&log->lock);
     head = le64_to_cpu(header->head);
     slot = device_slot(log, dev);
+    if (head == log->reserved && head < log->entries) {
+        reserve_entries(log);
+    }
     if (head == log->entries || slot < 0) {
         qatomic_set(&header->dropped,
                     cpu_to_le64(le64_to_cpu(header->dropped) + 1));
@@ -215,6 +269,7 @@ void shirq_log_restored(void)
 static bool map_file(ShirqLog *log, Error **errp)
 {
     ShirqLogHeader *header;
+    int error;
 
     log->fd = qemu_create(log->path, O_RDWR, 0644, errp);
     if (log->fd < 0) {
@@ -230,6 +285,12 @@ static bool map_file(ShirqLog *log, Error **errp)
     if (ftruncate(log->fd, 0) < 0 || ftruncate(log->fd, log->size) < 0) {
         error_setg_errno(errp, errno, "shirq-log: property 'path': cannot make "
                          "'%s' a file of %zu bytes", log->path, log->size);
+        return false;
+    }
+    error = reserve(log, 0, SHIRQ_LOG_HEADER_SIZE);
+    if (error) {
+        error_setg_errno(errp, error, "shirq-log: property 'path': no room for "
+                         "'%s'", log->path);
         return false;
     }
     header = mmap(NULL, log->size, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -259,8 +259,7 @@ bool shirq_schedule_valid(const ShirqSchedule *schedule)
             return false;
         }
     }
-    return schedule->count <= SHIRQ_SCHEDULE_MAX &&
-        schedule->next_absolute <= schedule->absolutes &&
+    return schedule->next_absolute <= schedule->absolutes &&
         schedule->absolutes <= schedule->next_relative &&
         schedule->next_relative <= schedule->count &&
         schedule->rung_at >= 0 && schedule->rung_at <= MAX_TIME;
@@ -281,6 +280,18 @@ static const VMStateDescription vmstate_entry = {
     }
 };
 
+/* Before the entries are loaded: so many are allocated. */
+static bool is_count_possible(void *opaque, int version_id)
+{
+    ShirqSchedule *schedule = opaque;
+
+    if (schedule->count >= 0 && schedule->count <= SHIRQ_SCHEDULE_MAX) {
+        return true;
+    }
+    shirq_schedule_clear(schedule);
+    return false;
+}
+
 static int pre_load(void *opaque)
 {
     shirq_schedule_clear(opaque);
@@ -294,6 +305,7 @@ const VMStateDescription vmstate_shirq_schedule = {
     .pre_load = pre_load,
     .fields = (const VMStateField[]) {
         VMSTATE_INT32(count, ShirqSchedule),
+        VMSTATE_VALIDATE("number of entries", is_count_possible),
         VMSTATE_UINT32(absolutes, ShirqSchedule),
         VMSTATE_UINT32(next_absolute, ShirqSchedule),
         VMSTATE_UINT32(next_relative, ShirqSchedule),
