@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shirq_bench import template
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.machine import Machine
 from shirq_bench.sweep.play import Stimulus, beginning, schedule
@@ -52,13 +53,13 @@ def state(
         vm.start()
         schedule(vm, beginning(vm), [*stimuli, Stimulus(at_ns, stimuli[0].device, "stop")])
         vm.qmp.execute("cont")
-        until = time.monotonic() + deadline
+        end = Deadline(deadline)
         with LogReader(vm.log_path) as reader:
             while not _is_over(reader):
                 if vm.status() is not None:
                     raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
-                if time.monotonic() > until:
-                    raise DeadlineExceeded(f"the run has not ended within {deadline:g} s\n{vm.situation()}")
+                if end.passed:
+                    raise DeadlineExceeded(f"the run has not ended within {end}\n{vm.situation()}")
                 meanwhile(vm)
                 if pauses:
                     vm.qmp.execute("stop")
@@ -67,8 +68,8 @@ def state(
                         break
                     vm.qmp.execute("cont")
         while vm.qmp.execute("query-status")["running"]:
-            if time.monotonic() > until:
-                raise DeadlineExceeded(f"the VM has not stopped within {deadline:g} s\n{vm.situation()}")
+            if end.passed:
+                raise DeadlineExceeded(f"the VM has not stopped within {end}\n{vm.situation()}")
         return _look(vm)
 
 
