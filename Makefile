@@ -25,13 +25,15 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell test test-device vm-test coverage long smoke examples sweep zoo mutants torture fast bench bench-guard lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants torture fast bench bench-guard lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "make VERB [KERNEL=6.1]\n" } \
 	     /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2; next } \
 	     /^## / { printf "  %-13s %s\n", "", substr($$0, 4) }' Makefile
+	@echo
+	@sed -n 's/^# \?//p' $(USER_SET)
 	@echo
 	@echo "What is expensive is kept in $${SHIRQ_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/shirq}; results go to build/."
 
@@ -83,10 +85,24 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 # The instrumented kernel counts the lines of kmod/ that run.
 COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
 
-vm-test: guest-deps browser-deps ## Run everything: host, device and guest tests on KERNEL. Reports go to build/reports/.
-## JOBS=1 runs one test at a time. KERNEL=all has the long ones too; debug, the line coverage of kmod/.
-	@$(PYTEST) tests --shirq-kernel $(KERNEL) $(if $(filter all,$(KERNEL)),,-m "not long") $(if $(COUNTING),--shirq-coverage build/coverage) \
-		$(call reports,vm-test) $(PYTEST_ARGS)
+# What `make vm-test` runs: each line of this file that is no comment is what pytest calls a node id.
+USER_SET := tests/vm-test
+in_set := $(shell grep -v '^\#' $(USER_SET))
+
+vm-test: guest-deps ## Run the tests that tell whether this installation works, on KERNEL: the list is below.
+## JOBS=1 runs one at a time. Reports go to build/reports/.
+	@$(PYTEST) $(in_set) --shirq-kernel $(KERNEL) $(call reports,vm-test) $(PYTEST_ARGS)
+
+check: ## Run every test on KERNEL: vm-test, test, test-rest and long, one after the other.
+	@$(MAKE) --no-print-directory vm-test
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-rest
+	@$(MAKE) --no-print-directory long
+
+test-rest: guest-deps ## Run the device's and the guests' tests that vm-test leaves out, on KERNEL.
+## KERNEL=debug tells the line coverage of kmod/.
+	@$(PYTEST) tests/device tests/guest tests/zoo -m "not long" $(in_set:%=--deselect=%) --shirq-kernel $(KERNEL) \
+		$(if $(COUNTING),--shirq-coverage build/coverage) $(call reports,rest) $(PYTEST_ARGS)
 	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
 
 coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""`make vm-test` names tests that exist and that are quick."""
+
+from __future__ import annotations
+
+import pytest
+
+from shirq_bench.paths import TOP
+
+_SET = [line for line in (TOP / "tests/vm-test").read_text().splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("entry", _SET)
+def test_every_entry_is_a_file_of_tests_or_one_of_its_tests(entry: str) -> None:
+    file, _, name = entry.partition("::")
+    source = (TOP / file).read_text()
+    assert f"\ndef {name or 'test_'}" in source
+    assert f"@pytest.mark.long\ndef {name}(" not in source
+
+
+def test_every_line_that_make_does_not_run_is_a_heading_that_make_help_shows() -> None:
+    shown = [line for line in (TOP / "tests/vm-test").read_text().splitlines() if line.startswith("#")]
+    assert all(line.startswith("# ") for line in shown)
+    assert len(shown) > 5
