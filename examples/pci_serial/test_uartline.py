@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from serial_cards import ADDRESSES, MACHINE
+from shirq_bench.invariants import forgotten_ns
 from shirq_bench.judge import (
     BrokenRuleError,
     assertions,
@@ -20,9 +21,6 @@ from shirq_bench.machine import insmod
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 from shirq_bench.vm import Vm
-
-#: Virtual time within which the kernel must have done something about a high line.
-FORGOTTEN_NS = 1_000_000_000
 
 
 def wait_received(vm: Vm, card: str, text: str) -> None:
@@ -45,7 +43,7 @@ def test_what_arrives_is_read_and_the_line_falls(vm: Vm) -> None:
     log = vm.log().since(mark)
     gsi = line_of(log, ["uart0"])
     assert assertions(log, "uart0"), "nothing interrupted"
-    no_line_high_longer_than(log, FORGOTTEN_NS, gsi).require()
+    no_line_high_longer_than(log, forgotten_ns(vm), gsi).require()
     line_low_at_end(log, gsi).require()
     line_never_masked(log, gsi).require()
 

@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable
 
 from shirq_bench import judge
+from shirq_bench.deadline import competition
 from shirq_bench.trace import Kind, Log
 from shirq_bench.vm import Vm
 
-#: Virtual time after which a high line that nobody handles has been forgotten, in ns, on a stock kernel. It passes
-#: while a busy host lets the guest wait, too.
-FORGOTTEN_NS = 10_000_000_000
+#: What `forgotten_ns` is with a stock kernel on an idle host.
+_FORGOTTEN_NS = 10_000_000_000
 #: The I/O APIC's inputs below are the legacy, edge-triggered ones.
 _FIRST_LEVEL_GSI = 16
 
@@ -33,10 +33,18 @@ def no_entry_is_dropped(vm: Vm, log: Log) -> str:
     return f"{dropped} entries did not fit into {log.header.capacity}" if dropped else ""
 
 
+def forgotten_ns(vm: Vm) -> int:
+    """Virtual time, in ns, after which a high line of ``vm`` that nobody handles has been forgotten.
+
+    Virtual time passes while a busy host lets the guest wait, too.
+    """
+    return int(_FORGOTTEN_NS * vm.patience * competition())
+
+
 def no_line_is_forgotten(vm: Vm, log: Log) -> str:
     """No line stays high without anybody handling it: its driver hangs, or the kernel has given the line up."""
     gsis = {entry.offset for entry in log.of(Kind.LINE) if entry.offset >= _FIRST_LEVEL_GSI}
-    bound = int(FORGOTTEN_NS * vm.patience)
+    bound = forgotten_ns(vm)
     verdicts = [judge.no_line_high_longer_than(log, bound, gsi) for gsi in sorted(gsis)]
     return "\n".join(str(verdict) for verdict in verdicts if not verdict.ok)
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from shirq_bench import judge
-from shirq_bench.invariants import FORGOTTEN_NS
+from shirq_bench.invariants import forgotten_ns
 from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.scene import Driver, Scene, handler_name
 from shirq_bench.trace import Kind, Log
@@ -172,5 +172,5 @@ def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> 
     scene.network.ping()
     log = scene.settled(mark, "dev0")
     gsi = _gsi(log)
-    judge.no_line_high_longer_than(log, int(FORGOTTEN_NS * scene.vm.patience), gsi).require(at_least=40)
+    judge.no_line_high_longer_than(log, forgotten_ns(scene.vm), gsi).require(at_least=40)
     line_low_at_end(log, gsi).require()
