@@ -8,6 +8,8 @@
 #include <linux/fs.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/pid.h>
+#include <linux/ratelimit.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -122,7 +124,8 @@ struct shirq_dma;
  * @pdev: the function; not to be used once @dead
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
- * @pristine: its config space at bind, silent: restored at each open
+ * @pristine: its config space before it was woken last, silent: restored after resets
+ * @messages: bounds what the device's owner can have logged; see shirq_warn()
  * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
  *
  * @mutex: guards what changes at the pace of system calls, @dead to @neighbour
@@ -158,6 +161,7 @@ struct shirq_dma;
  * @tail: events taken from the queue or dropped at disarm, ever
  * @seq: of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
+ * @reader: to which thread, or NULL; see shirq_reader()
  * @lost: events dropped since armed
  * @regs: of the program that runs
  * @captured: r0..r3 at the claim of the irq program
@@ -171,6 +175,7 @@ struct shirq_device {
 	struct shirq_bus	bus;
 	void __iomem		*bar[SHIRQ_BARS];
 	struct pci_saved_state	*pristine;
+	struct ratelimit_state	messages;
 	char			irq_name[32];
 
 	/* at the pace of system calls */
@@ -206,12 +211,20 @@ struct shirq_device {
 	u32			tail;
 	u64			seq;
 	u64			delivered;
+	struct pid		*reader;
 	u64			lost;
 	u64			regs[SHIRQ_REGS];
 	u64			captured[SHIRQ_EVENT_REGS];
 	struct shirq_storm	storm;
 	struct shirq_stats	stats;
 };
+
+/* Log what an owner can cause as often as he likes. */
+#define shirq_warn(d, ...)						\
+	do {								\
+		if (__ratelimit(&(d)->messages))			\
+			pci_warn((d)->pdev, __VA_ARGS__);		\
+	} while (0)
 
 /* main.c */
 int shirq_restore(struct shirq_device *d);
@@ -307,7 +320,7 @@ void shirq_silence(struct shirq_device *d);
 void shirq_withdraw(struct shirq_device *d);
 int shirq_mask(struct shirq_device *d, u64 *seq);
 int shirq_unmask(struct shirq_device *d, u64 seq);
-int shirq_unmask_delivered(struct shirq_device *d, u32 *epoch);
+int shirq_unmask_delivered(struct shirq_device *d);
 int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs);
 void shirq_set_disintx(struct shirq_device *d, bool on);
 void shirq_set_gone(struct shirq_device *d);

@@ -6,9 +6,12 @@
 #include <linux/compat.h>
 #include <linux/errno.h>
 #include <linux/interrupt.h>
+#include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/pagemap.h>
+#include <linux/panic.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/security.h>
@@ -98,6 +101,8 @@ static int shirq_release(struct inode *inode, struct file *file)
 	d->set = NULL;
 	kfree(d->queue);
 	d->queue = NULL;
+	put_pid(d->reader);
+	d->reader = NULL;
 	d->mapping = NULL;
 	d->owned = false;
 	mutex_unlock(&d->mutex);
@@ -131,6 +136,61 @@ out:
 }
 
 /*
+ * Who reads: a thread; of io_uring, whose workers come and go, the process. Both are
+ * the same for a program of one thread.
+ */
+static struct pid *shirq_reader(void)
+{
+	return current->flags & PF_IO_WORKER ? task_tgid(current) : task_pid(current);
+}
+
+/* Return: for put_pid(), without the lock. */
+static struct pid *shirq_set_reader(struct shirq_device *d)
+{
+	struct pid *reader = shirq_reader(), *former = d->reader;
+
+	lockdep_assert_held(&d->lock);
+	if (reader == former)
+		return NULL;
+	d->reader = get_pid(reader);
+	return former;
+}
+
+/* Return: has the thread that got the last event come to its end, without unmasking it? */
+static bool shirq_reader_ended(const struct shirq_device *d)
+{
+	const struct task_struct *task;
+	bool ended;
+
+	rcu_read_lock();
+	task = pid_task(d->reader, PIDTYPE_PID);
+	ended = !task || READ_ONCE(task->exit_state);
+	rcu_read_unlock();
+	return ended;
+}
+
+/*
+ * Unmask the event that read() delivered last, if its reader is back for more. To
+ * another thread it says nothing: the reader may still be at work on it.
+ *
+ * Return: 0, or the errno of read(); @epoch is the armed time that the reader
+ * belongs to.
+ */
+static int shirq_begin_read(struct shirq_device *d, u32 *epoch)
+{
+	int ret;
+
+	spin_lock_irq(&d->lock);
+	*epoch = d->epoch;
+	ret = shirq_check(d);
+	if (!ret && d->armed && d->auto_unmask &&
+	    (d->reader == shirq_reader() || shirq_reader_ended(d)))
+		ret = shirq_unmask_delivered(d);
+	spin_unlock_irq(&d->lock);
+	return ret;
+}
+
+/*
  * Take the oldest event. It is the reader's if, and only if, it has been copied:
  * under the lock, where a page that is not there cannot be waited for.
  *
@@ -140,6 +200,7 @@ out:
 static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 {
 	const struct shirq_event *event;
+	struct pid *former = NULL;
 	int ret;
 
 	spin_lock_irq(&d->lock);
@@ -153,10 +214,12 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 		if (ret == 1) {
 			d->tail++;
 			d->delivered = event->seq;
+			former = shirq_set_reader(d);
 			trace_shirq_deliver(d, event);
 		}
 	}
 	spin_unlock_irq(&d->lock);
+	put_pid(former);
 	return ret;
 }
 
@@ -172,7 +235,7 @@ static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, s
 			copied += sizeof(struct shirq_event);
 		else if (ret != -EAGAIN)
 			break;
-		else if (fault_in_writeable(buf + copied, sizeof(struct shirq_event)))
+		else if (fault_in_subpage_writeable(buf + copied, sizeof(struct shirq_event)))
 			return copied ?: -EFAULT;
 		else if (signal_pending(current))
 			return copied ?: -ERESTARTSYS;
@@ -195,7 +258,7 @@ static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t coun
 
 	if (count < sizeof(struct shirq_event))
 		return -EINVAL;
-	ret = shirq_unmask_delivered(d, &epoch);
+	ret = shirq_begin_read(d, &epoch);
 	if (ret)
 		return ret;
 	do {
@@ -264,21 +327,23 @@ static bool shirq_can_access(const struct shirq_device *d, loff_t position, size
 
 	if (bar >= SHIRQ_BARS || (width != 1 && width != 2 && width != 4 && width != 8))
 		return false;
-	space = &d->bus.space[bar];
+	space = &d->bus.space[array_index_nospec(bar, SHIRQ_BARS)];
 	if (width == 8 && space->kind != SHIRQ_SPACE_WIDE)
 		return false;
 	return !(offset & (width - 1)) && space->size >= width && offset <= space->size - width;
 }
 
-static ssize_t shirq_access(struct shirq_device *d, loff_t position, size_t width, u64 *value,
+/* The position goes on: preadv() and pwritev() call once for each of their buffers. */
+static ssize_t shirq_access(struct shirq_device *d, loff_t *position, size_t width, u64 *value,
 			    bool write)
 {
-	unsigned int bar = position >> SHIRQ_MMAP_SHIFT;
-	u64 offset = position & ((1ull << SHIRQ_MMAP_SHIFT) - 1);
+	unsigned int bar = *position >> SHIRQ_MMAP_SHIFT;
+	u64 offset = *position & ((1ull << SHIRQ_MMAP_SHIFT) - 1);
 	int ret;
 
-	if (!shirq_can_access(d, position, width))
+	if (!shirq_can_access(d, *position, width))
 		return -EINVAL;
+	bar = array_index_nospec(bar, SHIRQ_BARS);
 	shirq_lock_registers(d);
 	ret = shirq_check_access(d);
 	if (!ret && write)
@@ -286,7 +351,10 @@ static ssize_t shirq_access(struct shirq_device *d, loff_t position, size_t widt
 	else if (!ret)
 		*value = d->bus.read(&d->bus, bar, offset, width);
 	shirq_unlock_registers(d);
-	return ret ?: width;
+	if (ret)
+		return ret;
+	*position += width;
+	return width;
 }
 
 /* The low bytes of a value in memory: what is copied for an access that is narrower. */
@@ -302,7 +370,7 @@ static ssize_t shirq_read(struct file *file, char __user *buf, size_t count, lof
 
 	if (!ppos)
 		return shirq_read_event(file, buf, count);
-	ret = shirq_access(file->private_data, *ppos, count, &value, false);
+	ret = shirq_access(file->private_data, ppos, count, &value, false);
 	if (ret > 0 && copy_to_user(buf, shirq_low(&value, count), count))
 		return -EFAULT;
 	return ret;
@@ -316,7 +384,7 @@ static ssize_t shirq_write(struct file *file, const char __user *buf, size_t cou
 		return -EINVAL;
 	if (copy_from_user(shirq_low(&value, count), buf, count))
 		return -EFAULT;
-	return shirq_access(file->private_data, *ppos, count, &value, true);
+	return shirq_access(file->private_data, ppos, count, &value, true);
 }
 
 static bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
@@ -370,6 +438,7 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (bar >= SHIRQ_BARS || !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
+	bar = array_index_nospec(bar, SHIRQ_BARS);
 	shirq_lock_registers(d);
 	ret = shirq_check_access(d);
 	if (!ret && (!shirq_can_map(d, bar) ||
@@ -380,7 +449,8 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	if (ret)
 		return ret;
 
-	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	/* Registers are not encrypted, where memory is (SEV, TDX). */
+	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
 	shirq_vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &shirq_vm_ops;
 	return 0;
@@ -402,6 +472,19 @@ static u32 shirq_bar_flags(const struct shirq_device *d, unsigned int bar)
 	return flags;
 }
 
+/* What stands between the device and memory. A domain that blocks lets nothing pass either. */
+static u32 shirq_iommu_flags(struct shirq_device *d)
+{
+#ifdef CONFIG_IOMMU_API
+	const struct iommu_domain *domain = iommu_get_domain_for_dev(&d->pdev->dev);
+
+	if (domain)
+		return domain->type == IOMMU_DOMAIN_IDENTITY ? SHIRQ_INFO_PASSTHROUGH
+							     : SHIRQ_INFO_IOMMU;
+#endif
+	return 0;
+}
+
 static int shirq_get_info(struct shirq_device *d, void *arg)
 {
 	struct shirq_info *info = arg;
@@ -418,7 +501,9 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 	*info = (struct shirq_info) {
 		.features = SHIRQ_FEATURE_INTX | SHIRQ_FEATURE_NOTICES |
 			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
-			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER,
+			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
+			    SHIRQ_FEATURE_IOMMU,
+		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
 		.device = pdev->device,
 		.subsystem_vendor = pdev->subsystem_vendor,
@@ -656,6 +741,9 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 	}
 	shirq_unlock_registers(d);
 	shirq_unwatch_mm(dma);
+	/* The device reaches all memory now: bug reports are to say so. */
+	if (!ret && master->on && !(shirq_iommu_flags(d) & SHIRQ_INFO_IOMMU))
+		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	return ret;
 }
 
@@ -772,14 +860,15 @@ static const struct shirq_call shirq_calls[] = {
 static long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 {
 	void __user *user = (void __user *)address;
+	unsigned int number = _IOC_NR(cmd);
 	const struct shirq_call *call;
 	union shirq_arg arg = {};
 	u32 size;
 	int ret;
 
-	if (_IOC_NR(cmd) >= ARRAY_SIZE(shirq_calls) || cmd != _IO(SHIRQ_IOCTL, _IOC_NR(cmd)))
+	if (number >= ARRAY_SIZE(shirq_calls) || cmd != _IO(SHIRQ_IOCTL, number))
 		return -ENOTTY;
-	call = &shirq_calls[_IOC_NR(cmd)];
+	call = &shirq_calls[array_index_nospec(number, ARRAY_SIZE(shirq_calls))];
 
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;

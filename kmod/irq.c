@@ -68,7 +68,8 @@ void shirq_clear_master(struct shirq_device *d)
 /* Does the device have a line at all? */
 bool shirq_has_line(const struct shirq_device *d)
 {
-	return d->pdev->pin && d->pdev->irq && d->pdev->irq != IRQ_NOTCONNECTED;
+	return d->pdev->pin && d->pdev->irq && d->pdev->irq != IRQ_NOTCONNECTED &&
+	       irq_get_irq_data(d->pdev->irq);
 }
 
 /**
@@ -464,7 +465,7 @@ void shirq_withdraw(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	if (d->quiesce.release && shirq_present(d) &&
 	    shirq_reset_function(d, d->quiesce.release))
-		pci_warn(d->pdev, "not reset at release\n");
+		shirq_warn(d, "not reset at release\n");
 	shirq_sleep(d);
 	shirq_storm_settle(d);
 	shirq_free(d);
@@ -537,23 +538,15 @@ int shirq_unmask(struct shirq_device *d, u64 seq)
 }
 
 /**
- * shirq_unmask_delivered() - what read() does before it waits
- * @d: the device
- * @epoch: set to the armed time that the reader belongs to
+ * shirq_unmask_delivered() - unmask the event that read() delivered last
+ * @d: the device, @lock held
  *
  * Return: 0, or the errno of read().
  */
-int shirq_unmask_delivered(struct shirq_device *d, u32 *epoch)
+int shirq_unmask_delivered(struct shirq_device *d)
 {
-	int ret;
-
-	spin_lock_irq(&d->lock);
-	*epoch = d->epoch;
-	ret = shirq_check(d);
-	if (!ret && d->armed && d->auto_unmask)
-		ret = shirq_unmask_locked(d, d->delivered);
-	spin_unlock_irq(&d->lock);
-	return ret;
+	lockdep_assert_held(&d->lock);
+	return shirq_unmask_locked(d, d->delivered);
 }
 
 /**

@@ -203,6 +203,33 @@ int shirq_restore(struct shirq_device *d)
 	return ret;
 }
 
+/*
+ * What was set up in config space since the device was parked, by the PCI core or by
+ * the administrator, is to stay: waking from D3hot may be a reset. A device that was
+ * reset meanwhile has lost Command's enable bits: then what was saved before counts.
+ */
+static int shirq_save(struct shirq_device *d)
+{
+	struct pci_saved_state *state;
+	u16 command;
+
+	spin_lock_irq(&d->lock);
+	pci_clear_master(d->pdev);
+	shirq_set_disintx(d, true);
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	spin_unlock_irq(&d->lock);
+	if (d->pristine && !(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
+		return 0;
+
+	pci_save_state(d->pdev);
+	state = pci_store_saved_state(d->pdev);
+	if (!state)
+		return -ENOMEM;
+	kfree(d->pristine);
+	d->pristine = state;
+	return 0;
+}
+
 /**
  * shirq_unpark() - make the registers of a parked device accessible
  * @d: the device, @mutex held
@@ -218,6 +245,9 @@ int shirq_unpark(struct shirq_device *d)
 	lockdep_assert_held(&d->mutex);
 	if (!shirq_present(d))
 		return -ENODEV;
+	ret = shirq_save(d);
+	if (ret)
+		return ret;
 	pci_set_power_state(d->pdev, PCI_D0);
 	ret = shirq_restore(d) ?: shirq_map_bars(d);
 	if (ret)
@@ -286,6 +316,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	mutex_init(&d->mutex);
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);
+	ratelimit_default_init(&d->messages);
 	shirq_storm_init(d);
 	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));
 
@@ -311,6 +342,10 @@ static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL)
 		return -EINVAL;
+	if (!pdev->pin) {
+		pci_err(pdev, "has no interrupt pin: vfio-pci drives functions without one\n");
+		return -EINVAL;
+	}
 
 	d = shirq_alloc(pdev);
 	if (IS_ERR(d))
@@ -319,22 +354,15 @@ static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pci_enable_device(pdev);
 	if (ret)
 		goto err_put;
-	ret = pci_request_regions(pdev, "shirq");
+	/* Exclusive: mappings of memory BARs by sysfs or /dev/mem could not be revoked. */
+	ret = pci_request_regions_exclusive(pdev, "shirq");
 	if (ret)
 		goto err_disable;
 
 	shirq_describe(d);
-	spin_lock_irq(&d->lock);
-	pci_clear_master(pdev);
-	shirq_set_disintx(d, true);
-	spin_unlock_irq(&d->lock);
-
-	pci_save_state(pdev);
-	d->pristine = pci_store_saved_state(pdev);
-	if (!d->pristine) {
-		ret = -ENOMEM;
+	ret = shirq_save(d);
+	if (ret)
 		goto err_release;
-	}
 	shirq_sleep(d);
 
 	pci_set_drvdata(pdev, d);

@@ -111,12 +111,15 @@ static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
 /* What is known of the paths that lead to one operation, or to the end. */
 struct paths {
 	__u8	defined;	/* registers written on all of them, a bit each */
+	__u8	accesses;	/* reads and writes on the longest of them */
 	bool	reached;	/* there is one */
 };
 
 static void join(struct paths *at, const struct paths *from)
 {
 	at->defined = at->reached ? at->defined & from->defined : from->defined;
+	if (at->accesses < from->accesses)
+		at->accesses = from->accesses;
 	at->reached = true;
 }
 
@@ -200,6 +203,9 @@ enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_p
 		if (reason)
 			return reason;
 
+		if (formats[op->code].uses & USES_ADDRESS &&
+		    ++after.accesses > SHIRQ_MAX_IRQ_ACCESSES && kind == SHIRQ_PROGRAM_IRQ)
+			return SHIRQ_REFUSED_ACCESSES;
 		if (fields_used(op) & USES_DST)
 			after.defined |= 1u << op->dst;
 		if (op->code == SHIRQ_OP_CLAIM)

@@ -34,10 +34,18 @@
  * and in whole pages. A mapping that was revoked gets SIGBUS for ever.
  * Any BAR, and so also port BARs and those that share a page, by pread() and
  * pwrite() at the same offset plus the register's: one access of 1, 2, 4 or 8
- * bytes (8 only where SHIRQ_BAR_WIDE), naturally aligned, in the byte order of
- * the processor, serialised with programs. Config space, and sequences, by
- * SHIRQ_EXEC. The file is a stream of events: it cannot seek, and write()
- * fails with EINVAL.
+ * bytes (8 only where SHIRQ_BAR_WIDE), naturally aligned, serialised with programs;
+ * preadv() and pwritev() make one access for each buffer, each of the register
+ * behind the one before. Config space, and sequences, by SHIRQ_EXEC.
+ *
+ * PCI is little endian. What pread() and pwrite() carry is a number in the byte
+ * order of the processor, as in a program's registers: on a big-endian processor
+ * the bytes of a little-endian register are swapped. A mapping is the bare bytes:
+ * there the program swaps them itself. A mapping is uncached, neither write-combining
+ * nor of huge pages, and orders nothing with memory that the device reads or writes
+ * by itself: use the barriers of your processor, or the accessors of guest/lib.
+ *
+ * The file is a stream of events: it cannot seek, and write() fails with EINVAL.
  *
  * mmap() fails with EINVAL for a mapping that is private, empty, of a BAR that
  * is absent or not SHIRQ_BAR_MMAP, or past its end. pread() and pwrite() fail
@@ -53,6 +61,7 @@
 
 #define SHIRQ_REGS		8	/* 64-bit registers r0..r7 of a program */
 #define SHIRQ_MAX_OPS		64	/* operations in one program, at most */
+#define SHIRQ_MAX_IRQ_ACCESSES	24	/* READ and WRITE on one path of an irq program, at most */
 #define SHIRQ_EVENT_REGS	4	/* r0..r3 at the claim travel with the event */
 #define SHIRQ_BARS		6
 #define SHIRQ_SPACE_CONFIG	6	/* in struct shirq_op.space; 0..5 are the BARs */
@@ -178,6 +187,9 @@ enum shirq_program_kind {
  *	claimed
  * @SHIRQ_REFUSED_NO_CLAIM: the irq program never claims; the index is the
  *	number of its operations
+ * @SHIRQ_REFUSED_ACCESSES: more than SHIRQ_MAX_IRQ_ACCESSES on some path of the irq
+ *	program: it runs with interrupts off, and each read of a device that has
+ *	just died may cost a completion timeout, commonly 50 ms
  */
 enum shirq_reason {
 	SHIRQ_OK			= 0,
@@ -203,6 +215,7 @@ enum shirq_reason {
 	SHIRQ_REFUSED_DECLINE_CLAIMED	= 20,
 	SHIRQ_REFUSED_GONE_CLAIMED	= 21,
 	SHIRQ_REFUSED_NO_CLAIM		= 22,
+	SHIRQ_REFUSED_ACCESSES		= 23,
 };
 
 /**
@@ -211,7 +224,8 @@ enum shirq_reason {
  * @SHIRQ_EVENT_RESUMED: the system slept; the device is quiet until it is armed again
  * @SHIRQ_EVENT_QUARANTINED: the device was silenced because it stormed
  * @SHIRQ_EVENT_RESET: the device was reset
- * @SHIRQ_EVENT_GONE: the device is gone
+ * @SHIRQ_EVENT_GONE: never read: that the device is gone, read() says by ENODEV, at once
+ *	and whatever is queued, and poll() by POLLERR; the number stays free of other use
  *
  * Skip the types that you do not know.
  */
@@ -256,6 +270,12 @@ enum shirq_quarantine {
  * if the device is still masked for it; so a read() that is interrupted or
  * would block has unmasked nevertheless. poll() never unmasks: it says POLLIN
  * if an event is queued, POLLERR if read() would fail.
+ *
+ * Any number of threads may read. An event goes to one of them, and only the next
+ * read() of that thread unmasks it: a read() of another one leaves the device masked
+ * and waits. If that thread has ended, any read() does. All io_uring workers of a
+ * process count as its first thread. A driver whose threads take turns for one event
+ * after the other arms without SHIRQ_ARM_AUTO_UNMASK and calls SHIRQ_UNMASK.
  *
  * read() fails with
  *   EINVAL  the buffer is smaller than one event
@@ -330,6 +350,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_MASK	0x08	/* SHIRQ_MASK, and mask programs in SHIRQ_LOAD */
 #define SHIRQ_FEATURE_EVENTFD	0x10	/* SHIRQ_SET_EVENTFD */
 #define SHIRQ_FEATURE_BREAKER	0x20	/* storms end in quarantine; SHIRQ_SET_QUIESCE */
+#define SHIRQ_FEATURE_IOMMU	0x40	/* SHIRQ_INFO_IOMMU and SHIRQ_INFO_PASSTHROUGH */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
@@ -337,6 +358,8 @@ struct shirq_bar {
 #define SHIRQ_INFO_MASTER	0x04	/* bus mastering is on */
 #define SHIRQ_INFO_MASKED	0x08	/* masked for the last claim, or by SHIRQ_MASK */
 #define SHIRQ_INFO_QUARANTINED	0x10	/* it stormed: SHIRQ_ARM, or close() */
+#define SHIRQ_INFO_IOMMU	0x20	/* an IOMMU translates: see struct shirq_master */
+#define SHIRQ_INFO_PASSTHROUGH	0x40	/* an IOMMU lets all that the device sends pass */
 
 /**
  * enum shirq_state - how far the owner is
@@ -551,6 +574,12 @@ struct shirq_exec {
  * the top), and when the address space that switched it on ends, by exit or
  * exec: memory is freed before files are closed.
  *
+ * Nothing is mapped for the device. Behind an IOMMU that translates
+ * (SHIRQ_INFO_IOMMU) all that it reads or writes in memory faults, and the call
+ * succeeds all the same. Without one, or with SHIRQ_INFO_PASSTHROUGH, it reaches all
+ * of memory at physical addresses, so switching it on taints the kernel
+ * (TAINT_USER, "U").
+ *
  * Fails with
  *   EPERM       without CAP_SYS_RAWIO
  *   EIO         the device is quarantined or being reset
@@ -574,6 +603,11 @@ struct shirq_master {
  * Runs the mask program, or sets the interrupt-disable bit if none is loaded.
  * Events that are queued stay queued. Masking twice is masking: the last @seq
  * counts. Unmasking clears the bit, if it was set so, and runs the unmask program.
+ *
+ * There is one mask, and no count of who wants it. A SHIRQ_MASK while an event is
+ * being handled takes that event's mask over: unmasking @seq lets the device assert
+ * though nobody has acknowledged the event, and it asserts for it again. Threads that
+ * mask on their own keep others from unmasking with a lock of theirs.
  *
  * Fails with ENXIO if not armed, with EOPNOTSUPP if no mask program is loaded
  * and the device has no interrupt-disable bit.

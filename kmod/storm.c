@@ -317,13 +317,13 @@ static void shirq_climb(struct shirq_device *d)
 		if (!(d->quiesce.rungs & shirq_rungs[rung].allowed) || shirq_rungs[rung].run(d))
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
-		pci_warn(d->pdev, "silenced, but IRQ %d still stormed: %s\n",
-			 d->pdev->irq, shirq_rungs[rung].name);
+		shirq_warn(d, "silenced, but IRQ %d still stormed: %s\n", d->pdev->irq,
+			   shirq_rungs[rung].name);
 		return;
 	}
 	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
-	pci_err(d->pdev, "silenced, but IRQ %d still storms: nothing is left to try\n",
-		d->pdev->irq);
+	shirq_warn(d, "silenced, but IRQ %d still storms: nothing is left to try\n",
+		   d->pdev->irq);
 }
 
 /*
@@ -354,7 +354,7 @@ static void shirq_ladder(struct work_struct *work)
 			shirq_climb(d);
 			shirq_take_due(d);
 		} else if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
-			pci_warn(d->pdev, "quarantined: it stormed\n");
+			shirq_warn(d, "quarantined: it stormed\n");
 		}
 	}
 	cancel_work_sync(&d->reopen);

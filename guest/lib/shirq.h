@@ -84,15 +84,53 @@ volatile void *shirq_map(int fd, unsigned int bar, size_t *length);
 int shirq_pread(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t *value);
 int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t value);
 
-/* One load or store each of a mapped BAR, in the byte order of the processor. */
+/*
+ * What orders accesses to memory with those of a register. A store to a register often
+ * lets the device look at memory, and what a load of one says is often that the device
+ * has written there: the compiler must not move accesses over them, nor the processor,
+ * if it is one that does.
+ */
+#if defined(__x86_64__) || defined(__i386__)
+#define SHIRQ_DMA_RMB()	__asm__ volatile("" : : : "memory")
+#define SHIRQ_DMA_WMB()	__asm__ volatile("" : : : "memory")
+#elif defined(__aarch64__)
+#define SHIRQ_DMA_RMB()	__asm__ volatile("dmb oshld" : : : "memory")
+#define SHIRQ_DMA_WMB()	__asm__ volatile("dmb oshst" : : : "memory")
+#elif defined(__riscv)
+#define SHIRQ_DMA_RMB()	__asm__ volatile("fence i, r" : : : "memory")
+#define SHIRQ_DMA_WMB()	__asm__ volatile("fence w, o" : : : "memory")
+#else
+#error "libshirq does not know how this processor orders registers and memory"
+#endif
+
+/* A register of a PCI device as a number, and the other way round. */
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define SHIRQ_LITTLE(bits, value) \
+	((bits) == 8 ? (value) : (bits) == 16 ? __builtin_bswap16(value) : \
+	 (bits) == 32 ? __builtin_bswap32(value) : __builtin_bswap64(value))
+#else
+#define SHIRQ_LITTLE(bits, value)	(value)
+#endif
+
+/*
+ * One load or store each of a little-endian register in a mapped BAR. What the program
+ * reads after a load is not older than it; what it has written before a store the device
+ * sees before it.
+ */
 #define SHIRQ_ACCESSORS(bits) \
 	static inline uint##bits##_t shirq_read##bits(const volatile void *bar, size_t offset) \
 	{ \
-		return *(const volatile uint##bits##_t *)((const volatile char *)bar + offset); \
+		uint##bits##_t value = \
+			*(const volatile uint##bits##_t *)((const volatile char *)bar + offset); \
+\
+		SHIRQ_DMA_RMB(); \
+		return SHIRQ_LITTLE(bits, value); \
 	} \
 	static inline void shirq_write##bits(volatile void *bar, size_t offset, uint##bits##_t value) \
 	{ \
-		*(volatile uint##bits##_t *)((volatile char *)bar + offset) = value; \
+		SHIRQ_DMA_WMB(); \
+		*(volatile uint##bits##_t *)((volatile char *)bar + offset) = \
+			SHIRQ_LITTLE(bits, value); \
 	}
 
 SHIRQ_ACCESSORS(8)

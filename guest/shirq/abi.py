@@ -12,6 +12,7 @@ from typing import Final
 
 REGS: Final = 8
 MAX_OPS: Final = 64
+MAX_IRQ_ACCESSES: Final = 24
 EVENT_REGS: Final = 4
 BARS: Final = 6
 CONFIG_SPACE: Final = 6
@@ -96,6 +97,7 @@ class Reason(enum.IntEnum):
     DECLINE_CLAIMED = 20
     GONE_CLAIMED = 21
     NO_CLAIM = 22
+    ACCESSES = 23
 
     @property
     def text(self) -> str:
@@ -126,6 +128,7 @@ _REASONS: Final[dict[Reason, str]] = {
     Reason.DECLINE_CLAIMED: "a path to this decline has claimed already",
     Reason.GONE_CLAIMED: "a path to this gone_if_ones has claimed already",
     Reason.NO_CLAIM: "the irq program never claims",
+    Reason.ACCESSES: f"an irq program reads and writes at most {MAX_IRQ_ACCESSES} registers on any path",
 }
 
 
@@ -159,6 +162,7 @@ class Feature(enum.IntFlag):
     MASK = 0x08
     EVENTFD = 0x10
     BREAKER = 0x20
+    IOMMU = 0x40
 
 
 class BarFlag(enum.IntFlag):
@@ -175,6 +179,8 @@ class InfoFlag(enum.IntFlag):
     MASTER = 0x04
     MASKED = 0x08
     QUARANTINED = 0x10
+    IOMMU = 0x20
+    PASSTHROUGH = 0x40
 
 
 class State(enum.IntEnum):

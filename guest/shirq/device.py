@@ -10,6 +10,7 @@ import mmap
 import os
 import select
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,12 @@ class Registers:
         self._memory.close()
 
 
+class _Delivered(threading.local):
+    """The number of the event that the present thread read last; 0 if it has read none."""
+
+    seq = 0
+
+
 class Device:
     """The owner of one device. Close it, best by `with`: the kernel then silences the device."""
 
@@ -159,7 +166,7 @@ class Device:
         self._fd = fd
         self.address = address
         self._auto_unmask = False
-        self._delivered = 0
+        self._delivered = _Delivered()
         self._mapped: list[Registers] = []
 
     @classmethod
@@ -328,7 +335,8 @@ class Device:
     def read(self, timeout: float | None = None) -> Event:
         """Wait for the next event, for `timeout` seconds at most (None: for ever).
 
-        With auto_unmask, first unmasks the event that was read last. With a timeout there must be one reader only.
+        With auto_unmask, first unmasks the event that this thread read last; another thread's stays masked. With a
+        timeout there must be one reader only: another one may take the event that ended the wait.
         Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it goes.
         """
         if timeout is not None:
@@ -339,13 +347,13 @@ class Device:
             hints = _GONE | _NOT_ARMED
             raise ShirqError.explain(error.errno or errno.EIO, f"reading events of {self.address}", hints) from None
         event = Event.from_bytes(record)
-        self._delivered = event.seq
+        self._delivered.seq = event.seq
         return event
 
     def _wait(self, timeout: float) -> None:
         """poll() never unmasks, so what read() would unmask is unmasked here."""
-        if self._auto_unmask and self._delivered:
-            self.unmask(self._delivered)
+        if self._auto_unmask and self._delivered.seq:
+            self.unmask(self._delivered.seq)
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         if not poll.poll(max(0.0, timeout) * 1000):

@@ -142,15 +142,21 @@ def verify(program: Program, kind: ProgramKind, spaces: Sequence[Space]) -> tupl
         return abi.MAX_OPS, {Reason.TOO_LONG}
     paths: list[set[_Path]] = [set() for _ in range(len(program) + 1)]
     paths[0] = {(frozenset(range(abi.REGS)) if kind == ProgramKind.EXEC else frozenset(), False)}
+    # Reads and writes on the longest path to each operation.
+    accesses = [0] * (len(program) + 1)
     claims = False
     for index, op in enumerate(program):
         faults = _field_faults(op, len(program) - index - 1, spaces) | _path_faults(op, kind, paths[index])
+        done = accesses[index] + (op.code in (Code.READ, Code.WRITE))
+        if kind == ProgramKind.IRQ and done > abi.MAX_IRQ_ACCESSES:
+            faults.add(Reason.ACCESSES)
         if faults:
             return index, faults
         claims |= op.code == Code.CLAIM
         after = {(had | regs_written(op), claimed or op.code == Code.CLAIM) for had, claimed in paths[index]}
         for follower in successors(index, op):
             paths[follower] |= after
+            accesses[follower] = max(accesses[follower], done)
     if kind == ProgramKind.IRQ and not claims:
         return len(program), {Reason.NO_CLAIM}
     return len(program), {Reason.OK}

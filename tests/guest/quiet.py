@@ -15,11 +15,16 @@ def line_falls(scene: Scene, device: str, mark: int, deadline: float = 5.0) -> N
 
 
 def is_quiet(scene: Scene, device: str, mark: int) -> None:
-    """The device is masked, it does not master the bus, and nothing that is raised reaches the line."""
+    """The device is masked, it does not master the bus, and nothing that is raised reaches the line.
+
+    Its interrupt-disable bit is set, if it has one.
+    """
     assert scene.vm.qmp.get(device, "mask") == 0xFFFFFFFF, "the release program did not run"
     config = f"/sys/bus/pci/devices/{ADDRESSES[device]}/config"
     command = int(scene.run(f"hexdump -s 4 -n 2 -e '1/2 \"%u\"' {config}"))
     assert not command & 0x4, "the device still masters the bus"
+    (options,) = (options for options in scene.vm.machine.devices if f"id={device}" in options.split(","))
+    assert command & 0x400 or "disintx=read-only" in options, "the interrupt-disable bit is clear"
     scene.raise_(device, bits=0xF0)
     scene.run("true")
     assert not scene.vm.qmp.get(device, "pin"), "the device asserts"

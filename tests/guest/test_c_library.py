@@ -40,3 +40,19 @@ def test_the_c_library_wraps_every_ioctl_and_its_test_calls_every_function(tmp_p
     calls = set(re.findall(r"#define (SHIRQ_\w+)\s+_IO\(", (KMOD / "shirq.h").read_text()))
     assert calls and not {call for call in calls if f", {call}, " not in _LIBRARY.read_text()}
     assert not {name for name in functions if f"{name}(" not in _SOURCE.read_text()}
+
+
+def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:
+    """What a program writes before a register is not left out or late, and what it reads after one is read again."""
+    source = tmp_path / "order.c"
+    source.write_text(
+        """#include "shirq.h"
+        void store(volatile void *bar, int *memory) { *memory = 1; shirq_write32(bar, 0, 1); *memory = 2; }
+        int load(volatile void *bar, int *memory) { int old = *memory; shirq_read32(bar, 0); return old - *memory; }
+        """
+    )
+    arguments = ["gcc", "-O2", "-Wall", "-Werror", f"-I{GUEST}/lib", "-S", "-o", "-", str(source)]
+    text = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    functions = {name: body for name, body in re.findall(r"^(store|load):\n(.*?)^\s+\.size", text, re.M | re.S)}
+    # Of the second argument, which is the memory.
+    assert {name: body.count("(%rsi)") for name, body in functions.items()} == {"store": 2, "load": 2}

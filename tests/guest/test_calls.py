@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from guest.guest_python import finish, run, start
 from shirq_bench.scene import Scene
+from shirq_bench.trace import Kind
 
 
 def test_every_call_answers_in_every_state_as_the_header_says(scene: Scene) -> None:
@@ -190,6 +191,32 @@ def test_positional_io_is_one_aligned_access_of_a_register(scene: Scene) -> None
         "writes: EINVAL EINVAL EINVAL EINVAL OK",
         "-1 EFAULT",
         "stream: EINVAL ESPIPE ENXIO",
+    ]
+
+
+def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
+    """Each buffer of preadv() and pwritev() is one access, of the register behind the one before; none is hit twice."""
+    mark = scene.vm.log().mark
+    assert run(
+        scene,
+        "dev1",
+        """
+        fd = shirq.Device.open(ADDRESS).fileno()
+        word = lambda value: value.to_bytes(4, sys.byteorder)
+        print(os.pwritev(fd, [word(0x1234), word(5)], 4))
+        buffers = [bytearray(4) for _ in range(3)]
+        print(os.preadv(fd, buffers, 0), *(hex(int.from_bytes(buffer, sys.byteorder)) for buffer in buffers))
+        print(os.preadv(fd, buffers, 0xffc), fails(os.preadv, fd, [bytearray(4), bytearray(4)], 0x1000))
+        """,
+    ) == ["8", "12 0x20000ed 0xffffedcb 0x78", "4 EINVAL"]
+    accesses = [
+        (entry.kind, entry.offset)
+        for entry in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev1")
+        if entry.space == 0
+    ]
+    assert accesses == [
+        *((Kind.WRITE, offset) for offset in (4, 8)),
+        *((Kind.READ, offset) for offset in (0, 4, 8, 0xFFC)),
     ]
 
 

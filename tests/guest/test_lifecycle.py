@@ -260,6 +260,30 @@ def test_binding_silences_a_device_that_may_assert_and_master_the_bus(scene: Sce
     ) == ["0x4", "0x400 parked"]
 
 
+def test_settings_in_config_space_outlast_the_owners(scene: Scene) -> None:
+    """Made while the device is parked or owned, they stay; what a reset took away is put back at the next open()."""
+    assert run(
+        scene,
+        "dev0",
+        """
+        config = os.open(f"/sys/bus/pci/devices/{ADDRESS}/config", os.O_RDWR)
+        LINE_SIZE = 0x0c
+        size = lambda: os.pread(config, 1, LINE_SIZE)[0]
+        os.pwrite(config, bytes([0x10]), LINE_SIZE)
+        with shirq.Device.open(ADDRESS):
+            report(hex(size()))
+            os.pwrite(config, bytes([0x20]), LINE_SIZE)
+        with shirq.Device.open(ADDRESS):
+            report(hex(size()), hex(command() & 0x406))
+        # As a reset leaves them.
+        os.pwrite(config, bytes([0]), LINE_SIZE)
+        set_command(0)
+        with shirq.Device.open(ADDRESS) as device:
+            report(hex(size()), hex(command() & 0x406), hex(device.pread(0, 0, 4)))
+        """,
+    ) == ["0x10", "0x20 0x402", "0x20 0x402 0x20000ed"]
+
+
 def test_binding_and_unbinding_twenty_times_leaves_a_working_device(scene: Scene) -> None:
     script = start(
         scene,

@@ -272,6 +272,153 @@ def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: S
     assert lines == ["{64} 0"]
 
 
+def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> None:
+    """read() unmasks what the same thread was given last: another one's event is still being handled."""
+    script = start(
+        scene,
+        "dev1",
+        """
+        device, registers = armed()
+        claims, unmasks = stat("claims"), stat("unmasks")
+        report("armed")
+        event = device.read()
+        def second():
+            event = shirq.Event.from_bytes(os.read(device.fileno(), 64))
+            report("the second reader has", event.seq, hex(event.r[0]))
+        thread = threading.Thread(target=second, daemon=True)
+        thread.start()
+        asleep_in_read(thread, device)
+        report("it waits", state(), stat("unmasks") - unmasks)
+        registers.write32(edu["INT_ACK"], event.r[0])
+        os.set_blocking(device.fileno(), False)
+        report(fails(os.read, device.fileno(), 64), state(), stat("unmasks") - unmasks)
+        report("handled")
+        thread.join(60)
+        report(stat("claims") - claims)
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    script.expect("^handled$")
+    scene.raise_("dev1", bits=2)
+    assert finish(script)[1:] == ["it waits masked 0", "EAGAIN armed 1", "handled", "the second reader has 2 0x2", "2"]
+
+
+def test_the_event_of_a_reader_that_ended_is_unmasked_by_the_next(scene: Scene) -> None:
+    script = start(
+        scene,
+        "dev1",
+        """
+        device, registers = armed()
+        report("armed")
+        def first():
+            registers.write32(edu["INT_ACK"], device.read().r[0])
+        thread = threading.Thread(target=first)
+        thread.start()
+        thread.join(60)
+        # The kernel may see the thread's end a moment later.
+        while Path(f"/proc/self/task/{thread.native_id}").exists():
+            pass
+        os.set_blocking(device.fileno(), False)
+        report(state(), fails(os.read, device.fileno(), 64), state())
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["masked EAGAIN armed"]
+
+
+def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -> None:
+    """The binding unmasks before it waits with a timeout, and keeps to the same rule."""
+    script = start(
+        scene,
+        "dev1",
+        """
+        device, registers = armed()
+        report("armed")
+        device.read(timeout=60)
+        results = []
+        thread = threading.Thread(target=lambda: results.append(silence(device, 0.2)))
+        thread.start()
+        thread.join(60)
+        report(*results, state())
+        registers.write32(edu["INT_ACK"], 1)
+        report(silence(device, 0.2), state())
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["silence masked", "silence armed"]
+
+
+def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> None:
+    """One mask, one number: the unmask of the later one lets the device assert before the event was handled."""
+    script = start(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET, shirq.assemble("load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.arm(auto_unmask=False)
+        report("armed")
+        event = device.read()
+        def other():
+            device.unmask(device.mask())
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(60)
+        again = device.read()
+        device.unmask(event.seq)
+        report(event.seq, again.seq, hex(again.r[0]), state())
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev1")
+    assert finish(script)[1:] == ["1 3 0x1 masked"]
+
+
+def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
+    """Readable only if an event is queued, an error only if read() would fail, and nothing while it would wait."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        os.set_blocking(device.fileno(), False)
+        poll = select.poll()
+        poll.register(device.fileno(), select.POLLIN)
+        def says():
+            return {0: "wait", select.POLLIN: "read", select.POLLERR: "error"}[sum(mask for _, mask in poll.poll(0))]
+        words = [says()]
+        device.load(SET)
+        words.append(says())
+        device.arm()
+        words.append(says())
+        seq = device.mask()
+        words.append(says())
+        device.unmask(seq)
+        words.append(says())
+        report("armed")
+        while state() != "masked":
+            pass
+        words.append(says())
+        event = device.read()
+        words.append(says())
+        device.mask()
+        words.append(says())
+        device.pwrite(0, edu["INT_ACK"], 4, event.r[0])
+        device.disarm()
+        words.append(says())
+        device.arm()
+        words.append(says())
+        report(*words)
+        """,
+    )
+    script.expect("^armed$")
+    scene.raise_("dev0")
+    assert finish(script)[1] == "error error wait wait wait read wait wait error wait"
+
+
 def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene: Scene) -> None:
     script = start(
         scene,

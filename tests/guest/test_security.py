@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import finish, run, start
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
+from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 
 
@@ -44,3 +46,75 @@ def test_a_kernel_that_is_locked_down_opens_no_device(scene: Scene) -> None:
         """,
     )
     assert finish(script, deadline=300) == ["OK", "EPERM parked"]
+
+
+@pytest.mark.needs_kernel("6.1", "6.12")
+def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
+    """Such a mapping could not be revoked. An unbound function's can be had."""
+    assert run(
+        scene,
+        "dev0",
+        """
+        def through_sysfs(address):
+            with open(f"/sys/bus/pci/devices/{address}/resource0", "r+b") as file:
+                return fails(mmap.mmap, file.fileno(), 4096)
+        print(through_sysfs(ADDRESS), through_sysfs("0000:00:05.0"))
+        """,
+    ) == ["EINVAL OK"]
+
+
+@pytest.mark.parametrize(
+    ("iommu", "flags", "tainted"),
+    [
+        ("off", "", True),
+        ("on", "IOMMU", False),
+        ("on iommu=pt", "PASSTHROUGH", True),
+    ],
+)
+def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, flags: str, tainted: bool) -> None:
+    """And the kernel is tainted as soon as a device reaches all of memory at its owner's word."""
+    machine = SHARED_LINE.with_(
+        devices=("intel-iommu,intremap=off", *SHARED_LINE.devices), parameters=f"intel_iommu={iommu}"
+    )
+    scene = Scene(boot(machine, cold=True))
+    scene.run(LOAD_MODULE)
+    scene.bind("dev0")
+    assert run(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        user = lambda: bool(int(Path("/proc/sys/kernel/tainted").read_text()) & 1 << 6)
+        flags = device.info.flags & (abi.InfoFlag.IOMMU | abi.InfoFlag.PASSTHROUGH)
+        before = user()
+        device.set_master(False)
+        off = user()
+        device.set_master(True)
+        print(flags.name or "", before, off, user())
+        """,
+    ) == [f"{flags} False False {tainted}"]
+
+
+def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
+    """Who was handed a descriptor may arm a storming device again and again: ten messages in five seconds at most."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(dataclasses.replace(SET, irq=shirq.assemble(
+            "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim")))
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        storms, began = stat("storms_masked"), time.monotonic()
+        for _ in range(40):
+            device.arm(auto_unmask=False)
+            device.pwrite(0, 0x60, 4, 1)
+            while device.read(timeout=60).type is not shirq.EventType.QUARANTINED:
+                pass
+        print(stat("storms_masked") - storms, 10 * (1 + (time.monotonic() - began) // 5))
+        """,
+    )
+    storms, allowed = finish(script, deadline=300)[0].split()
+    messages = scene.run("dmesg").count(f"{ADDRESSES['dev0']}: quarantined")
+    assert int(storms) == 40
+    assert 0 < messages <= float(allowed)

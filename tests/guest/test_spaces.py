@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Port BARs and accesses of 8 bytes, on QEMU devices that have them: pci-testdev and ivshmem-plain, without a line."""
+"""Port BARs and accesses of 8 bytes, of a shirq-edu with ports and an nvme with a memory buffer; pins and lines."""
 
 from __future__ import annotations
 
 import pytest
 
 from guest.guest_python import run
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind_at
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 
-#: pci-testdev has a port BAR 1; BAR 2 of ivshmem-plain is memory, 64 bits wide.
+#: The ports are storage, of three widths; the nvme's BAR 2 is its memory buffer, 64 bits wide.
+_PORTS = "bar0+0/32 status; bar1+16/32 scratch0; bar1+20/16 scratch1; bar1+24/8 scratch2"
 _DEVICES = {
-    "testdev": ("pci-testdev,addr=7", "0000:00:07.0"),
-    "shm": ("ivshmem-plain,memdev=shm,master=on,addr=6", "0000:00:06.0"),
+    "ports": (f"shirq-edu,id=ports,addr=7,bar1=port:32,registers={_PORTS}", "0000:00:07.0"),
+    "buffer": ("nvme,id=buffer,serial=1,cmb_size_mb=1,legacy-cmb=on,addr=6", "0000:00:06.0"),
 }
 
 
 @pytest.fixture
 def spaces(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """A guest with both, bound."""
-    machine = SHARED_LINE.with_(
-        devices=(*SHARED_LINE.devices, *(device for device, _ in _DEVICES.values())),
-        extra=("-object", "memory-backend-ram,id=shm,size=1M"),
-    )
+    machine = SHARED_LINE.with_(devices=(*SHARED_LINE.devices, *(device for device, _ in _DEVICES.values())))
     scene = Scene(boot(machine, cold=True))
     scene.run(LOAD_MODULE)
     for name, (_, address) in _DEVICES.items():
@@ -35,18 +33,18 @@ def spaces(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
 def test_eight_bytes_are_accessed_at_once_where_the_bar_is_wide(spaces: Scene) -> None:
     assert run(
         spaces,
-        "shm",
+        "buffer",
         """
         device = shirq.Device.open(ADDRESS)
-        print(abi.BarFlag.WIDE in device.info.bars[2].flags, device.info.bars[2].length, device.info.bars[0].length)
+        print(abi.BarFlag.WIDE in device.info.bars[2].flags, device.info.bars[2].length)
         device.pwrite(2, 8, 8, 0x0123456789abcdef)
         print(*(hex(device.pread(2, at, width)) for at, width in ((8, 8), (12, 4), (8, 2), (15, 1))))
         turn = shirq.assemble("read64 r0, bar2+8\\nwrite64 bar2+16, r0, big_endian\\nread64 r1, bar2+16")
         print(hex(device.exec(turn)[1]))
-        print(fails(device.pread, 2, 12, 8), fails(device.pread, 0, 0, 8), hex(device.mmap(2).read(16, 8)))
+        print(fails(device.pread, 2, 12, 8), fails(device.pread, 2, 1 << 20, 8), hex(device.mmap(2).read(16, 8)))
         """,
     ) == [
-        "True 1048576 256",
+        "True 1048576",
         "0x123456789abcdef 0x1234567 0xcdef 0x1",
         "0xefcdab8967452301",
         "EINVAL EINVAL 0xefcdab8967452301",
@@ -54,27 +52,52 @@ def test_eight_bytes_are_accessed_at_once_where_the_bar_is_wide(spaces: Scene) -
 
 
 def test_a_port_bar_is_reached_by_positional_io_and_programs_but_not_mapped(spaces: Scene) -> None:
-    """Writing a number at 0 selects a test of the device, whose name stands at 16."""
     assert run(
         spaces,
-        "testdev",
+        "ports",
         """
         device = shirq.Device.open(ADDRESS)
         print(abi.BarFlag.PORT in device.info.bars[1].flags, fails(mmap.mmap, device.fileno(), 4096, offset=1 << 40))
-        device.pwrite(1, 0, 1, 0)
-        print(bytes(device.pread(1, 16 + at, 1) for at in range(6)).decode())
-        print(hex(device.exec(shirq.assemble("read32 r0, bar1+16"))[0]) == hex(int.from_bytes(b"port", "little")))
-        print(device.pread(1, 16, 4) == int.from_bytes(b"port", "little"), fails(device.pread, 1, 16, 8))
+        for offset, width, value in ((16, 4, 0x01234567), (20, 2, 0x89ab), (24, 1, 0xcd)):
+            device.pwrite(1, offset, width, value)
+            print(hex(device.pread(1, offset, width)), hex(device.exec(shirq.assemble(
+                f"read{8 * width} r0, bar1+{offset}"))[0]))
+        device.exec(shirq.assemble("write32 bar1+16, r0"), [0x76543210])
+        print(hex(device.pread(1, 16, 4)), fails(device.pread, 1, 16, 8))
         """,
-    ) == ["True EINVAL", "portio", "True", "True EINVAL"]
+    ) == ["True EINVAL", "0x1234567 0x1234567", "0x89ab 0x89ab", "0xcd 0xcd", "0x76543210 EINVAL"]
 
 
-def test_a_device_without_a_line_cannot_be_loaded_or_armed(spaces: Scene) -> None:
+def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
+    """It has no line, which is all that shirq is for; the kernel log says so."""
+    scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, "pci-testdev,addr=7")), cold=True))
+    scene.run(LOAD_MODULE)
+    address = "0000:00:07.0"
+    scene.run(f"! {{ {bind_at(address, 'shirq')}; }} && test ! -e /dev/shirq/{address}")
+    assert f"{address}: has no interrupt pin" in scene.run("dmesg")
+
+
+def test_a_pin_that_leads_nowhere_cannot_be_loaded_or_armed(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ACPI or the I/O APIC the kernel believes the register Interrupt Line, and no such interrupt exists."""
+    monkeypatch.setitem(ADDRESSES, "far", "0000:00:17.0")
+    machine = SHARED_LINE.with_(
+        devices=(*SHARED_LINE.devices, "shirq-edu,id=far,addr=17"), parameters="acpi=off noapic"
+    )
+    scene = Scene(boot(machine, cold=True))
+    function = "/sys/bus/pci/devices/" + ADDRESSES["far"]
+    # The kernel reads it when it finds the function.
+    scene.run(
+        f"printf '\\143' | dd of={function}/config bs=1 seek=60 conv=notrunc && echo 1 >{function}/remove"
+        " && echo 1 >/sys/bus/pci/rescan"
+    )
+    assert scene.run(f"cat {function}/irq").strip() == "99"
+    scene.run(LOAD_MODULE)
+    scene.bind("far")
     assert run(
-        spaces,
-        "testdev",
+        scene,
+        "far",
         """
         device = shirq.Device.open(ADDRESS)
-        print(fails(device.load, SET), fails(device.arm), device.info.irq)
+        print(fails(device.load, SET), fails(device.arm), device.info.sources, device.info.irq)
         """,
-    ) == ["ENXIO ENXIO 0"]
+    ) == ["ENXIO ENXIO 0 0"]

@@ -43,6 +43,7 @@ CONSTANTS: dict[str, int] = {
     "SHIRQ_OK": abi.Reason.OK,
     "SHIRQ_REGS": abi.REGS,
     "SHIRQ_MAX_OPS": abi.MAX_OPS,
+    "SHIRQ_MAX_IRQ_ACCESSES": abi.MAX_IRQ_ACCESSES,
     "SHIRQ_EVENT_REGS": abi.EVENT_REGS,
     "SHIRQ_BARS": abi.BARS,
     "SHIRQ_SPACE_CONFIG": abi.CONFIG_SPACE,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from program_model import SPACES, Bus, Library, Memory, compile_library
 from shirq import assemble
-from shirq.abi import MAX_OPS, Code, OpFlag, ProgramKind, Reason
+from shirq.abi import MAX_IRQ_ACCESSES, MAX_OPS, Code, OpFlag, ProgramKind, Reason
 from shirq.program import Op, Program
 from shirq.simulate import Outcome, run
 from shirq.verify import Kind, Space, verify
@@ -209,6 +209,27 @@ REFUSED: list[tuple[str, ProgramKind, Program, int, Reason]] = [
         3,
         Reason.UNDEFINED,
     ),
+    ("one access too many", IRQ, (*(READ,) * 25, CLAIM), 24, Reason.ACCESSES),
+    (
+        "one access too many on the longer path",
+        IRQ,
+        (READ, Op(Code.SKIP_NZ, skip=12), *(READ,) * 12, *(Op(Code.WRITE, width=4),) * 12, CLAIM),
+        25,
+        Reason.ACCESSES,
+    ),
+    (
+        "one access too many on a path that a shorter one joins",
+        IRQ,
+        (
+            *(READ, Op(Code.SKIP_NZ, skip=14)),
+            *((READ,) * 12),
+            *(Op(Code.SKIP_NZ, skip=2), Op(Code.DECLINE), LOAD),
+            *((Op(Code.WRITE, width=4),) * 12),
+            CLAIM,
+        ),
+        28,
+        Reason.ACCESSES,
+    ),
     ("a skip of 0", EXEC, (Op(Code.SKIP_Z), LOAD), 0, Reason.BACKWARD),
     ("a backward jump", EXEC, (LOAD, Op(Code.SKIP_NZ, skip=-2), LOAD), 1, Reason.BACKWARD),
     ("the longest backward jump", EXEC, (Op(Code.SKIP_NZ, skip=-32768), LOAD), 0, Reason.BACKWARD),
@@ -263,6 +284,15 @@ def test_every_reason_has_a_text_of_its_own() -> None:
 
 def test_64_operations_are_accepted(library: Library) -> None:
     assert library.verify((LOAD,) * MAX_OPS, UNMASK) == (MAX_OPS, Reason.OK)
+
+
+def test_only_an_irq_program_is_bound_in_its_accesses(library: Library) -> None:
+    """It has as many as are allowed, also where two short paths have more together; the others have all operations."""
+    assert library.verify((*(READ,) * MAX_IRQ_ACCESSES, CLAIM), IRQ) == (MAX_IRQ_ACCESSES + 1, Reason.OK)
+    first = (READ, Op(Code.SKIP_NZ, skip=21), *(READ,) * 20, Op(Code.DECLINE))
+    assert library.verify((*first, *(READ,) * 20, CLAIM), IRQ) == (44, Reason.OK)
+    for kind in (UNMASK, RELEASE, EXEC, MASK):
+        assert library.verify((READ,) * MAX_OPS, kind) == (MAX_OPS, Reason.OK)
 
 
 def test_the_last_offset_of_a_space_is_accepted(library: Library) -> None:
