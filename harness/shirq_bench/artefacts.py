@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from shirq_bench import template
-from shirq_bench.errors import BenchError
+from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.judge import BrokenRuleError
 from shirq_bench.report import files, model
 from shirq_bench.trace import Kind, LogError
@@ -86,7 +86,7 @@ def _draw(title: str, vm: Vm, directory: Path) -> None:
     try:
         log = vm.log()
         picture = model.build(log, title=title)
-    except (BrokenRuleError, LogError) as error:
+    except (BrokenRuleError, CannotJudge, LogError) as error:
         (directory / "no-picture").write_text(f"{error}\n")
         return
     if not log.of(Kind.PIN):

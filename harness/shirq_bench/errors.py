@@ -8,6 +8,10 @@ class BenchError(Exception):
     """Anything that the bench itself reports."""
 
 
+class CannotJudge(BenchError):
+    """The evidence that a verdict needs is missing: neither a pass nor a failure of what was to be judged."""
+
+
 class DeadlineExceeded(BenchError):
     """Something did not happen within its deadline."""
 

@@ -12,13 +12,12 @@ from collections.abc import Callable
 
 from shirq_bench import judge
 from shirq_bench.deadline import competition
-from shirq_bench.trace import Kind, Log
+from shirq_bench.errors import CannotJudge
+from shirq_bench.trace import Log
 from shirq_bench.vm import Vm
 
 #: What `forgotten_ns` is with a stock kernel on an idle host.
 _FORGOTTEN_NS = 10_000_000_000
-#: The I/O APIC's inputs below are the legacy, edge-triggered ones.
-_FIRST_LEVEL_GSI = 16
 
 
 def no_vm_is_lost(vm: Vm, log: Log) -> str:
@@ -43,9 +42,11 @@ def forgotten_ns(vm: Vm) -> int:
 
 def no_line_is_forgotten(vm: Vm, log: Log) -> str:
     """No line stays high without anybody handling it: its driver hangs, or the kernel has given the line up."""
-    gsis = {entry.offset for entry in log.of(Kind.LINE) if entry.offset >= _FIRST_LEVEL_GSI}
     bound = forgotten_ns(vm)
-    verdicts = [judge.no_line_high_longer_than(log, bound, gsi) for gsi in sorted(gsis)]
+    try:
+        verdicts = [judge.no_line_high_longer_than(log, bound, gsi) for gsi in judge.lines_in_use(log)]
+    except CannotJudge as reason:
+        return f"cannot judge: {reason}"
     return "\n".join(str(verdict) for verdict in verdicts if not verdict.ok)
 
 

@@ -13,20 +13,32 @@ violation shorter than that may pass. The verdict's note says how much it was.
 Levels are known from their changes: a log begins by stating what is not as after a reset (pins and lines low, devices
 and lines masked). Where a VM's state was loaded in between, nothing is continuous: judges refuse such a log, give them
 one of ``log.epochs()``.
+
+A judge that lacks the evidence raises `CannotJudge`, which is no verdict: the log has dropped entries, or the
+interrupts went through a controller that the log does not follow, which is any but the I/O APIC.
 """
 
 from __future__ import annotations
 
 import bisect
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
+from shirq_bench.errors import CannotJudge
 from shirq_bench.report.words import duration, phrase
 from shirq_bench.trace import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
 
 # The kernel prints trace times rounded to the nearest microsecond.
 TRACE_ROUNDING_NS = 500
+# The I/O APIC's inputs below are the legacy ones; PCI lines lead there only where firmware or kernel say so.
+_FIRST_LEVEL_GSI = 16
+_STATED = (Kind.PIN, Kind.LINE, Kind.LINE_MASK, Kind.MASK)
+_NOT_FOLLOWED = (
+    "The guest does not use the I/O APIC: its interrupts go through a controller that the log does not follow, "
+    "such as the 8259 with the kernel parameter noapic"
+)
 
 
 class BrokenRuleError(AssertionError):
@@ -126,7 +138,7 @@ class Handling:
 
 def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> list[Interval]:
     """When a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
-    _one_epoch(log)
+    _require_judgeable(log)
 
     def ours(entry: Entry) -> bool:
         return entry.kind is kind and entry.device == device and (gsi is None or entry.offset == gsi)
@@ -158,7 +170,7 @@ def assertions(log: Log, device: str) -> list[Assertion]:
 
 def handlings(log: Log, gsi: int) -> list[Handling]:
     """Each delivery of the line with its EOI. An EOI whose delivery is before the log's beginning is left out."""
-    masked = high(log, Kind.LINE_MASK, gsi=gsi)
+    masked = high(log, Kind.LINE_MASK, gsi=gsi)  # refuses what cannot be judged
     found: list[Handling] = []
     deliver: tuple[int, Entry] | None = None
     for index, entry in enumerate(log.entries):
@@ -179,31 +191,100 @@ def handlings(log: Log, gsi: int) -> list[Handling]:
 def line_of(log: Log, devices: Sequence[str]) -> int:
     """The GSI of the line that these devices share: the one that their pins move.
 
-    A pin's change is directly followed by those of the lines that it moves. Firmware may also route the pin to an
-    interrupt of the legacy controller, which the system then leaves masked: a line that was delivered is
-    preferred. Raises BrokenRuleError if there is none, or not one for all.
+    Firmware may also route the pin to an interrupt of the legacy controller, which the system then leaves masked: a
+    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is none, or not
+    one for all; `CannotJudge` if it is not known since the guest does not use the I/O APIC.
     """
-    delivered = {entry.offset for entry in log.of(Kind.DELIVER)}
-    moved: dict[str, set[int]] = {device: set() for device in devices}
-    pin: Entry | None = None
-    for entry in [*log.past, *log.entries]:
-        if entry.kind is Kind.PIN:
-            pin = entry
-        elif entry.kind is Kind.LINE and pin and pin.device in moved and pin.value == entry.value:
-            moved[pin.device].add(entry.offset)
-        elif entry.device != IOAPIC:
-            pin = None
-    lines = {device: gsis & delivered or gsis for device, gsis in moved.items()}
+    log.require_complete()
+    delivered, unmasked = {entry.offset for entry in log.of(Kind.DELIVER)}, _unmasked(log)
+    moved = _moved(log)
+    lines = {device: _used(moved.get(device, set()), delivered, unmasked) for device in devices}
     common = set.intersection(*lines.values()) if lines else set()
     if len(common) != 1:
-        raise BrokenRuleError(
-            f"the devices do not share one line: {', '.join(f'{d} moved {sorted(g)}' for d, g in lines.items())}"
-        )
+        found = ", ".join(f"{device} moved {sorted(gsis)}" for device, gsis in lines.items())
+        if not is_followed(log) and all(lines.values()):
+            raise CannotJudge(f"{found}: which of the lines is in use is not known. {_NOT_FOLLOWED}")
+        raise BrokenRuleError(f"the devices do not share one line: {found}")
     return common.pop()
 
 
+def lines_in_use(log: Log) -> list[int]:
+    """The GSIs of the level-triggered lines that moved and that the guest uses.
+
+    Inputs below 16 are those that a PCI function's pin moved. Where a pin moves several inputs, as firmware routes it
+    to the legacy controller, too, those that stay masked are left out if another one of them does not.
+    """
+    log.require_complete()
+    moved, unmasked = _moved(log), _unmasked(log)
+    level = {entry.offset for entry in _everything(log) if entry.kind is Kind.LINE and entry.offset >= _FIRST_LEVEL_GSI}
+    unused = {gsi for gsis in moved.values() for gsi in gsis - _used(gsis, unmasked)}
+    return sorted(level.union(*moved.values()) - unused)
+
+
+def is_followed(log: Log) -> bool:
+    """Whether the guest uses the I/O APIC, whose masks, deliveries and EOIs the log has, and so what a line led to.
+
+    If it does not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has the levels alone.
+    """
+    return bool(_unmasked(log)) or any(entry.kind is Kind.DELIVER for entry in _everything(log))
+
+
+def require_followed(log: Log, gsi: int) -> None:
+    """Raise `CannotJudge` unless what line ``gsi`` led to is in the log: the line never moved, or the I/O APIC is in
+    use and delivers what the pins of this line raise by this input and no other."""
+    if not any(entry.kind is Kind.LINE and entry.offset == gsi for entry in _everything(log)):
+        if other := lines_in_use(log):
+            raise CannotJudge(f"line {gsi} never moved, but {', '.join(map(str, other))} did: judge the line in use")
+        return
+    if not is_followed(log):
+        raise CannotJudge(f"line {gsi} moved. {_NOT_FOLLOWED}")
+    if gsi not in (used := lines_in_use(log)):
+        raise CannotJudge(f"line {gsi} moved, but the guest uses {', '.join(map(str, used))} instead")
+
+
+def _everything(log: Log) -> Iterable[Entry]:
+    return itertools.chain(log.past, log.entries)
+
+
+def _unmasked(log: Log) -> set[int]:
+    """The GSIs whose redirection entry was unmasked at some time."""
+    return {entry.offset for entry in _everything(log) if entry.kind is Kind.LINE_MASK and not entry.value}
+
+
+def _moved(log: Log) -> dict[str, set[int]]:
+    """The GSIs that each function's pin moved: a pin's change is directly followed by those of its lines.
+
+    An input below 16 that also moves by itself, as a timer's does, is no PCI line: it only happened to move then.
+    """
+    moved: dict[str, set[int]] = {}
+    others: set[int] = set()
+    pin = beginning = None
+    for entry in _everything(log):
+        if entry.kind in BEGINNINGS:
+            beginning = entry
+        elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
+            continue  # it states a level, nothing has moved
+        elif entry.kind is Kind.PIN:
+            pin = entry
+        elif entry.kind is Kind.LINE and pin and pin.value == entry.value:
+            moved.setdefault(pin.device, set()).add(entry.offset)
+        elif entry.kind is Kind.LINE:
+            others.add(entry.offset)
+            pin = None
+        elif entry.kind is not Kind.DELIVER:
+            pin = None
+    return {
+        device: {gsi for gsi in gsis if gsi >= _FIRST_LEVEL_GSI or gsi not in others} for device, gsis in moved.items()
+    }
+
+
+def _used(gsis: set[int], *by: set[int]) -> set[int]:
+    """Those of ``gsis`` that are in the first of ``by`` that has any of them; all if none has."""
+    return next((common for each in by if (common := gsis & each)), gsis)
+
+
 def dropped_entries(log: Log) -> Verdict:
-    """The log holds everything that happened. If it does not, no other verdict can be trusted."""
+    """The log holds everything that happened. If it does not, every other judge refuses it."""
     dropped = log.header.dropped
     what = Finding(f"{dropped} entries did not fit into the log's {log.header.capacity}; enlarge it")
     return Verdict("the log is complete", log.header.head + dropped, (what,) if dropped else ())
@@ -249,9 +330,9 @@ def silent_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
 
 def line_low_at_end(log: Log, gsi: int) -> Verdict:
     """The line is low at the end of the log. Examines one case, or none if the line never moved."""
-    lines = high(log, Kind.LINE, gsi=gsi)
+    intervals = high(log, Kind.LINE, gsi=gsi)
     moved = any(entry.kind is Kind.LINE and entry.offset == gsi for entry in (*log.past, *log.entries))
-    stuck = [Finding(f"line {gsi} is high at the end of the log", it.proof) for it in lines if it.end is None]
+    stuck = [Finding(f"line {gsi} is high at the end of the log", it.proof) for it in intervals if it.end is None]
     return Verdict(f"line {gsi} is low at the end", int(moved), tuple(stuck))
 
 
@@ -261,8 +342,13 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     A line that is high and quiet for longer has been forgotten: by a handler that hangs, or by a kernel that disabled
     it. A line that is high at the log's end is taken to be so until ``until_ns`` (default: the last entry of any
     kind). Examines every interval of the line being high.
+
+    Where the log does not follow the controller, a line that was low again within ``bound_ns`` each time proves the
+    rule by its level alone; one that was not, or is high at the end, raises `CannotJudge`.
     """
-    lines = high(log, Kind.LINE, gsi=gsi)
+    intervals = high(log, Kind.LINE, gsi=gsi)
+    if not is_followed(log):
+        return _low_in_time(intervals, bound_ns, gsi)
     until = log.entries[-1].time_ns if until_ns is None and log.entries else until_ns or 0
     kinds = (Kind.LINE, Kind.DELIVER, Kind.EOI)
     # A line that is high where the log was cut has been quiet since before the cut.
@@ -270,7 +356,7 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     activity = [(i, entry) for i, entry in enumerate(log.entries) if entry.kind in kinds[1:] and entry.offset == gsi]
     places = [index for index, _ in activity]
     findings = []
-    for line in lines:
+    for line in intervals:
         active = [
             entry for _, entry in activity[bisect.bisect(places, line.first) : bisect.bisect_left(places, line.last)]
         ]
@@ -286,7 +372,19 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
                 f"line {gsi} was high without a delivery or EOI for {duration(quiet)}, allowed are {duration(bound_ns)}"
             )
             findings.append(Finding(what, tuple(entry for entry in around if entry)))
-    return Verdict(f"line {gsi} is never high and forgotten", len(lines), tuple(findings))
+    return Verdict(_forgotten(gsi), len(intervals), tuple(findings))
+
+
+def _forgotten(gsi: int) -> str:
+    return f"line {gsi} is never high and forgotten"
+
+
+def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verdict:
+    for it in intervals:
+        if it.start is None or it.end is None or it.end.time_ns - it.start.time_ns > bound_ns:
+            until = f"until {it.end.time_ns} ns" if it.end else "to the end of the log"
+            raise CannotJudge(f"line {gsi} is high {until}, for longer than its level alone explains. {_NOT_FOLLOWED}")
+    return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controller")
 
 
 def line_never_masked(log: Log, gsi: int) -> Verdict:
@@ -294,7 +392,9 @@ def line_never_masked(log: Log, gsi: int) -> Verdict:
 
     Judge a part of the log (``log.since``) in which the line has users throughout: the first sharer unmasks it, the
     last one to leave masks it. Threaded handlers and moving interrupts between CPUs mask it for a moment, too.
+    Raises `CannotJudge` if the line moved and its mask is not in the log.
     """
+    require_followed(log, gsi)
     masked = [it for it in high(log, Kind.LINE_MASK, gsi=gsi) if it.start]
     findings = tuple(Finding(f"line {gsi} was masked for everyone", it.proof) for it in masked)
     return Verdict(f"line {gsi} is never masked for everyone", len(log.of(Kind.DELIVER, offset=gsi)), findings)
@@ -355,7 +455,8 @@ def false_claims(
     return Verdict(f"{device} is claimed only when it asserts", checked, tuple(findings), _tolerance(fit))
 
 
-def _one_epoch(log: Log) -> None:
+def _require_judgeable(log: Log) -> None:
+    log.require_complete()
     everything = (*log.past, *log.entries)
     if any(entry.kind in BEGINNINGS for entry in everything[1:]):
         raise BrokenRuleError(
@@ -383,6 +484,7 @@ def _cause(log: Log, fall: int) -> Entry | None:
 
 def _claims(log: Log, device: str, gsi: int) -> list[tuple[tuple[Entry, ...], int, int]]:
     """The proof of each claim (as ``masked_before_eoi`` defines it), where it was made and where its handling ended."""
+    require_followed(log, gsi)
     pins = high(log, Kind.PIN, device)
     claims: list[tuple[tuple[Entry, ...], int, int]] = []
     for handling in handlings(log, gsi):

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from shirq_bench.errors import CannotJudge
+
 MAGIC = b"SHIRQLOG"
 VERSION = 1
 HEADER_SIZE = 65536
@@ -151,6 +153,18 @@ class Log:
             and (device is None or entry.device == device)
             and (offset is None or entry.offset == offset)
         ]
+
+    def require_complete(self) -> None:
+        """Raise `CannotJudge` if entries were dropped: what happened then is unknown, so no verdict would be true."""
+        if dropped := self.header.dropped:
+            raise CannotJudge(
+                f"{dropped} entries did not fit into the event log, which holds {self.header.capacity}: no verdict can "
+                "be given. Enlarge the log: Machine(log_entries=...), or log_entries in [machine] of a case"
+            )
+
+    def kept(self) -> Log:
+        """The entries that a full log has kept, as a log of its own: for pictures, which say so. Not for verdicts."""
+        return dataclasses.replace(self, header=dataclasses.replace(self.header, dropped=0))
 
     def clock(self, device: str | None = None) -> ClockFit:
         """The relation of the guest's trace clock to virtual time, from the clock marks in ``entries`` (of ``device``).

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An invariant allows for a host that lets the guest wait, and for nothing else."""
+"""The invariants name what is broken, say so where they cannot tell, and allow for a host that lets the guest wait."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from logwriter import Story
 from shirq_bench import invariants
+from shirq_bench.trace import Kind, Log
 from shirq_bench.vm import Vm
 
 _VM = cast(Vm, SimpleNamespace(patience=1.0))
@@ -22,3 +23,38 @@ def test_a_forgotten_line_is_told_from_a_guest_that_waits(
     monkeypatch.setattr(invariants, "competition", lambda: competition)
     log = Story().stimulus("dev0").wait(11_500_000_000).deliver().read("dev0").mask("dev0").eoi().log()
     assert ("high without a delivery" in invariants.no_line_is_forgotten(_VM, log)) == complains
+
+
+def broken(log: Log) -> str:
+    guest = SimpleNamespace(status=lambda: None, log=lambda: log, patience=1.0)
+    return invariants.broken(cast(Vm, guest))
+
+
+def without_ioapic(story: Story) -> Log:
+    log = story.log()
+    return Log(log.header, [e for e in log.entries if e.kind not in (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)])
+
+
+def test_a_run_in_which_everything_is_served_breaks_nothing() -> None:
+    assert broken(Story().claimed_interrupt().log()) == ""
+
+
+def test_a_run_without_interrupts_breaks_nothing() -> None:
+    assert broken(Story().log()) == ""
+    assert broken(without_ioapic(Story())) == ""
+
+
+def test_a_log_with_dropped_entries_breaks_one_and_leaves_the_other_unjudged() -> None:
+    said = broken(Story().claimed_interrupt().log(dropped=3))
+    assert "3 entries did not fit into" in said
+    assert "cannot judge: 3 entries did not fit" in said
+
+
+def test_a_line_below_16_that_is_forgotten_is_found() -> None:
+    forgotten = Story(gsi=10).stimulus("dev0").wait(100_000_000_000_000).add(Kind.MARK, "dev0")
+    assert "line 10 was high without a delivery or EOI for 100000.0 s" in broken(forgotten.log())
+
+
+def test_a_line_that_stays_high_on_the_8259_is_not_passed() -> None:
+    assert "cannot judge: line 20 is high to the end" in broken(without_ioapic(Story().stimulus("dev0")))
+    assert broken(without_ioapic(Story().claimed_interrupt())) == ""

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import pytest
 
 from logwriter import GSI, INT_ACK, INT_ACTIVE, INT_MASK_SET, Story
+from shirq_bench.errors import CannotJudge
 from shirq_bench.judge import (
     BrokenRuleError,
     Verdict,
@@ -17,12 +21,14 @@ from shirq_bench.judge import (
     line_low_at_end,
     line_never_masked,
     line_of,
+    lines_in_use,
     masked_before_eoi,
     neighbour_lost,
     no_line_high_longer_than,
+    require_followed,
     silent_before_eoi,
 )
-from shirq_bench.trace import ClockFit, HandlerCall, Kind
+from shirq_bench.trace import ClockFit, HandlerCall, Kind, Log
 
 HANDLERS = {"dev0": "shirq:0000:00:04.0", "dev1": "shirq:0000:00:08.0", "nic": "enp0s5"}
 SHIRQ, NIC = HANDLERS["dev0"], HANDLERS["nic"]
@@ -177,6 +183,103 @@ def test_devices_on_different_lines_are_refused() -> None:
 def test_dropped_entries_are_found() -> None:
     dropped_entries(run().log()).require()
     assert "42 entries did not fit" in only(dropped_entries(run().log(dropped=42)))
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda log: masked_before_eoi(log, "dev0", GSI),
+        lambda log: silent_before_eoi(log, "dev0", GSI),
+        lambda log: line_low_at_end(log, GSI),
+        lambda log: no_line_high_longer_than(log, 1_000_000, GSI),
+        lambda log: line_never_masked(log, GSI),
+        lambda log: neighbour_lost(log, [], clock(run()), "nic", GSI),
+        lambda log: false_claims(log, [], clock(run()), "dev0", GSI),
+        lambda log: line_of(log, ["dev0"]),
+        lambda log: assertions(log, "dev0"),
+        lambda log: handlings(log, GSI),
+    ],
+)
+def test_no_judge_takes_a_log_with_dropped_entries(judge: Callable[[Log], object]) -> None:
+    judge(run().log())
+    with pytest.raises(CannotJudge, match=r"42 entries did not fit into the event log, which holds .* Enlarge the log"):
+        judge(run().log(dropped=42))
+
+
+def test_a_cut_of_a_log_with_dropped_entries_is_not_judged_either() -> None:
+    log = run().log(dropped=42)
+    for part in (log.since(10), log.epochs()[0]):
+        with pytest.raises(CannotJudge):
+            line_low_at_end(part, GSI)
+
+
+# Which line, and by which controller
+
+
+def without_ioapic(story: Story) -> Log:
+    """The story in a guest that does not use the I/O APIC: levels are all that is logged of the controller."""
+    kinds = (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)
+    return dataclasses.replace(log := story.log(), entries=[entry for entry in log.entries if entry.kind not in kinds])
+
+
+def routed_twice(story: Story, gsi: int) -> Story:
+    """Each change of the line is also one of the input ``gsi``, as firmware routes it to the legacy controller."""
+    entries = []
+    for entry in story.entries:
+        entries.append(entry)
+        if entry.kind is Kind.LINE:
+            entries.append(entry._replace(offset=gsi))
+    story.entries = entries
+    return story
+
+
+def test_a_line_is_not_judged_by_deliveries_that_another_controller_made() -> None:
+    log = without_ioapic(run())
+    for judge in (line_never_masked, lambda log, gsi: masked_before_eoi(log, "dev0", gsi)):
+        with pytest.raises(CannotJudge, match=r"line 20 moved\. The guest does not use the I/O APIC: .* noapic"):
+            judge(log, GSI)
+    line_low_at_end(log, GSI).require()
+
+
+def test_a_level_alone_proves_that_a_line_was_not_forgotten_but_never_that_it_was() -> None:
+    verdict = no_line_high_longer_than(without_ioapic(run()), 1_000_000, GSI).require()
+    assert "by its level alone" in verdict.note
+    with pytest.raises(CannotJudge, match="for longer than its level alone explains"):
+        no_line_high_longer_than(without_ioapic(run()), 1000, GSI)
+    with pytest.raises(CannotJudge, match="is high to the end of the log"):
+        no_line_high_longer_than(without_ioapic(run().stimulus("dev0")), 1_000_000, GSI)
+
+
+def test_of_two_inputs_neither_of_which_is_used_no_line_is_chosen() -> None:
+    with pytest.raises(CannotJudge, match=r"dev0 moved \[10, 20\]: which of the lines is in use is not known"):
+        line_of(without_ioapic(routed_twice(run(), 10)), ["dev0"])
+    assert line_of(routed_twice(run(), 10).log(), ["dev0"]) == GSI
+
+
+def test_an_input_below_16_is_in_use_if_a_pin_moves_it_and_it_is_unmasked() -> None:
+    assert lines_in_use(routed_twice(run(), 10).log()) == [GSI]
+    low = Story(gsi=10).claimed_interrupt("dev0")
+    assert lines_in_use(routed_twice(low, GSI).log()) == [10]
+    require_followed(low.log(), 10)
+    with pytest.raises(CannotJudge, match="line 20 moved, but the guest uses 10 instead"):
+        require_followed(low.log(), GSI)
+
+
+def test_an_input_that_moves_by_itself_is_no_line_of_a_pin() -> None:
+    """A timer's tick between a pin's change and the handler's first access looks like the pin's doing."""
+    story = Story(gsi=10)
+    for level in (1, 0):
+        story.add(Kind.LINE_MASK, offset=2).add(Kind.LINE, offset=2, value=level)
+    story.stimulus("dev0").deliver().add(Kind.LINE, offset=2, value=1).add(Kind.DELIVER, offset=2)
+    story.read("dev0").mask("dev0").eoi()
+    assert line_of(story.log(), ["dev0"]) == 10
+    assert lines_in_use(story.log()) == [10]
+
+
+def test_an_input_that_no_pin_moves_is_not_a_level_triggered_line() -> None:
+    timer = Story().add(Kind.LINE, offset=2, value=1).add(Kind.LINE, offset=2, value=0)
+    assert lines_in_use(timer.log()) == []
+    require_followed(timer.log(), GSI)
 
 
 # Masking

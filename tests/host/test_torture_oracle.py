@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from shirq_bench.agent import Command
+from shirq_bench.errors import CannotJudge
 from shirq_bench.torture import case as cases
 from shirq_bench.torture import report
 from shirq_bench.torture.deeds import BY
@@ -18,7 +19,7 @@ from shirq_bench.torture.guests import Round, Tormented
 from shirq_bench.torture.oracle import KERNEL, USER, Verdict, judge
 from shirq_bench.torture.outside import OUTSIDE
 from shirq_bench.torture.run import Result, seed_of
-from shirq_bench.trace import Entry, Kind
+from shirq_bench.trace import Entry, Header, Kind, Log
 from shirq_bench.vm import Vm
 
 _BOUND_NS, _END_NS = 1000, 100
@@ -46,9 +47,11 @@ def _ack(at: int, ring: int = KERNEL) -> Entry:
     return _entry(at, Kind.WRITE, 1, "nb0", ring, 0x64)
 
 
-def _judge(*entries: Entry, ring: int = KERNEL, silent: bool = True, withdrawn: bool = False) -> Verdict:
+def _judge(
+    *entries: Entry, ring: int = KERNEL, silent: bool = True, withdrawn: bool = False, dropped: int = 0
+) -> Verdict:
     return judge(
-        entries,
+        Log(Header(len(entries), 0, len(entries), dropped, ()), entries),
         "dev0",
         "clock",
         {"nb0": ring},
@@ -63,6 +66,11 @@ def _judge(*entries: Entry, ring: int = KERNEL, silent: bool = True, withdrawn: 
 def test_a_pin_that_falls_before_the_end_is_over_is_in_order_and_its_time_is_known() -> None:
     verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _pin(40, 0), _mark(50, _GONE))
     assert (verdict.loud, verdict.ends, verdict.worst_ns) == ([], 1, 30)
+
+
+def test_a_log_with_dropped_entries_is_not_judged() -> None:
+    with pytest.raises(CannotJudge, match="7 entries did not fit"):
+        _judge(_mark(0, _OWN), dropped=7)
 
 
 def test_owners_whose_device_asserted_and_ends_while_it_did_are_counted() -> None:

@@ -111,6 +111,8 @@ def build(
     accesses. ``gsi`` is their line (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be).
     ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI).
     """
+    dropped = log.header.dropped
+    log = log.kept()
     if any(entry.kind in BEGINNINGS for entry in (*log.past, *log.entries)[1:]):
         log = log.epochs()[-1]
     log = Log(log.header, _without_marks(log.entries), log.past)
@@ -139,7 +141,7 @@ def build(
         tuple(track for track in tracks if track.spans or track.tone in (Tone.LINE, Tone.PIN)),
         tuple(sorted(events, key=lambda event: event.time_ns)),
         tuple(verdicts),
-        log.header.dropped,
+        dropped,
     )
 
 

@@ -45,21 +45,29 @@ class Case:
     spurious: int = 0
 
     def run(self, keep: Path | None = None) -> Outcome:
-        """Play it in a fresh clone and judge it."""
+        """Play it in a fresh clone and judge it.
+
+        If the log overflows, as when an interrupt comes again and again, the parts that it holds are judged; the one
+        in which it overflowed is "unfinished", and those after it are not judged.
+        """
+        oracle = Oracle(self.devices, self.bound_ns, self.spurious)
         try:
             recording = play(self.machine, self.stimuli, self.cuts[-1], _QUESTION, keep)
-            health = self._health(recording)
         except LogOverflow as overflow:
-            # Such as an interrupt that comes again and again.
-            recording, health = overflow.recording, [Violation("unfinished", str(overflow))]
-        oracle = Oracle(self.devices, self.bound_ns, self.spurious)
-        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], health)
+            recording = overflow.recording
+            violations = [oracle.judge(part) for part in self._parts(recording, complete=False)]
+            violations += [[Violation("unfinished", str(overflow))]]
+            return Outcome(recording, violations, [])
+        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], self._health(recording))
 
-    def _parts(self, recording: Recording) -> Iterator[Sequence[Entry]]:
+    def _parts(self, recording: Recording, complete: bool = True) -> Iterator[Sequence[Entry]]:
+        """The entries of each part; of a recording that is not complete, those of the parts that are."""
         times = [entry.time_ns - recording.base_ns for entry in recording.entries]
         first = 0
-        for cut in self.cuts:
+        for cut in self.cuts if complete else self.cuts[:-1]:
             last = bisect.bisect_left(times, cut)
+            if last == len(times) and not complete:
+                return
             yield recording.entries[first:last]
             first = last
 
@@ -82,7 +90,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a case showed: ``violations`` has one list a cut, ``health`` is about the guest at the end."""
+    """What a run of a case showed: ``violations`` has one list for each part that was judged, ``health`` is about the
+    guest at the end."""
 
     recording: Recording
     violations: list[list[Violation]]

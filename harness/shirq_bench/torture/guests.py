@@ -16,7 +16,6 @@ from shirq_bench.errors import BenchError
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
 from shirq_bench.torture.case import Case
 from shirq_bench.torture.oracle import KERNEL, USER, Verdict, judge
-from shirq_bench.trace import LogReader
 from shirq_bench.vm import Vm
 
 #: The device behind a port, which can be unplugged, and the neighbour with a driver in the kernel.
@@ -175,12 +174,8 @@ class Tormented:
     def verdict(self) -> Verdict:
         """What the event log says."""
         bystanders = frozenset({"dev1"} if self.case.by == "fuzz" else ())
-        with LogReader(self.vm.log_path) as reader:
-            log = reader.log()
-            if reader.header().dropped:
-                raise BenchError(f"{self.vm.name}: the event log is full: fewer attempts a round")
         return judge(
-            log.entries,
+            self.vm.log(),
             self.case.devices[0],
             "clock",
             self.neighbours,

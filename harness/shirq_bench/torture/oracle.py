@@ -9,11 +9,11 @@ acknowledgement: its handler's for a driver in the kernel, its process' for one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shirq_bench.report.words import duration
-from shirq_bench.trace import Entry, Kind
+from shirq_bench.trace import Entry, Kind, Log
 
 _INT_ACK, _MARK = 0x64, 0x70
 _ATTEMPT_BITS = 24
@@ -103,7 +103,7 @@ class Verdict:
 
 
 def judge(
-    entries: Iterable[Entry],
+    log: Log,
     device: str,
     clock: str,
     neighbours: Mapping[str, int],
@@ -119,13 +119,14 @@ def judge(
     A neighbour waits no longer than ``bound_ns``, and is acknowledged in its driver's ring, unless it may be
     ``withdrawn``. The pin falls within ``end_ns`` of the beginning of an end. Unless ``silent``, ends of owners are not
     judged. ``bystanders`` are devices that nobody may touch from the first mark on, as no process may a neighbour whose
-    driver is in the kernel, and nobody the clock but for marks.
+    driver is in the kernel, and nobody the clock but for marks. `CannotJudge` if the log has dropped entries.
     """
+    log.require_complete()
     verdict = Verdict({name: Neighbour(name, ring, may_be_withdrawn=withdrawn) for name, ring in neighbours.items()})
     owned, pin, begun, rose = True, False, False, False
     end: Entry | None = None
     fell: Entry | None = None
-    for entry in entries:
+    for entry in log.entries:
         if entry.device == clock:
             if begun and entry.kind in (Kind.READ, Kind.WRITE) and entry.offset != _MARK:
                 verdict.stray(entry)
