@@ -45,7 +45,7 @@ deps: .venv/complete ## Install what the project needs: system packages and the 
 	@$(DEPS) python
 	python3 -m venv --clear .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: guest-deps
@@ -156,12 +156,13 @@ mutants: guest-deps ## Put small bugs, one at a time, into copies of the product
 ## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
 	@$(PYTHON) -m shirq_bench.mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
 
-lint: guest-deps ## Check style and types of everything: ruff, mypy, checkpatch, sparse.
+lint: guest-deps ## Check style, types and licences of everything: ruff, mypy, reuse, checkpatch, sparse.
 	@$(DEPS) lint
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@cd examples/pci_serial && $(CURDIR)/$(PYTHON) -m mypy
+	@$(PYTHON) -m reuse lint --quiet || $(PYTHON) -m reuse lint --lines
 	@$(PYTHON) -m shirq_bench.build.lint $(KERNEL)
 
 format: .venv/complete ## Format the Python code.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * The interrupt: claim, event, mask, unmask; and what turns it on and off.
  */

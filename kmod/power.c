@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * What happens to the whole device, not by its owner's will: system sleep,
  * resets, and errors of its link. The device is quiet before, and stays quiet

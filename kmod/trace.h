@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Tracepoints shirq:*, one at each step of an interrupt, all under the device's
  * lock, so their order is the order of things.

@@ -501,9 +501,8 @@ def load(path: Path) -> Profile:
 
 
 def folder() -> Path:
-    """Where the profiles that come with the binding are: beside it in the sources, or installed."""
-    beside = Path(__file__).resolve().parents[1] / "profiles"
-    return beside if beside.is_dir() else Path("/usr/share/shirq/profiles")
+    """Where the profiles that come with the binding are."""
+    return Path(__file__).with_name("profiles")
 
 
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:

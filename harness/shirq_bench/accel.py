@@ -58,6 +58,25 @@ class Accelerator:
 
 def verdict(emulator: Path) -> Accelerator:
     """The accelerator for ``emulator`` on this machine. The first call on a machine with KVM boots a probe."""
+    if given := _without_probe():
+        return given
+
+    def fill(directory: Path) -> None:
+        result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
+        say(f"accelerator: {result.name} ({result.why})")
+        (directory / "verdict.json").write_text(json.dumps(asdict(result)))
+
+    return _read(cache.entry("accel", _key(emulator), fill))
+
+
+def cached(emulator: Path) -> Accelerator | None:
+    """The accelerator for ``emulator`` on this machine, or None if `verdict` would have to boot the probe."""
+    directory = cache.root() / "accel" / _key(emulator)
+    return _without_probe() or (_read(directory) if directory.exists() else None)
+
+
+def _without_probe() -> Accelerator | None:
+    """The accelerator where there is nothing to try."""
     if forced := os.environ.get("SHIRQ_ACCEL"):
         if forced not in ("kvm", "tcg"):
             raise BenchError(f"SHIRQ_ACCEL={forced!r}: allowed are 'kvm' and 'tcg'")
@@ -65,14 +84,15 @@ def verdict(emulator: Path) -> Accelerator:
     if not os.access(NODE, os.R_OK | os.W_OK):
         reason = "is not accessible to this user" if NODE.exists() else "does not exist"
         return Accelerator("tcg", f"{NODE} {reason}")
+    return None
 
-    def fill(directory: Path) -> None:
-        result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
-        say(f"accelerator: {result.name} ({result.why})")
-        (directory / "verdict.json").write_text(json.dumps(asdict(result)))
 
-    key = cache.digest(str(emulator), platform.release(), _cpu())
-    return Accelerator(**json.loads((cache.entry("accel", key, fill) / "verdict.json").read_text()))
+def _key(emulator: Path) -> str:
+    return cache.digest(str(emulator), platform.release(), _cpu())
+
+
+def _read(directory: Path) -> Accelerator:
+    return Accelerator(**json.loads((directory / "verdict.json").read_text()))
 
 
 def _cpu() -> str:

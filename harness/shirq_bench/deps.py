@@ -68,6 +68,7 @@ PACKAGES: dict[str, dict[str, str]] = {
     "lint": {
         "sparse": "static checks of the kernel module",
         "perl": "checkpatch",
+        "libmagic1": "finding files' encodings, for reuse",
         "xz-utils": "unpacking checkpatch from the kernel's source",
     },
 }

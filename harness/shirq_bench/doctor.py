@@ -16,9 +16,11 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from shirq_bench import accel, cache, deps, housekeeping
 from shirq_bench.build import kernel, qemu
-from shirq_bench.paths import TOP
+from shirq_bench.paths import checkout
 
 _GIB = 1 << 30
 #: Free disk below which nothing can be built, and below which not everything can.
@@ -58,7 +60,17 @@ def examine() -> Iterator[Check]:
         except Exception as error:
             subject = part.__name__.strip("_")
             said = f"cannot be examined: {type(error).__name__}: {error}"
-            yield Check(subject, State.BAD, said, "bring the checkout and the cache to where they were (git status)")
+            yield Check(subject, State.BAD, said, _repair())
+
+
+def _repair() -> str:
+    again = "see what `git status` says" if checkout() else "install shirq-bench again (pip install --force-reinstall)"
+    return f"{again}; if that is no help, point SHIRQ_CACHE to an empty directory"
+
+
+def _how(verb: str, module: str) -> str:
+    """The command that does something: make's verb in a checkout, else a module of this package."""
+    return f"make {verb}" if checkout() else f"{sys.executable} -m shirq_bench.{module}"
 
 
 def _python() -> Iterator[Check]:
@@ -68,21 +80,27 @@ def _python() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    """What is installed against what requirements.lock pins."""
-    locked = re.findall(r"^([\w.-]+)==(\S+)", (TOP / "requirements.lock").read_text(), re.MULTILINE)
+    """What is installed against what requirements.lock pins; of a wheel, against what it requires."""
+    if top := checkout():
+        wanted = re.findall(r"^[\w.-]+==\S+", (top / "requirements.lock").read_text(), re.MULTILINE)
+        right, remedy = "as locked", "make deps"
+    else:
+        wanted = metadata.requires("shirq-bench") or []
+        right, remedy = "as required", "pip install --upgrade shirq-bench"
     missing, other = [], []
-    for name, version in locked:
+    requirements = [Requirement(line) for line in wanted if "extra ==" not in line]
+    for requirement in requirements:
         try:
-            if (found := metadata.version(name)) != version:
-                other.append(f"{name} is {found}, not {version}")
+            if (found := metadata.version(requirement.name)) not in requirement.specifier:
+                other.append(f"{requirement.name} is {found}, not {requirement.specifier}")
         except metadata.PackageNotFoundError:
-            missing.append(name)
+            missing.append(requirement.name)
     if missing:
-        yield Check("Python packages", State.BAD, f"missing: {', '.join(missing)}", "make deps")
+        yield Check("Python packages", State.BAD, f"missing: {', '.join(missing)}", remedy)
     if other:
-        yield Check("Python packages", State.WARN, f"not as locked: {', '.join(other)}", "make deps")
+        yield Check("Python packages", State.WARN, f"not {right}: {', '.join(other)}", remedy)
     if not missing and not other:
-        yield Check("Python packages", State.OK, f"{len(locked)} as locked")
+        yield Check("Python packages", State.OK, f"{len(requirements)} {right}")
 
 
 def _system() -> Iterator[Check]:
@@ -96,7 +114,7 @@ def _system() -> Iterator[Check]:
             continue
         said = "; ".join(f"{name} is missing ({why})" for name, why in lacking.items())
         state = State.BAD if group in _NEEDED else State.WARN
-        yield Check(f"packages: {group}", state, said, f"python3 harness/shirq_bench/deps.py {group}")
+        yield Check(f"packages: {group}", state, said, f"{sys.executable} -m shirq_bench.deps {group}")
 
 
 def _disk() -> Iterator[Check]:
@@ -122,15 +140,25 @@ def _emulator() -> Iterator[Check]:
     if path := qemu.cached():
         yield Check("QEMU", State.OK, str(path))
     else:
-        yield Check("QEMU", State.WARN, "not built for this recipe and device; takes some minutes, once", "make qemu")
+        yield Check(
+            "QEMU",
+            State.WARN,
+            "not built for this recipe and device; takes some minutes, once",
+            _how("qemu", "build.qemu"),
+        )
 
 
 def _accelerator() -> Iterator[Check]:
     emulator = qemu.cached()
     if not emulator or not kernel.cached(accel.PROBE_KERNEL):
-        yield Check("accelerator", State.WARN, "not probed: QEMU and a kernel come first", "make guest")
+        yield Check(
+            "accelerator", State.WARN, "not probed: QEMU and a kernel come first", _how("guest", "build.image 6.1")
+        )
         return
-    found = accel.verdict(emulator)
+    if not (found := accel.cached(emulator)):
+        said = f"{accel.NODE} is there; the first guest boots a probe under it to see whether it works"
+        yield Check("accelerator", State.WARN, said, "shirq run -- true")
+        return
     remedy = "" if found.name == "kvm" else f"{_kvm_remedy()}; all works without, some ten times slower"
     yield Check("accelerator", State.OK if found.name == "kvm" else State.WARN, f"{found.name}: {found.why}", remedy)
 

@@ -196,7 +196,7 @@ def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
     result = shirq("doctor")
     assert result.exit_code == 1
     assert "bad   packages: qemu: ninja-build is missing (compiling QEMU)\n" in result.output
-    assert "      -> python3 harness/shirq_bench/deps.py qemu\n" in result.output
+    assert f"      -> {sys.executable} -m shirq_bench.deps qemu\n" in result.output
 
 
 def test_a_finding_says_what_to_do_about_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +216,38 @@ def test_a_finding_says_what_to_do_about_it(root: Path, monkeypatch: pytest.Monk
     assert found["cache"].remedy.startswith("shirq gc")
     assert "kvm_intel" in found["accelerator"].remedy
     assert found["kernel 6.1"].remedy == f"rm -r {directory}"
+
+
+def test_the_doctor_shows_a_cached_verdict_and_boots_no_probe(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changes nothing: where KVM has not been tried yet it says how that is done."""
+
+    def accelerator() -> Check:
+        (check,) = [check for check in doctor.examine() if check.subject == "accelerator"]
+        return check
+
+    emulator = root / "qemu-system-x86_64"
+    root.mkdir()
+    (root / "kvm").touch()
+    monkeypatch.delenv("SHIRQ_ACCEL", raising=False)
+    monkeypatch.setattr(accel, "NODE", root / "kvm")
+    monkeypatch.setattr(qemu, "cached", lambda: emulator)
+    monkeypatch.setattr(kernel, "cached", lambda name: kernel.Kernel(name, name, root, root, root, name))
+    monkeypatch.setattr(kernel, "get", lambda name: kernel.Kernel(name, name, root, root, root, name))
+    probed: list[Path] = []
+
+    def probe(emulator: Path, vmlinuz: Path) -> accel.Accelerator:
+        probed.append(emulator)
+        return accel.Accelerator("tcg", "the probe has hung")
+
+    monkeypatch.setattr(accel, "probe", probe)
+    before = sorted(root.rglob("*"))
+    unknown = accelerator()
+    assert (probed, sorted(root.rglob("*"))) == ([], before)
+    assert unknown.state is State.WARN
+    assert unknown.remedy == "shirq run -- true"
+    assert accel.verdict(emulator).name == "tcg"
+    assert accelerator().said == "tcg: the probe has hung"
+    assert probed == [emulator]
 
 
 def test_a_check_that_fails_itself_is_a_bad_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

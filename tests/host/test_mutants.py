@@ -18,10 +18,11 @@ from shirq_bench.mutants import mutant, report, trial
 from shirq_bench.mutants.__main__ import main, rotated
 from shirq_bench.mutants.mutant import Mutant
 from shirq_bench.mutants.trial import Verdict, Workshop
-from shirq_bench.paths import TOP
+from shirq_bench.paths import need_checkout
 from shirq_bench.sweep import scenario
 
-ALL = {one.name: one for one in mutant.load()}
+TOP = need_checkout("trying mutants")
+ALL = {one.name: one for one in mutant.load(TOP)}
 
 
 @pytest.fixture(scope="module")

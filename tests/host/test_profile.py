@@ -160,7 +160,7 @@ def test_the_profile_that_fits_most_ids_is_found(tmp_path: Path) -> None:
 
 
 def test_the_example_in_the_readme_is_right() -> None:
-    readme = (profile.folder().parent / "README.md").read_text()
+    readme = (profile.folder().resolve().parent / "README.md").read_text()
     block = re.search(r"```toml\n(.*?)```", readme, re.DOTALL)
     assert block
     card = profile.parse(block[1], "rtl8139.toml")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from shirq_bench.paths import TOP
-
+TOP = Path(__file__).parents[2]
 _SET = [line for line in (TOP / "tests/vm-test").read_text().splitlines() if not line.startswith("#")]
 
 

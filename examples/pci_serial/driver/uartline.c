@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * QEMU's pci-serial on a shared line: what has arrived is in the device's
  * sysfs attribute "received".

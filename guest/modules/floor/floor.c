@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * The least that an interrupt of a shirq-edu device can cost: drivers that know
  * their device and do nothing else, for the benchmark to compare others with.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * An innocent sharer: acknowledges the interrupts of a shirq-edu device in the
  * kernel. How it asks for its interrupt is a parameter, since some of what

@@ -19,7 +19,7 @@ from shirq_bench.bench.targets import judge
 from shirq_bench.build import kernel
 from shirq_bench.build.steps import shown
 from shirq_bench.errors import BenchError
-from shirq_bench.paths import BUILD
+from shirq_bench.paths import BUILD, need_checkout
 
 REPORT = BUILD / "reports" / "bench.json"
 PAGE = REPORT.with_suffix(".html")
@@ -85,6 +85,8 @@ def run(parts: list[str], names: list[str]) -> None:
 
 def guard(reason: str | None) -> bool:
     """Measure what the baseline has, twice; whether it is as good and exact. With a reason it becomes the baseline."""
+    if reason is not None:
+        need_checkout("accepting a baseline")
     release = kernel.get(_GUARDED).release
     with shown("instructions of an interrupt, twice") as tell:
         runs = []

@@ -180,9 +180,10 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
             shutil.copytree(
                 GUEST / folder, tree / "usr/share/shirq" / folder, ignore=shutil.ignore_patterns("__pycache__")
             )
-        shutil.copytree(
-            GUEST / "shirq", tree / "usr/lib/python3/dist-packages/shirq", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        binding = tree / "usr/lib/python3/dist-packages/shirq"
+        # In the sources `profiles` is a link, which wheels do not have.
+        shutil.copytree(GUEST / "shirq", binding, ignore=shutil.ignore_patterns("__pycache__", "profiles"))
+        (binding / "profiles").symlink_to("/usr/share/shirq/profiles")
         extra = tree / "lib/modules" / target.release / "extra"
         extra.mkdir(parents=True)
         for module in modules:

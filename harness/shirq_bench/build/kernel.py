@@ -178,9 +178,7 @@ def get(name: str) -> Kernel:
     if name not in table:
         if Path(name).is_file():
             return _from_path(Path(name).absolute())
-        raise BuildError(
-            f"no kernel {name!r}: there are {', '.join(table)} (guest/kernels.toml), or give a vmlinuz's path"
-        )
+        raise BuildError(f"no kernel {name!r}: there are {', '.join(table)}, or give a vmlinuz's path")
     recipe = table[name]
     make = _compile if "source" in recipe else _unpack
     return _at(name, cache.entry("kernel", _key(name, recipe), lambda target: make(recipe, target)))

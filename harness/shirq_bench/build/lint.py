@@ -18,21 +18,22 @@ from shirq_bench.build.apt import Suites
 from shirq_bench.build.kmod import NO_BTF
 from shirq_bench.build.kmod import sources as own_modules
 from shirq_bench.build.steps import BuildError, run, say
-from shirq_bench.paths import KMOD, TOP
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import KMOD, need_checkout
 
-#: Where modules' sources are.
-_SOURCES = [
-    KMOD,
-    *own_modules(),
-    *sorted(TOP.glob("examples/*/driver")),
-    *sorted(p.parent for p in TOP.glob("tests/*/*/Kbuild")),
-]
 #: What of the kernel's source checkpatch consists of.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
 #: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and
 #: the form in which kernels are told apart. A sysfs attribute's name appears twice in the macro that declares it.
 _IGNORE = ["LINUX_VERSION_CODE", "CONSTANT_COMPARISON", "MACRO_ARG_REUSE"]
 _SOURCE_SUITES = ("bookworm", "bookworm-security")
+
+
+def _sources() -> list[Path]:
+    """Where modules' sources are."""
+    top = need_checkout("lint")
+    examples = sorted(top.glob("examples/*/driver"))
+    return [KMOD, *own_modules(), *examples, *sorted(p.parent for p in top.glob("tests/*/*/Kbuild"))]
 
 
 def _checkpatch() -> Path:
@@ -53,7 +54,7 @@ def _checkpatch() -> Path:
 
 def check_style() -> None:
     """Run checkpatch over the modules' sources. Raises `BuildError` with what it says."""
-    sources = [p for tree in _SOURCES for p in sorted(tree.iterdir()) if p.suffix in (".c", ".h")]
+    sources = [p for tree in _sources() for p in sorted(tree.iterdir()) if p.suffix in (".c", ".h")]
     done = subprocess.run(
         [
             _checkpatch(),
@@ -96,7 +97,7 @@ if __name__ == "__main__":
     try:
         check_style()
         for name in sys.argv[1:]:
-            for tree in _SOURCES:
+            for tree in _sources():
                 check_sparse(kernel.get(name), tree)
-    except BuildError as error:
+    except BenchError as error:
         sys.exit(f"shirq: {error}")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import click
 
@@ -18,7 +19,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.mutants import mutant, report
 from shirq_bench.mutants.mutant import Mutant
 from shirq_bench.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop, owned_directory
-from shirq_bench.paths import TOP
+from shirq_bench.paths import need_checkout
 
 #: Seconds that the size that CI runs may take.
 CI_BUDGET = 240.0
@@ -32,8 +33,8 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
     return ranked[first:] + ranked[:first]
 
 
-def _commit() -> str:
-    done = subprocess.run(["git", "-C", TOP, "rev-parse", "HEAD"], capture_output=True, text=True)
+def _commit(top: Path) -> str:
+    done = subprocess.run(["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True)
     if done.returncode:
         raise BenchError(f"mutants are tried in copies of a git checkout: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -52,7 +53,8 @@ def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: b
     Exits with 1 if one survives that is not argued to be equivalent, or if a patch is mistaken: it does not apply any
     more, does not compile, or its tests fail without it.
     """
-    known = mutant.load()
+    top = need_checkout("trying mutants")
+    known = mutant.load(top)
     if only_list:
         for one in known:
             click.echo(f"{one.name:34} {one.title}")
@@ -60,29 +62,29 @@ def main(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: b
     if document:
         if not report.REPORT.exists():
             raise BenchError(f"there is no {report.REPORT}: run `make mutants` first")
-        report.DOCUMENT.write_text(report.document(json.loads(report.REPORT.read_text())))
+        (top / report.DOCUMENT).write_text(report.document(json.loads(report.REPORT.read_text())))
         return
     if unknown := set(names) - {one.name for one in known}:
         raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `--list` shows them")
     chosen = [one for one in known if not names or one.name in names]
     budget = math.inf
     if size == "ci":
-        commit = _commit()
+        commit = _commit(top)
         quick = [one for one in chosen if not one.sweep]
         if not quick:
             raise BenchError("size ci leaves out what takes a sweep, minutes each, and nothing is left")
         chosen, budget = rotated(quick, int(commit[:8], 16)), CI_BUDGET
         click.echo(f"size ci: no sweeps, from {chosen[0].name} on, by commit {commit[:8]}, for {budget:g} s at most")
-    content = report.data(_try(chosen, kernel, jobs, budget), kernel, size, known)
+    content = report.data(_try(top, chosen, kernel, jobs, budget), kernel, size, known)
     report.write(content)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
 
 
-def _try(chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
+def _try(top: Path, chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
     started = time.monotonic()
     with owned_directory("shirq-mutants-") as work, shown("mutants") as tell, ThreadPoolExecutor(jobs) as pool:
-        workshop = Workshop(TOP, kernel, work, started + budget)
+        workshop = Workshop(top, kernel, work, started + budget)
         done: list[Verdict] = []
 
         def one(item: Mutant) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from shirq_bench.errors import BenchError
-from shirq_bench.paths import TOP
 
-FOLDER = TOP / "tests" / "mutants"
+#: Below the checkout.
+FOLDER = Path("tests/mutants")
 
 _DIFF = "--- a/"
 _TEXTS = ("title", "kernel", "equivalent")
@@ -84,6 +84,6 @@ def _values(table: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def load(folder: Path = FOLDER) -> list[Mutant]:
-    """All mutants, by name."""
-    return [parse(path.stem, path.read_text()) for path in sorted(folder.glob("*.patch"))]
+def load(top: Path) -> list[Mutant]:
+    """All mutants of a checkout, by name."""
+    return [parse(path.stem, path.read_text()) for path in sorted((top / FOLDER).glob("*.patch"))]

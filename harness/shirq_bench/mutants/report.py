@@ -11,10 +11,11 @@ from typing import Any
 
 from shirq_bench.mutants.mutant import Mutant
 from shirq_bench.mutants.trial import KILLED, SURVIVED, Verdict
-from shirq_bench.paths import BUILD, TOP
+from shirq_bench.paths import BUILD
 
 REPORT = BUILD / "reports" / "mutants.json"
-DOCUMENT = TOP / "docs" / "mutants.md"
+#: Below the checkout.
+DOCUMENT = Path("docs/mutants.md")
 
 
 def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mutant]) -> dict[str, Any]:

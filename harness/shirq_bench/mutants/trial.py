@@ -95,9 +95,10 @@ def copy_checkout(top: Path, target: Path) -> None:
     if listed.returncode:
         raise BenchError(f"mutants are tried in copies of a git checkout: {listed.stderr.decode().strip()}")
     for name in listed.stdout.decode().split("\0"):
-        if name and (top / name).is_file():
+        # A link may lead to a directory: the package's data are such links.
+        if name and ((top / name).is_file() or (top / name).is_symlink()):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(top / name, target / name)
+            shutil.copy2(top / name, target / name, follow_symlinks=False)
 
 
 def apply(diff: str, tree: Path) -> str:

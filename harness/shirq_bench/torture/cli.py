@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from shirq_bench.build.steps import say, shown
+from shirq_bench.paths import need_checkout
 from shirq_bench.torture import case as cases
 from shirq_bench.torture import report
+from shirq_bench.torture.outside import RUNS_OUR_TESTS
 from shirq_bench.torture.run import ARTEFACTS, Result, torture
 
 #: Seconds after which the small run begins no further test on a kernel.
@@ -63,6 +65,9 @@ def command(
         report.document(document)
         return
     chosen = [cases.get(name) for name in names] or list(known.values())
+    for each in chosen:
+        if each.by in RUNS_OUR_TESTS:
+            need_checkout(f"the torture test {each.name}")
     if size == "ci" and not attempts:
         say(f"{sum(each.ci > 0 for each in chosen)} tests; time budget {CI_BUDGET_S} s a kernel")
     until = time.monotonic() + 60 * (duration or 0)

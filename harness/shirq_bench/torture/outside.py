@@ -21,7 +21,7 @@ from pathlib import Path
 
 from shirq_bench import cache, supervisor
 from shirq_bench.deadline import Deadline
-from shirq_bench.paths import TOP
+from shirq_bench.paths import need_checkout
 from shirq_bench.torture.case import Case
 from shirq_bench.torture.guests import Round
 from shirq_bench.vm import parts
@@ -143,8 +143,9 @@ def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
 
 def _runs(case: Case, kernel: str, count: int, round_: Round, keep: Path) -> list[_Outcome]:
     outcomes = []
+    top = need_checkout(f"the torture test {case.name}")
     for number in range(count):
-        outcome = _pytest(TOP, ["--shirq-kernel", kernel, *case.words], 10, keep / str(number))
+        outcome = _pytest(top, ["--shirq-kernel", kernel, *case.words], 10, keep / str(number))
         round_.attempts += bool(outcome.passed)
         round_.failures += [f"run {number}: {name}: {what}" for name, what in outcome.failed.items()]
         outcomes.append(outcome)
@@ -318,4 +319,6 @@ def _grown(own_cache: Path) -> list[str]:
     return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
 
 
+#: Those that run tests of tests/, which no wheel has.
+RUNS_OUR_TESTS = ("suite", "fast")
 OUTSIDE = {"suite": by_suite, "zoo": by_zoo, "fast": by_fast, "bench": by_bench}

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import os
 import re
 import shutil
 import signal
-import struct
+import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from shirq_bench import template
@@ -382,17 +385,19 @@ class _Player:
             raise BenchError(f"{self.case.id}: the driver ended instead of answering {line!r}: {command.stderr}")
 
 
-def _programs(texts: dict[str, str] | object) -> bytes:
-    """Assembled programs as ``peer-shirq --programs`` reads them."""
-    # The binding is for guests and is not installed on the host.
-    if str(GUEST) not in sys.path:
-        sys.path.append(str(GUEST))
-    from shirq.asm import assemble
-    from shirq.program import to_array
-
-    assert isinstance(texts, dict)
-    programs = [assemble(texts[name]) for name in ("irq", "unmask", "release")]
-    return struct.pack("<3I", *map(len, programs)) + b"".join(bytes(to_array(program)) for program in programs)
+def _programs(texts: Mapping[str, str]) -> bytes:
+    """Assembled programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
+    # In a process of its own: the guest's binding need not be the one that is installed here, if any is.
+    done = subprocess.run(
+        [sys.executable, GUEST / "tools/programs.py"],
+        input=json.dumps({name: texts[name] for name in ("irq", "unmask", "release")}).encode(),
+        env={**os.environ, "PYTHONPATH": str(GUEST), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        timeout=60,
+    )
+    if done.returncode:
+        raise BenchError(f"the case's programs cannot be assembled: {done.stderr.decode().strip()}")
+    return done.stdout
 
 
 def _printf(data: bytes) -> str:

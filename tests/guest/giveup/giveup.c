@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Tells the driver of one PCI function, when it is loaded, that the function is
  * lost for good, as EEH and s390 do: on x86 no kernel of the bench does it.

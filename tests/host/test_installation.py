@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""Both distributions from their wheels, in environments that see nothing of the checkout's own installation."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import cache
+from shirq_bench.build import kernel
+from shirq_bench.paths import GUEST, KMOD, QEMU_DEVICE
+from shirq_bench.zoo import case as zoo
+
+TOP = Path(__file__).parents[2]
+#: What the bench carries of the checkout.
+TREES = (GUEST, KMOD, QEMU_DEVICE)
+
+
+def _run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that sees neither the checkout's packages nor the user's options of pytest."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS")}
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**inherited, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+
+
+def _must(*command: str | Path, cwd: Path) -> str:
+    done = _run(*command, cwd=cwd)
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def _shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A directory that the workers of pytest-xdist share, held by one at a time."""
+    base = factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory
+
+
+def _wheel(source: Path, into: Path) -> Path:
+    """The wheel of a source tree or sdist. The build backend is the present environment's."""
+    into.mkdir()
+    _must(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", into, source, cwd=into)
+    (wheel,) = into.glob("*.whl")
+    return wheel
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A distribution's wheel, installed in a virtual environment that has what the present one has, but shirq."""
+
+    source: Path
+    wheel: Path
+    environment: Path
+
+    def program(self, name: str) -> Path:
+        """A program of the environment."""
+        return self.environment / "bin" / name
+
+    @property
+    def packages(self) -> Path:
+        """Where the wheel's packages are."""
+        (directory,) = self.environment.glob("lib/python*/site-packages")
+        return directory
+
+    @property
+    def record(self) -> dict[str, str]:
+        """The files of the wheel, with their hashes."""
+        with zipfile.ZipFile(self.wheel) as archive:
+            (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+            rows = csv.reader(archive.read(name).decode().splitlines())
+            return {row[0]: row[1] for row in rows if row[0] != name}
+
+    @property
+    def metadata(self) -> Message:
+        """The wheel's metadata."""
+        with zipfile.ZipFile(self.wheel) as archive:
+            (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            return Parser().parsestr(archive.read(name).decode())
+
+
+def _install(factory: pytest.TempPathFactory, name: str, source: Path, dependencies: bool) -> Installed:
+    with _shared(factory, name) as directory:
+        environment = directory / "environment"
+        if not (directory / "complete").exists():
+            wheel = _wheel(source, directory / "wheel")
+            _must(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
+            pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
+            _must(*pip, "install", "-q", "--no-deps", "--no-index", wheel, cwd=directory)
+            if dependencies:
+                # A path in a .pth file is searched, but .pth files there, such as an editable install's, are not read.
+                (packages,) = environment.glob("lib/python*/site-packages")
+                (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            (directory / "complete").touch()
+        (wheel,) = (directory / "wheel").glob("*.whl")
+        return Installed(source, wheel, environment)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return _install(tmp_path_factory, "bench", TOP, dependencies=True)
+
+
+@pytest.fixture(scope="session")
+def binding(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return _install(tmp_path_factory, "binding", TOP / "guest", dependencies=False)
+
+
+def _shirq(bench: Installed, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return _run(bench.program("shirq"), *arguments, cwd=cwd, SHIRQ_CACHE=str(cwd / "cache"), COLUMNS="200")
+
+
+def _python(installed: Installed, cwd: Path, script: str) -> str:
+    return _must(installed.program("python"), "-c", script, cwd=cwd).strip()
+
+
+# ------------------------------------------------------------------ the bench
+
+
+def test_the_bench_is_imported_from_its_wheel(bench: Installed, tmp_path: Path) -> None:
+    script = "from shirq_bench import paths; print(paths.__file__, paths.checkout())"
+    assert _python(bench, tmp_path, script) == f"{bench.packages}/shirq_bench/paths.py None"
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
+def test_the_wheel_carries_what_the_checkout_has(bench: Installed, tree: Path, tmp_path: Path) -> None:
+    """All files, and with the same content hashes: what is cached serves both."""
+    carried = bench.packages / "shirq_bench/data" / tree.name
+
+    def names(root: Path) -> set[str]:
+        return {str(path.relative_to(root)) for path in cache.tree(root)}
+
+    assert names(carried) == names(tree)
+    assert not [path for path in carried.rglob("*") if path.is_symlink()]
+    assert cache.digest(carried) == cache.digest(tree)
+
+
+def test_the_wheel_from_the_sdist_is_the_same(bench: Installed, tmp_path: Path) -> None:
+    _must(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "sdist", cwd=bench.source)
+    (sdist,) = (tmp_path / "sdist").iterdir()
+    again = Installed(sdist, _wheel(sdist, tmp_path / "wheel"), bench.environment)
+    assert again.record == bench.record
+
+
+def test_zoo_list_names_all_cases(bench: Installed, tmp_path: Path) -> None:
+    done = _shirq(bench, tmp_path, "zoo", "list")
+    assert done.returncode == 0, done.stdout
+    assert {line.split()[0] for line in done.stdout.splitlines()[1:]} >= set(zoo.ids())
+
+
+def test_kernels_names_all_kernels(bench: Installed, tmp_path: Path) -> None:
+    done = _shirq(bench, tmp_path, "kernels")
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == kernel.names()
+
+
+def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> None:
+    """Its remedies work where there is neither a Makefile nor a repository."""
+    said = _shirq(bench, tmp_path, "doctor").stdout
+    assert "Python packages: " in said and " as required" in said
+    assert f"-> {bench.program('python')} -m shirq_bench.build.qemu" in said
+    assert not [word for word in ("cannot be examined", "git", "make ", "requirements.lock") if word in said], said
+
+
+def test_the_example_project_is_collected(bench: Installed, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(TOP / "examples/pci_serial", project, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    done = _run(bench.program("python"), "-m", "pytest", "--collect-only", "-q", cwd=project)
+    assert done.returncode == 0, done.stdout
+    assert "test_uartline.py::" in done.stdout and "[6.1]" in done.stdout
+
+
+#: A project that has nothing to do with the bench, with names that are the bench's too.
+_CONFTEST = """
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--kernel")
+
+@pytest.fixture
+def boot(pytestconfig):
+    return pytestconfig.getoption("--kernel")
+"""
+_TEST = """
+import sys
+
+def test_it(boot, tmp_path):
+    assert boot == "mine"
+    assert not [name for name in sys.modules if name.startswith("shirq")]
+    assert not list(tmp_path.parent.parent.glob("running"))
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
+def test_an_unrelated_project_is_untouched(bench: Installed, tmp_path: Path, workers: list[str]) -> None:
+    (tmp_path / "conftest.py").write_text(_CONFTEST)
+    (tmp_path / "test_it.py").write_text(_TEST)
+    options = ["-p", "no:cacheprovider", f"--basetemp={tmp_path}/tmp", "--kernel", "mine", *workers]
+    done = _run(bench.program("python"), "-m", "pytest", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "shirq_bench.mutants", "--list"],
+        ["-m", "shirq_bench.build.lint"],
+        ["-m", "shirq_bench.bench", "--guard", "--accept", "a reason"],
+        ["-m", "shirq_bench.cli", "torture", "fast", "--kernel", "6.1"],
+    ],
+    ids=["mutants", "lint", "baseline", "torture"],
+)
+def test_what_needs_a_checkout_says_so(bench: Installed, tmp_path: Path, command: list[str]) -> None:
+    done = _run(bench.program("python"), *command, cwd=tmp_path, SHIRQ_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert "needs a git checkout of shirq" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "cache").exists()
+
+
+def test_results_go_to_the_current_directory(bench: Installed, tmp_path: Path) -> None:
+    script = "from shirq_bench import paths; from shirq_bench.zoo import suite; print(suite.REPORTS.absolute())"
+    assert _python(bench, tmp_path, script) == f"{tmp_path}/build/reports"
+
+
+def test_programs_of_a_case_are_assembled_by_the_carried_binding(bench: Installed, tmp_path: Path) -> None:
+    """And the binding does not become importable by it: another version may be installed, or none."""
+    script = """
+import importlib.util
+from shirq_bench.zoo.run import _programs
+data = _programs(dict.fromkeys(("irq", "unmask", "release"), "load r0, 1"))
+print(len(data), importlib.util.find_spec("shirq"))
+"""
+    assert _python(bench, tmp_path, script) == f"{3 * 4 + 3 * 16} None"
+
+
+# ------------------------------------------------------------------ the binding
+
+
+def test_the_binding_is_imported_from_its_wheel(binding: Installed, tmp_path: Path) -> None:
+    assert _python(binding, tmp_path, "import shirq; print(shirq.__file__)") == f"{binding.packages}/shirq/__init__.py"
+    assert binding.metadata.get_all("Requires-Dist") is None
+    assert "shirq/py.typed" in binding.record
+
+
+def test_shirqctl_runs_without_the_bench(binding: Installed, tmp_path: Path) -> None:
+    assert "usage: shirqctl" in _must(binding.program("shirqctl"), "--help", cwd=tmp_path)
+
+
+def test_the_bindings_profiles_are_right(binding: Installed, tmp_path: Path) -> None:
+    folder = _python(binding, tmp_path, "from shirq import profile; print(profile.folder())")
+    assert folder == f"{binding.packages}/shirq/profiles"
+    profiles = sorted(Path(folder).iterdir())
+    assert [path.name for path in profiles] == sorted(path.name for path in (GUEST / "profiles").iterdir())
+    for path in profiles:
+        assert ": right, as far as can be told" in _must(binding.program("shirqctl"), "check", path, cwd=tmp_path)
+
+
+def test_the_bindings_wheel_from_its_sdist_is_the_same(binding: Installed, tmp_path: Path) -> None:
+    _must(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "sdist", cwd=binding.source)
+    (sdist,) = (tmp_path / "sdist").iterdir()
+    again = Installed(sdist, _wheel(sdist, tmp_path / "wheel"), binding.environment)
+    assert again.record == binding.record
+
+
+# ------------------------------------------------------------------ both
+
+
+def test_the_distributions_share_no_file(bench: Installed, binding: Installed) -> None:
+    assert not bench.record.keys() & binding.record.keys()
+    assert {name.split("/")[0] for name in bench.record if ".dist-info" not in name} == {"shirq_bench"}
+    assert {name.split("/")[0] for name in binding.record if ".dist-info" not in name} == {"shirq"}
+
+
+def test_wheels_name_their_licences_and_carry_the_texts(bench: Installed, binding: Installed) -> None:
+    assert binding.metadata["License-Expression"] == "MIT"
+    assert binding.metadata.get_all("License-File") == ["LICENSES/MIT.txt"]
+    texts = {Path(name).stem for name in bench.metadata.get_all("License-File") or []}
+    assert texts == {path.stem for path in (TOP / "LICENSES").iterdir()}
+    assert texts == set(bench.metadata["License-Expression"].replace(" WITH ", " AND ").split(" AND "))
+    for installed in (bench, binding):
+        for name in installed.metadata.get_all("License-File") or []:
+            (path,) = installed.packages.glob(f"*.dist-info/licenses/{name}")
+            assert path.read_text() == (TOP / name).read_text()
