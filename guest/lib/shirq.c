@@ -54,10 +54,30 @@ static int set_override(const char *address, const char *driver)
 	return write_file(path, driver);
 }
 
+/* Does config space say that the function has no interrupt pin? */
+static int has_no_pin(const char *address)
+{
+	const off_t interrupt_pin = 0x3d;
+	char path[PATH_MAX];
+	unsigned char pin;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", address);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t got = pread(fd, &pin, 1, interrupt_pin);
+	close(fd);
+	return got == 1 && pin == 0;
+}
+
 int shirq_bind(const char *address)
 {
 	if (is_bound(address))
 		return 0;
+	if (has_no_pin(address)) {
+		errno = ENXIO;
+		return -1;
+	}
 	if (set_override(address, "shirq") || give_up(address) ||
 	    write_file("/sys/bus/pci/drivers_probe", address))
 		return -1;

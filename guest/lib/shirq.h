@@ -42,7 +42,10 @@ struct shirq_programs {
 	enum shirq_reason refused_reason;
 };
 
-/* Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. */
+/*
+ * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. Fails with ENXIO, and leaves it to its
+ * driver, if it has no interrupt pin.
+ */
 int shirq_bind(const char *address);
 
 /* Give the function back to the driver that the kernel would choose. */

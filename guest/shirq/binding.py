@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from shirq.errors import ShirqError
+from shirq.system import NO_PIN, pin_of
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 
@@ -48,7 +49,8 @@ def _give_up(address: str, sysfs: Path) -> None:
 def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> None:
     """Take the function from whoever has it and bind it to `driver`; nothing to do if that has it already.
 
-    Raises ShirqError if the function or the driver is missing, or the driver refuses it.
+    Raises ShirqError if the function or the driver is missing, or the driver refuses it; before the function is taken
+    from its driver, if it is for shirq and has no interrupt pin: shirq serves INTx.
     """
     function = _function(address, sysfs)
     if bound_driver(address, sysfs) == driver:
@@ -56,6 +58,8 @@ def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> Non
     if not (sysfs / "bus/pci/drivers" / driver).is_dir():
         raise ShirqError(errno.ENODEV, f"the driver {driver} is not loaded: insmod {driver}.ko first")
     doing = f"binding {address} to {driver}"
+    if driver == "shirq" and pin_of((function / "config").read_bytes()) is None:
+        raise ShirqError(errno.ENXIO, f"{doing}: {NO_PIN}: shirq serves INTx")
     _write(function / "driver_override", driver, doing)
     _give_up(address, sysfs)
     _write(sysfs / "bus/pci/drivers_probe", address, doing)

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from shirq import binding, lint, profile, simulate
+from shirq import binding, lint, profile, simulate, top
 from shirq.abi import EventType, Mode, ProgramKind
 from shirq.asm import RESERVED, assemble, disassemble
 from shirq.device import Device
 from shirq.errors import AssemblyError, ProgramRefused, ShirqError
 from shirq.profile import Profile, ProfileError
 from shirq.program import Program
-from shirq.system import Function, Line, System
+from shirq.system import Function, System
 from shirq.verify import spaces_of
 
 DONE, FAILED, USAGE, FOUND = 0, 1, 2, 3
@@ -27,6 +28,7 @@ The way of a new card: write a profile (or find one: `shirqctl list` names those
   shirqctl check CARD.toml                      is it right by itself?
   shirqctl simulate CARD.toml --set STATUS=1    what do its programs do?
   shirqctl bind 0000:00:04.0                    take the function from its driver
+  shirqctl list                                 who shares its line, which is known once it is enabled?
   shirqctl check CARD.toml --device 0000:00:04.0        does the kernel accept it for this device?
   shirqctl exec 0000:00:04.0 'read r0, STATUS'  look at a register, serialised with the interrupt
   shirqctl watch 0000:00:04.0 --after 'write ACK, r0'   serve it from here and see the events
@@ -85,32 +87,54 @@ def _profile_for(system: System, options: argparse.Namespace) -> Profile:
 
 
 def _sharers(function: Function, functions: Iterable[Function]) -> list[Function]:
-    return [f for f in functions if f.on_line and f.irq == function.irq and f.address != function.address]
+    """Who is known to be on the line of a function whose line is known."""
+    return [f for f in functions if f.irq == function.irq and f.address != function.address]
+
+
+def _row(function: Function, sharers: Iterable[Function], card: Profile | None) -> Sequence[str]:
+    if function.irq is not None:
+        line = f"{function.irq} (INT{function.pin})"
+        shares = ", ".join(f"{each.address} ({each.driver or 'no driver'})" for each in sharers) or "-"
+    elif function.may_be_on_any_line:
+        line, shares = f"not known (INT{function.pin})", "not known"
+    else:
+        line, shares = "MSI" if function.msi else "no pin", "-"
+    return (
+        function.address,
+        f"{function.ids['vendor']:04x}:{function.ids['device']:04x}",
+        f"{function.ids['class_code']:06x}",
+        function.driver or "-",
+        line,
+        card.name if card else "-",
+        shares,
+    )
 
 
 def do_list(system: System, options: argparse.Namespace) -> int:
     functions = system.functions()
-    rows = [("ADDRESS", "IDS", "CLASS", "DRIVER", "LINE", "PROFILE", "SHARES WITH")]
-    for function in functions:
-        if function.pin is None and not options.all:
-            continue
-        line = f"{function.irq} (INT{function.pin})" if function.on_line else ("MSI" if function.msi else "-")
-        found = profile.find(function.ids)
-        others = _sharers(function, functions) if function.on_line else []
-        rows.append(
-            (
-                function.address,
-                f"{function.ids['vendor']:04x}:{function.ids['device']:04x}",
-                f"{function.ids['class_code']:06x}",
-                function.driver or "-",
-                line,
-                found.name if found else "-",
-                ", ".join(f"{f.address} ({f.driver or 'no driver'})" for f in others) or "-",
-            )
-        )
+    shown = [each for each in functions if options.all or each.pin is not None or not each.is_bridge]
+    profiles = profile.load_all()
+    cards = [profile.best(profiles, each.ids) for each in shown]
+    sharers = [_sharers(each, functions) for each in shown]
+    if options.json:
+        data = [
+            each.as_data()
+            | {
+                "profile": card.name if card else None,
+                "shares_with": [other.address for other in others] if each.irq is not None else None,
+            }
+            for each, card, others in zip(shown, cards, sharers, strict=True)
+        ]
+        _say(json.dumps(data, indent=2))
+        return DONE
+    rows: list[Sequence[str]] = [("ADDRESS", "IDS", "CLASS", "DRIVER", "LINE", "PROFILE", "SHARES WITH")]
+    rows += [_row(each, others, card) for each, card, others in zip(shown, cards, sharers, strict=True)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         _say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for each in shown:
+        if each.may_be_on_any_line:
+            _say(f"{each.address}: its line is not known ({each.unknown}): it may share any of those above")
     return DONE
 
 
@@ -141,67 +165,18 @@ def do_stats(system: System, options: argparse.Namespace) -> int:
 # ----------------------------------------------------------------------- top
 
 
-def describe_line(
-    functions: Sequence[Function],
-    before: Line,
-    after: Line,
-    stats: dict[str, tuple[dict[str, int], dict[str, int]]],
-    seconds: float,
-) -> list[str]:
-    """What happened on one line between two looks at it, and who asserts it at the second.
-
-    `stats` has the module's statistics of its own functions, at both looks, by address.
-    """
-    rate = (after.count - before.count) / seconds
-    text = [
-        f"line {after.irq} ({after.chip}): {rate:.0f} interrupts/s, handlers: {', '.join(after.handlers) or 'none'}"
-    ]
-    for function in functions:
-        if function.status is None:
-            says = "config space cannot be read"
-        elif function.status:
-            says = "pending, but its interrupt is disabled" if function.disintx else "ASSERTS"
-        else:
-            says = "does not assert, as far as it says"
-        text.append(f"  {function.address}  {function.driver or 'no driver':12} {says}")
-        if function.address in stats:
-            old, new = stats[function.address]
-            rates = (f"{name} {(value - old.get(name, 0)) / seconds:.0f}/s" for name, value in new.items())
-            text.append(f"  {'':12}  {', '.join(rates)}")
-    unhandled = (after.unhandled or 0) - (before.unhandled or 0)
-    asserting = [f.address for f in functions if f.status and not f.disintx]
-    if asserting:
-        text.append(f"  asserting: {', '.join(asserting)}")
-    elif rate:
-        text.append("  asserting: nobody says so now; a function from before PCI 2.3 cannot say it")
-    if unhandled > 0:
-        text.append(f"  {unhandled} interrupts that no handler wanted: somebody here asserts whom nobody serves")
-    return text
-
-
-def _look(system: System) -> tuple[list[Function], dict[int, Line], dict[str, dict[str, int]]]:
-    functions = [function for function in system.functions() if function.on_line]
-    stats = {f.address: system.stats(f.address) for f in functions if f.driver == "shirq"}
-    return functions, system.lines(), stats
-
-
 def do_top(system: System, options: argparse.Namespace) -> int:
-    _, before, old = _look(system)
+    old = top.look(system)
+    if options.line is not None and options.line not in old.lines:
+        raise _Usage(f"there is no line {options.line}: there are {', '.join(map(str, sorted(old.lines)))}")
     shown = 0
     while options.count is None or shown < options.count:
         started = time.monotonic()
         time.sleep(options.interval)
-        functions, after, new = _look(system)
-        seconds = time.monotonic() - started
-        for irq in sorted({function.irq for function in functions}):
-            if options.line not in (None, irq):
-                continue
-            now = after.get(irq, Line(irq, 0, "no handler", ()))
-            here = [function for function in functions if function.irq == irq]
-            pairs = {f.address: (old.get(f.address, {}), new[f.address]) for f in here if f.address in new}
-            for text in describe_line(here, before.get(irq, now), now, pairs, seconds):
-                _say(text)
-        before, old = after, new
+        new = top.look(system)
+        changes = top.compare(old, new, time.monotonic() - started, options.line)
+        _say(json.dumps(changes.as_data()) if options.json else changes.text())
+        old = new
         shown += 1
     return DONE
 
@@ -389,8 +364,12 @@ def _parser() -> argparse.ArgumentParser:
             "--program", choices=("irq", "unmask", "release", "all"), default=default, help=f"default: {default}"
         )
 
+    def json_too(parser: argparse.ArgumentParser, text: str) -> None:
+        parser.add_argument("--json", action="store_true", help=f"as JSON: {text}")
+
     add = verb("list", do_list, "show PCI functions: driver, line, the profile that fits, and who shares the line")
-    add.add_argument("--all", action="store_true", help="also those without an interrupt pin")
+    add.add_argument("--all", action="store_true", help="also bridges without an interrupt pin")
+    json_too(add, "an array of functions; a line that is not known is null, and line_unknown says why")
 
     add = verb("bind", do_bind, "take functions from their drivers and bind them to shirq")
     add.add_argument("address", nargs="+", help=_DEVICE_HELP)
@@ -433,6 +412,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--line", type=int, metavar="IRQ", help="this one alone, by its number in /proc/interrupts")
     add.add_argument("--interval", type=_SECONDS, default=1.0, metavar="SECONDS", help="between looks (default: 1)")
     add.add_argument("--count", type=_COUNT, help="end after so many looks (default: Ctrl-C)")
+    json_too(add, "an object a look, on a line of its own, with its lines, and the functions whose line is not known")
     return parser
 
 

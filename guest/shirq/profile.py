@@ -46,7 +46,7 @@ import dataclasses
 import functools
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -505,8 +505,17 @@ def folder() -> Path:
     return Path(__file__).with_name("profiles")
 
 
+def load_all(where: Path | None = None) -> list[Profile]:
+    """The profiles of a folder, by default of those that come with the binding. Raises ProfileError."""
+    return [load(path) for path in sorted((where or folder()).glob("*.toml"))]
+
+
+def best(profiles: Iterable[Profile], ids: Mapping[str, int]) -> Profile | None:
+    """The profile that fits a function's IDs best, or None."""
+    found = max(profiles, key=lambda profile: profile.exactness(ids), default=None)
+    return found if found and found.exactness(ids) else None
+
+
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
-    """The profile that fits a function's IDs best. Raises ProfileError for one that cannot be read."""
-    profiles = [load(path) for path in sorted((where or folder()).glob("*.toml"))]
-    best = max(profiles, key=lambda profile: profile.exactness(ids), default=None)
-    return best if best and best.exactness(ids) else None
+    """The profile of a folder that fits a function's IDs best. Raises ProfileError for one that cannot be read."""
+    return best(load_all(where), ids)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
+
+from shirq import interrupts
+from shirq.interrupts import Line
 
 _COMMAND: Final = 0x04
 _STATUS: Final = 0x06
@@ -16,39 +18,50 @@ _PIN: Final = 0x3D
 _DISINTX: Final = 1 << 10
 _INTX_STATUS: Final = 1 << 3
 
+#: Why the line of a function is not known.
+NO_PIN: Final = "it has no interrupt pin (at most MSI)"
+USES_MSI: Final = "it uses MSI, not its pin"
+NOT_ENABLED: Final = "no driver has enabled it"
+NO_ROUTE: Final = "the kernel found no route for its pin"
+
 
 @dataclass(frozen=True)
 class Function:
     """One PCI function: its IDs as profiles name them, its driver, and its line.
 
-    `pin` is A to D, or None if it has none; `irq` the kernel's number, 0 if there is none; `disintx` and `status` are
-    the interrupt-disable bit of Command and the interrupt status bit of Status, None if config space cannot be read.
-    A function in use by MSI has its MSI's number as `irq` and does not use its line: `msi`.
+    `pin` is A to D, or None if it has none. `irq` is the line that the pin leads to, by its number in /proc/interrupts;
+    None: it is on none, or on one that is not known, as `unknown` says. `disintx` and `status` are the
+    interrupt-disable bit of Command and the interrupt status bit of Status, None if config space cannot be read.
     """
 
     address: str
     ids: dict[str, int]
     driver: str | None
-    irq: int
+    irq: int | None
+    unknown: str | None
     pin: str | None
     msi: bool
     disintx: bool | None
     status: bool | None
 
     @property
-    def on_line(self) -> bool:
-        return self.pin is not None and self.irq > 0 and not self.msi
+    def asserts(self) -> bool:
+        """Whether it asserts its pin, as far as config space says."""
+        return bool(self.status and not self.disintx)
 
+    def as_data(self) -> dict[str, object]:
+        """As JSON has it: `line` is null where it is not known or there is none, and `line_unknown` says why."""
+        data = asdict(self)
+        return {"line": data.pop("irq"), "line_unknown": data.pop("unknown"), **data}
 
-@dataclass(frozen=True)
-class Line:
-    """One interrupt of /proc/interrupts: how often it came, who handles it, and how often nobody did."""
+    @property
+    def is_bridge(self) -> bool:
+        return self.ids["class_code"] >> 16 == 0x06
 
-    irq: int
-    count: int
-    chip: str
-    handlers: tuple[str, ...]
-    unhandled: int | None = None
+    @property
+    def may_be_on_any_line(self) -> bool:
+        """Whether its pin is in use and leads to a line that is not known."""
+        return self.irq is None and self.pin is not None and not self.msi
 
 
 @dataclass(frozen=True)
@@ -61,10 +74,18 @@ class System:
 
     def functions(self) -> list[Function]:
         """All PCI functions, by address."""
-        return [self.function(path.name) for path in sorted((self.sysfs / "bus/pci/devices").iterdir())]
+        functions = [self.function(path.name) for path in sorted((self.sysfs / "bus/pci/devices").iterdir())]
+        # A slot has one wire for each pin: what is known of one function holds for its neighbours in the slot.
+        wires = {(_slot(each), each.pin): each.irq for each in functions if each.irq is not None}
+        return [
+            replace(each, irq=irq, unknown=None)
+            if each.may_be_on_any_line and (irq := wires.get((_slot(each), each.pin))) is not None
+            else each
+            for each in functions
+        ]
 
     def function(self, address: str) -> Function:
-        """One function. Raises FileNotFoundError."""
+        """One function, by itself. Raises FileNotFoundError."""
         path = self.sysfs / "bus/pci/devices" / address
         ids = {name: int((path / name).read_text(), 16) for name in self._ids}
         ids["class_code"] = int((path / "class").read_text(), 16)
@@ -72,38 +93,57 @@ class System:
         config = b""
         with contextlib.suppress(OSError):
             config = (path / "config").read_bytes()[:64]
-        pin = config[_PIN] if len(config) > _PIN else 0
+        pin = pin_of(config)
         command, status = (int.from_bytes(config[at : at + 2], "little") for at in (_COMMAND, _STATUS))
         vectors = path / "msi_irqs"
+        msi = vectors.is_dir() and any(vectors.iterdir())
+        irq, unknown = self._route(path, pin, msi)
         return Function(
             address=address,
             ids=ids,
             driver=driver.readlink().name if driver.is_symlink() else None,
-            irq=int((path / "irq").read_text()),
-            pin="ABCD"[pin - 1] if 1 <= pin <= 4 else None,
-            msi=vectors.is_dir() and any(vectors.iterdir()),
+            irq=irq,
+            unknown=unknown,
+            pin=pin,
+            msi=msi,
             disintx=bool(command & _DISINTX) if config else None,
             status=bool(status & _INTX_STATUS) if config else None,
         )
 
-    def lines(self) -> dict[int, Line]:
-        """The numbered interrupts of /proc/interrupts."""
-        return {line.irq: line for line in self._lines()}
+    def _route(self, path: Path, pin: str | None, msi: bool) -> tuple[int | None, str | None]:
+        """The line of a function, or why it is not known.
 
-    def _lines(self) -> Iterator[Line]:
-        head, *rows = (self.procfs / "interrupts").read_text().splitlines()
-        cpus = len(head.split())
-        for row in rows:
-            match = re.match(r"\s*(\d+):\s", row)
-            if not match:
-                continue
-            fields = row.split()
-            counts, described = fields[1 : 1 + cpus], fields[1 + cpus :]
-            # The chip and its input (IO-APIC 20-fasteoi) come before the handlers, which are parted by commas.
-            handlers = re.split(r",\s*", " ".join(described[2:])) if len(described) > 2 else []
-            number = int(match[1])
-            chip = " ".join(described[:2])
-            yield Line(number, sum(map(int, counts)), chip, tuple(handlers), self._unhandled(number))
+        The file `irq` has what the firmware wrote into the Interrupt Line register, often for another interrupt
+        controller, until pci_enable_device() asks where the pin leads. A function in use by MSI has its MSI's number.
+        """
+        if pin is None:
+            return None, NO_PIN
+        if msi:
+            return None, USES_MSI
+        if not self._enabled(path):
+            return None, NOT_ENABLED
+        irq = int((path / "irq").read_text())
+        if irq <= 0 or (self._interrupts.is_dir() and not (self._interrupts / str(irq)).is_dir()):
+            return None, NO_ROUTE
+        return irq, None
+
+    @staticmethod
+    def _enabled(path: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return int((path / "enable").read_text()) > 0
+        return False
+
+    @property
+    def _interrupts(self) -> Path:
+        return self.sysfs / "kernel/irq"
+
+    def lines(self) -> dict[int, Line]:
+        """The kernel's interrupts, by number, whoever uses them."""
+        if self._interrupts.is_dir():
+            lines = interrupts.from_sysfs(self._interrupts)
+        else:
+            lines = interrupts.parse((self.procfs / "interrupts").read_text(errors="replace"))
+        return {irq: replace(line, unhandled=self._unhandled(irq)) for irq, line in lines.items()}
 
     def _unhandled(self, irq: int) -> int | None:
         with contextlib.suppress(OSError):
@@ -117,3 +157,13 @@ class System:
         if not folder.is_dir():
             return {}
         return {path.name: int(path.read_text()) for path in sorted(folder.iterdir())}
+
+
+def pin_of(config: bytes) -> str | None:
+    """The interrupt pin, A to D, of a function with this config space; None if it has none."""
+    number = config[_PIN] if len(config) > _PIN else 0
+    return "ABCD"[number - 1] if 1 <= number <= 4 else None
+
+
+def _slot(function: Function) -> str:
+    return function.address.rpartition(".")[0]

@@ -367,11 +367,15 @@ class Sysfs:
         self.root = root
         self.function = root / "bus/pci/devices" / ADDRESS
         self.function.mkdir(parents=True)
+        self.pin(1)
         self.refuse = False
         self.natural: str | None = None
         self.override = ""
         self.writes: list[tuple[str, str]] = []
         monkeypatch.setattr(shirq.binding, "_write", self.write)
+
+    def pin(self, number: int) -> None:
+        (self.function / "config").write_bytes(bytes(0x3D) + bytes([number, 0, 0]))
 
     def driver(self, name: str) -> Path:
         path = self.root / "bus/pci/drivers" / name
@@ -412,6 +416,18 @@ def test_bind_does_nothing_to_what_is_bound(sysfs: Sysfs) -> None:
     sysfs.bound("shirq")
     shirq.bind(ADDRESS, sysfs=sysfs.root)
     assert sysfs.writes == []
+
+
+def test_bind_leaves_a_function_without_a_pin_to_its_driver(sysfs: Sysfs) -> None:
+    sysfs.driver("shirq")
+    sysfs.driver("vfio-pci")
+    sysfs.bound("nvme")
+    sysfs.pin(0)
+    with pytest.raises(ShirqError, match=r"it has no interrupt pin \(at most MSI\): shirq serves INTx"):
+        shirq.bind(ADDRESS, sysfs=sysfs.root)
+    assert sysfs.writes == [] and shirq.bound_driver(ADDRESS, sysfs.root) == "nvme"
+    shirq.bind(ADDRESS, "vfio-pci", sysfs=sysfs.root)
+    assert shirq.bound_driver(ADDRESS, sysfs.root) == "vfio-pci"
 
 
 def test_unbind_gives_the_function_back_to_its_own_driver(sysfs: Sysfs) -> None:

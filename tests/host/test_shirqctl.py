@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from shirq import ctl, profile
 from shirq.system import System
 
 EDU, NIC, MSI, OLD = "0000:00:04.0", "0000:00:0c.0", "0000:00:1f.2", "0000:00:05.0"
+#: No driver has enabled LOST: its file irq has the firmware's number. PINLESS has MSI-X alone.
+LOST, PINLESS, BRIDGE = "0000:00:08.0", "0000:00:0e.0", "0000:00:00.0"
 
 INTERRUPTS = """\
            CPU0       CPU1
@@ -22,25 +25,29 @@ NMI:          0          0   Non-maskable interrupts
 
 
 class Tree:
-    """Four functions: shirq's and a neighbour on line 20, one that uses MSI, one on a line that nobody handles."""
+    """Functions: shirq's and a neighbour on line 20, one by MSI, one on a line that nobody handles; and others."""
 
     def __init__(self, root: Path) -> None:
         self.system = System(root / "sys", root / "proc")
         self.root = root
-        for address, ids, driver, irq in (
-            (EDU, (0x1234, 0x11E9, 0x00FF00), "shirq", 20),
-            (NIC, (0x8086, 0x100E, 0x020000), "e1000", 20),
-            (MSI, (0x8086, 0x2922, 0x010601), "ahci", 27),
-            (OLD, (0x1, 0x2, 0x020000), None, 21),
+        for address, ids, driver, irq, enabled, pin in (
+            (EDU, (0x1234, 0x11E9, 0x00FF00), "shirq", 20, 1, 1),
+            (NIC, (0x8086, 0x100E, 0x020000), "e1000", 20, 1, 1),
+            (MSI, (0x8086, 0x2922, 0x010601), "ahci", 27, 1, 1),
+            (OLD, (0x1, 0x2, 0x020000), None, 21, 1, 1),
+            (LOST, (0x1234, 0x11E9, 0x00FF00), None, 10, 0, 1),
+            (PINLESS, (0x1, 0x3, 0x018000), None, 0, 0, 0),
+            (BRIDGE, (0x8086, 0x29C0, 0x060000), None, 0, 0, 0),
         ):
             path = self.function(address)
             path.mkdir(parents=True)
+            (path / "enable").write_text(f"{enabled}\n")
             for name, value in zip(("vendor", "device", "class"), ids, strict=True):
                 (path / name).write_text(f"{value:#x}\n")
             for name in ("subsystem_vendor", "subsystem_device"):
                 (path / name).write_text("0x0\n")
             (path / "irq").write_text(f"{irq}\n")
-            self.config(address)
+            self.config(address, pin=pin)
             if driver:
                 (root / "sys/bus/pci/drivers" / driver).mkdir(parents=True)
                 (path / "driver").symlink_to(root / "sys/bus/pci/drivers" / driver)
@@ -52,10 +59,10 @@ class Tree:
     def function(self, address: str) -> Path:
         return self.root / "sys/bus/pci/devices" / address
 
-    def config(self, address: str, command: int = 0, status: int = 0x10) -> None:
+    def config(self, address: str, command: int = 0, status: int = 0x10, pin: int = 1) -> None:
         config = bytearray(64)
         config[4:6], config[6:8] = command.to_bytes(2, "little"), status.to_bytes(2, "little")
-        config[0x3D] = 1
+        config[0x3D] = pin
         (self.function(address) / "config").write_bytes(config)
 
     def stats(self, **values: int) -> None:
@@ -81,13 +88,61 @@ def shirqctl(tree: Tree, *arguments: str) -> int:
     return ctl.main(arguments, tree.system)
 
 
+def rows_of(out: str) -> dict[str, str]:
+    return {row.split()[0]: " ".join(row.split()[1:]) for row in out.splitlines()}
+
+
 def test_list_tells_who_shares_whose_line(tree: Tree, capsys: Out) -> None:
     assert shirqctl(tree, "list") == ctl.DONE
-    rows = {row.split()[0]: " ".join(row.split()[1:]) for row in capsys.readouterr().out.splitlines()}
+    rows = rows_of(capsys.readouterr().out)
     assert rows[EDU] == f"1234:11e9 00ff00 shirq 20 (INTA) shirq-edu {NIC} (e1000)"
     assert rows[NIC] == f"8086:100e 020000 e1000 20 (INTA) e1000 {EDU} (shirq)"
     assert rows[MSI] == "8086:2922 010601 ahci MSI ahci -"
     assert rows[OLD] == "0001:0002 020000 - 21 (INTA) - -"
+
+
+def test_list_says_that_a_line_is_not_known(tree: Tree, capsys: Out) -> None:
+    """Not the firmware's number, which is no line of this interrupt controller, and no sharers that follow from it."""
+    assert shirqctl(tree, "list") == ctl.DONE
+    out = capsys.readouterr().out
+    assert f"{LOST}  1234:11e9  00ff00  -       not known (INTA)  shirq-edu  not known\n" in out
+    assert f"\n{LOST}: its line is not known (no driver has enabled it): it may share any of those above\n" in out
+    assert LOST not in "".join(row for row in out.splitlines() if not row.startswith(LOST))
+
+
+def test_list_knows_the_line_of_a_function_by_its_slot(tree: Tree, capsys: Out) -> None:
+    """Functions of a slot with the same pin are on one wire, whichever of them has a driver."""
+    tree.function(LOST).rename(tree.function("0000:00:0c.1"))
+    assert shirqctl(tree, "list") == ctl.DONE
+    rows = rows_of(capsys.readouterr().out)
+    assert rows["0000:00:0c.1"].split()[3] == "20" and "0000:00:0c.1 (no driver)" in rows[EDU]
+
+
+def test_list_says_that_a_function_has_no_pin(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "list") == ctl.DONE
+    out = capsys.readouterr().out
+    assert rows_of(out)[PINLESS] == "0001:0003 018000 - no pin - -" and BRIDGE not in out
+    assert shirqctl(tree, "list", "--all") == ctl.DONE
+    assert rows_of(capsys.readouterr().out)[BRIDGE] == "8086:29c0 060000 - no pin - -"
+
+
+@pytest.mark.parametrize(("irq", "exists", "known"), [(0, True, False), (255, False, False), (20, True, True)])
+def test_a_line_that_the_kernel_does_not_have_is_no_line(tree: Tree, irq: int, exists: bool, known: bool) -> None:
+    (tree.function(NIC) / "irq").write_text(f"{irq}\n")
+    (tree.root / f"sys/kernel/irq/{irq if exists else 20}").mkdir(parents=True)
+    function = tree.system.function(NIC)
+    assert (function.irq, function.unknown) == (
+        (irq, None) if known else (None, "the kernel found no route for its pin")
+    )
+
+
+def test_list_as_json_has_null_and_a_reason_for_a_line_that_is_not_known(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "list", "--json") == ctl.DONE
+    found = {each["address"]: each for each in json.loads(capsys.readouterr().out)}
+    assert (found[EDU]["line"], found[EDU]["shares_with"]) == (20, [NIC])
+    for address, why in ((LOST, "no driver has enabled it"), (MSI, "it uses MSI"), (PINLESS, "no interrupt pin")):
+        assert (found[address]["line"], found[address]["shares_with"]) == (None, None)
+        assert why in found[address]["line_unknown"]
 
 
 def top(tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out, change: object) -> str:
@@ -123,6 +178,48 @@ def test_top_says_that_a_line_is_busy_and_nobody_admits_it(
 ) -> None:
     out = top(tree, monkeypatch, capsys, lambda: tree.interrupts(700, unhandled=0))
     assert "asserting: nobody says so now" in out and "no handler wanted" not in out
+
+
+def test_top_names_an_asserting_function_whose_line_is_not_known(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    """Beside the line that was asked for, beside each that stormed, and never on the line of the firmware's number."""
+
+    def change() -> None:
+        tree.interrupts(700, unhandled=600)
+        tree.config(LOST, status=0x18)
+
+    out = top(tree, monkeypatch, capsys, change)
+    suspect = (
+        f"  {LOST}  no driver    ASSERTS, and its line is not known (no driver has enabled it): it may be this one\n"
+    )
+    assert suspect in out and "nobody says so now" not in out
+    assert shirqctl(tree, "top", "--count", "1") == ctl.DONE
+    out = capsys.readouterr().out
+    assert "line 10" not in out and suspect not in out
+    assert out.endswith(
+        "line not known: these may be on any of those above\n"
+        f"  {LOST}  no driver    ASSERTS (no driver has enabled it)\n"
+    )
+
+
+def test_top_shows_a_line_that_stormed_though_no_function_is_known_on_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    for address in (EDU, NIC):
+        (tree.function(address) / "enable").write_text("0\n")
+    monkeypatch.setattr("time.sleep", lambda seconds: tree.interrupts(700, unhandled=600))
+    assert shirqctl(tree, "top", "--count", "1", "--json") == ctl.DONE
+    shown = json.loads(capsys.readouterr().out)
+    (line,) = (each for each in shown["lines"] if each["line"] == 20)
+    assert (line["functions"], line["unhandled"], line["handlers"]) == ([], 600, ["eth0", "shirq:0000:00:04.0"])
+    lost = {each["address"]: each for each in shown["line_unknown"]}
+    assert lost.keys() == {EDU, NIC, LOST} and all(each["line"] is None for each in lost.values())
+
+
+def test_top_says_that_a_line_does_not_exist(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "top", "--line", "99", "--count", "1") == ctl.USAGE
+    assert "there is no line 99: there are 1, 20, 27" in capsys.readouterr().err
 
 
 def test_stats_shows_the_counters_of_bound_functions(tree: Tree, capsys: Out) -> None:
@@ -182,6 +279,7 @@ def test_check_says_that_a_profile_is_right_and_where_it_is_wrong(tree: Tree, tm
         (["exec", EDU, "frob"], ctl.FOUND, "'frob' is no operation"),
         (["exec", EDU, "load r0, 1", "--reg", "r9=1"], ctl.USAGE, "'r9' is no register: write r0=1 to r7=1"),
         (["exec", EDU, "read r0, INT_MASK"], ctl.FAILED, "bind() the function to shirq first"),
+        (["bind", PINLESS], ctl.FAILED, "it has no interrupt pin (at most MSI): shirq serves INTx"),
         (["bind", "0000:00:06.0"], ctl.FAILED, "there is no PCI function 0000:00:06.0"),
     ],
 )

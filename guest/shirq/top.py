@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""What happens on interrupt lines between two looks, and who asserts them: for shirqctl top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from shirq.interrupts import Line
+from shirq.system import Function, System
+
+
+@dataclass(frozen=True)
+class Look:
+    """The machine at one moment; `stats` has the module's counters of its own functions, by address."""
+
+    functions: Sequence[Function]
+    lines: Mapping[int, Line]
+    stats: Mapping[str, Mapping[str, int]]
+
+    @property
+    def lost(self) -> list[Function]:
+        """The functions whose line is not known."""
+        return [each for each in self.functions if each.may_be_on_any_line]
+
+
+def look(system: System) -> Look:
+    functions = system.functions()
+    stats = {each.address: system.stats(each.address) for each in functions if each.driver == "shirq"}
+    return Look(functions, system.lines(), stats)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line between two looks: its functions at the second, and the module's counters of its own, a second.
+
+    `suspects` are functions that assert, and whose line is not known: it may be this one.
+    """
+
+    before: Line
+    after: Line
+    seconds: float
+    functions: Sequence[Function]
+    counters: Mapping[str, Mapping[str, float]]
+    suspects: Sequence[Function]
+
+    @property
+    def rate(self) -> float:
+        return (self.after.count - self.before.count) / self.seconds
+
+    @property
+    def unhandled(self) -> int:
+        """By how many interrupts that no handler wanted the kernel's count grew; it begins anew now and then."""
+        return max(0, (self.after.unhandled or 0) - (self.before.unhandled or 0))
+
+    @property
+    def asserting(self) -> list[str]:
+        return [each.address for each in self.functions if each.asserts]
+
+    def as_data(self) -> dict[str, object]:
+        return {
+            "line": self.after.irq,
+            "controller": self.after.controller,
+            "handlers": self.after.handlers,
+            "interrupts_per_second": self.rate,
+            "unhandled": self.unhandled,
+            "functions": [
+                each.as_data() | {"counters_per_second": self.counters.get(each.address)} for each in self.functions
+            ],
+            "asserting": self.asserting,
+            "may_assert": [each.address for each in self.suspects],
+        }
+
+    def text(self) -> Iterator[str]:
+        after = self.after
+        yield (
+            f"line {after.irq} ({after.controller}): {self.rate:.0f} interrupts/s,"
+            f" handlers: {', '.join(after.handlers) or 'none'}"
+        )
+        for function in self.functions:
+            yield _state(function)
+            if counters := self.counters.get(function.address):
+                yield f"  {'':12}  {', '.join(f'{name} {rate:.0f}/s' for name, rate in counters.items())}"
+        for function in self.suspects:
+            yield f"{_state(function)}, and its line is not known ({function.unknown}): it may be this one"
+        if self.asserting:
+            yield f"  asserting: {', '.join(self.asserting)}"
+        elif self.rate and not self.suspects:
+            yield "  asserting: nobody says so now; a function from before PCI 2.3 cannot say it"
+        if self.unhandled:
+            yield f"  {self.unhandled} interrupts that no handler wanted: somebody here asserts whom nobody serves"
+
+
+def _state(function: Function) -> str:
+    """What config space says of a function's pin now."""
+    if function.status is None:
+        says = "config space cannot be read"
+    elif function.status:
+        says = "pending, but its interrupt is disabled" if function.disintx else "ASSERTS"
+    else:
+        says = "does not assert, as far as it says"
+    return f"  {function.address}  {function.driver or 'no driver':12} {says}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All lines that were asked for, and the functions whose line is not known, if all were asked for."""
+
+    lines: Sequence[Change]
+    lost: Sequence[Function]
+
+    def as_data(self) -> dict[str, object]:
+        return {
+            "lines": [each.as_data() for each in self.lines],
+            "line_unknown": [each.as_data() for each in self.lost],
+        }
+
+    def text(self) -> str:
+        rows = [row for line in self.lines for row in line.text()]
+        if self.lost:
+            rows.append("line not known: these may be on any of those above")
+        return "\n".join(rows + [f"{_state(each)} ({each.unknown})" for each in self.lost])
+
+
+def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
+    here = [each for each in new.functions if each.irq == irq]
+    counters = {
+        each.address: {
+            name: (value - old.stats.get(each.address, {}).get(name, 0)) / seconds
+            for name, value in new.stats[each.address].items()
+        }
+        for each in here
+        if each.address in new.stats
+    }
+    after = new.lines.get(irq, Line(irq, 0, "no handler", ()))
+    return Change(
+        old.lines.get(irq, after), after, seconds, here, counters, [each for each in new.lost if each.asserts]
+    )
+
+
+def compare(old: Look, new: Look, seconds: float, only: int | None = None) -> Changes:
+    """What happened between two looks that are `seconds` apart: on the line `only`, or on all that matter.
+
+    These are the lines that a function is known to be on, and those that stormed. Functions that assert on an unknown
+    line are suspects wherever it is asked for one line, and where one stormed.
+    """
+    if only is not None:
+        return Changes([_change(only, old, new, seconds)], [])
+    known = {each.irq for each in new.functions if each.irq is not None}
+    changes = [_change(irq, old, new, seconds) for irq in sorted(known | set(new.lines))]
+    return Changes(
+        [
+            each if each.unhandled else replace(each, suspects=[])
+            for each in changes
+            if each.after.irq in known or each.unhandled
+        ],
+        new.lost,
+    )
