@@ -215,21 +215,27 @@ def do_check(system: System, options: argparse.Namespace) -> int:
 def do_lint(system: System, options: argparse.Namespace) -> int:
     if options.rules:
         for rule in lint.RULES:
-            _say(f"{rule.id} ({', '.join(kind.name.lower() for kind in rule.kinds)}): {rule.why}")
+            _say(f"{rule.id} ({', '.join(kind.name.lower() for kind in rule.kinds)}): {rule.why} {rule.remedy}")
         return DONE
     if not options.profile:
         raise _Usage("lint needs profiles, or --rules")
     return max(_findings(_load(name)) for name in options.profile)
 
 
-def _kinds(name: str) -> list[ProgramKind]:
-    return [ProgramKind[name.upper()]] if name != "all" else [ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE]
+def _kinds(name: str, card: Profile) -> list[ProgramKind]:
+    """The programs that are meant; all: those that the card has."""
+    kinds = (ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK)
+    if name == "all":
+        return [kind for kind in kinds if card.programs.program(kind)]
+    if not card.programs.program(ProgramKind[name.upper()]):
+        raise _Usage(f"{card.name} has no {name} program")
+    return [ProgramKind[name.upper()]]
 
 
 def do_disassemble(system: System, options: argparse.Namespace) -> int:
     card = _load(options.profile)
     names = {} if options.addresses else card.places
-    for kind in _kinds(options.program):
+    for kind in _kinds(options.program, card):
         program = card.programs.program(kind)
         _say(f"# {kind.name.lower()}: {len(program)} operations")
         for text in disassemble(program, names).splitlines():
@@ -262,7 +268,7 @@ def do_simulate(system: System, options: argparse.Namespace) -> int:
         if value >> 8 * place.width:
             raise _Usage(f"{name}={value:#x}: the register has {8 * place.width} bits")
         registers[place] = value
-    for kind in _kinds(options.program):
+    for kind in _kinds(options.program, card):
         _say(f"{kind.name.lower()}:")
         steps = []
         for step in simulate.trace(card.programs.program(kind), registers):
@@ -361,7 +367,10 @@ def _parser() -> argparse.ArgumentParser:
 
     def program(parser: argparse.ArgumentParser, default: str) -> None:
         parser.add_argument(
-            "--program", choices=("irq", "unmask", "release", "all"), default=default, help=f"default: {default}"
+            "--program",
+            choices=("irq", "unmask", "release", "mask", "all"),
+            default=default,
+            help=f"default: {default}",
         )
 
     def json_too(parser: argparse.ArgumentParser, text: str) -> None:

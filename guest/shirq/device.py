@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
 import fcntl
 import mmap
@@ -237,10 +238,12 @@ class Device:
     def load(self, programs: ProgramSet, mask: Program = ()) -> None:
         """Verify and load all programs, or none. Raises ProgramRefused, or ShirqError.
 
-        `mask` is for mask(), which does without it where the interrupt-disable bit works.
+        `mask`, if it is given, is loaded in place of the set's own.
         """
-        irq, unmask, release = (to_array(program) for program in (programs.irq, programs.unmask, programs.release))
-        mask_array = to_array(mask)
+        programs = dataclasses.replace(programs, mask=mask or programs.mask)
+        irq, unmask, release, masking = (
+            to_array(program) for program in (programs.irq, programs.unmask, programs.release, programs.mask)
+        )
         raw = abi.LoadStruct(
             mode=programs.mode,
             irq=ctypes.addressof(irq),
@@ -249,16 +252,15 @@ class Device:
             irq_count=len(irq),
             unmask_count=len(unmask),
             release_count=len(release),
-            mask=ctypes.addressof(mask_array),
-            mask_count=len(mask_array),
+            mask=ctypes.addressof(masking),
+            mask_count=len(masking),
         )
         try:
             self._call(abi.LOAD, raw, "loading programs into", _LOADING)
         except ShirqError:
             if raw.error_reason:
                 kind = abi.ProgramKind(raw.error_program)
-                refused = mask if kind is abi.ProgramKind.MASK else programs.program(kind)
-                raise ProgramRefused(kind, raw.error_index, raw.error_reason, refused) from None
+                raise ProgramRefused(kind, raw.error_index, raw.error_reason, programs.program(kind)) from None
             raise
 
     def load_profile(self, card: Profile) -> None:

@@ -1,83 +1,52 @@
 # SPDX-License-Identifier: MIT
 """What the verifier accepts and is still wrong: rules for sets of programs, and for profiles, which say more.
 
-Every rule looks at straight runs through a program: the verifier allows forward jumps only, so there are finitely many,
-and one that contradicts itself (a register zero at one skip and not at the next) is none. Rules that need to know what
-a register does to those who read or write it (`access`, `sets`, `clears`, `index` of a profile) find nothing without.
+Every rule looks at straight runs through a program (`shirq.runs`). Rules that need to know what a register does when
+it is read or written (`access`, `sets`, `clears`, `index` of a profile) find nothing without. A rule says only what
+holds on every device that is as the profile says; what is as it must be nevertheless, a profile allows, by place.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from shirq.abi import CONFIG_SPACE, Code, Mode, OpFlag, ProgramKind
+from shirq.abi import CONFIG_DISINTX_BIT, CONFIG_SPACE, Code, Mode, OpFlag, ProgramKind
 from shirq.asm import disassemble_op
-from shirq.profile import Profile, Register
-from shirq.program import SKIPS, Op, Place, Program, ProgramSet, place_of, regs_read, regs_written
+from shirq.profile import Allow, Profile, Register
+from shirq.program import SKIPS, Op, Place, ProgramSet, place_of
+from shirq.runs import Run, Step, runs
 
-IRQ, UNMASK, RELEASE = ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE
-#: Runs of one program that are looked at: a program of mere skips has more than anyone can wait for.
-MAX_RUNS: Final = 4096
+IRQ, UNMASK, RELEASE, MASK = ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK
+_KINDS: Final = (IRQ, UNMASK, RELEASE, MASK)
+#: What a write cannot set: bits of such a register come from the card, unless another register sets them.
+_STATUS: Final = frozenset({"write-1-to-clear", "read-only", "clear-on-read", "mask-on-read"})
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found: `index` is the operation of the program, `line` its line in the profile if there is one."""
+    """What a rule found: `index` is the operation of the program, `line` its line in the profile if there is one.
+
+    `register` is the profile's name of the register that the finding is about, None if it is about none.
+    """
 
     rule: str
     kind: ProgramKind
     index: int
     text: str
+    register: str | None = None
     line: int | None = None
 
 
 @dataclass(frozen=True)
-class Run:
-    """One straight run through a program: the operations with their indices, and where the claim is among them."""
+class Effect:
+    """The last write to a register on a run: where it went, and what is known of its bits, within the register."""
 
-    steps: tuple[tuple[int, Op], ...]
-    claim: int | None
-
-    @property
-    def before_claim(self) -> tuple[tuple[int, Op], ...]:
-        return self.steps[: self.claim]
-
-    @property
-    def after_claim(self) -> tuple[tuple[int, Op], ...]:
-        return () if self.claim is None else self.steps[self.claim + 1 :]
-
-
-def _walk(program: Program, index: int, zero: Mapping[int, bool]) -> Iterator[tuple[tuple[int, Op], ...]]:
-    """Runs from operation `index` on; `zero` has the registers of which a skip has told whether they are zero."""
-    if index >= len(program):
-        yield ()
-        return
-    op = program[index]
-    here = (index, op)
-    if op.code == Code.DECLINE:
-        yield (here,)
-    elif op.code in SKIPS:
-        for is_zero in (True, False):
-            if zero.get(op.src, is_zero) == is_zero:
-                follower = index + 1 + (op.skip if is_zero == (op.code == Code.SKIP_Z) else 0)
-                for rest in _walk(program, follower, {**zero, op.src: is_zero}):
-                    yield (here, *rest)
-    else:
-        written = regs_written(op)
-        for rest in _walk(program, index + 1, {reg: known for reg, known in zero.items() if reg not in written}):
-            yield (here, *rest)
-
-
-def runs(program: Program) -> list[Run]:
-    """The runs through a program that the verifier accepts, MAX_RUNS at most."""
-    found = []
-    for steps in itertools.islice(_walk(program, 0, {}), MAX_RUNS):
-        claim = next((at for at, (_, op) in enumerate(steps) if op.code == Code.CLAIM), None)
-        found.append(Run(steps, claim))
-    return found
+    index: int
+    written: Place
+    known: int
+    ones: int
 
 
 @dataclass(frozen=True)
@@ -93,121 +62,338 @@ class Subject:
         register = self.registers.get(place_of(op))
         return register.access if register else "read-write"
 
-    def name(self, op: Op) -> str:
-        register = self.registers.get(place_of(op))
-        return register.name if register else disassemble_op(op)
-
     def named(self, name: str) -> Place:
         return next(place for place, register in self.registers.items() if register.name == name)
+
+    def name(self, place: Place) -> str | None:
+        register = self.registers.get(place)
+        return register.name if register else None
 
     def changed(self, op: Op) -> Place:
         """The register that a write changes in the end."""
         register = self.registers.get(place_of(op))
         return self.named(register.changes) if register and register.changes else place_of(op)
 
+    def acknowledges(self, op: Op) -> bool:
+        """Whether an operation clears bits of a status: of a register whose bits only the card sets."""
+        register = self.registers.get(place_of(op))
+        if op.code != Code.WRITE or not register:
+            return False
+        if not register.clears and register.access != "write-1-to-clear":
+            return False
+        status = self.registers[self.changed(op)]
+        return status.access in _STATUS and status.name not in {each.sets for each in self.registers.values()}
+
+    def changes(self, kind: ProgramKind, run: Run) -> Iterator[Step]:
+        """The steps of a run that change what the card does: of irq, once it has claimed. No choice of an index
+        register is one, and no acknowledgement."""
+        for step in run.after_claim if kind is IRQ else run.steps:
+            if step.op.code == Code.WRITE and self.access(step.op) != "index" and not self.acknowledges(step.op):
+                yield step
+
     def writes(self, kind: ProgramKind) -> dict[Place, int]:
-        """What a program changes, index registers apart; of irq, once it has claimed. With the first operation."""
+        """What a program changes, with the first operation that does."""
         found: dict[Place, int] = {}
         for run in self.runs[kind]:
-            for index, op in run.after_claim if kind is IRQ else run.steps:
-                if op.code == Code.WRITE and self.access(op) != "index":
-                    found.setdefault(self.changed(op), index)
+            for step in self.changes(kind, run):
+                found.setdefault(self.changed(step.op), step.index)
         return found
 
+    def effects(self, kind: ProgramKind, run: Run) -> dict[Place, Effect]:
+        """What a run leaves in the registers that it changes."""
+        found = {}
+        for step in self.changes(kind, run):
+            place = place_of(step.op)
+            bits = CONFIG_DISINTX_BIT if place.space == CONFIG_SPACE else (1 << 8 * place.width) - 1
+            known = step.value.known & bits
+            found[self.changed(step.op)] = Effect(step.index, place, known, step.value.ones & known)
+        return found
 
-_Found = Iterator[tuple[int, str]]
+    def kept(self) -> frozenset[Place]:
+        """The registers in which irq keeps what another one held, and from which unmask puts it back."""
+        saved = set(self._copies(IRQ))
+        return frozenset(to for source, to in saved if (to, source) in set(self._copies(UNMASK)))
+
+    def _copies(self, kind: ProgramKind) -> Iterator[tuple[Place, Place]]:
+        program = self.programs.program(kind)
+        for run in self.runs[kind]:
+            for step in run.steps:
+                if step.op.code == Code.WRITE and step.value.copy_of is not None:
+                    yield place_of(program[step.value.copy_of]), place_of(step.op)
+
+    def silences(self, kind: ProgramKind) -> bool:
+        """Whether a program sets the interrupt-disable bit, whatever it does to the card's own registers."""
+        return any(
+            place.space == CONFIG_SPACE and effect.ones
+            for run in self.runs[kind]
+            for place, effect in self.effects(kind, run).items()
+        )
+
+
+def _shown(subject: Subject, op: Op) -> str:
+    return subject.name(place_of(op)) or disassemble_op(op)
+
+
+def _spot(subject: Subject, place: Place) -> str:
+    where = "config" if place.space == CONFIG_SPACE else f"bar{place.space}"
+    return subject.name(place) or f"the register at {where}+{place.offset:#x}"
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where a rule found something, what it says, and about which register."""
+
+    index: int
+    text: str
+    place: Place | None = None
+
+
+_Found = Iterator[_At]
 _Check = Callable[[Subject, ProgramKind], _Found]
 
 
-def _reads_before_claim(access: str, text: str) -> _Check:
-    def check(subject: Subject, kind: ProgramKind) -> _Found:
-        for run in subject.runs[kind]:
-            for index, op in run.before_claim:
-                if op.code == Code.READ and subject.access(op) == access:
-                    yield index, f"{subject.name(op)} is {access} and read before the claim: {text}"
+# ------------------------------------------------------------ the claim
 
-    return check
+
+def _clears_unclaimed(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        for step in run.steps if run.claim is None else ():
+            if step.op.code != Code.READ or subject.access(step.op) != "clear-on-read" or step.index in run.zeros:
+                continue
+            text = f"{_shown(subject, step.op)} is clear-on-read and read on a run that does not claim"
+            yield _At(step.index, f"{text}: a neighbour's interrupt clears it too", place_of(step.op))
+
+
+def _masks_unclaimed(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        for step in run.steps if run.claim is None else ():
+            if step.op.code == Code.READ and subject.access(step.op) == "mask-on-read":
+                text = f"{_shown(subject, step.op)} is mask-on-read and read on a run that does not claim"
+                yield _At(step.index, f"{text}: a neighbour's interrupt masks the device", place_of(step.op))
+
+
+def _claims_blindly(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        tested = any(step.op.code in SKIPS and step.value.origins for step in run.before_claim)
+        if run.claim is not None and not tested:
+            yield _At(run.steps[run.claim].index, "no skip by what the device says stands before this claim")
+
+
+def _claims_never(subject: Subject, kind: ProgramKind) -> _Found:
+    if all(run.claim is None for run in subject.runs[kind]):
+        claim = next(index for index, op in enumerate(subject.programs.program(kind)) if op.code == Code.CLAIM)
+        yield _At(claim, "no value that the device can return leads to this claim")
+
+
+def _claims_silently(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        clears = any(step.op.code == Code.READ and subject.access(step.op) == "clear-on-read" for step in run.steps)
+        acknowledged = clears and subject.programs.mode is Mode.ACKNOWLEDGES
+        silenced = any(step.op.code == Code.WRITE for step in run.after_claim)
+        if run.claim is not None and not acknowledged and not silenced:
+            yield _At(run.steps[run.claim].index, "nothing is written after this claim")
+
+
+def _gone_unasked(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        asked = any(step.op.code == Code.READ and step.op.flags & OpFlag.GONE_IF_ONES for step in run.before_claim)
+        if run.claim is not None and not asked:
+            yield _At(run.steps[run.claim].index, "no read before this claim has gone_if_ones")
+
+
+def _writes_unclaimed(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        for step in run.steps if run.claim is None else ():
+            if step.op.code == Code.WRITE and subject.access(step.op) != "index":
+                text = f"{_shown(subject, step.op)} is written on a run that does not claim"
+                yield _At(step.index, text, place_of(step.op))
+
+
+# ------------------------------------------------------- acknowledgements
+
+
+def _acknowledge_misses(subject: Subject, kind: ProgramKind) -> _Found:
+    if subject.programs.mode is not Mode.ACKNOWLEDGES:
+        return
+    program = subject.programs.program(kind)
+    for run in subject.runs[kind]:
+        tests = [step for step in run.before_claim if step.op.code in SKIPS]
+        asked = {place_of(program[read]) for step in tests for read in step.value.origins} & subject.registers.keys()
+        cleared = any(_may_clear(subject, step, asked) for step in run.steps)
+        if run.claim is not None and asked and not cleared:
+            names = " and ".join(sorted(subject.registers[place].name for place in asked))
+            yield _At(run.steps[run.claim].index, f"nothing clears {names}, by which this claims")
+
+
+def _may_clear(subject: Subject, step: Step, asked: set[Place]) -> bool:
+    """Whether a step may clear one of the registers that the claim asked: what its profile leaves open may."""
+    place = place_of(step.op)
+    register = subject.registers.get(place)
+    if step.op.code == Code.READ:
+        return place in asked and subject.access(step.op) == "clear-on-read"
+    if step.op.code != Code.WRITE:
+        return False
+    if not register or (register.access == "write-only" and not register.changes):
+        return True
+    return subject.changed(step.op) in asked and (step.value.may_be_other or register.access == "read-write")
+
+
+def _acknowledges_unseen(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        for step in run.after_claim:
+            ones = step.value.ones & (1 << 8 * step.op.width) - 1
+            if subject.acknowledges(step.op) and ones.bit_count() > 1:
+                text = f"{_shown(subject, step.op)} is written with {ones:#x}, whatever was read"
+                yield _At(step.index, text, place_of(step.op))
+
+
+def _unmask_acknowledges(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind] if subject.programs.mode is Mode.MASKS else ():
+        for step in run.steps:
+            if subject.acknowledges(step.op) and step.value.may_be_other:
+                text = f"{_shown(subject, step.op)} is written: what became pending while the device was masked is lost"
+                yield _At(step.index, text, place_of(step.op))
+
+
+# ----------------------------------------------------- masking and unmasking
+
+
+def _same_as_unmask(subject: Subject, kind: ProgramKind) -> Iterator[tuple[Place, Effect]]:
+    """What a program leaves in registers that unmask changes too, if that is in each of them what unmask leaves."""
+    unmasked = [subject.effects(UNMASK, run) for run in subject.runs[UNMASK]]
+    for run in subject.runs[kind]:
+        common = {
+            place: (effect, [each[place] for each in unmasked if place in each])
+            for place, effect in subject.effects(kind, run).items()
+        }
+        common = {place: (effect, others) for place, (effect, others) in common.items() if others}
+        if all(
+            effect.known and all((effect.written, effect.known, effect.ones) == _bits(other) for other in others)
+            for effect, others in common.values()
+        ):
+            yield from ((place, effect) for place, (effect, _) in common.items())
+
+
+def _bits(effect: Effect) -> tuple[Place, int, int]:
+    return effect.written, effect.known, effect.ones
+
+
+def _masks_nothing(subject: Subject, kind: ProgramKind) -> _Found:
+    if kind is IRQ and subject.programs.mode is not Mode.MASKS:
+        return
+    for place, effect in _same_as_unmask(subject, kind):
+        name = _spot(subject, effect.written)
+        yield _At(effect.index, f"{name} is written as unmask writes it, so that it masks nothing", place)
+
+
+def _release_enables(subject: Subject, kind: ProgramKind) -> _Found:
+    for place, effect in _same_as_unmask(subject, kind):
+        name = _spot(subject, effect.written)
+        yield _At(effect.index, f"{name} is written as unmask writes it, so that the device stays enabled", place)
+
+
+def _release_leaves(subject: Subject, kind: ProgramKind) -> _Found:
+    if subject.silences(kind):
+        return
+    released = subject.writes(kind)
+    masked = [IRQ] if subject.programs.mode is Mode.MASKS else []
+    for source in [UNMASK, *masked, MASK]:
+        for place in subject.writes(source).keys() - released.keys() - subject.kept():
+            yield _At(0, f"{_spot(subject, place)} is written by {source.name.lower()} and not by release", place)
+
+
+def _unmask_elsewhere(subject: Subject, kind: ProgramKind) -> _Found:
+    if subject.programs.mode is Mode.MASKS:
+        masked = subject.writes(IRQ).keys() | subject.writes(MASK).keys()
+        for place, index in subject.writes(kind).items():
+            if place not in masked:
+                yield _At(index, f"{_spot(subject, place)} is written by unmask and not by irq", place)
+
+
+def _unmask_misses(subject: Subject, kind: ProgramKind) -> _Found:
+    if subject.programs.mode is Mode.MASKS:
+        for place in subject.writes(IRQ).keys() - subject.writes(kind).keys() - subject.kept():
+            yield _At(0, f"{_spot(subject, place)} is written by irq and not by unmask", place)
+
+
+def _mask_stays(subject: Subject, kind: ProgramKind) -> _Found:
+    unmasked = subject.writes(UNMASK)
+    for place, index in subject.writes(kind).items():
+        if place not in unmasked:
+            yield _At(index, f"{_spot(subject, place)} is written by mask and not by unmask", place)
+
+
+def _mask_misses(subject: Subject, kind: ProgramKind) -> _Found:
+    if subject.silences(kind):
+        return
+    source = IRQ if subject.programs.mode is Mode.MASKS else UNMASK
+    for place in subject.writes(source).keys() - subject.writes(kind).keys() - subject.kept():
+        yield _At(0, f"{_spot(subject, place)} is written by {source.name.lower()} and not by mask", place)
+
+
+# ---------------------------------------------------------------- accesses
+
+
+def _posted(subject: Subject, kind: ProgramKind) -> _Found:
+    for run in subject.runs[kind]:
+        for at, step in enumerate(run.steps):
+            op = step.op
+            if op.code != Code.WRITE or op.space == CONFIG_SPACE or op.space in subject.ports:
+                continue
+            if not any(later.op.code == Code.READ and later.op.space == op.space for later in run.steps[at:]):
+                text = f"no read of the same BAR follows the write of {_shown(subject, op)}"
+                yield _At(step.index, text, place_of(op))
 
 
 def _accesses(code: Code, access: str, text: str) -> _Check:
     def check(subject: Subject, kind: ProgramKind) -> _Found:
         for index, op in enumerate(subject.programs.program(kind)):
             if op.code == code and subject.access(op) == access:
-                yield index, f"{subject.name(op)} is {access}: {text}"
+                yield _At(index, f"{_shown(subject, op)} is {access}: {text}", place_of(op))
 
     return check
 
 
-def _posted(subject: Subject, kind: ProgramKind) -> _Found:
+def _other_form(subject: Subject, kind: ProgramKind) -> _Found:
+    for index, op in enumerate(subject.programs.program(kind)):
+        place = place_of(op)
+        if op.code not in (Code.READ, Code.WRITE) or place in subject.registers or op.space == CONFIG_SPACE:
+            continue
+        for register in subject.registers.values():
+            there = register.place
+            overlap = place.offset < there.offset + there.width and there.offset < place.offset + place.width
+            if there.space == place.space and overlap:
+                yield _At(index, f"{disassemble_op(op)}: {register.name} is there, and it is {_form(there)}", there)
+
+
+def _form(place: Place) -> str:
+    order = "" if place.width == 1 else ", big-endian" if place.big_endian else ", little-endian"
+    return f"of {8 * place.width} bits{order}, at {place.offset:#x}"
+
+
+def _undeclared(subject: Subject, kind: ProgramKind) -> _Found:
+    declared = {(each.space, at) for each in subject.registers for at in range(each.offset, each.offset + each.width)}
+    for index, op in enumerate(subject.programs.program(kind)) if declared else ():
+        if op.code not in (Code.READ, Code.WRITE) or op.space == CONFIG_SPACE:
+            continue
+        if not any((op.space, op.imm + at) in declared for at in range(op.width)):
+            yield _At(index, f"{disassemble_op(op)}: the profile has no register there")
+
+
+def _value_cut(subject: Subject, kind: ProgramKind) -> _Found:
     for run in subject.runs[kind]:
-        for at, (index, op) in enumerate(run.steps):
-            if op.code != Code.WRITE or op.space == CONFIG_SPACE or op.space in subject.ports:
+        for step in run.steps:
+            bits = 8 * step.op.width
+            if step.op.code != Code.WRITE or step.op.space == CONFIG_SPACE or not step.value.ones >> bits:
                 continue
-            if not any(later.code == Code.READ and later.space == op.space for _, later in run.steps[at:]):
-                yield index, f"no read of the same BAR follows the write of {subject.name(op)}"
+            ones = step.value.ones
+            # All ones, and a negative number, fill a register of any width.
+            if ones & (ones + 1) and ones >> bits != (1 << 64 - bits) - 1:
+                text = f"{_shown(subject, step.op)} has {bits} bits, and {ones:#x} is written to it"
+                yield _At(step.index, text, place_of(step.op))
 
 
-def _writes_unclaimed(subject: Subject, kind: ProgramKind) -> _Found:
-    for run in subject.runs[kind]:
-        if run.claim is None:
-            for index, op in run.steps:
-                if op.code == Code.WRITE and subject.access(op) != "index":
-                    yield index, f"{subject.name(op)} is written on a run that does not claim"
-
-
-def _claims_silently(subject: Subject, kind: ProgramKind) -> _Found:
-    for run in subject.runs[kind]:
-        clears = any(subject.access(op) == "clear-on-read" for _, op in run.steps if op.code == Code.READ)
-        acknowledged = clears and subject.programs.mode is Mode.ACKNOWLEDGES
-        if run.claim is not None and not acknowledged and not any(op.code == Code.WRITE for _, op in run.after_claim):
-            yield run.steps[run.claim][0], "nothing is written after this claim"
-
-
-def _gone_unasked(subject: Subject, kind: ProgramKind) -> _Found:
-    for run in subject.runs[kind]:
-        reads = [op for _, op in run.before_claim if op.code == Code.READ]
-        if run.claim is not None and not any(op.flags & OpFlag.GONE_IF_ONES for op in reads):
-            yield run.steps[run.claim][0], "no read before this claim has gone_if_ones"
-
-
-def _claims_blindly(subject: Subject, kind: ProgramKind) -> _Found:
-    for run in subject.runs[kind]:
-        if run.claim is not None and not any(op.code in SKIPS for _, op in run.before_claim):
-            yield run.steps[run.claim][0], "no skip stands before this claim"
-
-
-def _release_leaves(subject: Subject, kind: ProgramKind) -> _Found:
-    released = subject.writes(kind)
-    if any(place.space == CONFIG_SPACE for place in released):
-        return
-    sources = [UNMASK] + ([IRQ] if subject.programs.mode is Mode.MASKS else [])
-    for source in sources:
-        for place in subject.writes(source):
-            if place not in released:
-                yield 0, f"{_spot(subject, place)} is written by {source.name.lower()} and not by release"
-
-
-def _unmask_elsewhere(subject: Subject, kind: ProgramKind) -> _Found:
-    if subject.programs.mode is Mode.MASKS:
-        masked = subject.writes(IRQ)
-        for place, index in subject.writes(kind).items():
-            if place not in masked:
-                yield index, f"{_spot(subject, place)} is written by unmask and not by irq"
-
-
-def _unmask_misses(subject: Subject, kind: ProgramKind) -> _Found:
-    if subject.programs.mode is Mode.MASKS:
-        unmasked = subject.writes(kind)
-        for place in subject.writes(IRQ):
-            if place not in unmasked:
-                yield 0, f"{_spot(subject, place)} is written by irq and not by unmask"
-
-
-def _spot(subject: Subject, place: Place) -> str:
-    register = subject.registers.get(place)
-    if register:
-        return register.name
-    return f"the register at {'config' if place.space == CONFIG_SPACE else f'bar{place.space}'}+{place.offset:#x}"
+# --------------------------------------------------------- index registers
 
 
 def _index_kept(subject: Subject, kind: ProgramKind) -> _Found:
@@ -215,75 +401,83 @@ def _index_kept(subject: Subject, kind: ProgramKind) -> _Found:
 
     A part of what was read (pages share a register with commands) counts if another write chose the page before.
     """
+    program = subject.programs.program(kind)
     for run in subject.runs[kind]:
-        saved: dict[int, tuple[Place, bool]] = {}
         left: dict[Place, tuple[int, bool]] = {}
-        for index, op in run.steps:
-            if op.code == Code.WRITE and subject.access(op) == "index":
-                origin, whole = saved.get(op.src, (None, False))
-                left[place_of(op)] = (index, origin == place_of(op) and (whole or place_of(op) in left))
-            elif op.code == Code.READ and subject.access(op) == "index":
-                saved[op.dst] = (place_of(op), True)
-            elif op.code == Code.LOAD and regs_read(op) and op.src in saved:
-                saved[op.dst] = saved[op.src]
-            elif op.code == Code.AND and op.dst in saved:
-                saved[op.dst] = (saved[op.dst][0], False)
-            else:
-                for reg in regs_written(op):
-                    saved.pop(reg, None)
+        for step in run.steps:
+            place = place_of(step.op)
+            if step.op.code == Code.WRITE and subject.access(step.op) == "index":
+                value = step.value
+                own = {read for read in value.origins if place_of(program[read]) == place}
+                whole = value.copy_of in own
+                part = bool(own) and own == value.origins and not value.ones
+                left[place] = (step.index, whole or (part and place in left))
         for place, (index, restored) in left.items():
             if not restored:
-                yield index, f"{_spot(subject, place)} is left as this write sets it"
+                yield _At(index, f"{_spot(subject, place)} is left as this write sets it", place)
 
 
 def _index_chosen(subject: Subject, kind: ProgramKind) -> _Found:
     for run in subject.runs[kind]:
         written: set[Place] = set()
-        for index, op in run.steps:
+        for step in run.steps:
+            op = step.op
             register = subject.registers.get(place_of(op)) if op.code in (Code.READ, Code.WRITE) else None
             if op.code == Code.WRITE:
                 written.add(place_of(op))
             if register and register.index and subject.named(register.index) not in written:
-                yield index, f"{register.name} is reached through {register.index}, which is not written before"
+                text = f"{register.name} is reached through {register.index}, which is not written before"
+                yield _At(step.index, text, place_of(op))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: the programs that it looks at, why what it finds is wrong, and how it looks."""
+    """A rule: the programs that it looks at, why what it finds is wrong, what to do about it, and how it looks."""
 
     id: str
     kinds: tuple[ProgramKind, ...]
     why: str
+    remedy: str
     check: _Check
 
-
-_ALL: Final = (IRQ, UNMASK, RELEASE)
 
 RULES: Final = (
     Rule(
         "claim-clears",
         (IRQ,),
         "The line is shared: the program runs for the neighbours' interrupts too, and what the read clears is lost"
-        " unless it is claimed. Claim by a register whose read changes nothing, or show that nothing is lost.",
-        _reads_before_claim("clear-on-read", "a neighbour's interrupt clears it too"),
+        " unless it is claimed.",
+        "Claim by a register whose read changes nothing, or decline only where the read returned 0.",
+        _clears_unclaimed,
     ),
     Rule(
         "claim-masks",
         (IRQ,),
         "The line is shared: at a neighbour's interrupt the read masks our device, and nobody will unmask it.",
-        _reads_before_claim("mask-on-read", "a neighbour's interrupt masks the device"),
+        "Read the register only once another one has said that the device asserts.",
+        _masks_unclaimed,
     ),
     Rule(
         "claim-blind",
         (IRQ,),
         "A claim that depends on nothing takes the neighbours' interrupts for its own, and the kernel no longer"
         " notices a line that nobody serves.",
+        "Read a status register and skip the claim where no source asserts.",
         _claims_blindly,
+    ),
+    Rule(
+        "claim-never",
+        (IRQ,),
+        "The test before the claim cannot succeed: its bits are not in the register, or constants cancel out. The line"
+        " storms at the first interrupt.",
+        "Test bits that the register has.",
+        _claims_never,
     ),
     Rule(
         "claim-without-silence",
         (IRQ,),
         "A device that still asserts when the handler returns interrupts again at once, for ever.",
+        "Mask or acknowledge after the claim.",
         _claims_silently,
     ),
     Rule(
@@ -291,102 +485,198 @@ RULES: Final = (
         (IRQ,),
         "At a neighbour's interrupt the program must leave the device as it is: its owner does not expect a change"
         " without an event.",
+        "Write after the claim only.",
         _writes_unclaimed,
     ),
     Rule(
         "gone-unasked",
         (IRQ,),
-        "A device that was pulled out reads all-ones, which looks like an interrupt. Put gone_if_ones on a read of a"
-        " register that never holds all-ones.",
+        "A device that was pulled out reads all-ones, which looks like an interrupt.",
+        "Put gone_if_ones on a read of a register that never holds all-ones.",
         _gone_unasked,
     ),
     Rule(
+        "acknowledge-misses",
+        (IRQ,),
+        "The device asserts for as long as the register says so: the line storms at the first interrupt.",
+        "Write the register, or the one that clears it; if that is what happens, say so by its `clears`.",
+        _acknowledge_misses,
+    ),
+    Rule(
+        "acknowledge-unseen",
+        (IRQ,),
+        "A source that becomes pending between the read and the write is cleared, and no event has it.",
+        "Write back what was read.",
+        _acknowledges_unseen,
+    ),
+    Rule(
+        "masks-nothing",
+        (IRQ, MASK),
+        "The device is as enabled after the program as after unmask, and asserts on.",
+        "Write what disables the sources.",
+        _masks_nothing,
+    ),
+    Rule(
         "posted-write",
-        (IRQ, RELEASE),
-        "Writes to memory BARs are posted: the interrupt can end before the device sees the write, and comes again."
-        " Read a register of the BAR back.",
+        (IRQ, RELEASE, MASK),
+        "Writes to memory BARs are posted: the interrupt can end before the device sees the write, and comes again.",
+        "Read a register of the BAR back.",
         _posted,
     ),
     Rule(
         "release-leaves",
         (RELEASE,),
         "What irq masks and unmask enables, release must disable: after it nobody is there to serve the device.",
+        "Write the register in release too, or set the interrupt-disable bit.",
         _release_leaves,
+    ),
+    Rule(
+        "release-enables",
+        (RELEASE,),
+        "The device is as enabled after release as after unmask, and nobody is there to serve it.",
+        "Write what disables the sources.",
+        _release_enables,
     ),
     Rule(
         "unmask-elsewhere",
         (UNMASK,),
         "Unmask runs after every event: what it changes beyond what irq masked is taken from the owner.",
+        "Leave the register to the owner.",
         _unmask_elsewhere,
     ),
     Rule(
         "unmask-misses",
         (UNMASK,),
         "What irq masks stays masked if unmask does not change it: there is one interrupt and then silence.",
+        "Write the register in unmask; if irq acknowledges there, say so by `access` or `clears`.",
         _unmask_misses,
     ),
     Rule(
+        "unmask-acknowledges",
+        (UNMASK,),
+        "Sources become pending while the device is masked; unmask must let them assert, not clear them.",
+        "Leave acknowledging to the owner, who has the event.",
+        _unmask_acknowledges,
+    ),
+    Rule(
+        "mask-misses",
+        (MASK,),
+        "What irq masks, or unmask enables where irq acknowledges, stays enabled after MASK.",
+        "Write the register in mask too, or set the interrupt-disable bit.",
+        _mask_misses,
+    ),
+    Rule(
+        "mask-stays",
+        (MASK,),
+        "UNMASK ends what MASK began by the unmask program: what that does not change stays masked.",
+        "Write the register in unmask too.",
+        _mask_stays,
+    ),
+    Rule(
         "index-kept",
-        (IRQ, UNMASK),
-        "The owner may be between choosing a register and using it when the interrupt comes. Read the index register"
-        " first and write that value back last, on every run.",
+        (IRQ, UNMASK, MASK),
+        "The owner may be between choosing a register and using it when the interrupt comes.",
+        "Read the index register first and write that value back last, on every run.",
         _index_kept,
     ),
     Rule(
         "index-chosen",
-        _ALL,
+        _KINDS,
         "Without a choice of its own the program accesses whatever register the owner chose last.",
+        "Write the index register first.",
         _index_chosen,
     ),
     Rule(
         "read-of-write-only",
-        _ALL,
+        _KINDS,
         "What such a register reads means nothing, often all-ones or zero.",
+        "Read another register.",
         _accesses(Code.READ, "write-only", "what is read means nothing"),
     ),
     Rule(
         "write-of-read-only",
-        _ALL,
+        _KINDS,
         "Such a write does nothing: the program is not what it seems.",
+        "Write another register.",
         _accesses(Code.WRITE, "read-only", "the write does nothing"),
+    ),
+    Rule(
+        "other-form",
+        _KINDS,
+        "An access of another width, offset or byte order than the register's gets other bits, or has side effects on"
+        " its neighbours.",
+        "Use the register's name; declare the part of it as a register if that is meant.",
+        _other_form,
+    ),
+    Rule(
+        "undeclared",
+        _KINDS,
+        "No rule, simulator or reader knows what the access does.",
+        "Declare the register.",
+        _undeclared,
+    ),
+    Rule(
+        "value-cut",
+        _KINDS,
+        "Bits above the register's width go nowhere.",
+        "Write the value that is meant, or declare the register as wide as it is.",
+        _value_cut,
     ),
 )
 
 
 def explain(rule: str) -> str:
-    """Why what a rule finds is wrong. Raises KeyError for one that does not exist."""
-    return {each.id: each.why for each in RULES}[rule]
+    """Why what a rule finds is wrong, and what to do about it. Raises KeyError for one that does not exist."""
+    return {each.id: f"{each.why} {each.remedy}" for each in RULES}[rule]
 
 
 def lint_set(
     programs: ProgramSet, registers: Mapping[str, Register] | None = None, ports: frozenset[int] = frozenset()
 ) -> list[Finding]:
     """All findings for a set that `verify` passes; `ports` are the port BARs, whose writes are not posted."""
-    by_kind = {kind: runs(programs.program(kind)) for kind in _ALL}
+    by_kind = {kind: runs(programs.program(kind)) for kind in _KINDS}
     by_place: dict[Place, Register] = {}
     for register in (registers or {}).values():
         by_place.setdefault(register.place, register)
     subject = Subject(programs, by_place, ports, by_kind)
-    found: dict[tuple[str, ProgramKind, int], Finding] = {}
+    found: dict[tuple[str, ProgramKind, int, str | None], Finding] = {}
     for rule in RULES:
         for kind in rule.kinds:
-            if programs.program(kind):
-                for index, text in rule.check(subject, kind):
-                    found.setdefault((rule.id, kind, index), Finding(rule.id, kind, index, text))
+            for at in rule.check(subject, kind) if programs.program(kind) else ():
+                name = subject.name(at.place) if at.place else None
+                # Several registers may be missing at once; elsewhere an operation is told once.
+                key = (rule.id, kind, at.index, name)
+                found.setdefault(key, Finding(rule.id, kind, at.index, at.text, name))
     return list(found.values())
+
+
+def _allows(allow: Allow, finding: Finding) -> bool:
+    if allow.rule != finding.rule or allow.program not in (None, finding.kind):
+        return False
+    return finding.register in allow.registers if finding.register else not allow.registers
+
+
+def _idle(allow: Allow, found: Iterable[Finding]) -> Iterator[str]:
+    """What an allowance names and no finding is about."""
+    used = {each.register for each in found if _allows(allow, each)}
+    where = f" in {allow.program.name.lower()}" if allow.program is not None else ""
+    for register in allow.registers:
+        if register not in used:
+            yield f"{allow.rule} is allowed for {register}{where} and finds nothing there"
+    if not allow.registers and not used:
+        others = sorted({each.register for each in found if each.rule == allow.rule and each.register})
+        hint = f" that is about no register: write register = one of {', '.join(others)}" if others else ""
+        yield f"{allow.rule} is allowed{where} and finds nothing there{hint}"
 
 
 def lint(profile: Profile) -> list[Finding]:
     """All findings for a profile that it does not allow, with their lines, and what it allows in vain."""
     found = lint_set(profile.programs, profile.registers, profile.ports)
     lines = [
-        Finding(each.rule, each.kind, each.index, each.text, profile.line_of(each.kind, each.index))
+        replace(each, line=profile.line_of(each.kind, each.index))
         for each in found
-        if each.rule not in profile.allowed
+        if not any(_allows(allow, each) for allow in profile.allowed)
     ]
-    idle = set(profile.allowed) - {each.rule for each in found}
-    lines += [
-        Finding("allow-idle", IRQ, 0, f"{rule} is allowed and finds nothing", profile.allowed_lines[rule])
-        for rule in sorted(idle)
-    ]
+    for allow in profile.allowed:
+        lines += [Finding("allow-idle", IRQ, 0, text, line=allow.line) for text in _idle(allow, found)]
     return sorted(lines, key=lambda each: each.line or 0)

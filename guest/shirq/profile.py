@@ -28,15 +28,18 @@ irq = '''
     read r0, IntrStatus, gone_if_ones
     ...
 '''
-unmask = "..."
+unmask = "..."                          # optional if mode is "acknowledges"
 release = "..."
+mask = "..."                            # optional: for MASK, if the interrupt-disable bit does not do, or not as well
 
 [quiesce]                               # optional: what may be done to silence the card beyond its programs
 rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
 reset_at_release = false                # true: a function-level reset when the owner goes
 
-[[allow]]                               # optional: a finding of lint that is as it must be
+[[allow]]                               # optional: a finding of lint that is as it must be, in this place
 rule = "claim-clears"
+register = "ICR"                        # the register that the finding is about, or a list of several
+program = "irq"                         # for a finding that is about none; with register it narrows
 reason = "..."
 """
 
@@ -102,7 +105,7 @@ MODES: Final = {"masks": Mode.MASKS, "acknowledges": Mode.ACKNOWLEDGES}
 _KINDS: Final = {"memory": Kind.PLAIN, "wide": Kind.WIDE, "port": Kind.PLAIN}
 _SPACES: Final = {**{f"bar{n}": n for n in range(BARS)}, "config": CONFIG_SPACE}
 _CONFIG: Final = Space(Kind.CONFIG, 256)
-_PROGRAMS: Final = {"irq": ProgramKind.IRQ, "unmask": ProgramKind.UNMASK, "release": ProgramKind.RELEASE}
+_PROGRAMS: Final = {kind.name.lower(): kind for kind in ProgramKind if kind is not ProgramKind.EXEC}
 _IDS: Final = {"vendor": 16, "device": 16, "subsystem_vendor": 16, "subsystem_device": 16, "class": 24}
 
 
@@ -155,6 +158,17 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Allow:
+    """A finding of lint that is as it must be: of `rule`, about one of `registers`, or in `program` about none."""
+
+    rule: str
+    registers: tuple[str, ...]
+    program: ProgramKind | None
+    reason: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Profile:
     """A card, as its profile says; `lines` has the line in the file of each operation of each program."""
 
@@ -171,8 +185,7 @@ class Profile:
     lines: Mapping[ProgramKind, tuple[int, ...]]
     rungs: tuple[str, ...]
     reset_at_release: bool
-    allowed: Mapping[str, str]
-    allowed_lines: Mapping[str, int]
+    allowed: tuple[Allow, ...]
 
     def card(self) -> RegisterFile:
         """A card whose registers hold 0 and behave as the profile says, for `shirq.simulate`."""
@@ -212,7 +225,7 @@ class Profile:
         """Why the verifier would refuse the programs on a device with `spaces` (default: the profile's own BARs)."""
         for kind in _PROGRAMS.values():
             program = self.programs.program(kind)
-            if kind is ProgramKind.UNMASK and not program and self.programs.mode is Mode.ACKNOWLEDGES:
+            if not program and _may_lack(kind, self.programs.mode):
                 continue
             index, reasons = verify(program, kind, spaces or self.spaces)
             if reasons != {Reason.OK}:
@@ -220,6 +233,11 @@ class Profile:
                 text = f"{kind.name.lower()} program, operation {index}: {why}"
                 return ProfileError(self.path, self.line_of(kind, index), text)
         return None
+
+
+def _may_lack(kind: ProgramKind, mode: Mode) -> bool:
+    """Whether a set does without the program."""
+    return kind is ProgramKind.MASK or (kind is ProgramKind.UNMASK and mode is Mode.ACKNOWLEDGES)
 
 
 def places(registers: Mapping[str, Register]) -> dict[str, Place]:
@@ -320,7 +338,8 @@ class _Table:
         return [_Table(self.reader, (*self.where, key, n), item) for n, item in enumerate(items)]
 
     def texts(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
-        values = self._take(key, list, "a list")
+        """A list of texts; one alone may stand without the brackets."""
+        values = [self._table[key]] if isinstance(self._table.get(key), str) else self._take(key, list, "a list")
         for value in values:
             if value not in allowed:
                 raise self.error(key, f"{key} has {value!r}: it may have {', '.join(allowed)}")
@@ -435,6 +454,21 @@ def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
     return lambda line: first + line - (0 if len(value) == 3 else 1)
 
 
+def _allow(table: _Table, registers: Mapping[str, Register]) -> Allow:
+    rule, reason = table.text("rule"), table.text("reason")
+    named = table.texts("register", registers) if table.has("register") else ()
+    program = _PROGRAMS[table.choice("program", _PROGRAMS)] if table.has("program") else None
+    table.knows("register", "program")
+    table.done()
+    if not named and program is None:
+        raise table.error(
+            "rule",
+            f"{rule} would be allowed in the whole profile: write the place that it is for, register = "
+            '"NAME" as the finding names it, or program = "irq" if it is about no register',
+        )
+    return Allow(rule, named, program, reason, table.reader.line((*table.where, "rule")))
+
+
 def parse(text: str, path: str) -> Profile:
     """Read a profile from the text of a file called `path`. Raises ProfileError."""
     try:
@@ -455,7 +489,7 @@ def parse(text: str, path: str) -> Profile:
     lines: dict[ProgramKind, tuple[int, ...]] = {}
     table = top.table("programs")
     for key, kind in _PROGRAMS.items():
-        if key == "unmask" and mode is Mode.ACKNOWLEDGES and not table.has(key):
+        if _may_lack(kind, mode) and not table.has(key):
             table.knows(key)
             programs[key], lines[kind] = (), ()
             continue
@@ -466,12 +500,7 @@ def parse(text: str, path: str) -> Profile:
     quiesce.knows("rungs")
     reset = quiesce.flag("reset_at_release")
     quiesce.done()
-    allowed, allowed_lines = {}, {}
-    for table in top.tables("allow", required=False):
-        rule = table.text("rule")
-        allowed[rule] = table.text("reason")
-        allowed_lines[rule] = table.reader.line((*table.where, "rule"))
-        table.done()
+    allowed = tuple(_allow(table, registers) for table in top.tables("allow", required=False))
     top.done()
     return Profile(
         path=path,
@@ -488,7 +517,6 @@ def parse(text: str, path: str) -> Profile:
         rungs=rungs,
         reset_at_release=reset,
         allowed=allowed,
-        allowed_lines=allowed_lines,
     )
 
 

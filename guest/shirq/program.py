@@ -85,25 +85,29 @@ class ProgramSet:
     """What a device is loaded with.
 
     `irq` claims, and masks or acknowledges, as `mode` says. `unmask` lets the device assert again. `release` leaves it
-    silent for good.
+    silent for good. `mask` is for Device.mask(), which sets the interrupt-disable bit without one.
     """
 
     irq: Program
     release: Program
     unmask: Program = field(default=())
     mode: abi.Mode = abi.Mode.MASKS
+    mask: Program = field(default=())
 
     @classmethod
-    def from_text(cls, *, irq: str, release: str, unmask: str = "", mode: abi.Mode = abi.Mode.MASKS) -> ProgramSet:
+    def from_text(
+        cls, *, irq: str, release: str, unmask: str = "", mode: abi.Mode = abi.Mode.MASKS, mask: str = ""
+    ) -> ProgramSet:
         """Assemble a set. Raises AssemblyError."""
         from shirq.asm import assemble
 
-        return cls(assemble(irq), assemble(release), assemble(unmask), mode)
+        return cls(assemble(irq), assemble(release), assemble(unmask), mode, assemble(mask))
 
     def program(self, kind: abi.ProgramKind) -> Program:
-        """One of the three programs. Raises KeyError for EXEC, which is in no set."""
+        """One of the four programs. Raises KeyError for EXEC, which is in no set."""
         return {
             abi.ProgramKind.IRQ: self.irq,
             abi.ProgramKind.UNMASK: self.unmask,
             abi.ProgramKind.RELEASE: self.release,
+            abi.ProgramKind.MASK: self.mask,
         }[kind]

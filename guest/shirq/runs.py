@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The straight runs through a program, and what is known of the values on each, whatever the device reads.
+
+The verifier allows forward jumps only, so there are finitely many runs; one that contradicts itself (a register is zero
+at one skip and not at the next, or a constant is not what the skip takes it for) is none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shirq.abi import Code, OpFlag
+from shirq.program import ALU, SKIPS, Op, Program
+
+#: Runs of one program that are looked at: a program of mere skips has more than anyone can wait for.
+MAX_RUNS: Final = 4096
+_M64: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of 64 bits: those of `known`, which are as in `ones`, a subset of it.
+
+    `origins` are the reads that the value depends on, by their operations' indices; `copy_of` is the read whose value
+    this is, unchanged.
+    """
+
+    known: int = 0
+    ones: int = 0
+    origins: frozenset[int] = frozenset()
+    copy_of: int | None = None
+
+    @property
+    def may_be_zero(self) -> bool:
+        return not self.ones
+
+    @property
+    def may_be_other(self) -> bool:
+        return self.known != _M64 or bool(self.ones)
+
+
+def constant(number: int) -> Value:
+    return Value(_M64, number)
+
+
+def _calculate(code: int, a: Value, b: Value) -> Value:
+    """An operation of the ALU, bit by bit where it can be told."""
+    origins = a.origins | b.origins
+    if code == Code.LOAD:
+        return b
+    if code == Code.AND:
+        known = a.known & b.known | a.known & ~a.ones | b.known & ~b.ones
+        return Value(known, a.ones & b.ones, origins)
+    if code == Code.OR:
+        ones = a.ones | b.ones
+        return Value(a.known & b.known | ones, ones, origins)
+    if code == Code.XOR:
+        known = a.known & b.known
+        return Value(known, (a.ones ^ b.ones) & known, origins)
+    if code in (Code.SHL, Code.SHR) and b.known == _M64:
+        places = b.ones
+        if places >= 64:
+            return replace(constant(0), origins=origins)
+        if code == Code.SHL:
+            return Value((a.known << places | (1 << places) - 1) & _M64, a.ones << places & _M64, origins)
+        return Value(a.known >> places | _M64 & ~(_M64 >> places), a.ones >> places, origins)
+    if code == Code.ADD and a.known == b.known == _M64:
+        return Value(_M64, (a.ones + b.ones) & _M64, origins)
+    return Value(origins=origins)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a run; `value` is what it reads, writes or tests, or what it leaves in its register."""
+
+    index: int
+    op: Op
+    value: Value
+
+
+@dataclass(frozen=True)
+class Run:
+    """One straight run: its steps, where the claim is among them, and the reads that returned zero on it."""
+
+    steps: tuple[Step, ...]
+    claim: int | None
+    zeros: frozenset[int]
+
+    @property
+    def before_claim(self) -> tuple[Step, ...]:
+        return self.steps[: self.claim]
+
+    @property
+    def after_claim(self) -> tuple[Step, ...]:
+        return () if self.claim is None else self.steps[self.claim + 1 :]
+
+
+def _walk(
+    program: Program,
+    index: int,
+    regs: Mapping[int, Value],
+    zero: Mapping[int, bool],
+    steps: tuple[Step, ...],
+    zeros: frozenset[int],
+) -> Iterator[Run]:
+    """Runs from operation `index` on; `zero` has the registers of which a skip has told whether they are zero."""
+    while index < len(program):
+        op = program[index]
+        if op.code in SKIPS:
+            yield from _branch(program, index, regs, zero, steps, zeros)
+            return
+        value = Value()
+        if op.code == Code.READ:
+            above = _M64 & ~((1 << 8 * op.width) - 1)
+            value = Value(above, 0, frozenset({index}), index)
+        elif op.code == Code.WRITE:
+            value = regs.get(op.src, value)
+        elif op.code in ALU:
+            operand = regs.get(op.src, value) if op.flags & OpFlag.SRC_REG else constant(op.imm)
+            value = _calculate(op.code, regs.get(op.dst, value), operand)
+        if op.code == Code.READ or op.code in ALU:
+            regs = {**regs, op.dst: value}
+            zero = {reg: known for reg, known in zero.items() if reg != op.dst}
+        steps = (*steps, Step(index, op, value))
+        if op.code == Code.DECLINE:
+            break
+        index += 1
+    claim = next((at for at, step in enumerate(steps) if step.op.code == Code.CLAIM), None)
+    yield Run(steps, claim, zeros)
+
+
+def _branch(
+    program: Program,
+    index: int,
+    regs: Mapping[int, Value],
+    zero: Mapping[int, bool],
+    steps: tuple[Step, ...],
+    zeros: frozenset[int],
+) -> Iterator[Run]:
+    op = program[index]
+    value = regs.get(op.src, Value())
+    for is_zero in (True, False):
+        if zero.get(op.src, is_zero) != is_zero or not (value.may_be_zero if is_zero else value.may_be_other):
+            continue
+        follower = index + 1 + (op.skip if is_zero == (op.code == Code.SKIP_Z) else 0)
+        yield from _walk(
+            program,
+            follower,
+            {**regs, op.src: replace(value, known=_M64)} if is_zero else regs,
+            {**zero, op.src: is_zero},
+            (*steps, Step(index, op, value)),
+            zeros | {value.copy_of} if is_zero and value.copy_of is not None else zeros,
+        )
+
+
+def runs(program: Program) -> list[Run]:
+    """The runs through a program that the verifier accepts, MAX_RUNS at most."""
+    return list(itertools.islice(_walk(program, 0, {}, {}, (), frozenset()), MAX_RUNS))
