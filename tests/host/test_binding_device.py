@@ -87,16 +87,18 @@ def device(module: Module) -> Iterator[Device]:
 # -------------------------------------------------------------------- calls
 
 
-def test_load_passes_all_three_programs_and_the_mode(device: Device, module: Module) -> None:
+def test_load_passes_all_programs_and_the_mode(device: Device, module: Module) -> None:
     seen: list[Program] = []
 
     def answer(raw: ctypes.Structure) -> None:
-        for kind in ("irq", "unmask", "release"):
+        for kind in ("irq", "unmask", "release", "mask"):
             seen.append(ops_at(getattr(raw, kind), getattr(raw, f"{kind}_count")))
 
     module.answer = answer
     device.load(SET)
-    assert tuple(seen) == (SET.irq, SET.unmask, SET.release)
+    masked = dataclasses.replace(SET, mask=assemble("load r5, 6"))
+    device.load(masked)
+    assert tuple(seen) == (SET.irq, SET.unmask, SET.release, (), SET.irq, SET.unmask, SET.release, masked.mask)
     assert module.calls[0][1].mode == abi.Mode.MASKS
 
 

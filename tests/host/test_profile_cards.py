@@ -426,6 +426,9 @@ CASES = {
     "plx9050-be": Case(lambda: Plx9050(big=True), 0x6B, lambda card: vars(card)["intcsr"] & ~0x40),
 }
 
+#: The profiles with a program for MASK.
+WITH_MASK = {"shirq-edu", "e1000", "ne2000"}
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
@@ -506,6 +509,30 @@ def test_a_card_that_does_not_assert_is_declined_and_left_as_it_was(bench: Bench
     before = copy.deepcopy(bench.card)
     assert bench.irq().outcome is Outcome.ENDED
     assert bench.card == before
+
+
+@pytest.mark.parametrize("name", sorted(WITH_MASK))
+def test_a_card_is_masked_by_a_program_of_its_own(library: Library, name: str) -> None:
+    """Asserting or not, until it is unmasked; what is the owner's stays."""
+    case = CASES[name]
+    bench = Bench(library, case.make(), profile.load(PROFILES / f"{name}.toml"))
+    program = bench.profile.programs.mask
+    assert library.verify(program, ProgramKind.MASK, bench.card.spaces) == (len(program), Reason.OK)
+    bench.run(ProgramKind.UNMASK)
+    bench.card.raise_()
+    kept = copy.deepcopy(case.kept(bench.card))
+    assert bench.run(ProgramKind.MASK).outcome is Outcome.ENDED
+    assert not bench.card.asserts
+    bench.card.raise_()
+    assert not bench.card.asserts
+    bench.run(ProgramKind.UNMASK)
+    assert bench.card.asserts
+    assert case.kept(bench.card) == kept
+
+
+def test_the_profiles_with_a_mask_program_are_known() -> None:
+    profiles = profile.load_all(PROFILES)
+    assert {each.name for each in profiles if each.programs.mask} == WITH_MASK
 
 
 def test_a_released_card_is_silent_whatever_happens_in_it(bench: Bench) -> None:
