@@ -116,6 +116,11 @@ def test_list_knows_the_line_of_a_function_by_its_slot(tree: Tree, capsys: Out) 
     assert shirqctl(tree, "list") == ctl.DONE
     rows = rows_of(capsys.readouterr().out)
     assert rows["0000:00:0c.1"].split()[3] == "20" and "0000:00:0c.1 (no driver)" in rows[EDU]
+    config = bytearray((tree.function("0000:00:0c.1") / "config").read_bytes())
+    config[0x3D] = 2
+    (tree.function("0000:00:0c.1") / "config").write_bytes(config)
+    assert shirqctl(tree, "list") == ctl.DONE
+    assert "not known (INTB)" in rows_of(capsys.readouterr().out)["0000:00:0c.1"]
 
 
 def test_list_says_that_a_function_has_no_pin(tree: Tree, capsys: Out) -> None:
@@ -196,7 +201,7 @@ def test_top_names_an_asserting_function_whose_line_is_not_known(
     assert suspect in out and "nobody says so now" not in out
     assert shirqctl(tree, "top", "--count", "1") == ctl.DONE
     out = capsys.readouterr().out
-    assert "line 10" not in out and suspect not in out
+    assert "line 10" not in out and suspect not in out, "the line did not storm between these looks"
     assert out.endswith(
         "line not known: these may be on any of those above\n"
         f"  {LOST}  no driver    ASSERTS (no driver has enabled it)\n"
@@ -208,10 +213,12 @@ def test_top_shows_a_line_that_stormed_though_no_function_is_known_on_it(
 ) -> None:
     for address in (EDU, NIC):
         (tree.function(address) / "enable").write_text("0\n")
+    tree.config(LOST, status=0x18)
     monkeypatch.setattr("time.sleep", lambda seconds: tree.interrupts(700, unhandled=600))
     assert shirqctl(tree, "top", "--count", "1", "--json") == ctl.DONE
     shown = json.loads(capsys.readouterr().out)
-    (line,) = (each for each in shown["lines"] if each["line"] == 20)
+    assert [(each["line"], each["may_assert"]) for each in shown["lines"]] == [(20, [LOST]), (21, [])]
+    line = shown["lines"][0]
     assert (line["functions"], line["unhandled"], line["handlers"]) == ([], 600, ["eth0", "shirq:0000:00:04.0"])
     lost = {each["address"]: each for each in shown["line_unknown"]}
     assert lost.keys() == {EDU, NIC, LOST} and all(each["line"] is None for each in lost.values())
