@@ -216,7 +216,7 @@ print(len(table), *sorted(set(line.chip for line in table.values())), sep="|")
 """
 
 
-@pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC"), ("acpi=off", "IO-APIC")])
+@pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
 def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
     """Each guest's own table, on each controller: the files of /sys/kernel/irq say what is in it."""
     prepare = (NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"))

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from selenium.webdriver import Chrome
 
 from browsing import headless
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "guest"))
+
+# An example takes as long as the host needs: what else runs there is no fault of the code.
+settings.register_profile("any-host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-host")
 
 
 @pytest.fixture(scope="session")
