@@ -31,6 +31,9 @@
 #include "core.h"
 
 #define SHIRQ_MINORS	256
+/* What a device's owner can have logged in a minute. */
+#define SHIRQ_MESSAGES		10
+#define SHIRQ_MESSAGES_TIME	(60 * HZ)
 
 static dev_t shirq_devt;
 static DEFINE_IDA(shirq_minors);
@@ -316,7 +319,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	mutex_init(&d->mutex);
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);
-	ratelimit_default_init(&d->messages);
+	ratelimit_state_init(&d->messages, SHIRQ_MESSAGES_TIME, SHIRQ_MESSAGES);
 	shirq_storm_init(d);
 	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));
 

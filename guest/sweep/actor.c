@@ -12,9 +12,6 @@
  * With --useless its irq program does not mask, so that every interrupt of its
  * device is a storm; it arms again after each quarantine.
  *
- * With --disintx its irq program masks by the interrupt-disable bit, in a register
- * that the kernel writes too.
- *
  * With --mortal it is a child that does so, in whose place a new one comes as
  * often as it ends: killed by the neighbour module, whose victim it makes itself,
  * by its own deed, or because its device is gone.
@@ -59,7 +56,6 @@ struct card {
 	size_t length;
 	uint32_t arm;
 	bool useless;
-	bool disintx;
 };
 
 /* Claims rightly, and masks nothing. */
@@ -68,22 +64,6 @@ static const struct shirq_op useless[] = {
 	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
 	SHIRQ_DO_DECLINE,
 	SHIRQ_DO_CLAIM,
-};
-
-/* Masks by DisINTx alone. */
-static const struct shirq_op disintx_irq[] = {
-	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
-	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
-	SHIRQ_DO_DECLINE,
-	SHIRQ_DO_CLAIM,
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 1, SHIRQ_CONFIG_DISINTX_BIT),
-	SHIRQ_DO_WRITE(1, SHIRQ_SPACE_CONFIG, SHIRQ_CONFIG_DISINTX_OFFSET, 1, 0),
-};
-static const struct shirq_op disintx_unmask[] = {
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, ALL),
-	SHIRQ_DO_WRITE(4, 0, INT_MASK_CLEAR, 0, 0),
-	SHIRQ_DO_CONST(SHIRQ_OP_LOAD, 0, 0),
-	SHIRQ_DO_WRITE(1, SHIRQ_SPACE_CONFIG, SHIRQ_CONFIG_DISINTX_OFFSET, 0, 0),
 };
 
 static void map(struct card *card)
@@ -106,12 +86,6 @@ static void own(struct card *card)
 	if (card->useless) {
 		programs.irq = useless;
 		programs.irq_count = COUNT(useless);
-	}
-	if (card->disintx) {
-		programs.irq = disintx_irq;
-		programs.irq_count = COUNT(disintx_irq);
-		programs.unmask = disintx_unmask;
-		programs.unmask_count = COUNT(disintx_unmask);
 	}
 	card->fd = shirq_open(card->address);
 	if (card->fd < 0)
@@ -328,13 +302,6 @@ static void info(struct card *card)
 		err(1, "looking at the device");
 }
 
-/* Bus mastering is a bit of Command as well. */
-static void master(struct card *card)
-{
-	if (shirq_set_master(card->fd, 1) || shirq_set_master(card->fd, 0))
-		err(1, "setting bus mastering");
-}
-
 /* The kernel closes what is open. */
 static void leave(struct card *card)
 {
@@ -351,7 +318,6 @@ static const struct {
 	{ "rearm", rearm },
 	{ "disintx", toggle },
 	{ "look", info },
-	{ "master", master },
 	{ "exit", leave },
 };
 
@@ -359,7 +325,7 @@ static void usage(FILE *out, const char *self)
 {
 	size_t i;
 
-	fprintf(out, "usage: %s [--mortal] [--useless | --disintx] [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:",
+	fprintf(out, "usage: %s [--mortal] [--useless] [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:",
 		self);
 	for (i = 0; i < COUNT(ways); i++)
 		fprintf(out, " %s", ways[i].name);
@@ -401,7 +367,6 @@ int main(int argc, char **argv)
 		{ "deed", required_argument, NULL, 'd' },
 		{ "mortal", no_argument, NULL, 'm' },
 		{ "useless", no_argument, NULL, 'u' },
-		{ "disintx", no_argument, NULL, 'x' },
 		{ 0 },
 	};
 	struct card card = {}, control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
@@ -423,8 +388,6 @@ int main(int argc, char **argv)
 			mortal = true;
 		} else if (option == 'u') {
 			card.useless = true;
-		} else if (option == 'x') {
-			card.disintx = true;
 		} else {
 			way = COUNT(ways);
 		}

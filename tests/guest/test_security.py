@@ -96,7 +96,7 @@ def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, fla
 
 
 def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
-    """Who was handed a descriptor may arm a storming device again and again: ten messages in five seconds at most."""
+    """Who was handed a descriptor may arm a storming device again and again: ten messages a minute."""
     script = start(
         scene,
         "dev0",
@@ -111,7 +111,7 @@ def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
             device.pwrite(0, 0x60, 4, 1)
             while device.read(timeout=60).type is not shirq.EventType.QUARANTINED:
                 pass
-        print(stat("storms_masked") - storms, 10 * (1 + (time.monotonic() - began) // 5))
+        print(stat("storms_masked") - storms, 10 * (1 + (time.monotonic() - began) // 60))
         """,
     )
     storms, allowed = finish(script, deadline=300)[0].split()

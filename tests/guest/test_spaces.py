@@ -75,29 +75,3 @@ def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
     address = "0000:00:07.0"
     scene.run(f"! {{ {bind_at(address, 'shirq')}; }} && test ! -e /dev/shirq/{address}")
     assert f"{address}: has no interrupt pin" in scene.run("dmesg")
-
-
-def test_a_pin_that_leads_nowhere_cannot_be_loaded_or_armed(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ACPI or the I/O APIC the kernel believes the register Interrupt Line, and no such interrupt exists."""
-    monkeypatch.setitem(ADDRESSES, "far", "0000:00:17.0")
-    machine = SHARED_LINE.with_(
-        devices=(*SHARED_LINE.devices, "shirq-edu,id=far,addr=17"), parameters="acpi=off noapic"
-    )
-    scene = Scene(boot(machine, cold=True))
-    function = "/sys/bus/pci/devices/" + ADDRESSES["far"]
-    # The kernel reads it when it finds the function.
-    scene.run(
-        f"printf '\\143' | dd of={function}/config bs=1 seek=60 conv=notrunc && echo 1 >{function}/remove"
-        " && echo 1 >/sys/bus/pci/rescan"
-    )
-    assert scene.run(f"cat {function}/irq").strip() == "99"
-    scene.run(LOAD_MODULE)
-    scene.bind("far")
-    assert run(
-        scene,
-        "far",
-        """
-        device = shirq.Device.open(ADDRESS)
-        print(fails(device.load, SET), fails(device.arm), device.info.sources, device.info.irq)
-        """,
-    ) == ["ENXIO ENXIO 0 0"]
