@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from shirq_bench.cli import main
+from shirq_bench.machine import ADDRESSES, GSI
 from shirq_bench.trace import Header, Log
 from shirq_bench.zoo import case as cases
 from shirq_bench.zoo import page, suite
 from shirq_bench.zoo.case import DRIVERS, Case, CaseError
 from shirq_bench.zoo.outcome import Outcome, Result
-from shirq_bench.zoo.run import Played
+from shirq_bench.zoo.run import Played, addresses, line, machine
 
 #: Every bug that the zoo is to hold.
 _IDS = """
@@ -74,19 +76,100 @@ def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ('id = "x"', 'id = "y"', "the file is called 'x'"),
-        ('title = "t"', 'titel = "t"', "no case has titel"),
+        ('title = "t"', 'titel = "t"', "the case has titel"),
         ("raise = 1", "rise = 1", "needs exactly one of driver"),
         ('raise = 1, only = ["naive"]', "raise = 1, wait = 2", "needs exactly one of"),
-        ('only = ["naive"]', 'only = ["uio"]', "is for uio"),
+        ('only = ["naive"]', 'only = ["uio"]', "only has uio"),
         ('naive = "hang"', "", "needs an outcome for each of"),
-        ('shows = ["hang"]', 'shows = ["hangs"]', "'hangs' is not a valid Outcome"),
+        ('shows = ["hang"]', 'shows = ["hangs"]', "one of shows is 'hangs': there are hang"),
         ('cause = "c"', "cause = ", "Invalid value"),
-        ('source = ["somewhere"]', "", "'source'"),
+        ('source = ["somewhere"]', "", "the case has no source"),
     ],
 )
 def test_a_case_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
     with pytest.raises(CaseError, match=says):
         read(tmp_path, _GOOD.replace(old, new))
+
+
+_MORE = {
+    "machine key": ("[machine]\ncpus = 2", r"\[machine\] has cpus: there are dev0, devices, late_ms, log_entries"),
+    "machine type": ('[machine]\nvcpus = "2"', r"\[machine\] vcpus must be int, not '2'"),
+    "machine bool": ("[machine]\nvcpus = true", r"\[machine\] vcpus must be int, not True"),
+    "log_entries": ("[machine]\nlog_entries = 0", r"\[machine\] log_entries must be 1 or more, not 0"),
+    "slot": ('[machine]\nslots = { dev0 = "20" }', "dev0: a place is SLOT or SLOT.FUNCTION, hexadecimal, up to 1f"),
+    "slot of": ('[machine]\nslots = { dev9 = "4" }', r"\[machine\] slots has dev9: there are clock, dev0, dev1, nic0"),
+    "device": ('[machine]\ndevices = ["shirq-edu,id=dev2"]', "'shirq-edu,id=dev2' needs id=NAME and addr=SLOT"),
+    "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "there is a device dev1 already"),
+    "mode": ('[shirq]\nmode = "acks"\nirq = ""\nunmask = ""\nrelease = ""', "mode is 'acks': there are masks, acknow"),
+    "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask, release, or none of them and no mode"),
+    "programs": ('[shirq]\nirq = "claim"', "needs all of irq, unmask, release"),
+    "driver's key": ('[vfio-pci]\nbug = "x"', r"\[vfio-pci\] has bug: there are options"),
+    "notices": ('[notices]\nuio = ["x"]', r"\[notices\] has uio: there are naive, shirq"),
+    "notices type": ('[notices]\nshirq = "x"', r"\[notices\] shirq must be list, not 'x'"),
+    "latency": (
+        "[latency.shirq]\nserved_ms = 3",
+        r"\[latency.shirq\] has served_ms: there are neighbour_us, served_us",
+    ),
+    "latency, vcpus": ("[latency.shirq]\nserved_us = 3\n[machine]\nvcpus = 2", "needs .* vcpus = 1"),
+}
+_STEPS = {
+    "word": ('driver = "bnid"', "driver takes one of bind, unbind, start"),
+    "type": ('raise = "1"', "its argument must be int, not '1'"),
+    "zero": ("burst = 0", "burst takes a number above 0"),
+    "option": ("wait = 1, frozen = true", r"has frozen: there are only, wait"),
+    "option type": ('set = { dead = "all" }, frozen = 1', "frozen must be bool, not 1"),
+    "device": ('raise = 1, device = "dev7"', "names the device 'dev7': there are dev0, dev1, nic0, clock"),
+    "device of set": ('set = { device = "dev7", dead = "all" }', "names the device 'dev7'"),
+    "check": ('check = "true"', "needs shows"),
+    "expression": ('check = "true", shows = "("', "shows is no regular expression"),
+    "judge": ('judge = "here"', "judge takes one of from here"),
+}
+
+
+@pytest.mark.parametrize(("table", "says"), _MORE.values(), ids=_MORE)
+def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, table: str, says: str) -> None:
+    """The message names the file, the key, and what would be right."""
+    with pytest.raises(CaseError, match=rf"x\.toml: .*{says}"):
+        read(tmp_path, f"{_GOOD}\n{table}")
+
+
+@pytest.mark.parametrize(("step", "says"), _STEPS.values(), ids=_STEPS)
+def test_a_step_that_makes_no_sense_is_refused(tmp_path: Path, step: str, says: str) -> None:
+    with pytest.raises(CaseError, match=rf"x\.toml: the step .*{says}"):
+        read(tmp_path, _GOOD.replace('driver = "bind"', step))
+
+
+def test_a_case_can_have_further_devices_and_other_slots(tmp_path: Path) -> None:
+    more = '[machine]\nlog_entries = 5000\ndevices = ["shirq-edu,id=dev2,addr=a.1"]\nslots = { dev0 = "a", nic0 = "e" }'
+    good = _GOOD.replace("raise = 1", 'raise = 1, device = "dev2"')
+    case = read(tmp_path, f"{good}\n{more}")
+    guest = machine(case, "6.1")
+    assert guest.log_entries == 5000
+    assert addresses(guest.devices) == {
+        "dev0": "0000:00:0a.0",
+        "dev1": "0000:00:08.0",
+        "nic0": "0000:00:0e.0",
+        "clock": "0000:00:05.0",
+        "dev2": "0000:00:0a.1",
+    }
+    assert line(case) == 22
+
+
+def test_a_case_without_a_machine_has_the_usual_one(tmp_path: Path) -> None:
+    case = read(tmp_path, _GOOD)
+    found = addresses(machine(case, "6.1").devices)
+    assert {name: found[name] for name in ("dev0", "dev1", "nic0", "clock")} == {
+        name: ADDRESSES[name] for name in ("dev0", "dev1", "nic0", "clock")
+    }
+    assert line(case) == GSI
+
+
+@pytest.mark.parametrize("name", cases.ids())
+def test_no_case_hides_the_failure_of_a_step(name: str) -> None:
+    """A script fails with its first command that fails, unless it says otherwise; what runs on is `background`."""
+    for step in cases.get(name).steps:
+        if step.verb == "guest":
+            assert not re.search(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|2>/dev/null|&\s*$|set \+e", step.argument), step
 
 
 def test_an_unknown_case_is_refused_with_where_to_look() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from logwriter import GSI, Story
-from shirq_bench.trace import Kind
+from shirq_bench.errors import CannotJudge
+from shirq_bench.trace import Kind, Log
 from shirq_bench.zoo.outcome import STORM, Evidence, Ledger, Outcome, classify
 
 _QUIET = "[    0.000000] Linux version 6.1.0\n[    1.000000] nothing to see\n"
@@ -33,6 +34,38 @@ def storm(story: Story, deliveries: int) -> Story:
     for _ in range(deliveries):
         story.deliver().eoi()
     return story
+
+
+def test_a_log_with_dropped_entries_gives_no_outcome() -> None:
+    with pytest.raises(CannotJudge, match=r"7 entries did not fit .*log_entries in \[machine\] of a case"):
+        classify(Evidence(good().log(dropped=7), _QUIET, GSI))
+
+
+def test_a_line_that_another_controller_serves_gives_no_outcome() -> None:
+    log = good().log()
+    levels = [e for e in log.entries if e.kind not in (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)]
+    with pytest.raises(CannotJudge, match="does not use the I/O APIC"):
+        classify(Evidence(Log(log.header, levels), _QUIET, GSI))
+    with pytest.raises(CannotJudge, match="line 19 never moved, but 20 did"):
+        classify(Evidence(log, _QUIET, 19))
+
+
+def test_what_came_before_the_judgement_is_no_part_of_it_but_is_still_owed() -> None:
+    story = storm(good(), STORM + 1).stimulus("dev0", 8)
+    mark = len(story.entries)
+    log = story.claimed_interrupt("dev0").log().since(mark)
+    result = classify(Evidence(log, _QUIET, GSI))
+    assert result.outcome is Outcome.SURVIVES
+    assert result.figures["raised"] == result.figures["served"] == 2
+    assert outcome(story) is Outcome.STORM
+
+
+def test_the_longest_waits_are_told() -> None:
+    story = Story(("dev0", "nic0")).stimulus("dev0").deliver().read("dev0").mask("dev0").eoi().wait(70_000)
+    story.acknowledge("dev0").mask("dev0", False).neighbours_interrupt("nic0")
+    figures = classify(Evidence(story.log(), _QUIET, GSI)).figures
+    assert 70 <= int(figures["slowest_us"]) < 80
+    assert figures["neighbour_slowest_us"] == 2
 
 
 def test_a_run_in_which_everything_is_served_once_survives() -> None:

@@ -43,27 +43,44 @@ static void set_eventfd(int channel)
 		err(1, "setting the eventfd");
 }
 
-/* Three counts (uint32_t: irq, unmask, release) and the operations of each in turn. */
+/* The mode and three counts (uint32_t: irq, unmask, release), and the operations of each in turn. */
 static void read_programs(const char *path, struct shirq_programs *programs)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct {
+		uint32_t mode, count[3];
+	} head;
+	const uint32_t *count = head.count;
 	struct shirq_op *ops;
-	uint32_t count[3];
 	ssize_t size;
 
-	if (fd < 0 || read(fd, count, sizeof(count)) != sizeof(count))
+	if (fd < 0 || read(fd, &head, sizeof(head)) != sizeof(head))
 		err(1, "reading %s", path);
 	size = (count[0] + count[1] + count[2]) * sizeof(*ops);
 	ops = malloc(size);
 	if (!ops || read(fd, ops, size) != size)
 		err(1, "reading %s", path);
 	close(fd);
+	programs->mode = head.mode;
 	programs->irq = ops;
 	programs->irq_count = count[0];
 	programs->unmask = ops + count[0];
 	programs->unmask_count = count[1];
 	programs->release = ops + count[0] + count[1];
 	programs->release_count = count[2];
+}
+
+static void notice(const struct shirq_event *event)
+{
+	static const char *const names[] = {
+		[SHIRQ_EVENT_RESUMED] = "resumed",
+		[SHIRQ_EVENT_QUARANTINED] = "quarantined",
+		[SHIRQ_EVENT_RESET] = "reset",
+		[SHIRQ_EVENT_GONE] = "gone",
+	};
+	const char *name = event->type < COUNT(names) ? names[event->type] : NULL;
+
+	printf("notice %s flags=0x%x\n", name ? name : "unknown", event->flags);
 }
 
 int main(int argc, char **argv)
@@ -101,8 +118,10 @@ int main(int argc, char **argv)
 	while (!peer.count || seen < peer.count) {
 		if (shirq_next(device, &event))
 			err(1, "waiting for an event");
-		if (event.type != SHIRQ_EVENT_IRQ)
+		if (event.type != SHIRQ_EVENT_IRQ) {
+			notice(&event);
 			continue;
+		}
 		peer_awake(&peer, regs);
 		status = event.r[0];
 		if (peer.patient && !status)

@@ -96,10 +96,13 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
     for driver in drivers or DRIVERS:
         each = play(case, driver, chosen, keep=directory / driver)
         played.append(each)
-        note = "" if each.expected else f"   [bold red]expected {case.expected[driver]}[/]"
+        wrong = each.result.outcome is not case.expected[driver]
+        note = f"   [bold red]expected {case.expected[driver]}[/]" if wrong else ""
         console.print(f"\n[bold]{driver}[/]: {_coloured(each.result.outcome)}{note}", highlight=False)
         figures = ", ".join(f"{key} {value}" for key, value in each.result.figures.items())
         console.print(f"    {figures}", markup=False, highlight=False)
+        for what in each.unmet:
+            console.print(f"    expected: {what}", markup=False, highlight=False)
         for complaint in each.result.complaints:
             console.print(f"    kernel: {complaint}", markup=False, highlight=False)
     if not drivers:

@@ -57,19 +57,30 @@ MEANINGS = {
 
 
 class Ledger:
-    """Interrupts raised against interrupts served, source by source, from the log of one device."""
+    """Interrupts raised against interrupts served, source by source, from the log of one device.
 
-    def __init__(self, device: str = "dev0") -> None:
+    ``before`` is what was logged earlier: interrupts that were outstanding at its end count as raised.
+    """
+
+    def __init__(self, device: str = "dev0", before: Iterable[Entry] = ()) -> None:
         self._device = device
-        self._outstanding: dict[int, int] = {}
-        self.raised = self.served = self.duplicates = self.silenced = 0
+        #: When each outstanding interrupt was raised, in virtual ns, source by source.
+        self._outstanding: dict[int, list[int]] = {}
+        self._begin()
+        self.take(before)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.raised, self.served, self.duplicates, self.silenced = self.outstanding, 0, 0, 0
         #: When the device was last silenced with interrupts pending, in virtual ns; 0: never.
         self.silenced_ns = 0
+        #: The longest time from a raise to its acknowledgement, in virtual ns.
+        self.slowest_ns = 0
 
     @property
     def outstanding(self) -> int:
         """Raised and not served yet."""
-        return sum(self._outstanding.values())
+        return sum(map(len, self._outstanding.values()))
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Account for what was logged."""
@@ -79,7 +90,7 @@ class Ledger:
             if entry.kind is Kind.RAISE:
                 for source in _sources(entry.value):
                     self.raised += 1
-                    self._outstanding[source] = self._outstanding.get(source, 0) + 1
+                    self._outstanding.setdefault(source, []).append(entry.time_ns)
             elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, INT_ACK):
                 self._acknowledge(entry)
             elif entry.kind is Kind.RESET or entry.kind is Kind.LOWER:
@@ -90,8 +101,8 @@ class Ledger:
             self._silence(entry)
             return
         for source in _sources(entry.value):
-            if self._outstanding.get(source, 0):
-                self._outstanding[source] -= 1
+            if waiting := self._outstanding.get(source):
+                self.slowest_ns = max(self.slowest_ns, entry.time_ns - waiting.pop(0))
                 self.served += 1
             else:
                 self.duplicates += 1
@@ -111,7 +122,7 @@ def _sources(bits: int) -> list[int]:
 class Evidence:
     """What a run left."""
 
-    #: Since before the first step; its past tells what was before.
+    #: Since before the first step, or since the case said that it is judged from here; its past is what was before.
     log: Log
     kernel_log: str
     gsi: int
@@ -142,13 +153,15 @@ class Result:
 
 
 def classify(evidence: Evidence) -> Result:
-    """The outcome of a run."""
+    """The outcome of a run. `CannotJudge` if the log has dropped entries or does not show what the line led to."""
     log, gsi = evidence.log, evidence.gsi
-    ledger = Ledger()
+    log.require_complete()
+    judge.require_followed(log, gsi)
+    ledger = Ledger(before=log.past)
     ledger.take(log.entries)
     lost = ledger.outstanding if evidence.owes and not evidence.refused else 0
     spurious = _spurious(log, gsi)
-    late, neighbour = _late(log, evidence.late_ms)
+    late, neighbour, slowest = _late(log, evidence.late_ms)
     share = 1 - late / neighbour if neighbour else 1.0
     if evidence.asked:
         share = min(share, evidence.answered / evidence.asked)
@@ -181,6 +194,8 @@ def classify(evidence: Evidence) -> Result:
         "spurious": spurious,
         "neighbour": neighbour,
         "share": round(share, 2),
+        "slowest_us": ledger.slowest_ns // 1000,
+        "neighbour_slowest_us": slowest // 1000,
     }
     figures |= {name: text for name in ("refused", "hung", "panicked") if (text := getattr(evidence, name))}
     outcome = next(outcome for outcome, applied in applies.items() if applied)
@@ -194,13 +209,14 @@ def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
     return max(0, delivered - rises)
 
 
-def _late(log: Log, bound_ms: int, device: str = "nic0") -> tuple[int, int]:
-    """How many of the neighbour's interrupts were handled late, and how many there were."""
+def _late(log: Log, bound_ms: int, device: str = "nic0") -> tuple[int, int, int]:
+    """How many of the neighbour's interrupts were handled late, how many there were, and the longest time in ns that
+    one took."""
     pins: Sequence[judge.Interval] = judge.high(log, Kind.PIN, device)
-    end = log.entries[-1].time_ns if log.entries else 0
-    late = 0
+    begin, end = (log.entries[0].time_ns, log.entries[-1].time_ns) if log.entries else (0, 0)
+    late = slowest = 0
     for pin in pins:
-        began = pin.start.time_ns if pin.start else 0
-        ended = pin.end.time_ns if pin.end else end
-        late += ended - began > bound_ms * 1_000_000 or pin.end is None
-    return late, len(pins)
+        took = (pin.end.time_ns if pin.end else end) - (pin.start.time_ns if pin.start else begin)
+        slowest = max(slowest, took)
+        late += took > bound_ms * 1_000_000 or pin.end is None
+    return late, len(pins), slowest

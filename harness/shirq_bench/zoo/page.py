@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from shirq_bench.machine import GSI
 from shirq_bench.report import html as picture_page
 from shirq_bench.report import model
 from shirq_bench.trace import Entry, Kind, Log
 from shirq_bench.zoo.case import DRIVERS, Case
 from shirq_bench.zoo.outcome import MEANINGS, Outcome
-from shirq_bench.zoo.run import Played
+from shirq_bench.zoo.run import Played, line
 
 #: Entries of a log that a picture shows: a storm's beginning tells all of it.
 _SHOWN = 3000
@@ -146,7 +145,7 @@ def _frame(each: Played) -> str:
         return heading + "<p>No pin moved.</p>\n"
     cut = " The picture shows its beginning." if len(log.entries) < len(each.log.entries) else ""
     title = f"{each.case.id}: {each.driver} on {each.kernel}"
-    document = picture_page.render(model.build(log, title=title, roles=_ROLES, gsi=GSI))
+    document = picture_page.render(model.build(log, title=title, roles=_ROLES, gsi=line(each.case)))
     note = f"<p>{len(each.log.entries)} log entries.{cut}</p>\n"
     return f'{heading}{note}<iframe srcdoc="{html.escape(document)}"></iframe>\n'
 

@@ -2,7 +2,8 @@
 """Plays a case with one driver under test, in a fresh guest, and says what became of it.
 
 All drivers of a case get the same guest: one machine, one template, the same stimuli. What differs is the driver that
-dev0 is bound to and its program in user space, ``peer-<driver>``.
+dev0 is bound to and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
+`NotPlayed`.
 """
 
 from __future__ import annotations
@@ -17,32 +18,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shirq_bench import template
 from shirq_bench.agent import Command
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, VmDied
+from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpFailed, VmDied
 from shirq_bench.machine import (
-    ADDRESSES,
-    GSI,
     LOAD_MODULE,
     LOAD_UIO,
     LOAD_VFIO,
     NEIGHBOUR_CARD,
     NEIGHBOUR_UP,
     Machine,
+    gsi_of,
 )
-from shirq_bench.paths import GUEST
-from shirq_bench.trace import Log
+from shirq_bench.paths import BUILD, GUEST
+from shirq_bench.trace import Entry, Kind, Log
 from shirq_bench.vm import PARAMETERS, Vm
-from shirq_bench.zoo.case import Case
+from shirq_bench.zoo.case import LOG_ENTRIES, Case, Step
 from shirq_bench.zoo.outcome import Evidence, Ledger, Result, classify
 
 #: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
-DEV0={ADDRESSES["dev0"]} DEV1={ADDRESSES["dev1"]} CLOCK={ADDRESSES["clock"]}
 PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
 bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers_probe; }}
 bound() {{ test -e $PCI/$1/driver; }}
@@ -63,7 +62,11 @@ register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
 _SILENCE = 120.0
 #: Log entries while the guest owes an answer, after which it is taken to hang: the kernel gives up a line after 100,000
 #: interrupts, and no driver's handler makes ten entries.
-_STORM = 2_000_000
+_STORM = 1_500_000
+#: Seconds between two looks at a guest that owes an answer.
+_GLANCE = 0.25
+#: Said in the kernel's log where a case is judged from.
+_JUDGED = "shirq: judged from here"
 #: Guest seconds between two looks at what has been served.
 _LOOK = 0.02
 #: Guest seconds between two queries to the neighbour.
@@ -86,6 +89,10 @@ if libc.syscall(320, *files, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(2))
 """
 
 
+class NotPlayed(BenchError):
+    """A step of a case did not happen: the case proves nothing. The message says which, and why."""
+
+
 class HungError(Exception):
     """The guest does not answer any more; the message says what it does instead."""
 
@@ -94,17 +101,20 @@ def machine(case: Case, kernel: str) -> Machine:
     """The guest of a case, the same for every driver under test."""
     vcpus = case.machine.get("vcpus", 1)
     fixed = f",{dev0}" if (dev0 := case.machine.get("dev0")) else ""
+    slots = {"dev0": "4", "dev1": "8", "nic0": "c", "clock": "5"} | case.machine.get("slots", {})
     return Machine(
         kernel=kernel,
         vcpus=vcpus,
         memory_mib=case.machine.get("memory_mib", 256),
+        log_entries=case.machine.get("log_entries", LOG_ENTRIES),
         deterministic=vcpus == 1,
         devices=(
             "intel-iommu,intremap=off",
-            f"shirq-edu,id=dev0,addr=4{fixed}",
-            "shirq-edu,id=dev1,addr=8",
-            NEIGHBOUR_CARD,
-            "shirq-edu,id=clock,addr=5",
+            f"shirq-edu,id=dev0,addr={slots['dev0']}{fixed}",
+            f"shirq-edu,id=dev1,addr={slots['dev1']}",
+            NEIGHBOUR_CARD.replace(",addr=c,", f",addr={slots['nic0']},"),
+            f"shirq-edu,id=clock,addr={slots['clock']}",
+            *case.machine.get("devices", ()),
         ),
         networks=("net0",),
         parameters=f"intel_iommu=on {case.parameters}".strip(),
@@ -112,6 +122,23 @@ def machine(case: Case, kernel: str) -> Machine:
         # Hardware does not pause in a storm.
         extra=("-global", "ioapic.storm-pause=off"),
     )
+
+
+def line(case: Case) -> int:
+    """The GSI of dev0's line."""
+    slot = case.machine.get("slots", {}).get("dev0", "4").partition(".")[0]
+    return gsi_of(int(slot, 16))
+
+
+def addresses(devices: Sequence[str]) -> dict[str, str]:
+    """Where the guest finds the devices that have an id and a slot on pcie.0, given their -device arguments."""
+    found = {}
+    for device in devices:
+        words = dict(word.partition("=")[::2] for word in device.split(","))
+        if "id" in words and "addr" in words:
+            slot, _, function = words["addr"].partition(".")
+            found[words["id"]] = f"0000:00:{int(slot, 16):02x}.{function or 0}"
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,24 +152,51 @@ class Played:
     log: Log
     seconds: float
 
+    #: What the case expects besides the outcome, and what was otherwise.
+    unmet: tuple[str, ...] = ()
+
     @property
     def expected(self) -> bool:
         """Whether it came out as the case says."""
-        return self.result.outcome is self.case.expected[self.driver]
+        return self.result.outcome is self.case.expected[self.driver] and not self.unmet
 
 
 def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None) -> Played:
-    """Play a case with a driver under test; with ``keep``, what the guest left goes into that folder."""
+    """Play a case with a driver under test; with ``keep``, what the guest left goes into that folder.
+
+    Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not tell what became of the run, and
+    other `BenchError`; what the guest left is kept then, too.
+    """
     began = time.monotonic()
     with template.clone(machine(case, kernel), name=f"{case.id}-{driver}") as vm:
-        vm.boot()
-        player = _Player(vm, case, driver)
-        evidence = player.play()
-        if keep:
-            shutil.rmtree(keep, ignore_errors=True)
+        try:
+            vm.boot()
+            player = _Player(vm, case, driver)
+            evidence = player.play()
+            result = classify(evidence)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
-            vm.keep(keep)
-    return Played(case, driver, kernel, classify(evidence), evidence.log, time.monotonic() - began)
+        except BenchError as error:
+            place = keep or BUILD / "zoo" / case.id / driver
+            _keep(vm, place)
+            raise type(error)(f"{case.id}, {driver}: {error}\nWhat the guest left is in {place}") from error
+        if keep:
+            _keep(vm, keep)
+    seconds = time.monotonic() - began
+    unmet = (*player.unmet, *_late(case.latency.get(driver, {}), result.figures))
+    return Played(case, driver, kernel, result, evidence.log, seconds, unmet)
+
+
+def _keep(vm: Vm, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    vm.keep(place)
+
+
+def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
+    """What took longer than a case allows."""
+    names = {"served_us": "slowest_us", "neighbour_us": "neighbour_slowest_us"}
+    found = {name: int(figures[names[name]]) for name in bounds}
+    late = {name: bound for name, bound in bounds.items() if found[name] > bound}
+    return [f"{name} is {found[name]}, at most {bound} is expected" for name, bound in late.items()]
 
 
 class _Player:
@@ -157,29 +211,46 @@ class _Player:
         self.refused = ""
         self.owes = False
         self.asked = self.answered = 0
+        #: What the case expects of notices and tools, and what was otherwise.
+        self.unmet: list[str] = []
+        self.background: list[tuple[Step, Command]] = []
+        #: The last device schedules: the lines with entries that have not been executed.
+        self.due: dict[str, set[int]] = {}
+        self.pins: dict[str, bool] = {}
+        self.addresses = addresses(vm.machine.devices)
+        self.prelude = PRELUDE + "".join(
+            f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}={address}\n" for name, address in self.addresses.items()
+        )
         self.reader = vm.follow()
         self.ledger = Ledger()
+        self._take(self.reader.log().entries)
         self.mark = self.reader.mark
 
     def play(self) -> Evidence:
         hung = panicked = kernel_log = ""
         try:
             self._prepare()
-            self.mark = self._account()
-            for step in self.case.steps:
-                if not step.only or self.driver in step.only:
-                    getattr(self, f"_{step.verb}")(step.argument)
+            self._account()
+            self.mark = self.reader.mark
+            for number, step in enumerate(self.case.steps, 1):
+                if (not step.only or self.driver in step.only) and self._is_for_it(step):
+                    self._play(number, step)
             kernel_log = self._guest("", "dmesg")
         except (HungError, VmDied, AgentGone) as error:
             kernel_log = self.vm.console.tail(10_000)
             panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
             hung = "" if panicked else str(error).splitlines()[0]
+            # The storm ends here, so that the log holds what led to it.
+            with contextlib.suppress(BenchError):
+                self.vm.qmp.execute("stop")
         log = self.reader.log().since(self.mark)
+        if not (hung or panicked):
+            self._finish()
         self.reader.close()
         return Evidence(
             log,
-            kernel_log,
-            GSI,
+            kernel_log.rpartition(_JUDGED)[2],
+            line(self.case),
             refused=self.refused,
             hung=hung,
             panicked=panicked,
@@ -190,15 +261,61 @@ class _Player:
             forgiven=self.case.forgives,
         )
 
-    def _account(self) -> int:
-        self.ledger.take(self.reader.poll())
-        return self.reader.mark
+    def _is_for_it(self, step: Step) -> bool:
+        """A driver that has refused the device is not blamed for what comes later."""
+        return not self.refused or step.verb in ("neighbour", "check")
+
+    def _play(self, number: int, step: Step) -> None:
+        try:
+            self._account()
+            _VERBS[step.verb](self, step)
+        except (CommandFailed, QmpFailed, NotPlayed) as error:
+            if self.vm.status() is not None:
+                raise VmDied(str(error)) from error
+            raise NotPlayed(f"stimulus not played: step {number}, {step.verb} {step.argument!r}: {error}") from error
+
+    def _finish(self) -> None:
+        """What was to go on beside the steps, or by schedule, has happened; the driver was told what it should be."""
+        self._account()
+        for device, lines in self.due.items():
+            self._executed(device, lines)
+        if self.command and self.command.running:
+            self.command.signal(signal.SIGKILL)
+            self._await(self.command)
+        for step, command in self.background:
+            self._await(command)
+            if status := command.wait().status:
+                raise NotPlayed(
+                    f"stimulus not played: in the background, {step.argument!r}: status {status}: {command.stderr}"
+                )
+        told = re.findall(r"^notice (.*)$", self.command.stdout, re.MULTILINE) if self.command else []
+        rest = iter(told)
+        for wanted in self.case.notices.get(self.driver, ()):
+            if not any(re.search(wanted, notice) for notice in rest):
+                self.unmet.append(f"its program was not told {wanted!r}; it was told {told}")
+
+    def _account(self) -> list[Entry]:
+        """Take in what was logged since the last call. `CannotJudge` if the log is full."""
+        new = self.reader.poll()
+        self._take(new)
+        header = self.reader.header()
+        if header.dropped:
+            Log(header, ()).require_complete()
+        return new
+
+    def _take(self, new: Sequence[Entry]) -> None:
+        self.ledger.take(new)
+        for entry in new:
+            if entry.kind is Kind.PIN:
+                self.pins[entry.device] = bool(entry.value)
+            elif entry.kind is Kind.SCHEDULED and entry.device in self.due:
+                self.due[entry.device].discard(entry.offset)
 
     # -- the guest ----------------------------------------------------------------------------------------------
 
     def _guest(self, script: str, *argv: str) -> str:
         """Run a script with `PRELUDE`, or a command; `HungError` if the guest does not answer any more."""
-        command = self.vm.agent.start(*(argv or ("sh", "-c", PRELUDE + script)))
+        command = self.vm.agent.start(*(argv or ("sh", "-e", "-c", self.prelude + script)))
         command.close_stdin()
         self._await(command)
         result = command.wait()
@@ -215,10 +332,10 @@ class _Player:
         while True:
             with contextlib.suppress(DeadlineExceeded):
                 if not line:
-                    command.wait(1.0)
+                    command.wait(_GLANCE)
                     return True
                 try:
-                    command.expect(line, 1.0)
+                    command.expect(line, _GLANCE)
                     return True
                 except CommandFailed:
                     return False
@@ -244,7 +361,7 @@ class _Player:
         """Give the device its properties, and let the kernel look at it anew: it keeps what it found at boot."""
         with self.vm.frozen():
             for name, value in self.case.device.items():
-                self.vm.qmp.set("dev0", name, value)
+                self._set_property("dev0", name, value)
         if self.case.device:
             self._guest("echo 1 >$PCI/$DEV0/remove && echo 1 >/sys/bus/pci/rescan && test -e $PCI/$DEV0")
         if self.driver == "naive":
@@ -255,23 +372,25 @@ class _Player:
 
     # -- verbs --------------------------------------------------------------------------------------------------
 
-    def _driver(self, what: str) -> None:
-        if self.refused:
-            return
+    def _driver(self, step: Step) -> None:
+        what = step.argument
         if what in ("kill", "end", "unbind", "dismiss"):
             self.owes = False
-        if what == "dismiss":
-            return
         if what == "bind":
-            self._guest(f"bind {self.driver} $DEV0; true")
-            if not self._guest("bound $DEV0 && echo yes; true"):
+            self._guest(f"test -d /sys/bus/pci/drivers/{self.driver}; bind {self.driver} $DEV0 || true")
+            if self._bound_to() != self.driver:
                 self.refused = "its kernel part does not take the device"
         elif what == "unbind":
             self._guest("unbind $DEV0")
+            if bound := self._bound_to():
+                raise NotPlayed(f"the device is still bound to {bound}")
         elif what == "start":
             self._start()
-        else:
+        elif what != "dismiss":
             self._signal(what)
+
+    def _bound_to(self) -> str:
+        return self._guest("readlink $PCI/$DEV0/driver || true").strip().rpartition("/")[2]
 
     def _start(self) -> None:
         words = [f"peer-{self.driver}", *self.case.peer.split()]
@@ -279,15 +398,13 @@ class _Player:
             words += self.options.get("options", "").split()
         if "irq" in self.options:
             words += ["--programs", "/run/programs"]
-        self.command = self.vm.agent.start(*words, ADDRESSES["dev0"])
+        self.command = self.vm.agent.start(*words, self.addresses["dev0"])
         self.owes = True
         if not self._await(self.command, "^armed"):
             self.refused = self.command.stderr.strip() or f"it ended with status {self.command.wait().status}"
 
     def _signal(self, what: str) -> None:
         command = self._running()
-        if not command.running:
-            return
         numbers = {
             "stop": signal.SIGSTOP,
             "resume": signal.SIGCONT,
@@ -295,42 +412,69 @@ class _Player:
             "end": signal.SIGTERM,
         }
         command.signal(numbers[what])
+        state = f"/proc/{command.pid}/status"
         if what == "stop":
-            state = f"/proc/{command.pid}/status"
-            self._guest(f"until grep -q '^State:.T' {state} || ! test -e {state}; do usleep 1000; done")
-        elif what != "resume":
+            self._guest(f"until grep -q '^State:.T' {state}; do test -e {state}; usleep 1000; done")
+        elif what == "resume":
+            self._guest(f"while grep -q '^State:.T' {state}; do usleep 1000; done")
+        else:
             self._await(command)
+            if (status := command.wait().status) != -numbers[what]:
+                raise NotPlayed(f"the driver's program ended with status {status}, not by the signal")
 
     def _running(self) -> Command:
         if not self.command:
-            raise BenchError(f"{self.case.id}: a step needs the driver, and none has started it")
+            raise NotPlayed("no step has started the driver")
+        if not self.command.running:
+            ended = self.command.wait()
+            raise NotPlayed(f"the driver's program has ended by itself, with status {ended.status}: {ended.stderr}")
         return self.command
 
-    def _raise(self, sources: int) -> None:
-        self.vm.qmp.set("dev0", "raise", sources)
+    def _raise(self, step: Step) -> None:
+        device, sources = step.device, int(step.argument)
+        self.vm.qmp.set(device, "raise", sources)
+        new = [entry for entry in self._account() if entry.device == device]
+        raised = [entry.value for entry in new if entry.kind is Kind.RAISE]
+        if sources not in raised:
+            raise NotPlayed(f"{device} has raised {list(map(hex, raised))}: some of the sources were pending before")
+        if step.pin and not self.pins.get(device):
+            raise NotPlayed(f"{device} does not assert its pin")
+        if step.message and not any(entry.kind is Kind.MESSAGE for entry in new):
+            raise NotPlayed(f"{device} has sent no MSI")
 
-    def _lower(self, sources: int) -> None:
-        self.vm.qmp.set("dev0", "lower", sources)
+    def _lower(self, step: Step) -> None:
+        device, sources = step.device, int(step.argument)
+        self.vm.qmp.set(device, "lower", sources)
+        lowered = [entry.value for entry in self._account() if (entry.device, entry.kind) == (device, Kind.LOWER)]
+        if sources not in lowered:
+            raise NotPlayed(f"{device} has lowered {list(map(hex, lowered))}: some of the sources were not pending")
 
-    def _burst(self, count: int) -> None:
-        for number in range(count):
-            self._raise(1 << number % 8)
-            self._serve(_BURST_LATE)
+    def _burst(self, step: Step) -> None:
+        for number in range(step.argument):
+            self.vm.qmp.set("dev0", "raise", 1 << number % 8)
+            # Its value is 0 where the driver has left the source pending, which is the driver's doing.
+            if not any((entry.device, entry.kind) == ("dev0", Kind.RAISE) for entry in self._account()):
+                raise NotPlayed("dev0 has not raised")
+            self._until_served(_BURST_LATE)
 
-    def _serve(self, seconds: float) -> None:
+    def _serve(self, step: Step) -> None:
+        self._until_served(step.argument)
+
+    def _until_served(self, seconds: float) -> None:
         for _ in range(round(seconds / _LOOK)):
             self._account()
             if not self.ledger.outstanding:
                 return
             self._sleep(_LOOK)
 
-    def _wait(self, seconds: float) -> None:
-        self._sleep(seconds)
+    def _wait(self, step: Step) -> None:
+        self._sleep(step.argument)
 
-    def _neighbour(self, queries: int) -> None:
+    def _neighbour(self, step: Step) -> None:
         network = self.vm.networks["net0"]
         network.answers()
-        for _ in range(queries):
+        asserted = self.pins.get("nic0", False)
+        for _ in range(step.argument):
             network.ask()
             self.asked += 1
             self._sleep(_QUERY)
@@ -338,30 +482,74 @@ class _Player:
         # the neighbour's pin.
         end = Deadline(_WIRE)
         answers = network.answers()
-        while answers < queries and not end.passed:
+        while answers < step.argument and not end.passed:
             self._sleep(_QUERY)
             answers += network.answers()
         self.answered += answers
+        new = self._account()
+        if not asserted and not any((e.kind, e.device, e.value) == (Kind.PIN, "nic0", 1) for e in new):
+            raise NotPlayed("the neighbour's pin did not rise")
 
-    def _set(self, properties: dict[str, object]) -> None:
-        device = str(properties.get("device", "dev0"))
-        for name, value in properties.items():
-            if name != "device":
-                self.vm.qmp.set(device, name, value)
+    def _set(self, step: Step) -> None:
+        device = step.argument.get("device", "dev0")
+        with self.vm.frozen() if step.frozen else contextlib.nullcontext():
+            for name, value in step.argument.items():
+                if name != "device":
+                    self._set_property(device, name, value)
 
-    def _schedule(self, text: str) -> None:
-        """Give dev0 a schedule; times that begin with @ count from now."""
-        path = self.vm.dir / "schedule"
+    def _set_property(self, device: str, name: str, value: object) -> None:
+        """Set a device's property; it is in the log, or reads back."""
+        self._account()
+        self.vm.qmp.set(device, name, value)
+        told = (Kind.SETTING, Kind.RESET, Kind.RAISE, Kind.LOWER)
+        if any(entry.device == device and entry.kind in told for entry in self._account()):
+            return
+        if (found := self.vm.qmp.get(device, name)) != value:
+            raise NotPlayed(f"{device}'s {name} is {found!r}")
+
+    def _schedule(self, step: Step) -> None:
+        """Give a device a schedule; times that begin with @ count from now."""
+        device = step.device
+        self._executed(device, self.due.get(device, set()))
+        path = self.vm.dir / f"{device}.schedule"
+        lines = [line.strip() for line in step.argument.strip().splitlines()]
+        entries = {number for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()}
         with self.vm.frozen():
             now = self.vm.now_ns()
-            lines = []
-            for line in text.strip().splitlines():
-                when, rest = line.strip().split(" ", 1)
-                lines.append(f"@{now + int(when[1:])} {rest}" if when.startswith("@") else line)
+            for number in entries:
+                when, rest = lines[number - 1].split(" ", 1)
+                if when.startswith("@"):
+                    lines[number - 1] = f"@{now + int(when[1:])} {rest}"
             path.write_text("\n".join(lines) + "\n")
-            self.vm.qmp.set("dev0", "schedule", str(path))
+            self.due[device] = entries
+            self.vm.qmp.set(device, "schedule", str(path))
 
-    def _crash(self, parameters: str) -> None:
+    def _executed(self, device: str, lines: set[int]) -> None:
+        if lines:
+            raise NotPlayed(
+                f"stimulus not played: {len(lines)} entries of {device}'s schedule, the first in line {min(lines)}"
+            )
+
+    def _script(self, step: Step) -> None:
+        if step.background:
+            command = self.vm.agent.start("sh", "-e", "-c", self.prelude + step.argument)
+            command.close_stdin()
+            self.background.append((step, command))
+        else:
+            self._guest(step.argument)
+
+    def _check(self, step: Step) -> None:
+        said = self._guest(step.argument)
+        if not re.search(step.shows, said, re.MULTILINE):
+            self.unmet.append(f"{step.argument!r} does not show {step.shows!r} but:\n{said}")
+
+    def _judge(self, step: Step) -> None:
+        self._guest(f"echo '{_JUDGED}' >/dev/kmsg")
+        self._account()
+        self.mark = self.reader.mark
+        self.asked = self.answered = 0
+
+    def _crash(self, step: Step) -> None:
         """Load a second kernel for the case of a crash, crash, and wait until it is up."""
         self.owes = False
         for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
@@ -369,28 +557,47 @@ class _Player:
             upload.write(path.read_bytes())
             upload.close_stdin()
             self._await(upload)
-        self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {parameters}")
+        self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {step.argument}")
         crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
         # The second kernel's agent says hello, which ends what the first one's was asked for.
         with contextlib.suppress(AgentGone):
             crash.wait(_CRASH)
         self.vm.agent.ping(_CRASH)
+        # The memory of the kernel that has crashed: only a second one has it.
+        self._guest("test -e /proc/vmcore")
 
-    def _tell(self, line: str) -> None:
-        if self.refused:
-            return
+    def _tell(self, step: Step) -> None:
+        line = step.argument
         command = self._running()
         command.write(line + "\n")
         if not self._await(command, f"^done {line}$"):
-            raise BenchError(f"{self.case.id}: the driver ended instead of answering {line!r}: {command.stderr}")
+            raise NotPlayed(f"the driver's program ended instead of answering: {command.stderr}")
+
+
+_VERBS = {
+    "driver": _Player._driver,
+    "raise": _Player._raise,
+    "lower": _Player._lower,
+    "burst": _Player._burst,
+    "serve": _Player._serve,
+    "wait": _Player._wait,
+    "neighbour": _Player._neighbour,
+    "set": _Player._set,
+    "schedule": _Player._schedule,
+    "guest": _Player._script,
+    "crash": _Player._crash,
+    "tell": _Player._tell,
+    "judge": _Player._judge,
+    "check": _Player._check,
+}
 
 
 def _programs(texts: Mapping[str, str]) -> bytes:
-    """Assembled programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
+    """Mode and programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
     # In a process of its own: the guest's binding need not be the one that is installed here, if any is.
     done = subprocess.run(
         [sys.executable, GUEST / "tools/programs.py"],
-        input=json.dumps({name: texts[name] for name in ("irq", "unmask", "release")}).encode(),
+        input=json.dumps({name: text for name, text in texts.items() if name != "options"}).encode(),
         env={**os.environ, "PYTHONPATH": str(GUEST), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         timeout=60,

@@ -58,6 +58,7 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
                 "expected": each.case.expected[each.driver],
                 "figures": each.result.figures,
                 "complaints": list(each.result.complaints),
+                "unmet": list(each.unmet),
                 "argued": case.argued.get(each.driver, ""),
             }
             for each in played
@@ -65,18 +66,29 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
     }
 
 
-def play_all(chosen: Sequence[Case], kernel: str) -> list[list[Played]]:
-    """Play the cases with every driver, saying how it goes on standard output. The logs are not kept."""
-    done = []
+def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
+    """Play the cases with every driver, saying how it goes on standard output. The logs are not kept.
+
+    Returns the cases that were played with every driver, and the errors of the others.
+    """
+    done, errors = [], []
     for number, case in enumerate(chosen, 1):
-        played = [_without_log(play(case, driver, kernel_for(case, kernel))) for driver in DRIVERS]
-        mark = "reproduced" if reproduced(case, played) else "not reproduced"
-        print(f"[{number}/{len(chosen)}] {case.id}: {mark}", flush=True)
-        for each in played:
-            note = "" if each.expected else f"   EXPECTED {case.expected[each.driver]}"
-            print(f"    {each.driver:16} {each.result.outcome}{note}", flush=True)
-        done.append(played)
-    return done
+        played = []
+        print(f"[{number}/{len(chosen)}] {case.id}", flush=True)
+        for driver in DRIVERS:
+            try:
+                each = _without_log(play(case, driver, kernel_for(case, kernel)))
+            except BenchError as error:
+                errors.append(str(error))
+                print(f"    {driver:16} ERROR {error}", flush=True)
+                continue
+            note = "" if each.result.outcome is case.expected[driver] else f"   EXPECTED {case.expected[driver]}"
+            print("\n        ".join([f"    {driver:16} {each.result.outcome}{note}", *each.unmet]), flush=True)
+            played.append(each)
+        if len(played) == len(DRIVERS):
+            print(f"    {'reproduced' if reproduced(case, played) else 'not reproduced'}", flush=True)
+            done.append(played)
+    return done, errors
 
 
 def _without_log(played: Played) -> Played:
@@ -109,7 +121,7 @@ def main() -> int:
         if options.size == "ci":
             chosen = [case for case in chosen if case.ci]
             say(f"{len(chosen)} cases; time budget {CI_BUDGET_S} s, templates not counted")
-        played = play_all(chosen, options.kernel)
+        played, errors = play_all(chosen, options.kernel)
     except BenchError as error:
         sys.exit(f"shirq: {error}")
     write(played, document=options.document)
@@ -120,7 +132,9 @@ def main() -> int:
         print(f"not as expected: {', '.join(unexpected)}")
     if unseen := [each[0].case.id for each in played if reproducible(each[0].case) != reproduced(each[0].case, each)]:
         print(f"reproduced or not, against expectation: {', '.join(unseen)}")
-    return 1 if unexpected or unseen else 0
+    if errors:
+        print("\n".join([f"errors: {len(errors)}", *errors]))
+    return 1 if unexpected or unseen or errors else 0
 
 
 if __name__ == "__main__":
