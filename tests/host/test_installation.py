@@ -104,21 +104,30 @@ class Installed:
             return Parser().parsestr(archive.read(name).decode())
 
 
+def _environment(directory: Path, dependencies: bool) -> Path:
+    """A virtual environment without pip, which has the present one's packages if it is to have dependencies."""
+    environment = directory / "environment"
+    _must(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
+    if dependencies:
+        # A path in a .pth file is searched, but .pth files there, such as an editable install's, are not read.
+        (packages,) = environment.glob("lib/python*/site-packages")
+        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return environment
+
+
+def _pip(environment: Path, *arguments: str | Path) -> None:
+    """Install into an environment, from nowhere but what is named."""
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
+    _must(*pip, "install", "-q", "--no-deps", "--no-index", *arguments, cwd=environment)
+
+
 def _install(factory: pytest.TempPathFactory, name: str, source: Path, dependencies: bool) -> Installed:
     with _shared(factory, name) as directory:
-        environment = directory / "environment"
         if not (directory / "complete").exists():
-            wheel = _wheel(source, directory / "wheel")
-            _must(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
-            pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
-            _must(*pip, "install", "-q", "--no-deps", "--no-index", wheel, cwd=directory)
-            if dependencies:
-                # A path in a .pth file is searched, but .pth files there, such as an editable install's, are not read.
-                (packages,) = environment.glob("lib/python*/site-packages")
-                (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+            _pip(_environment(directory, dependencies), _wheel(source, directory / "wheel"))
             (directory / "complete").touch()
         (wheel,) = (directory / "wheel").glob("*.whl")
-        return Installed(source, wheel, environment)
+        return Installed(source, wheel, directory / "environment")
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +154,14 @@ def _python(installed: Installed, cwd: Path, script: str) -> str:
 def test_the_bench_is_imported_from_its_wheel(bench: Installed, tmp_path: Path) -> None:
     script = "from shirq_bench import paths; print(paths.__file__, paths.checkout())"
     assert _python(bench, tmp_path, script) == f"{bench.packages}/shirq_bench/paths.py None"
+
+
+def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
+    """As `make deps` does it: the build backend and all that it needs are in requirements.lock."""
+    environment = _environment(tmp_path, dependencies=True)
+    _pip(environment, "--no-build-isolation", "--editable", TOP)
+    script = "from shirq_bench import paths; print(paths.checkout())"
+    assert _must(environment / "bin/python", "-c", script, cwd=tmp_path).strip() == str(TOP)
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
