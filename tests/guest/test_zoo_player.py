@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.errors import CannotJudge
 from shirq_bench.trace import Kind
 from shirq_bench.zoo import case as cases
 from shirq_bench.zoo.outcome import Outcome
@@ -62,6 +63,12 @@ def test_a_schedule_that_is_not_over_was_not_played(trial: Play) -> None:
         trial(ARMED + '{ schedule = "@1000000 raise 1\\n@3600000000000 raise 2" }, { serve = 1 }')
 
 
+def test_a_log_that_overflows_gives_no_outcome(trial: Play, tmp_path: Path) -> None:
+    with pytest.raises(CannotJudge, match=r"entries did not fit into the event log.*log_entries in \[machine\]"):
+        trial(ARMED + "{ burst = 8 }", "[machine]\nlog_entries = 100")
+    assert (tmp_path / "kept/events.shirqlog").exists()
+
+
 @pytest.mark.parametrize(
     ("steps", "why"),
     [
@@ -93,3 +100,64 @@ def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
     played = trial(steps, '[device]\ndisintx = "read-only"', "uio_pci_generic")
     assert played.result.outcome is Outcome.REFUSES
     assert played.result.figures["raised"] == 0
+
+
+def test_a_case_that_begins_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
+    """The kernel gives the line up before the driver comes: its complaint and its storm are not the driver's."""
+    dead = UNMASKED + "{ raise = 1, pin = true }, { wait = 2 }, { lower = 1 }, "
+    rest = '{ driver = "bind" }, { wait = 0.1 }'
+    assert trial(dead + rest, driver="naive").result.outcome is Outcome.DISABLED
+    assert trial(dead + '{ judge = "from here" }, ' + rest, driver="naive").result.outcome is Outcome.SURVIVES
+
+
+def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
+    """Other devices are raised, lowered, set and scheduled as dev0 is; an expectation that is not met is told."""
+    steps = ARMED + (
+        '{ raise = 2, device = "dev1" }, { lower = 2, device = "dev1" },'
+        '{ schedule = "@1000000 raise 4", device = "clock" }, { wait = 0.01 },'
+        '{ set = { device = "dev1", status-lag-ns = 1000, posted-ns = 2000 }, frozen = true },'
+        "{ burst = 2 }, { check = 'shirqctl list', shows = '^0000:00:04.0' },"
+        "{ check = 'echo $NIC0', shows = '0000:00:0d.0' }"
+    )
+    played = trial(steps, "[latency.shirq]\nserved_us = 100000\n[notices]\nshirq = ['quarantined']")
+    settings = [entry.time_ns for entry in played.log.of(Kind.SETTING, device="dev1")]
+    assert len(settings) == 2 and settings[0] == settings[1]
+    assert played.result.outcome is Outcome.SURVIVES
+    assert not played.expected
+    assert [what.splitlines()[0] for what in played.unmet] == [
+        "'echo $NIC0' does not show '0000:00:0d.0' but:",
+        "its program was not told 'quarantined'; it was told []",
+    ]
+
+
+def test_a_set_that_acknowledges_is_loaded_as_one(trial: Play) -> None:
+    """A storm of such a device is found by its rate; in the other mode it would be masked by its first claim."""
+    steps = ARMED + (
+        "{ set = { reassert = 1 } }, { raise = 1, pin = true },"
+        "{ check = 'dmesg', shows = 'shirq 0000:00:04.0: quarantined: it stormed' }"
+    )
+    acknowledging = """
+[shirq]
+mode = "acknowledges"
+irq = '''
+    read32 r0, bar0+0x2c, gone_if_ones
+    skip_if_not_zero r0, ours
+    decline
+ours:
+    claim
+    write32 bar0+0x64, r0
+    read32 r1, bar0+0x28
+'''
+unmask = '''
+    load r0, 0xffffffff
+    write32 bar0+0x6c, r0
+'''
+release = '''
+    load r0, 0xffffffff
+    write32 bar0+0x68, r0
+    read32 r0, bar0+0x28
+'''
+"""
+    played = trial(steps, acknowledging)
+    assert played.unmet == ()
+    assert len([e for e in played.log.of(Kind.WRITE, device="dev0", offset=0x64) if e.ring == 0]) > 1000

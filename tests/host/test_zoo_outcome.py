@@ -60,6 +60,12 @@ def test_what_came_before_the_judgement_is_no_part_of_it_but_is_still_owed() -> 
     assert outcome(story) is Outcome.STORM
 
 
+def test_complaints_from_before_the_judgement_are_not_the_drivers() -> None:
+    assert outcome(good(), _CARED, judged_line=_CARED.count("\n")) is Outcome.SURVIVES
+    assert outcome(good(), _CARED, judged_line=_CARED.count("\n") - 1) is Outcome.DISABLED
+    assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned is never passed"
+
+
 def test_the_longest_waits_are_told() -> None:
     story = Story(("dev0", "nic0")).stimulus("dev0").deliver().read("dev0").mask("dev0").eoi().wait(70_000)
     story.acknowledge("dev0").mask("dev0", False).neighbours_interrupt("nic0")

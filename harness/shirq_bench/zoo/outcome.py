@@ -141,6 +141,8 @@ class Evidence:
     late_ms: int = 20
     #: Rules of splats-deny whose complaints are not the driver's doing.
     forgiven: tuple[str, ...] = ()
+    #: The line of the kernel log from which on complaints are the run's; 0: all are.
+    judged_line: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +168,9 @@ def classify(evidence: Evidence) -> Result:
     if evidence.asked:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
-    found = [] if gone else [s for s in splats.scan(evidence.kernel_log) if s.rule not in evidence.forgiven]
+    # One about the log as a whole has line 0: a log that cannot be scanned is never passed.
+    said = [s for s in splats.scan(evidence.kernel_log) if not 0 < s.line <= evidence.judged_line] if not gone else []
+    found = [splat for splat in said if splat.rule not in evidence.forgiven]
     # What came before the device was silenced is what it took to find out that it had to be; STORM bounds it.
     unexplained = _spurious(log, gsi, ledger.silenced_ns)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]

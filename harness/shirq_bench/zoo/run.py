@@ -249,7 +249,7 @@ class _Player:
         self.reader.close()
         return Evidence(
             log,
-            kernel_log.rpartition(_JUDGED)[2],
+            kernel_log,
             line(self.case),
             refused=self.refused,
             hung=hung,
@@ -259,6 +259,7 @@ class _Player:
             answered=self.answered,
             late_ms=self.case.machine.get("late_ms", 20),
             forgiven=self.case.forgives,
+            judged_line=_line_of(_JUDGED, kernel_log),
         )
 
     def _is_for_it(self, step: Step) -> bool:
@@ -590,6 +591,11 @@ _VERBS = {
     "judge": _Player._judge,
     "check": _Player._check,
 }
+
+
+def _line_of(words: str, text: str) -> int:
+    """The last line, counted from 1, that holds the words; 0 if none does."""
+    return max((number for number, line in enumerate(text.splitlines(), 1) if words in line), default=0)
 
 
 def _programs(texts: Mapping[str, str]) -> bytes:
