@@ -274,7 +274,8 @@ from shirq_bench.zoo.run import _programs
 data = _programs(dict.fromkeys(("irq", "unmask", "release"), "load r0, 1"))
 print(len(data), importlib.util.find_spec("shirq"))
 """
-    assert _python(bench, tmp_path, script) == f"{3 * 4 + 3 * 16} None"
+    header = 4 * 4  # the mode and three lengths
+    assert _python(bench, tmp_path, script) == f"{header + 3 * 16} None"
 
 
 # ------------------------------------------------------------------ the binding
