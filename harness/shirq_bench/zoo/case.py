@@ -93,7 +93,7 @@ VERBS: Final = {
 #: Further keys of a step: the verbs that have it, and what it does.
 OPTIONS: Final = {
     "device": (("raise", "lower", "schedule"), "the device, instead of dev0"),
-    "pin": (("raise",), "true: its pin must be high after it"),
+    "pin": (("raise",), "true: its pin must be high after it, if only for a moment"),
     "message": (("raise",), "true: it must send an MSI"),
     "frozen": (("set",), "true: all properties are set at one instant of virtual time"),
     "background": (("guest",), "true: the steps go on meanwhile; it must have succeeded once the driver was ended"),
