@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.engine import cpu_ns
 from shirq_bench.judge import BrokenRuleError, line_low_at_end
 from shirq_bench.qtest import Board
 from shirq_bench.trace import Kind, LogReader
@@ -76,11 +77,6 @@ def _rom() -> bytes:
     return bytes(rom)
 
 
-def _cpu_ns(pid: int) -> int:
-    """The time that a process's threads have run on the host, in ns."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
-
-
 @dataclass(frozen=True)
 class Cost:
     """Of a storm of accesses: virtual time for the guest, and time of the host's processors, in ns."""
@@ -96,10 +92,10 @@ def _storm(board: Board, log: bool) -> Cost:
     board.qmp.wait_event("RESET")
     board.qmp.execute("set-action", reboot="shutdown")
     board.qmp.set("/objects/log", "on", log)
-    host = _cpu_ns(board.pid)
+    host = cpu_ns(board.pid)
     board.qmp.execute("cont")
     board.qmp.wait_event("SHUTDOWN", deadline=60)
-    host = _cpu_ns(board.pid) - host
+    host = cpu_ns(board.pid) - host
     return Cost(board.qtest.read(TIMES + 4) - board.qtest.read(TIMES) & 0xFFFFFFFF, host)
 
 
