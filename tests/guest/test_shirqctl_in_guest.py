@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from pathlib import Path
+
+import pytest
 
 from shirq_bench.agent import Result
 from shirq_bench.judge import assertions, line_low_at_end, line_of
-from shirq_bench.machine import ADDRESSES
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
+from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
+from shirq_bench.trace import Kind
 
 DEV0, DEV1, NIC, CLOCK = (ADDRESSES[name] for name in ("dev0", "dev1", "nic0", "clock"))
 _DONE, _FAILED, _USAGE, _FOUND = range(4)
@@ -21,8 +27,8 @@ with open("{}/resource0", "r+b") as file:
 """
 
 
-def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE) -> Result:
-    result = scene.vm.agent.run("shirqctl", *arguments, deadline=60)
+def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE, deadline: float = 60) -> Result:
+    result = scene.vm.agent.run("shirqctl", *arguments, deadline=deadline)
     assert result.status == status, result.stdout + result.stderr
     return result
 
@@ -140,3 +146,90 @@ def test_top_shows_the_rates_of_the_modules_counters(scene: Scene) -> None:
     claims = [part for part in out.replace(",", "\n").splitlines() if part.strip().startswith("claims")]
     assert claims and any(not claim.strip().endswith(" 0/s") for claim in claims), out
     assert f"shirq:{DEV1}" in out and "eth0" in out
+
+
+#: Two functions that no driver has enabled, one of them on the neighbour's line, and one without an interrupt pin.
+_UNBOUND = Machine(
+    devices=(
+        "shirq-edu,id=dev0,addr=4",
+        "shirq-edu,id=dev1,addr=8",
+        NEIGHBOUR_CARD,
+        "shirq-edu,id=clock,addr=5",
+        "pci-testdev,addr=e",
+    ),
+    networks=("net0",),
+    prepare=(NEIGHBOUR_UP, LOAD_MODULE),
+)
+_PINLESS = "0000:00:0e.0"
+
+
+def test_a_line_is_not_known_until_a_driver_has_enabled_the_function(boot: Boot) -> None:
+    scene = Scene(boot(_UNBOUND))
+    line = scene.irq("eth0")
+    assert (firmware := int(scene.run(f"cat /sys/bus/pci/devices/{DEV0}/irq"))) not in (0, line)
+    rows = {each["address"]: each for each in json.loads(_shirqctl(scene, "list", "--json").stdout)}
+    assert (rows[NIC]["line"], rows[NIC]["shares_with"]) == (line, [])
+    for address in (DEV0, DEV1):
+        assert (rows[address]["line"], rows[address]["line_unknown"]) == (None, "no driver has enabled it")
+    assert "it has no interrupt pin" in rows[_PINLESS]["line_unknown"]
+    assert f"line {firmware} " not in _shirqctl(scene, "top", "--count", "1", "--interval", "0.2").stdout
+    _shirqctl(scene, "bind", DEV0)
+    rows = {each["address"]: each for each in json.loads(_shirqctl(scene, "list", "--json").stdout)}
+    assert (rows[DEV0]["line"], rows[DEV0]["shares_with"]) == (line, [NIC])
+    assert (rows[NIC]["shares_with"], rows[DEV1]["line"]) == ([DEV0], None)
+    refused = _shirqctl(scene, "bind", _PINLESS, status=_FAILED).stderr
+    assert "it has no interrupt pin (at most MSI): shirq serves INTx" in refused
+
+
+@pytest.mark.splats_expected
+@pytest.mark.invariants_broken("a line is stuck on purpose")
+def test_top_names_an_asserting_function_that_no_driver_has_enabled(boot: Boot, tmp_path: Path) -> None:
+    """As a card that the firmware left asserting: the kernel gives its line up, and nobody handles the function."""
+    storm = ("-global", "ioapic.storm-pause=off")
+    scene = Scene(boot(_UNBOUND.with_(deterministic=True, vcpus=1, extra=storm)))
+    line = scene.irq("eth0")
+    with scene.vm.frozen():
+        begin = scene.vm.log().entries[-1].time_ns + 1_000_000_000
+        (tmp_path / "schedule").write_text(f"@{begin} unmask 1\n@{begin} raise 1\n")
+        scene.vm.qmp.set("dev1", "schedule", str(tmp_path / "schedule"))
+    scene.vm.agent.succeed(f"until dmesg | grep -q 'Disabling IRQ #{line}'; do sleep 0.1; done", deadline=200)
+    assert {entry.offset for entry in scene.vm.log().of(Kind.LINE) if entry.value} >= {line}
+    suspect = f"  {DEV1}  no driver    ASSERTS"
+    # Python starts slowly in a guest that counts instructions while its line storms.
+    asked = _shirqctl(scene, "top", "--line", str(line), "--count", "1", "--interval", "0.2", deadline=300).stdout
+    assert f"{suspect}, and its line is not known (no driver has enabled it): it may be this one" in asked
+    assert (
+        f"{suspect} (no driver has enabled it)" in _shirqctl(scene, "top", "--count", "1", "--interval", "0.2").stdout
+    )
+
+
+#: In the guest: the lines of sysfs and those of the table, where they differ; and how many there are in the table.
+_COMPARE = """
+from pathlib import Path
+from shirq import interrupts
+table = interrupts.parse(Path("/proc/interrupts").read_text())
+files = interrupts.from_sysfs(Path("/sys/kernel/irq"))
+what = lambda line: (line.chip, line.hwirq, line.flow, line.handlers)
+for irq, line in table.items():
+    if what(line) != what(files[irq]):
+        print(line, files[irq])
+print(len(table), *sorted(set(line.chip for line in table.values())), sep="|")
+"""
+
+
+@pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
+def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
+    """Each guest's own table, on each controller: the files of /sys/kernel/irq say what is in it."""
+    prepare = (NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"))
+    scene = Scene(boot(_UNBOUND.with_(parameters=parameters, prepare=prepare)))
+    driver = scene.drive("dev0")
+    result = scene.vm.agent.run("python3", "-c", _COMPARE)
+    *different, last = result.stdout.splitlines() or [result.stderr]
+    assert not different, result.stdout
+    count, *chips = last.split("|")
+    assert int(count) > 4 and chip in chips, last
+    line = scene.irq(f"shirq:{DEV0}")
+    shown = json.loads(_shirqctl(scene, "top", "--count", "1", "--line", str(line), "--json").stdout)
+    assert f"shirq:{DEV0}" in shown["lines"][0]["handlers"] and chip in shown["lines"][0]["controller"]
+    assert DEV0 in [each["address"] for each in shown["lines"][0]["functions"]]
+    driver.end()
