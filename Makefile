@@ -50,7 +50,7 @@ deps: .venv/complete ## Install what the project needs: system packages and the 
 
 .PHONY: guest-deps
 guest-deps: .venv/complete
-	@$(DEPS) qemu guest $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),debug-kernel)
+	@$(DEPS) qemu guest $(if $(findstring debug,$(KERNEL))$(findstring kcsan,$(KERNEL))$(filter all,$(KERNEL)),debug-kernel)
 
 qemu: guest-deps ## Build QEMU with the emulated device and the line probe in it.
 	@$(PYTHON) -m shirq_bench.build.qemu

@@ -18,7 +18,7 @@ from shirq_bench import cache
 from shirq_bench.build.steps import shown
 from shirq_bench.errors import CommandFailed
 from shirq_bench.machine import Machine
-from shirq_bench.vm import Vm, parts
+from shirq_bench.vm import PARAMETERS, Vm, parts
 
 #: What a template and an artefact folder call the description of their machine.
 DESCRIPTION = "machine.json"
@@ -40,7 +40,8 @@ def _key(machine: Machine) -> str:
         str(made_of.emulator),
         str(made_of.initrd),
         description,
-        made_of.accelerator.name,
+        PARAMETERS,
+        made_of.accelerator.arguments(machine.deterministic),
     )
 
 

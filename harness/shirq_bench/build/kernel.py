@@ -101,11 +101,11 @@ def _compile(recipe: dict[str, Any], target: Path) -> None:
     archive = target / f"package/usr/src/{package}.tar.xz"
     run(f"unpacking {package}", ["tar", "-C", tree, "--strip-components=1", "-xf", archive], log=log)
     shutil.rmtree(target / "package")
-    fragment = GUEST / "config" / recipe["config"]
+    fragments = _fragments(recipe)
     run("configuring", ["make", "tinyconfig"], log=log, cwd=tree)
-    run("configuring", ["scripts/kconfig/merge_config.sh", "-m", ".config", fragment], log=log, cwd=tree)
+    run("configuring", ["scripts/kconfig/merge_config.sh", "-m", ".config", *fragments], log=log, cwd=tree)
     run("configuring", ["make", "olddefconfig"], log=log, cwd=tree)
-    _check_config(fragment, tree / ".config")
+    _check_config(fragments, tree / ".config")
     jobs = f"-j{os.cpu_count() or 1}"
     run(f"compiling {package}", ["make", jobs, "bzImage", "modules"], log=log, cwd=tree, deadline=7200)
     release = (tree / "include/config/kernel.release").read_text().strip()
@@ -122,18 +122,26 @@ def _compile(recipe: dict[str, Any], target: Path) -> None:
     _finish(target, release)
 
 
-def _check_config(fragment: Path, final: Path) -> None:
-    """kconfig drops without a word what it cannot satisfy: every line of the fragment must be in the result."""
+def _fragments(recipe: dict[str, Any]) -> list[Path]:
+    """The files that say what differs from tinyconfig; a later one has the last word."""
+    return [GUEST / "config" / name for name in recipe["config"]]
+
+
+def _check_config(fragments: list[Path], final: Path) -> None:
+    """kconfig drops without a word what it cannot satisfy: what the fragments ask for must be in the result."""
     result = set(final.read_text().splitlines())
-    wanted = [line for line in fragment.read_text().splitlines() if re.match(r"(# )?CONFIG_\w+[= ]", line)]
+    wanted: dict[str, str] = {}
+    for fragment in fragments:
+        for line in fragment.read_text().splitlines():
+            if option := re.match(r"(?:# )?(CONFIG_\w+)[= ]", line):
+                wanted[option[1]] = line
 
-    def missing(line: str) -> bool:
-        if line.startswith("# "):
-            return line.split()[1] + "=y" in result
-        return line not in result
+    def missing(option: str, line: str) -> bool:
+        return f"{option}=y" in result if line.startswith("# ") else line not in result
 
-    if dropped := [line for line in wanted if missing(line)]:
-        raise BuildError(f"kconfig did not accept these lines of {fragment}: {', '.join(dropped)}")
+    if dropped := [line for option, line in wanted.items() if missing(option, line)]:
+        names = ", ".join(str(fragment) for fragment in fragments)
+        raise BuildError(f"kconfig did not accept these lines of {names}: {', '.join(dropped)}")
 
 
 def _from_path(vmlinuz: Path) -> Kernel:
@@ -191,9 +199,9 @@ def cached(name: str) -> Kernel | None:
 
 
 def _key(name: str, recipe: dict[str, Any]) -> str:
-    what = GUEST / "config" / recipe["config"] if "source" in recipe else _LAYOUT
+    what = _fragments(recipe) if "source" in recipe else [_LAYOUT]
     made_of = {key: value for key, value in recipe.items() if key not in _HABITS}
-    return f"{name}-{cache.digest(made_of, what)}"
+    return f"{name}-{cache.digest(made_of, *what)}"
 
 
 def _at(name: str, directory: Path) -> Kernel:
