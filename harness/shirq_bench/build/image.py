@@ -28,6 +28,8 @@ from shirq_bench.build.steps import BuildError, run
 from shirq_bench.paths import GUEST, KMOD
 
 _IMAGE = GUEST / "image"
+#: Part of the key of the packages' root: count it up when `_packages` leaves something else.
+_LAYOUT = 1
 
 
 def _recipe() -> dict[str, Any]:
@@ -75,15 +77,48 @@ def _built_in(root: Path, release: str, name: str) -> bool:
     return any(Path(p).stem.replace("-", "_") == name for p in builtin)
 
 
-def _base(target: kernel.Kernel) -> Path:
+def _byte_compile(python: Path, tree: Path, *folders: str) -> None:
+    """Give the Python modules in ``folders`` of ``tree`` their byte code, by the interpreter of the root ``python``.
+
+    It is the guest's, whatever the host's version is. Without byte code a guest under emulation compiles for seconds
+    whenever a program starts. It is checked by the source's hash: an overlay may bring other sources, with other times.
+    """
+    libraries = python / "lib/x86_64-linux-gnu"
+    run(
+        "byte code of the guest's Python modules",
+        [
+            *(libraries / "ld-linux-x86-64.so.2", "--library-path", f"{libraries}:{python}/usr/lib/x86_64-linux-gnu"),
+            *(python / "usr/bin/python3.11", "-s", "-S", "-m", "compileall", "-q", "-f"),
+            *("--invalidation-mode", "checked-hash", "-s", tree, "-p", "/"),
+            *(tree / folder for folder in folders),
+        ],
+        log=cache.root() / "image.log",
+        env={"PYTHONHOME": str(python / "usr"), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+def _packages() -> Path:
+    """A root with Debian's packages in it, the same for every kernel."""
     recipe = _recipe()
 
     def fill(directory: Path) -> None:
-        tree = directory / "tree"
-        Suites(recipe["suite"]).unpack(recipe["packages"], tree)
+        root = directory / "root"
+        Suites(recipe["suite"]).unpack(recipe["packages"], root)
         for name in recipe["exclude"]:
-            shutil.rmtree(tree / name, ignore_errors=True)
-        (tree / "usr/bin/python3").symlink_to("python3.11")
+            shutil.rmtree(root / name, ignore_errors=True)
+        (root / "usr/bin/python3").symlink_to("python3.11")
+        _byte_compile(root, root, "usr/lib/python3.11")
+
+    return cache.entry("image-packages", cache.digest(_LAYOUT, recipe), fill) / "root"
+
+
+def _base(target: kernel.Kernel) -> Path:
+    recipe = _recipe()
+    packages = _packages()
+
+    def fill(directory: Path) -> None:
+        tree = directory / "tree"
+        shutil.copytree(packages, tree, symlinks=True)
         busybox = tree / "bin/busybox"
         applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
         for applet in applets:
@@ -103,7 +138,7 @@ def _base(target: kernel.Kernel) -> Path:
         _cpio(tree, directory / "base.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.identity)
+    key = cache.digest(recipe, target.identity, str(packages))
     return cache.entry("image-base", key, fill) / "base.cpio"
 
 
@@ -166,6 +201,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
     recipe = _recipe()
     public_key = ssh_key().with_suffix(".pub")
     programs = _programs()
+    packages = _packages()
 
     def fill(directory: Path) -> None:
         tree = directory / "tree"
@@ -183,6 +219,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         binding = tree / "usr/lib/python3/dist-packages/shirq"
         # In the sources `profiles` is a link, which wheels do not have.
         shutil.copytree(GUEST / "shirq", binding, ignore=shutil.ignore_patterns("__pycache__", "profiles"))
+        _byte_compile(packages, tree, "usr/lib/python3/dist-packages")
         (binding / "profiles").symlink_to("/usr/share/shirq/profiles")
         extra = tree / "lib/modules" / target.release / "extra"
         extra.mkdir(parents=True)
@@ -201,7 +238,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _cpio(tree, directory / "layer.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.identity, *modules, public_key, GUEST, KMOD / "shirq.h")
+    key = cache.digest(recipe, target.identity, str(packages), *modules, public_key, GUEST, KMOD / "shirq.h")
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 
