@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import random
 import socket
 import subprocess
@@ -58,8 +59,9 @@ def ask(vm: Vm) -> None:
 
 @contextlib.contextmanager
 def host_load() -> Iterator[None]:
-    """More busy processes than most hosts have processors for."""
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    """More busy processes than the host has processors for."""
+    busy = len(os.sched_getaffinity(0)) + 1
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
         yield
     finally:
