@@ -12,6 +12,7 @@ from shirq_bench.scene import Scene
 
 
 @pytest.mark.alone
+@pytest.mark.long
 def test_200_clones_each_take_an_eighth_of_a_cold_boot_and_80_mib(kernel_name: str) -> None:
     cost = engine.measure(kernel_name, clones=200)
     engine.write(cost)
