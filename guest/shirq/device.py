@@ -355,7 +355,12 @@ class Device:
     def _wait(self, timeout: float) -> None:
         """poll() never unmasks, so what read() would unmask is unmasked here."""
         if self._auto_unmask and self._delivered.seq:
-            self.unmask(self._delivered.seq)
+            try:
+                self.unmask(self._delivered.seq)
+            except ShirqError as error:
+                # The device was stopped. The event that says why may be queued; if it is not, read() fails so.
+                if error.errno != errno.ENXIO:
+                    raise
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         if not poll.poll(max(0.0, timeout) * 1000):

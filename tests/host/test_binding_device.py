@@ -295,6 +295,16 @@ def test_a_read_with_a_timeout_leaves_unmasking_to_the_owner_who_wants_it(device
     assert abi.UNMASK not in [request for request, _ in module.calls]
 
 
+def test_timed_read_delivers_the_notice_of_a_stop(device: Device, module: Module) -> None:
+    """A device that was reset is not armed, so that there is nothing to unmask; the event that says so is queued."""
+    device.arm()
+    module.queue(3)
+    device.read(timeout=5)
+    module.fail(errno.ENXIO)
+    module.queue(3, abi.EventType.RESET)
+    assert device.read(timeout=5).type is abi.EventType.RESET
+
+
 def test_a_read_without_an_event_ends_at_its_timeout(device: Device) -> None:
     with pytest.raises(TimeoutError, match=f"no event of {ADDRESS} within 0.01 s"):
         device.read(timeout=0.01)
