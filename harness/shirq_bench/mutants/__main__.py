@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -28,8 +29,9 @@ CI_BUDGET = 240.0
 def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
     """The mutants in another order for each turn, so that a few at a time are all in the end."""
     ranked = sorted(mutants, key=lambda one: one.name)
-    # A step that has no divisor in common with most counts spreads the turns over the whole list.
-    first = turn * 7 % len(ranked)
+    # A step that has no divisor in common with the count spreads the turns over the whole list.
+    step = next(step for step in itertools.count(7) if math.gcd(step, len(ranked)) == 1)
+    first = turn * step % len(ranked)
     return ranked[first:] + ranked[:first]
 
 
