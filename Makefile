@@ -25,7 +25,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants torture fast bench bench-guard lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast bench bench-guard lint format lock clean \
 	fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -155,6 +155,9 @@ fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with s
 mutants: guest-deps ## Put small bugs, one at a time, into copies of the product: do the tests notice each?
 ## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
 	@$(PYTHON) -m shirq_bench.mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
+
+promises: .venv/complete ## Check that each promise of kmod/'s documents has a test and a mutant; list what is open.
+	@$(PYTHON) -m shirq_bench.promises
 
 lint: guest-deps ## Check style, types and licences of everything: ruff, mypy, reuse, checkpatch, sparse.
 	@$(DEPS) lint

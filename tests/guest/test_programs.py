@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.guest_python import finish, run, start
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_low_at_end, line_of
+from shirq_bench.machine import ADDRESSES, SHARED_LINE, bind_at, insmod
+from shirq_bench.paths import MODULES
+from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 
 
@@ -69,22 +72,37 @@ def test_arming_exclusively_on_a_shared_line_fails_with_ebusy_and_harms_nobody(s
 
 
 def test_an_exclusive_owner_keeps_later_sharers_out(scene: Scene) -> None:
-    # Nobody else has the line of `clock`.
-    scene.bind("clock")
+    nic = ADDRESSES["nic0"]
+    scene.run(f"echo {nic} >/sys/bus/pci/devices/{nic}/driver/unbind")
     script = start(
         scene,
-        "clock",
-        """
+        "dev0",
+        f"""
         device, _ = armed(shared=False)
-        report("armed")
+        later = shirq.Device.open("{ADDRESSES["dev1"]}")
+        later.load(SET)
+        report(fails(later.arm), fails(later.arm, shared=False))
         event = device.read(timeout=20)
         report(hex(event.r[0]))
+        device.close()
+        report(fails(later.arm))
         """,
     )
-    script.expect("^armed$")
-    scene.raise_("clock", bits=2)
-    script.expect("^0x2$")
-    assert finish(script)
+    script.expect("^EBUSY EBUSY$")
+    scene.raise_("dev0", bits=2)
+    assert finish(script)[1:] == ["0x2", "OK"]
+
+
+def test_line_of_a_oneshot_neighbour_is_not_shared(boot: Boot) -> None:
+    """It handles in a thread and has the line masked meanwhile; the kernel's log does not complain of the refusal."""
+    scene = Scene(boot(SHARED_LINE.with_(modules=(str(MODULES / "neighbour"),))))
+    dev1 = ADDRESSES["dev1"]
+    for address in (ADDRESSES["nic0"], dev1):
+        scene.run(f"echo {address} >/sys/bus/pci/devices/{address}/driver/unbind")
+    scene.run(f"{insmod('neighbour', 'oneshot=1')} && {bind_at(dev1, 'neighbour')}")
+    assert run(
+        scene, "dev0", "device = shirq.Device.open(ADDRESS)\ndevice.load(SET)\nprint(fails(device.arm), state())"
+    ) == ["EBUSY loaded"]
 
 
 #: A release program that is good but for one operation, by what is bad about it; and the index and reason expected.

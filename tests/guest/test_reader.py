@@ -168,14 +168,14 @@ device.arm()
 registers = device.mmap(0)
 flood(1501)
 last = [device.read() for _ in range(256)][-1]
-print(last.type.name, last.flags)
+print(last.type.name, last.flags, last.lost)
 device.arm()
 registers = device.mmap(0)
 flood(256)
 events = [device.read() for _ in range(256)]
 print(*{(event.type.name, event.source, event.flags, event.lost, *event.r) for event in events})
 """,
-    ) == ["QUARANTINED 2", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
+    ) == ["QUARANTINED 2 1246", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
 
 
 def test_a_read_takes_the_events_that_the_memory_has_room_for_and_no_more(scene: Scene) -> None:

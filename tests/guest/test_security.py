@@ -95,6 +95,32 @@ def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, fla
     ) == [f"{flags} False False {tainted}"]
 
 
+def test_dma_behind_an_iommu_faults(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU's own edu writes to memory: nothing is mapped for it, so that the IOMMU reports a fault."""
+    monkeypatch.setitem(ADDRESSES, "writer", "0000:00:07.0")
+    devices = ("intel-iommu,intremap=off", *SHARED_LINE.devices, "edu,addr=7")
+    scene = Scene(boot(SHARED_LINE.with_(devices=devices, parameters="intel_iommu=on"), cold=True))
+    scene.run(LOAD_MODULE)
+    scene.bind("writer")
+    assert run(
+        scene,
+        "writer",
+        """
+        SOURCE, DESTINATION, COUNT, COMMAND, BUFFER, WRITES = 0x80, 0x88, 0x90, 0x98, 0x40000, 3
+        device = shirq.Device.open(ADDRESS)
+        registers = device.mmap(0)
+        device.set_master(True)
+        for register, value in ((SOURCE, BUFFER), (DESTINATION, 0x100000), (COUNT, 16), (COMMAND, WRITES)):
+            registers.write32(register, value)
+        while registers.read32(COMMAND) & 1:
+            time.sleep(0.01)
+        print("done")
+        """,
+    ) == ["done"]
+    fault = r"DMA Write.*Request device \[00:07.0\] fault addr 0x100000"
+    scene.run(f"until dmesg | grep -q '{fault}'; do usleep 20000; done", deadline=30)
+
+
 def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
     """Who was handed a descriptor may arm a storming device again and again: ten messages a minute."""
     script = start(

@@ -75,3 +75,33 @@ def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
     address = "0000:00:07.0"
     scene.run(f"! {{ {bind_at(address, 'shirq')}; }} && test ! -e /dev/shirq/{address}")
     assert f"{address}: has no interrupt pin" in scene.run("dmesg")
+
+
+@pytest.mark.parametrize("device", ["ports", "buffer"])
+def test_info_says_what_sysfs_says(spaces: Scene, device: str) -> None:
+    """Numbers and BARs of the function, as the PCI core has them; and what the module itself has to offer."""
+    assert run(
+        spaces,
+        device,
+        """
+        info = shirq.Device.open(ADDRESS).info
+        sysfs = Path("/sys/bus/pci/devices", ADDRESS)
+        names = ("vendor", "device", "subsystem_vendor", "subsystem_device", "revision", "irq")
+        differs = [name for name in names if int((sysfs / name).read_text(), 0) != getattr(info, name)]
+        print(differs, int((sysfs / "class").read_text(), 0) == info.class_code)
+        print(info.config_size == (sysfs / "config").stat().st_size, info.sources, info.events)
+        print(info.features == sum(abi.Feature))
+        def bar(line):
+            first, last, resource = (int(word, 16) for word in line.split())
+            if not last:
+                return 0, 0
+            size, memory = last - first + 1, resource & 0x200
+            flags = abi.BarFlag.MEMORY if memory else abi.BarFlag.PORT
+            flags |= abi.BarFlag.WIDE if resource & 0x100000 else 0
+            flags |= abi.BarFlag.PREFETCH if resource & 0x2000 else 0
+            flags |= abi.BarFlag.MMAP if memory and not first % 4096 and size >= 4096 else 0
+            return size, flags
+        bars = [bar(line) for line in (sysfs / "resource").read_text().splitlines()[:6]]
+        print(bars == [(bar.length, bar.flags) for bar in info.bars], len({flags for _, flags in bars}) > 1)
+        """,
+    ) == ["[] True", "True 1 256", "True", "True True"]

@@ -14,6 +14,8 @@ from shirq_bench.trace import Kind
 
 #: The handler calls within which a storm must have ended.
 CALLS = 5000
+#: What kmod/README.md says: by when the device's own means have ended it, and by when the line is masked else.
+ENDED, LINE_OFF = 2700, 3900
 
 #: In the guest: an irq program that claims rightly, and whose mask has no effect on the device.
 USELESS_MASK = """
@@ -95,12 +97,17 @@ report(hex(event.r[0]), hex(device.mmap(0).read32(0)))
 
 
 def test_the_release_program_ends_the_storm_of_a_device_without_disintx(scene: Scene) -> None:
-    script = start(scene, "dev1", USELESS_MASK + _STORM + "report(state('quarantine'), stat('line_off'))\nproceed()")
+    counts = "sum(map(stat, ('claims', 'declines', 'silent')))"
+    script = start(
+        scene,
+        "dev1",
+        USELESS_MASK + _STORM + f"report(state('quarantine'), stat('line_off'), {counts} <= {ENDED})\nproceed()",
+    )
     script.expect("^armed$")
     mark = scene.vm.log().mark
     scene.raise_("dev1", bits=3)
     script.expect("^QUARANTINED MASKED 0x3 quarantined False$")
-    script.expect("^masked released 0$")
+    script.expect("^masked released 0 True$")
     scene.network.ping(5)
     line_falls(scene, "dev1", mark)
     assert calls(scene, "dev1") < CALLS
@@ -131,7 +138,7 @@ def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(
     assert [entry.value for entry in masks[:2]] == [1, 0], "the line was not masked and opened again"
     assert masks[1].time_ns - masks[0].time_ns < 2_000_000_000
     before = [entry for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns < masks[0].time_ns]
-    assert len(before) < CALLS, "the line was masked too late"
+    assert len(before) <= LINE_OFF, "the line was masked too late"
     scene.vm.qmp.set("dev1", "lower", 1)
     script.write("\n")
     finish(script)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from program_model import Library, compile_library
-from shirq import lint, profile, simulate
+from shirq import abi, lint, profile, simulate
 from shirq.abi import Mode, ProgramKind, Reason
 from shirq.profile import Profile
 from shirq.simulate import Outcome, Run
-from shirq.verify import NO_SPACE, Kind, Space
+from shirq.verify import NO_SPACE, Kind, Space, verify
 
 PROFILES = Path(__file__).parents[2] / "guest" / "profiles"
 CONFIG = Space(Kind.CONFIG, 256)
@@ -470,6 +470,17 @@ def test_the_kernels_verifier_accepts_the_programs_for_the_cards_bars(bench: Ben
     program = bench.profile.programs.program(kind)
     assert bench.library.verify(program, kind, bench.card.spaces) == (len(program), Reason.OK)
     assert bench.profile.refusal() is None and bench.profile.refusal(bench.card.spaces) is None
+
+
+def test_profiles_need_few_accesses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kmod/README.md says how many an interrupt takes: the least limit with which `irq` is accepted."""
+    program = bench.profile.programs.irq
+
+    def accepted(limit: int) -> bool:
+        monkeypatch.setattr(abi, "MAX_IRQ_ACCESSES", limit)
+        return verify(program, ProgramKind.IRQ, bench.card.spaces)[1] == {Reason.OK}
+
+    assert next(limit for limit in range(len(program) + 1) if accepted(limit)) in range(2, 6)
 
 
 def test_lint_finds_nothing_that_the_profile_does_not_allow(bench: Bench) -> None:
