@@ -126,7 +126,7 @@ torture: ## Kill owners, cut bindings, make up calls, thousands of times; about 
 fast: guest-deps ## Run the guest tests that are marked fast, on KERNEL: 5 s.
 	@$(PYTHON) -m pytest tests/guest -m fast --shirq-kernel $(KERNEL) $(PYTEST_ARGS)
 
-long: guest-deps ## Run the guest tests that take a minute each, on KERNEL.
+long: guest-deps ## Run the guest tests that take guests for long, on KERNEL: torture, sweeps, suspends, statistics.
 	@$(PYTEST) tests/guest -m long --shirq-kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
 bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.

@@ -39,6 +39,7 @@ def served(vm: Vm, count: int) -> Log:
     [DRIVEN.with_(parameters="acpi=off"), DRIVEN.with_(extra=("-machine", "pc"))],
     ids=["acpi-off", "machine-pc"],
 )
+@pytest.mark.long
 def test_a_line_on_an_input_below_16_is_judged(boot: Boot, machine: Machine) -> None:
     """The I/O APIC delivers it there, so that the log has all of it."""
     vm = boot(machine)

@@ -85,6 +85,7 @@ def first(kernel: str) -> exact.State:
 
 
 @pytest.mark.parametrize("condition", ["calm", "monitor", "load", "pauses"])
+@pytest.mark.long
 def test_busy_guest_replays_identically(kernel_name: str, condition: str) -> None:
     """The event log, the processor's registers and all memory are the same at the same instruction.
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from shirq_bench.build import kernel
 from shirq_bench.machine import SHARED_LINE
 from shirq_bench.paths import KMOD
@@ -30,6 +32,7 @@ def _dkms(trees: Path, verb: str, *arguments: str | Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{logs}"
 
 
+@pytest.mark.long
 def test_dkms_builds_and_installs_a_module_that_works(tmp_path: Path, boot: Boot, kernel_name: str) -> None:
     target = kernel.get(kernel_name)
     installed = tmp_path / "modules"

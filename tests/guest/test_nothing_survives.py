@@ -88,6 +88,7 @@ def test_that_takes_its_time(boot, n):
 
 @pytest.mark.parametrize("options", [[], ["-n2"]], ids=["one", "two workers"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
+@pytest.mark.long
 def test_no_guest_and_no_worker_outlives_pytest(
     kernel_name: str, tmp_path: Path, options: list[str], number: signal.Signals
 ) -> None:

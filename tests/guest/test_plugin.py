@@ -150,6 +150,7 @@ def test_one_of_many(boot, n):
 """
 
 
+@pytest.mark.long
 def test_two_workers_that_want_the_same_template_make_it_once(
     kernel_name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -182,6 +183,7 @@ def test_that_it_runs(vm):
 """
 
 
+@pytest.mark.long
 def test_a_kernel_can_be_given_by_its_path(kernel_name: str, tmp_path: Path) -> None:
     """shirq.ko is compiled for it, and its own modules are in the guest."""
     target = kernel.get(kernel_name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import pytest
+
 from guest.guest_python import run
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
@@ -171,6 +173,7 @@ def _drive(scene: Scene, card: Card) -> None:
     assert any(not call.handled for call in own), "no interrupt of the neighbour ran this handler"
 
 
+@pytest.mark.long
 def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
     scene = Scene(boot(MACHINE))
     for card in CARDS:

@@ -95,6 +95,7 @@ _SETTINGS = settings(
 )
 
 
+@pytest.mark.long
 def test_no_random_schedule_loses_or_doubles_an_interrupt(kernel_name: str) -> None:
     machine = type("Line", (Line,), {"kernel": kernel_name})
     run_state_machine_as_test(machine, settings=_SETTINGS)

@@ -71,6 +71,7 @@ def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
         ("on iommu=pt", "PASSTHROUGH", True),
     ],
 )
+@pytest.mark.long
 def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, flags: str, tainted: bool) -> None:
     """And the kernel is tainted as soon as a device reaches all of memory at its owner's word."""
     machine = SHARED_LINE.with_(

@@ -117,6 +117,7 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
 
 @pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it")
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
+@pytest.mark.long
 def test_suspend_to_ram_resets_the_device_and_the_owner_reads_resumed(boot: Boot, device: str) -> None:
     # Waking from S3 is QEMU's weak point: in clones and with e1000 the guest seldom comes up, and even here its
     # timers may stand still, so that nothing after this may wait for one.

@@ -35,6 +35,7 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
     assert other.run().recording.digest != case.run().recording.digest
 
 
+@pytest.mark.long
 def test_a_busy_monitor_does_not_change_a_run(kernel_name: str) -> None:
     """QEMU's main loop is awake all the time: no timer comes some instructions later for that."""
     case = _case("reassert-unmask", kernel_name, range(4000))
@@ -49,6 +50,7 @@ def test_a_busy_monitor_does_not_change_a_run(kernel_name: str) -> None:
     assert len({play(machine, case.stimuli, case.cuts[-1], meanwhile=ask).digest for _ in range(6)}) == 1
 
 
+@pytest.mark.long
 def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) -> None:
     case = _case("reassert", kernel_name, range(3000, 3001))
     (logged,) = (entry for entry in case.run().recording.entries if entry.kind is Kind.WHERE)
@@ -63,6 +65,7 @@ def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) 
     assert second.pc != first.pc, "an instruction later it is where it was"
 
 
+@pytest.mark.long
 def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_path: Path) -> None:
     """An owner that unmasks though an event is queued gets a second one: where that is not allowed it is found."""
     strict = replace(scenario.get("masked-by-owner"), spurious=0)

@@ -27,6 +27,7 @@ def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 
 
 
 @pytest.mark.parametrize("name", ["kill", "close", "exec", "thread", "pass", "bind", "module", "starve"])
+@pytest.mark.long
 def test_an_end_leaves_the_device_silent_and_the_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
     round_ = _run(name, kernel_name, tmp_path)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
@@ -55,6 +56,7 @@ def test_a_seed_repeats_its_choices_and_another_one_chooses_differently(kernel_n
 
 
 @pytest.mark.parametrize("who", ["root", "no-rawio", "user"])
+@pytest.mark.long
 def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -> None:
     round_ = _run(f"fuzz-{who}", kernel_name, tmp_path, count=3000)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]

@@ -33,6 +33,7 @@ def card(boot: Boot) -> Scene:
     return Scene(boot(_MACHINE))
 
 
+@pytest.mark.long
 def test_the_worked_example_does_what_the_readme_shows(card: Scene) -> None:
     section = (KMOD / "README.md").read_text().split("## A card, from its datasheet to its driver")[1].split("\n## ")[0]
     python = ""

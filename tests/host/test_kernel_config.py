@@ -30,12 +30,12 @@ def test_a_later_file_has_the_last_word(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lost", ["CONFIG_SMP=y", "CONFIG_KCSAN=y"])
 def test_what_was_dropped_is_named(lost: str, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=f": {lost}$"):
+    with pytest.raises(BuildError, match=rf": {lost}$"):
         _check(tmp_path, "CONFIG_SMP=y\nCONFIG_KCSAN=y\n".replace(lost, ""))
 
 
 def test_an_option_that_must_be_off_is_not_on(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="# CONFIG_SLUB_TINY is not set$"):
+    with pytest.raises(BuildError, match=r"# CONFIG_SLUB_TINY is not set$"):
         _check(tmp_path, "CONFIG_SMP=y\nCONFIG_KCSAN=y\nCONFIG_SLUB_TINY=y\n")
 
 
