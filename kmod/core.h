@@ -69,7 +69,7 @@ struct shirq_stats {
 
 /**
  * enum shirq_rung - how far a quarantined device was silenced
- * @SHIRQ_RUNG_NONE: it is not quarantined
+ * @SHIRQ_RUNG_NONE: it is not quarantined, or was gone before it could be silenced
  * @SHIRQ_RUNG_RELEASED: release program, DisINTx, bus mastering off
  * @SHIRQ_RUNG_D3HOT: in D3hot
  * @SHIRQ_RUNG_FLR: function-level reset
@@ -139,23 +139,34 @@ struct shirq_dma;
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: what a quarantine leaves to process context
  * @reopen: ends the time that the line is masked
+ * @absent: looks after a device that is @gone, or in error recovery; see lifecycle.c
  *
  * @lock: guards what the interrupt sees, @set to @stats, and serialises programs
- *	and all writes to Command. All but @masked, @gone, @storm, the queue and
- *	@stats change only under @mutex too; the interrupt itself ends @armed and
- *	sets @quarantined.
+ *	and all writes to Command, but those of shirq_restore(), which sees to it.
+ *	All but @masked, @owner_masked, @held, @gone, @storm, the queue and @stats
+ *	change only under @mutex too; the interrupt itself ends @handling and @armed
+ *	and sets @quarantined.
  * @set: the loaded set, or NULL
  * @eventfd: signalled with the waiters, or NULL
  * @dma: whose memory the device may master the bus for, or NULL
  * @quiesce: what SHIRQ_SET_QUIESCE set
- * @requested: the handler is registered
- * @armed: interrupts become events
+ * @requested: the handler is registered, or about to be
+ * @irqflags: with which flags
+ * @handling: the handler claims interrupts: from before it is registered until the
+ *	device is stopped
+ * @armed: user space may mask, unmask and wait: from after it is registered
  * @auto_unmask: read() unmasks
  * @masked: the device is masked until @seq is unmasked
+ * @owner_masked: by SHIRQ_MASK
+ * @held: an interrupt was claimed meanwhile; its event comes when @seq is unmasked
+ * @held_ns: when that was; what it captured is in @captured
  * @intx_off: DisINTx was set by SHIRQ_MASK, for want of a mask program
  * @paused: the system sleeps, or the device is being reset
- * @quarantined: it stormed; only SHIRQ_ARM and close() end it
- * @gone: @dead, or a program found all-ones
+ * @recovering: an error of the link is being recovered from
+ * @quarantined: it stormed, or the handler only watches the line; only SHIRQ_ARM and
+ *	close() end it
+ * @gone: @dead, or a program found all-ones; ends what user space may do, and not
+ *	what the handler does
  * @epoch: counts disarms: tells a reader that its armed time is over
  * @head: events queued, ever
  * @tail: events taken from the queue or dropped at disarm, ever
@@ -191,6 +202,7 @@ struct shirq_device {
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
 	struct work_struct	reopen;
+	struct delayed_work	absent;
 
 	/* the interrupt */
 	spinlock_t		lock;
@@ -199,11 +211,15 @@ struct shirq_device {
 	struct shirq_dma	*dma;
 	struct shirq_quiesce	quiesce;
 	bool			requested;
+	bool			handling;
 	bool			armed;
 	bool			auto_unmask;
 	bool			masked;
+	bool			owner_masked;
+	bool			held;
 	bool			intx_off;
 	bool			paused;
+	bool			recovering;
 	bool			quarantined;
 	bool			gone;
 	u32			epoch;
@@ -213,6 +229,8 @@ struct shirq_device {
 	u64			delivered;
 	struct pid		*reader;
 	u64			lost;
+	u64			held_ns;
+	unsigned long		irqflags;
 	u64			regs[SHIRQ_REGS];
 	u64			captured[SHIRQ_EVENT_REGS];
 	struct shirq_storm	storm;
@@ -227,16 +245,30 @@ struct shirq_device {
 	} while (0)
 
 /* main.c */
+int shirq_map_bars(struct shirq_device *d);
+void shirq_unmap_bars(struct shirq_device *d);
+
+/* lifecycle.c */
+void shirq_lifecycle_init(struct shirq_device *d);
+void shirq_lock_resets(struct shirq_device *d);
+void shirq_unlock_resets(struct shirq_device *d);
+int shirq_save(struct shirq_device *d);
 int shirq_restore(struct shirq_device *d);
-int shirq_unpark(struct shirq_device *d);
-void shirq_park(struct shirq_device *d);
-struct shirq_dma *shirq_take_dma(struct shirq_device *d);
+void shirq_sleep(struct shirq_device *d);
+void shirq_revoke(struct shirq_device *d);
+int shirq_own(struct shirq_device *d, struct file *file);
+void shirq_disown(struct shirq_device *d);
+void shirq_retire(struct shirq_device *d);
+void shirq_pause(struct shirq_device *d, bool recovering);
+void shirq_quiesce_again(struct shirq_device *d);
+void shirq_calm_early(struct shirq_device *d);
+int shirq_restore_after_error(struct shirq_device *d);
+void shirq_continue(struct shirq_device *d, enum shirq_event_type type);
+void shirq_give_up(struct shirq_device *d);
 
 /* power.c */
 extern const struct dev_pm_ops shirq_pm_ops;
 extern const struct pci_error_handlers shirq_error_handlers;
-void shirq_sleep(struct shirq_device *d);
-void shirq_revoke(struct shirq_device *d);
 
 /* stats.c */
 extern const struct attribute_group *shirq_groups[];
@@ -267,7 +299,7 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
 void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_reopen_line(struct shirq_device *d);
 void shirq_storm_watch(struct shirq_device *d);
-void shirq_storm_settle(struct shirq_device *d);
+void shirq_storm_settle(struct shirq_device *d, u32 rungs);
 int shirq_reset_function(struct shirq_device *d, u32 rung);
 
 /**
@@ -307,6 +339,7 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_notify(struct shirq_device *d);
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
 void shirq_quiesce(struct shirq_device *d);
+void shirq_stop(struct shirq_device *d);
 void shirq_lose(struct shirq_device *d);
 void shirq_clear_master(struct shirq_device *d);
 bool shirq_present(const struct shirq_device *d);
@@ -315,6 +348,8 @@ bool shirq_has_line(const struct shirq_device *d);
 int shirq_check_access(const struct shirq_device *d);
 void shirq_load(struct shirq_device *d, struct shirq_set *set);
 int shirq_arm(struct shirq_device *d, u32 flags);
+void shirq_watch_wake(struct shirq_device *d);
+void shirq_free_line(struct shirq_device *d);
 void shirq_halt(struct shirq_device *d);
 void shirq_silence(struct shirq_device *d);
 void shirq_withdraw(struct shirq_device *d);

@@ -26,40 +26,6 @@
 
 /* Open and close */
 
-static int shirq_own(struct shirq_device *d, struct file *file)
-{
-	int ret;
-
-	if (d->dead)
-		return -ENODEV;
-	if (d->owned)
-		return -EBUSY;
-	if (d->paused)
-		return -EIO;
-	d->queue = kcalloc(SHIRQ_QUEUE, sizeof(*d->queue), GFP_KERNEL);
-	if (!d->queue)
-		return -ENOMEM;
-	ret = shirq_unpark(d);
-	if (ret) {
-		kfree(d->queue);
-		return ret;
-	}
-	d->mapping = file->f_mapping;
-	d->owned = true;
-
-	spin_lock_irq(&d->lock);
-	d->gone = false;
-	d->quarantined = false;
-	d->storm.rung = SHIRQ_RUNG_NONE;
-	d->seq = 0;
-	d->quiesce = (struct shirq_quiesce) {
-		.rungs = SHIRQ_QUIESCE_D3HOT,
-		.max_rate = SHIRQ_DEFAULT_RATE,
-	};
-	spin_unlock_irq(&d->lock);
-	return 0;
-}
-
 static int shirq_open(struct inode *inode, struct file *file)
 {
 	struct shirq_device *d = container_of(inode->i_cdev, struct shirq_device, cdev);
@@ -68,9 +34,7 @@ static int shirq_open(struct inode *inode, struct file *file)
 	ret = security_locked_down(LOCKDOWN_PCI_ACCESS);
 	if (ret)
 		return ret;
-	mutex_lock(&d->mutex);
 	ret = shirq_own(d, file);
-	mutex_unlock(&d->mutex);
 	if (ret)
 		return ret;
 	file->private_data = d;
@@ -92,22 +56,7 @@ static void shirq_swap_eventfd(struct shirq_device *d, struct eventfd_ctx *event
 /* The last reference went: no reader, mapping or call is left. */
 static int shirq_release(struct inode *inode, struct file *file)
 {
-	struct shirq_device *d = file->private_data;
-
-	mutex_lock(&d->mutex);
-	if (!d->dead)
-		shirq_park(d);
-	kfree(d->set);
-	d->set = NULL;
-	kfree(d->queue);
-	d->queue = NULL;
-	put_pid(d->reader);
-	d->reader = NULL;
-	d->mapping = NULL;
-	d->owned = false;
-	mutex_unlock(&d->mutex);
-	shirq_swap_eventfd(d, NULL);
-	shirq_unwatch_mm(shirq_take_dma(d));
+	shirq_disown(file->private_data);
 	return 0;
 }
 

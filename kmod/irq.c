@@ -93,15 +93,21 @@ void shirq_notify(struct shirq_device *d)
  * shirq_lose() - a program found all-ones where that means gone
  * @d: the device, @lock held
  *
- * In one register it is no proof that the device cannot assert: what still
- * answers is silenced.
+ * In one register it is no proof that the device cannot assert, and it may answer
+ * again: what still answers is silenced, the handler watches the line as it does
+ * in quarantine, and @absent revokes the owner's mappings and silences the device
+ * when it answers. Until then no rung has been taken, not even the release program.
  */
 void shirq_lose(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
 	d->gone = true;
-	shirq_quiesce(d);
+	shirq_clear_master(d);
+	shirq_stop(d);
+	shirq_storm_watch(d);
+	d->storm.rung = SHIRQ_RUNG_NONE;
 	shirq_notify(d);
+	mod_delayed_work(system_highpri_wq, &d->absent, 0);
 }
 
 static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program,
@@ -123,6 +129,7 @@ static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kin
 static inline int shirq_enable(struct shirq_device *d)
 {
 	d->masked = false;
+	d->owner_masked = false;
 	shirq_storm_begin(d);
 	if (d->intx_off) {
 		d->intx_off = false;
@@ -225,17 +232,21 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	u64 now = ktime_get_ns();
 	bool ours = false;
 
-	/* Interrupts are off, as in every handler, forced into a thread or not. */
+	/*
+	 * Interrupts are off here, forced into a thread or not. On PREEMPT_RT they are
+	 * not, but there the lock sleeps, and only threads take it.
+	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
 	if (!d->requested || pci_channel_offline(d->pdev))
 		goto out;
 	/* While masked our own status may well be set: the interrupt is a neighbour's. */
-	if (d->quarantined || (d->masked && !d->gone)) {
+	if (d->quarantined || d->masked) {
 		ours = shirq_storm_silent(d, now);
 		goto out;
 	}
-	if (d->gone || !d->armed)
+	/* Not d->gone: until it is stopped the device may assert, and nobody else would mask it. */
+	if (!d->handling)
 		goto out;
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
 	case SHIRQ_CLAIMED:
@@ -258,25 +269,60 @@ out:
 
 /* On and off */
 
-static int shirq_request(struct shirq_device *d, unsigned long irqflags)
+/*
+ * Register the handler. What it is to do from its first call on is set already, by
+ * the caller, under the lock.
+ */
+static int shirq_request(struct shirq_device *d)
 {
-	int ret;
+	int ret = request_irq(d->pdev->irq, shirq_interrupt, d->irqflags, d->irq_name, d);
 
-	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->pdev->irq));
-	spin_lock_irq(&d->lock);
-	shirq_storm_begin(d);
-	d->requested = true;
-	spin_unlock_irq(&d->lock);
-	ret = request_irq(d->pdev->irq, shirq_interrupt, irqflags, d->irq_name, d);
 	if (ret) {
 		spin_lock_irq(&d->lock);
 		d->requested = false;
+		d->handling = false;
 		spin_unlock_irq(&d->lock);
 	}
 	return ret;
 }
 
-static void shirq_free(struct shirq_device *d)
+/* The handler is about to be registered, or goes on. */
+static void shirq_begin(struct shirq_device *d, unsigned long irqflags)
+{
+	lockdep_assert_held(&d->lock);
+	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->pdev->irq));
+	d->requested = true;
+	d->irqflags = irqflags;
+	shirq_storm_begin(d);
+}
+
+/**
+ * shirq_watch_wake() - watch the line of a device without an owner that is woken
+ * @d: the device, @mutex held, in D3hot
+ *
+ * Waking may reset it, and then nothing holds it back until its config space may be
+ * accessed, 10 ms later; and D3hot may have been all that held it back. Ends with
+ * shirq_storm_settle() and shirq_free_line(). Where somebody has the line to himself
+ * there is no watch, and nobody else who could suffer.
+ */
+void shirq_watch_wake(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	if (!shirq_has_line(d))
+		return;
+	spin_lock_irq(&d->lock);
+	shirq_begin(d, IRQF_SHARED | IRQF_PROBE_SHARED);
+	shirq_storm_watch(d);
+	spin_unlock_irq(&d->lock);
+	if (shirq_request(d))
+		shirq_storm_settle(d, 0);
+}
+
+/**
+ * shirq_free_line() - free the interrupt, if it was requested
+ * @d: the device, @mutex held
+ */
+void shirq_free_line(struct shirq_device *d)
 {
 	bool requested;
 
@@ -307,22 +353,20 @@ void shirq_load(struct shirq_device *d, struct shirq_set *set)
 }
 
 /*
- * Quarantine ends: wake the device, which the rungs may have reset, still silent.
- * Awake it may storm again, until its set, perhaps a better one, has silenced it:
- * the breaker watches that long.
+ * Before quarantine ends: wake the device, which the rungs may have reset, still
+ * silent. Awake it may storm again, until its set, perhaps a better one, has silenced
+ * it: the breaker watches that long, and its handler stays where it is unless the
+ * line is to be had in another way.
  */
-static void shirq_rehabilitate(struct shirq_device *d)
+static void shirq_rehabilitate(struct shirq_device *d, unsigned long irqflags)
 {
 	pci_set_power_state(d->pdev, PCI_D0);
 	shirq_restore(d);
 	spin_lock_irq(&d->lock);
 	shirq_quiesce(d);
 	spin_unlock_irq(&d->lock);
-	shirq_free(d);
-	spin_lock_irq(&d->lock);
-	d->quarantined = false;
-	d->storm.rung = SHIRQ_RUNG_NONE;
-	spin_unlock_irq(&d->lock);
+	if (d->irqflags != irqflags)
+		shirq_free_line(d);
 }
 
 /**
@@ -336,7 +380,8 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 {
 	/* A mismatch is an answer here, not a mistake: keep the core from logging it. */
 	unsigned long irqflags = IRQF_PROBE_SHARED;
-	int ret;
+	bool registered;
+	int ret = 0;
 
 	lockdep_assert_held(&d->mutex);
 	if (!shirq_has_line(d))
@@ -347,35 +392,40 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		return -EALREADY;
 	if (d->paused)
 		return -EIO;
-	if (d->quarantined)
-		shirq_rehabilitate(d);
-
 	if (flags & SHIRQ_ARM_SHARED)
 		irqflags |= IRQF_SHARED;
-	d->neighbour = irq_has_action(d->pdev->irq);
-
+	if (d->quarantined)
+		shirq_rehabilitate(d, irqflags);
 	/*
-	 * The handler must be able to claim and mask from its first call on:
-	 * a device without DisINTx may be asserting already.
+	 * The handler must be able to claim and mask from its first call on: a device
+	 * without DisINTx may be asserting already. User space must not, before the
+	 * handler is there: it could let the device assert.
 	 */
 	spin_lock_irq(&d->lock);
-	d->armed = true;
+	registered = d->requested;
+	shirq_begin(d, irqflags);
+	d->handling = true;
+	d->quarantined = false;
+	d->storm.rung = SHIRQ_RUNG_NONE;
+	d->storm.due = false;
+	d->storm.claims = 0;
 	d->auto_unmask = flags & SHIRQ_ARM_AUTO_UNMASK;
 	d->delivered = d->seq;
 	d->lost = 0;
-	d->storm.claims = 0;
 	spin_unlock_irq(&d->lock);
 
-	ret = shirq_request(d, irqflags);
+	if (!registered) {
+		d->neighbour = irq_has_action(d->pdev->irq);
+		ret = shirq_request(d);
+	}
+	if (ret)
+		return ret;
 
 	spin_lock_irq(&d->lock);
-	if (ret) {
-		d->armed = false;
-		d->epoch++;
-		shirq_notify(d);
-	} else if (d->gone) {
+	if (d->gone) {
 		ret = -ENODEV;
-	} else if (d->armed) {
+	} else if (d->handling) {
+		d->armed = true;
 		shirq_set_disintx(d, false);
 		/* Masked already: the owner gets that event first, and unmasks it. */
 		if (!d->masked)
@@ -403,11 +453,20 @@ void shirq_quiesce(struct shirq_device *d)
 	shirq_set_disintx(d, true);
 }
 
-static void shirq_stop(struct shirq_device *d)
+/**
+ * shirq_stop() - quiesce, and claim no interrupt any more
+ * @d: the device, @lock held
+ *
+ * From here on the handler at most watches the line.
+ */
+void shirq_stop(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
+	d->handling = false;
 	d->armed = false;
 	d->masked = false;
+	d->owner_masked = false;
+	d->held = false;
 	d->intx_off = false;
 	shirq_quiesce(d);
 }
@@ -422,7 +481,7 @@ void shirq_halt(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 	shirq_stop(d);
 	spin_unlock_irq(&d->lock);
-	shirq_free(d);
+	shirq_free_line(d);
 }
 
 /* What is queued is dropped, and who waits for more is told. */
@@ -445,7 +504,7 @@ void shirq_silence(struct shirq_device *d)
 	shirq_stop(d);
 	shirq_end_readers(d);
 	spin_unlock_irq(&d->lock);
-	shirq_free(d);
+	shirq_free_line(d);
 }
 
 /**
@@ -467,8 +526,9 @@ void shirq_withdraw(struct shirq_device *d)
 	    shirq_reset_function(d, d->quiesce.release))
 		shirq_warn(d, "not reset at release\n");
 	shirq_sleep(d);
-	shirq_storm_settle(d);
-	shirq_free(d);
+	shirq_storm_settle(d, d->quiesce.rungs | SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR);
+	shirq_sleep(d);
+	shirq_free_line(d);
 }
 
 /**
@@ -497,6 +557,7 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 	}
 	if (!ret) {
 		d->masked = true;
+		d->owner_masked = true;
 		*seq = ++d->seq;
 		d->stats.masks++;
 		shirq_storm_begin(d);
@@ -515,6 +576,14 @@ static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 	if (!d->masked || seq != d->seq)
 		return 0;
 	d->stats.unmasks++;
+	if (d->held) {
+		d->held = false;
+		d->owner_masked = false;
+		shirq_claim(d, d->held_ns, d->captured);
+		/* Masked as after any claim, until its event is answered. */
+		if (d->set->mode == SHIRQ_MODE_MASKS)
+			return 0;
+	}
 	return shirq_enable(d);
 }
 

@@ -4,7 +4,8 @@
  *
  * Lock order, outermost first:
  *
- *	device_lock of the PCI function	(driver core: probe, remove, shutdown)
+ *	device_lock of the PCI function	(driver core: probe, remove, shutdown, resets)
+ *	config access lock of the function	(PCI core: resets; shirq_lock_resets())
  *	mmap_lock			(page faults)
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
  *	i_mmap_rwsem			(revoking mappings)
@@ -12,13 +13,16 @@
  *	shirq_device.lock		(interrupt; programs run under it)
  *	wait queue and eventfd locks	(wakeups)
  *
+ * The config access lock and mmap_lock are never held together. The config access
+ * lock of the bridge comes before the device_lock, so where that may be held it is
+ * only tried (shirq_reset_bus()).
+ *
  * The interrupt takes none but the last two, so free_irq() may wait for it under
  * the mutex. So may cancel_work_sync() for @reopen, which takes no mutex;
- * @ladder takes it, and is only waited for at the end, without it. The end of an
- * address space (dma.c) takes shirq_device.lock alone.
+ * @ladder and @absent take it, and are only waited for at the end, without it. The
+ * end of an address space (dma.c) takes shirq_device.lock alone.
  *
- * A bound device without an owner is parked: bus mastering off, DisINTx set,
- * in D3hot.
+ * A bound device without an owner is parked; see lifecycle.c.
  */
 #include <linux/errno.h>
 #include <linux/idr.h>
@@ -132,7 +136,11 @@ static void shirq_describe(struct shirq_device *d)
 	space[SHIRQ_SPACE_CONFIG].kind = SHIRQ_SPACE_PCI_CONFIG;
 }
 
-static void shirq_unmap_bars(struct shirq_device *d)
+/**
+ * shirq_unmap_bars() - undo shirq_map_bars()
+ * @d: the device, @mutex held, without a set
+ */
+void shirq_unmap_bars(struct shirq_device *d)
 {
 	unsigned int i;
 
@@ -144,7 +152,13 @@ static void shirq_unmap_bars(struct shirq_device *d)
 	}
 }
 
-static int shirq_map_bars(struct shirq_device *d)
+/**
+ * shirq_map_bars() - map all BARs for programs
+ * @d: the device, @mutex held
+ *
+ * Return: 0, or -ENOMEM with none mapped.
+ */
+int shirq_map_bars(struct shirq_device *d)
 {
 	unsigned int i;
 
@@ -160,117 +174,6 @@ static int shirq_map_bars(struct shirq_device *d)
 			d->bus.memory[i] = d->bar[i];
 	}
 	return 0;
-}
-
-/* Parked and not */
-
-/**
- * shirq_take_dma() - stop caring for the address space that asked for bus mastering
- * @d: the device
- *
- * Return: for shirq_unwatch_mm().
- */
-struct shirq_dma *shirq_take_dma(struct shirq_device *d)
-{
-	struct shirq_dma *dma;
-
-	spin_lock_irq(&d->lock);
-	dma = d->dma;
-	d->dma = NULL;
-	spin_unlock_irq(&d->lock);
-	return dma;
-}
-
-/**
- * shirq_park() - leave the device silent for good
- * @d: the device, @mutex held, unparked
- */
-void shirq_park(struct shirq_device *d)
-{
-	shirq_withdraw(d);
-	shirq_unmap_bars(d);
-}
-
-/**
- * shirq_restore() - give a device that was reset its config space back, silent
- * @d: the device, in D0
- *
- * Return: 0, or -ENOMEM.
- */
-int shirq_restore(struct shirq_device *d)
-{
-	int ret = pci_load_saved_state(d->pdev, d->pristine);
-
-	if (!ret)
-		pci_restore_state(d->pdev);
-	return ret;
-}
-
-/*
- * What was set up in config space since the device was parked, by the PCI core or by
- * the administrator, is to stay: waking from D3hot may be a reset. A device that was
- * reset meanwhile has lost Command's enable bits: then what was saved before counts.
- */
-static int shirq_save(struct shirq_device *d)
-{
-	struct pci_saved_state *state;
-	u16 command;
-
-	spin_lock_irq(&d->lock);
-	pci_clear_master(d->pdev);
-	shirq_set_disintx(d, true);
-	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
-	spin_unlock_irq(&d->lock);
-	if (d->pristine && !(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
-		return 0;
-
-	pci_save_state(d->pdev);
-	state = pci_store_saved_state(d->pdev);
-	if (!state)
-		return -ENOMEM;
-	kfree(d->pristine);
-	d->pristine = state;
-	return 0;
-}
-
-/**
- * shirq_unpark() - make the registers of a parked device accessible
- * @d: the device, @mutex held
- *
- * It stays silent.
- *
- * Return: 0, or the errno of open().
- */
-int shirq_unpark(struct shirq_device *d)
-{
-	int ret;
-
-	lockdep_assert_held(&d->mutex);
-	if (!shirq_present(d))
-		return -ENODEV;
-	ret = shirq_save(d);
-	if (ret)
-		return ret;
-	pci_set_power_state(d->pdev, PCI_D0);
-	ret = shirq_restore(d) ?: shirq_map_bars(d);
-	if (ret)
-		shirq_sleep(d);
-	return ret;
-}
-
-/* Unbind and shutdown: nobody touches the device afterwards. */
-static void shirq_retire(struct shirq_device *d)
-{
-	mutex_lock(&d->mutex);
-	shirq_set_gone(d);
-	if (d->owned && !d->dead) {
-		shirq_revoke(d);
-		shirq_park(d);
-	}
-	d->dead = true;
-	mutex_unlock(&d->mutex);
-	cancel_work_sync(&d->ladder);
-	shirq_unwatch_mm(shirq_take_dma(d));
 }
 
 /* The class: /dev/shirq/<PCI address> */
@@ -321,6 +224,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	init_waitqueue_head(&d->wait);
 	ratelimit_state_init(&d->messages, SHIRQ_MESSAGES_TIME, SHIRQ_MESSAGES);
 	shirq_storm_init(d);
+	shirq_lifecycle_init(d);
 	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));
 
 	device_initialize(&d->dev);

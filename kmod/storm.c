@@ -107,11 +107,9 @@ static bool shirq_window(struct shirq_storm *storm)
 static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason,
 			     const u64 *captured)
 {
-	d->armed = false;
-	d->masked = false;
 	d->quarantined = true;
 	shirq_clear_master(d);
-	shirq_quiesce(d);
+	shirq_stop(d);
 	shirq_window_clear(&d->storm);
 	d->storm.due = false;
 	d->storm.reason = reason;
@@ -140,6 +138,22 @@ static bool shirq_disintx_again(struct shirq_device *d)
 	return command & PCI_COMMAND_INTX_DISABLE;
 }
 
+/*
+ * An interrupt of a device that SHIRQ_MASK masks: the owner hears of it when it
+ * unmasks the number that it has. What the device holds back may be claimed only
+ * because a neighbour storms.
+ */
+static void shirq_hold(struct shirq_device *d, u64 time_ns)
+{
+	/* It declined meanwhile, or this would be a quarantine. */
+	if (d->held) {
+		d->lost++;
+		d->stats.lost++;
+	}
+	d->held = true;
+	d->held_ns = time_ns;
+}
+
 /* Return: was the interrupt ours? */
 static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
@@ -164,7 +178,10 @@ static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, captured);
 	} else {
 		d->stats.remasks++;
-		shirq_claim(d, time_ns, captured);
+		if (d->owner_masked)
+			shirq_hold(d, time_ns);
+		else
+			shirq_claim(d, time_ns, captured);
 	}
 	return true;
 }
@@ -227,21 +244,29 @@ void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *ca
 
 /* The worker's rungs */
 
-/* A reset of the bus is nobody's business but ours if we are alone on it. */
+/*
+ * A reset of the bus is nobody's business but ours if we are alone on it. The bridge's
+ * config space is locked too, as for any reset behind it. Who holds that lock may be
+ * waiting for ours, which is inside of it, so it is not waited for: he is resetting
+ * that bus, or the bridge.
+ */
 static int shirq_reset_bus(struct pci_dev *pdev)
 {
 	struct pci_bus *bus = pdev->bus;
 
 	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices))
 		return -ENOTTY;
+	if (!pci_cfg_access_trylock(bus->self))
+		return -EBUSY;
 	/* It fails if the link does not come back in time: the device was reset all the same. */
 	pci_bridge_secondary_bus_reset(bus->self);
+	pci_cfg_access_unlock(bus->self);
 	return 0;
 }
 
 /**
  * shirq_reset_function() - reset the device, and leave it silent and in D0
- * @d: the device, @mutex held
+ * @d: the device, locked by shirq_lock_resets()
  * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
  *
  * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
@@ -253,18 +278,28 @@ int shirq_reset_function(struct shirq_device *d, u32 rung)
 
 	lockdep_assert_held(&d->mutex);
 	pci_set_power_state(pdev, PCI_D0);
-	pci_cfg_access_lock(pdev);
 	if (rung == SHIRQ_QUIESCE_BUS)
 		ret = shirq_reset_bus(pdev);
 	else
 		ret = pcie_reset_flr(pdev, false);
 	/* Woken from D3hot, it may have been reset all the same. */
 	shirq_restore(d);
-	pci_cfg_access_unlock(pdev);
 	spin_lock_irq(&d->lock);
 	shirq_quiesce(d);
 	spin_unlock_irq(&d->lock);
 	return ret;
+}
+
+/* For a device that was gone, and could not be silenced then. */
+static int shirq_rung_released(struct shirq_device *d)
+{
+	if (!shirq_answers(d))
+		return -ENODEV;
+	spin_lock_irq(&d->lock);
+	shirq_clear_master(d);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+	return 0;
 }
 
 static int shirq_rung_d3hot(struct shirq_device *d)
@@ -290,6 +325,7 @@ static const struct {
 	u32 allowed;
 	size_t counter;
 } shirq_rungs[] = {
+	[SHIRQ_RUNG_RELEASED] = { shirq_rung_released, "release program" },
 	[SHIRQ_RUNG_D3HOT] = { shirq_rung_d3hot, "D3hot", SHIRQ_QUIESCE_D3HOT,
 			       offsetof(struct shirq_stats, rung_d3hot) },
 	[SHIRQ_RUNG_FLR] = { shirq_rung_flr, "function-level reset", SHIRQ_QUIESCE_FLR,
@@ -302,19 +338,20 @@ static void shirq_climbed(struct shirq_device *d, enum shirq_rung rung, size_t c
 {
 	spin_lock_irq(&d->lock);
 	d->storm.rung = rung;
-	++*(u64 *)((char *)&d->stats + counter);
+	if (rung > SHIRQ_RUNG_RELEASED)
+		++*(u64 *)((char *)&d->stats + counter);
 	trace_shirq_quarantine(d, rung);
 	spin_unlock_irq(&d->lock);
 }
 
 /* Take the next rung that the owner allows and the device has. */
-static void shirq_climb(struct shirq_device *d)
+static void shirq_climb(struct shirq_device *d, u32 rungs)
 {
-	enum shirq_rung rung;
+	enum shirq_rung rung = d->storm.rung;
 
-	rung = max_t(int, d->storm.rung, SHIRQ_RUNG_RELEASED);
-	while (++rung < SHIRQ_RUNG_FAILED) {
-		if (!(d->quiesce.rungs & shirq_rungs[rung].allowed) || shirq_rungs[rung].run(d))
+	/* What does not even answer is not waited for. */
+	while (shirq_present(d) && ++rung < SHIRQ_RUNG_FAILED) {
+		if (shirq_rungs[rung].allowed & ~rungs || shirq_rungs[rung].run(d))
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
 		shirq_warn(d, "silenced, but IRQ %d still stormed: %s\n", d->pdev->irq,
@@ -346,12 +383,15 @@ static void shirq_ladder(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
 
-	mutex_lock(&d->mutex);
+	shirq_lock_resets(d);
 	if (d->quarantined && !d->dead) {
-		if (d->storm.rung == SHIRQ_RUNG_RELEASED)
+		if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
 			shirq_revoke(d);
+			/* The owner may have used its mapping until now. */
+			shirq_quiesce_again(d);
+		}
 		if (shirq_take_due(d)) {
-			shirq_climb(d);
+			shirq_climb(d, d->quiesce.rungs);
 			shirq_take_due(d);
 		} else if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
 			shirq_warn(d, "quarantined: it stormed\n");
@@ -359,7 +399,7 @@ static void shirq_ladder(struct work_struct *work)
 	}
 	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
-	mutex_unlock(&d->mutex);
+	shirq_unlock_resets(d);
 }
 
 /* Would the core shut the line down within the next window, if nobody handled any of it? */
@@ -455,27 +495,26 @@ static bool shirq_line_storms(struct shirq_device *d)
 
 /**
  * shirq_storm_settle() - take further rungs until the line is free of a released device
- * @d: the device, @mutex held, watched by shirq_storm_watch(), asleep
+ * @d: the device, locked by shirq_lock_resets(), watched by shirq_storm_watch()
+ * @rungs: SHIRQ_QUIESCE_*, which may be taken
  *
  * Software cannot see the pin: that nothing storms is all that proves it. Without an
- * owner, nobody's work is lost by a function-level reset.
+ * owner, nobody's work is lost by a function-level reset. The rung that was needed
+ * stays in @storm.
  */
-void shirq_storm_settle(struct shirq_device *d)
+void shirq_storm_settle(struct shirq_device *d, u32 rungs)
 {
 	lockdep_assert_held(&d->mutex);
-	if (!d->requested)
-		return;
-	d->quiesce.rungs |= SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR;
-	while (d->storm.rung != SHIRQ_RUNG_FAILED && shirq_line_storms(d)) {
-		shirq_climb(d);
-		shirq_sleep(d);
+	while (d->requested && d->storm.rung != SHIRQ_RUNG_FAILED && shirq_line_storms(d)) {
+		shirq_climb(d, rungs);
 		shirq_take_due(d);
 	}
 	spin_lock_irq(&d->lock);
 	if (d->storm.watched) {
 		d->storm.watched = false;
-		d->storm.rung = SHIRQ_RUNG_NONE;
 		d->quarantined = false;
+		if (d->storm.rung == SHIRQ_RUNG_RELEASED)
+			d->storm.rung = SHIRQ_RUNG_NONE;
 	}
 	spin_unlock_irq(&d->lock);
 }

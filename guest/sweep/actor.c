@@ -309,6 +309,22 @@ static void leave(struct card *card)
 	_exit(0);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0 || close(fd))
+		err(1, "writing %s to %s", text, path);
+}
+
+/* As an administrator does; the next owner finds the device bound again. */
+static void unbind(struct card *card)
+{
+	write_file("/sys/bus/pci/drivers/shirq/unbind", card->address);
+	write_file("/sys/bus/pci/drivers_probe", card->address);
+	_exit(0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct card *card);
@@ -319,6 +335,7 @@ static const struct {
 	{ "disintx", toggle },
 	{ "look", info },
 	{ "exit", leave },
+	{ "unbind", unbind },
 };
 
 static void usage(FILE *out, const char *self)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.quiet import line_falls
 from shirq_bench.judge import line_never_masked, line_of
-from shirq_bench.machine import ADDRESSES
+from shirq_bench.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
 from shirq_bench.trace import Kind
 
@@ -273,3 +276,84 @@ def test_a_busy_neighbour_beside_a_masked_device_whose_status_is_pending_never_t
     assert not log.of(Kind.READ, Kind.WRITE, device="dev1"), "the masked device was touched"
     script.write("\n")
     assert finish(script)[2:] == ["True 0 masked none"]
+
+
+#: In the guest: MASK holds back what the device has pending, while a broken neighbour storms; then the owner unmasks.
+_HOLDS_BACK = """
+device = shirq.Device.open(ADDRESS)
+device.load(SET, shirq.assemble(MASK) if MASK else ())
+device.arm(auto_unmask=AUTO)
+seq = device.mask()
+report("masked", seq)
+proceed()
+while not stat("remasks"):
+    time.sleep(0.01)
+report(select.select([device], [], [], 0.2)[0], state(), stat("claims"), stat("unmasks"))
+if AUTO:
+    os.set_blocking(device.fileno(), False)
+    report(fails(os.read, device.fileno(), 64), fails(os.read, device.fileno(), 64), state(), stat("unmasks"))
+    os.set_blocking(device.fileno(), True)
+device.unmask(seq)
+event = device.read(timeout=20)
+report(event.type.name, event.seq, hex(event.r[0]), event.lost, state())
+device.mmap(0).write32(edu["INT_ACK"], event.r[0])
+device.unmask(event.seq)
+report("unmasked", state(), stat("unmasks"), stat("claims"), stat("storms_masked"))
+proceed()
+report(device.read(timeout=20).seq)
+"""
+
+
+@pytest.mark.parametrize("auto", [False, True], ids=["unmask by call", "unmask by read"])
+def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path, auto: bool) -> None:
+    """The breaker has the irq program run, which claims what the owner holds back: its event waits for the unmask."""
+    vm = boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21))
+    vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    scene = Scene(vm)
+    script = start(scene, "dev0", f"AUTO, MASK = {auto}, ''\n" + _HOLDS_BACK)
+    script.expect("^masked 1$", deadline=120)
+    vm.qmp.set("dev0", "raise", 1)
+    # dev1, parked, without DisINTx, and with nobody to ask, asserts for 20 ms.
+    with vm.frozen():
+        vm.qmp.set("dev1", "posted-ns", 1000)  # This logs the time.
+        now = vm.log().entries[-1].time_ns
+        path = tmp_path / "storm"
+        path.write_text(
+            f"@{now + 1_000_000} unmask 1\n@{now + 1_000_000} raise 1\n@{now + 21_000_000} lower 1\n"
+            f"@{now + 21_000_000} mask 1\n"
+        )
+        vm.qmp.set("dev1", "schedule", str(path))
+    script.write("\n")
+    script.expect("^unmasked armed 2 1 0$", deadline=120)
+    vm.qmp.set("dev0", "raise", 2)
+    script.write("\n")
+    held = ["[] masked 0 0", *(["EAGAIN EAGAIN masked 0"] if auto else [])]
+    assert finish(script, deadline=120)[1:] == [*held, "IRQ 2 0x1 0 masked", "unmasked armed 2 1 0", "3"]
+
+
+def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> None:
+    """DisINTx reads back and does nothing, and neither does the irq program: MASK is no excuse."""
+    scene.vm.qmp.set("dev0", "disintx", "no-op")
+    script = start(
+        scene,
+        "dev0",
+        USELESS_MASK
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+device.mask()
+report("masked")
+event = device.read(timeout=60)
+report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]), state())
+proceed()
+""",
+    )
+    script.expect("^masked$", deadline=120)
+    mark = scene.vm.log().mark
+    scene.raise_("dev0", bits=5)
+    script.expect("^QUARANTINED MASKED 0x5 quarantined$", deadline=120)
+    line_falls(scene, "dev0", mark)
+    assert calls(scene, "dev0") < CALLS
+    script.write("\n")
+    finish(script, deadline=120)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Tells the driver of one PCI function, when it is loaded, that the function is
- * lost for good, as EEH and s390 do: on x86 no kernel of the bench does it.
+ * lost for good, as EEH and s390 do: on x86 no kernel of the bench does it. With
+ * error=1, that its link has an error, and nothing after that: as AER does if
+ * another driver on the bus has no part in the recovery.
  */
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -10,8 +12,14 @@ static char *address;
 module_param(address, charp, 0444);
 MODULE_PARM_DESC(address, "of the function, such as 0000:00:04.0");
 
+static bool error;
+module_param(error, bool, 0444);
+MODULE_PARM_DESC(error, "there is an error, from which nobody will recover");
+
 static int give_up(struct pci_dev *pdev)
 {
+	pci_channel_state_t state = error ? pci_channel_io_normal : pci_channel_io_perm_failure;
+	pci_ers_result_t answer = error ? PCI_ERS_RESULT_NEED_RESET : PCI_ERS_RESULT_DISCONNECT;
 	const struct pci_error_handlers *handlers;
 
 	if (!pdev->dev.driver)
@@ -19,8 +27,7 @@ static int give_up(struct pci_dev *pdev)
 	handlers = to_pci_driver(pdev->dev.driver)->err_handler;
 	if (!handlers || !handlers->error_detected)
 		return -EOPNOTSUPP;
-	if (handlers->error_detected(pdev, pci_channel_io_perm_failure) !=
-	    PCI_ERS_RESULT_DISCONNECT)
+	if (handlers->error_detected(pdev, state) != answer)
 		return -EIO;
 	return 0;
 }

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The life of a device: parked, owned, paused, given up, retired. Nothing else
+ * writes @owned, @dead or @paused.
+ *
+ *	bind				parked
+ *	open		parked		owned
+ *	close		owned		parked; if paused, when that ends
+ *	sleep, reset, error	any	paused, silent
+ *	their end	paused		as before, still silent; parked without an owner
+ *	link lost	any		gone, until the next open
+ *	unbind, shutdown	any	dead, parked for good
+ *
+ * What ends an owner is in shirq_disown() alone, what ends the device in
+ * shirq_retire() alone. A parked device is silent: bus mastering off, DisINTx set,
+ * in D3hot if it wakes from there without a reset or if nothing less silences it.
+ */
+#include <linux/errno.h>
+#include <linux/interrupt.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "core.h"
+
+/* How often a device that is gone is looked for. */
+#define SHIRQ_LOOK_FOR		HZ
+/* The PCI core waits for 60 s until a device that was reset answers. */
+#define SHIRQ_RECOVERY		(70 * HZ)
+
+/**
+ * shirq_lock_resets() - take the mutex, and keep resets by others out
+ * @d: the device
+ *
+ * The PCI core holds the config access lock around a reset, and the mutex is taken
+ * inside of it, by shirq_pause() and shirq_continue(). So whoever may reset the
+ * device, or must not meet a reset by others, takes that lock first.
+ */
+void shirq_lock_resets(struct shirq_device *d)
+{
+	pci_cfg_access_lock(d->pdev);
+	mutex_lock(&d->mutex);
+}
+
+/**
+ * shirq_unlock_resets() - undo shirq_lock_resets()
+ * @d: the device
+ */
+void shirq_unlock_resets(struct shirq_device *d)
+{
+	mutex_unlock(&d->mutex);
+	pci_cfg_access_unlock(d->pdev);
+}
+
+/**
+ * shirq_revoke() - make all mappings void: a later access gets SIGBUS
+ * @d: the device, @mutex held
+ */
+void shirq_revoke(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	d->generation++;
+	if (d->mapping)
+		unmap_mapping_range(d->mapping, 0, 0, 1);
+}
+
+/**
+ * shirq_quiesce_again() - quiesce what a reset, lost power or its owner may have woken
+ * @d: the device, @mutex held, not @dead
+ */
+void shirq_quiesce_again(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	spin_lock_irq(&d->lock);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+}
+
+/* Does the device come out of D3hot as it went there? Else waking is a reset. */
+static bool shirq_wakes_unchanged(const struct shirq_device *d)
+{
+	u16 control;
+
+	pci_read_config_word(d->pdev, d->pdev->pm_cap + PCI_PM_CTRL, &control);
+	return control & PCI_PM_CTRL_NO_SOFT_RESET;
+}
+
+/**
+ * shirq_sleep() - put the device to D3hot, if it can and shall
+ * @d: the device, @mutex held, silent
+ *
+ * One that is reset when it wakes may assert then, before anybody can silence it:
+ * it stays in D0, unless it had to be put to D3hot before.
+ */
+void shirq_sleep(struct shirq_device *d)
+{
+	if (!d->pdev->pm_cap || !shirq_present(d))
+		return;
+	if (d->storm.rung >= SHIRQ_RUNG_D3HOT || shirq_wakes_unchanged(d))
+		pci_set_power_state(d->pdev, PCI_D3hot);
+}
+
+/**
+ * shirq_restore() - give a device that was reset its config space back, silent
+ * @d: the device, in D0
+ *
+ * Writes Command without the lock, which it cannot hold; DisINTx is set again under
+ * the lock, for who wrote Command meanwhile may have read it before.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int shirq_restore(struct shirq_device *d)
+{
+	int ret = pci_load_saved_state(d->pdev, d->pristine);
+
+	if (ret)
+		return ret;
+	pci_restore_state(d->pdev);
+	spin_lock_irq(&d->lock);
+	shirq_set_disintx(d, true);
+	spin_unlock_irq(&d->lock);
+	return 0;
+}
+
+/**
+ * shirq_save() - save the config space of a device without an owner, silent
+ * @d: the device
+ *
+ * What was set up there since the device was parked, by the PCI core or by the
+ * administrator, is to stay: waking from D3hot may be a reset. A device that was
+ * reset meanwhile has lost Command's enable bits: then what was saved before counts.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int shirq_save(struct shirq_device *d)
+{
+	struct pci_saved_state *state;
+	u16 command;
+
+	spin_lock_irq(&d->lock);
+	pci_clear_master(d->pdev);
+	shirq_set_disintx(d, true);
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	spin_unlock_irq(&d->lock);
+	if (d->pristine && !(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
+		return 0;
+
+	pci_save_state(d->pdev);
+	state = pci_store_saved_state(d->pdev);
+	if (!state)
+		return -ENOMEM;
+	kfree(d->pristine);
+	d->pristine = state;
+	return 0;
+}
+
+/* Park the device: silent for good, and nothing of an owner's is left. */
+static void shirq_park(struct shirq_device *d)
+{
+	shirq_withdraw(d);
+	shirq_load(d, NULL);
+	shirq_unmap_bars(d);
+	spin_lock_irq(&d->lock);
+	d->quarantined = false;
+	d->quiesce = (struct shirq_quiesce) {};
+	spin_unlock_irq(&d->lock);
+}
+
+/*
+ * Wake a parked device. Its line is watched, until it has been silenced or was seen
+ * to be silent. What only D3hot silences cannot be had.
+ */
+static int shirq_wake(struct shirq_device *d)
+{
+	int ret;
+
+	if (d->pdev->current_state != PCI_D0)
+		shirq_watch_wake(d);
+	pci_set_power_state(d->pdev, PCI_D0);
+	ret = shirq_restore(d);
+	if (d->requested) {
+		shirq_storm_settle(d, SHIRQ_QUIESCE_FLR);
+		if (!ret && d->storm.rung == SHIRQ_RUNG_FAILED)
+			ret = -EIO;
+		if (ret)
+			shirq_sleep(d);
+		shirq_free_line(d);
+	}
+	return ret;
+}
+
+/* Make the registers of a parked device accessible. It stays silent. */
+static int shirq_unpark(struct shirq_device *d)
+{
+	int ret;
+
+	lockdep_assert_held(&d->mutex);
+	if (!shirq_present(d))
+		return -ENODEV;
+	ret = shirq_save(d);
+	if (ret)
+		return ret;
+	ret = shirq_wake(d) ?: shirq_map_bars(d);
+	if (ret)
+		shirq_sleep(d);
+	return ret;
+}
+
+static int shirq_own_locked(struct shirq_device *d, struct file *file)
+{
+	int ret;
+
+	if (d->dead)
+		return -ENODEV;
+	if (d->owned)
+		return -EBUSY;
+	if (d->paused)
+		return -EIO;
+	d->queue = kcalloc(SHIRQ_QUEUE, sizeof(*d->queue), GFP_KERNEL);
+	if (!d->queue)
+		return -ENOMEM;
+	ret = shirq_unpark(d);
+	if (ret) {
+		kfree(d->queue);
+		d->queue = NULL;
+		return ret;
+	}
+	d->mapping = file->f_mapping;
+	d->owned = true;
+
+	spin_lock_irq(&d->lock);
+	d->gone = false;
+	d->quarantined = false;
+	d->storm.rung = SHIRQ_RUNG_NONE;
+	d->seq = 0;
+	d->quiesce = (struct shirq_quiesce) {
+		.rungs = SHIRQ_QUIESCE_D3HOT,
+		.max_rate = SHIRQ_DEFAULT_RATE,
+	};
+	spin_unlock_irq(&d->lock);
+	return 0;
+}
+
+/**
+ * shirq_own() - give the device to an owner
+ * @d: the device
+ * @file: the owner's
+ *
+ * Return: 0, or the errno of open().
+ */
+int shirq_own(struct shirq_device *d, struct file *file)
+{
+	int ret;
+
+	shirq_lock_resets(d);
+	ret = shirq_own_locked(d, file);
+	shirq_unlock_resets(d);
+	return ret;
+}
+
+/* Take the owner's eventfd and the watch of its address space from the device. */
+static void shirq_detach(struct shirq_device *d, struct eventfd_ctx **eventfd,
+			 struct shirq_dma **dma)
+{
+	spin_lock_irq(&d->lock);
+	*eventfd = d->eventfd;
+	d->eventfd = NULL;
+	*dma = d->dma;
+	d->dma = NULL;
+	spin_unlock_irq(&d->lock);
+}
+
+/**
+ * shirq_disown() - the last reference of the owner's file went
+ * @d: the device; no reader, mapping or call is left
+ *
+ * A device that is paused is silent and not to be touched: shirq_continue() parks it,
+ * with the set, whose release program it may need. It has been reset, or will be.
+ */
+void shirq_disown(struct shirq_device *d)
+{
+	struct eventfd_ctx *eventfd;
+	struct shirq_dma *dma;
+
+	shirq_lock_resets(d);
+	if (d->paused)
+		d->quiesce.release = 0;
+	else if (!d->dead)
+		shirq_park(d);
+	/* All of it before the next owner can come. */
+	shirq_detach(d, &eventfd, &dma);
+	kfree(d->queue);
+	d->queue = NULL;
+	put_pid(d->reader);
+	d->reader = NULL;
+	d->mapping = NULL;
+	d->owned = false;
+	shirq_unlock_resets(d);
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+	shirq_unwatch_mm(dma);
+}
+
+/**
+ * shirq_retire() - unbind and shutdown: nobody touches the device afterwards
+ * @d: the device
+ *
+ * The handler claims and masks until the device is silent, though no call or wait of
+ * user space succeeds any more.
+ */
+void shirq_retire(struct shirq_device *d)
+{
+	struct eventfd_ctx *eventfd;
+	struct shirq_dma *dma;
+
+	shirq_lock_resets(d);
+	shirq_set_gone(d);
+	if (!d->dead) {
+		shirq_revoke(d);
+		shirq_park(d);
+	}
+	d->dead = true;
+	shirq_detach(d, &eventfd, &dma);
+	shirq_unlock_resets(d);
+	cancel_work_sync(&d->ladder);
+	cancel_delayed_work_sync(&d->absent);
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+	shirq_unwatch_mm(dma);
+}
+
+/**
+ * shirq_pause() - the device is about to sleep or to be reset, not by its owner's doing
+ * @d: the device
+ * @recovering: since its link had an error; shirq_continue() may never be called
+ */
+void shirq_pause(struct shirq_device *d, bool recovering)
+{
+	mutex_lock(&d->mutex);
+	if (!d->dead) {
+		shirq_revoke(d);
+		spin_lock_irq(&d->lock);
+		d->paused = true;
+		shirq_clear_master(d);
+		spin_unlock_irq(&d->lock);
+		shirq_halt(d);
+		d->recovering = recovering;
+		if (recovering)
+			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_RECOVERY);
+	}
+	mutex_unlock(&d->mutex);
+}
+
+/* Silent again; asleep again if it was before the PCI core woke it. */
+static void shirq_calm(struct shirq_device *d)
+{
+	shirq_quiesce_again(d);
+	if (!d->owned || d->storm.rung > SHIRQ_RUNG_RELEASED)
+		shirq_sleep(d);
+}
+
+/**
+ * shirq_calm_early() - silence a device whose system wakes, before lines are open
+ * @d: the device
+ */
+void shirq_calm_early(struct shirq_device *d)
+{
+	mutex_lock(&d->mutex);
+	if (!d->dead)
+		shirq_calm(d);
+	mutex_unlock(&d->mutex);
+}
+
+/**
+ * shirq_restore_after_error() - restore what the reset of its link has undone
+ * @d: the device
+ *
+ * Return: 0, or what failed.
+ */
+int shirq_restore_after_error(struct shirq_device *d)
+{
+	int ret = -ENODEV;
+
+	mutex_lock(&d->mutex);
+	if (!d->dead) {
+		pci_set_power_state(d->pdev, PCI_D0);
+		ret = shirq_restore(d);
+	}
+	mutex_unlock(&d->mutex);
+	return ret;
+}
+
+/**
+ * shirq_continue() - what shirq_pause() was called for is over
+ * @d: the device
+ * @type: what the owner is told
+ */
+void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
+{
+	mutex_lock(&d->mutex);
+	if (!d->dead) {
+		shirq_calm(d);
+		spin_lock_irq(&d->lock);
+		d->paused = false;
+		d->recovering = false;
+		if (d->owned)
+			shirq_notice(d, type, 0, NULL);
+		spin_unlock_irq(&d->lock);
+		if (!d->owned)
+			shirq_park(d);
+	}
+	mutex_unlock(&d->mutex);
+}
+
+static void shirq_give_up_locked(struct shirq_device *d)
+{
+	shirq_set_gone(d);
+	shirq_revoke(d);
+	shirq_halt(d);
+	spin_lock_irq(&d->lock);
+	d->paused = false;
+	d->recovering = false;
+	spin_unlock_irq(&d->lock);
+	if (!d->owned)
+		shirq_park(d);
+	mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
+}
+
+/**
+ * shirq_give_up() - the link is lost for good
+ * @d: the device
+ */
+void shirq_give_up(struct shirq_device *d)
+{
+	mutex_lock(&d->mutex);
+	if (!d->dead)
+		shirq_give_up_locked(d);
+	mutex_unlock(&d->mutex);
+}
+
+/* A device that is gone answers again: silence it, which was not possible when it went. */
+static void shirq_calm_returned(struct shirq_device *d)
+{
+	spin_lock_irq(&d->lock);
+	shirq_clear_master(d);
+	/* Its line is watched anew, from the first rung on. */
+	if (d->storm.rung == SHIRQ_RUNG_FAILED)
+		d->storm.rung = SHIRQ_RUNG_NONE;
+	spin_unlock_irq(&d->lock);
+	shirq_calm(d);
+}
+
+/*
+ * What no callback ends. If an error of the link is not recovered from, since some
+ * other driver on the bus cannot, nobody is told: the device is given up after a
+ * while. One that is gone may answer again as it was, assert, and master the bus:
+ * it is looked for as long as it is gone, with or without an owner.
+ */
+static void shirq_look_after_absent(struct work_struct *work)
+{
+	struct shirq_device *d = container_of(work, struct shirq_device, absent.work);
+
+	mutex_lock(&d->mutex);
+	if (d->dead)
+		goto out;
+	if (d->recovering) {
+		pci_err(d->pdev, "no recovery from the error of its link: given up\n");
+		shirq_give_up_locked(d);
+	} else if (d->gone) {
+		shirq_revoke(d);
+		if (d->paused || !shirq_present(d))
+			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
+		else
+			shirq_calm_returned(d);
+	}
+out:
+	mutex_unlock(&d->mutex);
+}
+
+/**
+ * shirq_lifecycle_init() - once, before the device can have an owner
+ * @d: the device
+ */
+void shirq_lifecycle_init(struct shirq_device *d)
+{
+	INIT_DELAYED_WORK(&d->absent, shirq_look_after_absent);
+}

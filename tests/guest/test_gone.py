@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""A device that is gone, or that nobody recovers: it cannot storm when it is back, and its owner is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from guest.guest_python import finish, start
+from guest.test_storm import CALLS
+from shirq_bench.judge import line_of
+from shirq_bench.machine import ADDRESSES, SHARED_LINE, insmod
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Scene
+from shirq_bench.trace import Kind
+
+#: In the guest: an owner whose device goes and comes back, and which then writes through its old mapping.
+_OWNER = """
+device, registers = armed(master=True, auto_unmask=False)
+registers.read32(0) # From now on the page is there.
+report("armed", hex(command() & 4))
+proceed()
+report("told", fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4))
+proceed()
+while command() & 4:
+    time.sleep(0.05)
+report("bus mastering is off", state())
+report("mapping", child(lambda: registers.write32(0x6c, 0xffffffff)))
+proceed()
+device.close()
+report("closed", state())
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What of dev0 answers all-ones for a while, how its DisINTx works, and whether it can assert afterwards."""
+
+    dead: str
+    disintx: str
+
+
+CASES = {
+    "all of it": Case("all", "ok"),
+    "all of it, DisINTx does nothing": Case("all", "no-op"),
+    "its BARs, DisINTx works": Case("bars", "ok"),
+    "its BARs, DisINTx does nothing": Case("bars", "no-op"),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None:
+    """Its mappings are void, bus mastering ends when it answers again, and the line is watched all the time."""
+    vm = scene.vm
+    vm.qmp.set("dev0", "disintx", case.disintx)
+    script = start(scene, "dev0", _OWNER)
+    script.expect("^armed 0x4$", deadline=120)
+    vm.qmp.set("dev0", "dead", case.dead)
+    scene.network.ping(2)  # The neighbour's interrupt has dev0's irq program run, which finds all-ones.
+    script.write("\n")
+    script.expect("^told ENODEV ENODEV$", deadline=120)
+    vm.qmp.set("dev0", "dead", "off")
+    mark = vm.log().mark
+    script.write("\n")
+    script.expect("^bus mastering is off gone$", deadline=120)
+    script.expect("^mapping SIGBUS$", deadline=120)
+    vm.qmp.set("dev0", "raise", 1)
+    script.write("\n")
+    script.expect("^closed parked$", deadline=120)
+    finish(script, deadline=120)
+    vm.qmp.set("dev0", "lower", 1)
+    scene.network.ping(3)
+    log = vm.log()
+    assert "IRQ" not in scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true")
+    calls = log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))
+    assert len(calls) < CALLS, "the line stormed"
+
+
+def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
+    """The owner closes while nothing can be written; nobody has the device when it is back, mastering the bus."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device, registers = armed(master=True, auto_unmask=False)
+        report("armed", hex(command() & 4))
+        proceed()
+        report(fails(os.read, device.fileno(), 64))
+        device.close()
+        report("closed")
+        proceed()
+        while command() & 4 or not command() & 0x400:
+            time.sleep(0.05)
+        report("silent")
+        """,
+    )
+    script.expect("^armed 0x4$", deadline=120)
+    scene.vm.qmp.set("dev0", "dead", "all")
+    scene.network.ping(2)
+    script.write("\n")
+    script.expect("^closed$", deadline=120)
+    scene.vm.qmp.set("dev0", "dead", "off")
+    script.write("\n")
+    script.expect("^silent$", deadline=120)
+    finish(script, deadline=120)
+
+
+_GIVE_UP = Path(__file__).parent / "giveup"
+
+
+def test_an_error_that_nobody_recovers_from_ends_in_enodev(boot: Boot) -> None:
+    """Recovery fails if another driver on the bus has no part in it, and no callback tells of that."""
+    machine = SHARED_LINE.with_(modules=(str(_GIVE_UP),), deterministic=True, vcpus=1)
+    scene = Scene(boot(machine))
+    script = start(
+        scene,
+        "dev1",
+        """
+        device, registers = armed()
+        report("armed")
+        proceed()
+        report(state(), fails(device.pread, 0, 0, 4))
+        report(fails(os.read, device.fileno(), 64), state())
+        device.close()
+        with shirq.Device.open(ADDRESS) as successor:
+            successor.load(SET)
+            successor.arm()
+            report("armed again", state())
+        """,
+    )
+    script.expect("^armed$", deadline=120)
+    scene.run(insmod("giveup", f"address={ADDRESSES['dev1']} error=1"), deadline=60)
+    script.write("\n")
+    assert finish(script, deadline=300)[1:] == ["paused EIO", "ENODEV gone", "armed again armed"]

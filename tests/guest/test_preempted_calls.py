@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""A call of one thread that another thread's call interrupts, at a chosen instruction.
+
+One vCPU and a kernel that preempts everywhere: a real-time thread waits for another device's interrupt, which comes at
+that instruction, and makes its call before the first thread goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from shirq_bench import template
+from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bind, bind_at, start
+from shirq_bench.sweep import symbols
+from shirq_bench.sweep.play import Stimulus, beginning, schedule
+from shirq_bench.trace import Entry, Kind, LogReader
+
+# preempt=full is a parameter of these kernels. Windows are in instructions, of which the instrumented one needs more.
+pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
+
+#: A third device, whose interrupt begins the first call, at a line of its own.
+_TRIGGER = "0000:00:06.0"
+#: What the marks of the first call's thread say; an answer of the second's is an error number or this.
+_BEGIN, _END, _OK = 0x111, 0x222, 0x1000
+#: Virtual times, from the run's beginning, in ns.
+_LATER, _LENGTH = 200_000_000, 300_000_000
+
+#: In the guest: dev, not armed; `first` and `second`, and what the first thread does afterwards.
+_CALLS = """
+import os, runpy, select, threading, time
+import shirq
+SET = runpy.run_path("/usr/bin/shirq-edu.py")["PROGRAMS"]
+def own(address):
+    device = shirq.Device.open(address); device.load(SET); device.arm()
+    return device, device.mmap(0)
+ctl, c = own("{ctl}")
+trigger, t = own("{trigger}")
+dev = shirq.Device.open("{dev0}")
+dev.load(SET)
+{calls}
+def interrupts():
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    ctl.read()
+    try:
+        second()
+        answer = {ok}
+    except shirq.ShirqError as error:
+        answer = error.errno
+    c.write32(0x70, answer)
+thread = threading.Thread(target=interrupts); thread.start()
+while not open(f"/proc/self/task/{{thread.native_id}}/syscall").read().startswith("0 "):
+    time.sleep(0.01)
+print("ready", flush=True)
+trigger.read()
+t.write32(0x70, {begin})
+first()
+t.write32(0x70, {end})
+afterwards()
+time.sleep(100000)
+"""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one run showed; times count from the run's beginning."""
+
+    marks: dict[tuple[str, int], int]
+    where: int
+    dev0: list[Entry]
+    bugs: list[str]
+
+    @property
+    def answer(self) -> int | None:
+        """Of the second call: an error number, or _OK; None if it was never made."""
+        return next((value for device, value in self.marks if device == "ctl"), None)
+
+
+def _machine(kernel: str, calls: str) -> Machine:
+    program = _CALLS.format(
+        calls=calls, ctl=ADDRESSES["ctl"], dev0=ADDRESSES["dev0"], trigger=_TRIGGER, begin=_BEGIN, end=_END, ok=_OK
+    )
+    return Machine(
+        kernel=kernel,
+        devices=("shirq-edu,id=dev0,addr=4", "shirq-edu,id=ctl,addr=5", "shirq-edu,id=trigger,addr=6"),
+        deterministic=True,
+        vcpus=1,
+        parameters="preempt=full",
+        prepare=(
+            LOAD_MODULE,
+            *(bind(card) for card in ("dev0", "ctl")),
+            bind_at(_TRIGGER, "shirq"),
+            f"cat >/run/calls.py <<'X'\n{program}\nX",
+            start("python3 /run/calls.py", "ready"),
+            SETTLED,
+        ),
+    )
+
+
+def _run(machine: Machine, at_ns: int | None) -> _Run:
+    """The first call, with the second one at ``at_ns``; and then an interrupt of dev0."""
+    stimuli = [
+        Stimulus(0, "trigger", "raise 1"),
+        Stimulus(_LATER, "dev0", "raise 1"),
+        Stimulus(_LENGTH, "trigger", f"note {_END}"),
+    ]
+    if at_ns is not None:
+        stimuli += [Stimulus(at_ns, "ctl", "where"), Stimulus(at_ns, "ctl", "raise 1")]
+    with template.clone(machine, stopped=True) as vm:
+        vm.start()
+        base = beginning(vm)
+        schedule(vm, base, stimuli)
+        vm.qmp.execute("cont")
+        entries: list[Entry] = []
+        until = time.monotonic() + 300
+        with LogReader(vm.log_path) as reader:
+            while not any(entry.kind is Kind.SCHEDULED and entry.value == _END for entry in entries):
+                assert vm.status() is None, f"the guest has ended in the middle of a run\n{vm.situation()}"
+                assert time.monotonic() < until, f"the run has not ended within 300 s\n{vm.situation()}"
+                entries += reader.poll()
+                time.sleep(0.02)
+        console = vm.console.tail(200)
+    mine = [entry for entry in entries if entry.time_ns >= base]
+    return _Run(
+        {(entry.device, entry.value): entry.time_ns - base for entry in mine if entry.kind is Kind.MARK},
+        next((entry.value for entry in mine if entry.kind is Kind.WHERE), 0),
+        [entry._replace(time_ns=entry.time_ns - base) for entry in mine if entry.device == "dev0"],
+        [line for line in console.splitlines() if "BUG:" in line or "Oops" in line],
+    )
+
+
+def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], None]) -> None:
+    """Judge runs on both sides of the instruction from which on the second call is no longer ``refused``."""
+    names = symbols.of(machine)
+    reference = _run(machine, None)
+    low, high = reference.marks["trigger", _BEGIN], reference.marks["trigger", _END]
+    results: list[int | None] = []
+
+    def try_at(at: int) -> _Run:
+        run = _run(machine, at)
+        print(at, names.name(run.where), run.answer, *run.bugs)
+        assert not run.bugs, f"the kernel failed: second call at {names.name(run.where)}"
+        judge(run)
+        results.append(run.answer)
+        return run
+
+    while high - low > 2:
+        middle = (low + high) // 2
+        if try_at(middle).answer == refused:
+            low = middle
+        else:
+            high = middle
+    for step in range(8):
+        try_at(high + step * 40)
+    assert {refused, _OK} <= set(results), "the second call met one side of the change alone"
+
+
+def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None:
+    """MASK says that the device is not armed until the handler is there; what it masks then stays masked."""
+
+    def judge(run: _Run) -> None:
+        asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
+        assert asserted == (run.answer != _OK), "the device asserts exactly if it was not masked"
+
+    calls = "first, second, afterwards = dev.arm, dev.mask, lambda: None"
+    _around_the_change(_machine(kernel_name, calls), 6, judge)
+
+
+#: In the guest: the second thread opens the device as soon as it has no owner, and waits by eventfd.
+_REOPEN = """
+first = dev.close
+def second():
+    global dev
+    dev = shirq.Device.open("{dev0}")
+    dev.load(SET)
+    dev.eventfd = os.eventfd(0)
+    dev.set_eventfd(dev.eventfd)
+    dev.set_master(True)
+    dev.arm()
+def afterwards():
+    if hasattr(dev, "eventfd"):
+        os.read(dev.eventfd, 8)
+        t.write32(0x70, 0x333)
+"""
+
+
+def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
+    """Its eventfd, for example, is signalled; what close() has not done yet keeps the next owner out."""
+
+    def judge(run: _Run) -> None:
+        assert (("trigger", 0x333) in run.marks) == (run.answer == _OK), "the next owner's eventfd was not signalled"
+
+    _around_the_change(_machine(kernel_name, _REOPEN.format(dev0=ADDRESSES["dev0"])), 16, judge)

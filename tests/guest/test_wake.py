@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""open() of a device that asserts when it is woken from D3hot: the line lives, and the neighbours with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from guest.guest_python import finish, start
+from guest.test_storm import USELESS_RELEASE
+from shirq_bench.judge import line_of
+from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
+from shirq_bench.plugin import Boot
+from shirq_bench.scene import Scene
+from shirq_bench.trace import Kind
+
+_OPEN = """
+report("ready")
+proceed()
+report("opened", fails(shirq.Device.open, ADDRESS))
+"""
+
+
+def _machine(*properties: str, vcpus: int) -> Machine:
+    """dev0 with these properties; on one vCPU a line that storms leaves no time to anybody."""
+    cards = tuple(",".join((card, *properties)) if "id=dev0" in card else card for card in SHARED_LINE.devices)
+    return SHARED_LINE.with_(devices=cards, vcpus=vcpus, log_entries=1 << 22, deterministic=vcpus == 1)
+
+
+def _no_storm(scene: Scene, mark: int, at_most: int) -> None:
+    log = scene.vm.log()
+    calls = log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))
+    assert len(calls) < at_most, "the line stormed"
+    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    scene.network.ping(3)
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcpus: int) -> None:
+    """Without No_Soft_Reset, waking is a reset, after which this one asserts at once: it is parked awake instead."""
+    scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
+    scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    scene.network.ping(1)
+    scene.vm.qmp.set("dev0", "reset-unmasked", 1)
+    scene.vm.qmp.set("dev0", "reset-status", 1)
+    script = start(scene, "dev0", _OPEN)
+    script.expect("^ready$", deadline=120)
+    mark = scene.vm.log().mark
+    script.write("\n")
+    script.expect("^opened OK$", deadline=120)
+    finish(script, deadline=120)
+    _no_storm(scene, mark, 100)
+
+
+#: In the guest: an owner whose device only D3hot silences when it has left, and which is opened again.
+_NEEDS_D3HOT = (
+    USELESS_RELEASE
+    + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+report("armed")
+assert device.read(timeout=60).type is shirq.EventType.IRQ
+device.close()
+report("closed", hex(power() & 3))
+report("opened", fails(shirq.Device.open, ADDRESS), hex(power() & 3), state())
+proceed()
+"""
+)
+#: In the guest: PMCSR of the device.
+_POWER = """
+def power():
+    config = (Path("/sys/bus/pci/devices") / ADDRESS / "config").read_bytes()
+    at = config[0x34]
+    while config[at] != 1:
+        at = config[at + 1]
+    return int.from_bytes(config[at + 4:at + 6], "little")
+"""
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_what_only_d3hot_silences_cannot_be_opened_and_storms_nothing(boot: Boot, vcpus: int) -> None:
+    """It asserts as soon as it is awake, before an owner could do anything: the line is watched meanwhile."""
+    scene = Scene(boot(_machine("pm=on", "no-soft-reset=on", vcpus=vcpus)))
+    scene.network.ping(1)
+    scene.vm.qmp.set("dev0", "disintx", "no-op")
+    script = start(scene, "dev0", _POWER + _NEEDS_D3HOT)
+    script.expect("^armed$", deadline=120)
+    scene.raise_("dev0")
+    script.expect("^closed 0x3$", deadline=120)
+    script.expect("^opened EIO 0x3 parked$", deadline=120)
+    log = scene.vm.log()
+    gsi = line_of(log, ["nic0"])
+    masked = log.of(Kind.LINE_MASK, offset=gsi)
+    assert masked and not masked[-1].value, "the line is still masked"
+    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    scene.network.ping(3)
+    script.write("\n")
+    finish(script, deadline=120)
+    assert ADDRESSES["dev0"] in scene.run("dmesg | grep 'nothing is left to try'")
