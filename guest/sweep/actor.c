@@ -317,12 +317,22 @@ static void write_file(const char *path, const char *text)
 		err(1, "writing %s to %s", text, path);
 }
 
-/* As an administrator does; the next owner finds the device bound again. */
+/* As an administrator does; the thread that reads its events ends the process. */
 static void unbind(struct card *card)
 {
 	write_file("/sys/bus/pci/drivers/shirq/unbind", card->address);
-	write_file("/sys/bus/pci/drivers_probe", card->address);
-	_exit(0);
+	for (;;)
+		pause();
+}
+
+/* Whoever was before may have been deprived of it. */
+static void bind(const struct card *card)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/shirq/%s", card->address);
+	if (access(path, F_OK))
+		write_file("/sys/bus/pci/drivers_probe", card->address);
 }
 
 static const struct {
@@ -416,8 +426,10 @@ int main(int argc, char **argv)
 
 	card.address = argv[optind];
 	card.arm = ways[way].arm;
-	if (mortal)
+	if (mortal) {
 		live_again();
+		bind(&card);
+	}
 	own(&card);
 	for (i = 0; i < (size_t)ways[way].threads - !control.address; i++)
 		if (pthread_create(&thread, NULL, ways[way].run, &card))
