@@ -299,6 +299,7 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
 void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_reopen_line(struct shirq_device *d);
 void shirq_storm_watch(struct shirq_device *d);
+bool shirq_storm_released(struct shirq_device *d);
 void shirq_storm_settle(struct shirq_device *d, u32 rungs);
 int shirq_reset_function(struct shirq_device *d, u32 rung);
 
@@ -351,7 +352,7 @@ int shirq_arm(struct shirq_device *d, u32 flags);
 void shirq_watch_wake(struct shirq_device *d);
 void shirq_free_line(struct shirq_device *d);
 void shirq_halt(struct shirq_device *d);
-void shirq_silence(struct shirq_device *d);
+int shirq_disarm(struct shirq_device *d);
 void shirq_withdraw(struct shirq_device *d);
 int shirq_mask(struct shirq_device *d, u64 *seq);
 int shirq_unmask(struct shirq_device *d, u64 seq);

@@ -609,10 +609,7 @@ static int shirq_disarm_source(struct shirq_device *d, void *arg)
 	ret = shirq_enter(d);
 	if (ret)
 		return ret;
-	if (READ_ONCE(d->armed))
-		shirq_silence(d);
-	else
-		ret = -ENXIO;
+	ret = shirq_disarm(d);
 	mutex_unlock(&d->mutex);
 	return ret;
 }

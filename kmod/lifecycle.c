@@ -282,10 +282,13 @@ void shirq_disown(struct shirq_device *d)
 	struct shirq_dma *dma;
 
 	shirq_lock_resets(d);
-	if (d->paused)
+	if (d->paused) {
+		spin_lock_irq(&d->lock);
 		d->quiesce.release = 0;
-	else if (!d->dead)
+		spin_unlock_irq(&d->lock);
+	} else if (!d->dead) {
 		shirq_park(d);
+	}
 	/* All of it before the next owner can come. */
 	shirq_detach(d, &eventfd, &dma);
 	kfree(d->queue);

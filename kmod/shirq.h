@@ -508,7 +508,9 @@ struct shirq_arm {
  * @flags: zero
  * @reserved: zero
  *
- * Queued events are dropped; the set stays loaded. Fails with ENXIO if not armed.
+ * Queued events are dropped; the set stays loaded. A device that neither the release
+ * program nor the interrupt-disable bit silences is quarantined: its event is queued
+ * when this returns. Fails with ENXIO if not armed.
  */
 struct shirq_disarm {
 	__u32		size;

@@ -494,6 +494,32 @@ static bool shirq_line_storms(struct shirq_device *d)
 }
 
 /**
+ * shirq_storm_released() - is the line free of a device that its owner has disarmed?
+ * @d: the device, @mutex held, watched by shirq_storm_watch()
+ *
+ * If the line storms and the irq program claims, the device is quarantined.
+ *
+ * Return: true if it is free, and the watch is over.
+ */
+bool shirq_storm_released(struct shirq_device *d)
+{
+	bool storms;
+
+	lockdep_assert_held(&d->mutex);
+	storms = shirq_line_storms(d);
+	spin_lock_irq(&d->lock);
+	d->storm.watched = false;
+	d->quarantined = false;
+	d->storm.rung = SHIRQ_RUNG_NONE;
+	if (storms && shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured) != SHIRQ_CLAIMED)
+		storms = false;
+	if (storms)
+		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, d->captured);
+	spin_unlock_irq(&d->lock);
+	return !storms;
+}
+
+/**
  * shirq_storm_settle() - take further rungs until the line is free of a released device
  * @d: the device, locked by shirq_lock_resets(), watched by shirq_storm_watch()
  * @rungs: SHIRQ_QUIESCE_*, which may be taken

@@ -290,6 +290,51 @@ def test_a_device_that_asserts_after_its_release_is_reset_only_if_its_line_storm
         assert port.run(f"cat /sys/class/shirq/{ADDRESSES['dev2']}/quarantine") == "none\n"
 
 
+#: In the guest: an owner whose device asserts after its release program, and which then asks for the line alone.
+_ASSERTS_WHEN_DISARMED = """
+device = shirq.Device.open(ADDRESS)
+device.load(dataclasses.replace(SET, release=SET.unmask))
+device.arm(auto_unmask=False)
+report("armed")
+report("masked", hex(device.read(timeout=60).r[0]))
+proceed()
+device.disarm()
+event = device.read(timeout=60)
+report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]), state())
+proceed()
+report(fails(device.arm, shared=False), state(), state("quarantine"))
+proceed()
+device.load(SET)
+device.arm()
+report("armed again", hex(device.read(timeout=20).r[0]))
+"""
+
+
+def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
+    """Only D3hot silences it; arming that is refused, for its neighbours on the line, leaves it asleep."""
+    port = Scene(boot(behind_a_port("pm=on", "pcie=on", "no-soft-reset=on")))
+    set_faults(port, _NO_DISINTX)
+    script = start(port, "dev2", _ASSERTS_WHEN_DISARMED)
+    script.expect("^armed$", deadline=120)
+    port.raise_("dev2", bits=6)
+    script.expect("^masked 0x6$", deadline=120)
+    mark = port.vm.log().mark
+    script.write("\n")
+    script.expect("^QUARANTINED MASKED 0x6 quarantined$", deadline=120)
+    wait_for_rung(port, "d3hot")
+    line_falls(port, "dev2", mark, deadline=60)
+    port.network.ping(5)
+    asleep = port.vm.log().mark
+    script.write("\n")
+    script.expect("^EBUSY quarantined masked d3hot$", deadline=120)
+    port.network.ping(3)
+    pins = port.vm.log().since(asleep).of(Kind.PIN, device="dev2")
+    assert not [entry for entry in pins if entry.value], "it was woken, and nothing holds it back"
+    script.write("\n")
+    assert finish(script, deadline=120)[-1] == "armed again 0x6"
+    assert port.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+
+
 # ------------------------------------------------- somebody else writes Command, and clears DisINTx
 
 #: In the guest: what anybody with access to config space can do.
