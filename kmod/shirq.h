@@ -13,7 +13,8 @@
  *   EPERM   the kernel is locked down
  *   ENODEV  the device is gone or being unbound
  *   ENXIO   the node is stale: the device was unbound
- *   EIO     the device is being reset
+ *   EIO     the device is asleep or in error recovery, or storms as soon as it is
+ *           awake; the kernel log says which rungs were tried
  *   ENOMEM  no memory for the events or the mappings of the registers
  *
  * Every later call fails with ENODEV once the device is gone (unbound,

@@ -39,7 +39,7 @@ _OPENING: Final = {
     errno.EACCES: "only root may open it, unless the node's permissions say otherwise",
     errno.ENODEV: "the device is gone",
     errno.ENXIO: "the device was unbound meanwhile",
-    errno.EIO: "the device is being reset",
+    errno.EIO: "the device is asleep or in error recovery, or storms as soon as it is awake: see the kernel log",
 }
 _LOADING: Final = _RAWIO | {
     errno.EBUSY: "the device is armed: disarm() it first",

@@ -17,7 +17,7 @@ from shirq_bench import template
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_at, start
 from shirq_bench.sweep import symbols
 from shirq_bench.sweep.play import Stimulus, beginning, schedule
-from shirq_bench.trace import Entry, Kind, LogReader
+from shirq_bench.trace import CONFIG_SPACE, Entry, Kind, LogReader
 
 # preempt=full is a parameter of these kernels. Windows are in instructions, of which the instrumented one needs more.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
@@ -28,6 +28,8 @@ _TRIGGER = "0000:00:06.0"
 _BEGIN, _END, _OK = 0x111, 0x222, 0x1000
 #: Virtual times, from the run's beginning, in ns.
 _LATER, _LENGTH = 200_000_000, 300_000_000
+#: In the Command register of config space.
+_MASTER = 4
 
 #: In the guest: dev, not armed; `first` and `second`, and what the first thread does afterwards.
 _CALLS = """
@@ -195,3 +197,24 @@ def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
         assert (("trigger", 0x333) in run.marks) == (run.answer == _OK), "the next owner's eventfd was not signalled"
 
     _around_the_change(_machine(kernel_name, _REOPEN.format(dev0=ADDRESSES["dev0"])), 16, judge)
+
+
+def test_a_mask_between_read_and_write_of_set_master_holds(kernel_name: str) -> None:
+    """SET_MASTER writes back the whole of Command: the bit that MASK sets there is not lost in between."""
+    calls = "dev.arm()\nfirst, second, afterwards = lambda: dev.set_master(True), dev.mask, lambda: None"
+    machine = _machine(kernel_name, calls)
+    reference = _run(machine, None)
+    command = [entry for entry in reference.dev0 if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
+    written = next(n for n, entry in enumerate(command) if entry.kind is Kind.WRITE and entry.value & _MASTER)
+    read_ns, written_ns = command[written - 1].time_ns, command[written].time_ns
+    assert command[written - 1].kind is Kind.READ, "what SET_MASTER has written is not what it read just before"
+    names = symbols.of(machine)
+    for step in range(1, 7):
+        at = read_ns + (written_ns - read_ns) * step // 7
+        run = _run(machine, at)
+        where = names.name(run.where)
+        print(at, where, run.answer, *run.bugs)
+        assert not run.bugs, f"the kernel failed: MASK at {where}"
+        assert run.answer == _OK, "MASK was refused"
+        asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
+        assert not asserted, f"the mask was lost: MASK at {where}"
