@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * The life of a device: parked, owned, paused, given up, retired. Nothing else
  * writes @owned, @dead or @paused.
