@@ -27,6 +27,7 @@ def test_every_promise_of_this_tree_has_its_proof() -> None:
 
 # ---------------------------------------------------------------- sentences
 
+# REUSE-IgnoreStart
 _HEADER = """
 /* SPDX-License-Identifier: MIT */
 /*
@@ -71,6 +72,8 @@ def test_comments_of_c_are_sentences_with_their_subject() -> None:
         "struct one Fails with ENOMEM",
     ]
 
+
+# REUSE-IgnoreEnd
 
 _DOCUMENT = """
 # A heading. Of two
