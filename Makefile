@@ -147,6 +147,8 @@ examples: guest-deps ## Run the example projects, devices and drivers that are n
 sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
 ## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.
 	@.venv/bin/shirq sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
+## Then every operation crossed with every stimulus; SCENARIO="close+dead" sweeps one pair alone.
+	@$(if $(SCENARIO),,.venv/bin/shirq sweep --pairs --kernel $(KERNEL) --size $(SIZE))
 
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz

@@ -7,14 +7,17 @@
  *
  * With --control it also owns a second device, and for each event of that one
  * does something to the first: what a driver does at any time beside handling
- * interrupts. The control device's MARK tells when that is done.
+ * interrupts. The n-th --deed is done for the control device's source n. Before,
+ * between and after the steps of a deed it writes their numbers to the control
+ * device's MARK, 64 bits wide: where a sweep's window begins and ends.
  *
  * With --useless its irq program does not mask, so that every interrupt of its
  * device is a storm; it arms again after each quarantine.
  *
  * With --mortal it is a child that does so, in whose place a new one comes as
- * often as it ends: killed by the neighbour module, whose victim it makes itself,
- * by its own deed, or because its device is gone.
+ * often as it ends: killed by the neighbour module, whose victim it makes itself
+ * with --victim, by its own deed, or because its device is gone. With --reload its parent unloads
+ * shirq.ko and loads it again in between, which takes that nobody else uses it.
  *
  * It says nothing after "ready", and asks for no time: what it does depends on
  * the devices alone.
@@ -36,17 +39,30 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static bool mortal;
 
-/* A device that is gone is the end, and for a mortal a natural one. */
+/*
+ * A device that is gone, or in quarantine, is the end; for a mortal a natural one:
+ * its next life owns the device anew.
+ */
 static void fail(const char *what, const char *address)
 {
-	if (mortal && errno == ENODEV)
+	if (mortal && (errno == ENODEV || errno == ENXIO || errno == EIO))
 		_exit(0);
 	err(1, "%s %s", what, address);
+}
+
+/* The same for an access to a mapping that was revoked. */
+static void revoked(int signal)
+{
+	(void)signal;
+	_exit(0);
 }
 
 struct card {
@@ -56,7 +72,16 @@ struct card {
 	size_t length;
 	uint32_t arm;
 	bool useless;
+	bool waits;
 };
+
+static struct card control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
+
+/* A deed is between its steps: not the end of an event's handling, which is 32 bits wide. */
+static void step(uint64_t number)
+{
+	shirq_write64(control.bar, MARK, number);
+}
 
 /* Claims rightly, and masks nothing. */
 static const struct shirq_op useless[] = {
@@ -79,7 +104,7 @@ static void arm(struct card *card)
 		fail("arming", card->address);
 }
 
-static void own(struct card *card)
+static void load(struct card *card)
 {
 	struct shirq_programs programs = EDU_SET;
 
@@ -87,11 +112,23 @@ static void own(struct card *card)
 		programs.irq = useless;
 		programs.irq_count = COUNT(useless);
 	}
+	if (shirq_load(card->fd, &programs))
+		fail("loading programs of", card->address);
+}
+
+static void open_card(struct card *card)
+{
 	card->fd = shirq_open(card->address);
 	if (card->fd < 0)
 		fail("opening", card->address);
-	if (shirq_load(card->fd, &programs))
-		fail("loading programs of", card->address);
+	if (!card->waits)
+		fcntl(card->fd, F_SETFL, O_NONBLOCK);
+}
+
+static void own(struct card *card)
+{
+	open_card(card);
+	load(card);
 	map(card);
 	arm(card);
 }
@@ -99,15 +136,16 @@ static void own(struct card *card)
 /* Acknowledged first: what is raised from then on asserts again. */
 static void handle(struct card *card, const struct shirq_event *event)
 {
-	if (event->type == SHIRQ_EVENT_QUARANTINED) {
+	/* Another thread of a mortal may be about to use what is mapped. */
+	if (event->type == SHIRQ_EVENT_QUARANTINED && mortal)
+		_exit(0);
+	if (event->type != SHIRQ_EVENT_IRQ) {
 		/* The old mapping is void. */
 		munmap((void *)card->bar, card->length);
 		arm(card);
 		map(card);
 		return;
 	}
-	if (event->type != SHIRQ_EVENT_IRQ)
-		errx(3, "an event of type %u", event->type);
 	/* What a useless mask lets happen is for the storm breaker to end. */
 	if (card->useless)
 		return;
@@ -150,7 +188,7 @@ static void *by_unmask(void *argument)
 			continue;
 		handle(card, &event);
 		if (shirq_unmask(card->fd, event.seq) && errno != ENXIO)
-			err(1, "unmasking");
+			fail("unmasking", card->address);
 	}
 	return NULL;
 }
@@ -168,7 +206,6 @@ static void *by_poll(void *argument)
 	struct card *card = argument;
 	struct pollfd ready = { .fd = card->fd, .events = POLLIN };
 
-	fcntl(card->fd, F_SETFL, O_NONBLOCK);
 	for (;;) {
 		if (poll(&ready, 1, -1) < 0)
 			err(1, "polling");
@@ -183,7 +220,6 @@ static void *by_epoll(void *argument)
 	struct epoll_event ready = { .events = EPOLLIN | EPOLLET };
 	int fd = epoll_create1(0);
 
-	fcntl(card->fd, F_SETFL, O_NONBLOCK);
 	if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, card->fd, &ready))
 		err(1, "adding to an epoll set");
 	for (;;) {
@@ -200,13 +236,13 @@ static void *by_eventfd(void *argument)
 	int fd = eventfd(0, 0);
 	eventfd_t count;
 
-	fcntl(card->fd, F_SETFL, O_NONBLOCK);
 	if (fd < 0 || shirq_set_eventfd(card->fd, fd))
 		err(1, "setting the eventfd");
+	/* It tells nothing of the events that were there before it. */
 	for (;;) {
+		drain(card);
 		if (eventfd_read(fd, &count))
 			err(1, "reading the eventfd");
-		drain(card);
 	}
 	return NULL;
 }
@@ -216,13 +252,16 @@ static const struct {
 	void *(*run)(void *card);
 	uint32_t arm;
 	int threads;
+	bool waits;	/* in read() */
 } ways[] = {
-	{ "read", by_read, SHIRQ_ARM_AUTO_UNMASK, 1 },
-	{ "two-readers", by_read, SHIRQ_ARM_AUTO_UNMASK, 2 },
-	{ "unmask", by_unmask, 0, 1 },
-	{ "poll", by_poll, SHIRQ_ARM_AUTO_UNMASK, 1 },
-	{ "epoll", by_epoll, SHIRQ_ARM_AUTO_UNMASK, 1 },
-	{ "eventfd", by_eventfd, SHIRQ_ARM_AUTO_UNMASK, 1 },
+	{ "read", by_read, SHIRQ_ARM_AUTO_UNMASK, 1, true },
+	{ "two-readers", by_read, SHIRQ_ARM_AUTO_UNMASK, 2, true },
+	{ "unmask", by_unmask, 0, 1, true },
+	{ "poll", by_poll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
+	{ "epoll", by_epoll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
+	{ "eventfd", by_eventfd, SHIRQ_ARM_AUTO_UNMASK, 1, false },
+	/* No thread of its own: the one that does the deeds polls both devices. */
+	{ "alone", by_poll, SHIRQ_ARM_AUTO_UNMASK, 0, false },
 };
 
 /* What the control device asks for */
@@ -231,11 +270,15 @@ static void hold(struct card *card)
 {
 	uint64_t seq;
 
+	step(1);
 	if (shirq_mask(card->fd, &seq))
-		err(1, "masking");
+		fail("masking", card->address);
+	step(2);
 	shirq_write32(card->bar, LIVENESS, seq);
+	step(3);
 	if (shirq_unmask(card->fd, seq))
-		err(1, "unmasking");
+		fail("unmasking", card->address);
+	step(4);
 }
 
 /*
@@ -257,9 +300,11 @@ static void modify(struct card *card)
 	};
 	uint64_t set[SHIRQ_REGS] = { 0, 0x100 }, clear[SHIRQ_REGS] = { 0, 0xfffffeff };
 
+	step(1);
 	if (shirq_exec(card->fd, off, COUNT(off), set, NULL) ||
 	    shirq_exec(card->fd, on, COUNT(on), clear, NULL))
-		err(1, "executing");
+		fail("executing a program at", card->address);
+	step(2);
 	if (!(set[0] & 0x100) || clear[0] & 0x100)
 		errx(3, "a register became 0x%llx, then 0x%llx", (unsigned long long)set[0],
 		     (unsigned long long)clear[0]);
@@ -267,45 +312,113 @@ static void modify(struct card *card)
 
 static void rearm(struct card *card)
 {
+	step(1);
 	if (shirq_disarm(card->fd))
-		err(1, "disarming");
+		fail("disarming", card->address);
+	step(2);
 	arm(card);
+	step(3);
+}
+
+/* The device must have no thread that reads it meanwhile. */
+static void reopen(struct card *card)
+{
+	munmap((void *)card->bar, card->length);
+	step(1);
+	close(card->fd);
+	step(2);
+	open_card(card);
+	step(3);
+	load(card);
+	step(4);
+	map(card);
+	step(5);
+	arm(card);
+	step(6);
+}
+
+/* What the kernel has for a device below its directory, after the way there. */
+static const char *attribute(const struct card *card, const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", card->address, name);
+	return path;
 }
 
 /* As another program may, by mistake: the bit is the kernel's. */
 static void toggle(struct card *card)
 {
 	static int config = -1;
-	char path[128];
 	uint16_t command;
 
-	if (config < 0) {
-		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", card->address);
-		config = open(path, O_RDWR);
-	}
+	if (config < 0)
+		config = open(attribute(card, "config"), O_RDWR | O_CLOEXEC);
+	step(1);
 	if (pread(config, &command, 2, 4) != 2)
 		err(1, "reading Command");
 	command |= 0x400;
 	if (pwrite(config, &command, 2, 4) != 2)
 		err(1, "setting DisINTx");
+	step(2);
 	command &= ~0x400;
 	if (pwrite(config, &command, 2, 4) != 2)
 		err(1, "clearing DisINTx");
+	step(3);
 }
 
-static void info(struct card *card)
+static void look(struct card *card)
 {
 	struct shirq_info info;
 	uint32_t status;
 
-	if (shirq_get_info(card->fd, &info) || pread(card->fd, &status, 4, INT_STATUS) != 4)
-		err(1, "looking at the device");
+	step(1);
+	if (shirq_get_info(card->fd, &info))
+		fail("asking about", card->address);
+	step(2);
+	if (pread(card->fd, &status, 4, INT_STATUS) != 4)
+		fail("reading a register of", card->address);
+	step(3);
+	shirq_write32(card->bar, LIVENESS, status);
+	shirq_read32(card->bar, LIVENESS);
+	step(4);
+}
+
+static void settings(struct card *card)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	if (fd < 0)
+		err(1, "making an eventfd");
+	step(1);
+	if (shirq_set_eventfd(card->fd, fd))
+		fail("setting the eventfd of", card->address);
+	step(2);
+	if (shirq_set_eventfd(card->fd, -1))
+		fail("taking the eventfd from", card->address);
+	step(3);
+	if (shirq_set_quiesce(card->fd, SHIRQ_QUIESCE_D3HOT, 0, SHIRQ_DEFAULT_RATE))
+		fail("setting how to quiesce", card->address);
+	step(4);
+	close(fd);
+}
+
+static void master(struct card *card)
+{
+	step(1);
+	if (shirq_set_master(card->fd, 1))
+		fail("switching on bus mastering of", card->address);
+	step(2);
+	if (shirq_set_master(card->fd, 0))
+		fail("switching off bus mastering of", card->address);
+	step(3);
 }
 
 /* The kernel closes what is open. */
 static void leave(struct card *card)
 {
 	(void)card;
+	step(1);
 	_exit(0);
 }
 
@@ -320,19 +433,72 @@ static void write_file(const char *path, const char *text)
 /* As an administrator does; the thread that reads its events ends the process. */
 static void unbind(struct card *card)
 {
+	step(1);
 	write_file("/sys/bus/pci/drivers/shirq/unbind", card->address);
 	for (;;)
 		pause();
 }
 
-/* Whoever was before may have been deprived of it. */
+/* As an administrator does before a card is pulled. */
+static void unplug(struct card *card)
+{
+	step(1);
+	write_file(attribute(card, "remove"), "1");
+	for (;;)
+		pause();
+}
+
+/* The owner before may have been deprived of it. */
 static void bind(const struct card *card)
 {
-	char path[128];
+	if (access(attribute(card, ""), F_OK))
+		write_file("/sys/bus/pci/rescan", "1");
+	if (shirq_bind(card->address))
+		err(1, "binding %s", card->address);
+}
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/shirq/%s", card->address);
-	if (access(path, F_OK))
-		write_file("/sys/bus/pci/drivers_probe", card->address);
+/* As an administrator does; the device must have no thread that reads it meanwhile. */
+static void reset(struct card *card)
+{
+	step(1);
+	write_file(attribute(card, "reset"), "1");
+	step(2);
+}
+
+/* Up to the point where the devices sleep; then the kernel resumes by itself. */
+static void suspend(struct card *card)
+{
+	(void)card;
+	write_file("/sys/power/pm_test", "devices");
+	write_file("/sys/module/suspend/parameters/pm_test_delay", "0");
+	step(1);
+	write_file("/sys/power/state", "freeze");
+	step(2);
+}
+
+/* Nothing comes after it. */
+static void halt(struct card *card)
+{
+	(void)card;
+	step(1);
+	reboot(RB_HALT_SYSTEM);
+	err(1, "halting");
+}
+
+static char **arguments;
+
+/* Another program in the same process, which is the same program. */
+static void replace(struct card *card)
+{
+	char **word;
+
+	/* It has a parent already. */
+	for (word = arguments; *word; word++)
+		if (!strcmp(*word, "--mortal"))
+			*word = "--reborn";
+	step(1);
+	execv("/proc/self/exe", arguments);
+	err(1, "executing the owner of %s anew", card->address);
 }
 
 static const struct {
@@ -342,17 +508,25 @@ static const struct {
 	{ "mask", hold },
 	{ "exec", modify },
 	{ "rearm", rearm },
+	{ "reopen", reopen },
 	{ "disintx", toggle },
-	{ "look", info },
+	{ "look", look },
+	{ "settings", settings },
+	{ "master", master },
 	{ "exit", leave },
+	{ "execve", replace },
 	{ "unbind", unbind },
+	{ "unplug", unplug },
+	{ "reset", reset },
+	{ "suspend", suspend },
+	{ "halt", halt },
 };
 
 static void usage(FILE *out, const char *self)
 {
 	size_t i;
 
-	fprintf(out, "usage: %s [--mortal] [--useless] [--how WAY] [--control ADDRESS --deed DEED] ADDRESS\nWAY:",
+	fprintf(out, "usage: %s [--mortal [--victim] [--reload]] [--useless] [--how WAY] [--control ADDRESS --deed DEED...] ADDRESS\nWAY:",
 		self);
 	for (i = 0; i < COUNT(ways); i++)
 		fprintf(out, " %s", ways[i].name);
@@ -362,14 +536,28 @@ static void usage(FILE *out, const char *self)
 	fprintf(out, "\n");
 }
 
-/* Returns in a child, and in each that follows it. */
-static void live_again(void)
+/* shirq.ko goes, and comes again: it binds the devices whose driver_override names it. */
+static void reload(void)
 {
-	int status, fd;
+	struct utsname name;
+	char path[256];
+	int fd;
+
+	if (uname(&name) || syscall(SYS_delete_module, "shirq", O_NONBLOCK))
+		err(1, "unloading shirq.ko");
+	snprintf(path, sizeof(path), "/lib/modules/%s/extra/shirq.ko", name.release);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		err(1, "loading %s", path);
+	close(fd);
+}
+
+/* Returns in a child, and in each that follows it. */
+static void live_again(bool reloads)
+{
+	int status;
 	pid_t pid;
 
-	/* Only the first of them has somebody who listens to it. */
-	signal(SIGPIPE, SIG_IGN);
 	for (;;) {
 		pid = fork();
 		if (pid < 0)
@@ -378,12 +566,50 @@ static void live_again(void)
 			break;
 		if (waitpid(pid, &status, 0) != pid)
 			err(1, "waiting for the child");
+		if (reloads)
+			reload();
 	}
-	fd = open("/sys/module/neighbour/parameters/pid", O_WRONLY);
-	if (fd >= 0) {
-		dprintf(fd, "%d", getpid());
-		close(fd);
-	}
+}
+
+/* The next interrupts of the neighbour module's devices kill this process. */
+static void become_victim(void)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", getpid());
+	write_file("/sys/module/neighbour/parameters/pid", number);
+}
+
+/* Returns when the control device may have an event; until then the other one's are handled. */
+static void wait_for_either(struct card *card)
+{
+	struct pollfd ready[] = {
+		{ .fd = control.fd, .events = POLLIN },
+		{ .fd = card->fd, .events = POLLIN },
+	};
+
+	if (poll(ready, COUNT(ready), -1) < 0)
+		err(1, "polling");
+	if (ready[1].revents)
+		drain(card);
+}
+
+static size_t find_deed(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(deeds) && strcmp(deeds[i].name, name); i++)
+		;
+	return i;
+}
+
+static size_t find_way(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(ways) && strcmp(ways[i].name, name); i++)
+		;
+	return i;
 }
 
 int main(int argc, char **argv)
@@ -393,57 +619,81 @@ int main(int argc, char **argv)
 		{ "control", required_argument, NULL, 'c' },
 		{ "deed", required_argument, NULL, 'd' },
 		{ "mortal", no_argument, NULL, 'm' },
+		{ "reload", no_argument, NULL, 'l' },
+		{ "reborn", no_argument, NULL, 'r' },
 		{ "useless", no_argument, NULL, 'u' },
+		{ "victim", no_argument, NULL, 'v' },
 		{ 0 },
 	};
-	struct card card = {}, control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
-	size_t way = 0, deed = COUNT(deeds), i;
+	/* Which deed each source of the control device asks for. */
+	size_t asked[32], count = 0, way = 0, i;
+	struct card card = {};
 	struct shirq_event event;
+	bool reborn = false, reloads = false, victim = false, wrong = false;
 	pthread_t thread;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'h') {
-			for (way = 0; way < COUNT(ways) && strcmp(ways[way].name, optarg); way++)
-				;
-		} else if (option == 'd') {
-			for (deed = 0; deed < COUNT(deeds) && strcmp(deeds[deed].name, optarg); deed++)
-				;
+			way = find_way(optarg);
+			wrong |= way == COUNT(ways);
+		} else if (option == 'd' && count < COUNT(asked)) {
+			asked[count] = find_deed(optarg);
+			wrong |= asked[count++] == COUNT(deeds);
 		} else if (option == 'c') {
 			control.address = optarg;
 		} else if (option == 'm') {
 			mortal = true;
+		} else if (option == 'l') {
+			reloads = true;
+		} else if (option == 'r') {
+			mortal = reborn = true;
+		} else if (option == 'v') {
+			victim = true;
 		} else if (option == 'u') {
 			card.useless = true;
 		} else {
-			way = COUNT(ways);
+			wrong = true;
 		}
 	}
-	if (optind != argc - 1 || way == COUNT(ways) || !control.address != (deed == COUNT(deeds))) {
+	if (wrong || optind != argc - 1 || !control.address != !count ||
+	    (!control.address && !ways[way].threads)) {
 		usage(stderr, argv[0]);
 		return 2;
 	}
 
+	/* Only the first life of a mortal has a reader of what it prints. */
+	signal(SIGPIPE, SIG_IGN);
+	arguments = argv;
 	card.address = argv[optind];
 	card.arm = ways[way].arm;
+	card.waits = ways[way].waits;
+	if (mortal && !reborn)
+		live_again(reloads);
 	if (mortal) {
-		live_again();
+		signal(SIGBUS, revoked);
 		bind(&card);
+		if (victim)
+			become_victim();
 	}
 	own(&card);
 	for (i = 0; i < (size_t)ways[way].threads - !control.address; i++)
 		if (pthread_create(&thread, NULL, ways[way].run, &card))
 			errx(1, "no thread");
-	if (control.address)
+	if (control.address) {
+		control.waits = ways[way].threads;
 		own(&control);
+	}
 	puts("ready");
 	fflush(stdout);
 	if (!control.address)
 		ways[way].run(&card);
 	for (;;) {
-		if (!next(&control, &event))
-			continue;
-		deeds[deed].run(&card);
-		handle(&control, &event);
+		if (next(&control, &event)) {
+			handle(&control, &event);
+			deeds[asked[__builtin_ctz(event.r[0])]].run(&card);
+		} else if (!control.waits) {
+			wait_for_either(&card);
+		}
 	}
 }

@@ -73,7 +73,7 @@ class Vm:
 
     With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
     directory that `shirq_bench.template` has made, it is a clone: it goes on where the template was frozen, at once or,
-    with ``stopped``, when it is told to ``cont``.
+    with ``stopped``, when it is told to ``cont``. With both, ``memory`` is a copy of the template's.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class Vm:
             argv += self._memory_backend(self._memory, "share=on")
         elif self._template:
             argv += self._memory_backend(self._template / "memory", "share=off,readonly=on,rom=off")
+        if self._template:
             argv += ["-incoming", "defer"] + ["-S"] * self._stopped
         return [*argv, *machine.extra]
 
@@ -229,7 +230,7 @@ class Vm:
         directory.mkdir(parents=True, exist_ok=True)
         for path in self.dir.iterdir():
             if path.is_file():
-                _copy_sparse(path, directory / path.name)
+                copy_sparse(path, directory / path.name)
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class Vm:
             self.qmp.execute("cont")
 
 
-def _copy_sparse(source: Path, target: Path) -> None:
+def copy_sparse(source: Path, target: Path) -> None:
     """Copy a file without filling its holes."""
     with source.open("rb") as src, target.open("wb") as dst:
         size = os.fstat(src.fileno()).st_size

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from shirq_bench import template
 from shirq_bench.cli import main
 from shirq_bench.errors import QmpFailed
+from shirq_bench.machine import Machine
 from shirq_bench.sweep import findings, run, scenario, stopped
 from shirq_bench.sweep.case import Case, Finding
 from shirq_bench.sweep.play import LogOverflow, play
@@ -33,6 +36,28 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
     assert len({case.run().recording.digest for _ in range(4)}) == 1
     other = replace(case, stimuli=(*case.stimuli[:-1], case.stimuli[-1]._replace(at_ns=case.stimuli[-1].at_ns + 1)))
     assert other.run().recording.digest != case.run().recording.digest
+
+
+def test_a_deterministic_guest_boots_once_for_all_preparations(
+    kernel_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A boot takes a minute on a busy host; what is prepared differently grows from the template of one boot."""
+    booted = Machine(kernel=kernel_name, deterministic=True, vcpus=1)
+    template.get(booted)
+    prepared = booted.with_(prepare=("echo prepared >/run/grown",))
+    shutil.rmtree(template.path(prepared), ignore_errors=True)
+
+    def boot(vm: Vm, deadline: float = 0) -> Vm:
+        raise AssertionError("another guest boots")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Vm, "boot", boot)
+        template.get(prepared)
+    try:
+        with template.clone(prepared) as vm:
+            assert vm.boot().agent.succeed("cat /run/grown") == "prepared\n"
+    finally:
+        shutil.rmtree(template.path(prepared))
 
 
 @pytest.mark.long

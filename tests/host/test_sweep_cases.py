@@ -27,8 +27,8 @@ def test_every_scenario_of_the_file_is_one() -> None:
     known = scenario.load()
     assert len(known) >= 12
     for item in known.values():
-        for word in (*item.first, *item.second, *item.later):
-            assert word.split()[0] in {"dev0", "dev1", "ctl"}, f"{item.name}: {word}"
+        case = case_of(item, "6.1", [7], 1000)
+        assert {stimulus.device for stimulus in case.stimuli} <= {"dev0", "dev1", "ctl"}, item.name
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_every_scenario_of_the_file_is_one() -> None:
         ({"actors": "dev0"}, "scenario s: actors must be a list of strings, not 'dev0'"),
         ({"first": []}, "scenario s: first must be a list of strings"),
         ({"step": "2"}, "scenario s: step must be of type int, not '2'"),
-        ({"killer": 1}, "scenario s: killer must be of type bool, not 1"),
+        ({"halts": 1}, "scenario s: halts must be of type bool, not 1"),
     ],
 )
 def test_a_key_that_is_wrong_is_refused_by_its_name(change: dict[str, object], message: str) -> None:
@@ -65,6 +65,20 @@ def test_each_point_has_its_period_and_the_second_stimulus_at_its_offset() -> No
         Stimulus(1007, "dev0", "raise 2"),
     ]
     assert [stimulus.at_ns for stimulus in case.stimuli if stimulus.action == "raise 1"] == [0, 1000, 2000]
+
+
+def test_an_entry_may_come_later_than_the_others_of_its_stimulus() -> None:
+    item = scenario.parse("s", _LEAST | {"second": ["dev0 set dead all", "+30 dev1 raise 1"]})
+    assert case_of(item, "6.1", [7], 1000).stimuli[-2:] == (
+        Stimulus(7, "dev0", "set dead all"),
+        Stimulus(37, "dev1", "raise 1"),
+    )
+
+
+def test_what_comes_before_a_point_is_left_out_where_the_operation_is_measured_alone() -> None:
+    item = scenario.parse("s", _LEAST | {"before": ["dev0 set dead all"]})
+    case = case_of(item, "6.1", [None, 7], 1000)
+    assert [s for s in case.stimuli if "dead" in s.action] == [Stimulus(1000, "dev0", "set dead all")]
 
 
 def test_a_finding_is_read_back_as_it_was_written(tmp_path: Path) -> None:

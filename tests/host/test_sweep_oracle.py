@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from shirq_bench.sweep.oracle import Oracle
+from shirq_bench.sweep.oracle import MENDED, Oracle
 from shirq_bench.trace import Entry, Kind
 
 _BOUND_NS = 1000
@@ -114,3 +114,74 @@ def test_a_line_that_stays_high_is_unfinished() -> None:
 
 def test_a_device_that_is_not_judged_is_not_looked_at() -> None:
     assert _rules([_entry(0, Kind.RAISE, 1, device="dev1")]) == [[]]
+
+
+def test_a_line_that_the_kernel_has_masked_is_unfinished() -> None:
+    """free_irq() masks a line too, until somebody asks for it again."""
+    masked, unmasked = (_entry(at, Kind.LINE_MASK, value, offset=20, device="ioapic") for at, value in ((0, 1), (5, 0)))
+    assert _rules([masked]) == [["unfinished"]]
+    assert _rules([masked, unmasked]) == [[]]
+
+
+def test_a_step_of_a_deed_is_no_handling() -> None:
+    step = _entry(5, Kind.MARK, 1, _USER)._replace(width=8)
+    assert _rules([*_claimed(0), step._replace(time_ns=70)]) == [[]]
+
+
+def test_what_a_reset_withdraws_need_not_be_handled() -> None:
+    assert _rules([_entry(0, Kind.RAISE, 1), _entry(5, Kind.RESET, 0)]) == [[]]
+
+
+def test_a_guest_that_halts_leaves_its_devices_masked_and_silent() -> None:
+    def rules(*entries: Entry) -> list[str]:
+        return [v.rule for v in Oracle(["dev0"], _BOUND_NS, 0, halts=True).judge(list(entries))]
+
+    silent = [
+        _entry(0, Kind.RAISE, 1),
+        _entry(1, Kind.MASK, 1),
+        _entry(2, Kind.LINE_MASK, 1, offset=20, device="ioapic"),
+    ]
+    assert rules(*silent) == []
+    assert rules(*silent, _entry(3, Kind.PIN, 1)) == ["unfinished"]
+    assert rules(*silent, _entry(3, Kind.LINE, 1, offset=20, device="ioapic")) == ["unfinished"]
+
+
+class TestBroken:
+    """A device that the stimulus breaks, dev0, beside one that it does not."""
+
+    def _rules(self, *points: Iterable[Entry]) -> list[list[str]]:
+        oracle = Oracle(["dev0", "dev1"], _BOUND_NS, 0, broken=["dev0"])
+        return [[violation.rule for violation in oracle.judge(list(point))] for point in points]
+
+    def _mended(self, at: int) -> Entry:
+        return _entry(at, Kind.SCHEDULED, MENDED)._replace(width=6)
+
+    def test_what_is_raised_while_it_is_broken_may_be_lost(self) -> None:
+        lost = [
+            _entry(0, Kind.RAISE, 1),
+            _entry(0, Kind.PIN, 1),
+            _entry(9000, Kind.PIN, 0),
+            _entry(9000, Kind.LOWER, 1),
+        ]
+        acknowledged = [_entry(0, Kind.RAISE, 1), _entry(5, Kind.WRITE, 1, _USER, 0x64)]
+        assert self._rules(lost, acknowledged) == [[], []]
+
+    def test_it_is_at_rest_at_the_end(self) -> None:
+        assert self._rules([_entry(0, Kind.MASK, 1)]) == [["unfinished"]]
+        assert self._rules([_entry(0, Kind.RAISE, 1)]) == [["unfinished"]]
+
+    def test_when_it_is_mended_its_interrupts_are_handled_again(self) -> None:
+        broken = [_entry(0, Kind.RAISE, 1), _entry(5, Kind.WRITE, 1, _USER, 0x64), self._mended(100)]
+        assert self._rules([*broken, *_claimed(100)]) == [[]]
+        assert self._rules([*broken, _entry(100, Kind.RAISE, 1), _entry(105, Kind.WRITE, 1, _USER, 0x64)]) == [["lost"]]
+
+    def test_each_point_begins_with_a_device_that_is_broken(self) -> None:
+        unhandled = [_entry(0, Kind.RAISE, 1), _entry(5, Kind.WRITE, 1, _USER, 0x64)]
+        assert self._rules([self._mended(0), *unhandled], unhandled) == [["lost"], []]
+
+    def test_its_neighbour_is_judged_all_the_time(self) -> None:
+        unhandled = [
+            _entry(0, Kind.RAISE, 1, device="dev1"),
+            _entry(5, Kind.WRITE, 1, _USER, 0x64, device="dev1"),
+        ]
+        assert self._rules(unhandled) == [["lost"]]

@@ -18,7 +18,7 @@ from shirq_bench import template
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import Machine
 from shirq_bench.sweep.oracle import Oracle, Violation
-from shirq_bench.sweep.play import LogOverflow, Recording, Stimulus, play
+from shirq_bench.sweep.play import HALTED, LogOverflow, Recording, Stimulus, play
 from shirq_bench.trace import Entry
 
 #: Asked when a run is over: what the devices do not show.
@@ -32,7 +32,8 @@ _MOST_TRIES = 80
 class Case:
     """``cuts`` are the times, from the beginning, at which all that began before is over; the last one ends the run.
 
-    ``devices``, ``bound_ns`` and ``spurious`` are the oracle's, ``actors`` the number of user programs in the guest.
+    ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are the oracle's, ``actors`` the number of user programs in
+    the guest. One that ``halts`` is asked nothing at the end.
     """
 
     title: str
@@ -43,6 +44,8 @@ class Case:
     actors: int
     bound_ns: int
     spurious: int = 0
+    broken: tuple[str, ...] = ()
+    halts: bool = False
 
     def run(self, keep: Path | None = None) -> Outcome:
         """Play it in a fresh clone and judge it.
@@ -50,9 +53,10 @@ class Case:
         If the log overflows, as when an interrupt comes again and again, the parts that it holds are judged; the one
         in which it overflowed is "unfinished", and those after it are not judged.
         """
-        oracle = Oracle(self.devices, self.bound_ns, self.spurious)
+        oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts)
         try:
-            recording = play(self.machine, self.stimuli, self.cuts[-1], _QUESTION, keep)
+            question = "" if self.halts else _QUESTION
+            recording = play(self.machine, self.stimuli, self.cuts[-1], question, keep, halts=self.halts)
         except LogOverflow as overflow:
             recording = overflow.recording
             violations = [oracle.judge(part) for part in self._parts(recording, complete=False)]
@@ -73,7 +77,9 @@ class Case:
 
     def _health(self, recording: Recording) -> list[Violation]:
         found = [Violation("dead", f"splat: {complaint}") for complaint in recording.complaints]
-        if recording.report.split() != ["alive"] * self.actors:
+        if self.halts and recording.report != HALTED:
+            found.append(Violation("unfinished", "the guest has not halted"))
+        if not self.halts and recording.report.split() != ["alive"] * self.actors:
             found.append(Violation("dead", f"an actor ended: {recording.report.strip()}"))
         return found
 
@@ -134,7 +140,7 @@ class Finding:
             case = data.pop("case")
             case["machine"] = Machine.from_data(case["machine"])
             case["stimuli"] = tuple(Stimulus(*stimulus) for stimulus in case["stimuli"])
-            for key in ("cuts", "devices"):
+            for key in ("cuts", "devices", "broken"):
                 case[key] = tuple(case[key])
             for key in ("rules", "what"):
                 data[key] = tuple(data[key])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from shirq_bench.build.steps import shown
-from shirq_bench.sweep import findings, gdb, run, scenario
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import need_checkout
+from shirq_bench.sweep import findings, gdb, pairs, run, scenario
 from shirq_bench.sweep.case import Finding
 from shirq_bench.sweep.run import Result
 from shirq_bench.trace import read_log
@@ -31,41 +34,52 @@ _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), 
 @click.option("--points", type=click.IntRange(1), metavar="N", help="Instructions to try of each window; default: all.")
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
 @click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="End at N violations.")
-@click.option("--list", "only_list", is_flag=True, help="List the scenarios.")
-def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, most: int, only_list: bool) -> None:
+@click.option("--pairs", "crossed", is_flag=True, help="Cross operations with stimuli, all or the named ones.")
+@click.option("--document", is_flag=True, help=f"Of --pairs: write {pairs.DOCUMENT}, too.")
+@click.option("--list", "only_list", is_flag=True, help="List the scenarios, or the operations and stimuli.")
+def sweep(
+    names: tuple[str, ...],
+    kernel: str,
+    points: int | None,
+    size: str,
+    most: int,
+    crossed: bool,
+    document: bool,
+    only_list: bool,
+) -> None:
     """Inject a second stimulus at each instruction of what follows a first one, and judge what happens.
 
     A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
     re-enable can be met exactly. Without SCENARIO all are swept. Each violation is shrunk, explained and kept below
     build/sweep/; the figures are in build/reports/sweep.json. Exits with 1 if there was one.
 
+    With --pairs the scenarios are generated: each operation crossed with each stimulus; the figures are in
+    build/reports/pairs.json. One pair is also a scenario, OPERATION+STIMULUS.
+
     \b
     shirq sweep --list
     shirq sweep reassert
     shirq sweep --points 500
+    shirq sweep --pairs close
+    shirq sweep close+raise
     """
-    known = scenario.load()
+    if document and not crossed:
+        raise click.UsageError("--document writes the table of --pairs: give both")
     if only_list:
-        table = Table(box=None)
-        for name in ("scenario", "what the second stimulus meets"):
-            table.add_column(name)
-        for item in known.values():
-            table.add_row(item.name, item.title)
-        Console().print(table)
+        _list(crossed)
         return
-    chosen = [scenario.get(name) for name in names] or list(known.values())
+    if crossed:
+        sys.exit(_sweep_pairs(names, kernel, points or 0, size, most, document))
+    chosen = [_find(name, size) for name in names] or list(scenario.load().values())
     if size == "ci":
         points = points or CI_POINTS
     results: list[Result] = []
     files: list[Path] = []
     for item in chosen:
-        with shown(f"sweep {item.name}, kernel {kernel}") as tell:
-            results.append(run.sweep(item, kernel, points or 0, tell, most))
-            for number, failure in enumerate(results[-1].failures[: findings.MOST], 1):
-                found = findings.explain(failure, tell)
-                files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))
-                _say(found, files[-1])
-        _line(results[-1])
+        result, kept = _sweep(item, kernel, points or 0, most, findings.MOST)
+        results.append(result)
+        files += kept
+        _line(result)
     identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
     content = findings.data(results, files, identical)
     findings.write(content)
@@ -76,9 +90,77 @@ def sweep(names: tuple[str, ...], kernel: str, points: int | None, size: str, mo
     sys.exit(1 if content["violations"] or identical is False else 0)
 
 
+def _find(name: str, size: str) -> scenario.Scenario:
+    return pairs.get(name, size) if pairs.BETWEEN in name else scenario.get(name)
+
+
+def _list(crossed: bool) -> None:
+    if crossed:
+        matrix = pairs.load()
+        rows = {
+            "operation": [(one.name, one.title) for one in matrix.operations.values()],
+            "stimulus": [(one.name, one.title) for one in matrix.stimuli.values()],
+        }
+    else:
+        rows = {"scenario": [(one.name, one.title) for one in scenario.load().values()]}
+    for head, body in rows.items():
+        table = Table(box=None)
+        for name in (head, "what happens" if crossed else "what the second stimulus meets"):
+            table.add_column(name)
+        for row in body:
+            table.add_row(*row)
+        Console().print(table)
+
+
+def _sweep(item: scenario.Scenario, kernel: str, points: int, most: int, explained: int) -> tuple[Result, list[Path]]:
+    """Sweep a scenario; of its violations some are explained and kept, in the files that are returned."""
+    files: list[Path] = []
+    with shown(f"sweep {item.name}, kernel {kernel}") as tell:
+        result = run.sweep(item, kernel, points, tell, most)
+        for number, failure in enumerate(result.failures[:explained], 1):
+            found = findings.explain(failure, tell)
+            files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))
+            _say(found, files[-1])
+    return result, files
+
+
+def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most: int, document: bool) -> int:
+    """Sweep pairs; returns the exit status. A pair that cannot be swept does not keep the others from it."""
+    target = need_checkout("writing the document") / pairs.DOCUMENT if document else None
+    matrix = pairs.load()
+    swept: list[pairs.Swept] = []
+    files: list[Path] = []
+    for cell in pairs.choose(matrix, size, names):
+        if cell.scenario is None:
+            swept.append(pairs.Swept(cell))
+            continue
+        try:
+            result, kept = _sweep(cell.scenario, kernel, points, most, 1)
+        except BenchError as error:
+            swept.append(pairs.Swept(cell, error=str(error).splitlines()[0]))
+            click.echo(f"{cell.name}: {error}")
+        else:
+            swept.append(pairs.Swept(cell, result))
+            files += kept
+            _line(result)
+        # After each: all of them take long.
+        pairs.write(pairs.report(swept, kernel, files))
+    content = pairs.report(swept, kernel, files)
+    pairs.write(content)
+    if target:
+        target.write_text(pairs.document(content, matrix))
+    head, *body = pairs.rows(content)
+    table = Table(*head, box=None)
+    for row in body:
+        table.add_row(*row)
+    Console().print(table)
+    click.echo(f"{pairs.summary(content)}; {target or pairs.REPORT}")
+    return 1 if content["violations"] or content["errors"] else 0
+
+
 def _line(result: Result) -> None:
     click.echo(
-        f"{result.scenario:18} {result.points:6} points on {len(result.places):5} instructions,"
+        f"{result.scenario:24} {result.points:6} points on {len(result.places):5} instructions,"
         f" {len(result.failures)} violations, {result.seconds:.0f} s"
     )
 

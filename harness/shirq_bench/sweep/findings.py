@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from shirq_bench import judge
+from shirq_bench.errors import BenchError
+from shirq_bench.machine import GSI
 from shirq_bench.paths import BUILD
 from shirq_bench.report import files, model
 from shirq_bench.sweep import stopped
@@ -48,7 +50,12 @@ def draw(case: Case, place: Path) -> None:
     log = read_log(place / "events.shirqlog")
     begin = next((n for n, entry in enumerate(log.entries) if entry.kind is Kind.SCHEDULED), 0)
     cut = log.since(begin)
-    files.save(model.build(cut, title=case.title, gsi=judge.line_of(cut, case.devices[:1])), place)
+    try:
+        gsi = judge.line_of(cut, case.devices[:1])
+    except BenchError:
+        # Not every finding moves its pin: the devices of all sweeps are in the same slots.
+        gsi = GSI
+    files.save(model.build(cut, title=case.title, gsi=gsi), place)
 
 
 def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:

@@ -4,7 +4,12 @@
 For each judged device: every raise is followed by a handling (the actor's MARK), unless it was withdrawn, by the
 hardware or by a release program; there are no more handlings than raises; their sequence numbers grow; each comes
 within a bound, which no assertion may outlast either: as long as it lasts nothing else gets the processor. When the
-point is over the device is silent, unmasked, with nothing pending, and its line is low.
+point is over the device is silent, unmasked, with nothing pending, its line is low, and no line is masked at the
+interrupt controller: the kernel has shut none down.
+
+A device that the stimulus breaks is judged by its state at the end alone; or, where the schedule says by a note that
+the device works again, by all rules from there on. Where the guest halts, nothing is handled any more: no device may
+assert at the end, and each is judged by that alone.
 """
 
 from __future__ import annotations
@@ -18,6 +23,10 @@ from shirq_bench.trace import Entry, Kind
 _INT_ACK = 0x64
 _SEQUENCE = 1 << 16
 _KERNEL = 0
+#: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
+_NOTE = 6
+#: The number of the note that says: from here on the device works again.
+MENDED = 0xC1EA
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,16 @@ class Card:
     raised: int = 0
     handled: int = 0
     found: list[Violation] = field(default_factory=list)
+    broken: bool = False
+    #: Whether this point's violations count.
+    judged: bool = True
 
     def begin(self) -> None:
         """A new point."""
+        self._forget()
+        self.judged = not self.broken
+
+    def _forget(self) -> None:
         self.raised, self.handled = 0, 0
         self.found = []
 
@@ -66,11 +82,19 @@ class Card:
             case Kind.SETTING:
                 # It vanished, or is back: no release program runs, but owners change.
                 self.seq = None
+            case Kind.RESET:
+                self._withdraw(self.pending)
+            case Kind.SCHEDULED if entry.width == _NOTE and entry.value == MENDED:
+                self._forget()
+                self.waiting.clear()
+                self.seq = None
+                self.judged = True
             case Kind.MASK:
                 self.masked = bool(entry.value)
             case Kind.PIN:
                 self._assert(entry, bound_ns)
-            case Kind.MARK:
+            # Of 64 bits: a step of a deed.
+            case Kind.MARK if entry.width == 4:
                 self._handle(entry, bound_ns)
 
     def _assert(self, entry: Entry, bound_ns: int) -> None:
@@ -100,13 +124,19 @@ class Card:
                 self.found.append(Violation("late", what))
         self.waiting.clear()
 
-    def end(self, spurious: int) -> None:
+    def end(self, spurious: int, halted: bool) -> None:
         """The point is over."""
+        if not self.judged or halted:
+            self._forget()
+            self.waiting.clear()
+            self.seq = None
         for entry in self.waiting:
             self.found.append(Violation("lost", f"{self.name}: what was raised at {entry.time_ns} was never handled"))
         if self.handled > self.raised + spurious:
             self.found.append(Violation("duplicate", f"{self.name}: {self.handled} events for {self.raised} raises"))
-        states = (("pending", self.pending), ("masked", self.masked), ("asserting", self.pin))
+        states = [("asserting", self.pin)]
+        if not halted:
+            states += [("pending", bool(self.pending)), ("masked", self.masked)]
         if left := [name for name, value in states if value]:
             self.found.append(Violation("unfinished", f"{self.name}: at the end it is {' and '.join(left)}"))
         self.waiting.clear()
@@ -115,11 +145,20 @@ class Card:
 class Oracle:
     """Judges the points of one run in their order."""
 
-    def __init__(self, devices: Sequence[str], bound_ns: int, spurious: int) -> None:
-        self.cards = {name: Card(name) for name in devices}
+    def __init__(
+        self,
+        devices: Sequence[str],
+        bound_ns: int,
+        spurious: int,
+        broken: Sequence[str] = (),
+        halts: bool = False,
+    ) -> None:
+        self.cards = {name: Card(name, broken=name in broken) for name in (*devices, *broken)}
         self._bound_ns = bound_ns
         self._spurious = spurious
+        self._halts = halts
         self._high: set[int] = set()
+        self._masked: set[int] = set()
 
     def judge(self, entries: Sequence[Entry]) -> list[Violation]:
         """What is wrong with a point, given all its entries."""
@@ -129,12 +168,14 @@ class Oracle:
         for entry in entries:
             if entry.device in cards:
                 cards[entry.device].see(entry, self._bound_ns)
-            elif entry.kind is Kind.LINE:
-                (self._high.add if entry.value else self._high.discard)(entry.offset)
+            elif entry.kind in (Kind.LINE, Kind.LINE_MASK):
+                lines = self._high if entry.kind is Kind.LINE else self._masked
+                (lines.add if entry.value else lines.discard)(entry.offset)
         found = []
         for card in cards.values():
-            card.end(self._spurious)
+            card.end(self._spurious, self._halts)
             found += card.found
-        if self._high:
-            found.append(Violation("unfinished", f"at the end line {', '.join(map(str, sorted(self._high)))} is high"))
+        for lines, what in ((self._high, "high"), (self._masked, "masked")):
+            if lines and not (self._halts and lines is self._masked):
+                found.append(Violation("unfinished", f"at the end line {', '.join(map(str, sorted(lines)))} is {what}"))
         return found

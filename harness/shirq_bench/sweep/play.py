@@ -8,6 +8,7 @@ after it was cloned but the devices' schedules, so the same stimuli give the sam
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -27,6 +28,11 @@ LEAD_NS = 5_000_000
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
 _NOTE = 6
 _END = 0xE0D
+#: What a recording's report says of a guest that has halted.
+HALTED = "halted"
+_LAST_WORDS = "System halted"
+#: The bit of RFLAGS.
+_INTERRUPTS_ON = 1 << 9
 
 
 class LogOverflow(BenchError):
@@ -69,11 +75,13 @@ def play(
     keep: Path | None = None,
     deadline: float = 300.0,
     meanwhile: Callable[[Vm], None] | None = None,
+    halts: bool = False,
 ) -> Recording:
     """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
     After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
     leaves is copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on.
+    A guest that ``halts`` is asked nothing: its report says whether it has, and its splats are those of its console.
     Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the question.
     """
     with template.clone(machine, stopped=True) as vm:
@@ -88,11 +96,29 @@ def play(
         if dropped:
             message = f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's"
             raise LogOverflow(message, Recording(base, entries[first:], digest, "", []))
-        report = vm.agent.succeed(question, deadline=60) if question else ""
-        complaints = [str(splat) for splat in splats.scan(vm.agent.succeed("dmesg"))] if question else []
+        report, log = _halted(vm) if halts else _asked(vm, question)
+        complaints = [str(splat) for splat in splats.scan(log)] if log else []
         if keep:
             vm.keep(keep)
     return Recording(base, entries[first:], digest, report, complaints)
+
+
+def _asked(vm: Vm, question: str) -> tuple[str, str]:
+    """What the guest answers, and its kernel log; both empty without a question."""
+    if not question:
+        return "", ""
+    return vm.agent.succeed(question, deadline=60), vm.agent.succeed("dmesg")
+
+
+def _halted(vm: Vm) -> tuple[str, str]:
+    """`HALTED` and what the console showed, if the processor waits for an interrupt with interrupts off."""
+    registers = vm.qmp.execute("human-monitor-command", command_line="info registers")
+    flags = re.search(r"\bRFL=([0-9a-f]+)", registers)
+    if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:
+        return "it runs", ""
+    # The kernel's last words: what is before them has arrived then.
+    vm.console.expect_exact(_LAST_WORDS, timeout=60)
+    return HALTED, vm.console.log.read_text(errors="replace")
 
 
 def beginning(vm: Vm) -> int:

@@ -14,22 +14,24 @@ from shirq_bench.sweep.play import Stimulus
 from shirq_bench.sweep.scenario import Scenario
 from shirq_bench.trace import Kind
 
-#: Points of one guest.
+#: Points of one guest at most.
 CHUNK = 4000
 #: So many violations, and a sweep ends: the scenario, or what it drives, is broken.
 MOST_FAILURES = 20
-#: A point's time in a calibration: far longer than any point takes.
+#: A point's time in a calibration at least: far longer than most points take.
 _LONG_NS = 50_000_000
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What calibration finds: how long the window is, and how long a point takes at most.
+    """What calibration finds: where the window begins, counted from the point's beginning, how long it is, and how
+    long a point takes at most.
 
     The kernel's own work may come between, as long as the bound on an interrupt's handling. It costs nothing to wait
     for it: an idle guest's time jumps.
     """
 
+    begin_ns: int
     window_ns: int
     period_ns: int
 
@@ -73,55 +75,87 @@ def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], peri
         actors=scenario.processes,
         bound_ns=scenario.bound_ns,
         spurious=scenario.spurious,
+        broken=scenario.broken,
+        halts=scenario.halts,
     )
 
 
 def _stimuli(scenario: Scenario, offsets: Sequence[int | None], period_ns: int) -> Iterator[Stimulus]:
     for slot, offset in enumerate(offsets):
         start = slot * period_ns
+        if offset is not None:
+            yield from _at(start, scenario.before)
         yield from _at(start, scenario.first)
         if offset is not None:
             yield from _at(start + offset, (f"{scenario.second[0].split()[0]} where", *scenario.second))
-            yield from _at(start + offset + scenario.later_ns, scenario.later)
 
 
 def _at(at_ns: int, words: Sequence[str]) -> Iterator[Stimulus]:
     for word in words:
+        later = 0
+        if word.startswith("+"):
+            delay, _, word = word.partition(" ")
+            later = int(delay)
         device, _, action = word.partition(" ")
-        yield Stimulus(at_ns, device, action)
+        yield Stimulus(at_ns + later, device, action)
+
+
+def _chunk(scenario: Scenario) -> int:
+    """Points of one guest."""
+    return 1 if scenario.halts else CHUNK
 
 
 def calibrate(scenario: Scenario, kernel: str) -> Shape:
     """How long the window is, from points without a second stimulus, and how long points are, from some with one."""
-    alone = case_of(scenario, kernel, [None] * 4, _LONG_NS).run()
+    long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
+    alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
         raise BenchError(f"scenario {scenario.name}: without a second stimulus: {wrong[0].what}")
-    window = max(_ends(scenario, alone)) + scenario.extra_ns
-    some = case_of(scenario, kernel, [window * slot // 8 for slot in range(9)], _LONG_NS).run()
-    base = some.recording.base_ns
-    quiet = max((e.time_ns - base) % _LONG_NS for e in some.recording.entries if e.device in ADDRESSES)
-    if quiet > _LONG_NS // 2:
-        raise BenchError(f"scenario {scenario.name}: it is not quiet {_LONG_NS // 2} ns after it began")
-    return Shape(window, max(quiet, window) + scenario.bound_ns)
+    begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
+    window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
+    offsets = [begin + window * slot // 8 for slot in range(9)]
+    quiet = 0
+    while offsets:
+        some = case_of(scenario, kernel, offsets[: _chunk(scenario)], long_ns).run().recording
+        del offsets[: _chunk(scenario)]
+        # The module looks at a device that is gone again and again, which is no part of a point.
+        active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
+        quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
+    if quiet > long_ns // 2:
+        raise BenchError(f"scenario {scenario.name}: it is not quiet {long_ns // 2} ns after it began")
+    return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
 
 
-_UNTIL = {"masked": (Kind.MASK, 1), "unmasked": (Kind.MASK, 0), "marked": (Kind.MARK, None)}
+#: What may be said of where a window begins or ends: the kind of the log's entry, its value if it matters, its width.
+_PLACES: dict[str, tuple[Kind, int | None, int]] = {
+    "masked": (Kind.MASK, 1, 0),
+    "unmasked": (Kind.MASK, 0, 0),
+    "marked": (Kind.MARK, None, 4),
+}
+_STEP_WIDTH = 8
 
 
-def _ends(scenario: Scenario, alone: Outcome) -> list[int]:
-    what, _, device = scenario.until.partition(" ")
-    if what not in _UNTIL or not device:
-        allowed = ", ".join(f"'{word} DEVICE'" for word in _UNTIL)
-        raise BenchError(f"scenario {scenario.name}: until must be one of {allowed}")
-    kind, value = _UNTIL[what]
-    ends = [
-        (entry.time_ns - alone.recording.base_ns) % _LONG_NS
+def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> list[int]:
+    """When each point of a run came to a place such as "unmasked dev0" or "step 2", from the point's beginning."""
+    what, _, which = place.partition(" ")
+    value: int | None
+    if what == "step" and which.isdecimal():
+        device = "ctl"
+        kind, value, width = Kind.MARK, int(which), _STEP_WIDTH
+    elif what in _PLACES and which:
+        device = which
+        kind, value, width = _PLACES[what]
+    else:
+        allowed = ", ".join(f"'{word} DEVICE'" for word in _PLACES)
+        raise BenchError(f"scenario {scenario.name}: a window begins and ends at {allowed} or 'step N', not {place!r}")
+    times = [
+        (entry.time_ns - alone.recording.base_ns) % period_ns
         for entry in alone.recording.entries
-        if entry.kind is kind and entry.device == device and value in (None, entry.value)
+        if (entry.kind, entry.device, entry.width) == (kind, device, width) and value in (None, entry.value)
     ]
-    if not ends:
-        raise BenchError(f"scenario {scenario.name}: {device} was never {what}")
-    return ends
+    if not times:
+        raise BenchError(f"scenario {scenario.name}: it never came to {place!r}")
+    return times
 
 
 def sweep(
@@ -131,16 +165,17 @@ def sweep(
     tell: Callable[[str], None] = lambda _: None,
     most: int = MOST_FAILURES,
 ) -> Result:
-    """Try ``points`` instructions of the window, evenly spread; 0: all of them. ``tell`` hears of the progress.
+    """Try ``points`` instructions of the window, evenly spread; 0: as many as the scenario allows.
 
-    After ``most`` violations it ends.
+    ``tell`` hears of the progress. After ``most`` violations it ends.
     """
     shape = calibrate(scenario, kernel)
+    points = min(filter(None, (points, scenario.points)), default=0)
     step = max(scenario.step, -(-shape.window_ns // points)) if points else scenario.step
-    offsets = range(0, shape.window_ns, step)
+    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
     result = Result(scenario.name, kernel, shape, scenario.mortal)
     while result.points < len(offsets) and len(result.failures) < most:
-        chunk = offsets[result.points : result.points + CHUNK]
+        chunk = offsets[result.points : result.points + _chunk(scenario)]
         started = time.monotonic()
         case = case_of(scenario, kernel, chunk, shape.period_ns)
         outcome = case.run()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shirq_bench.errors import BenchError
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bind, insmod, start
@@ -18,6 +18,7 @@ FILE = Path(__file__).with_name("scenarios.toml")
 _ACTOR = "/usr/bin/shirq-actor"
 #: Entries of the log that a run may need.
 _LOG_ENTRIES = 1 << 22
+_Table = TypeVar("_Table")
 
 
 class ScenarioError(BenchError):
@@ -26,7 +27,12 @@ class ScenarioError(BenchError):
 
 @dataclass(frozen=True)
 class Scenario:
-    """See the head of ``scenarios.toml``; times in ns of virtual time, which are instructions."""
+    """See the head of ``scenarios.toml``; times in ns of virtual time, which are instructions.
+
+    The last ones are for scenarios that `pairs` makes: ``cards`` are properties of devices, "DEVICE PROPERTIES",
+    ``since`` is where the window begins, if not with ``first``, and ``before`` comes before ``first`` in a point that
+    has a second stimulus.
+    """
 
     name: str
     title: str
@@ -38,10 +44,14 @@ class Scenario:
     extra_ns: int = 100
     bound_ns: int = 200_000
     step: int = 1
+    points: int = 0
     spurious: int = 0
-    later: tuple[str, ...] = ()
-    later_ns: int = 0
-    killer: bool = False
+    drivers: tuple[str, ...] = ()
+    halts: bool = False
+    cards: tuple[str, ...] = ()
+    since: str = ""
+    before: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def mortal(self) -> bool:
@@ -60,6 +70,9 @@ class Scenario:
             "dev1": "shirq-edu,id=dev1,addr=8",
             "ctl": "shirq-edu,id=ctl,addr=5",
         }
+        for card, properties in map(str.split, self.cards):
+            cards[card] += f",{properties}"
+        drivers = dict.fromkeys(cards, "shirq") | dict(map(str.split, self.drivers))
         return Machine(
             kernel=kernel,
             devices=tuple(cards.values()),
@@ -68,7 +81,7 @@ class Scenario:
             log_entries=_LOG_ENTRIES,
             prepare=(
                 *(LOAD_MODULE, insmod("neighbour")),
-                *(bind(card, "neighbour" if self.killer and card == "ctl" else "shirq") for card in cards),
+                *(bind(card, driver) for card, driver in drivers.items()),
                 SETTLED,
                 *map(_start, self.actors),
             ),
@@ -87,10 +100,10 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def parse(name: str, table: dict[str, Any]) -> Scenario:
-    """The scenario of one table of the file. Raises `ScenarioError`."""
-    types = {field.name: field.type for field in fields(Scenario)}
-    values: dict[str, Any] = {}
+def read_table(kind: type[_Table], what: str, name: str, table: dict[str, Any]) -> _Table:
+    """The dataclass ``kind`` of a table of a file; ``what`` is what messages call it. Raises `ScenarioError`."""
+    types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {"name": name}
     for key, value in table.items():
         try:
             match types.get(key) if key != "name" else None:
@@ -98,16 +111,21 @@ def parse(name: str, table: dict[str, Any]) -> Scenario:
                     raise ScenarioError(f"is not known: there are {', '.join(sorted(types.keys() - {'name'}))}")
                 case "tuple[str, ...]":
                     values[key] = _words(value)
-                case kind if type(value).__name__ != kind:
-                    raise ScenarioError(f"must be of type {kind}, not {value!r}")
+                case expected if type(value).__name__ != expected:
+                    raise ScenarioError(f"must be of type {expected}, not {value!r}")
                 case _:
                     values[key] = value
         except ScenarioError as error:
-            raise ScenarioError(f"scenario {name}: {key} {error}") from None
+            raise ScenarioError(f"{what} {name}: {key} {error}") from None
     try:
-        return Scenario(name=name, **values)
+        return kind(**values)
     except TypeError as error:
-        raise ScenarioError(f"scenario {name}: {error}") from None
+        raise ScenarioError(f"{what} {name}: {error}") from None
+
+
+def parse(name: str, table: dict[str, Any]) -> Scenario:
+    """The scenario of one table of the file. Raises `ScenarioError`."""
+    return read_table(Scenario, "scenario", name, table)
 
 
 def load(path: Path = FILE) -> dict[str, Scenario]:
