@@ -220,6 +220,14 @@ def test_the_table_has_no_empty_cell(tmp_path: Path) -> None:
     assert "- `open`: an open" in text and "- `dead`: a death" in text
 
 
+def test_a_pair_that_was_not_played_says_so(tmp_path: Path) -> None:
+    content = pairs.report([pairs.Swept(cell) for cell in _matrix(tmp_path).cells("ci")], "6.1", [])
+    assert pairs.rows(content)[1:] == [
+        ["open", "-", "not played", "not played"],
+        ["kill", "-", "not played", "- (1)"],
+    ]
+
+
 def test_the_command_sweeps_every_chosen_pair_and_reports_what_it_could_not_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,6 +293,8 @@ def _cell(cell: Mapping[str, Any], reasons: Sequence[str]) -> str:
         return f"- ({reasons.index(cell['reason']) + 1})"
     if cell["error"]:
         return "error"
+    if not cell["points"]:
+        return "not played"
     violations = f", {cell['violations']} violations" if cell["violations"] else ""
     return f"{cell['points']:,}{violations}"
 
