@@ -52,7 +52,11 @@ class Monitor:
             raise
 
     async def _connect(self, channel: socket.socket) -> None:
-        await self._client.connect(channel)
+        try:
+            await self._client.connect(channel)
+        except AssertionError as error:
+            # The library's own, of a connection that ended in the moment in which it was made.
+            raise EOFError("QEMU has closed it") from error
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._watch())]
 
     async def _watch(self) -> None:
