@@ -41,8 +41,11 @@ def folder(item: pytest.Item) -> Path:
 def kernel_log(vm: Vm) -> str:
     """The guest's kernel log, or what its console showed where the guest does not answer any more.
 
-    Then ``processors`` in its run directory says what each of them does, and which interrupts it has not taken.
+    Then ``processors`` in its run directory says what each of them does, and which interrupts it has not taken. Where
+    QEMU did not start there is none: `Vm.situation` says what it said.
     """
+    if not vm.started:
+        return ""
     try:
         return vm.agent.run("dmesg", deadline=ANSWER).stdout
     except BenchError:

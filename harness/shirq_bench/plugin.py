@@ -144,7 +144,7 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             return vm.boot()
 
         yield make
-        complaints = [complaint for vm in vms if (complaint := _complaints(item, vm))]
+        complaints = [complaint for vm in vms if vm.started and (complaint := _complaints(item, vm))]
         if complaints:
             artefacts.keep(item, vms)
             pytest.fail("\n".join(complaints), pytrace=False)

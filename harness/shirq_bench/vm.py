@@ -95,6 +95,8 @@ class Vm:
         self._status_lock = threading.Lock()
         self._pid = 0
         self._ended = -1
+        #: Whether `start` has succeeded: before, and where QEMU refused to start, not all channels are there.
+        self.started = False
         self.networks: dict[str, Network] = {}
         #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
         self.wires: dict[str, socket.socket] = {}
@@ -178,6 +180,7 @@ class Vm:
         except BenchError as error:
             raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
         self._resources.callback(self.qmp.close)
+        self.started = True
         if self._template:
             capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
             self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)

@@ -16,6 +16,7 @@ from guest import suites
 from shirq_bench.build import kernel
 
 _FAILING = """
+from shirq_bench.machine import Machine
 from shirq_bench.scene import Scene
 
 def test_that_fails(vm):
@@ -26,6 +27,9 @@ def test_that_fails(vm):
 
 def test_that_ends_badly(vm):
     vm.agent.succeed("echo 'Disabling IRQ #99' >/dev/kmsg")
+
+def test_that_does_not_start(boot):
+    boot(Machine(devices=("shirq-edu,disintx=perhaps",)), cold=True)
 
 def test_that_passes(vm):
     assert vm.agent.succeed("echo fine") == "fine\\n"
@@ -45,7 +49,7 @@ _LEFT = {
 
 @pytest.fixture(scope="module")
 def failed(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose tests have been run, in two workers, and of which two have failed."""
+    """A project whose tests have been run, in two workers, and of which three have failed."""
     project = tmp_path_factory.mktemp("failing")
     suites.arrange(project, _FAILING)
     reports = ["--junitxml=reports/r.xml", "--html=reports/r.html", "--self-contained-html"]
@@ -63,7 +67,12 @@ def _folder(project: Path, test: str) -> Path:
 def test_the_outcomes_of_two_workers_are_in_both_reports(failed: Path) -> None:
     cases = ElementTree.parse(failed / "reports/r.xml").getroot().iter("testcase")
     outcomes = {str(case.get("name")).partition("[")[0]: [child.tag for child in case] for case in cases}
-    assert outcomes == {"test_that_fails": ["failure"], "test_that_ends_badly": ["error"], "test_that_passes": []}
+    assert outcomes == {
+        "test_that_fails": ["failure"],
+        "test_that_ends_badly": ["error"],
+        "test_that_does_not_start": ["failure"],
+        "test_that_passes": [],
+    }
     page = html.unescape((failed / "reports/r.html").read_text())
     assert all(test in page for test in outcomes)
 
@@ -73,6 +82,12 @@ def test_a_failed_test_leaves_everything_that_its_guest_had(failed: Path, test: 
     (guest,) = [path for path in _folder(failed, test).iterdir() if path.is_dir()]
     for name, holds in _LEFT.items():
         assert holds in (guest / name).read_text(errors="replace"), name
+
+
+def test_a_guest_that_does_not_start_leaves_what_its_qemu_said(failed: Path) -> None:
+    (guest,) = [path for path in _folder(failed, "test_that_does_not_start").iterdir() if path.is_dir()]
+    assert "disintx" in (guest / "qemu.log").read_text()
+    assert "must be" in (failed / "said").read_text()
 
 
 def test_a_failed_test_leaves_a_page_and_a_waveform_of_its_line(failed: Path) -> None:
@@ -114,7 +129,7 @@ def test_a_failed_tests_machine_runs_again_by_the_command_line(failed: Path) -> 
 
 
 def test_a_passed_test_leaves_nothing(failed: Path) -> None:
-    assert len(list((failed / "build/artefacts").iterdir())) == 2
+    assert len(list((failed / "build/artefacts").iterdir())) == 3
 
 
 _OWN_RULES = """
