@@ -516,9 +516,13 @@ def test_every_step_of_an_interrupt_has_its_tracepoint_in_order(scene: Scene) ->
         line.split(": ", 2)[1:] for line in scene.run(f"cat {tracing}/trace").splitlines() if "0000:00:08.0" in line
     ]
     names = [name.strip().removeprefix("shirq_") for name, _ in lines]
+    # The neighbour may assert at any time, which is not this device's.
+    while "decline" in names:
+        call = names.index("decline") - 1
+        assert names[call] == "irq"
+        del names[call : call + 2], lines[call : call + 2]
     claim = names.index("claim")
     assert names[claim - 1 : claim + 5] == ["irq", "claim", "mask", "event", "deliver", "unmask"]
     assert lines[claim][1] == "0000:00:08.0 seq=1 masked=0"
     assert lines[claim + 2][1] == "0000:00:08.0 type=1 seq=1 lost=0"
     assert names[0] == "unmask", "arming did not unmask"
-    assert "decline" not in names[:claim]
