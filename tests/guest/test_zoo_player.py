@@ -60,7 +60,7 @@ def test_a_schedule_counts_from_now_in_a_guest_that_was_idle(trial: Play) -> Non
 
 def test_a_schedule_that_is_not_over_was_not_played(trial: Play) -> None:
     with pytest.raises(NotPlayed, match="1 entries of dev0's schedule, the first in line 2"):
-        trial(ARMED + '{ schedule = "@1000000 raise 1\\n@3600000000000 raise 2" }, { serve = 1 }')
+        trial(ARMED + '{ schedule = "@1000000 raise 1\\n@3600000000000 raise 2" }, { wait = 0.1 }, { serve = 1 }')
 
 
 def test_a_log_that_overflows_gives_no_outcome(trial: Play, tmp_path: Path) -> None:
