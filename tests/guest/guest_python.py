@@ -10,9 +10,11 @@ from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene
 
 #: What every script finds. `fails` gives the name of an error number, or OK; `attempt` the error itself; `child` a
-#: child's end; `armed` an owner, with BAR 0; `silence` whether nothing comes; `asleep_in_read` returns when a thread
-#: is, `asleep_in` when it is in a call that /proc writes so; `command` and `set_command` are the PCI Command register.
+#: child's end; within `resetting` sysfs resets the device all the time; `armed` is an owner, with BAR 0; `silence`
+#: whether nothing comes; `asleep_in_read` returns when a thread is, `asleep_in` when it is in a call that /proc writes
+#: so; `command` and `set_command` are the PCI Command register.
 _PREAMBLE = """
+import contextlib
 import ctypes, dataclasses, errno, fcntl, mmap, os, runpy, select, signal, socket, struct, sys, threading, time
 from pathlib import Path
 import shirq
@@ -58,6 +60,19 @@ def child(call):
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return "OK" if not code else signal.Signals(-code).name
+@contextlib.contextmanager
+def resetting():
+    over = threading.Event()
+    def reset():
+        while not over.is_set():
+            Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
+    thread = threading.Thread(target=reset)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 def stat(name):
     return int((Path("/sys/class/shirq") / ADDRESS / "stats" / name).read_text())
 def state(name="state"):

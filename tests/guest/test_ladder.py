@@ -250,12 +250,18 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
 
 # ------------------------------------------------- at release, the line tells whether it worked
 
-_ASSERTS_AFTER_ITS_RELEASE = """
+#: In the guest: an owner whose release program unmasks, with an interrupt that it has read.
+_UNMASKED_BY_ITS_RELEASE = """
 device = shirq.Device.open(ADDRESS)
 device.load(dataclasses.replace(SET, release=SET.unmask))
 device.arm(auto_unmask=False)
 report("armed")
 report("masked", hex(device.read(timeout=60).r[0]))
+"""
+
+_ASSERTS_AFTER_ITS_RELEASE = (
+    _UNMASKED_BY_ITS_RELEASE
+    + """
 ends = {
     "close": device.close,
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -263,6 +269,7 @@ ends = {
 }
 ends[%r]()
 """
+)
 
 
 @pytest.mark.parametrize("end", ["close", "kill", "unbind"])
@@ -291,12 +298,9 @@ def test_a_device_that_asserts_after_its_release_is_reset_only_if_its_line_storm
 
 
 #: In the guest: an owner whose device asserts after its release program, and which then asks for the line alone.
-_ASSERTS_WHEN_DISARMED = """
-device = shirq.Device.open(ADDRESS)
-device.load(dataclasses.replace(SET, release=SET.unmask))
-device.arm(auto_unmask=False)
-report("armed")
-report("masked", hex(device.read(timeout=60).r[0]))
+_ASSERTS_WHEN_DISARMED = (
+    _UNMASKED_BY_ITS_RELEASE
+    + """
 proceed()
 device.disarm()
 event = device.read(timeout=60)
@@ -309,6 +313,7 @@ device.arm()
 report("armed again", state())
 report(hex(device.read(timeout=60).r[0]))
 """
+)
 
 
 def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:

@@ -296,17 +296,11 @@ def test_calls_during_a_reset_fail_with_eio(boot: Boot) -> None:
             "pwrite": lambda: device.pwrite(0, 4, 4, 0),
             "read": lambda: os.read(device.fileno(), 64),
         }
-        met, over = set(), threading.Event()
-        def reset():
-            while not over.is_set():
-                Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
-        resetting = threading.Thread(target=reset)
-        resetting.start()
+        met = set()
         until = time.monotonic() + 60
-        while len(met) < len(calls) and time.monotonic() < until:
-            met |= {name for name, call in calls.items() if fails(call) == ("EAGAIN" if name == "read" else "EIO")}
-        over.set()
-        resetting.join()
+        with resetting():
+            while len(met) < len(calls) and time.monotonic() < until:
+                met |= {name for name, call in calls.items() if fails(call) == ("EAGAIN" if name == "read" else "EIO")}
         print(*sorted(met))
         """,
     ) == ["exec master mmap pread pwrite read"]

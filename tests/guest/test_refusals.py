@@ -112,17 +112,11 @@ def test_while_it_is_being_reset_a_device_is_paused_and_cannot_be_armed(port: Sc
         """
         device = shirq.Device.open(ADDRESS)
         device.load(SET)
-        seen, over = set(), threading.Event()
-        def reset():
-            while not over.is_set():
-                Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
-        resetting = threading.Thread(target=reset)
-        resetting.start()
+        seen = set()
         until = time.monotonic() + 60
-        while seen != {"paused", "EIO"} and time.monotonic() < until:
-            seen |= {state(), fails(device.arm)} & {"paused", "EIO"}
-        over.set()
-        resetting.join()
+        with resetting():
+            while seen != {"paused", "EIO"} and time.monotonic() < until:
+                seen |= {state(), fails(device.arm)} & {"paused", "EIO"}
         print(*sorted(seen), fails(device.pread, 0, 0, 4))
         """,
     ) == ["EIO paused OK"]
