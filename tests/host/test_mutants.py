@@ -44,7 +44,9 @@ def test_there_are_40_mutants_of_module_binding_driver_and_harness() -> None:
     assert not {
         name
         for name in changed
-        if not name.startswith(("kmod/", "guest/lib/", "guest/shirq/", "guest/drivers/edu", "harness/shirq_bench/"))
+        if not name.startswith(
+            ("kmod/", "guest/lib/", "guest/shirq/", "guest/drivers/", "guest/profiles/", "harness/shirq_bench/")
+        )
     }
 
 
