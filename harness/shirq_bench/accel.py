@@ -3,7 +3,7 @@
 
 That /dev/kvm opens proves nothing: on software-virtualised hosts Linux hangs under it before its first message. So
 the verdict comes from booting the real kernel to a late message within a deadline. It is cached for each combination of
-QEMU, host kernel and CPU. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides it.
+QEMU, host kernel and CPU, unless the deadline passed on a busy host. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from shirq_bench import cache, supervisor
 from shirq_bench.build import kernel
 from shirq_bench.build.steps import say
 from shirq_bench.console import Console
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError
 
 NODE = Path("/dev/kvm")
 #: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
-#: Seconds that the probe's kernel has.
+#: Seconds that the probe's kernel has, on an idle host.
 PROBE_DEADLINE = 20.0
 #: What is booted.
 PROBE_KERNEL = "6.1"
@@ -38,10 +39,14 @@ PROBE_KERNEL = "6.1"
 
 @dataclass(frozen=True)
 class Accelerator:
-    """``name`` is ``kvm`` or ``tcg``; ``why`` is one line for people."""
+    """``name`` is ``kvm`` or ``tcg``; ``why`` is one line for people.
+
+    ``certain`` is false if the probe timed out on a busy host: the next process probes again.
+    """
 
     name: str
     why: str
+    certain: bool = True
 
     def arguments(self, deterministic: bool = False) -> list[str]:
         """QEMU's machine, accelerator and CPU arguments. Instruction counting needs TCG."""
@@ -56,17 +61,30 @@ class Accelerator:
         return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
 
 
+class _Uncertain(Exception):
+    """The verdict ``found`` holds for this call alone."""
+
+    def __init__(self, found: Accelerator) -> None:
+        super().__init__(found.why)
+        self.found = found
+
+
 def verdict(emulator: Path) -> Accelerator:
-    """The accelerator for ``emulator`` on this machine. The first call on a machine with KVM boots a probe."""
+    """The accelerator for ``emulator`` on this machine. Boots a probe on a machine with KVM if no verdict is cached."""
     if given := _without_probe():
         return given
 
     def fill(directory: Path) -> None:
         result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
         say(f"accelerator: {result.name} ({result.why})")
+        if not result.certain:
+            raise _Uncertain(result)
         (directory / "verdict.json").write_text(json.dumps(asdict(result)))
 
-    return _read(cache.entry("accel", _key(emulator), fill))
+    try:
+        return _read(cache.entry("accel", _key(emulator), fill))
+    except _Uncertain as uncertain:
+        return uncertain.found
 
 
 def cached(emulator: Path) -> Accelerator | None:
@@ -102,7 +120,7 @@ def _cpu() -> str:
 
 def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
     """Boot a kernel under KVM until it finds that it has no root file system."""
-    say(f"probing {NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s)")
+    say(f"probing {NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s, more on a busy host)")
     candidate = Accelerator("kvm", "a kernel boots under it")
     ours, theirs = socket.socketpair()
     directory = Path(tempfile.mkdtemp(prefix="shirq-probe-"))
@@ -112,23 +130,25 @@ def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
     argv += ["-append", "console=ttyS0 panic=-1", "-chardev", f"socket,id=console,fd={supervisor.FIRST_FD}"]
     argv += ["-serial", "chardev:console"]
     console = Console("probe", ours, directory / "console.log")
+    end = Deadline(PROBE_DEADLINE)
     try:
         pid, ended = supervisor.instance().spawn(argv, [theirs.fileno()], directory / "qemu.log")
         theirs.close()
         try:
-            index = console.expect_exact([_MARKER, pexpect.EOF, pexpect.TIMEOUT], timeout=PROBE_DEADLINE)
+            booted = console.shows(_MARKER, end)
+        except pexpect.EOF:
+            said = (directory / "qemu.log").read_text(errors="replace").strip().splitlines()
+            say(f"QEMU said: {said[-1] if said else 'nothing'}")
+            return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             os.close(ended)
-        said = (directory / "qemu.log").read_text(errors="replace").strip().splitlines()
     finally:
         console.close()
         supervisor.instance().disown(directory)
         shutil.rmtree(directory, ignore_errors=True)
-    if index == 0:
+    if booted:
         return candidate
-    if index == 1:
-        say(f"QEMU said: {said[-1] if said else 'nothing'}")
-        return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
-    return Accelerator("tcg", f"KVM is broken here: it opens, but a kernel does not boot within {PROBE_DEADLINE:g} s")
+    why = f"KVM is broken here: it opens, but a kernel does not boot within {end}"
+    return Accelerator("tcg", why, certain=not end.stretched)

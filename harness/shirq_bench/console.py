@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import pexpect
 from pexpect.spawnbase import SpawnBase
 
+from shirq_bench.deadline import Deadline
+
 if TYPE_CHECKING:
     _Base = SpawnBase[str]  # generic in its type stubs only
 else:
@@ -71,6 +73,14 @@ class Console(_Base):
             self.flag_eof = True
             raise pexpect.EOF(f"{self.name}: the console was closed")
         return self._decode(data)
+
+    def shows(self, text: str, end: Deadline) -> bool:
+        """Whether ``text`` appears before ``end`` passes. Raises `pexpect.EOF` if the console is closed before."""
+        # A deadline that a busy host stretches is not known in advance, as pexpect's own timeout would have to be.
+        while not end.passed:
+            if self.expect_exact([text, pexpect.TIMEOUT], timeout=end.step) == 0:
+                return True
+        return False
 
     def send(self, text: str) -> int:
         """Type ``text``."""

@@ -8,6 +8,7 @@ that is well gets only its share of a processor, so a deadline is stretched by h
 from __future__ import annotations
 
 import os
+import select
 import time
 from pathlib import Path
 
@@ -58,7 +59,18 @@ class Deadline:
         """Seconds to wait before the next look: what is left, but not more than `STEP`."""
         return min(STEP, self.left)
 
+    @property
+    def stretched(self) -> bool:
+        """Whether the host has been busy: what did not come in time may have been slow, not hung."""
+        return self._stretch > 1
+
+    def readable(self, descriptor: int) -> bool:
+        """Wait until ``descriptor`` is readable; false if the deadline passes before."""
+        while not (ready := select.select([descriptor], [], [], self.step)[0]) and not self.passed:
+            pass
+        return bool(ready)
+
     def __str__(self) -> str:
-        stretched = self._seconds * self._stretch
-        busy = f" ({stretched:.0f} s on this busy host)" if self._stretch > 1 else ""
+        seconds = self._seconds * self._stretch
+        busy = f" ({seconds:.0f} s on this busy host)" if self.stretched else ""
         return f"{self._seconds:g} s{busy}"

@@ -91,17 +91,20 @@ def test_a_disk_that_fills_up_under_a_template_is_told_in_one_message(
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
-    [("exec sleep 1000", "does not boot within 1 s"), ("echo Assertion failed; exit 1", "QEMU ended before a kernel")],
+    ("script", "deadline", "why"),
+    [
+        ("exec sleep 1000", 1.0, "does not boot within 1 s"),
+        ("echo Assertion failed; exit 1", accel.PROBE_DEADLINE, "QEMU ended before a kernel"),
+    ],
     ids=["hangs", "aborts"],
 )
 def test_a_kvm_that_opens_but_does_not_work_is_found_out(
-    kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+    kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, deadline: float, why: str
 ) -> None:
     emulator = tmp_path / "qemu-system-x86_64"
     emulator.write_text(f"#!/bin/sh\n{script}\n")
     emulator.chmod(emulator.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(accel, "PROBE_DEADLINE", 1.0)
+    monkeypatch.setattr(accel, "PROBE_DEADLINE", deadline)
     verdict = accel.probe(emulator, parts(kernel_name).kernel.vmlinuz)
     assert verdict.name == "tcg"
     assert why in verdict.why

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_on_an_idle_host_it_passes_after_its_seconds(host: Host) -> None:
     assert (end.passed, end.left, end.step) == (False, 1.0, 1.0)
     host.now += 1
     assert (end.passed, end.left, end.step) == (True, 0.0, 0.0)
-    assert str(end) == "20 s"
+    assert (str(end), end.stretched) == ("20 s", False)
 
 
 @pytest.mark.parametrize("minute, running", [(10.0, 1), (0.5, 10)], ids=["for a minute", "since just now"])
@@ -49,7 +50,7 @@ def test_on_a_busy_host_it_is_stretched_by_the_load(host: Host, minute: float, r
     assert not end.passed
     host.now += 1
     assert end.passed
-    assert str(end) == "20 s (100 s on this busy host)"
+    assert (str(end), end.stretched) == ("20 s (100 s on this busy host)", True)
 
 
 def test_load_that_begins_during_a_wait_stretches_it(host: Host) -> None:
@@ -61,6 +62,20 @@ def test_load_that_begins_during_a_wait_stretches_it(host: Host) -> None:
     assert end.left == 40.0, "the time that the wait has lost does not come back"
     host.now += 40
     assert end.passed
+
+
+def test_a_descriptor_is_waited_for_as_long_as_the_load_demands(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_comes(*wanted: object) -> tuple[list[int], list[int], list[int]]:
+        host.now += cast(float, wanted[-1])
+        if host.now >= 1010:
+            host.minute = 6.0
+        return [], [], []
+
+    monkeypatch.setattr("select.select", nothing_comes)
+    assert not Deadline(20).readable(0)
+    assert host.now == 1060
+    monkeypatch.setattr("select.select", lambda *wanted: ([7], [], []))
+    assert Deadline(20).readable(7)
 
 
 def test_it_is_not_stretched_without_bounds(host: Host) -> None:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""The verdict on KVM where a kernel does not boot in time: kept if the host was idle, else for one process alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shirq_bench import accel, deadline
+from shirq_bench.build import kernel
+
+
+@pytest.fixture
+def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An emulator that hangs before its first message, on a machine whose KVM opens."""
+    emulator = tmp_path / "qemu-system-x86_64"
+    emulator.write_text("#!/bin/sh\nexec sleep 1000\n")
+    emulator.chmod(0o755)
+    (tmp_path / "kvm").touch()
+    monkeypatch.delenv("SHIRQ_ACCEL", raising=False)
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(accel, "NODE", tmp_path / "kvm")
+    monkeypatch.setattr(accel, "PROBE_DEADLINE", 0.1)
+    monkeypatch.setattr(kernel, "get", lambda name: kernel.Kernel(name, name, emulator, tmp_path, tmp_path, name))
+    return emulator
+
+
+@pytest.mark.parametrize(
+    ("competition", "said"),
+    [(1.0, "does not boot within 0.1 s"), (20.0, "does not boot within 0.1 s (2 s on this busy host)")],
+    ids=["idle host", "busy host"],
+)
+def test_a_timeout_on_a_busy_host_is_not_cached(
+    emulator: Path, monkeypatch: pytest.MonkeyPatch, competition: float, said: str
+) -> None:
+    monkeypatch.setattr(deadline, "competition", lambda: competition)
+    found = accel.verdict(emulator)
+    assert found.name == "tcg"
+    assert found.why.endswith(said)
+    assert accel.cached(emulator) == (found if competition == 1 else None)
