@@ -16,8 +16,8 @@ from shirq_bench.errors import CannotJudge
 from shirq_bench.trace import Log
 from shirq_bench.vm import Vm
 
-#: What `forgotten_ns` is with a stock kernel on an idle host.
-_FORGOTTEN_NS = 10_000_000_000
+#: What `forgotten_ns` is with a stock kernel on an idle host, in seconds.
+_FORGOTTEN_S = 10
 
 
 def no_vm_is_lost(vm: Vm, log: Log) -> str:
@@ -32,12 +32,17 @@ def no_entry_is_dropped(vm: Vm, log: Log) -> str:
     return f"{dropped} entries did not fit into {log.header.capacity}" if dropped else ""
 
 
-def forgotten_ns(vm: Vm) -> int:
-    """Virtual time, in ns, after which a high line of ``vm`` that nobody handles has been forgotten.
+def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
+    """Virtual time, in ns, that what takes ``seconds`` with a stock kernel on an idle host may take in ``vm``.
 
-    Virtual time passes while a busy host lets the guest wait, too.
+    Virtual time passes while a busy host lets the guest wait, too. ``busy`` is the most `competition` that is known.
     """
-    return int(_FORGOTTEN_NS * vm.patience * competition())
+    return int(seconds * 1e9 * vm.patience * max(busy, competition()))
+
+
+def forgotten_ns(vm: Vm) -> int:
+    """Virtual time, in ns, after which a high line of ``vm`` that nobody handles has been forgotten."""
+    return allowed_ns(vm, _FORGOTTEN_S)
 
 
 def no_line_is_forgotten(vm: Vm, log: Log) -> str:

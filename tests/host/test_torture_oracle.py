@@ -6,14 +6,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from shirq_bench import invariants
 from shirq_bench.agent import Command
 from shirq_bench.errors import CannotJudge
 from shirq_bench.torture import case as cases
-from shirq_bench.torture import report
+from shirq_bench.torture import guests, report
 from shirq_bench.torture.deeds import BY
 from shirq_bench.torture.guests import Round, Tormented
 from shirq_bench.torture.oracle import KERNEL, USER, Verdict, judge
@@ -167,6 +169,21 @@ def _followed(*lines: str) -> Round:
     guest.follow(said, "gone 0")
     guest.follow(said, "done ")
     return guest.round
+
+
+def test_bounds_allow_for_the_load_that_the_guest_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load that is over when the log is judged counts, too."""
+    load = 1.0
+    for module in (guests, invariants):
+        monkeypatch.setattr(module, "competition", lambda: load)
+    entries = [_mark(0, _OWN), _raise(10), _ack(9_000_000_010)]
+    log = Log(Header(len(entries), 0, len(entries), 0, ()), entries)
+    guest = Tormented(cast(Vm, SimpleNamespace(patience=1.0, log=lambda: log)), cases.get("kill"), 1, 1)
+    assert "served 9.000 s later, allowed are 3.000 s" in guest.verdict().lost[0]
+    load = 4.0
+    guest.follow(cast(Command, _Said("done attempts=0 failures=0 choices=0123456789abcdef")), "done ")
+    load = 1.0
+    assert guest.verdict().lost == []
 
 
 _DONE = "done attempts=1 failures={} choices=0123456789abcdef exited=1"

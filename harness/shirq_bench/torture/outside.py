@@ -28,7 +28,7 @@ from shirq_bench.vm import parts
 from shirq_bench.zoo import case as zoo
 from shirq_bench.zoo.run import play
 
-#: Seconds that a run of pytest may take, for each test in it.
+#: Seconds that a run of pytest may take, for each test in it, on an idle host.
 _DEADLINE = 300.0
 #: Seconds that a run of the fast part takes at most, on a machine that does nothing else.
 _FAST_S = 5.0
@@ -70,7 +70,7 @@ def _pytest(
     most_tests: int,
     keep: Path,
     environment: dict[str, str] | None = None,
-    meanwhile: Callable[[subprocess.Popen[bytes], float], None] = lambda *_: None,
+    meanwhile: Callable[[subprocess.Popen[bytes], Deadline], None] = lambda *_: None,
 ) -> _Outcome:
     """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended.
 
@@ -100,11 +100,13 @@ def _pytest(
         supervisor.instance().adopt(process.pid)
         trouble = ""
         try:
-            until = began + _DEADLINE * most_tests
-            meanwhile(process, until)
-            process.wait(max(1.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            trouble = "has not ended: "
+            end = Deadline(_DEADLINE * most_tests)
+            meanwhile(process, end)
+            while process.poll() is None and not end.passed:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(end.step)
+            if process.poll() is None:
+                trouble = f"has not ended within {end}: "
         finally:
             # One that has ended leaves its group as it is: what outlived it is to be found.
             if process.poll() is None:
@@ -251,9 +253,9 @@ class _Killer:
         """What the leader's memory grew by, from the first kill to the last."""
         return self.last_kib - self.first_kib
 
-    def run(self, process: subprocess.Popen[bytes], until: float) -> None:
-        """Until that is done, the process has ended, or that monotonic time has come."""
-        while self.kills < self._most and time.monotonic() < until:
+    def run(self, process: subprocess.Popen[bytes], end: Deadline) -> None:
+        """Until that is done, the process has ended, or the deadline has passed."""
+        while self.kills < self._most and not end.passed:
             # The first one at once: a short run may be over before a pause is.
             pause = 2 * self._between_s * self._choices.random() if self.kills else 0.05
             with contextlib.suppress(subprocess.TimeoutExpired):
