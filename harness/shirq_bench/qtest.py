@@ -23,6 +23,7 @@ from typing import Self
 
 from shirq_bench import supervisor
 from shirq_bench.build import qemu
+from shirq_bench.deadline import STEP, Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.qmp import Monitor
 from shirq_bench.trace import Log, read_log
@@ -54,57 +55,70 @@ class QTestFailed(BenchError):
 
 
 class QTest:
-    """A client of the qtest protocol on the connected socket ``channel``. Every answer has ``deadline`` seconds."""
+    """A client of the qtest protocol on the connected socket ``channel``.
+
+    Every answer has ``deadline`` seconds, and more on a busy host.
+    """
 
     def __init__(self, name: str, channel: socket.socket, deadline: float = 120.0) -> None:
         self.name = name
         self._channel = channel
-        self._channel.settimeout(deadline)
-        self._lines = channel.makefile("r", encoding="ascii", newline="\n")
+        self._channel.settimeout(STEP)
+        self._deadline = deadline
+        self._arrived = b""
         #: Level of every intercepted input that changed, by its number.
         self.irqs: dict[int, bool] = {}
+
+    def _line(self, request: str) -> str:
+        """The next line from QEMU. Raises `DeadlineExceeded` or `VmDied`."""
+        end: Deadline | None = None  # Made when it is needed: to see how busy the host is costs as much as an answer.
+        while b"\n" not in self._arrived:
+            try:
+                data = self._channel.recv(1 << 16)
+            except TimeoutError:
+                end = end or Deadline(self._deadline)
+                if end.passed:
+                    raise DeadlineExceeded(f"{self.name}: qtest: no answer to {request} within {end}") from None
+                continue
+            except OSError as error:
+                raise VmDied(f"{self.name}: qtest: {request}: {error}") from error
+            if not data:
+                raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
+            self._arrived += data
+        line, _, self._arrived = self._arrived.partition(b"\n")
+        return line.decode("ascii").strip()
+
+    def _send(self, requests: Sequence[str]) -> None:
+        try:
+            self._channel.sendall("".join(f"{request}\n" for request in requests).encode())
+        except OSError as error:
+            raise VmDied(f"{self.name}: qtest: {requests[0]}: {error}") from error
 
     def command(self, *words: object) -> list[str]:
         """The words of QEMU's answer, without its OK. Raises QTestFailed, DeadlineExceeded or VmDied."""
         request = " ".join(map(str, words))
-        try:
-            self._channel.sendall(f"{request}\n".encode())
-            while line := self._lines.readline():
-                answer = line.split()
-                if answer[:1] == ["IRQ"]:
-                    self.irqs[int(answer[2])] = answer[1] == "raise"
-                elif answer[:1] == ["OK"]:
-                    return answer[1:]
-                else:
-                    raise QTestFailed(f"{self.name}: qtest: {request}: {line.strip()}")
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"{self.name}: qtest: no answer to '{request}' within {self._channel.gettimeout():g} s"
-            ) from error
-        except OSError as error:
-            raise VmDied(f"{self.name}: qtest: {request}: {error}") from error
-        raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
+        self._send([request])
+        while True:
+            line = self._line(request)
+            answer = line.split()
+            if answer[:1] == ["IRQ"]:
+                self.irqs[int(answer[2])] = answer[1] == "raise"
+            elif answer[:1] == ["OK"]:
+                return answer[1:]
+            else:
+                raise QTestFailed(f"{self.name}: qtest: {request}: {line}")
 
     def batch(self, requests: Sequence[str]) -> None:
         """Send all the requests before reading the answers, which are dropped. Raises as `command` does.
 
         Keep it below what the connection buffers, some hundred requests.
         """
-        try:
-            self._channel.sendall("".join(f"{request}\n" for request in requests).encode())
-            for request in requests:
-                while (line := self._lines.readline()).startswith("IRQ"):
-                    pass
-                if not line:
-                    raise VmDied(f"{self.name}: qtest: {request}: the connection is closed")
-                if not line.startswith("OK"):
-                    raise QTestFailed(f"{self.name}: qtest: {request}: {line.strip()}")
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"{self.name}: qtest: no answer to a batch within {self._channel.gettimeout():g} s"
-            ) from error
-        except OSError as error:
-            raise VmDied(f"{self.name}: qtest: {error}") from error
+        self._send(requests)
+        for request in requests:
+            while (line := self._line(request)).startswith("IRQ"):
+                pass
+            if not line.startswith("OK"):
+                raise QTestFailed(f"{self.name}: qtest: {request}: {line}")
 
     def read(self, address: int, width: int = 4) -> int:
         """Read ``width`` (1, 2, 4 or 8) bytes of physical memory."""
@@ -131,7 +145,6 @@ class QTest:
         self.command("irq_intercept_in", path)
 
     def close(self) -> None:
-        self._lines.close()
         self._channel.close()
 
 
@@ -262,8 +275,9 @@ def _end(pid: int, ended: int) -> None:
         # It may have ended meanwhile, without our having been told.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        if not select.select([ended], [], [], 10)[0]:
-            raise DeadlineExceeded(f"QEMU, process {pid}, did not end within 10 s of SIGKILL")
+        end = Deadline(10)
+        if not end.readable(ended):
+            raise DeadlineExceeded(f"QEMU, process {pid}, did not end within {end} of SIGKILL")
     os.close(ended)
 
 

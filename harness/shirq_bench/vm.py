@@ -38,7 +38,7 @@ from shirq_bench.trace import Log, LogReader, read_log
 #: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
 PARAMETERS = "console=ttyS0 panic=-1 nokaslr no_timer_check loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
-#: Seconds.
+#: Seconds, and more on a host that is busy when the guest starts.
 WIRE_DEADLINE = 120.0
 
 
@@ -174,7 +174,7 @@ class Vm:
             self._resources.callback(self.networks[network].close)
         for wire in self.machine.wires:
             self.wires[wire] = self._resources.enter_context(ours[wire])
-            self.wires[wire].settimeout(WIRE_DEADLINE)
+            self.wires[wire].settimeout(Deadline(WIRE_DEADLINE).left)
         try:
             self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience)
         except BenchError as error:

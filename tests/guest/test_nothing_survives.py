@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from guest import suites
 from interruptible import INTERRUPTIBLE
 from shirq_bench.deadline import Deadline
 
-#: Seconds in which an end that is under way is over, on a busy host too.
+#: Seconds in which an end that is under way is over, on an idle host.
 PATIENCE = 300
 
 _RUNNER = """
@@ -58,11 +57,10 @@ def test_no_qemu_and_no_directory_outlives_its_runner(
     gone = os.pidfd_open(int(pid))
     try:
         if number is None:
-            runner.wait(PATIENCE)
+            _said(runner)
         else:
             runner.send_signal(number)
-        ready, _, _ = select.select([gone], [], [], PATIENCE)
-        assert ready, f"QEMU {pid} outlived its runner"
+        assert Deadline(PATIENCE).readable(gone), f"QEMU {pid} outlived its runner"
     finally:
         os.close(gone)
         runner.kill()
@@ -107,10 +105,10 @@ def test_no_guest_and_no_worker_outlives_pytest(
         else:
             runner.send_signal(number)
         for descriptor in gone:
-            ready, _, _ = select.select([descriptor], [], [], PATIENCE)
+            ended = Deadline(PATIENCE).readable(descriptor)
             os.close(descriptor)
-            assert ready, "a process outlived pytest"
-        said, _ = runner.communicate(timeout=PATIENCE)
+            assert ended, "a process outlived pytest"
+        said = _said(runner)
     finally:
         runner.kill()
     if number == signal.SIGINT:
@@ -118,6 +116,16 @@ def test_no_guest_and_no_worker_outlives_pytest(
         assert "KeyboardInterrupt" in said, said
     for _, directory, _ in told:
         _wait_until_deleted(Path(directory))
+
+
+def _said(runner: subprocess.Popen[str]) -> str:
+    """What the runner has said when it has ended."""
+    end = Deadline(PATIENCE)
+    while True:
+        try:
+            return runner.communicate(timeout=end.step)[0]
+        except subprocess.TimeoutExpired:
+            assert not end.passed, f"the runner has not ended within {end}"
 
 
 def _wait_until_deleted(directory: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from shirq_bench import template
+from shirq_bench.deadline import Deadline
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_at, start
 from shirq_bench.sweep import symbols
 from shirq_bench.sweep.play import Stimulus, beginning, schedule
@@ -118,11 +119,11 @@ def _run(machine: Machine, at_ns: int | None) -> _Run:
         schedule(vm, base, stimuli)
         vm.qmp.execute("cont")
         entries: list[Entry] = []
-        until = time.monotonic() + 300
+        end = Deadline(300)
         with LogReader(vm.log_path) as reader:
             while not any(entry.kind is Kind.SCHEDULED and entry.value == _END for entry in entries):
                 assert vm.status() is None, f"the guest has ended in the middle of a run\n{vm.situation()}"
-                assert time.monotonic() < until, f"the run has not ended within 300 s\n{vm.situation()}"
+                assert not end.passed, f"the run has not ended within {end}\n{vm.situation()}"
                 entries += reader.poll()
                 time.sleep(0.02)
         console = vm.console.tail(200)

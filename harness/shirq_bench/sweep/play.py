@@ -117,7 +117,9 @@ def _halted(vm: Vm) -> tuple[str, str]:
     if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:
         return "it runs", ""
     # The kernel's last words: what is before them has arrived then.
-    vm.console.expect_exact(_LAST_WORDS, timeout=60)
+    end = Deadline(60)
+    if not vm.console.shows(_LAST_WORDS, end):
+        raise DeadlineExceeded(f"the console does not show '{_LAST_WORDS}' within {end}\n{vm.situation()}")
     return HALTED, vm.console.log.read_text(errors="replace")
 
 
