@@ -9,10 +9,14 @@ from shirq_bench.agent import Command
 from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene
 
+#: Seconds that a wait in a guest takes at most: the guest's clock runs on while a busy host lets the guest wait.
+TIMEOUT = 120
+
 #: What every script finds. `fails` gives the name of an error number, or OK; `attempt` the error itself; `child` a
 #: child's end; within `resetting` sysfs resets the device all the time; `armed` is an owner, with BAR 0; `silence`
-#: whether nothing comes; `asleep_in_read` returns when a thread is, `asleep_in` when it is in a call that /proc writes
-#: so; `command` and `set_command` are the PCI Command register.
+#: whether nothing comes within so many seconds; `TIMEOUT` is for all other waits; `asleep_in_read` returns when a
+#: thread is, `asleep_in` when it is in a call that /proc writes so; `command` and `set_command` are the PCI Command
+#: register.
 _PREAMBLE = """
 import contextlib
 import ctypes, dataclasses, errno, fcntl, mmap, os, runpy, select, signal, socket, struct, sys, threading, time
@@ -21,6 +25,7 @@ import shirq
 from shirq import abi
 from shirq.program import Op
 ADDRESS = "%s"
+TIMEOUT = %d
 edu = runpy.run_path("/usr/bin/shirq-edu.py")
 SET = edu["PROGRAMS"]
 libc = ctypes.CDLL(None, use_errno=True)
@@ -103,14 +108,14 @@ acknowledging = shirq.ProgramSet.from_text(
 OWNER = """
 device, registers = armed(master=True, auto_unmask=False)
 report("armed")
-assert device.read(timeout=20).r[0] == 1
+assert device.read(timeout=TIMEOUT).r[0] == 1
 report("pending")
 """
 
 
 def start(scene: Scene, device: str, script: str) -> Command:
     """Start a script; ``device`` is what its ADDRESS names."""
-    return scene.vm.agent.start("python3", "-c", _PREAMBLE % ADDRESSES[device] + textwrap.dedent(script))
+    return scene.vm.agent.start("python3", "-c", _PREAMBLE % (ADDRESSES[device], TIMEOUT) + textwrap.dedent(script))
 
 
 def finish(command: Command, deadline: float = 60.0) -> list[str]:

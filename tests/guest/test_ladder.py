@@ -32,7 +32,7 @@ device.set_master(True)
 device.arm(auto_unmask=False)
 registers = device.mmap(0)
 report("armed")
-while (event := device.read(timeout=60)).type is shirq.EventType.IRQ:
+while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
     pass
 report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]))
 proceed()
@@ -40,7 +40,7 @@ report(child(lambda: registers.read32(0)), fails(device.pread, 0, 0, 4), state()
 device.load(SET)
 device.arm()
 report("armed again", state(), state("quarantine"))
-report(hex(device.read(timeout=20).r[0]), hex(device.mmap(0).read32(0)))
+report(hex(device.read(timeout=TIMEOUT).r[0]), hex(device.mmap(0).read32(0)))
 """
 )
 D3HOT, FLR, BUS = 1, 2, 4
@@ -139,7 +139,7 @@ def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back
 
 
 @pytest.mark.splats_expected
-@pytest.mark.invariants_broken("the line is left high: what nothing silences is the kernel's to end")
+@pytest.mark.invariants_broken("the line is left high: what nothing silences is the kernel's to end", line_of="dev2")
 @pytest.mark.parametrize(
     ("allowed", "tried"),
     [(0, ()), (ALL_RUNGS, ("d3hot", "flr", "bus"))],
@@ -229,7 +229,7 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
         device.load_profile(profile.load(Path("/tmp/card.toml")))
         device.arm(auto_unmask=False)
         report("armed")
-        while (event := device.read(timeout=60)).type is shirq.EventType.IRQ:
+        while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
             pass
         report(event.type.name)
         proceed()
@@ -256,7 +256,7 @@ device = shirq.Device.open(ADDRESS)
 device.load(dataclasses.replace(SET, release=SET.unmask))
 device.arm(auto_unmask=False)
 report("armed")
-report("masked", hex(device.read(timeout=60).r[0]))
+report("masked", hex(device.read(timeout=TIMEOUT).r[0]))
 """
 
 _ASSERTS_AFTER_ITS_RELEASE = (
@@ -303,7 +303,7 @@ _ASSERTS_WHEN_DISARMED = (
     + """
 proceed()
 device.disarm()
-event = device.read(timeout=60)
+event = device.read(timeout=TIMEOUT)
 report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]), state())
 proceed()
 report(fails(device.arm, shared=False), state(), state("quarantine"))
@@ -311,7 +311,7 @@ proceed()
 device.load(SET)
 device.arm()
 report("armed again", state())
-report(hex(device.read(timeout=60).r[0]))
+report(hex(device.read(timeout=TIMEOUT).r[0]))
 """
 )
 
@@ -365,7 +365,7 @@ device = shirq.Device.open(ADDRESS)
 device.load(useless)
 device.arm(auto_unmask=False)
 report("armed")
-while device.read(timeout=60).type is shirq.EventType.IRQ:
+while device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ:
     pass
 report("quarantined")
 proceed()
@@ -402,7 +402,7 @@ proceed()
 clear_disintx()
 report(state(), stat("remasks"), stat("claims"), select.select([device], [], [], 0)[0])
 device.unmask(seq)
-report(device.read(timeout=20).type.name)
+report(device.read(timeout=TIMEOUT).type.name)
 """,
     )
     script.expect("^masked 0x400$", deadline=120)

@@ -72,7 +72,7 @@ def test_the_next_owner_begins_with_its_first_event_which_stays_masked_until_it_
         device.close()
         device, registers = armed()
         report("second")
-        assert select.select([device], [], [], 20)[0]
+        assert select.select([device], [], [], TIMEOUT)[0]
         os.set_blocking(device.fileno(), False)
         before = stat("unmasks")
         event = device.read()
@@ -96,7 +96,7 @@ if not os.fork():
     proceed()
     registers.write32(edu["INT_ACK"], 1)
     device.unmask(1)
-    report(hex(device.read(timeout=20).r[0]))
+    report(hex(device.read(timeout=TIMEOUT).r[0]))
     proceed()
 os._exit(0)
 """,
@@ -201,9 +201,9 @@ while sleeping() < 3:
     time.sleep(0.01)
 shirq.unbind(ADDRESS)
 for thread in threads:
-    thread.join(10)
+    thread.join(TIMEOUT)
 print(*results, os.read(eventfd, 8)[0] > 0)
-print(poll.poll(10)[0][1] & select.EPOLLERR == select.EPOLLERR)
+print(poll.poll(TIMEOUT)[0][1] & select.EPOLLERR == select.EPOLLERR)
 print(fails(lambda: device.info), fails(device.load, SET), fails(device.arm), fails(device.disarm),
       fails(device.unmask, 0), fails(device.mask), fails(device.exec, SET.release), fails(device.set_master, True),
       fails(device.set_eventfd, None), fails(device.set_quiesce), fails(os.read, device.fileno(), 64),
@@ -297,7 +297,7 @@ def test_binding_and_unbinding_twenty_times_leaves_a_working_device(scene: Scene
                 device.arm()
         device, _ = armed()
         report("armed")
-        print(hex(device.read(timeout=20).r[0]))
+        print(hex(device.read(timeout=TIMEOUT).r[0]))
         """,
     )
     script.expect("^armed$", deadline=60)
@@ -328,7 +328,7 @@ def test_all_ones_means_gone_until_the_device_is_opened_again(scene: Scene) -> N
 _ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
 
 
-@pytest.mark.invariants_broken("the guest is shut down")
+@pytest.mark.invariants_broken("the guest is shut down", guest_ends=True)
 @pytest.mark.parametrize("how", _ENDS)
 def test_an_orderly_shutdown_leaves_the_device_quiet(scene: Scene, how: str) -> None:
     script = start(scene, "dev1", OWNER + "proceed()")
@@ -354,7 +354,7 @@ def _was_released(log: Log, device: str) -> None:
 
 
 @pytest.mark.splats_expected
-@pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it")
+@pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it", guest_ends=True)
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
     # A stock one, whatever the first is: it can be loaded anywhere.
     scene.upload(kernel.get("6.1").vmlinuz, "/tmp/vmlinuz")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from guest.guest_python import run
+from guest.guest_python import TIMEOUT, run
 from shirq_bench.agent import Command
 from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.machine import ADDRESSES, SHARED_LINE
@@ -125,7 +125,7 @@ with shirq.Device.open(%r) as device:
     device.arm()
     print("armed", flush=True)
     for _ in range(%d):
-        event = device.read(timeout=30)
+        event = device.read(timeout=%d)
         device.exec(handle, [event.r[0]])
         print("event", hex(event.r[0]), event.lost, flush=True)
     try:
@@ -139,7 +139,7 @@ def _start(scene: Scene, card: Card) -> Command:
     vm = scene.vm
     with vm.frozen():
         vm.qmp.set("dev0", "preset", card.preset)
-    command = vm.agent.start("python3", "-c", _DRIVER % (asdict(card), ADDRESSES["dev0"], _ROUNDS))
+    command = vm.agent.start("python3", "-c", _DRIVER % (asdict(card), ADDRESSES["dev0"], _ROUNDS, TIMEOUT))
     command.expect("^armed$", 30)
     return command
 

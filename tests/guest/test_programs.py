@@ -21,10 +21,10 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
         """
         device, registers = armed(auto_unmask=False)
         report("ready")
-        first = device.read(timeout=20)
+        first = device.read(timeout=TIMEOUT)
         report(hex(first.r[0]))
         device.unmask(first.seq)                      # nothing was acknowledged
-        again = device.read(timeout=20)
+        again = device.read(timeout=TIMEOUT)
         report(hex(again.r[0]), again.seq - first.seq)
         device.unmask(first.seq)                      # stale: must not unmask
         report(silence(device, 0.3))
@@ -55,7 +55,7 @@ def test_arming_exclusively_on_a_shared_line_fails_with_ebusy_and_harms_nobody(s
         proceed()
         device.arm(shared=True)                       # what was loaded is still there
         report("armed")
-        event = device.read(timeout=20)
+        event = device.read(timeout=TIMEOUT)
         report(hex(event.r[0]))
         """,
     )
@@ -82,7 +82,7 @@ def test_an_exclusive_owner_keeps_later_sharers_out(scene: Scene) -> None:
         later = shirq.Device.open("{ADDRESSES["dev1"]}")
         later.load(SET)
         report(fails(later.arm), fails(later.arm, shared=False))
-        event = device.read(timeout=20)
+        event = device.read(timeout=TIMEOUT)
         report(hex(event.r[0]))
         device.close()
         report(fails(later.arm))
@@ -142,7 +142,7 @@ def refused(scene: Scene) -> Command:
             report(name, error.kind.name == "EXEC", error.index, error.reason.name, sep="; ")
         device.arm()
         report("armed")
-        event = device.read(timeout=20)
+        event = device.read(timeout=TIMEOUT)
         report(hex(event.r[0]))
         """,
     )

@@ -35,7 +35,7 @@ def test_an_event_has_the_time_of_the_handlers_entry(scene: Scene) -> None:
         registers = device.mmap(0)
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         registers.write32(0x60, 1)
-        event = device.read(timeout=60)
+        event = device.read(timeout=TIMEOUT)
         print(event.time_ns - before, event.time_ns)
         """,
     )
@@ -86,7 +86,7 @@ def test_a_claim_is_counted_once_in_every_statistic(scene: Scene) -> None:
         numbers = []
         for _ in range(20):
             registers.write32(0x60, 1)
-            event = device.read(timeout=60)
+            event = device.read(timeout=TIMEOUT)
             numbers.append((event.seq, event.lost, event.source, event.flags))
             registers.write32(edu["INT_ACK"], event.r[0])
         os.set_blocking(device.fileno(), False)
@@ -141,7 +141,7 @@ def test_gone_device_delivers_no_queued_event(scene: Scene) -> None:
         """
         device, registers = armed()
         registers.write32(0x60, 1)
-        assert select.select([device], [], [], 20)[0]
+        assert select.select([device], [], [], TIMEOUT)[0]
         registers.write32(0x04, 0)  # LIVENESS: it reads inverted
         gone = fails(device.exec, shirq.assemble("read32 r0, bar0+4, gone_if_ones"))
         poll = select.poll()
@@ -159,7 +159,7 @@ def test_notice_comes_behind_what_was_queued(boot: Boot) -> None:
         """
         device, registers = armed()
         registers.write32(0x60, 5)
-        assert select.select([device], [], [], 20)[0]
+        assert select.select([device], [], [], TIMEOUT)[0]
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
         after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -297,7 +297,7 @@ def test_calls_during_a_reset_fail_with_eio(boot: Boot) -> None:
             "read": lambda: os.read(device.fileno(), 64),
         }
         met = set()
-        until = time.monotonic() + 60
+        until = time.monotonic() + TIMEOUT
         with resetting():
             while len(met) < len(calls) and time.monotonic() < until:
                 met |= {name for name, call in calls.items() if fails(call) == ("EAGAIN" if name == "read" else "EIO")}
@@ -351,7 +351,7 @@ def test_counters_count_what_the_handler_did(scene: Scene) -> None:
         proceed()
         print(stat("declines") > 0, stat("silent"), stat("claims"))
         registers.write32(0x60, 1)
-        device.read(timeout=20)
+        device.read(timeout=TIMEOUT)
         declines = stat("declines")
         report("masked")
         proceed()
@@ -426,7 +426,7 @@ device = shirq.Device.open(ADDRESS)
 device.load(claims_alone)
 device.arm(auto_unmask=False)
 device.pwrite(0, 0x60, 4, 1)
-while device.read(timeout=60).type is not shirq.EventType.QUARANTINED:
+while device.read(timeout=TIMEOUT).type is not shirq.EventType.QUARANTINED:
     pass
 states = [state()]
 device.close()
@@ -446,7 +446,7 @@ def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> Non
         device, registers = armed(auto_unmask=False)
         neighbour = shirq.Device.open("{ADDRESSES["dev1"]}")
         registers.write32(0x60, 1)
-        device.read(timeout=20)
+        device.read(timeout=TIMEOUT)
         neighbour.pwrite(0, 0x6c, 4, 0xffffffff)
         neighbour.pwrite(0, 0x60, 4, 1)
         while stat("silent") < 3000:
@@ -471,7 +471,7 @@ device.load(dataclasses.replace(acknowledging, irq=acknowledging.irq[:-1]))
 device.set_quiesce(max_rate=500)
 device.arm()
 device.pwrite(0, 0x60, 4, 1)
-while (event := device.read(timeout=60)).type is shirq.EventType.IRQ:
+while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
     pass
 print(event.type.name, abi.Quarantine(event.flags).name, state())
 """,
@@ -487,7 +487,7 @@ device = shirq.Device.open(ADDRESS)
 device.load(useless)
 device.arm(auto_unmask=False)
 report("armed")
-while device.read(timeout=60).type is shirq.EventType.IRQ:
+while device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ:
     pass
 report("quarantined")
 proceed()
@@ -517,7 +517,7 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
 
 
 @pytest.mark.splats_expected
-@pytest.mark.invariants_broken("the line is left high until the test lowers it")
+@pytest.mark.invariants_broken("the line is left high until the test lowers it", line_of="dev2")
 def test_bus_with_another_device_is_not_reset(boot: Boot) -> None:
     """A reset of the bus would end the storm, and is allowed; but it would be the other function's reset too."""
     alone = behind_a_port("pm=on", "pcie=on", "multifunction=on")

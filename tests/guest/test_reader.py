@@ -23,15 +23,15 @@ def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(sce
         poll = select.epoll()
         poll.register(device.fileno(), select.EPOLLIN)
         report("armed", poll.poll(0))
-        assert poll.poll(20)[0][1] & select.EPOLLIN
-        assert poll.poll(20)[0][1] & select.EPOLLIN
+        assert poll.poll(TIMEOUT)[0][1] & select.EPOLLIN
+        assert poll.poll(TIMEOUT)[0][1] & select.EPOLLIN
         report(stat("unmasks"), state())
         event = device.read()
         registers.write32(edu["INT_ACK"], event.r[0])
         report(poll.poll(0.1), stat("unmasks"), state())
         report(fails(os.read, device.fileno(), 64), stat("unmasks"), state())
         device.disarm()
-        report(poll.poll(1)[0][1] & select.EPOLLERR == select.EPOLLERR)
+        report(poll.poll(TIMEOUT)[0][1] & select.EPOLLERR == select.EPOLLERR)
         """,
     )
     script.expect(r"^armed \[\]$")
@@ -60,7 +60,7 @@ def test_an_eventfd_counts_events_and_what_else_read_would_answer(scene: Scene) 
         device.set_eventfd(None)
         device.arm()
         report("ready")
-        device.read(timeout=20)
+        device.read(timeout=TIMEOUT)
         os.set_blocking(fd, False)
         report(fails(value))
         """,
@@ -221,7 +221,7 @@ def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) 
             asleep_in_read(reader, device)
         for _ in readers:
             report("ready")
-            event = results.get(timeout=20)
+            event = results.get(timeout=TIMEOUT)
             report(len(event), event and shirq.Event.from_bytes(event).seq)
             registers.write32(edu["INT_ACK"], 1)
             device.unmask(1)
@@ -262,7 +262,7 @@ def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: S
             for buffer in buffers:
                 buffer.madvise(mmap.MADV_DONTNEED)
             registers.write32(0x60, 1)
-            lengths.add(results.get(timeout=20))
+            lengths.add(results.get(timeout=TIMEOUT))
             registers.write32(edu["INT_ACK"], 1)
             device.unmask(seq)
         report(lengths, results.qsize())
@@ -293,7 +293,7 @@ def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> 
         os.set_blocking(device.fileno(), False)
         report(fails(os.read, device.fileno(), 64), state(), stat("unmasks") - unmasks)
         report("handled")
-        thread.join(60)
+        thread.join(TIMEOUT)
         report(stat("claims") - claims)
         """,
     )
@@ -315,7 +315,7 @@ def test_the_event_of_a_reader_that_ended_is_unmasked_by_the_next(scene: Scene) 
             registers.write32(edu["INT_ACK"], device.read().r[0])
         thread = threading.Thread(target=first)
         thread.start()
-        thread.join(60)
+        thread.join(TIMEOUT)
         # The kernel may see the thread's end a moment later.
         while Path(f"/proc/self/task/{thread.native_id}").exists():
             pass
@@ -336,11 +336,11 @@ def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -
         """
         device, registers = armed()
         report("armed")
-        device.read(timeout=60)
+        device.read(timeout=TIMEOUT)
         results = []
         thread = threading.Thread(target=lambda: results.append(silence(device, 0.2)))
         thread.start()
-        thread.join(60)
+        thread.join(TIMEOUT)
         report(*results, state())
         registers.write32(edu["INT_ACK"], 1)
         report(silence(device, 0.2), state())
@@ -366,7 +366,7 @@ def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> No
             device.unmask(device.mask())
         thread = threading.Thread(target=other)
         thread.start()
-        thread.join(60)
+        thread.join(TIMEOUT)
         again = device.read()
         device.unmask(event.seq)
         report(event.seq, again.seq, hex(again.r[0]), state())
@@ -428,7 +428,7 @@ def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene:
         device.load(SET, shirq.assemble("load r0, -1\\nwrite32 bar0+0x68, r0"))
         device.arm()
         report("armed")
-        assert select.select([device], [], [], 20)[0]
+        assert select.select([device], [], [], TIMEOUT)[0]
         mask = device.mask()
         os.set_blocking(device.fileno(), False)
         report(device.read().seq, mask, fails(os.read, device.fileno(), 64), state(), stat("unmasks"))
@@ -446,7 +446,7 @@ def test_disarming_drops_what_is_queued_and_the_mask_that_it_left(scene: Scene) 
         """
         device, _ = armed()
         report("armed")
-        assert select.select([device], [], [], 20)[0]
+        assert select.select([device], [], [], TIMEOUT)[0]
         device.disarm()
         device.arm()
         os.set_blocking(device.fileno(), False)
@@ -477,7 +477,7 @@ def test_disarming_ends_a_read_even_if_the_device_is_armed_again_before_the_read
         device.disarm()
         device.arm()
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        thread.join(10)
+        thread.join(TIMEOUT)
         print(ended, state())
         """,
     ) == ["['ENXIO'] armed"]

@@ -113,7 +113,7 @@ def test_while_it_is_being_reset_a_device_is_paused_and_cannot_be_armed(port: Sc
         device = shirq.Device.open(ADDRESS)
         device.load(SET)
         seen = set()
-        until = time.monotonic() + 60
+        until = time.monotonic() + TIMEOUT
         with resetting():
             while seen != {"paused", "EIO"} and time.monotonic() < until:
                 seen |= {state(), fails(device.arm)} & {"paused", "EIO"}
@@ -134,7 +134,7 @@ def test_a_quarantine_has_its_tracepoint(scene: Scene) -> None:
             "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim")))
         device.arm(auto_unmask=False)
         report("armed")
-        while device.read(timeout=30).type is not shirq.EventType.QUARANTINED:
+        while device.read(timeout=TIMEOUT).type is not shirq.EventType.QUARANTINED:
             pass
         """,
     )

@@ -20,7 +20,7 @@ def test_only_root_opens_the_node_and_whoever_is_handed_it_uses_it_and_no_more(s
         os.setgroups([]); os.setgid(65534); os.setuid(65534)
         report(fails(os.open, "/dev/shirq/" + ADDRESS, os.O_RDWR))
         report(fails(device.exec, SET.release), fails(device.set_master, True), fails(device.set_quiesce, max_rate=9))
-        event = device.read(timeout=20)
+        event = device.read(timeout=TIMEOUT)
         registers.write32(edu["INT_ACK"], 1)
         report(event.seq, hex(device.pread(0, 0, 4)), device.info.state.name)
         device.disarm()
@@ -136,7 +136,7 @@ def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
         for _ in range(40):
             device.arm(auto_unmask=False)
             device.pwrite(0, 0x60, 4, 1)
-            while device.read(timeout=60).type is not shirq.EventType.QUARANTINED:
+            while device.read(timeout=TIMEOUT).type is not shirq.EventType.QUARANTINED:
                 pass
         print(stat("storms_masked") - storms, 10 * (1 + (time.monotonic() - began) // 60))
         """,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from guest.guest_python import TIMEOUT
 from shirq_bench.agent import Result
 from shirq_bench.judge import assertions, line_low_at_end, line_of
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
@@ -87,12 +88,12 @@ with shirq.Device.open("{}") as device:
     print(hex(device.pread(0, 0x28, 4)), flush=True)
     input()
     device.unmask(number)
-    print(hex(device.read(timeout=120).r[0]), hex(device.pread(0, 0x28, 4)))
+    print(hex(device.read(timeout={timeout}).r[0]), hex(device.pread(0, 0x28, 4)))
 """
 
 
 def test_the_mask_program_of_a_profile_masks_a_device_without_an_interrupt_disable_bit(scene: Scene) -> None:
-    owner = scene.vm.agent.start("python3", "-c", _MASKED.format(DEV1))
+    owner = scene.vm.agent.start("python3", "-c", _MASKED.format(DEV1, timeout=TIMEOUT))
     owner.expect("^0xffffffff$", 60)
     mark = scene.vm.log().mark
     scene.raise_("dev1", bits=8)
@@ -182,7 +183,7 @@ def test_a_line_is_not_known_until_a_driver_has_enabled_the_function(boot: Boot)
 
 
 @pytest.mark.splats_expected
-@pytest.mark.invariants_broken("a line is stuck on purpose")
+@pytest.mark.invariants_broken("a line is stuck on purpose", line_of="dev1")
 def test_top_names_an_asserting_function_that_no_driver_has_enabled(boot: Boot, tmp_path: Path) -> None:
     """As a card that the firmware left asserting: the kernel gives its line up, and nobody handles the function."""
     storm = ("-global", "ioapic.storm-pause=off")

@@ -115,7 +115,7 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
     _comes_back(scene, device, owner, mark, "RESUMED")
 
 
-@pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it")
+@pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it", guest_ends=True)
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.long
 def test_suspend_to_ram_resets_the_device_and_the_owner_reads_resumed(boot: Boot, device: str) -> None:
@@ -148,7 +148,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
         report(state(), hex(command() & 0x404))
         device, _ = armed()
         report("armed")
-        print(hex(device.read(timeout=20).r[0]))
+        print(hex(device.read(timeout=TIMEOUT).r[0]))
         """,
     )
     script.expect("^parked 0x400$")
@@ -230,7 +230,7 @@ def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_n
 _WAITS = {
     "read": "waits = lambda: fails(os.read, device.fileno(), 64)",
     "poll": "waits = lambda: _poll(device)",
-    "masked": "assert device.read(timeout=60).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
+    "masked": "assert device.read(timeout=TIMEOUT).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
     "mapping": "registers.read32(0)\nwaits = lambda: child(spin)",
 }
 #: In the guest: what poll() tells of a device that is gone.
@@ -238,7 +238,7 @@ _POLL = """
 def _poll(device):
     poll = select.poll()
     poll.register(device, select.POLLIN)
-    events = poll.poll(120000)[0][1]
+    events = poll.poll(TIMEOUT * 1000)[0][1]
     return "POLLERR" if events & select.POLLERR else hex(events)
 """
 _SURPRISED = (
@@ -311,7 +311,7 @@ asleep_in(threads[1], 7) # poll()
 report("waiting")
 proceed()
 for thread in threads:
-    thread.join(10)
+    thread.join(TIMEOUT)
 print(told.get("read"), told.get("poll"))
 print(fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
 print(child(lambda: registers.read32(0)))

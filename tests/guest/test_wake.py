@@ -59,7 +59,7 @@ device = shirq.Device.open(ADDRESS)
 device.load(useless)
 device.arm(auto_unmask=False)
 report("armed")
-assert device.read(timeout=60).type is shirq.EventType.IRQ
+assert device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ
 device.close()
 report("closed", hex(power() & 3))
 report("opened", fails(shirq.Device.open, ADDRESS), hex(power() & 3), state())
