@@ -99,6 +99,7 @@ def _storm(board: Board, log: bool) -> Cost:
     return Cost(board.qtest.read(TIMES + 4) - board.qtest.read(TIMES) & 0xFFFFFFFF, host)
 
 
+@pytest.mark.long  # The host's time is statistical: nothing that must pass at every commit.
 @pytest.mark.alone
 def test_a_storm_of_a_million_accesses_takes_the_guest_no_longer_and_the_host_little(
     start: Start, tmp_path: Path
