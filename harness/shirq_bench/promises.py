@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from markdown_it import MarkdownIt
 
 from shirq_bench.errors import BenchError
 from shirq_bench.mutants import mutant
@@ -120,6 +119,9 @@ def sentences_of_markdown(text: str) -> list[str]:
     found = []
     row: list[str] | None = None
     heading = False
+    # Needed here alone, and in a checkout alone: it is no dependency of the wheel.
+    from markdown_it import MarkdownIt
+
     for token in MarkdownIt().enable("table").parse(text):
         if token.type in ("heading_open", "thead_open"):
             heading = True
@@ -338,4 +340,7 @@ def main(list_: bool, document: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BenchError as error:
+        sys.exit(f"shirq: {error}")

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import csv
 import fcntl
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -19,6 +21,8 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from shirq_bench import cache
 from shirq_bench.build import kernel
@@ -30,7 +34,7 @@ TOP = Path(__file__).parents[2]
 TREES = (GUEST, KMOD, QEMU_DEVICE)
 
 
-def _run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str | Path, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command that sees neither the checkout's packages nor the user's options of pytest."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS")}
     return subprocess.run(
@@ -41,7 +45,7 @@ def _run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Comp
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=timeout,
     )
 
 
@@ -204,9 +208,66 @@ def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> N
     assert not [word for word in ("cannot be examined", "git", "make ", "requirements.lock") if word in said], said
 
 
-def test_the_example_project_is_collected(bench: Installed, tmp_path: Path) -> None:
-    project = tmp_path / "project"
+#: Imported when it is needed: by the option of the plugin that it is, and by what needs a checkout.
+_IMPORTED_LATE = {"pytest_html", "markdown_it"}
+
+
+def _imports(source: str) -> tuple[set[str], set[str]]:
+    """The top-level packages that a module imports as it is imported, and in its functions."""
+    found: tuple[set[str], set[str]] = (set(), set())
+
+    def look(node: ast.AST, late: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found[late].update(name.name.partition(".")[0] for name in child.names)
+            elif isinstance(child, ast.ImportFrom) and not child.level:
+                found[late].add(str(child.module).partition(".")[0])
+            look(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+    look(ast.parse(source), False)
+    return found
+
+
+def test_imports_are_told_by_when_they_happen() -> None:
+    source = "import os.path\nif True:\n    from a.b import c\ndef f():\n    import d\nclass C:\n    from e import f\n"
+    assert _imports(source) == ({"os", "a", "e"}, {"d"})
+
+
+def test_what_the_wheel_imports_it_depends_on(bench: Installed) -> None:
+    """What only developers have is not imported where the wheel is installed with its dependencies alone."""
+    ours = [name for name in bench.record if name.endswith(".py") and not name.startswith("shirq_bench/data/")]
+    assert len(ours) > 50
+    found = {name: _imports((bench.packages / name).read_text()) for name in ours}
+    needed = {Requirement(text) for text in bench.metadata.get_all("Requires-Dist") or []}
+    depends = {canonicalize_name(requirement.name) for requirement in needed if not requirement.marker}
+    owners = importlib.metadata.packages_distributions()
+    known = {package for package, names in owners.items() if depends.intersection(map(canonicalize_name, names))}
+    known |= {"shirq_bench", *sys.stdlib_module_names}
+    assert {name: extra for name, (early, _) in found.items() if (extra := early - known)} == {}
+    assert {package for _, late in found.values() for package in late - known} == _IMPORTED_LATE
+
+
+def _example(directory: Path) -> Path:
+    """A copy of the example project."""
+    project = directory / "project"
     shutil.copytree(TOP / "examples/pci_serial", project, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    return project
+
+
+@pytest.mark.long
+def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """With the wheel alone: what it carries makes the guest and compiles the example's driver for it."""
+    project = _example(tmp_path)
+    test = "test_uartline.py::test_what_arrives_is_read_and_the_line_falls"
+    kernel_name = str(pytestconfig.getoption("--shirq-kernel")).partition(",")[0]
+    words = ["-m", "pytest", "-q", test, "--shirq-kernel", kernel_name]
+    done = _run(bench.program("python"), *words, cwd=project, timeout=3600)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_the_example_project_is_collected(bench: Installed, tmp_path: Path) -> None:
+    project = _example(tmp_path)
     done = _run(bench.program("python"), "-m", "pytest", "--collect-only", "-q", cwd=project)
     assert done.returncode == 0, done.stdout
     assert "test_uartline.py::" in done.stdout and "[6.1]" in done.stdout
@@ -250,8 +311,9 @@ def test_an_unrelated_project_is_untouched(bench: Installed, tmp_path: Path, wor
         ["-m", "shirq_bench.build.lint"],
         ["-m", "shirq_bench.bench", "--guard", "--accept", "a reason"],
         ["-m", "shirq_bench.cli", "torture", "fast", "--kernel", "6.1"],
+        ["-m", "shirq_bench.promises"],
     ],
-    ids=["mutants", "lint", "baseline", "torture"],
+    ids=["mutants", "lint", "baseline", "torture", "promises"],
 )
 def test_what_needs_a_checkout_says_so(bench: Installed, tmp_path: Path, command: list[str]) -> None:
     done = _run(bench.program("python"), *command, cwd=tmp_path, SHIRQ_CACHE=str(tmp_path / "cache"))
