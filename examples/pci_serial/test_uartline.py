@@ -73,7 +73,7 @@ def test_a_driver_that_goes_leaves_its_cards_silent(vm: Vm) -> None:
     assert assertions(vm.log().since(mark), "uart0") == []
 
 
-@pytest.mark.invariants_broken("the line is left high")
+@pytest.mark.invariants_broken("the line is left high", line_of="uart0")
 def test_a_driver_that_forgets_to_mask_on_its_way_out_is_found_out(boot: Boot) -> None:
     forgetful = (insmod("uartline", "forgetful=1"), *MACHINE.prepare[1:])
     vm = boot(MACHINE.with_(prepare=forgetful))

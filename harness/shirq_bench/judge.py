@@ -221,6 +221,12 @@ def lines_in_use(log: Log) -> list[int]:
     return sorted(level.union(*moved.values()) - unused)
 
 
+def lines_moved(log: Log, device: str) -> set[int]:
+    """The GSIs of all lines that the device's pin moved, whether the guest uses them or not."""
+    log.require_complete()
+    return _moved(log).get(device, set())
+
+
 def is_followed(log: Log) -> bool:
     """Whether the guest uses the I/O APIC, whose masks, deliveries and EOIs the log has, and so what a line led to.
 

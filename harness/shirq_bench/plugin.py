@@ -18,12 +18,14 @@ import pytest
 
 from shirq_bench import alone, artefacts, coverage, invariants, splats, template
 from shirq_bench.build import kernel
+from shirq_bench.errors import BenchError
 from shirq_bench.machine import SHARED_LINE, Machine
 from shirq_bench.vm import Vm
 
 _MARKERS = {
     "splats_expected": "a splat in the guest's kernel log is what this test provokes",
-    "invariants_broken(reason)": "this test breaks what holds in every other one: a guest ends, a line is left high",
+    "invariants_broken(reason, guest_ends=False, line_of='', guest=0)": "this test breaks on purpose what holds in "
+    "every other one: its first guest (or another one, from 0) ends, or the line of that device stays high",
     alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
     "needs_kernel(*names)": "with kernels other than these the test is not even collected",
 }
@@ -95,6 +97,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             f"{metafunc.definition.nodeid} is marked needs_kernel({', '.join(map(repr, marker.args))}): "
             f"there are {', '.join(kernel.names())}, or a vmlinuz's path"
         )
+    try:
+        _waivers(metafunc.definition)
+    except (TypeError, BenchError) as error:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: invariants_broken: {error}") from None
     if "kernel_name" in metafunc.fixturenames:
         names = _kernels(metafunc.config)
         metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
@@ -144,7 +150,9 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             return vm.boot()
 
         yield make
-        complaints = [complaint for vm in vms if vm.started and (complaint := _complaints(item, vm))]
+        complaints = [
+            complaint for number, vm in enumerate(vms) if vm.started and (complaint := _complaints(item, vm, number))
+        ]
         if complaints:
             artefacts.keep(item, vms)
             pytest.fail("\n".join(complaints), pytrace=False)
@@ -160,10 +168,16 @@ def vm(boot: Boot) -> Vm:
     return boot(SHARED_LINE)
 
 
-def _complaints(item: pytest.Item, vm: Vm) -> str:
-    """What is wrong with a guest at the end of its test; empty if nothing is."""
+def _waivers(item: pytest.Item) -> list[invariants.Waiver]:
+    """What the item breaks on purpose. Raises TypeError or `BenchError` if its markers do not say so."""
+    return [invariants.Waiver(*marker.args, **marker.kwargs) for marker in item.iter_markers("invariants_broken")]
+
+
+def _complaints(item: pytest.Item, vm: Vm, number: int) -> str:
+    """What is wrong with a guest, the item's ``number``-th, at the end of its test; empty if nothing is."""
     found = []
-    if not item.get_closest_marker("invariants_broken") and (broken := invariants.broken(vm)):
+    waivers = [waiver for waiver in _waivers(item) if waiver.guest == number]
+    if broken := invariants.broken(vm, waivers):
         found.append(f"{vm.name}: {broken}")
     if not item.get_closest_marker("splats_expected") and (said := splats.scan(artefacts.kernel_log(vm), _rules(item))):
         found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))

@@ -24,7 +24,7 @@ from shirq_bench.plugin import Boot
 from shirq_bench.vm import Vm, parts
 
 
-@pytest.mark.invariants_broken("QEMU is killed")
+@pytest.mark.invariants_broken("QEMU is killed", guest_ends=True)
 def test_a_qemu_that_dies_is_reported_on_every_channel(boot: Boot) -> None:
     vm = boot(Machine())
     command = vm.agent.start("sleep", "1000")

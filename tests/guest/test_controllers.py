@@ -69,7 +69,7 @@ def test_interrupts_that_go_through_the_8259_are_judged_by_levels_alone(boot: Bo
     assert invariants.broken(vm) == ""
 
 
-@pytest.mark.invariants_broken("the line stays high on purpose")
+@pytest.mark.invariants_broken("the line stays high on purpose", line_of="dev0")
 def test_a_broken_line_on_the_8259_is_not_passed(boot: Boot) -> None:
     """Nobody handles the interrupt: whether the guest has given the line up cannot be seen, and that is said."""
     vm = boot(DRIVERLESS.with_(parameters="noapic"))

@@ -155,6 +155,34 @@ def test_a_project_decides_for_itself_what_a_splat_is(kernel_name: str, tmp_path
     assert "ERROR test_suite.py::test_that_says_what_is_one" in said
 
 
+_EXCUSED = """
+import os, signal
+import pytest
+from shirq_bench.machine import SHARED_LINE, Machine
+
+@pytest.mark.invariants_broken("the second guest is killed", guest_ends=True, guest=1)
+def test_that_kills_the_other_guest(boot):
+    first, second = boot(Machine()), boot(Machine())
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait_end(60)
+
+@pytest.mark.invariants_broken("the line is left high", line_of="dev1")
+def test_whose_log_is_too_small(boot):
+    vm = boot(SHARED_LINE.with_(log_entries=4096))
+    while not vm.log().header.dropped:
+        vm.agent.succeed("cat /sys/bus/pci/devices/*/config >/dev/null")
+"""
+
+
+def test_a_waiver_is_for_what_it_names(kernel_name: str, tmp_path: Path) -> None:
+    suites.arrange(tmp_path, _EXCUSED)
+    status, said = suites.run(tmp_path, "--shirq-kernel", kernel_name)
+    assert status == 1
+    assert re.search("2 passed, 2 errors", said), said
+    assert "QEMU ended with status -9" in said
+    assert "entries did not fit into 4096" in said
+
+
 _TWICE = """
 import pytest
 from shirq_bench.machine import Machine

@@ -10,6 +10,7 @@ import pytest
 
 from logwriter import Story
 from shirq_bench import invariants
+from shirq_bench.invariants import Waiver
 from shirq_bench.trace import Kind, Log
 from shirq_bench.vm import Vm
 
@@ -22,12 +23,12 @@ def test_a_forgotten_line_is_told_from_a_guest_that_waits(
 ) -> None:
     monkeypatch.setattr(invariants, "competition", lambda: competition)
     log = Story().stimulus("dev0").wait(11_500_000_000).deliver().read("dev0").mask("dev0").eoi().log()
-    assert ("high without a delivery" in invariants.no_line_is_forgotten(_VM, log)) == complains
+    assert ("high without a delivery" in invariants.no_line_is_forgotten(_VM, log, ())) == complains
 
 
-def broken(log: Log) -> str:
-    guest = SimpleNamespace(status=lambda: None, log=lambda: log, patience=1.0)
-    return invariants.broken(cast(Vm, guest))
+def broken(log: Log, *waivers: Waiver, status: int | None = None) -> str:
+    guest = SimpleNamespace(status=lambda: status, log=lambda: log, patience=1.0)
+    return invariants.broken(cast(Vm, guest), waivers)
 
 
 def without_ioapic(story: Story) -> Log:
@@ -48,6 +49,25 @@ def test_a_log_with_dropped_entries_breaks_one_and_leaves_the_other_unjudged() -
     said = broken(Story().claimed_interrupt().log(dropped=3))
     assert "3 entries did not fit into" in said
     assert "cannot judge: 3 entries did not fit" in said
+
+
+ENDS, LINE = Waiver("it is killed", guest_ends=True), Waiver("it is left high", line_of="dev0")
+
+
+def test_a_waiver_excuses_what_it_names_and_nothing_else() -> None:
+    forgotten = Story().claimed_interrupt().stimulus("dev0").wait(100_000_000_000_000).add(Kind.MARK, "dev0")
+    log = forgotten.log()
+    assert "line 20 was high" in broken(log, ENDS)
+    assert broken(log, LINE) == ""
+    assert "line 20 was high" in broken(log, Waiver("another one is", line_of="dev1"))
+    assert "QEMU ended with status -9" in broken(log, LINE, status=9)
+    assert broken(log, LINE, ENDS, status=9) == ""
+
+
+def test_nothing_waives_a_dropped_entry() -> None:
+    said = broken(Story().claimed_interrupt().log(dropped=3), ENDS, LINE)
+    assert "The event log holds everything that happened" in said
+    assert "3 entries did not fit into" in said
 
 
 def test_a_line_below_16_that_is_forgotten_is_found() -> None:

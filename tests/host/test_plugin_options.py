@@ -124,6 +124,27 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     assert f"test_it.py::test_x is marked {said}: there are {names}, or a vmlinuz's path" in answer
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("", "missing 1 required positional argument: 'reason'"),
+        ("'a reason'", "it must say what is broken: guest_ends=True, or line_of='dev0' and the like"),
+        ("'a reason', dropped=True", "unexpected keyword argument 'dropped'"),
+    ],
+    ids=["no reason", "nothing", "what is never excused"],
+)
+def test_a_mistaken_invariants_broken_is_refused(tmp_path: Path, arguments: str, said: str) -> None:
+    """Nothing excuses all of them, and nothing excuses entries that the log has dropped."""
+    _write(
+        tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.invariants_broken({arguments})\ndef test_x(): pass\n"}
+    )
+    status, answer = run(tmp_path)
+    assert status != 0
+    assert "INTERNALERROR" not in answer
+    assert "test_it.py::test_x: invariants_broken: " in answer
+    assert said in answer
+
+
 _NO_GUEST = """
 import unittest, pytest
 @pytest.mark.needs_kernel("debug")
@@ -176,7 +197,12 @@ def test_options_markers_and_fixtures_explain_themselves(tmp_path: Path) -> None
     _, options = run(tmp_path, "--help")
     assert all(option in options for option in ("--shirq-kernel=NAME", "--shirq-artefacts=DIR", "shirq_splats"))
     _, markers = run(tmp_path, "--markers")
-    for marker in ("splats_expected", "invariants_broken(reason)", "alone", "needs_kernel(*names)"):
+    for marker in (
+        "splats_expected",
+        "invariants_broken(reason, guest_ends=False, line_of='', guest=0)",
+        "alone",
+        "needs_kernel(*names)",
+    ):
         assert f"@pytest.mark.{marker}: " in markers
     _, fixtures = run(tmp_path, "--fixtures")
     for fixture in ("boot", "vm", "kernel_name"):
