@@ -255,11 +255,10 @@ def _example(directory: Path) -> Path:
 
 
 @pytest.mark.long
-def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, kernel_name: str) -> None:
     """With the wheel alone: what it carries makes the guest and compiles the example's driver for it."""
     project = _example(tmp_path)
     test = "test_uartline.py::test_what_arrives_is_read_and_the_line_falls"
-    kernel_name = str(pytestconfig.getoption("--shirq-kernel")).partition(",")[0]
     words = ["-m", "pytest", "-q", test, "--shirq-kernel", kernel_name]
     done = _run(bench.program("python"), *words, cwd=project, timeout=3600)
     assert done.returncode == 0, done.stdout
