@@ -7,6 +7,10 @@ from shirq_bench.judge import line_low_at_end, line_of
 from shirq_bench.machine import ADDRESSES
 from shirq_bench.scene import Scene, handler_name
 
+#: Entries of the log of a guest in which nothing ends a storm but the kernel or the test: how long that takes is up to
+#: the host. The log's file grows as it is written.
+STORM_ENTRIES = 1 << 23
+
 
 def line_falls(scene: Scene, device: str, mark: int, deadline: float = 5.0) -> None:
     """The device's line is low, or falls soon: a neighbour may just have asserted it."""

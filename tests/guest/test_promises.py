@@ -9,6 +9,7 @@ import pytest
 
 from guest.guest_python import ACKNOWLEDGES, finish, run, start
 from guest.port import behind_a_port
+from guest.quiet import STORM_ENTRIES
 from guest.test_ladder import set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_RELEASE
 from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
@@ -521,7 +522,8 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
 def test_bus_with_another_device_is_not_reset(boot: Boot) -> None:
     """A reset of the bus would end the storm, and is allowed; but it would be the other function's reset too."""
     alone = behind_a_port("pm=on", "pcie=on", "multifunction=on")
-    scene = Scene(boot(alone.with_(devices=(*alone.devices, "shirq-edu,id=dev3,bus=rp0,addr=0.1"))))
+    devices = (*alone.devices, "shirq-edu,id=dev3,bus=rp0,addr=0.1")
+    scene = Scene(boot(alone.with_(devices=devices, log_entries=STORM_ENTRIES)))
     set_faults(scene, {"disintx": "no-op", "pm-effective": "off", "flr-effective": "off"})
     script = start(scene, "dev2", _STORMS.format(quiesce="device.set_quiesce(abi.Quiesce.BUS)"))
     script.expect("^armed$", deadline=60)

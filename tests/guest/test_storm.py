@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from guest.guest_python import ACKNOWLEDGES, finish, start
-from guest.quiet import line_falls
+from guest.quiet import STORM_ENTRIES, line_falls
 from shirq_bench.invariants import allowed_ns
 from shirq_bench.judge import line_never_masked, line_of
 from shirq_bench.machine import ADDRESSES, SHARED_LINE
@@ -120,8 +120,9 @@ def test_the_release_program_ends_the_storm_of_a_device_without_disintx(scene: S
 
 
 @pytest.mark.splats_expected
-def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(scene: Scene) -> None:
+def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(boot: Boot) -> None:
     """dev1 has neither DisINTx nor power management: what the module has no means against is the kernel's to end."""
+    scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev1", USELESS_RELEASE + _STORM + "proceed()")
     script.expect("^armed$")
     mark = scene.vm.log().mark
