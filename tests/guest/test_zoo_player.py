@@ -92,6 +92,37 @@ def test_a_step_that_does_not_happen_is_an_error_of_the_case(trial: Play, steps:
 def test_sources_that_are_pending_already_are_not_raised_again(trial: Play) -> None:
     with pytest.raises(NotPlayed, match=r"step 2, raise 3: .* some of the sources were pending before"):
         trial("{ raise = 1 }, { raise = 3 }")
+    with pytest.raises(NotPlayed, match=r"step 2, set {'raise': 1}: .* some of the sources were pending before"):
+        trial("{ raise = 1 }, { set = { raise = 1 } }")
+
+
+def test_a_guest_that_panics_before_its_stimulus_is_no_outcome(trial: Play) -> None:
+    panic = "{ guest = 'echo c >/proc/sysrq-trigger' }"
+    with pytest.raises(NotPlayed, match=r"panicked in step 1, guest .*, before anything was raised or set"):
+        trial(panic + ", { raise = 1 }", driver="naive")
+    result = trial("{ raise = 1 }, " + panic, driver="naive").result
+    assert result.outcome is Outcome.SPLAT
+    assert str(result.figures["panicked"]).startswith("step 2, guest 'echo c >/proc/sysrq-trigger': Kernel panic")
+
+
+@pytest.mark.parametrize("driver", ["shirq", "naive"])
+def test_a_program_that_fails_otherwise_has_not_refused(trial: Play, driver: str) -> None:
+    with pytest.raises(NotPlayed, match=r"(?s)step 2, driver 'start'.*status 2, and the kernel has not refused"):
+        trial(ARMED + "{ raise = 1 }", 'peer = "--no-such"', driver)
+
+
+@pytest.mark.parametrize(
+    ("driver", "more", "why"),
+    [
+        ("uio_pci_generic", '[device]\ndisintx = "read-only"', "No such device"),
+        ("vfio-pci", '[device]\ndisintx = "read-only"', "asking for the interrupt: Device or resource busy"),
+        ("shirq", 'peer = "--exclusive"', "arming: Device or resource busy"),
+        ("naive", '[naive]\nbug = "exclusive"', "opening /dev/naive: Device or resource busy"),
+    ],
+)
+def test_a_refusal_has_the_kernels_error(trial: Play, driver: str, more: str, why: str) -> None:
+    result = trial(ARMED + "{ wait = 0.1 }", more, driver).result
+    assert str(result.figures["refused"]).endswith(why)
 
 
 def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
@@ -122,9 +153,10 @@ def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
         '{ schedule = "@1000000 raise 4", device = "clock" }, { wait = 0.01 },'
         '{ set = { device = "dev1", status-lag-ns = 1000, posted-ns = 2000 }, frozen = true },'
         "{ burst = 2 }, { check = 'shirqctl list', shows = '^0000:00:04.0' },"
-        "{ check = 'echo $NIC0', shows = '0000:00:0d.0' }"
+        "{ check = 'echo $NIC0', shows = '0000:00:0d.0' }, { neighbour = 1 }"
     )
-    played = trial(steps, "[latency.shirq]\nserved_us = 100000\n[notices]\nshirq = ['quarantined']")
+    more = "[latency.shirq]\nserved_us = 100000\nneighbour_us = 0\n[notices]\nshirq = ['quarantined']"
+    played = trial(steps, more)
     settings = [entry.time_ns for entry in played.log.of(Kind.SETTING, device="dev1")]
     assert len(settings) == 2 and settings[0] == settings[1]
     assert played.result.outcome is Outcome.SURVIVES
@@ -132,7 +164,20 @@ def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
     assert [what.splitlines()[0] for what in played.unmet] == [
         "'echo $NIC0' does not show '0000:00:0d.0' but:",
         "its program was not told 'quarantined'; it was told []",
+        f"neighbour_us is {played.result.figures['neighbour_slowest_us']}, at most 0 is expected",
     ]
+
+
+def test_a_step_that_must_be_logged_and_a_bound_that_is_exceeded(trial: Play) -> None:
+    """What the log must show is looked for there; a slow service is told."""
+    disable = "{ guest = 'config $DEV0 5 004', logged = 'WRITE dev0 config\\+0x5 0x4$' }, "
+    steps = disable + ARMED + "{ burst = 2 }"
+    played = trial(steps, "[latency.shirq]\nserved_us = 1")
+    assert played.unmet == (f"served_us is {played.result.figures['slowest_us']}, at most 1 is expected",)
+    with pytest.raises(NotPlayed, match="the log has no entry like 'WRITE dev0 config"):
+        trial(steps.replace("0x4$", "0x5$"))
+    with pytest.raises(NotPlayed, match=r"config\+5 reads 0"):
+        trial(steps, '[device]\ndisintx = "read-only"')
 
 
 def test_a_set_that_acknowledges_is_loaded_as_one(trial: Play) -> None:

@@ -94,13 +94,14 @@ class Story:
         offset: int = 0,
         value: int = 0,
         ring: int = NONE,
+        space: int = 0,
         width: int = 0,
         vcpu: int = 0,
         took: int = 100,
     ) -> Story:
         vcpu = NONE if ring == NONE else vcpu
         self.now += took
-        self.entries.append(Entry(self.now, kind, 0, width, vcpu, device, ring, offset, value))
+        self.entries.append(Entry(self.now, kind, space, width, vcpu, device, ring, offset, value))
         return self
 
     def log(self, *, dropped: int = 0) -> Log:

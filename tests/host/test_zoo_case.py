@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import re
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from shirq_bench.cli import main
 from shirq_bench.machine import ADDRESSES, GSI
 from shirq_bench.trace import Header, Log
 from shirq_bench.zoo import case as cases
-from shirq_bench.zoo import page, suite
+from shirq_bench.zoo import cli, page, run, suite
 from shirq_bench.zoo.case import DRIVERS, Case, CaseError
 from shirq_bench.zoo.outcome import Outcome, Result
 from shirq_bench.zoo.run import Played, addresses, line, machine
@@ -46,6 +49,10 @@ naive = "hang"
 """
 
 
+#: What keeps a script from failing when one of its commands does.
+_HIDES = re.compile(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|2>\s*/dev/null|(?<![&>])&\s*$|set \+e")
+
+
 def read(tmp_path: Path, text: str) -> Case:
     path = tmp_path / "x.toml"
     path.write_text(text)
@@ -62,6 +69,14 @@ def test_a_case_tells_its_story_and_argues_where_shirq_does_not_come_through(nam
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}
     assert case.expected["shirq"] in good or case.argued["shirq"], "shirq fails and nobody says why"
+
+
+@pytest.mark.parametrize("name", cases.ids())
+def test_a_case_that_ends_its_guest_says_by_which_step(name: str) -> None:
+    """A hang or a panic before it would prove nothing."""
+    case = cases.get(name)
+    ends = {Outcome.HANG, Outcome.SPLAT} & set(case.expected.values())
+    assert len([step for step in case.steps if step.decisive]) == len(ends)
 
 
 def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
@@ -116,11 +131,14 @@ _STEPS = {
     "word": ('driver = "bnid"', "driver takes one of bind, unbind, start"),
     "type": ('raise = "1"', "its argument must be int, not '1'"),
     "zero": ("burst = 0", "burst takes a number above 0"),
-    "option": ("wait = 1, frozen = true", r"has frozen: there are only, wait"),
+    "option": ("wait = 1, frozen = true", r"has frozen: there are decisive, logged, only, wait"),
     "option type": ('set = { dead = "all" }, frozen = 1', "frozen must be bool, not 1"),
     "device": ('raise = 1, device = "dev7"', "names the device 'dev7': there are dev0, dev1, nic0, clock"),
     "device of set": ('set = { device = "dev7", dead = "all" }', "names the device 'dev7'"),
     "check": ('check = "true"', "needs shows"),
+    "output": ('output = "("', "output is no regular expression"),
+    "logged": ('guest = "true", logged = "("', "logged is no regular expression"),
+    "logged beside": ('guest = "true", logged = "x", background = true', "logged is for a script that ends"),
     "expression": ('check = "true", shows = "("', "shows is no regular expression"),
     "judge": ('judge = "here"', "judge takes one of from here"),
 }
@@ -168,8 +186,14 @@ def test_a_case_without_a_machine_has_the_usual_one(tmp_path: Path) -> None:
 def test_no_case_hides_the_failure_of_a_step(name: str) -> None:
     """A script fails with its first command that fails, unless it says otherwise; what runs on is `background`."""
     for step in cases.get(name).steps:
-        if step.verb == "guest":
-            assert not re.search(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|2>/dev/null|&\s*$|set \+e", step.argument), step
+        if step.verb in ("guest", "check"):
+            assert not _HIDES.search(step.argument), step
+
+
+def test_the_player_hides_the_failure_of_no_step() -> None:
+    """Neither what every script can use nor a script of the player's own."""
+    assert not _HIDES.search(run.PRELUDE)
+    assert not _HIDES.search(Path(run.__file__).read_text())
 
 
 def test_an_unknown_case_is_refused_with_where_to_look() -> None:
@@ -209,6 +233,24 @@ def test_the_reports_say_what_came_out_and_mark_what_was_not_expected(tmp_path: 
     text = (tmp_path / "zoo.html").read_text()
     assert text.count('unexpected"') == 1 and "loses interrupts" in text
     assert '"reproduced": true' in (tmp_path / "zoo.json").read_text()
+
+
+def test_the_reports_mark_what_was_not_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outcome that is the expected one is marked if a notice, a check or a bound was not met."""
+    case = read(tmp_path, _GOOD)
+    runs = played(case, Outcome.SURVIVES, Outcome.SURVIVES, Outcome.REFUSES, Outcome.HANG)
+    runs[0] = dataclasses.replace(runs[0], unmet=("served_us is <5>",))
+    suite.write([runs], tmp_path)
+    for text in ((tmp_path / "zoo.html").read_text(), page.render(case, runs)):
+        assert text.count('unexpected"') == 1 and "unmet: served_us is &lt;5&gt;" in text
+    monkeypatch.setattr(suite, "play", lambda case, driver, kernel: runs[DRIVERS.index(driver)])
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        suite.play_all([case], "6.1")
+    assert said.getvalue().count("UNMET: served_us is <5>") == 1
+    monkeypatch.setattr(cases, "get", lambda name: case)
+    monkeypatch.setattr(cli, "play", lambda case, driver, kernel, keep: runs[DRIVERS.index(driver)])
+    shown = CliRunner().invoke(main, ["zoo", "run", "rmw-race", "-o", str(tmp_path)])
+    assert shown.exit_code == 1 and shown.output.count("unmet: served_us is <5>") == 1
 
 
 def test_a_page_shows_the_bug_above_the_driver_that_has_it_not(tmp_path: Path) -> None:

@@ -56,8 +56,10 @@ int main(int argc, char **argv)
 			err(1, "acknowledging");
 		peer_event(&peer, status);
 		seen++;
-		if (peer.swap)
+		if (peer.swap) {
 			set_eventfd(seen % 2 ? -1 : channel);
+			peer_swapped();
+		}
 	}
 	return 0;
 }

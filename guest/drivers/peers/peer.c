@@ -106,6 +106,11 @@ void peer_armed(void)
 	puts("armed");
 }
 
+void peer_swapped(void)
+{
+	puts("swapped");
+}
+
 void peer_link(const struct peer *peer, const char *name, char *target, size_t size)
 {
 	char path[PATH_MAX], full[PATH_MAX];

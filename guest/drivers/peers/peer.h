@@ -45,6 +45,9 @@ void peer_parse(struct peer *peer, int argc, char **argv);
 /* Say that interrupts are served from now on. */
 void peer_armed(void);
 
+/* Say that the eventfd has been removed or restored. */
+void peer_swapped(void);
+
 /* The last part of the path that a link in the device's folder points to, such as its IOMMU group. */
 void peer_link(const struct peer *peer, const char *name, char *target, size_t size);
 

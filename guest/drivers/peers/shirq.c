@@ -129,8 +129,10 @@ int main(int argc, char **argv)
 		peer_acknowledge(&peer, regs, status);
 		peer_event(&peer, status);
 		seen++;
-		if (peer.swap)
+		if (peer.swap) {
 			set_eventfd(seen % 2 ? -1 : channel);
+			peer_swapped();
+		}
 	}
 	return 0;
 }

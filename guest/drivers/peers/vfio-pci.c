@@ -141,6 +141,7 @@ int main(int argc, char **argv)
 		if (peer.swap) {
 			remove_trigger(device);
 			set_trigger(device, trigger);
+			peer_swapped();
 		}
 	}
 	return 0;

@@ -48,10 +48,11 @@ neighbour_us = 300              # of an interrupt of the neighbour
 steps = [...]                   # tables of one verb (see `VERBS`) and, optionally, `only`, the drivers that it is for,
                                 # and what `OPTIONS` has for the verb
 
-Each step is proved to have happened: a raise by the log, a setting by the log or read back, a script by its status, a
-schedule by its entries in the log, a query by the neighbour's pin, a signal by the process. One that did not is an
-error of the case (`NotPlayed`), not an outcome. Once a driver has refused the device the steps end for it, but for
-`neighbour` and `check`, so that it is not blamed for what comes later.
+Each step is proved to have happened: a raise by the log, a setting read back, a script by its status, a schedule by its
+entries in the log, a query by the neighbour's pin, a signal by the process, a refusal by the kernel's error. One that
+did not is an error of the case (`NotPlayed`), not an outcome; so is a guest that hangs or panics before anything was
+raised or set, before what was due by then, or before the step that is `decisive`. Once a driver has refused the device
+the steps end for it, but for `neighbour` and `check`, so that it is not blamed for what comes later.
 """
 
 from __future__ import annotations
@@ -87,21 +88,38 @@ VERBS: Final = {
     "guest": "a shell script in the guest, every command of which must succeed; `run.PRELUDE` says what it can use",
     "crash": "the guest crashes into a second kernel, with these further parameters; the steps go on there",
     "tell": "a line for the driver's standard input; it answers before the next step",
+    "output": "an expression: the driver's program prints a line that matches, behind that of the last such step",
+    "join": "'background': the scripts in the background end",
     "judge": "'from here': what came before is no part of the verdict, but for interrupts that are still to be served",
     "check": "a shell script in the guest whose output must match the expression `shows`, such as `shirqctl list`",
 }
 #: Further keys of a step: the verbs that have it, and what it does.
 OPTIONS: Final = {
     "device": (("raise", "lower", "schedule"), "the device, instead of dev0"),
+    "decisive": (
+        tuple(VERBS),
+        "true: it is the bug's stimulus; a guest that hangs or panics in an earlier step proves nothing",
+    ),
     "pin": (("raise",), "true: its pin must be high after it, if only for a moment"),
     "message": (("raise",), "true: it must send an MSI"),
     "frozen": (("set",), "true: all properties are set at one instant of virtual time"),
     "background": (("guest",), "true: the steps go on meanwhile; it must have succeeded once the driver was ended"),
+    "logged": (
+        ("guest", "wait"),
+        "an expression that a log entry since the step began matches: `WRITE dev0 config+0x5 0x4`, "
+        "`DELIVER ioapic 20 0x22`: kind, device, register, number or GSI, value",
+    ),
+    "moved": (
+        ("burst",),
+        "true: the scripts in the background, which run all the while, move its interrupt; it goes on, up to ten times "
+        "as long, until the line's interrupts have ended on every vCPU",
+    ),
     "shows": (("check",), "the expression that its output must match"),
 }
 #: What some verbs take as their argument.
 _WORDS: Final = {
     "driver": ("bind", "unbind", "start", "stop", "resume", "kill", "end", "dismiss"),
+    "join": ("background",),
     "judge": ("from here",),
 }
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
@@ -131,6 +149,9 @@ class Step:
     message: bool = False
     frozen: bool = False
     background: bool = False
+    decisive: bool = False
+    moved: bool = False
+    logged: str = ""
     shows: str = ""
 
 
@@ -320,15 +341,17 @@ def _step(data: object, ids: Sequence[str]) -> Step:
         raise ValueError(f"{what}: {verb} takes one of {', '.join(_WORDS[verb])}")
     if verb in _TYPES and verb != "set" and argument <= 0:
         raise ValueError(f"{what}: {verb} takes a number above 0")
-    for name in ("pin", "message", "frozen", "background"):
+    for name in ("pin", "message", "frozen", "background", "decisive", "moved"):
         _typed(f"{what}: {name}", data.get(name, False), bool)
-    if verb == "check":
-        if not data.get("shows"):
-            raise ValueError(f"{what} needs shows, the expression that the output must match")
+    if verb == "check" and not data.get("shows"):
+        raise ValueError(f"{what} needs shows, the expression that the output must match")
+    if data.get("background") and "logged" in data:
+        raise ValueError(f"{what}: logged is for a script that ends before the next step")
+    for name in ("shows", "logged", "output"):
         try:
-            re.compile(_typed(f"{what}: shows", data["shows"], str), re.MULTILINE)
+            re.compile(_typed(f"{what}: {name}", data.get(name, ""), str))
         except re.error as error:
-            raise ValueError(f"{what}: shows is no regular expression: {error}") from error
+            raise ValueError(f"{what}: {name} is no regular expression: {error}") from error
     device = argument.get("device", "dev0") if verb == "set" else data.get("device", "dev0")
     if device not in ids:
         raise ValueError(f"{what} names the device {device!r}: there are {', '.join(ids)}")

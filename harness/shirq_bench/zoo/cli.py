@@ -102,7 +102,7 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
         figures = ", ".join(f"{key} {value}" for key, value in each.result.figures.items())
         console.print(f"    {figures}", markup=False, highlight=False)
         for what in each.unmet:
-            console.print(f"    expected: {what}", markup=False, highlight=False)
+            console.print(f"    [bold red]unmet:[/] {escape(what)}", highlight=False)
         for complaint in each.result.complaints:
             console.print(f"    kernel: {complaint}", markup=False, highlight=False)
     if not drivers:

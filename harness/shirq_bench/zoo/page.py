@@ -58,8 +58,8 @@ def matrix(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
         cells = []
         for driver in DRIVERS:
             found = each["outcomes"][driver]
-            wrong = "" if found["outcome"] == found["expected"] else " unexpected"
-            tip = html.escape(_figures(found["figures"]))
+            wrong = " unexpected" if found["outcome"] != found["expected"] or found["unmet"] else ""
+            tip = html.escape("; ".join([_figures(found["figures"]), *(f"unmet: {what}" for what in found["unmet"])]))
             cells.append(f'<td class="{tone(found["outcome"])}{wrong}" title="{tip}">{found["outcome"]}</td>')
         mark = "yes" if each["reproduced"] else "no"
         rows.append(
@@ -119,8 +119,9 @@ def _story(case: Case) -> str:
 def render(case: Case, played: Sequence[Played]) -> str:
     """A case's page: its story, each driver's verdict, and the pictures of two drivers above each other."""
     rows = "".join(
-        f'<tr><td>{each.driver}</td><td class="{tone(each.result.outcome)}">{each.result.outcome}</td>'
-        f"<td>{html.escape(_figures(each.result.figures))}</td></tr>"
+        f'<tr><td>{each.driver}</td><td class="{tone(each.result.outcome)}{"" if each.expected else " unexpected"}">'
+        f"{each.result.outcome}</td><td>{html.escape(_figures(each.result.figures))}"
+        f"{''.join(f'<br>unmet: {html.escape(what)}' for what in each.unmet)}</td></tr>"
         for each in played
     )
     frames = "".join(_frame(each) for each in contrast(case, played))

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -18,10 +20,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from shirq_bench import template
+import pexpect
+
+from shirq_bench import agent, template
 from shirq_bench.agent import Command
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpFailed, VmDied
@@ -35,7 +39,7 @@ from shirq_bench.machine import (
     gsi_of,
 )
 from shirq_bench.paths import BUILD, GUEST
-from shirq_bench.trace import Entry, Kind, Log
+from shirq_bench.trace import CONFIG_SPACE, Entry, Header, Kind, Log
 from shirq_bench.vm import PARAMETERS, Vm
 from shirq_bench.zoo.case import LOG_ENTRIES, Case, Step
 from shirq_bench.zoo.outcome import Evidence, Ledger, Result, classify
@@ -43,12 +47,15 @@ from shirq_bench.zoo.outcome import Evidence, Ledger, Result, classify
 #: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
 PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
-bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers_probe; }}
+bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers/$1/bind; }}
 bound() {{ test -e $PCI/$1/driver; }}
 unbind() {{ echo $1 >$PCI/$1/driver/unbind; }}
 bar() {{ read start rest <$PCI/$1/resource; echo $start; }}
-config() {{ printf "\\\\$3" | dd of=$PCI/$1/config bs=1 seek=$2 conv=notrunc 2>/dev/null; }}
 byte() {{ od -An -tu1 -j$2 -N1 $PCI/$1/config | tr -d " "; }}
+config() {{ # ADDRESS OFFSET OCTAL [MASK]: the byte reads back, or the bits of it that the mask has
+    printf "\\\\$3" | dd of=$PCI/$1/config bs=1 seek=$2 conv=notrunc status=none
+    test $(($(byte $1 $2) & ${{4:-255}})) = $((0$3)) || {{ echo "config+$2 reads $(byte $1 $2)" >&2; return 1; }}
+}}
 capability() {{
     at=$(byte $1 52)
     until test $(byte $1 $at) = $((0x$2)); do at=$(byte $1 $((at + 1))); test $at != 0 || return 1; done
@@ -65,6 +72,11 @@ _SILENCE = 120.0
 _STORM = 1_500_000
 #: Seconds between two looks at a guest that owes an answer.
 _GLANCE = 0.25
+#: How the kernel refuses a driver: its line is taken, or the driver's probe function cannot use the device. Anything
+#: else with which a bind or a program fails is an error of the case.
+_REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
+#: The properties that are stimuli, and how the log shows them.
+_STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
 #: Said in the kernel's log where a case is judged from.
 _JUDGED = "shirq: judged from here"
 #: Guest seconds between two looks at what has been served.
@@ -73,8 +85,12 @@ _LOOK = 0.02
 _QUERY = 0.02
 #: Seconds in which the answers have come, or will not come.
 _WIRE = 15.0
+#: How many times as long a burst may be whose interrupt is moved between vCPUs.
+_MOVED = 10
 #: Guest seconds that one raise of a burst may take.
 _BURST_LATE = 1.0
+#: Seconds in which the console of a guest that has ended is closed.
+_LAST_WORDS = 10.0
 #: Seconds in which a guest has crashed and is up again.
 _CRASH = 300.0
 _CRASH_PARAMETERS = f"{PARAMETERS} intel_iommu=on"
@@ -207,6 +223,7 @@ class _Player:
         self.case = case
         self.driver = driver
         self.options = case.options[driver]
+        self.gsi = line(case)
         self.command: Command | None = None
         self.refused = ""
         self.owes = False
@@ -214,9 +231,21 @@ class _Player:
         #: What the case expects of notices and tools, and what was otherwise.
         self.unmet: list[str] = []
         self.background: list[tuple[Step, Command]] = []
-        #: The last device schedules: the lines with entries that have not been executed.
-        self.due: dict[str, set[int]] = {}
+        #: What is being played, for messages.
+        self.step = "before the first step"
+        self.verb = ""
+        self.number = 0
+        #: Raises, bursts, settings and entries of schedules that the steps have had, each proved.
+        self.stimuli = 0
+        #: The last device schedules: the lines with entries that have not been executed, and when each is to be, in
+        #: virtual ns; infinite for one that waits for a doorbell.
+        self.due: dict[str, dict[int, float]] = {}
         self.pins: dict[str, bool] = {}
+        #: Since the step began: the devices whose pin was high at any time, and the vCPUs that ended an interrupt of
+        #: dev0's line; and the log.
+        self.asserted: set[str] = set()
+        self.ended_on: set[int] = set()
+        self.recent: list[Entry] = []
         self.addresses = addresses(vm.machine.devices)
         self.prelude = PRELUDE + "".join(
             f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}={address}\n" for name, address in self.addresses.items()
@@ -227,33 +256,48 @@ class _Player:
         self.mark = self.reader.mark
 
     def play(self) -> Evidence:
-        hung = panicked = kernel_log = ""
+        hung = panicked = ""
+        ended: Header | None = None
         try:
             self._prepare()
             self._account()
             self.mark = self.reader.mark
+            self.stimuli = 0
             for number, step in enumerate(self.case.steps, 1):
-                if (not step.only or self.driver in step.only) and self._is_for_it(step):
-                    self._play(number, step)
+                # A driver that has refused the device is not blamed for what comes later.
+                if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
+                    self.step = f"step {number}, {step.verb} {step.argument!r}"
+                    self.verb, self.number = step.verb, number
+                    self._play(step)
+            self.step = "after the last step"
             kernel_log = self._guest("", "dmesg")
         except (HungError, VmDied, AgentGone) as error:
+            # A storm goes on until the VM is stopped, and may fill the log by then.
+            ended = self.reader.header()
+            if not isinstance(error, HungError):
+                # The kernel's last words arrive by a channel of their own.
+                with contextlib.suppress(pexpect.TIMEOUT):
+                    self.vm.console.expect(pexpect.EOF, timeout=_LAST_WORDS)
             kernel_log = self.vm.console.tail(10_000)
             panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
+            if not panicked and not isinstance(error, HungError):
+                raise  # the end of QEMU or of the agent is no outcome
             hung = "" if panicked else str(error).splitlines()[0]
-            # The storm ends here, so that the log holds what led to it.
             with contextlib.suppress(BenchError):
                 self.vm.qmp.execute("stop")
-        log = self.reader.log().since(self.mark)
-        if not (hung or panicked):
+        log = self._log_until(ended or self.reader.header()).since(self.mark)
+        if hung or panicked:
+            self._require_stimulus(log)
+        else:
             self._finish()
         self.reader.close()
         return Evidence(
             log,
             kernel_log,
-            line(self.case),
+            self.gsi,
             refused=self.refused,
-            hung=hung,
-            panicked=panicked,
+            hung=hung and f"{self.step}: {hung}",
+            panicked=panicked and f"{self.step}: {panicked}",
             owes=self.owes,
             asked=self.asked,
             answered=self.answered,
@@ -262,38 +306,72 @@ class _Player:
             judged_line=_line_of(_JUDGED, kernel_log),
         )
 
-    def _is_for_it(self, step: Step) -> bool:
-        """A driver that has refused the device is not blamed for what comes later."""
-        return not self.refused or step.verb in ("neighbour", "check")
+    def _is_its(self, step: Step) -> bool:
+        return not step.only or self.driver in step.only
 
-    def _play(self, number: int, step: Step) -> None:
+    def _play(self, step: Step) -> None:
         try:
             self._account()
+            self.asserted = {device for device, high in self.pins.items() if high}
+            self.ended_on.clear()
+            self.recent.clear()
             _VERBS[step.verb](self, step)
+            if step.logged:
+                self._require_logged(step.logged)
         except (CommandFailed, QmpFailed, NotPlayed) as error:
             if self.vm.status() is not None:
                 raise VmDied(str(error)) from error
-            raise NotPlayed(f"stimulus not played: step {number}, {step.verb} {step.argument!r}: {error}") from error
+            raise NotPlayed(f"stimulus not played: {self.step}: {error}") from error
+
+    def _require_logged(self, wanted: str) -> None:
+        self._account()
+        if not any(re.search(wanted, _words(entry)) for entry in self.recent):
+            raise NotPlayed(f"the log has no entry like {wanted!r} since it began")
+
+    def _require_stimulus(self, log: Log) -> None:
+        """A guest that has hung or panicked had a stimulus first, and everything that was due until then."""
+        if not self.stimuli:
+            raise NotPlayed(
+                f"stimulus not played: the guest hung or panicked in {self.step}, before anything was raised or set"
+            )
+        for number, step in enumerate(self.case.steps, 1):
+            if step.decisive and self._is_its(step) and self.number < number:
+                raise NotPlayed(f"stimulus not played: the guest hung or panicked in {self.step}, before step {number}")
+        if self.verb == "neighbour":
+            self._require_neighbour()
+        for device, lines in self.due.items():
+            self._executed(device, [number for number, when in lines.items() if when < log.entries[-1].time_ns])
+        for step, command in self.background:
+            # One that the guest's end has cut short was under way.
+            with contextlib.suppress(DeadlineExceeded, AgentGone):
+                self._require_success(step, command.wait(0))
 
     def _finish(self) -> None:
         """What was to go on beside the steps, or by schedule, has happened; the driver was told what it should be."""
-        self._account()
         for device, lines in self.due.items():
             self._executed(device, lines)
-        if self.command and self.command.running:
-            self.command.signal(signal.SIGKILL)
-            self._await(self.command)
+        try:
+            if self.command and self.command.running:
+                self.command.signal(signal.SIGKILL)
+                self._await(self.command)
+            self._end_background()
+        except HungError as error:
+            raise BenchError(f"{self.vm.name}: after the last step, {error}") from error
+        told = re.findall(r"^notice (.*)$", self.command.stdout, re.MULTILINE) if self.command else []
+        self.unmet += _untold(self.case.notices.get(self.driver, ()), told)
+
+    def _end_background(self) -> None:
         for step, command in self.background:
             self._await(command)
-            if status := command.wait().status:
-                raise NotPlayed(
-                    f"stimulus not played: in the background, {step.argument!r}: status {status}: {command.stderr}"
-                )
-        told = re.findall(r"^notice (.*)$", self.command.stdout, re.MULTILINE) if self.command else []
-        rest = iter(told)
-        for wanted in self.case.notices.get(self.driver, ()):
-            if not any(re.search(wanted, notice) for notice in rest):
-                self.unmet.append(f"its program was not told {wanted!r}; it was told {told}")
+            self._require_success(step, command.wait())
+        self.background.clear()
+
+    def _require_success(self, step: Step, result: agent.Result) -> None:
+        """`NotPlayed` if a script in the background has failed."""
+        if result.status:
+            raise NotPlayed(
+                f"stimulus not played: in the background, {step.argument!r}: status {result.status}: {result.stderr}"
+            )
 
     def _account(self) -> list[Entry]:
         """Take in what was logged since the last call. `CannotJudge` if the log is full."""
@@ -304,22 +382,40 @@ class _Player:
             Log(header, ()).require_complete()
         return new
 
+    def _log_until(self, header: Header) -> Log:
+        """The log as it was with this header, all of it taken in. `CannotJudge` if it was full."""
+        mark = self.reader.mark
+        log = Log(header, self.reader.log().entries[: header.head])
+        log.require_complete()
+        self._take(log.entries[mark:])
+        return log
+
     def _take(self, new: Sequence[Entry]) -> None:
         self.ledger.take(new)
+        self.recent += new
         for entry in new:
             if entry.kind is Kind.PIN:
                 self.pins[entry.device] = bool(entry.value)
+                if entry.value:
+                    self.asserted.add(entry.device)
+            elif entry.kind is Kind.EOI and entry.offset == self.gsi and entry.vcpu < self.vm.machine.vcpus:
+                self.ended_on.add(entry.vcpu)
             elif entry.kind is Kind.SCHEDULED and entry.device in self.due:
-                self.due[entry.device].discard(entry.offset)
+                self.due[entry.device].pop(entry.offset, None)
+                self.stimuli += 1
 
     # -- the guest ----------------------------------------------------------------------------------------------
 
-    def _guest(self, script: str, *argv: str) -> str:
+    def _run(self, script: str, *argv: str) -> agent.Result:
         """Run a script with `PRELUDE`, or a command; `HungError` if the guest does not answer any more."""
         command = self.vm.agent.start(*(argv or ("sh", "-e", "-c", self.prelude + script)))
         command.close_stdin()
         self._await(command)
-        result = command.wait()
+        return command.wait()
+
+    def _guest(self, script: str, *argv: str) -> str:
+        """What it prints; as `_run`, and `CommandFailed` if its status is not 0."""
+        result = self._run(script, *argv)
         if result.status:
             raise CommandFailed(
                 f"{self.vm.name}: status {result.status} from: {script}\n{result.stdout}{result.stderr}"
@@ -378,9 +474,12 @@ class _Player:
         if what in ("kill", "end", "unbind", "dismiss"):
             self.owes = False
         if what == "bind":
-            self._guest(f"test -d /sys/bus/pci/drivers/{self.driver}; bind {self.driver} $DEV0 || true")
-            if self._bound_to() != self.driver:
-                self.refused = "its kernel part does not take the device"
+            self._guest(f"test -d /sys/bus/pci/drivers/{self.driver}")
+            done = self._run(f"bind {self.driver} $DEV0")
+            if done.status:
+                self.refused = _refusal("bind", done)
+            elif (bound := self._bound_to()) != self.driver:
+                raise NotPlayed(f"the device is bound to {bound or 'nothing'}")
         elif what == "unbind":
             self._guest("unbind $DEV0")
             if bound := self._bound_to():
@@ -391,7 +490,7 @@ class _Player:
             self._signal(what)
 
     def _bound_to(self) -> str:
-        return self._guest("readlink $PCI/$DEV0/driver || true").strip().rpartition("/")[2]
+        return self._guest("! bound $DEV0 || readlink $PCI/$DEV0/driver").strip().rpartition("/")[2]
 
     def _start(self) -> None:
         words = [f"peer-{self.driver}", *self.case.peer.split()]
@@ -402,7 +501,7 @@ class _Player:
         self.command = self.vm.agent.start(*words, self.addresses["dev0"])
         self.owes = True
         if not self._await(self.command, "^armed"):
-            self.refused = self.command.stderr.strip() or f"it ended with status {self.command.wait().status}"
+            self.refused = _refusal("the driver's program", self.command.wait())
 
     def _signal(self, what: str) -> None:
         command = self._running()
@@ -431,33 +530,43 @@ class _Player:
             raise NotPlayed(f"the driver's program has ended by itself, with status {ended.status}: {ended.stderr}")
         return self.command
 
-    def _raise(self, step: Step) -> None:
-        device, sources = step.device, int(step.argument)
-        self.vm.qmp.set(device, "raise", sources)
+    def _stimulate(self, device: str, name: str, sources: int) -> list[Entry]:
+        """Raise or lower sources, all of them; returns what the device has logged since."""
+        self.vm.qmp.set(device, name, sources)
         new = [entry for entry in self._account() if entry.device == device]
-        raised = [entry.value for entry in new if entry.kind is Kind.RAISE]
-        if sources not in raised:
-            raise NotPlayed(f"{device} has raised {list(map(hex, raised))}: some of the sources were pending before")
+        moved = [entry.value for entry in new if entry.kind is _STIMULI[name]]
+        if sources not in moved:
+            state = "pending before" if name == "raise" else "not pending"
+            raise NotPlayed(f"{device} has logged {name} {list(map(hex, moved))}: some of the sources were {state}")
+        self.stimuli += 1
+        return new
+
+    def _raise(self, step: Step) -> None:
+        new = self._stimulate(step.device, "raise", step.argument)
         # A driver may have been quick to acknowledge: a pin that was high at any time after it will do.
-        if step.pin and not self.pins.get(device) and not any(e.kind is Kind.PIN and e.value for e in new):
-            raise NotPlayed(f"{device} does not assert its pin")
+        if step.pin and not self.pins.get(step.device) and not any(e.kind is Kind.PIN and e.value for e in new):
+            raise NotPlayed(f"{step.device} does not assert its pin")
         if step.message and not any(entry.kind is Kind.MESSAGE for entry in new):
-            raise NotPlayed(f"{device} has sent no MSI")
+            raise NotPlayed(f"{step.device} has sent no MSI")
 
     def _lower(self, step: Step) -> None:
-        device, sources = step.device, int(step.argument)
-        self.vm.qmp.set(device, "lower", sources)
-        lowered = [entry.value for entry in self._account() if (entry.device, entry.kind) == (device, Kind.LOWER)]
-        if sources not in lowered:
-            raise NotPlayed(f"{device} has lowered {list(map(hex, lowered))}: some of the sources were not pending")
+        self._stimulate(step.device, "lower", step.argument)
 
     def _burst(self, step: Step) -> None:
-        for number in range(step.argument):
+        vcpus = self.vm.machine.vcpus if step.moved else 0
+        for number in range(step.argument * (_MOVED if step.moved else 1)):
+            if number >= step.argument and len(self.ended_on) == vcpus:
+                return
+            if step.moved and not all(command.running for _, command in self.background):
+                raise NotPlayed(f"after {number} raises, no script in the background moves the interrupt any more")
             self.vm.qmp.set("dev0", "raise", 1 << number % 8)
             # Its value is 0 where the driver has left the source pending, which is the driver's doing.
             if not any((entry.device, entry.kind) == ("dev0", Kind.RAISE) for entry in self._account()):
                 raise NotPlayed("dev0 has not raised")
+            self.stimuli += 1
             self._until_served(_BURST_LATE)
+        if len(self.ended_on) < vcpus:
+            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} alone")
 
     def _serve(self, step: Step) -> None:
         self._until_served(step.argument)
@@ -475,7 +584,6 @@ class _Player:
     def _neighbour(self, step: Step) -> None:
         network = self.vm.networks["net0"]
         network.answers()
-        asserted = self.pins.get("nic0", False)
         for _ in range(step.argument):
             network.ask()
             self.asked += 1
@@ -488,8 +596,11 @@ class _Player:
             self._sleep(_QUERY)
             answers += network.answers()
         self.answered += answers
-        new = self._account()
-        if not asserted and not any((e.kind, e.device, e.value) == (Kind.PIN, "nic0", 1) for e in new):
+        self._account()
+        self._require_neighbour()
+
+    def _require_neighbour(self) -> None:
+        if "nic0" not in self.asserted:
             raise NotPlayed("the neighbour's pin did not rise")
 
     def _set(self, step: Step) -> None:
@@ -500,33 +611,35 @@ class _Player:
                     self._set_property(device, name, value)
 
     def _set_property(self, device: str, name: str, value: object) -> None:
-        """Set a device's property; it is in the log, or reads back."""
-        self._account()
-        self.vm.qmp.set(device, name, value)
-        told = (Kind.SETTING, Kind.RESET, Kind.RAISE, Kind.LOWER)
-        if any(entry.device == device and entry.kind in told for entry in self._account()):
+        """Set a device's property; it reads back, or, being a stimulus, is in the log."""
+        if name in _STIMULI:
+            assert isinstance(value, int)
+            self._stimulate(device, name, value)
             return
+        self.vm.qmp.set(device, name, value)
         if (found := self.vm.qmp.get(device, name)) != value:
-            raise NotPlayed(f"{device}'s {name} is {found!r}")
+            raise NotPlayed(f"{device}'s {name} is {found!r}, not {value!r}")
+        self.stimuli += 1
 
     def _schedule(self, step: Step) -> None:
         """Give a device a schedule; times that begin with @ count from now."""
         device = step.device
-        self._executed(device, self.due.get(device, set()))
+        self._executed(device, self.due.get(device, ()))
         path = self.vm.dir / f"{device}.schedule"
         lines = [line.strip() for line in step.argument.strip().splitlines()]
-        entries = {number for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()}
+        entries = {number: math.inf for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()}
         with self.vm.frozen():
             now = self.vm.now_ns()
             for number in entries:
                 when, rest = lines[number - 1].split(" ", 1)
                 if when.startswith("@"):
-                    lines[number - 1] = f"@{now + int(when[1:])} {rest}"
+                    entries[number] = now + int(when[1:])
+                    lines[number - 1] = f"@{entries[number]} {rest}"
             path.write_text("\n".join(lines) + "\n")
             self.due[device] = entries
             self.vm.qmp.set(device, "schedule", str(path))
 
-    def _executed(self, device: str, lines: set[int]) -> None:
+    def _executed(self, device: str, lines: Collection[int]) -> None:
         if lines:
             raise NotPlayed(
                 f"stimulus not played: {len(lines)} entries of {device}'s schedule, the first in line {min(lines)}"
@@ -575,8 +688,16 @@ class _Player:
         if not self._await(command, f"^done {line}$"):
             raise NotPlayed(f"the driver's program ended instead of answering: {command.stderr}")
 
+    def _join(self, step: Step) -> None:
+        self._end_background()
 
-_VERBS = {
+    def _output(self, step: Step) -> None:
+        command = self._running()
+        if not self._await(command, step.argument):
+            raise NotPlayed(f"the driver's program ended before it printed that: {command.stderr}")
+
+
+_VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
     "driver": _Player._driver,
     "raise": _Player._raise,
     "lower": _Player._lower,
@@ -589,9 +710,36 @@ _VERBS = {
     "guest": _Player._script,
     "crash": _Player._crash,
     "tell": _Player._tell,
+    "output": _Player._output,
+    "join": _Player._join,
     "judge": _Player._judge,
     "check": _Player._check,
 }
+
+
+def _refusal(what: str, ended: agent.Result) -> str:
+    """Why a driver did not take the device, as the kernel's error says; `NotPlayed` for any other failure."""
+    said = ended.stderr.strip()
+    if ended.status != 1 or not said.endswith(_REFUSALS):
+        raise NotPlayed(f"{what} ended with status {ended.status}, and the kernel has not refused the device: {said}")
+    return said.splitlines()[-1]
+
+
+def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
+    """Which of the expressions matches no notice that comes after those of the expressions before it."""
+    rest = iter(told)
+    return [
+        f"its program was not told {pattern!r}; it was told {list(told)}"
+        for pattern in wanted
+        if not any(re.search(pattern, notice) for notice in rest)
+    ]
+
+
+def _words(entry: Entry) -> str:
+    """A log entry as `logged` has it: kind, device, place and value."""
+    place = f"{'config' if entry.space == CONFIG_SPACE else f'bar{entry.space}'}+{entry.offset:#x}"
+    accesses = (Kind.READ, Kind.WRITE, Kind.LAND, Kind.MARK)
+    return f"{entry.kind.name} {entry.device} {place if entry.kind in accesses else entry.offset} {entry.value:#x}"
 
 
 def _line_of(words: str, text: str) -> int:

@@ -83,7 +83,8 @@ def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], l
                 print(f"    {driver:16} ERROR {error}", flush=True)
                 continue
             note = "" if each.result.outcome is case.expected[driver] else f"   EXPECTED {case.expected[driver]}"
-            print("\n        ".join([f"    {driver:16} {each.result.outcome}{note}", *each.unmet]), flush=True)
+            unmet = [f"UNMET: {what}" for what in each.unmet]
+            print("\n        ".join([f"    {driver:16} {each.result.outcome}{note}", *unmet]), flush=True)
             played.append(each)
         if len(played) == len(DRIVERS):
             print(f"    {'reproduced' if reproduced(case, played) else 'not reproduced'}", flush=True)

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: MIT
+"""The player of the zoo takes nothing for granted: its steps are proved also where the guest ends in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from logwriter import Story
+from shirq_bench import agent
+from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, VmDied
+from shirq_bench.trace import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
+from shirq_bench.zoo import case as cases
+from shirq_bench.zoo import run
+from shirq_bench.zoo.case import Step
+from shirq_bench.zoo.run import HungError, NotPlayed
+
+_CASE = """
+id = "trial"
+title = "t"
+symptom = "s"
+cause = "c"
+source = ["this test"]
+explanation = "e"
+shows = ["splat"]
+steps = [{steps}]
+[expected]
+shirq = "survives"
+uio_pci_generic = "survives"
+vfio-pci = "survives"
+naive = "splat"
+"""
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+
+
+class Vm:
+    """What the player uses of a VM and of its log's reader.
+
+    The log is a story; a script in the guest ends as ``ends`` says, or raises.
+    """
+
+    name = "trial"
+    dir = Path()
+
+    def __init__(self, machine: Any) -> None:
+        self.machine = machine
+        self.story = Story(("dev0", "nic0"))
+        self.read = self.dropped = 0
+        self.ends: Callable[[str], agent.Result] = lambda script: agent.Result((script,), 0, "", "")
+        self.properties: dict[str, object] = {}
+        self.words = ""
+        self.asked = 0
+        self.qmp = SimpleNamespace(set=self.set, get=lambda _, name: self.properties.get(name), execute=lambda _: None)
+        self.agent = SimpleNamespace(start=self.start)
+        self.console = SimpleNamespace(tail=lambda _: self.words, expect=lambda _, timeout: None)
+        self.networks = {"net0": SimpleNamespace(answers=lambda: 0, ask=lambda: None)}
+
+    def set(self, device: str, name: str, value: Any) -> None:
+        if name == "raise":
+            self.story.stimulus(device, value)
+        elif name == "broken":
+            self.story.add(Kind.SETTING, device, offset=3, value=1)
+        else:
+            self.properties[name] = value
+
+    def start(self, *argv: str) -> Any:
+        ended: list[agent.Result] = []
+
+        def wait(_deadline: float = 0) -> agent.Result:
+            if not ended:
+                ended.append(self.ends(argv[-1]))
+            return ended[0]
+
+        return SimpleNamespace(argv=argv, close_stdin=lambda: None, wait=wait, stderr="", running=False)
+
+    def follow(self) -> Vm:
+        return self
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def mark(self) -> int:
+        return self.read
+
+    def header(self) -> Header:
+        return Header(1 << 20, 0, len(self.story.entries), self.dropped, ())
+
+    def poll(self) -> list[Entry]:
+        new, self.read = self.story.entries[self.read :], len(self.story.entries)
+        return new
+
+    def log(self) -> Log:
+        self.read = len(self.story.entries)
+        return Log(self.header(), list(self.story.entries))
+
+    def status(self) -> None:
+        return None
+
+    def now_ns(self) -> int:
+        return self.story.now
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        yield
+
+
+Trial = Callable[[str], tuple[Vm, Any]]
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    """A player of a case of these steps, with the naive driver, and its VM."""
+
+    def player(steps: str) -> tuple[Vm, Any]:
+        path = tmp_path / "trial.toml"
+        path.write_text(_CASE.format(steps=steps))
+        case = cases.read(path)
+        vm = Vm(run.machine(case, "6.1"))
+        vm.dir = tmp_path
+        return vm, run._Player(vm, case, "naive")  # type: ignore[arg-type]
+
+    return player
+
+
+def panic(vm: Vm, script: str) -> None:
+    """The guest panics when it is to run this script."""
+
+    def ends(asked: str) -> agent.Result:
+        if asked.endswith(script):
+            vm.words = PANIC
+            raise AgentGone("the agent channel was closed")
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+
+
+def hang(vm: Vm, *argv_end: str) -> None:
+    """The guest storms when it is to run this script, and never answers."""
+
+    def ends(asked: str) -> agent.Result:
+        if asked.endswith(argv_end):
+            raise HungError("the guest does not answer, in a storm")
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+
+
+def test_a_panic_before_any_stimulus_is_no_outcome(trial: Trial) -> None:
+    vm, player = trial("{ guest = 'crash' }, { raise = 1 }")
+    panic(vm, "crash")
+    with pytest.raises(NotPlayed, match="panicked in step 1, guest 'crash', before anything was raised or set"):
+        player.play()
+
+
+def test_a_hang_before_the_decisive_step_is_no_outcome(trial: Trial) -> None:
+    for hangs, only in (("2", "naive"), ("4", "naive"), ("2", "shirq")):
+        vm, player = trial(
+            f"{{ raise = 1 }}, {{ wait = 2 }}, {{ wait = 3, decisive = true, only = ['{only}'] }}, {{ wait = 4 }}"
+        )
+        hang(vm, hangs)
+        if (hangs, only) == ("2", "naive"):
+            with pytest.raises(NotPlayed, match="hung or panicked in step 2, wait 2, before step 3"):
+                player.play()
+        else:
+            assert player.play().hung
+
+
+def test_what_prepares_the_device_is_no_stimulus(trial: Trial) -> None:
+    vm, player = trial("{ guest = 'crash' }, { raise = 1 }")
+    player.case.device["dead"] = "bars"
+    panic(vm, "crash")
+    with pytest.raises(NotPlayed, match="before anything was raised or set"):
+        player.play()
+
+
+def test_a_panic_after_a_stimulus_names_its_step(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { guest = 'crash' }")
+    panic(vm, "crash")
+    assert player.play().panicked == f"step 2, guest 'crash': {PANIC}"
+
+
+def test_a_hang_names_its_step(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { wait = 3 }")
+    hang(vm, "3")
+    assert player.play().hung == "step 2, wait 3: the guest does not answer, in a storm"
+
+
+def test_the_end_of_qemu_is_no_outcome(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { wait = 3 }")
+
+    def ends(asked: str) -> agent.Result:
+        raise VmDied("QEMU was killed by signal 11")
+
+    vm.ends = ends
+    with pytest.raises(VmDied, match="signal 11"):
+        player.play()
+
+
+def test_a_hang_before_the_neighbour_interrupts_is_no_outcome(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { neighbour = 2 }")
+    hang(vm, f"{run._QUERY:g}")
+    with pytest.raises(NotPlayed, match="the neighbour's pin did not rise"):
+        player.play()
+
+
+def test_a_hang_by_the_neighbours_interrupt_counts(trial: Trial) -> None:
+    """Also if nothing was accounted for between the interrupt and the hang."""
+    vm, player = trial("{ raise = 1 }, { neighbour = 2 }")
+
+    def ends(asked: str) -> agent.Result:
+        if asked != f"{run._QUERY:g}":
+            return agent.Result((asked,), 0, "", "")
+        vm.story.neighbours_interrupt("nic0")
+        raise HungError("the guest does not answer, in a storm")
+
+    vm.ends = ends
+    assert player.play().hung.startswith("step 2, neighbour 2:")
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_storm_that_fills_the_log_before_it_stops_is_judged(trial: Trial, stops: bool) -> None:
+    """What was logged until the guest was found to hang is complete, whatever is dropped while it is stopped."""
+    vm, player = trial("{ raise = 1 }, { wait = 3 }")
+    hang(vm, "3")
+
+    def execute(command: str) -> None:
+        vm.story.neighbours_interrupt("nic0")
+        vm.dropped = 7
+
+    vm.qmp.execute = execute
+    if stops:
+        evidence = player.play()
+        evidence.log.require_complete()
+        assert not evidence.log.of(Kind.PIN, device="nic0")
+    else:
+        vm.dropped = 7
+        with pytest.raises(CannotJudge, match="7 entries did not fit"):
+            player.play()
+
+
+def test_a_schedule_that_was_due_before_a_hang_was_executed(trial: Trial) -> None:
+    """Entries that come later are not missed."""
+    schedule = '{ schedule = "@1000 note 1\\n@3600000000000 note 2" }, '
+    for executed in (True, False):
+        vm, player = trial("{ raise = 1 }, " + schedule + "{ guest = 'grow' }, { guest = 'hang' }")
+
+        def ends(asked: str, vm: Vm = vm, executed: bool = executed) -> agent.Result:
+            if asked.endswith("hang"):
+                raise HungError("the guest does not answer")
+            if asked.endswith("grow"):
+                if executed:
+                    vm.story.add(Kind.SCHEDULED, "dev0", offset=1)
+                vm.story.wait(1_000_000).neighbours_interrupt("nic0")
+            return agent.Result((asked,), 0, "", "")
+
+        vm.ends = ends
+        if executed:
+            assert player.play().hung
+        else:
+            with pytest.raises(NotPlayed, match="1 entries of dev0's schedule, the first in line 1"):
+                player.play()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_script_that_failed_in_the_background_before_a_hang_is_told(trial: Trial, status: int) -> None:
+    vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'hang' }")
+
+    def ends(asked: str) -> agent.Result:
+        if asked.endswith("hang"):
+            raise HungError("the guest does not answer")
+        return agent.Result((asked,), status if asked.endswith("beside") else 0, "", "")
+
+    vm.ends = ends
+    if status:
+        with pytest.raises(NotPlayed, match="in the background, 'beside': status 3"):
+            player.play()
+    else:
+        assert player.play().hung
+
+
+def test_a_script_in_the_background_that_the_guests_end_cut_short_was_under_way(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'hang' }")
+
+    def ends(asked: str) -> agent.Result:
+        if asked.endswith("hang"):
+            raise HungError("the guest does not answer")
+        if asked.endswith("beside"):
+            raise DeadlineExceeded("it runs")
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+    assert player.play().hung
+
+
+def test_a_setting_counts_if_it_reads_back(trial: Trial) -> None:
+    """Another setting in the log is no proof of it."""
+    _, player = trial("{ raise = 1 }")
+    player._set(Step("set", {"dead": "bars"}))
+    with pytest.raises(NotPlayed, match="dev0's broken is None, not 1"):
+        player._set(Step("set", {"broken": 1}))
+
+
+def test_a_set_raises_what_was_not_pending(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }")
+    player._set(Step("set", {"raise": 1}))
+    vm.qmp.set = lambda device, name, value: vm.story.add(Kind.RAISE, device, value=0)
+    with pytest.raises(NotPlayed, match=r"dev0 has logged raise \['0x0'\]: some of the sources were pending before"):
+        player._set(Step("set", {"raise": 1}))
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "refused"),
+    [
+        (1, "peer-shirq: arming: Device or resource busy", True),
+        (1, "sh: write error: No such device", True),
+        (1, "peer-shirq: loading programs (program 0, operation 3, reason 7): Invalid argument", False),
+        (1, "peer-vfio-pci: opening /dev/vfio/vfio: No such file or directory", False),
+        (2, "peer-shirq: unrecognized option '--no-such'\nusage: ...", False),
+        (2, "Device or resource busy", False),
+        (-11, "", False),
+        (0, "", False),
+    ],
+)
+def test_only_the_kernels_errors_are_a_refusal(status: int, said: str, refused: bool) -> None:
+    ended = agent.Result(("peer",), status, "", said + "\n")
+    if refused:
+        assert run._refusal("it", ended) == said
+    else:
+        with pytest.raises(NotPlayed, match=f"it ended with status {status}, and the kernel has not refused"):
+            run._refusal("it", ended)
+
+
+def test_notices_are_told_each_and_in_order() -> None:
+    told = ["quarantined flags=0x1", "reset flags=0x0", "resumed flags=0x0"]
+    assert run._untold(["quarantined", "resumed"], told) == []
+    assert run._untold(["resumed", "quarantined"], told) == [
+        f"its program was not told 'quarantined'; it was told {told}"
+    ]
+    assert run._untold(["reset", "reset"], told) == [f"its program was not told 'reset'; it was told {told}"]
+
+
+def test_a_bound_that_is_exceeded_is_told() -> None:
+    figures = {"slowest_us": 500, "neighbour_slowest_us": 80}
+    assert run._late({"served_us": 500, "neighbour_us": 80}, figures) == []
+    assert run._late({"served_us": 499, "neighbour_us": 79}, figures) == [
+        "served_us is 500, at most 499 is expected",
+        "neighbour_us is 80, at most 79 is expected",
+    ]
+
+
+@pytest.mark.parametrize("value", [0x4, 0x0])
+def test_what_a_step_must_have_done_is_in_the_log(trial: Trial, value: int) -> None:
+    vm, player = trial("{ guest = 'config', logged = 'WRITE dev0 config\\+0x5 0x4$' }, { raise = 1 }")
+    vm.story.add(Kind.WRITE, "dev0", space=CONFIG_SPACE, offset=5, value=4)  # not since the step began
+
+    def ends(asked: str) -> agent.Result:
+        if asked.endswith("config"):
+            vm.story.add(Kind.WRITE, "dev0", space=CONFIG_SPACE, offset=5, value=value)
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+    if value:
+        player.play()
+    else:
+        with pytest.raises(NotPlayed, match="step 1, guest 'config': the log has no entry like 'WRITE dev0 config"):
+            player.play()
+
+
+def test_entries_are_named_as_logged_has_them() -> None:
+    story = Story(("dev0",)).add(Kind.WRITE, "dev0", offset=0x64, value=1, width=4)
+    story.add(Kind.DELIVER, IOAPIC, offset=21, value=0x22)
+    assert [run._words(entry) for entry in story.entries[-2:]] == ["WRITE dev0 bar0+0x64 0x1", "DELIVER ioapic 21 0x22"]
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "runs", "why"),
+    [
+        ([0, 0, 0, 1], True, ""),
+        ([0], True, r"the line's interrupts have ended on vCPU \[0\] alone"),
+        ([0, 1], False, "after 0 raises, no script in the background moves the interrupt any more"),
+    ],
+)
+def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int], runs: bool, why: str) -> None:
+    """It begins while the script that moves it runs, and goes on until each vCPU has ended an interrupt."""
+    vm, player = trial("{ raise = 1 }")
+    player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
+    player.background.append((Step("guest", ""), SimpleNamespace(running=runs)))
+    ending = iter(vcpus)
+
+    def stimulate(device: str, name: str, value: int) -> None:
+        vm.story.stimulus(device, value).add(Kind.WRITE, "dev0", offset=0x64, value=value)
+        vm.story.add(Kind.EOI, IOAPIC, offset=20, vcpu=next(ending, vcpus[-1]), ring=0)
+
+    vm.qmp.set = stimulate
+    if why:
+        with pytest.raises(NotPlayed, match=why):
+            player._burst(Step("burst", 2, moved=True))
+    else:
+        player._burst(Step("burst", 2, moved=True))
+        assert len([entry for entry in vm.story.entries if entry.kind is Kind.RAISE]) == 4
+
+
+def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:
+    vm, player = trial("{ guest = 'beside', background = true }, { join = 'background' }, { raise = 1 }")
+    vm.ends = lambda asked: agent.Result((asked,), 3 if asked.endswith("beside") else 0, "", "")
+    with pytest.raises(NotPlayed, match=r"step 2, join 'background': .*in the background, 'beside': status 3"):
+        player.play()
