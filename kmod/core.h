@@ -14,6 +14,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "breaker.h"
 #include "program.h"
 
 #define SHIRQ_QUEUE	256	/* events; a power of two */
@@ -88,12 +89,9 @@ enum shirq_rung {
 /**
  * struct shirq_storm - the storm breaker of one device; see storm.c
  * @desc: the line as the core knows it, while the handler is there
- * @last: its count of unhandled interrupts when the handler last ran
- * @entries: handler calls in this window
- * @unhandled: of these, how many followed an interrupt that nobody handled
+ * @window: handler calls while the device should be silent
  * @strikes: windows in a row that were a storm
- * @claims: claims in this window of an acknowledging device
- * @since_ns: when the first of them was
+ * @rate: claims of an acknowledging device
  * @rung: how far the ladder was climbed
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
  * @line_off: it is masked
@@ -102,12 +100,9 @@ enum shirq_rung {
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
-	u32			last;
-	u32			entries;
-	u32			unhandled;
+	struct shirq_window	window;
 	u32			strikes;
-	u32			claims;
-	u64			since_ns;
+	struct shirq_rate	rate;
 	enum shirq_rung		rung;
 	u32			reason;
 	bool			line_off;

@@ -360,7 +360,7 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
 	d->storm.due = false;
-	d->storm.claims = 0;
+	d->storm.rate.claims = 0;
 	d->auto_unmask = flags & SHIRQ_ARM_AUTO_UNMASK;
 	d->delivered = d->seq;
 	d->lost = 0;

@@ -58,21 +58,10 @@
 #include "core.h"
 #include "trace.h"
 
-#define SHIRQ_WINDOW		900
-#define SHIRQ_RATE_WINDOW	1500
 #define SHIRQ_LINE_OFF_US	300
 #define SHIRQ_LINE_OFF_LONG_US	110000
-#define SHIRQ_CORE_WINDOW	100000
-#define SHIRQ_CORE_LIMIT	99900
-#define SHIRQ_PATIENCE		(SHIRQ_CORE_LIMIT - 1000)
 #define SHIRQ_LOOK_US		500
 #define SHIRQ_LOOKS		400
-
-static void shirq_window_clear(struct shirq_storm *storm)
-{
-	storm->entries = 0;
-	storm->unhandled = 0;
-}
 
 /**
  * shirq_storm_begin() - the device is asserting by right again
@@ -83,25 +72,9 @@ void shirq_storm_begin(struct shirq_device *d)
 	struct shirq_storm *storm = &d->storm;
 
 	lockdep_assert_held(&d->lock);
-	shirq_window_clear(storm);
+	shirq_window_clear(&storm->window);
 	storm->strikes = 0;
-	storm->last = READ_ONCE(storm->desc->irqs_unhandled);
-}
-
-/* Count a call while the device should be silent. Return: does it end a window that is a storm? */
-static bool shirq_window(struct shirq_storm *storm)
-{
-	u32 now = READ_ONCE(storm->desc->irqs_unhandled);
-	bool suspect;
-
-	if (now != storm->last)
-		storm->unhandled++;
-	storm->last = now;
-	if (++storm->entries < SHIRQ_WINDOW)
-		return false;
-	suspect = storm->unhandled > SHIRQ_WINDOW / 4 * 3;
-	shirq_window_clear(storm);
-	return suspect;
+	storm->window.last = READ_ONCE(storm->desc->irqs_unhandled);
 }
 
 static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason,
@@ -110,7 +83,7 @@ static void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reaso
 	d->quarantined = true;
 	shirq_clear_master(d);
 	shirq_stop(d);
-	shirq_window_clear(&d->storm);
+	shirq_window_clear(&d->storm.window);
 	d->storm.due = false;
 	d->storm.reason = reason;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
@@ -206,9 +179,12 @@ static void shirq_close_line(struct shirq_device *d)
  */
 bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 {
+	struct shirq_storm *storm = &d->storm;
+
 	lockdep_assert_held(&d->lock);
 	d->stats.silent++;
-	if (d->storm.rung == SHIRQ_RUNG_FAILED || !shirq_window(&d->storm))
+	if (storm->rung == SHIRQ_RUNG_FAILED ||
+	    !shirq_window_call(&storm->window, READ_ONCE(storm->desc->irqs_unhandled)))
 		return false;
 	/* Masked by SHIRQ_MASK in its own way, or by the irq program: this one masks for sure. */
 	if (!d->quarantined)
@@ -228,17 +204,8 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
  */
 void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
-	struct shirq_storm *storm = &d->storm;
-	u64 least_ns;
-
 	lockdep_assert_held(&d->lock);
-	if (!storm->claims++)
-		storm->since_ns = time_ns;
-	if (storm->claims <= SHIRQ_RATE_WINDOW)
-		return;
-	storm->claims = 0;
-	least_ns = div_u64((u64)SHIRQ_RATE_WINDOW * NSEC_PER_SEC, d->quiesce.max_rate);
-	if (time_ns - storm->since_ns < least_ns)
+	if (shirq_rate_claim(&d->storm.rate, time_ns, d->quiesce.max_rate))
 		shirq_quarantine(d, SHIRQ_QUARANTINE_RATE, captured);
 }
 
@@ -374,7 +341,7 @@ static bool shirq_take_due(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 	due = d->storm.due && d->requested;
 	d->storm.due = false;
-	shirq_window_clear(&d->storm);
+	shirq_window_clear(&d->storm.window);
 	spin_unlock_irq(&d->lock);
 	return due;
 }
@@ -402,21 +369,13 @@ static void shirq_ladder(struct work_struct *work)
 	shirq_unlock_resets(d);
 }
 
-/* Would the core shut the line down within the next window, if nobody handled any of it? */
-static bool shirq_shutdown_is_near(const struct irq_desc *desc)
-{
-	unsigned int unhandled = READ_ONCE(desc->irqs_unhandled);
-	unsigned int left = SHIRQ_CORE_WINDOW - READ_ONCE(desc->irq_count);
-
-	return unhandled > SHIRQ_PATIENCE && unhandled + left > SHIRQ_CORE_LIMIT;
-}
-
 static void shirq_reopen(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
+	const struct irq_desc *desc = d->storm.desc;
 	unsigned long off_us = SHIRQ_LINE_OFF_US;
 
-	if (shirq_shutdown_is_near(d->storm.desc))
+	if (shirq_shutdown_is_near(READ_ONCE(desc->irqs_unhandled), READ_ONCE(desc->irq_count)))
 		off_us = SHIRQ_LINE_OFF_LONG_US;
 	usleep_range(off_us, off_us + off_us / 4);
 	shirq_reopen_line(d);
@@ -448,7 +407,7 @@ void shirq_storm_watch(struct shirq_device *d)
 	if (!d->requested || d->quarantined)
 		return;
 	d->quarantined = true;
-	shirq_window_clear(&d->storm);
+	shirq_window_clear(&d->storm.window);
 	d->storm.watched = true;
 	d->storm.due = false;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;

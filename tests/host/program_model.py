@@ -92,16 +92,16 @@ class _Bus(ctypes.Structure):
     _fields_ = [("space", _Space * 7), ("read", _READ), ("write", _WRITE), ("memory", ctypes.c_void_p * 7)]
 
 
-def compile_library(folder: Path) -> Path:
-    """Build kmod/program.c for the host; undefined behaviour traps."""
+def compile_library(folder: Path, source: Path = KMOD / "program.c") -> Path:
+    """Build kmod/program.c, or another source that includes from kmod/, for the host; undefined behaviour traps."""
     counting = coverage.host_folder()
-    library = (counting or folder) / "program.so"
+    library = (counting or folder) / f"{source.stem}.so"
     subprocess.run(
-        ["cc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+        ["cc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-I", str(KMOD)]
         + ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
         # The optimiser makes one line of equal ones.
         + (["--coverage", "-O0"] if counting else [])
-        + ["-o", str(library), str(KMOD / "program.c")],
+        + ["-o", str(library), str(source)],
         check=True,
         timeout=600,
     )

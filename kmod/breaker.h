@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The judgement of the storm breaker: numbers in, verdict out. storm.c says what
+ * follows from it.
+ *
+ * This file needs nothing of the kernel but its integer types, and so also builds on
+ * a host, where it is tested against a model of the core's own count.
+ */
+#ifndef SHIRQ_BREAKER_H
+#define SHIRQ_BREAKER_H
+
+#ifdef __KERNEL__
+#include <linux/math64.h>
+#include <linux/types.h>
+#else
+#include <stdbool.h>
+#include <linux/types.h>
+#define div_u64(dividend, divisor) ((dividend) / (divisor))
+#endif
+
+/* Handler calls while masked; claims of an acknowledging device */
+#define SHIRQ_WINDOW		900
+#define SHIRQ_RATE_WINDOW	1500
+/* The core shuts a line down after this many interrupts, if nobody handled more than that. */
+#define SHIRQ_CORE_WINDOW	100000
+#define SHIRQ_CORE_LIMIT	99900
+#define SHIRQ_PATIENCE		(SHIRQ_CORE_LIMIT - 1000)
+
+/**
+ * struct shirq_window - handler calls while the device should be silent
+ * @last: the core's count of unhandled interrupts when the handler last ran
+ * @entries: handler calls in this window
+ * @unhandled: of these, how many followed an interrupt that nobody handled
+ */
+struct shirq_window {
+	__u32	last;
+	__u32	entries;
+	__u32	unhandled;
+};
+
+static inline void shirq_window_clear(struct shirq_window *window)
+{
+	window->entries = 0;
+	window->unhandled = 0;
+}
+
+/**
+ * shirq_window_call() - count a handler call
+ * @window: the window
+ * @now: the core's count of unhandled interrupts
+ *
+ * Return: does the call end a window that is a storm?
+ */
+static inline bool shirq_window_call(struct shirq_window *window, __u32 now)
+{
+	bool suspect;
+
+	if (now != window->last)
+		window->unhandled++;
+	window->last = now;
+	if (++window->entries < SHIRQ_WINDOW)
+		return false;
+	suspect = window->unhandled > SHIRQ_WINDOW / 4 * 3;
+	shirq_window_clear(window);
+	return suspect;
+}
+
+/**
+ * struct shirq_rate - claims of an acknowledging device
+ * @claims: claims in this window
+ * @since_ns: when the first of them was
+ */
+struct shirq_rate {
+	__u32	claims;
+	__u64	since_ns;
+};
+
+/**
+ * shirq_rate_claim() - count a claim
+ * @rate: the window
+ * @time_ns: when the interrupt came
+ * @max_rate: interrupts a second that the device may make
+ *
+ * Return: does the claim end a window in which there were more?
+ */
+static inline bool shirq_rate_claim(struct shirq_rate *rate, __u64 time_ns, __u32 max_rate)
+{
+	__u64 least_ns;
+
+	if (!rate->claims++)
+		rate->since_ns = time_ns;
+	if (rate->claims <= SHIRQ_RATE_WINDOW)
+		return false;
+	rate->claims = 0;
+	least_ns = div_u64(SHIRQ_RATE_WINDOW * 1000000000ull, max_rate);
+	return time_ns - rate->since_ns < least_ns;
+}
+
+/**
+ * shirq_shutdown_is_near() - may the core shut the line down within the next window?
+ * @unhandled: the core's count of unhandled interrupts
+ * @count: its count of interrupts
+ *
+ * Return: would it, if nobody handled any of them?
+ */
+static inline bool shirq_shutdown_is_near(__u32 unhandled, __u32 count)
+{
+	return unhandled > SHIRQ_PATIENCE &&
+	       unhandled + (SHIRQ_CORE_WINDOW - count) > SHIRQ_CORE_LIMIT;
+}
+
+#endif /* SHIRQ_BREAKER_H */

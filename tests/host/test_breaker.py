@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""The storm breaker's judgement, as a host library, against models of itself and of the kernel's count of a line."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from program_model import compile_library
+
+_U32, _U64 = ctypes.c_uint32, ctypes.c_uint64
+
+#: As kmod/storm.c documents them: handler calls, claims, and what kernel/irq/spurious.c counts.
+WINDOW, RATE_WINDOW, CORE_WINDOW, CORE_LIMIT = 900, 1500, 100_000, 99_900
+
+
+class _Window(ctypes.Structure):
+    _fields_ = [("last", _U32), ("entries", _U32), ("unhandled", _U32)]
+
+
+class _Rate(ctypes.Structure):
+    _fields_ = [("claims", _U32), ("since_ns", _U64)]
+
+
+class Breaker:
+    """The kernel's code, called through ctypes, with a window and a rate of its own."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        self._window, self._rate = _Window(), _Rate()
+        self._call, self._claim, self._near = library.window_call, library.rate_claim, library.shutdown_is_near
+        self._call.argtypes = [ctypes.POINTER(_Window), _U32]
+        self._claim.argtypes = [ctypes.POINTER(_Rate), _U64, _U32]
+        self._near.argtypes = [_U32, _U32]
+        for function in (self._call, self._claim, self._near):
+            function.restype = ctypes.c_bool
+
+    def call(self, unhandled: int) -> bool:
+        return bool(self._call(self._window, unhandled))
+
+    def claim(self, time_ns: int, max_rate: int) -> bool:
+        return bool(self._claim(self._rate, time_ns, max_rate))
+
+    def near(self, unhandled: int, count: int) -> bool:
+        return bool(self._near(unhandled, count))
+
+
+@pytest.fixture(scope="module")
+def breaker(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Breaker]:
+    """A new breaker with each call."""
+    path = compile_library(tmp_path_factory.mktemp("breaker"), Path(__file__).parent / "breaker.c")
+    return lambda: Breaker(path)
+
+
+#: Runs of interrupts: how many, and of how many in a row one is handled; 0 if none is.
+RUNS = st.lists(st.tuples(st.integers(1, 2 * WINDOW), st.integers(0, 8)), max_size=12)
+
+
+def _handled(runs: Iterable[tuple[int, int]]) -> list[bool]:
+    return [bool(one_of and not number % one_of) for length, one_of in runs for number in range(length)]
+
+
+@given(first=st.integers(0, CORE_LIMIT), runs=RUNS)
+def test_a_window_is_a_storm_if_more_than_three_quarters_are_unhandled(
+    breaker: Callable[[], Breaker], first: int, runs: list[tuple[int, int]]
+) -> None:
+    """The core counts an interrupt after its handlers ran, so each call sees whether the one before was handled."""
+    under_test, handled = breaker(), _handled(runs)
+    under_test.call(first)
+    verdicts, count = [], first
+    for was_handled in handled:
+        count += not was_handled
+        verdicts.append(under_test.call(count))
+    # The first call counts too: as one that follows a change, unless it finds 0.
+    moved = [first != 0, *(not was_handled for was_handled in handled)]
+    expected = [
+        number % WINDOW == WINDOW - 1 and sum(moved[number - WINDOW + 1 : number + 1]) > WINDOW * 3 // 4
+        for number in range(len(moved))
+    ]
+    assert verdicts == expected[1:]
+
+
+@given(before=RUNS)
+def test_a_storm_is_found_within_two_windows_of_its_beginning(
+    breaker: Callable[[], Breaker], before: list[tuple[int, int]]
+) -> None:
+    under_test, count = breaker(), 0
+    for was_handled in _handled(before):
+        count += not was_handled
+        under_test.call(count)
+    assert any(under_test.call(count + number) for number in range(1, 2 * WINDOW + 1))
+
+
+@given(count=st.integers(0, CORE_LIMIT), calls=st.integers(0, 5 * WINDOW))
+def test_a_neighbour_that_handles_its_own_is_never_a_storm(
+    breaker: Callable[[], Breaker], count: int, calls: int
+) -> None:
+    under_test = breaker()
+    assert not any(under_test.call(count) for _ in range(calls))
+
+
+@given(
+    start=st.integers(0, 1 << 62),
+    max_rate=st.integers(1, 10_000_000),
+    gaps=st.lists(st.tuples(st.integers(0, 2 * RATE_WINDOW), st.integers(0, 2_000_000)), max_size=5),
+)
+def test_a_rate_is_judged_by_each_1500_claims_and_the_time_between(
+    breaker: Callable[[], Breaker], start: int, max_rate: int, gaps: list[tuple[int, int]]
+) -> None:
+    """A window begins with the first claim after the one before: 1,501 claims, 1,500 times between them."""
+    under_test, times = breaker(), [start]
+    for claims, gap_ns in gaps:
+        times += [times[-1] + gap_ns * number for number in range(1, claims + 1)]
+    verdicts = [under_test.claim(time_ns, max_rate) for time_ns in times]
+    least_ns = RATE_WINDOW * 10**9 // max_rate
+    expected = [
+        number % (RATE_WINDOW + 1) == RATE_WINDOW and times[number] - times[number - RATE_WINDOW] < least_ns
+        for number in range(len(times))
+    ]
+    assert verdicts == expected
+
+
+class Core:
+    """What the kernel counts of a line (kernel/irq/spurious.c)."""
+
+    def __init__(self, unhandled: int, count: int) -> None:
+        self.unhandled, self.count = unhandled, count
+        self.shut = False
+
+    def note(self, handled: bool, paused: bool) -> None:
+        """An interrupt is over; ``paused`` if none was unhandled in the last 100 ms."""
+        if not handled:
+            self.unhandled = 1 if paused else self.unhandled + 1
+        self.count += 1
+        if self.count == CORE_WINDOW:
+            self.shut |= self.unhandled > CORE_LIMIT
+            self.count = self.unhandled = 0
+
+
+def _play(under_test: Breaker, core: Core, handled: Iterable[bool]) -> int:
+    """Interrupts of a line that a quarantined device is on. Returns how many ended in a pause of more than 100 ms."""
+    paused, pauses = False, 0
+    for was_handled in handled:
+        ends = under_test.call(core.unhandled)
+        core.note(was_handled, paused)
+        if not was_handled:
+            paused = False
+        if ends and under_test.near(core.unhandled, core.count):
+            paused = True
+            pauses += 1
+    return pauses
+
+
+def test_a_storm_that_nothing_ends_pauses_once_in_the_cores_window(breaker: Callable[[], Breaker]) -> None:
+    core = Core(0, 0)
+    pauses = _play(breaker(), core, [False] * (4 * CORE_WINDOW))
+    assert not core.shut
+    assert 1 <= pauses <= 5
+
+
+@settings(max_examples=200)
+@given(
+    unhandled=st.integers(CORE_LIMIT - 4 * WINDOW, CORE_LIMIT - 1000),
+    handled_before=st.integers(0, 300),
+    runs=RUNS,
+    storm=st.integers(0, 5 * WINDOW),
+)
+@example(unhandled=CORE_LIMIT - 1000, handled_before=0, runs=[], storm=2 * WINDOW)
+def test_the_core_never_shuts_a_line_that_the_breaker_watches(
+    breaker: Callable[[], Breaker], unhandled: int, handled_before: int, runs: list[tuple[int, int]], storm: int
+) -> None:
+    """Whatever is handled in between, and wherever in the core's window the breaker's own windows begin."""
+    core = Core(unhandled, min(unhandled + handled_before, CORE_WINDOW - 1))
+    _play(breaker(), core, _handled(runs) + [False] * storm)
+    assert not core.shut
