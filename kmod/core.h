@@ -15,6 +15,7 @@
 #include <linux/workqueue.h>
 
 #include "breaker.h"
+#include "life.h"
 #include "program.h"
 
 #define SHIRQ_QUEUE	256	/* events; a power of two */
@@ -116,16 +117,14 @@ struct shirq_dma;
  * struct shirq_device - one bound PCI function
  * @dev: the device in class shirq; holds the memory
  * @cdev: its node
- * @pdev: the function; not to be used once @dead
+ * @pdev: the function; not to be used once SHIRQ_DEAD
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
  * @pristine: its config space before it was woken last, silent: restored after resets
  * @messages: bounds what the device's owner can have logged; see shirq_warn()
  * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
  *
- * @mutex: guards what changes at the pace of system calls, @dead to @neighbour
- * @dead: it was unbound or shut down: nothing may touch it any more
- * @owned: a file is open
+ * @mutex: guards what changes at the pace of system calls, @mapping to @neighbour
  * @mapping: of that file, to revoke what it maps
  * @generation: counts revocations: an older mapping is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
@@ -156,11 +155,11 @@ struct shirq_dma;
  * @held: an interrupt was claimed meanwhile; its event comes when @seq is unmasked
  * @held_ns: when that was; what it captured is in @captured
  * @intx_off: DisINTx was set by SHIRQ_MASK, for want of a mask program
- * @paused: the system sleeps, or the device is being reset
- * @recovering: an error of the link is being recovered from
+ * @life: enum shirq_life, changed by lifecycle.c alone
+ * @recovering: it is SHIRQ_PAUSED since its link had an error
  * @quarantined: it stormed, or the handler only watches the line; only SHIRQ_ARM and
  *	close() end it
- * @gone: @dead, or a program found all-ones; ends what user space may do, and not
+ * @gone: SHIRQ_DEAD, or a program found all-ones; ends what user space may do, and not
  *	what the handler does
  * @epoch: counts disarms: tells a reader that its armed time is over
  * @head: events queued, ever
@@ -186,8 +185,6 @@ struct shirq_device {
 
 	/* at the pace of system calls */
 	struct mutex		mutex;
-	bool			dead;
-	bool			owned;
 	struct address_space	*mapping;
 	unsigned long		generation;
 	struct shirq_event	*queue;
@@ -213,7 +210,7 @@ struct shirq_device {
 	bool			owner_masked;
 	bool			held;
 	bool			intx_off;
-	bool			paused;
+	u8			life;
 	bool			recovering;
 	bool			quarantined;
 	bool			gone;
@@ -238,122 +235,5 @@ struct shirq_device {
 		if (__ratelimit(&(d)->messages))			\
 			pci_warn((d)->pdev, __VA_ARGS__);		\
 	} while (0)
-
-/* main.c */
-int shirq_map_bars(struct shirq_device *d);
-void shirq_unmap_bars(struct shirq_device *d);
-
-/* lifecycle.c */
-void shirq_lifecycle_init(struct shirq_device *d);
-void shirq_lock_resets(struct shirq_device *d);
-void shirq_unlock_resets(struct shirq_device *d);
-int shirq_save(struct shirq_device *d);
-int shirq_restore(struct shirq_device *d);
-void shirq_sleep(struct shirq_device *d);
-void shirq_revoke(struct shirq_device *d);
-int shirq_own(struct shirq_device *d, struct file *file);
-void shirq_disown(struct shirq_device *d);
-void shirq_retire(struct shirq_device *d);
-void shirq_pause(struct shirq_device *d, bool recovering);
-void shirq_quiesce_again(struct shirq_device *d);
-void shirq_calm_early(struct shirq_device *d);
-int shirq_restore_after_error(struct shirq_device *d);
-void shirq_continue(struct shirq_device *d, enum shirq_event_type type);
-void shirq_give_up(struct shirq_device *d);
-
-/* power.c */
-extern const struct dev_pm_ops shirq_pm_ops;
-extern const struct pci_error_handlers shirq_error_handlers;
-
-/* stats.c */
-extern const struct attribute_group *shirq_groups[];
-
-/* file.c */
-extern const struct file_operations shirq_fops;
-
-/* dma.c */
-#ifdef CONFIG_MMU_NOTIFIER
-struct shirq_dma *shirq_watch_mm(struct shirq_device *d);
-void shirq_unwatch_mm(struct shirq_dma *dma);
-#else
-/* Nobody would tell when the owner's memory is freed. */
-static inline struct shirq_dma *shirq_watch_mm(struct shirq_device *d)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-static inline void shirq_unwatch_mm(struct shirq_dma *dma)
-{
-}
-#endif
-
-/* storm.c */
-void shirq_storm_init(struct shirq_device *d);
-void shirq_storm_begin(struct shirq_device *d);
-bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
-void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured);
-void shirq_reopen_line(struct shirq_device *d);
-void shirq_storm_watch(struct shirq_device *d);
-bool shirq_storm_released(struct shirq_device *d);
-void shirq_storm_settle(struct shirq_device *d, u32 rungs);
-int shirq_reset_function(struct shirq_device *d, u32 rung);
-
-/**
- * shirq_check() - is there, or will there be, an event?
- * @d: the device, @lock held, or what it says is but a hint
- *
- * Return: 0, or the errno of read().
- */
-static inline int shirq_check(const struct shirq_device *d)
-{
-	if (READ_ONCE(d->gone))
-		return -ENODEV;
-	return READ_ONCE(d->armed) || READ_ONCE(d->paused) ||
-	       READ_ONCE(d->head) != READ_ONCE(d->tail) ? 0 : -ENXIO;
-}
-
-/**
- * shirq_run_set() - run a program of the loaded set
- * @d: the device, @lock held, with a set
- * @kind: which
- * @captured: r0..r3 at the claim; NULL for a program that cannot claim
- *
- * Return: how it ended.
- */
-static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
-					       enum shirq_program_kind kind, u64 *captured)
-{
-	lockdep_assert_held(&d->lock);
-	/* What a claim captures; nothing else reads what its program has not written. */
-	if (captured)
-		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
-	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);
-}
-
-/* irq.c */
-void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured);
-void shirq_notify(struct shirq_device *d);
-void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
-void shirq_quiesce(struct shirq_device *d);
-void shirq_stop(struct shirq_device *d);
-void shirq_lose(struct shirq_device *d);
-void shirq_clear_master(struct shirq_device *d);
-bool shirq_present(const struct shirq_device *d);
-bool shirq_answers(const struct shirq_device *d);
-bool shirq_has_line(const struct shirq_device *d);
-int shirq_check_access(const struct shirq_device *d);
-void shirq_load(struct shirq_device *d, struct shirq_set *set);
-int shirq_arm(struct shirq_device *d, u32 flags);
-void shirq_watch_wake(struct shirq_device *d);
-void shirq_free_line(struct shirq_device *d);
-void shirq_halt(struct shirq_device *d);
-int shirq_disarm(struct shirq_device *d);
-void shirq_withdraw(struct shirq_device *d);
-int shirq_mask(struct shirq_device *d, u64 *seq);
-int shirq_unmask(struct shirq_device *d, u64 seq);
-int shirq_unmask_delivered(struct shirq_device *d);
-int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs);
-void shirq_set_disintx(struct shirq_device *d, bool on);
-void shirq_set_gone(struct shirq_device *d);
 
 #endif /* SHIRQ_CORE_H */

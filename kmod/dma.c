@@ -11,7 +11,8 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
-#include "core.h"
+#include "dma.h"
+#include "hw.h"
 
 struct shirq_dma {
 	struct mmu_notifier	notifier;

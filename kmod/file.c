@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The file: open and close, events, registers, calls.
+ * The file: open and close, events, registers, mappings.
  */
-#include <linux/capability.h>
 #include <linux/compat.h>
 #include <linux/errno.h>
-#include <linux/interrupt.h>
-#include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
 #include <linux/pagemap.h>
-#include <linux/panic.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/security.h>
-#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
 
-#include "core.h"
+#include "access.h"
+#include "event.h"
+#include "file.h"
+#include "hw.h"
+#include "ioctl.h"
+#include "lifecycle.h"
+#include "source.h"
 #include "trace.h"
 
 #define SHIRQ_PGOFF_SHIFT	(SHIRQ_MMAP_SHIFT - PAGE_SHIFT)
+
+/* Open and close */
 
 /* Open and close */
 
@@ -42,15 +45,6 @@ static int shirq_open(struct inode *inode, struct file *file)
 	/* read() has no position, so pread() can be told from it. */
 	file->f_mode |= FMODE_PREAD | FMODE_PWRITE;
 	return 0;
-}
-
-static void shirq_swap_eventfd(struct shirq_device *d, struct eventfd_ctx *eventfd)
-{
-	spin_lock_irq(&d->lock);
-	swap(d->eventfd, eventfd);
-	spin_unlock_irq(&d->lock);
-	if (eventfd)
-		eventfd_ctx_put(eventfd);
 }
 
 /* The last reference went: no reader, mapping or call is left. */
@@ -239,34 +233,6 @@ static __poll_t shirq_poll(struct file *file, poll_table *wait)
 
 /* Registers */
 
-/* Take the mutex, unless the device is gone. */
-static int shirq_enter(struct shirq_device *d)
-{
-	mutex_lock(&d->mutex);
-	if (!READ_ONCE(d->gone))
-		return 0;
-	mutex_unlock(&d->mutex);
-	return -ENODEV;
-}
-
-/*
- * Take the mutex and the lock: what reaches registers by system call does so
- * while nobody quiesces, resets or unbinds the device.
- */
-static void shirq_lock_registers(struct shirq_device *d)
-	__acquires(&d->lock)
-{
-	mutex_lock(&d->mutex);
-	spin_lock_irq(&d->lock);
-}
-
-static void shirq_unlock_registers(struct shirq_device *d)
-	__releases(&d->lock)
-{
-	spin_unlock_irq(&d->lock);
-	mutex_unlock(&d->mutex);
-}
-
 /* Return: may there be one access of so many bytes there? */
 static bool shirq_can_access(const struct shirq_device *d, loff_t position, size_t width)
 {
@@ -336,15 +302,6 @@ static ssize_t shirq_write(struct file *file, const char __user *buf, size_t cou
 	return shirq_access(file->private_data, ppos, count, &value, true);
 }
 
-static bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
-{
-	/* Whole pages of our own: what shares a page may be a neighbour's. */
-	return d->bus.space[bar].kind != SHIRQ_SPACE_NONE &&
-	       pci_resource_flags(d->pdev, bar) & IORESOURCE_MEM &&
-	       PAGE_ALIGNED(pci_resource_start(d->pdev, bar)) &&
-	       d->bus.space[bar].size >= PAGE_SIZE;
-}
-
 static vm_fault_t shirq_fault(struct vm_fault *vmf)
 {
 	struct shirq_device *d = vmf->vma->vm_file->private_data;
@@ -403,435 +360,6 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	shirq_vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &shirq_vm_ops;
 	return 0;
-}
-
-/* Calls */
-
-static u32 shirq_bar_flags(const struct shirq_device *d, unsigned int bar)
-{
-	unsigned long resource = pci_resource_flags(d->pdev, bar);
-	u32 flags = resource & IORESOURCE_IO ? SHIRQ_BAR_PORT : SHIRQ_BAR_MEMORY;
-
-	if (d->bus.space[bar].kind == SHIRQ_SPACE_WIDE)
-		flags |= SHIRQ_BAR_WIDE;
-	if (resource & IORESOURCE_PREFETCH)
-		flags |= SHIRQ_BAR_PREFETCH;
-	if (shirq_can_map(d, bar))
-		flags |= SHIRQ_BAR_MMAP;
-	return flags;
-}
-
-/* What stands between the device and memory. A domain that blocks lets nothing pass either. */
-static u32 shirq_iommu_flags(struct shirq_device *d)
-{
-#ifdef CONFIG_IOMMU_API
-	const struct iommu_domain *domain = iommu_get_domain_for_dev(&d->pdev->dev);
-
-	if (domain)
-		return domain->type == IOMMU_DOMAIN_IDENTITY ? SHIRQ_INFO_PASSTHROUGH
-							     : SHIRQ_INFO_IOMMU;
-#endif
-	return 0;
-}
-
-static int shirq_get_info(struct shirq_device *d, void *arg)
-{
-	struct shirq_info *info = arg;
-	struct pci_dev *pdev = d->pdev;
-	unsigned int i;
-	int ret;
-
-	if (info->source)
-		return -EINVAL;
-	ret = shirq_enter(d);
-	if (ret)
-		return ret;
-
-	*info = (struct shirq_info) {
-		.features = SHIRQ_FEATURE_INTX | SHIRQ_FEATURE_NOTICES |
-			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
-			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
-			    SHIRQ_FEATURE_IOMMU,
-		.flags = shirq_iommu_flags(d),
-		.vendor = pdev->vendor,
-		.device = pdev->device,
-		.subsystem_vendor = pdev->subsystem_vendor,
-		.subsystem_device = pdev->subsystem_device,
-		.class = pdev->class,
-		.revision = pdev->revision,
-		.config_size = pdev->cfg_size,
-		.events = SHIRQ_QUEUE,
-	};
-	if (shirq_has_line(d)) {
-		info->sources = 1;
-		info->irq = pdev->irq;
-		if (d->armed ? d->neighbour : irq_has_action(pdev->irq))
-			info->flags |= SHIRQ_INFO_SHARED;
-	}
-	if (d->set)
-		info->state = d->armed ? SHIRQ_STATE_ARMED : SHIRQ_STATE_LOADED;
-	if (pci_intx_mask_supported(pdev))
-		info->flags |= SHIRQ_INFO_DISINTX;
-	if (pdev->is_busmaster)
-		info->flags |= SHIRQ_INFO_MASTER;
-	if (READ_ONCE(d->masked))
-		info->flags |= SHIRQ_INFO_MASKED;
-	if (READ_ONCE(d->quarantined))
-		info->flags |= SHIRQ_INFO_QUARANTINED;
-	for (i = 0; i < SHIRQ_BARS; i++) {
-		info->bar[i].length = d->bus.space[i].size;
-		if (info->bar[i].length)
-			info->bar[i].flags = shirq_bar_flags(d, i);
-	}
-	mutex_unlock(&d->mutex);
-	return 0;
-}
-
-/* Ops beyond the greatest count stay where they are: the verifier refuses by count. */
-static int shirq_copy_program(struct shirq_program *program, u64 ops, u32 count)
-{
-	program->count = count;
-	if (count > SHIRQ_MAX_OPS)
-		return 0;
-	if (copy_from_user(program->op, u64_to_user_ptr(ops), count * sizeof(program->op[0])))
-		return -EFAULT;
-	return 0;
-}
-
-/* May the set lack this program? */
-static bool shirq_optional(const struct shirq_set *set, u32 kind)
-{
-	return kind == SHIRQ_PROGRAM_EXEC || kind == SHIRQ_PROGRAM_MASK ||
-	       (kind == SHIRQ_PROGRAM_UNMASK && set->mode == SHIRQ_MODE_ACKNOWLEDGES);
-}
-
-static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set *set,
-			    struct shirq_load *load)
-{
-	u32 kind;
-
-	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++) {
-		const struct shirq_program *program = &set->program[kind];
-
-		if (!program->count && shirq_optional(set, kind))
-			continue;
-		load->error_reason = shirq_verify(program, kind, &d->bus, &load->error_index);
-		if (load->error_reason) {
-			load->error_program = kind;
-			return -EINVAL;
-		}
-	}
-	load->error_index = 0;
-	return 0;
-}
-
-/* The BARs stay where they are mapped until there is no owner, nor a set. */
-static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
-{
-	u32 kind;
-
-	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++)
-		shirq_link(&set->program[kind], &d->bus);
-}
-
-static int shirq_load_set(struct shirq_device *d, void *arg)
-{
-	struct shirq_load *load = arg;
-	struct shirq_set *set;
-	int ret;
-
-	load->error_program = 0;
-	load->error_index = 0;
-	load->error_reason = SHIRQ_OK;
-	if (!capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	if (load->source || load->flags || load->reserved ||
-	    (load->mode != SHIRQ_MODE_MASKS && load->mode != SHIRQ_MODE_ACKNOWLEDGES))
-		return -EINVAL;
-
-	set = kzalloc(sizeof(*set), GFP_KERNEL);
-	if (!set)
-		return -ENOMEM;
-	set->mode = load->mode;
-	ret = shirq_copy_program(&set->program[SHIRQ_PROGRAM_IRQ], load->irq, load->irq_count) ?:
-	      shirq_copy_program(&set->program[SHIRQ_PROGRAM_UNMASK], load->unmask,
-				 load->unmask_count) ?:
-	      shirq_copy_program(&set->program[SHIRQ_PROGRAM_RELEASE], load->release,
-				 load->release_count) ?:
-	      shirq_copy_program(&set->program[SHIRQ_PROGRAM_MASK], load->mask,
-				 load->mask_count) ?:
-	      shirq_enter(d);
-	if (ret) {
-		kfree(set);
-		return ret;
-	}
-
-	if (!shirq_has_line(d))
-		ret = -ENXIO;
-	else if (d->armed)
-		ret = -EBUSY;
-	else
-		ret = shirq_verify_set(d, set, load);
-	if (ret) {
-		kfree(set);
-	} else {
-		shirq_link_set(d, set);
-		shirq_load(d, set);
-	}
-	mutex_unlock(&d->mutex);
-	return ret;
-}
-
-static int shirq_arm_source(struct shirq_device *d, void *arg)
-{
-	const struct shirq_arm *arm = arg;
-	const u32 sharing = SHIRQ_ARM_SHARED | SHIRQ_ARM_EXCLUSIVE;
-	int ret;
-
-	if (arm->source || arm->reserved || arm->flags & ~(sharing | SHIRQ_ARM_AUTO_UNMASK) ||
-	    !(arm->flags & sharing) || (arm->flags & sharing) == sharing)
-		return -EINVAL;
-	ret = shirq_enter(d);
-	if (ret)
-		return ret;
-	ret = shirq_arm(d, arm->flags);
-	mutex_unlock(&d->mutex);
-	return ret;
-}
-
-static int shirq_disarm_source(struct shirq_device *d, void *arg)
-{
-	const struct shirq_disarm *disarm = arg;
-	int ret;
-
-	if (disarm->source || disarm->flags || disarm->reserved)
-		return -EINVAL;
-	ret = shirq_enter(d);
-	if (ret)
-		return ret;
-	ret = shirq_disarm(d);
-	mutex_unlock(&d->mutex);
-	return ret;
-}
-
-static int shirq_unmask_source(struct shirq_device *d, void *arg)
-{
-	const struct shirq_unmask *unmask = arg;
-
-	if (unmask->source || unmask->flags || unmask->reserved)
-		return -EINVAL;
-	return shirq_unmask(d, unmask->seq);
-}
-
-static int shirq_exec_program(struct shirq_device *d, void *arg)
-{
-	struct shirq_exec *exec = arg;
-	struct shirq_program *program;
-	u64 regs[SHIRQ_REGS];
-	int ret;
-
-	exec->error_index = 0;
-	exec->error_reason = SHIRQ_OK;
-	if (!capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	if (exec->flags || exec->reserved)
-		return -EINVAL;
-	program = kzalloc(sizeof(*program), GFP_KERNEL);
-	if (!program)
-		return -ENOMEM;
-	ret = shirq_copy_program(program, exec->ops, exec->count) ?: shirq_enter(d);
-	if (ret)
-		goto free;
-
-	exec->error_reason = shirq_verify(program, SHIRQ_PROGRAM_EXEC, &d->bus,
-					  &exec->error_index);
-	if (exec->error_reason) {
-		ret = -EINVAL;
-	} else {
-		exec->error_index = 0;
-		memcpy(regs, exec->regs, sizeof(regs));
-		ret = shirq_exec(d, program, regs);
-		if (!ret)
-			memcpy(exec->regs, regs, sizeof(regs));
-	}
-	mutex_unlock(&d->mutex);
-free:
-	kfree(program);
-	return ret;
-}
-
-static int shirq_set_master(struct shirq_device *d, void *arg)
-{
-	const struct shirq_master *master = arg;
-	struct shirq_dma *dma = NULL;
-	int ret;
-
-	if (!capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	if (master->on > 1)
-		return -EINVAL;
-	if (master->on) {
-		dma = shirq_watch_mm(d);
-		if (IS_ERR(dma))
-			return PTR_ERR(dma);
-	}
-	/* Command is rewritten as a whole: under the lock, as programs write DisINTx. */
-	shirq_lock_registers(d);
-	ret = shirq_check_access(d);
-	if (!ret) {
-		if (master->on)
-			pci_set_master(d->pdev);
-		else
-			pci_clear_master(d->pdev);
-		swap(d->dma, dma);
-	}
-	shirq_unlock_registers(d);
-	shirq_unwatch_mm(dma);
-	/* The device reaches all memory now: bug reports are to say so. */
-	if (!ret && master->on && !(shirq_iommu_flags(d) & SHIRQ_INFO_IOMMU))
-		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
-	return ret;
-}
-
-static int shirq_mask_source(struct shirq_device *d, void *arg)
-{
-	struct shirq_mask *mask = arg;
-
-	if (mask->source || mask->flags || mask->reserved)
-		return -EINVAL;
-	return shirq_mask(d, &mask->seq);
-}
-
-static int shirq_set_eventfd(struct shirq_device *d, void *arg)
-{
-	const struct shirq_eventfd *request = arg;
-	struct eventfd_ctx *eventfd = NULL;
-	int ret;
-
-	if (request->source || request->flags || request->fd < -1)
-		return -EINVAL;
-	if (request->fd >= 0) {
-		eventfd = eventfd_ctx_fdget(request->fd);
-		if (IS_ERR(eventfd))
-			return PTR_ERR(eventfd);
-	}
-	ret = shirq_enter(d);
-	if (ret) {
-		if (eventfd)
-			eventfd_ctx_put(eventfd);
-		return ret;
-	}
-	shirq_swap_eventfd(d, eventfd);
-	mutex_unlock(&d->mutex);
-	return 0;
-}
-
-static int shirq_set_quiesce(struct shirq_device *d, void *arg)
-{
-	const struct shirq_quiesce *quiesce = arg;
-	int ret;
-
-	if (!capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	if (quiesce->rungs & ~(SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR | SHIRQ_QUIESCE_BUS) ||
-	    quiesce->release & ~SHIRQ_QUIESCE_FLR)
-		return -EINVAL;
-	ret = shirq_enter(d);
-	if (ret)
-		return ret;
-	spin_lock_irq(&d->lock);
-	d->quiesce = *quiesce;
-	if (!d->quiesce.max_rate)
-		d->quiesce.max_rate = SHIRQ_DEFAULT_RATE;
-	spin_unlock_irq(&d->lock);
-	mutex_unlock(&d->mutex);
-	return 0;
-}
-
-/* Sizes of the first version: they never change. The structs grow at their ends. */
-#define SHIRQ_INFO_V1		152
-#define SHIRQ_LOAD_V1		64
-#define SHIRQ_ARM_V1		16
-#define SHIRQ_DISARM_V1		16
-#define SHIRQ_UNMASK_V1		24
-#define SHIRQ_EXEC_V1		96
-#define SHIRQ_MASTER_V1		8
-#define SHIRQ_MASK_V1		24
-#define SHIRQ_EVENTFD_V1	16
-#define SHIRQ_QUIESCE_V1	16
-
-union shirq_arg {
-	u32			size;
-	struct shirq_info	info;
-	struct shirq_load	load;
-	struct shirq_arm	arm;
-	struct shirq_disarm	disarm;
-	struct shirq_unmask	unmask;
-	struct shirq_exec	exec;
-	struct shirq_master	master;
-	struct shirq_mask	mask;
-	struct shirq_eventfd	eventfd;
-	struct shirq_quiesce	quiesce;
-};
-
-struct shirq_call {
-	u32 v1;
-	u32 size;
-	int (*run)(struct shirq_device *d, void *arg);
-};
-
-static const struct shirq_call shirq_calls[] = {
-	[_IOC_NR(SHIRQ_GET_INFO)] = { SHIRQ_INFO_V1, sizeof(struct shirq_info), shirq_get_info },
-	[_IOC_NR(SHIRQ_LOAD)] = { SHIRQ_LOAD_V1, sizeof(struct shirq_load), shirq_load_set },
-	[_IOC_NR(SHIRQ_ARM)] = { SHIRQ_ARM_V1, sizeof(struct shirq_arm), shirq_arm_source },
-	[_IOC_NR(SHIRQ_DISARM)] = {
-		SHIRQ_DISARM_V1, sizeof(struct shirq_disarm), shirq_disarm_source
-	},
-	[_IOC_NR(SHIRQ_UNMASK)] = {
-		SHIRQ_UNMASK_V1, sizeof(struct shirq_unmask), shirq_unmask_source
-	},
-	[_IOC_NR(SHIRQ_EXEC)] = { SHIRQ_EXEC_V1, sizeof(struct shirq_exec), shirq_exec_program },
-	[_IOC_NR(SHIRQ_SET_MASTER)] = {
-		SHIRQ_MASTER_V1, sizeof(struct shirq_master), shirq_set_master
-	},
-	[_IOC_NR(SHIRQ_MASK)] = { SHIRQ_MASK_V1, sizeof(struct shirq_mask), shirq_mask_source },
-	[_IOC_NR(SHIRQ_SET_EVENTFD)] = {
-		SHIRQ_EVENTFD_V1, sizeof(struct shirq_eventfd), shirq_set_eventfd
-	},
-	[_IOC_NR(SHIRQ_SET_QUIESCE)] = {
-		SHIRQ_QUIESCE_V1, sizeof(struct shirq_quiesce), shirq_set_quiesce
-	},
-};
-
-static long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
-{
-	void __user *user = (void __user *)address;
-	unsigned int number = _IOC_NR(cmd);
-	const struct shirq_call *call;
-	union shirq_arg arg = {};
-	u32 size;
-	int ret;
-
-	if (number >= ARRAY_SIZE(shirq_calls) || cmd != _IO(SHIRQ_IOCTL, number))
-		return -ENOTTY;
-	call = &shirq_calls[array_index_nospec(number, ARRAY_SIZE(shirq_calls))];
-
-	if (get_user(size, (u32 __user *)user))
-		return -EFAULT;
-	if (size < call->v1)
-		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&arg, call->size, user, size);
-	if (ret)
-		return ret;
-
-	ret = call->run(file->private_data, &arg);
-
-	arg.size = call->size;
-	if (copy_to_user(user, &arg, min(size, call->size)))
-		return -EFAULT;
-	return ret;
 }
 
 const struct file_operations shirq_fops = {

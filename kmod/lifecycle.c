@@ -1,156 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a device: parked, owned, paused, given up, retired. Nothing else
- * writes @owned, @dead or @paused.
- *
- *	bind				parked
- *	open		parked		owned
- *	close		owned		parked; if paused, when that ends
- *	sleep, reset, error	any	paused, silent
- *	their end	paused		as before, still silent; parked without an owner
- *	link lost	any		gone, until the next open
- *	unbind, shutdown	any	dead, parked for good
+ * The life of a device. The table in life.h says what becomes of it; here is what each
+ * turn brings about. Nothing else writes @life.
  *
  * What ends an owner is in shirq_disown() alone, what ends the device in
  * shirq_retire() alone. A parked device is silent: bus mastering off, DisINTx set,
  * in D3hot if it wakes from there without a reset or if nothing less silences it.
+ * One that is paused is silent, and not touched; without an owner it is parked when
+ * that ends. Not part of the table is @gone: a program may find it in the interrupt,
+ * and the next open() ends it.
  */
 #include <linux/errno.h>
-#include <linux/interrupt.h>
-#include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "core.h"
+#include "access.h"
+#include "arm.h"
+#include "dma.h"
+#include "event.h"
+#include "hw.h"
+#include "ladder.h"
+#include "lifecycle.h"
+#include "line.h"
+#include "source.h"
 
 /* How often a device that is gone is looked for. */
 #define SHIRQ_LOOK_FOR		HZ
 /* The PCI core waits for 60 s until a device that was reset answers. */
 #define SHIRQ_RECOVERY		(70 * HZ)
 
-/**
- * shirq_lock_resets() - take the mutex, and keep resets by others out
- * @d: the device
- *
- * The PCI core holds the config access lock around a reset, and the mutex is taken
- * inside of it, by shirq_pause() and shirq_continue(). So whoever may reset the
- * device, or must not meet a reset by others, takes that lock first.
- */
-void shirq_lock_resets(struct shirq_device *d)
-{
-	pci_cfg_access_lock(d->pdev);
-	mutex_lock(&d->mutex);
-}
-
-/**
- * shirq_unlock_resets() - undo shirq_lock_resets()
- * @d: the device
- */
-void shirq_unlock_resets(struct shirq_device *d)
-{
-	mutex_unlock(&d->mutex);
-	pci_cfg_access_unlock(d->pdev);
-}
-
-/**
- * shirq_revoke() - make all mappings void: a later access gets SIGBUS
- * @d: the device, @mutex held
- */
-void shirq_revoke(struct shirq_device *d)
+/* What the turn would make of the device, or why it cannot take place, as a negative errno. */
+static int shirq_may_turn(const struct shirq_device *d, enum shirq_turn turn)
 {
 	lockdep_assert_held(&d->mutex);
-	d->generation++;
-	if (d->mapping)
-		unmap_mapping_range(d->mapping, 0, 0, 1);
+	return shirq_after(d->life, turn);
 }
 
-/**
- * shirq_quiesce_again() - quiesce what a reset, lost power or its owner may have woken
- * @d: the device, @mutex held, not @dead
- */
-void shirq_quiesce_again(struct shirq_device *d)
+/* The turn takes place: shirq_may_turn() said so, and the mutex was held since. */
+static void shirq_turn(struct shirq_device *d, enum shirq_turn turn)
 {
-	lockdep_assert_held(&d->mutex);
-	spin_lock_irq(&d->lock);
-	shirq_quiesce(d);
-	spin_unlock_irq(&d->lock);
-}
+	int life = shirq_may_turn(d, turn);
 
-/* Does the device come out of D3hot as it went there? Else waking is a reset. */
-static bool shirq_wakes_unchanged(const struct shirq_device *d)
-{
-	u16 control;
-
-	pci_read_config_word(d->pdev, d->pdev->pm_cap + PCI_PM_CTRL, &control);
-	return control & PCI_PM_CTRL_NO_SOFT_RESET;
-}
-
-/**
- * shirq_sleep() - put the device to D3hot, if it can and shall
- * @d: the device, @mutex held, silent
- *
- * One that is reset when it wakes may assert then, before anybody can silence it:
- * it stays in D0, unless it had to be put to D3hot before.
- */
-void shirq_sleep(struct shirq_device *d)
-{
-	if (!d->pdev->pm_cap || !shirq_present(d))
-		return;
-	if (d->storm.rung >= SHIRQ_RUNG_D3HOT || shirq_wakes_unchanged(d))
-		pci_set_power_state(d->pdev, PCI_D3hot);
-}
-
-/**
- * shirq_restore() - give a device that was reset its config space back, silent
- * @d: the device, in D0
- *
- * Writes Command without the lock, which it cannot hold; DisINTx is set again under
- * the lock, for who wrote Command meanwhile may have read it before.
- *
- * Return: 0, or -ENOMEM.
- */
-int shirq_restore(struct shirq_device *d)
-{
-	int ret = pci_load_saved_state(d->pdev, d->pristine);
-
-	if (ret)
-		return ret;
-	pci_restore_state(d->pdev);
-	spin_lock_irq(&d->lock);
-	shirq_set_disintx(d, true);
-	spin_unlock_irq(&d->lock);
-	return 0;
-}
-
-/**
- * shirq_save() - save the config space of a device without an owner, silent
- * @d: the device
- *
- * What was set up there since the device was parked, by the PCI core or by the
- * administrator, is to stay: waking from D3hot may be a reset. A device that was
- * reset meanwhile has lost Command's enable bits: then what was saved before counts.
- *
- * Return: 0, or -ENOMEM.
- */
-int shirq_save(struct shirq_device *d)
-{
-	struct pci_saved_state *state;
-	u16 command;
-
-	spin_lock_irq(&d->lock);
-	pci_clear_master(d->pdev);
-	shirq_set_disintx(d, true);
-	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
-	spin_unlock_irq(&d->lock);
-	if (d->pristine && !(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
-		return 0;
-
-	pci_save_state(d->pdev);
-	state = pci_store_saved_state(d->pdev);
-	if (!state)
-		return -ENOMEM;
-	kfree(d->pristine);
-	d->pristine = state;
-	return 0;
+	lockdep_assert_held(&d->lock);
+	if (!WARN_ON_ONCE(life < 0))
+		WRITE_ONCE(d->life, life);
 }
 
 /* Park the device: silent for good, and nothing of an owner's is left. */
@@ -209,12 +101,9 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 {
 	int ret;
 
-	if (d->dead)
-		return -ENODEV;
-	if (d->owned)
-		return -EBUSY;
-	if (d->paused)
-		return -EIO;
+	ret = shirq_may_turn(d, SHIRQ_TURN_OPEN);
+	if (ret < 0)
+		return ret;
 	d->queue = kcalloc(SHIRQ_QUEUE, sizeof(*d->queue), GFP_KERNEL);
 	if (!d->queue)
 		return -ENOMEM;
@@ -225,9 +114,9 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 		return ret;
 	}
 	d->mapping = file->f_mapping;
-	d->owned = true;
 
 	spin_lock_irq(&d->lock);
+	shirq_turn(d, SHIRQ_TURN_OPEN);
 	d->gone = false;
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
@@ -282,11 +171,11 @@ void shirq_disown(struct shirq_device *d)
 	struct shirq_dma *dma;
 
 	shirq_lock_resets(d);
-	if (d->paused) {
+	if (d->life & SHIRQ_PAUSED) {
 		spin_lock_irq(&d->lock);
 		d->quiesce.release = 0;
 		spin_unlock_irq(&d->lock);
-	} else if (!d->dead) {
+	} else if (!(d->life & SHIRQ_DEAD)) {
 		shirq_park(d);
 	}
 	/* All of it before the next owner can come. */
@@ -296,7 +185,9 @@ void shirq_disown(struct shirq_device *d)
 	put_pid(d->reader);
 	d->reader = NULL;
 	d->mapping = NULL;
-	d->owned = false;
+	spin_lock_irq(&d->lock);
+	shirq_turn(d, SHIRQ_TURN_CLOSE);
+	spin_unlock_irq(&d->lock);
 	shirq_unlock_resets(d);
 	if (eventfd)
 		eventfd_ctx_put(eventfd);
@@ -317,11 +208,13 @@ void shirq_retire(struct shirq_device *d)
 
 	shirq_lock_resets(d);
 	shirq_set_gone(d);
-	if (!d->dead) {
+	if (!(d->life & SHIRQ_DEAD)) {
 		shirq_revoke(d);
 		shirq_park(d);
 	}
-	d->dead = true;
+	spin_lock_irq(&d->lock);
+	shirq_turn(d, SHIRQ_TURN_RETIRE);
+	spin_unlock_irq(&d->lock);
 	shirq_detach(d, &eventfd, &dma);
 	shirq_unlock_resets(d);
 	cancel_work_sync(&d->ladder);
@@ -339,10 +232,10 @@ void shirq_retire(struct shirq_device *d)
 void shirq_pause(struct shirq_device *d, bool recovering)
 {
 	mutex_lock(&d->mutex);
-	if (!d->dead) {
+	if (shirq_may_turn(d, SHIRQ_TURN_PAUSE) >= 0) {
 		shirq_revoke(d);
 		spin_lock_irq(&d->lock);
-		d->paused = true;
+		shirq_turn(d, SHIRQ_TURN_PAUSE);
 		shirq_clear_master(d);
 		spin_unlock_irq(&d->lock);
 		shirq_halt(d);
@@ -357,7 +250,7 @@ void shirq_pause(struct shirq_device *d, bool recovering)
 static void shirq_calm(struct shirq_device *d)
 {
 	shirq_quiesce_again(d);
-	if (!d->owned || d->storm.rung > SHIRQ_RUNG_RELEASED)
+	if (!(d->life & SHIRQ_OWNED) || d->storm.rung > SHIRQ_RUNG_RELEASED)
 		shirq_sleep(d);
 }
 
@@ -368,7 +261,7 @@ static void shirq_calm(struct shirq_device *d)
 void shirq_calm_early(struct shirq_device *d)
 {
 	mutex_lock(&d->mutex);
-	if (!d->dead)
+	if (!(d->life & SHIRQ_DEAD))
 		shirq_calm(d);
 	mutex_unlock(&d->mutex);
 }
@@ -384,7 +277,7 @@ int shirq_restore_after_error(struct shirq_device *d)
 	int ret = -ENODEV;
 
 	mutex_lock(&d->mutex);
-	if (!d->dead) {
+	if (!(d->life & SHIRQ_DEAD)) {
 		pci_set_power_state(d->pdev, PCI_D0);
 		ret = shirq_restore(d);
 	}
@@ -400,15 +293,15 @@ int shirq_restore_after_error(struct shirq_device *d)
 void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
 {
 	mutex_lock(&d->mutex);
-	if (!d->dead) {
+	if (shirq_may_turn(d, SHIRQ_TURN_CONTINUE) >= 0) {
 		shirq_calm(d);
 		spin_lock_irq(&d->lock);
-		d->paused = false;
+		shirq_turn(d, SHIRQ_TURN_CONTINUE);
 		d->recovering = false;
-		if (d->owned)
+		if (d->life & SHIRQ_OWNED)
 			shirq_notice(d, type, 0, NULL);
 		spin_unlock_irq(&d->lock);
-		if (!d->owned)
+		if (!(d->life & SHIRQ_OWNED))
 			shirq_park(d);
 	}
 	mutex_unlock(&d->mutex);
@@ -420,10 +313,10 @@ static void shirq_give_up_locked(struct shirq_device *d)
 	shirq_revoke(d);
 	shirq_halt(d);
 	spin_lock_irq(&d->lock);
-	d->paused = false;
+	shirq_turn(d, SHIRQ_TURN_GIVE_UP);
 	d->recovering = false;
 	spin_unlock_irq(&d->lock);
-	if (!d->owned)
+	if (!(d->life & SHIRQ_OWNED))
 		shirq_park(d);
 	mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
 }
@@ -435,7 +328,7 @@ static void shirq_give_up_locked(struct shirq_device *d)
 void shirq_give_up(struct shirq_device *d)
 {
 	mutex_lock(&d->mutex);
-	if (!d->dead)
+	if (shirq_may_turn(d, SHIRQ_TURN_GIVE_UP) >= 0)
 		shirq_give_up_locked(d);
 	mutex_unlock(&d->mutex);
 }
@@ -463,14 +356,14 @@ static void shirq_look_after_absent(struct work_struct *work)
 	struct shirq_device *d = container_of(work, struct shirq_device, absent.work);
 
 	mutex_lock(&d->mutex);
-	if (d->dead)
+	if (d->life & SHIRQ_DEAD)
 		goto out;
 	if (d->recovering) {
 		pci_err(d->pdev, "no recovery from the error of its link: given up\n");
 		shirq_give_up_locked(d);
 	} else if (d->gone) {
 		shirq_revoke(d);
-		if (d->paused || !shirq_present(d))
+		if (d->life & SHIRQ_PAUSED || !shirq_present(d))
 			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
 		else
 			shirq_calm_returned(d);

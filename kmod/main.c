@@ -26,13 +26,17 @@
  */
 #include <linux/errno.h>
 #include <linux/idr.h>
-#include <linux/io.h>
-#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 
-#include "core.h"
+#include "file.h"
+#include "hw.h"
+#include "ladder.h"
+#include "lifecycle.h"
+#include "line.h"
+#include "power.h"
+#include "stats.h"
 
 #define SHIRQ_MINORS	256
 /* What a device's owner can have logged in a minute. */
@@ -40,141 +44,8 @@
 #define SHIRQ_MESSAGES_TIME	(60 * HZ)
 
 static dev_t shirq_devt;
+
 static DEFINE_IDA(shirq_minors);
-
-/* What programs see of the device */
-
-static u64 shirq_config_read(struct pci_dev *pdev, u64 offset, unsigned int width)
-{
-	u32 dword;
-	u16 word;
-	u8 byte;
-
-	switch (width) {
-	case 1:
-		pci_read_config_byte(pdev, offset, &byte);
-		return byte;
-	case 2:
-		pci_read_config_word(pdev, offset, &word);
-		return word;
-	default:
-		pci_read_config_dword(pdev, offset, &dword);
-		return dword;
-	}
-}
-
-static u64 shirq_bus_read(const struct shirq_bus *bus, unsigned int space, u64 offset,
-			  unsigned int width)
-{
-	const struct shirq_device *d = container_of_const(bus, struct shirq_device, bus);
-
-	if (space == SHIRQ_SPACE_CONFIG)
-		return shirq_config_read(d->pdev, offset, width);
-
-	switch (width) {
-	case 1:
-		return ioread8(d->bar[space] + offset);
-	case 2:
-		return ioread16(d->bar[space] + offset);
-	case 4:
-		return ioread32(d->bar[space] + offset);
-#ifdef CONFIG_64BIT
-	case 8:
-		return readq(d->bar[space] + offset);
-#endif
-	}
-	return ~0ull;
-}
-
-static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64 offset,
-			    unsigned int width, u64 value)
-{
-	const struct shirq_device *d = container_of_const(bus, struct shirq_device, bus);
-
-	/* The verifier lets one byte through. */
-	if (space == SHIRQ_SPACE_CONFIG) {
-		pci_write_config_byte(d->pdev, offset, value);
-		return;
-	}
-
-	switch (width) {
-	case 1:
-		iowrite8(value, d->bar[space] + offset);
-		break;
-	case 2:
-		iowrite16(value, d->bar[space] + offset);
-		break;
-	case 4:
-		iowrite32(value, d->bar[space] + offset);
-		break;
-#ifdef CONFIG_64BIT
-	case 8:
-		writeq(value, d->bar[space] + offset);
-		break;
-#endif
-	}
-}
-
-static void shirq_describe(struct shirq_device *d)
-{
-	struct shirq_space *space = d->bus.space;
-	unsigned int i;
-
-	d->bus.read = shirq_bus_read;
-	d->bus.write = shirq_bus_write;
-	for (i = 0; i < SHIRQ_BARS; i++) {
-		unsigned long flags = pci_resource_flags(d->pdev, i);
-
-		if (!pci_resource_len(d->pdev, i) || flags & IORESOURCE_UNSET ||
-		    !(flags & (IORESOURCE_MEM | IORESOURCE_IO)))
-			continue;
-		space[i].size = pci_resource_len(d->pdev, i);
-		space[i].kind = IS_ENABLED(CONFIG_64BIT) && flags & IORESOURCE_MEM_64 ?
-				SHIRQ_SPACE_WIDE : SHIRQ_SPACE_PLAIN;
-	}
-	space[SHIRQ_SPACE_CONFIG].size = d->pdev->cfg_size;
-	space[SHIRQ_SPACE_CONFIG].kind = SHIRQ_SPACE_PCI_CONFIG;
-}
-
-/**
- * shirq_unmap_bars() - undo shirq_map_bars()
- * @d: the device, @mutex held, without a set
- */
-void shirq_unmap_bars(struct shirq_device *d)
-{
-	unsigned int i;
-
-	for (i = 0; i < SHIRQ_BARS; i++) {
-		if (d->bar[i])
-			pci_iounmap(d->pdev, d->bar[i]);
-		d->bar[i] = NULL;
-		d->bus.memory[i] = NULL;
-	}
-}
-
-/**
- * shirq_map_bars() - map all BARs for programs
- * @d: the device, @mutex held
- *
- * Return: 0, or -ENOMEM with none mapped.
- */
-int shirq_map_bars(struct shirq_device *d)
-{
-	unsigned int i;
-
-	for (i = 0; i < SHIRQ_BARS; i++) {
-		if (d->bus.space[i].kind == SHIRQ_SPACE_NONE)
-			continue;
-		d->bar[i] = pci_iomap(d->pdev, i, 0);
-		if (!d->bar[i]) {
-			shirq_unmap_bars(d);
-			return -ENOMEM;
-		}
-		if (pci_resource_flags(d->pdev, i) & IORESOURCE_MEM)
-			d->bus.memory[i] = d->bar[i];
-	}
-	return 0;
-}
 
 /* The class: /dev/shirq/<PCI address> */
 
@@ -223,7 +94,8 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);
 	ratelimit_state_init(&d->messages, SHIRQ_MESSAGES_TIME, SHIRQ_MESSAGES);
-	shirq_storm_init(d);
+	shirq_line_init(d);
+	shirq_ladder_init(d);
 	shirq_lifecycle_init(d);
 	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));
 
@@ -334,6 +206,7 @@ err_region:
 	unregister_chrdev_region(shirq_devt, SHIRQ_MINORS);
 	return ret;
 }
+
 module_init(shirq_init);
 
 static void __exit shirq_exit(void)
@@ -343,7 +216,9 @@ static void __exit shirq_exit(void)
 	unregister_chrdev_region(shirq_devt, SHIRQ_MINORS);
 	ida_destroy(&shirq_minors);
 }
+
 module_exit(shirq_exit);
 
 MODULE_DESCRIPTION("User-space drivers for PCI functions on shared interrupt lines");
+
 MODULE_LICENSE("GPL");

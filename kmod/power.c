@@ -4,9 +4,8 @@
  * resets, and errors of its link. The device is quiet before, and stays quiet
  * until it is armed again; the owner reads what happened.
  */
-#include <linux/pm.h>
-
-#include "core.h"
+#include "lifecycle.h"
+#include "power.h"
 
 /* System sleep. The PCI core saves the config space afterwards, silent as it is. */
 

@@ -2,9 +2,8 @@
 /*
  * What sysfs tells of a device.
  */
-#include <linux/sysfs.h>
-
 #include "core.h"
+#include "stats.h"
 
 static struct shirq_device *shirq_of(struct device *dev)
 {
@@ -74,11 +73,11 @@ static const struct attribute_group shirq_stats_group = {
 static const char *shirq_state_name(const struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	if (!d->owned)
+	if (!(d->life & SHIRQ_OWNED))
 		return "parked";
 	if (d->gone)
 		return "gone";
-	if (d->paused)
+	if (d->life & SHIRQ_PAUSED)
 		return "paused";
 	if (d->quarantined)
 		return "quarantined";

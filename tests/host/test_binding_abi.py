@@ -137,8 +137,8 @@ FIRST_VERSION = {
 def test_the_first_version_of_an_argument_keeps_its_size_for_ever(probe: dict[str, int], name: str) -> None:
     last, size = FIRST_VERSION[name]
     assert probe[f"offset {name}.{last}"] + probe[f"size {name}.{last}"] == size
-    assert f"#define SHIRQ_{name.upper()}_V1" in (KMOD / "file.c").read_text()
-    assert re.search(rf"#define SHIRQ_{name.upper()}_V1\s+{size}\n", (KMOD / "file.c").read_text())
+    assert f"#define SHIRQ_{name.upper()}_V1" in (KMOD / "ioctl.c").read_text()
+    assert re.search(rf"#define SHIRQ_{name.upper()}_V1\s+{size}\n", (KMOD / "ioctl.c").read_text())
 
 
 def test_an_event_is_64_bytes_and_an_operation_16(probe: dict[str, int]) -> None:

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who may reach the registers, and what keeps others out meanwhile.
+ */
+#include <linux/mm.h>
+
+#include "access.h"
+
+/**
+ * shirq_lock_resets() - take the mutex, and keep resets by others out
+ * @d: the device
+ *
+ * The PCI core holds the config access lock around a reset, and the mutex is taken
+ * inside of it, by shirq_pause() and shirq_continue(). So whoever may reset the
+ * device, or must not meet a reset by others, takes that lock first.
+ */
+void shirq_lock_resets(struct shirq_device *d)
+{
+	pci_cfg_access_lock(d->pdev);
+	mutex_lock(&d->mutex);
+}
+
+/**
+ * shirq_unlock_resets() - undo shirq_lock_resets()
+ * @d: the device
+ */
+void shirq_unlock_resets(struct shirq_device *d)
+{
+	mutex_unlock(&d->mutex);
+	pci_cfg_access_unlock(d->pdev);
+}
+
+/* Take the mutex, unless the device is gone. */
+int shirq_enter(struct shirq_device *d)
+{
+	mutex_lock(&d->mutex);
+	if (!READ_ONCE(d->gone))
+		return 0;
+	mutex_unlock(&d->mutex);
+	return -ENODEV;
+}
+
+/*
+ * Take the mutex and the lock: what reaches registers by system call does so
+ * while nobody quiesces, resets or unbinds the device.
+ */
+void shirq_lock_registers(struct shirq_device *d)
+	__acquires(&d->lock)
+{
+	mutex_lock(&d->mutex);
+	spin_lock_irq(&d->lock);
+}
+
+void shirq_unlock_registers(struct shirq_device *d)
+	__releases(&d->lock)
+{
+	spin_unlock_irq(&d->lock);
+	mutex_unlock(&d->mutex);
+}
+
+/* May the owner reach the registers? A quarantined one could switch its device on again. */
+int shirq_check_access(const struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (d->gone)
+		return -ENODEV;
+	return d->life & SHIRQ_PAUSED || d->quarantined || pci_channel_offline(d->pdev) ? -EIO : 0;
+}
+
+/**
+ * shirq_revoke() - make all mappings void: a later access gets SIGBUS
+ * @d: the device, @mutex held
+ */
+void shirq_revoke(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	d->generation++;
+	if (d->mapping)
+		unmap_mapping_range(d->mapping, 0, 0, 1);
+}

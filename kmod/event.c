@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The queue of events, and the waking of who waits for them.
+ */
+#include <linux/ktime.h>
+#include <linux/version.h>
+
+#include "event.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+/**
+ * shirq_notify() - wake who waits: something was queued, or the state has changed
+ * @d: the device, @lock held
+ */
+void shirq_notify(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	wake_up_interruptible(&d->wait);
+	if (!d->eventfd)
+		return;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(d->eventfd);
+#else
+	eventfd_signal(d->eventfd, 1);
+#endif
+}
+
+/* There is room. Return: where the event goes; shirq_put_event() follows. */
+static struct shirq_event *shirq_new_event(struct shirq_device *d)
+{
+	return &d->queue[d->head % SHIRQ_QUEUE];
+}
+
+static inline void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
+{
+	d->head++;
+	d->stats.events++;
+	trace_shirq_event(d, event);
+	shirq_notify(d);
+}
+
+/**
+ * shirq_queue_irq() - queue an interrupt; in a full queue it is lost
+ * @d: the device, @lock held
+ * @time_ns: when it came
+ * @captured: r0..r3 at its claim
+ */
+void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
+{
+	struct shirq_event *event;
+
+	lockdep_assert_held(&d->lock);
+	if (d->head - d->tail == SHIRQ_QUEUE) {
+		d->lost++;
+		d->stats.lost++;
+		return;
+	}
+	event = shirq_new_event(d);
+	/* All of it: what was here before is another event. */
+	event->size = sizeof(*event);
+	event->type = SHIRQ_EVENT_IRQ;
+	event->source = 0;
+	event->flags = 0;
+	event->seq = d->seq;
+	event->time_ns = time_ns;
+	event->lost = d->lost;
+	memcpy(event->r, captured, sizeof(event->r));
+	shirq_put_event(d, event);
+}
+
+/**
+ * shirq_notice() - queue what is no interrupt
+ * @d: the device, @lock held, with an owner
+ * @type: enum shirq_event_type
+ * @flags: of the event
+ * @regs: r0..r3 of the event, or NULL
+ *
+ * It is never lost: in a full queue it takes the place of the newest event.
+ */
+void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
+{
+	struct shirq_event *event;
+
+	lockdep_assert_held(&d->lock);
+	if (d->head - d->tail == SHIRQ_QUEUE) {
+		d->head--;
+		d->lost++;
+		d->stats.lost++;
+	}
+	event = shirq_new_event(d);
+	*event = (struct shirq_event) {
+		.size = sizeof(*event),
+		.type = type,
+		.flags = flags,
+		.seq = d->seq,
+		.time_ns = ktime_get_ns(),
+		.lost = d->lost,
+	};
+	if (regs)
+		memcpy(event->r, regs, sizeof(event->r));
+	shirq_put_event(d, event);
+}
+
+/* What is queued is dropped, and who waits for more is told. */
+void shirq_end_readers(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	d->tail = d->head;
+	d->epoch++;
+	shirq_notify(d);
+}

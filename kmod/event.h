@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef SHIRQ_EVENT_H
+#define SHIRQ_EVENT_H
+
+#include <linux/errno.h>
+#include "core.h"
+
+void shirq_notify(struct shirq_device *d);
+void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured);
+void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
+void shirq_end_readers(struct shirq_device *d);
+
+/**
+ * shirq_check() - is there, or will there be, an event?
+ * @d: the device, @lock held, or what it says is but a hint
+ *
+ * Return: 0, or the errno of read().
+ */
+static inline int shirq_check(const struct shirq_device *d)
+{
+	if (READ_ONCE(d->gone))
+		return -ENODEV;
+	return READ_ONCE(d->armed) || READ_ONCE(d->life) & SHIRQ_PAUSED ||
+	       READ_ONCE(d->head) != READ_ONCE(d->tail) ? 0 : -ENXIO;
+}
+
+#endif /* SHIRQ_EVENT_H */

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The function as hardware: config space, BARs, power state, resets. Nothing here
+ * knows whether the device is armed, or who owns it.
+ */
+#include <linux/io.h>
+#include <linux/irq.h>
+#include <linux/slab.h>
+
+#include "hw.h"
+
+/* What programs see of the device */
+
+static u64 shirq_config_read(struct pci_dev *pdev, u64 offset, unsigned int width)
+{
+	u32 dword;
+	u16 word;
+	u8 byte;
+
+	switch (width) {
+	case 1:
+		pci_read_config_byte(pdev, offset, &byte);
+		return byte;
+	case 2:
+		pci_read_config_word(pdev, offset, &word);
+		return word;
+	default:
+		pci_read_config_dword(pdev, offset, &dword);
+		return dword;
+	}
+}
+
+static u64 shirq_bus_read(const struct shirq_bus *bus, unsigned int space, u64 offset,
+			  unsigned int width)
+{
+	const struct shirq_device *d = container_of_const(bus, struct shirq_device, bus);
+
+	if (space == SHIRQ_SPACE_CONFIG)
+		return shirq_config_read(d->pdev, offset, width);
+
+	switch (width) {
+	case 1:
+		return ioread8(d->bar[space] + offset);
+	case 2:
+		return ioread16(d->bar[space] + offset);
+	case 4:
+		return ioread32(d->bar[space] + offset);
+#ifdef CONFIG_64BIT
+	case 8:
+		return readq(d->bar[space] + offset);
+#endif
+	}
+	return ~0ull;
+}
+
+static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64 offset,
+			    unsigned int width, u64 value)
+{
+	const struct shirq_device *d = container_of_const(bus, struct shirq_device, bus);
+
+	/* The verifier lets one byte through. */
+	if (space == SHIRQ_SPACE_CONFIG) {
+		pci_write_config_byte(d->pdev, offset, value);
+		return;
+	}
+
+	switch (width) {
+	case 1:
+		iowrite8(value, d->bar[space] + offset);
+		break;
+	case 2:
+		iowrite16(value, d->bar[space] + offset);
+		break;
+	case 4:
+		iowrite32(value, d->bar[space] + offset);
+		break;
+#ifdef CONFIG_64BIT
+	case 8:
+		writeq(value, d->bar[space] + offset);
+		break;
+#endif
+	}
+}
+
+void shirq_describe(struct shirq_device *d)
+{
+	struct shirq_space *space = d->bus.space;
+	unsigned int i;
+
+	d->bus.read = shirq_bus_read;
+	d->bus.write = shirq_bus_write;
+	for (i = 0; i < SHIRQ_BARS; i++) {
+		unsigned long flags = pci_resource_flags(d->pdev, i);
+
+		if (!pci_resource_len(d->pdev, i) || flags & IORESOURCE_UNSET ||
+		    !(flags & (IORESOURCE_MEM | IORESOURCE_IO)))
+			continue;
+		space[i].size = pci_resource_len(d->pdev, i);
+		space[i].kind = IS_ENABLED(CONFIG_64BIT) && flags & IORESOURCE_MEM_64 ?
+				SHIRQ_SPACE_WIDE : SHIRQ_SPACE_PLAIN;
+	}
+	space[SHIRQ_SPACE_CONFIG].size = d->pdev->cfg_size;
+	space[SHIRQ_SPACE_CONFIG].kind = SHIRQ_SPACE_PCI_CONFIG;
+}
+
+/**
+ * shirq_unmap_bars() - undo shirq_map_bars()
+ * @d: the device, @mutex held, without a set
+ */
+void shirq_unmap_bars(struct shirq_device *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < SHIRQ_BARS; i++) {
+		if (d->bar[i])
+			pci_iounmap(d->pdev, d->bar[i]);
+		d->bar[i] = NULL;
+		d->bus.memory[i] = NULL;
+	}
+}
+
+/**
+ * shirq_map_bars() - map all BARs for programs
+ * @d: the device, @mutex held
+ *
+ * Return: 0, or -ENOMEM with none mapped.
+ */
+int shirq_map_bars(struct shirq_device *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < SHIRQ_BARS; i++) {
+		if (d->bus.space[i].kind == SHIRQ_SPACE_NONE)
+			continue;
+		d->bar[i] = pci_iomap(d->pdev, i, 0);
+		if (!d->bar[i]) {
+			shirq_unmap_bars(d);
+			return -ENOMEM;
+		}
+		if (pci_resource_flags(d->pdev, i) & IORESOURCE_MEM)
+			d->bus.memory[i] = d->bar[i];
+	}
+	return 0;
+}
+
+bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
+{
+	/* Whole pages of our own: what shares a page may be a neighbour's. */
+	return d->bus.space[bar].kind != SHIRQ_SPACE_NONE &&
+	       pci_resource_flags(d->pdev, bar) & IORESOURCE_MEM &&
+	       PAGE_ALIGNED(pci_resource_start(d->pdev, bar)) &&
+	       d->bus.space[bar].size >= PAGE_SIZE;
+}
+
+/* Does it answer, and may it assert? */
+
+/* Does config space answer? Behind a link that is frozen for an error, not even that is asked. */
+bool shirq_present(const struct shirq_device *d)
+{
+	return !pci_channel_offline(d->pdev) && pci_device_is_present(d->pdev);
+}
+
+/* Do the registers answer? */
+bool shirq_answers(const struct shirq_device *d)
+{
+	return d->pdev->current_state == PCI_D0 && shirq_present(d);
+}
+
+/* Does the device have a line at all? */
+bool shirq_has_line(const struct shirq_device *d)
+{
+	return d->pdev->pin && d->pdev->irq && d->pdev->irq != IRQ_NOTCONNECTED &&
+	       irq_get_irq_data(d->pdev->irq);
+}
+
+/**
+ * shirq_set_disintx() - set or clear the interrupt-disable bit
+ * @d: the device
+ * @on: the device shall not assert
+ *
+ * A byte of Command, as programs write it: the other byte has other writers.
+ * Where the bit does not exist, nothing happens.
+ */
+void shirq_set_disintx(struct shirq_device *d, bool on)
+{
+	u8 high;
+
+	lockdep_assert_held(&d->lock);
+	pci_read_config_byte(d->pdev, SHIRQ_CONFIG_DISINTX_OFFSET, &high);
+	if (on)
+		high |= SHIRQ_CONFIG_DISINTX_BIT;
+	else
+		high &= ~SHIRQ_CONFIG_DISINTX_BIT;
+	pci_write_config_byte(d->pdev, SHIRQ_CONFIG_DISINTX_OFFSET, high);
+}
+
+/* DisINTx holds the device back, unless somebody has cleared it. Return: had he, and is it set? */
+bool shirq_disintx_again(struct shirq_device *d)
+{
+	u16 command;
+
+	if (!shirq_answers(d) || !pci_intx_mask_supported(d->pdev))
+		return false;
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	if (command & PCI_COMMAND_INTX_DISABLE)
+		return false;
+	shirq_set_disintx(d, true);
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	return command & PCI_COMMAND_INTX_DISABLE;
+}
+
+/* Bus mastering off. A device that cannot be reached comes back without. */
+void shirq_clear_master(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (shirq_present(d))
+		pci_clear_master(d->pdev);
+}
+
+/* Power and resets */
+
+/* Does the device come out of D3hot as it went there? Else waking is a reset. */
+bool shirq_wakes_unchanged(const struct shirq_device *d)
+{
+	u16 control;
+
+	pci_read_config_word(d->pdev, d->pdev->pm_cap + PCI_PM_CTRL, &control);
+	return control & PCI_PM_CTRL_NO_SOFT_RESET;
+}
+
+/**
+ * shirq_save() - save the config space of a device without an owner, silent
+ * @d: the device
+ *
+ * What was set up there since the device was parked, by the PCI core or by the
+ * administrator, is to stay: waking from D3hot may be a reset. A device that was
+ * reset meanwhile has lost Command's enable bits: then what was saved before counts.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int shirq_save(struct shirq_device *d)
+{
+	struct pci_saved_state *state;
+	u16 command;
+
+	spin_lock_irq(&d->lock);
+	pci_clear_master(d->pdev);
+	shirq_set_disintx(d, true);
+	pci_read_config_word(d->pdev, PCI_COMMAND, &command);
+	spin_unlock_irq(&d->lock);
+	if (d->pristine && !(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
+		return 0;
+
+	pci_save_state(d->pdev);
+	state = pci_store_saved_state(d->pdev);
+	if (!state)
+		return -ENOMEM;
+	kfree(d->pristine);
+	d->pristine = state;
+	return 0;
+}
+
+/**
+ * shirq_restore() - give a device that was reset its config space back, silent
+ * @d: the device, in D0
+ *
+ * Writes Command without the lock, which it cannot hold; DisINTx is set again under
+ * the lock, for who wrote Command meanwhile may have read it before.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int shirq_restore(struct shirq_device *d)
+{
+	int ret = pci_load_saved_state(d->pdev, d->pristine);
+
+	if (ret)
+		return ret;
+	pci_restore_state(d->pdev);
+	spin_lock_irq(&d->lock);
+	shirq_set_disintx(d, true);
+	spin_unlock_irq(&d->lock);
+	return 0;
+}
+
+/*
+ * A reset of the bus is nobody's business but ours if we are alone on it. The bridge's
+ * config space is locked too, as for any reset behind it. Who holds that lock may be
+ * waiting for ours, which is inside of it, so it is not waited for: he is resetting
+ * that bus, or the bridge.
+ */
+static int shirq_reset_bus(struct pci_dev *pdev)
+{
+	struct pci_bus *bus = pdev->bus;
+
+	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices))
+		return -ENOTTY;
+	if (!pci_cfg_access_trylock(bus->self))
+		return -EBUSY;
+	/* It fails if the link does not come back in time: the device was reset all the same. */
+	pci_bridge_secondary_bus_reset(bus->self);
+	pci_cfg_access_unlock(bus->self);
+	return 0;
+}
+
+/**
+ * shirq_reset() - reset the device; afterwards it is in D0, with DisINTx set
+ * @d: the device, locked by shirq_lock_resets()
+ * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
+ *
+ * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
+ */
+int shirq_reset(struct shirq_device *d, u32 rung)
+{
+	struct pci_dev *pdev = d->pdev;
+	int ret;
+
+	lockdep_assert_held(&d->mutex);
+	pci_set_power_state(pdev, PCI_D0);
+	if (rung == SHIRQ_QUIESCE_BUS)
+		ret = shirq_reset_bus(pdev);
+	else
+		ret = pcie_reset_flr(pdev, false);
+	/* Woken from D3hot, it may have been reset all the same. */
+	shirq_restore(d);
+	return ret;
+}

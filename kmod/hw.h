@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef SHIRQ_HW_H
+#define SHIRQ_HW_H
+
+#include "core.h"
+
+void shirq_describe(struct shirq_device *d);
+int shirq_map_bars(struct shirq_device *d);
+void shirq_unmap_bars(struct shirq_device *d);
+bool shirq_can_map(const struct shirq_device *d, unsigned int bar);
+bool shirq_present(const struct shirq_device *d);
+bool shirq_answers(const struct shirq_device *d);
+bool shirq_has_line(const struct shirq_device *d);
+void shirq_set_disintx(struct shirq_device *d, bool on);
+bool shirq_disintx_again(struct shirq_device *d);
+void shirq_clear_master(struct shirq_device *d);
+bool shirq_wakes_unchanged(const struct shirq_device *d);
+int shirq_save(struct shirq_device *d);
+int shirq_restore(struct shirq_device *d);
+int shirq_reset(struct shirq_device *d, u32 rung);
+
+#endif /* SHIRQ_HW_H */

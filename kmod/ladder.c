@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The rungs that the storm breaker leaves to process context, each tried when the one
+ * before it did not silence the device. Which, and when, is told in storm.c.
+ */
+#include <linux/errno.h>
+#include <linux/interrupt.h>
+#include <linux/workqueue.h>
+
+#include "access.h"
+#include "hw.h"
+#include "ladder.h"
+#include "line.h"
+#include "source.h"
+#include "storm.h"
+#include "trace.h"
+
+/**
+ * shirq_reset_function() - reset the device, and leave it silent and in D0
+ * @d: the device, locked by shirq_lock_resets()
+ * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
+ *
+ * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
+ */
+int shirq_reset_function(struct shirq_device *d, u32 rung)
+{
+	int ret = shirq_reset(d, rung);
+
+	shirq_quiesce_again(d);
+	return ret;
+}
+
+/* For a device that was gone, and could not be silenced then. */
+static int shirq_rung_released(struct shirq_device *d)
+{
+	if (!shirq_answers(d))
+		return -ENODEV;
+	spin_lock_irq(&d->lock);
+	shirq_clear_master(d);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+	return 0;
+}
+
+static int shirq_rung_d3hot(struct shirq_device *d)
+{
+	if (!d->pdev->pm_cap)
+		return -ENOTTY;
+	return pci_set_power_state(d->pdev, PCI_D3hot);
+}
+
+static int shirq_rung_flr(struct shirq_device *d)
+{
+	return shirq_reset_function(d, SHIRQ_QUIESCE_FLR);
+}
+
+static int shirq_rung_bus(struct shirq_device *d)
+{
+	return shirq_reset_function(d, SHIRQ_QUIESCE_BUS);
+}
+
+static const struct {
+	int (*run)(struct shirq_device *d);
+	const char *name;
+	u32 allowed;
+	size_t counter;
+} shirq_rungs[] = {
+	[SHIRQ_RUNG_RELEASED] = { shirq_rung_released, "release program" },
+	[SHIRQ_RUNG_D3HOT] = { shirq_rung_d3hot, "D3hot", SHIRQ_QUIESCE_D3HOT,
+			       offsetof(struct shirq_stats, rung_d3hot) },
+	[SHIRQ_RUNG_FLR] = { shirq_rung_flr, "function-level reset", SHIRQ_QUIESCE_FLR,
+			     offsetof(struct shirq_stats, rung_flr) },
+	[SHIRQ_RUNG_BUS] = { shirq_rung_bus, "bus reset", SHIRQ_QUIESCE_BUS,
+			     offsetof(struct shirq_stats, rung_bus) },
+};
+
+static void shirq_climbed(struct shirq_device *d, enum shirq_rung rung, size_t counter)
+{
+	spin_lock_irq(&d->lock);
+	d->storm.rung = rung;
+	if (rung > SHIRQ_RUNG_RELEASED)
+		++*(u64 *)((char *)&d->stats + counter);
+	trace_shirq_quarantine(d, rung);
+	spin_unlock_irq(&d->lock);
+}
+
+/* Take the next rung that the owner allows and the device has. */
+static void shirq_climb(struct shirq_device *d, u32 rungs)
+{
+	enum shirq_rung rung = d->storm.rung;
+
+	/* What does not even answer is not waited for. */
+	while (shirq_present(d) && ++rung < SHIRQ_RUNG_FAILED) {
+		if (shirq_rungs[rung].allowed & ~rungs || shirq_rungs[rung].run(d))
+			continue;
+		shirq_climbed(d, rung, shirq_rungs[rung].counter);
+		shirq_warn(d, "silenced, but IRQ %d still stormed: %s\n", d->pdev->irq,
+			   shirq_rungs[rung].name);
+		return;
+	}
+	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
+	shirq_warn(d, "silenced, but IRQ %d still storms: nothing is left to try\n",
+		   d->pdev->irq);
+}
+
+static void shirq_ladder(struct work_struct *work)
+{
+	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
+
+	shirq_lock_resets(d);
+	if (d->quarantined && !(d->life & SHIRQ_DEAD)) {
+		if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
+			shirq_revoke(d);
+			/* The owner may have used its mapping until now. */
+			shirq_quiesce_again(d);
+		}
+		if (shirq_take_due(d)) {
+			shirq_climb(d, d->quiesce.rungs);
+			shirq_take_due(d);
+		} else if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
+			shirq_warn(d, "quarantined: it stormed\n");
+		}
+	}
+	cancel_work_sync(&d->reopen);
+	shirq_reopen_line(d);
+	shirq_unlock_resets(d);
+}
+
+/* Until the line is free of the device */
+
+/**
+ * shirq_sleep() - put the device to D3hot, if it can and shall
+ * @d: the device, @mutex held, silent
+ *
+ * One that is reset when it wakes may assert then, before anybody can silence it:
+ * it stays in D0, unless it had to be put to D3hot before.
+ */
+void shirq_sleep(struct shirq_device *d)
+{
+	if (!d->pdev->pm_cap || !shirq_present(d))
+		return;
+	if (d->storm.rung >= SHIRQ_RUNG_D3HOT || shirq_wakes_unchanged(d))
+		pci_set_power_state(d->pdev, PCI_D3hot);
+}
+
+/**
+ * shirq_watch_wake() - watch the line of a device without an owner that is woken
+ * @d: the device, @mutex held, in D3hot
+ *
+ * Waking may reset it, and then nothing holds it back until its config space may be
+ * accessed, 10 ms later; and D3hot may have been all that held it back. Ends with
+ * shirq_storm_settle() and shirq_free_line(). Where somebody has the line to himself
+ * there is no watch, and nobody else who could suffer.
+ */
+void shirq_watch_wake(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	if (!shirq_has_line(d))
+		return;
+	spin_lock_irq(&d->lock);
+	shirq_begin(d, IRQF_SHARED | IRQF_PROBE_SHARED);
+	shirq_storm_watch(d);
+	spin_unlock_irq(&d->lock);
+	if (shirq_request(d))
+		shirq_storm_settle(d, 0);
+}
+
+/**
+ * shirq_storm_released() - is the line free of a device that its owner has disarmed?
+ * @d: the device, @mutex held, watched by shirq_storm_watch()
+ *
+ * If the line storms and the irq program claims, the device is quarantined.
+ *
+ * Return: true if it is free, and the watch is over.
+ */
+bool shirq_storm_released(struct shirq_device *d)
+{
+	bool storms;
+
+	lockdep_assert_held(&d->mutex);
+	storms = shirq_line_storms(d);
+	spin_lock_irq(&d->lock);
+	d->storm.watched = false;
+	d->quarantined = false;
+	d->storm.rung = SHIRQ_RUNG_NONE;
+	if (storms && shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured) != SHIRQ_CLAIMED)
+		storms = false;
+	if (storms)
+		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, d->captured);
+	spin_unlock_irq(&d->lock);
+	return !storms;
+}
+
+/**
+ * shirq_storm_settle() - take further rungs until the line is free of a released device
+ * @d: the device, locked by shirq_lock_resets(), watched by shirq_storm_watch()
+ * @rungs: SHIRQ_QUIESCE_*, which may be taken
+ *
+ * Software cannot see the pin: that nothing storms is all that proves it. Without an
+ * owner, nobody's work is lost by a function-level reset. The rung that was needed
+ * stays in @storm.
+ */
+void shirq_storm_settle(struct shirq_device *d, u32 rungs)
+{
+	lockdep_assert_held(&d->mutex);
+	while (d->requested && d->storm.rung != SHIRQ_RUNG_FAILED && shirq_line_storms(d)) {
+		shirq_climb(d, rungs);
+		shirq_take_due(d);
+	}
+	spin_lock_irq(&d->lock);
+	if (d->storm.watched) {
+		d->storm.watched = false;
+		d->quarantined = false;
+		if (d->storm.rung == SHIRQ_RUNG_RELEASED)
+			d->storm.rung = SHIRQ_RUNG_NONE;
+	}
+	spin_unlock_irq(&d->lock);
+}
+
+/**
+ * shirq_ladder_init() - once, before the device can have an owner
+ * @d: the device
+ */
+void shirq_ladder_init(struct shirq_device *d)
+{
+	INIT_WORK(&d->ladder, shirq_ladder);
+}

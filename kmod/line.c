@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The line: the interrupt handler and its registration, the time that the line is
+ * masked, and what the line shows of the device.
+ */
+#include <linux/cpu.h>
+#include <linux/delay.h>
+#include <linux/interrupt.h>
+#include <linux/irq.h>
+#include <linux/irqdesc.h>
+#include <linux/ktime.h>
+#include <linux/workqueue.h>
+
+#include "hw.h"
+#include "line.h"
+#include "source.h"
+#include "storm.h"
+#include "trace.h"
+
+#define SHIRQ_LINE_OFF_US	300
+#define SHIRQ_LINE_OFF_LONG_US	110000
+#define SHIRQ_LOOK_US		500
+#define SHIRQ_LOOKS		400
+
+/* The one place where the device is masked in the interrupt: by its irq program. */
+static irqreturn_t shirq_interrupt(int irq, void *data)
+{
+	struct shirq_device *d = data;
+	u64 *captured = d->captured;
+	u64 now = ktime_get_ns();
+	bool ours = false;
+
+	/*
+	 * Interrupts are off here, forced into a thread or not. On PREEMPT_RT they are
+	 * not, but there the lock sleeps, and only threads take it.
+	 */
+	spin_lock(&d->lock);
+	trace_shirq_irq(d);
+	if (!d->requested || pci_channel_offline(d->pdev))
+		goto out;
+	/* While masked our own status may well be set: the interrupt is a neighbour's. */
+	if (d->quarantined || d->masked) {
+		ours = shirq_storm_silent(d, now);
+		goto out;
+	}
+	/* Not d->gone: until it is stopped the device may assert, and nobody else would mask it. */
+	if (!d->handling)
+		goto out;
+	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
+	case SHIRQ_CLAIMED:
+		ours = true;
+		shirq_claim(d, now, captured);
+		if (d->set->mode == SHIRQ_MODE_ACKNOWLEDGES)
+			shirq_storm_acknowledged(d, now, captured);
+		break;
+	case SHIRQ_GONE:
+		shirq_lose(d);
+		fallthrough;
+	default:
+		d->stats.declines++;
+		trace_shirq_decline(d);
+	}
+out:
+	spin_unlock(&d->lock);
+	return ours ? IRQ_HANDLED : IRQ_NONE;
+}
+
+/* The handler is about to be registered, or goes on. */
+void shirq_begin(struct shirq_device *d, unsigned long irqflags)
+{
+	lockdep_assert_held(&d->lock);
+	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->pdev->irq));
+	d->requested = true;
+	d->irqflags = irqflags;
+	shirq_storm_begin(d);
+}
+
+/*
+ * Register the handler. What it is to do from its first call on is set already, by
+ * the caller, under the lock.
+ */
+int shirq_request(struct shirq_device *d)
+{
+	int ret = request_irq(d->pdev->irq, shirq_interrupt, d->irqflags, d->irq_name, d);
+
+	if (ret) {
+		spin_lock_irq(&d->lock);
+		d->requested = false;
+		d->handling = false;
+		spin_unlock_irq(&d->lock);
+	}
+	return ret;
+}
+
+/**
+ * shirq_reopen_line() - undo the mask of the line, if there is one
+ * @d: the device, its handler still registered
+ */
+void shirq_reopen_line(struct shirq_device *d)
+{
+	bool was_off;
+
+	spin_lock_irq(&d->lock);
+	was_off = d->storm.line_off;
+	d->storm.line_off = false;
+	spin_unlock_irq(&d->lock);
+	if (was_off)
+		enable_irq(d->pdev->irq);
+}
+
+/**
+ * shirq_free_line() - free the interrupt, if it was requested
+ * @d: the device, @mutex held
+ */
+void shirq_free_line(struct shirq_device *d)
+{
+	bool requested;
+
+	spin_lock_irq(&d->lock);
+	requested = d->requested;
+	/* From here on the handler leaves the line alone. */
+	d->requested = false;
+	spin_unlock_irq(&d->lock);
+	if (!requested)
+		return;
+	cancel_work_sync(&d->reopen);
+	shirq_reopen_line(d);
+	free_irq(d->pdev->irq, d);
+}
+
+static void shirq_reopen(struct work_struct *work)
+{
+	struct shirq_device *d = container_of(work, struct shirq_device, reopen);
+	const struct irq_desc *desc = d->storm.desc;
+	unsigned long off_us = SHIRQ_LINE_OFF_US;
+
+	if (shirq_shutdown_is_near(READ_ONCE(desc->irqs_unhandled), READ_ONCE(desc->irq_count)))
+		off_us = SHIRQ_LINE_OFF_LONG_US;
+	usleep_range(off_us, off_us + off_us / 4);
+	shirq_reopen_line(d);
+}
+
+/* What the line shows */
+
+/*
+ * Whether the line stormed after the last rung. What it does while a rung is
+ * under way says nothing about that rung.
+ */
+bool shirq_take_due(struct shirq_device *d)
+{
+	bool due;
+
+	spin_lock_irq(&d->lock);
+	due = d->storm.due && d->requested;
+	d->storm.due = false;
+	shirq_window_clear(&d->storm.window);
+	spin_unlock_irq(&d->lock);
+	return due;
+}
+
+static long shirq_nothing(void *unused)
+{
+	return 0;
+}
+
+/* When this returns, the processor that the line interrupts has taken what was pending. */
+static void shirq_let_interrupt(const struct shirq_device *d)
+{
+	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
+	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
+
+	cpus_read_lock();
+	if (cpu < nr_cpu_ids && cpu_online(cpu))
+		work_on_cpu(cpu, shirq_nothing, NULL);
+	cpus_read_unlock();
+}
+
+/*
+ * Does the line storm? One that is stuck interrupts again before anything else runs
+ * on its processor; on any other the count of the unhandled stands still.
+ */
+bool shirq_line_storms(struct shirq_device *d)
+{
+	unsigned int looks, before;
+	bool was_off;
+
+	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
+		was_off = READ_ONCE(d->storm.line_off);
+		before = READ_ONCE(d->storm.desc->irqs_unhandled);
+		shirq_let_interrupt(d);
+		if (READ_ONCE(d->storm.due))
+			return shirq_take_due(d);
+		if (!was_off && READ_ONCE(d->storm.desc->irqs_unhandled) == before)
+			return false;
+		usleep_range(SHIRQ_LOOK_US, 2 * SHIRQ_LOOK_US);
+	}
+	return false;
+}
+
+/**
+ * shirq_line_init() - once, before the device can have an owner
+ * @d: the device
+ */
+void shirq_line_init(struct shirq_device *d)
+{
+	INIT_WORK(&d->reopen, shirq_reopen);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef SHIRQ_LINE_H
+#define SHIRQ_LINE_H
+
+#include "core.h"
+
+void shirq_begin(struct shirq_device *d, unsigned long irqflags);
+int shirq_request(struct shirq_device *d);
+void shirq_free_line(struct shirq_device *d);
+void shirq_reopen_line(struct shirq_device *d);
+bool shirq_take_due(struct shirq_device *d);
+bool shirq_line_storms(struct shirq_device *d);
+void shirq_line_init(struct shirq_device *d);
+
+#endif /* SHIRQ_LINE_H */

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The device as a source of interrupts: what its programs do to it, and what is
+ * known of it afterwards. All of it under the lock, most of it in the interrupt.
+ */
+#include <linux/errno.h>
+#include <linux/irq.h>
+#include <linux/irqdesc.h>
+#include <linux/slab.h>
+
+#include "access.h"
+#include "event.h"
+#include "hw.h"
+#include "source.h"
+#include "trace.h"
+
+/**
+ * shirq_load() - replace the loaded set
+ * @d: the device, @mutex held, not armed
+ * @set: a verified set; it belongs to the device from now on
+ */
+void shirq_load(struct shirq_device *d, struct shirq_set *set)
+{
+	lockdep_assert_held(&d->mutex);
+	spin_lock_irq(&d->lock);
+	swap(d->set, set);
+	spin_unlock_irq(&d->lock);
+	kfree(set);
+}
+
+/* Masked, and let go */
+
+/**
+ * shirq_storm_begin() - the device is asserting by right again
+ * @d: the device, about to be armed or unmasked
+ */
+void shirq_storm_begin(struct shirq_device *d)
+{
+	struct shirq_storm *storm = &d->storm;
+
+	lockdep_assert_held(&d->lock);
+	shirq_window_clear(&storm->window);
+	storm->strikes = 0;
+	storm->window.last = READ_ONCE(storm->desc->irqs_unhandled);
+}
+
+/**
+ * shirq_quiesce() - make sure that the device does not assert
+ * @d: the device, @lock held
+ *
+ * Runs the release program whether armed or not: once a set is loaded, its
+ * owner may have let the device assert in other ways.
+ */
+void shirq_quiesce(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	/* Not d->gone: all-ones in one register is no proof that the device cannot assert. */
+	if (!shirq_answers(d))
+		return;
+	if (d->set)
+		shirq_run_set(d, SHIRQ_PROGRAM_RELEASE, NULL);
+	shirq_set_disintx(d, true);
+}
+
+/**
+ * shirq_stop() - quiesce, and claim no interrupt any more
+ * @d: the device, @lock held
+ *
+ * From here on the handler at most watches the line.
+ */
+void shirq_stop(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	d->handling = false;
+	d->armed = false;
+	d->masked = false;
+	d->owner_masked = false;
+	d->held = false;
+	d->intx_off = false;
+	shirq_quiesce(d);
+}
+
+/**
+ * shirq_quiesce_again() - quiesce what a reset, lost power or its owner may have woken
+ * @d: the device, @mutex held, not @dead
+ */
+void shirq_quiesce_again(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	spin_lock_irq(&d->lock);
+	shirq_quiesce(d);
+	spin_unlock_irq(&d->lock);
+}
+
+/**
+ * shirq_storm_watch() - the device is released: from here on the handler only watches the line
+ * @d: the device, silenced
+ */
+void shirq_storm_watch(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (!d->requested || d->quarantined)
+		return;
+	d->quarantined = true;
+	shirq_window_clear(&d->storm.window);
+	d->storm.watched = true;
+	d->storm.due = false;
+	d->storm.rung = SHIRQ_RUNG_RELEASED;
+}
+
+/**
+ * shirq_lose() - a program found all-ones where that means gone
+ * @d: the device, @lock held
+ *
+ * In one register it is no proof that the device cannot assert, and it may answer
+ * again: what still answers is silenced, the handler watches the line as it does
+ * in quarantine, and @absent revokes the owner's mappings and silences the device
+ * when it answers. Until then no rung has been taken, not even the release program.
+ */
+void shirq_lose(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	d->gone = true;
+	shirq_clear_master(d);
+	shirq_stop(d);
+	shirq_storm_watch(d);
+	d->storm.rung = SHIRQ_RUNG_NONE;
+	shirq_notify(d);
+	mod_delayed_work(system_highpri_wq, &d->absent, 0);
+}
+
+/**
+ * shirq_set_gone() - let nobody touch the device or wait for it from now on
+ * @d: the device
+ */
+void shirq_set_gone(struct shirq_device *d)
+{
+	spin_lock_irq(&d->lock);
+	d->gone = true;
+	shirq_notify(d);
+	spin_unlock_irq(&d->lock);
+}
+
+static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program,
+				    u64 *regs)
+{
+	lockdep_assert_held(&d->lock);
+	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)
+		return 0;
+	shirq_lose(d);
+	return -ENODEV;
+}
+
+/* Run a program of the loaded set that neither claims nor declines. */
+static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kind kind)
+{
+	return shirq_run_checked(d, &d->set->program[kind], d->regs);
+}
+
+int shirq_enable(struct shirq_device *d)
+{
+	d->masked = false;
+	d->owner_masked = false;
+	shirq_storm_begin(d);
+	if (d->intx_off) {
+		d->intx_off = false;
+		shirq_set_disintx(d, false);
+	}
+	trace_shirq_unmask(d);
+	return shirq_run_plain(d, SHIRQ_PROGRAM_UNMASK);
+}
+
+/**
+ * shirq_claim() - the irq program has claimed
+ * @d: the device, @lock held
+ * @time_ns: when the interrupt came
+ * @captured: r0..r3 at the claim
+ */
+void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
+{
+	lockdep_assert_held(&d->lock);
+	d->seq++;
+	d->stats.claims++;
+	trace_shirq_claim(d);
+	if (d->set->mode == SHIRQ_MODE_MASKS) {
+		d->masked = true;
+		trace_shirq_mask(d);
+	}
+	shirq_queue_irq(d, time_ns, captured);
+}
+
+/**
+ * shirq_mask() - silence the device, asserting or not
+ * @d: the device
+ * @seq: set to what unmasks it
+ *
+ * Return: 0, or the errno of SHIRQ_MASK.
+ */
+int shirq_mask(struct shirq_device *d, u64 *seq)
+{
+	int ret = 0;
+
+	spin_lock_irq(&d->lock);
+	if (d->gone) {
+		ret = -ENODEV;
+	} else if (!d->armed) {
+		ret = -ENXIO;
+	} else if (d->set->program[SHIRQ_PROGRAM_MASK].count) {
+		ret = shirq_run_plain(d, SHIRQ_PROGRAM_MASK);
+	} else if (pci_intx_mask_supported(d->pdev)) {
+		shirq_set_disintx(d, true);
+		d->intx_off = true;
+	} else {
+		ret = -EOPNOTSUPP;
+	}
+	if (!ret) {
+		d->masked = true;
+		d->owner_masked = true;
+		*seq = ++d->seq;
+		d->stats.masks++;
+		shirq_storm_begin(d);
+		trace_shirq_mask(d);
+	}
+	spin_unlock_irq(&d->lock);
+	return ret;
+}
+
+static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
+{
+	if (d->gone)
+		return -ENODEV;
+	if (!d->armed)
+		return -ENXIO;
+	if (!d->masked || seq != d->seq)
+		return 0;
+	d->stats.unmasks++;
+	if (d->held) {
+		d->held = false;
+		d->owner_masked = false;
+		shirq_claim(d, d->held_ns, d->captured);
+		/* Masked as after any claim, until its event is answered. */
+		if (d->set->mode == SHIRQ_MODE_MASKS)
+			return 0;
+	}
+	return shirq_enable(d);
+}
+
+/**
+ * shirq_unmask() - let the device assert again after an event
+ * @d: the device
+ * @seq: the event; nothing is done if it is not the last claim
+ *
+ * Return: 0, or the errno of SHIRQ_UNMASK.
+ */
+int shirq_unmask(struct shirq_device *d, u64 seq)
+{
+	int ret;
+
+	spin_lock_irq(&d->lock);
+	ret = shirq_unmask_locked(d, seq);
+	if (!ret && seq > d->seq)
+		ret = -EINVAL;
+	spin_unlock_irq(&d->lock);
+	return ret;
+}
+
+/**
+ * shirq_unmask_delivered() - unmask the event that read() delivered last
+ * @d: the device, @lock held
+ *
+ * Return: 0, or the errno of read().
+ */
+int shirq_unmask_delivered(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	return shirq_unmask_locked(d, d->delivered);
+}
+
+/**
+ * shirq_exec() - run a one-shot program, serialised with the interrupt
+ * @d: the device
+ * @program: verified as SHIRQ_PROGRAM_EXEC
+ * @regs: the registers, in and out
+ *
+ * Return: 0, or the errno of SHIRQ_EXEC.
+ */
+int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
+{
+	int ret;
+
+	spin_lock_irq(&d->lock);
+	ret = shirq_check_access(d);
+	if (!ret)
+		ret = shirq_run_checked(d, program, regs);
+	spin_unlock_irq(&d->lock);
+	return ret;
+}

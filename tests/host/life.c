@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The inline function of kmod/life.h, to be called from Python.
+ */
+#include "life.h"
+
+int after(unsigned int life, enum shirq_turn turn);
+
+int after(unsigned int life, enum shirq_turn turn)
+{
+	return shirq_after(life, turn);
+}
