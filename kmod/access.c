@@ -30,7 +30,12 @@ void shirq_unlock_resets(struct shirq_device *d)
 	pci_cfg_access_unlock(d->pdev);
 }
 
-/* Take the mutex, unless the device is gone. */
+/**
+ * shirq_enter() - take the mutex, unless the device is gone
+ * @d: the device
+ *
+ * Return: 0, or -ENODEV without the mutex.
+ */
 int shirq_enter(struct shirq_device *d)
 {
 	mutex_lock(&d->mutex);
@@ -40,9 +45,12 @@ int shirq_enter(struct shirq_device *d)
 	return -ENODEV;
 }
 
-/*
- * Take the mutex and the lock: what reaches registers by system call does so
- * while nobody quiesces, resets or unbinds the device.
+/**
+ * shirq_lock_registers() - take the mutex and the lock
+ * @d: the device
+ *
+ * What reaches registers by system call does so while nobody quiesces, resets or
+ * unbinds the device.
  */
 void shirq_lock_registers(struct shirq_device *d)
 	__acquires(&d->lock)
@@ -51,6 +59,10 @@ void shirq_lock_registers(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 }
 
+/**
+ * shirq_unlock_registers() - undo shirq_lock_registers()
+ * @d: the device
+ */
 void shirq_unlock_registers(struct shirq_device *d)
 	__releases(&d->lock)
 {

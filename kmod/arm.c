@@ -88,7 +88,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 {
 	/* A mismatch is an answer here, not a mistake: keep the core from logging it. */
 	unsigned long irqflags = IRQF_PROBE_SHARED;
-	bool quarantined = d->quarantined;
+	bool quarantined = READ_ONCE(d->quarantined);
 	int ret;
 
 	lockdep_assert_held(&d->mutex);
@@ -96,7 +96,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		return -ENXIO;
 	if (!d->set)
 		return -ENOEXEC;
-	if (d->armed)
+	if (READ_ONCE(d->armed))
 		return -EALREADY;
 	if (d->life & SHIRQ_PAUSED)
 		return -EIO;
@@ -109,10 +109,13 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		shirq_rehabilitate(d, flags);
 
 	spin_lock_irq(&d->lock);
+	/* Its registers would say the same, but a program need not look at them. */
+	if (!d->gone && !pci_channel_offline(d->pdev) && !shirq_present(d))
+		shirq_lose(d);
 	if (d->gone) {
 		ret = -ENODEV;
 	} else if (d->handling) {
-		d->armed = true;
+		WRITE_ONCE(d->armed, true);
 		shirq_set_disintx(d, false);
 		/* Masked already: the owner gets that event first, and unmasks it. */
 		if (!d->masked)
@@ -123,16 +126,31 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 }
 
 /**
- * shirq_halt() - quiesce and free the interrupt; what is queued stays
+ * shirq_halt() - quiesce, and let the handler watch the line; what is queued stays
  * @d: the device, @mutex held
+ *
+ * Ends with shirq_let_go() or shirq_withdraw().
  */
 void shirq_halt(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
 	spin_lock_irq(&d->lock);
 	shirq_stop(d);
+	shirq_storm_watch(d);
 	spin_unlock_irq(&d->lock);
-	shirq_free_line(d);
+}
+
+/**
+ * shirq_let_go() - end the watch of shirq_halt(), and free the interrupt
+ * @d: the device, @mutex held, with an owner
+ *
+ * A device that the line is not free of is quarantined, and its handler stays.
+ */
+void shirq_let_go(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->mutex);
+	if (READ_ONCE(d->storm.watched) && shirq_storm_released(d))
+		shirq_free_line(d);
 }
 
 /**
@@ -159,8 +177,7 @@ int shirq_disarm(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	if (!armed)
 		return -ENXIO;
-	if (shirq_storm_released(d))
-		shirq_free_line(d);
+	shirq_let_go(d);
 	return 0;
 }
 
@@ -168,9 +185,12 @@ int shirq_disarm(struct shirq_device *d)
  * shirq_withdraw() - silence for good, asleep and without bus mastering
  * @d: the device, @mutex held
  *
- * The handler goes last: it sees whether the line is free of the device.
+ * The handler goes last, by shirq_free_line(): it sees whether the line is free of the
+ * device.
+ *
+ * Return: false if the device does not answer. It may answer again, and assert.
  */
-void shirq_withdraw(struct shirq_device *d)
+bool shirq_withdraw(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
 	spin_lock_irq(&d->lock);
@@ -179,11 +199,12 @@ void shirq_withdraw(struct shirq_device *d)
 	shirq_end_readers(d);
 	shirq_storm_watch(d);
 	spin_unlock_irq(&d->lock);
-	if (d->quiesce.release && shirq_present(d) &&
-	    shirq_reset_function(d, d->quiesce.release))
+	if (!shirq_present(d))
+		return false;
+	if (d->quiesce.release && shirq_reset_function(d, d->quiesce.release))
 		shirq_warn(d, "not reset at release\n");
 	shirq_sleep(d);
-	shirq_storm_settle(d, d->quiesce.rungs | SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR);
+	shirq_storm_settle(d, d->quiesce.rungs | SHIRQ_RUNGS_UNOWNED);
 	shirq_sleep(d);
-	shirq_free_line(d);
+	return true;
 }

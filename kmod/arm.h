@@ -7,6 +7,7 @@
 int shirq_arm(struct shirq_device *d, u32 flags);
 int shirq_disarm(struct shirq_device *d);
 void shirq_halt(struct shirq_device *d);
-void shirq_withdraw(struct shirq_device *d);
+void shirq_let_go(struct shirq_device *d);
+bool shirq_withdraw(struct shirq_device *d);
 
 #endif /* SHIRQ_ARM_H */

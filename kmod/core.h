@@ -20,6 +20,9 @@
 
 #define SHIRQ_QUEUE	256	/* events; a power of two */
 
+/* What may be done to a device without an owner: nobody's work is lost by a reset of its own. */
+#define SHIRQ_RUNGS_UNOWNED	(SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR)
+
 /**
  * struct shirq_set - the programs of one IRQ source
  * @mode: enum shirq_mode
@@ -38,7 +41,7 @@ struct shirq_set {
  * @silent: interrupts of the line while the device was masked or quarantined:
  *	the neighbours'
  * @events: events queued
- * @lost: events dropped because the queue was full
+ * @lost: interrupts that became no event: the queue was full, or a quarantine came first
  * @masks: SHIRQ_MASK
  * @unmasks: events, and SHIRQ_MASK, that were unmasked
  * @remasks: the line stormed while the device was masked: the irq program ran
@@ -124,11 +127,12 @@ struct shirq_dma;
  * @messages: bounds what the device's owner can have logged; see shirq_warn()
  * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
  *
- * @mutex: guards what changes at the pace of system calls, @mapping to @neighbour
+ * @mutex: guards what changes at the pace of system calls, @mapping to @leaving
  * @mapping: of that file, to revoke what it maps
  * @generation: counts revocations: an older mapping is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: somebody else had the line when it was armed
+ * @leaving: without an owner, and to be parked as soon as it answers
  *
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: what a quarantine leaves to process context
@@ -137,6 +141,7 @@ struct shirq_dma;
  *
  * @lock: guards what the interrupt sees, @set to @stats, and serialises programs
  *	and all writes to Command, but those of shirq_restore(), which sees to it.
+ *	What is read without it, as a hint or under @mutex alone, is read with READ_ONCE().
  *	All but @masked, @owner_masked, @held, @gone, @storm, the queue and @stats
  *	change only under @mutex too; the interrupt itself ends @handling and @armed
  *	and sets @quarantined.
@@ -167,7 +172,7 @@ struct shirq_dma;
  * @seq: of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
  * @reader: to which thread, or NULL; see shirq_reader()
- * @lost: events dropped since armed
+ * @lost: interrupts that became no event, since armed
  * @regs: of the program that runs
  * @captured: r0..r3 at the claim of the irq program
  * @storm: see there
@@ -189,6 +194,7 @@ struct shirq_device {
 	unsigned long		generation;
 	struct shirq_event	*queue;
 	bool			neighbour;
+	bool			leaving;
 
 	/* readers and workers */
 	wait_queue_head_t	wait;

@@ -35,7 +35,7 @@ static struct shirq_event *shirq_new_event(struct shirq_device *d)
 
 static inline void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
 {
-	d->head++;
+	WRITE_ONCE(d->head, d->head + 1);
 	d->stats.events++;
 	trace_shirq_event(d, event);
 	shirq_notify(d);
@@ -85,7 +85,7 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 
 	lockdep_assert_held(&d->lock);
 	if (d->head - d->tail == SHIRQ_QUEUE) {
-		d->head--;
+		WRITE_ONCE(d->head, d->head - 1);
 		d->lost++;
 		d->stats.lost++;
 	}
@@ -103,11 +103,14 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 	shirq_put_event(d, event);
 }
 
-/* What is queued is dropped, and who waits for more is told. */
+/**
+ * shirq_end_readers() - drop what is queued, and tell who waits for more
+ * @d: the device, @lock held
+ */
 void shirq_end_readers(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	d->tail = d->head;
-	d->epoch++;
+	WRITE_ONCE(d->tail, d->head);
+	WRITE_ONCE(d->epoch, d->epoch + 1);
 	shirq_notify(d);
 }

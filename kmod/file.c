@@ -155,7 +155,7 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 		event = &d->queue[d->tail % SHIRQ_QUEUE];
 		ret = shirq_copy_event(to, event) ? 1 : -EAGAIN;
 		if (ret == 1) {
-			d->tail++;
+			WRITE_ONCE(d->tail, d->tail + 1);
 			d->delivered = event->seq;
 			former = shirq_set_reader(d);
 			trace_shirq_deliver(d, event);

@@ -82,6 +82,10 @@ static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64
 	}
 }
 
+/**
+ * shirq_describe() - tell programs what spaces the device has
+ * @d: the device, enabled
+ */
 void shirq_describe(struct shirq_device *d)
 {
 	struct shirq_space *space = d->bus.space;
@@ -143,6 +147,11 @@ int shirq_map_bars(struct shirq_device *d)
 	return 0;
 }
 
+/**
+ * shirq_can_map() - may user space map a BAR?
+ * @d: the device
+ * @bar: which, below SHIRQ_BARS
+ */
 bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 {
 	/* Whole pages of our own: what shares a page may be a neighbour's. */
@@ -194,7 +203,12 @@ void shirq_set_disintx(struct shirq_device *d, bool on)
 	pci_write_config_byte(d->pdev, SHIRQ_CONFIG_DISINTX_OFFSET, high);
 }
 
-/* DisINTx holds the device back, unless somebody has cleared it. Return: had he, and is it set? */
+/**
+ * shirq_disintx_again() - DisINTx holds the device back, unless somebody has cleared it
+ * @d: the device, @lock held
+ *
+ * Return: had somebody, and is it set again?
+ */
 bool shirq_disintx_again(struct shirq_device *d)
 {
 	u16 command;
@@ -219,7 +233,12 @@ void shirq_clear_master(struct shirq_device *d)
 
 /* Power and resets */
 
-/* Does the device come out of D3hot as it went there? Else waking is a reset. */
+/**
+ * shirq_wakes_unchanged() - does the device come out of D3hot as it went there?
+ * @d: the device, with power management
+ *
+ * Else waking is a reset.
+ */
 bool shirq_wakes_unchanged(const struct shirq_device *d)
 {
 	u16 control;

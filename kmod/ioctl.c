@@ -76,11 +76,11 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 	if (shirq_has_line(d)) {
 		info->sources = 1;
 		info->irq = pdev->irq;
-		if (d->armed ? d->neighbour : irq_has_action(pdev->irq))
+		if (READ_ONCE(d->armed) ? d->neighbour : irq_has_action(pdev->irq))
 			info->flags |= SHIRQ_INFO_SHARED;
 	}
 	if (d->set)
-		info->state = d->armed ? SHIRQ_STATE_ARMED : SHIRQ_STATE_LOADED;
+		info->state = READ_ONCE(d->armed) ? SHIRQ_STATE_ARMED : SHIRQ_STATE_LOADED;
 	if (pci_intx_mask_supported(pdev))
 		info->flags |= SHIRQ_INFO_DISINTX;
 	if (pdev->is_busmaster)
@@ -179,7 +179,7 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 
 	if (!shirq_has_line(d))
 		ret = -ENXIO;
-	else if (d->armed)
+	else if (READ_ONCE(d->armed))
 		ret = -EBUSY;
 	else
 		ret = shirq_verify_set(d, set, load);

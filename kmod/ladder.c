@@ -87,7 +87,7 @@ static void shirq_climbed(struct shirq_device *d, enum shirq_rung rung, size_t c
 /* Take the next rung that the owner allows and the device has. */
 static void shirq_climb(struct shirq_device *d, u32 rungs)
 {
-	enum shirq_rung rung = d->storm.rung;
+	enum shirq_rung rung = READ_ONCE(d->storm.rung);
 
 	/* What does not even answer is not waited for. */
 	while (shirq_present(d) && ++rung < SHIRQ_RUNG_FAILED) {
@@ -108,8 +108,11 @@ static void shirq_ladder(struct work_struct *work)
 	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
 
 	shirq_lock_resets(d);
-	if (d->quarantined && !(d->life & SHIRQ_DEAD)) {
-		if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
+	/* What is paused is not touched; its line is masked for some time, again and again. */
+	if (d->life & SHIRQ_PAUSED)
+		goto out;
+	if (READ_ONCE(d->quarantined) && !(d->life & SHIRQ_DEAD)) {
+		if (READ_ONCE(d->storm.rung) == SHIRQ_RUNG_RELEASED) {
 			shirq_revoke(d);
 			/* The owner may have used its mapping until now. */
 			shirq_quiesce_again(d);
@@ -117,12 +120,13 @@ static void shirq_ladder(struct work_struct *work)
 		if (shirq_take_due(d)) {
 			shirq_climb(d, d->quiesce.rungs);
 			shirq_take_due(d);
-		} else if (d->storm.rung == SHIRQ_RUNG_RELEASED) {
+		} else if (READ_ONCE(d->storm.rung) == SHIRQ_RUNG_RELEASED) {
 			shirq_warn(d, "quarantined: it stormed\n");
 		}
 	}
 	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
+out:
 	shirq_unlock_resets(d);
 }
 
@@ -139,7 +143,7 @@ void shirq_sleep(struct shirq_device *d)
 {
 	if (!d->pdev->pm_cap || !shirq_present(d))
 		return;
-	if (d->storm.rung >= SHIRQ_RUNG_D3HOT || shirq_wakes_unchanged(d))
+	if (READ_ONCE(d->storm.rung) >= SHIRQ_RUNG_D3HOT || shirq_wakes_unchanged(d))
 		pci_set_power_state(d->pdev, PCI_D3hot);
 }
 
@@ -155,7 +159,7 @@ void shirq_sleep(struct shirq_device *d)
 void shirq_watch_wake(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
-	if (!shirq_has_line(d))
+	if (d->requested || !shirq_has_line(d))
 		return;
 	spin_lock_irq(&d->lock);
 	shirq_begin(d, IRQF_SHARED | IRQF_PROBE_SHARED);
@@ -203,7 +207,8 @@ bool shirq_storm_released(struct shirq_device *d)
 void shirq_storm_settle(struct shirq_device *d, u32 rungs)
 {
 	lockdep_assert_held(&d->mutex);
-	while (d->requested && d->storm.rung != SHIRQ_RUNG_FAILED && shirq_line_storms(d)) {
+	while (d->requested && READ_ONCE(d->storm.rung) != SHIRQ_RUNG_FAILED &&
+	       shirq_line_storms(d)) {
 		shirq_climb(d, rungs);
 		shirq_take_due(d);
 	}

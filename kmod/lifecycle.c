@@ -45,16 +45,55 @@ static void shirq_turn(struct shirq_device *d, enum shirq_turn turn)
 		WRITE_ONCE(d->life, life);
 }
 
-/* Park the device: silent for good, and nothing of an owner's is left. */
-static void shirq_park(struct shirq_device *d)
+/* Nothing of an owner's is left. */
+static void shirq_clear_out(struct shirq_device *d)
 {
-	shirq_withdraw(d);
+	shirq_free_line(d);
 	shirq_load(d, NULL);
 	shirq_unmap_bars(d);
+	d->leaving = false;
 	spin_lock_irq(&d->lock);
 	d->quarantined = false;
 	d->quiesce = (struct shirq_quiesce) {};
 	spin_unlock_irq(&d->lock);
+}
+
+/*
+ * Park the device, silent for good. While one does not answer its line is watched, and
+ * its set kept, whose release program it may need.
+ */
+static void shirq_park(struct shirq_device *d)
+{
+	d->leaving = !shirq_withdraw(d);
+	if (d->leaving)
+		mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
+	else
+		shirq_clear_out(d);
+}
+
+/* Silent again; asleep again if it was before the PCI core woke it. */
+static void shirq_calm(struct shirq_device *d)
+{
+	shirq_quiesce_again(d);
+	if (!(d->life & SHIRQ_OWNED) || READ_ONCE(d->storm.rung) > SHIRQ_RUNG_RELEASED)
+		shirq_sleep(d);
+}
+
+/*
+ * A device that did not answer does again: what was not possible when it went is done
+ * now, and its line watched anew, from the first rung on.
+ */
+static void shirq_calm_returned(struct shirq_device *d)
+{
+	spin_lock_irq(&d->lock);
+	shirq_clear_master(d);
+	if (d->storm.rung == SHIRQ_RUNG_FAILED)
+		d->storm.rung = SHIRQ_RUNG_NONE;
+	spin_unlock_irq(&d->lock);
+	if (d->leaving)
+		shirq_park(d);
+	else
+		shirq_calm(d);
 }
 
 /*
@@ -71,7 +110,7 @@ static int shirq_wake(struct shirq_device *d)
 	ret = shirq_restore(d);
 	if (d->requested) {
 		shirq_storm_settle(d, SHIRQ_QUIESCE_FLR);
-		if (!ret && d->storm.rung == SHIRQ_RUNG_FAILED)
+		if (!ret && READ_ONCE(d->storm.rung) == SHIRQ_RUNG_FAILED)
 			ret = -EIO;
 		if (ret)
 			shirq_sleep(d);
@@ -88,7 +127,9 @@ static int shirq_unpark(struct shirq_device *d)
 	lockdep_assert_held(&d->mutex);
 	if (!shirq_present(d))
 		return -ENODEV;
-	ret = shirq_save(d);
+	if (d->leaving)
+		shirq_calm_returned(d);
+	ret = d->leaving ? -ENODEV : shirq_save(d);
 	if (ret)
 		return ret;
 	ret = shirq_wake(d) ?: shirq_map_bars(d);
@@ -117,7 +158,7 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 
 	spin_lock_irq(&d->lock);
 	shirq_turn(d, SHIRQ_TURN_OPEN);
-	d->gone = false;
+	WRITE_ONCE(d->gone, false);
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
 	d->seq = 0;
@@ -127,6 +168,33 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 	};
 	spin_unlock_irq(&d->lock);
 	return 0;
+}
+
+/**
+ * shirq_adopt() - take a function that was just bound, and park it
+ * @d: the device, enabled, not yet known to anybody
+ * @woken: it was asleep until it was enabled
+ *
+ * What nothing less than D3hot silences asserts as soon as it is woken, and has nobody
+ * at its line.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int shirq_adopt(struct shirq_device *d, bool woken)
+{
+	int ret;
+
+	shirq_lock_resets(d);
+	if (woken)
+		shirq_watch_wake(d);
+	ret = shirq_save(d);
+	if (!ret)
+		shirq_storm_settle(d, SHIRQ_RUNGS_UNOWNED);
+	shirq_sleep(d);
+	shirq_free_line(d);
+	shirq_unlock_resets(d);
+	cancel_work_sync(&d->ladder);
+	return ret;
 }
 
 /**
@@ -211,6 +279,7 @@ void shirq_retire(struct shirq_device *d)
 	if (!(d->life & SHIRQ_DEAD)) {
 		shirq_revoke(d);
 		shirq_park(d);
+		shirq_clear_out(d);
 	}
 	spin_lock_irq(&d->lock);
 	shirq_turn(d, SHIRQ_TURN_RETIRE);
@@ -244,14 +313,6 @@ void shirq_pause(struct shirq_device *d, bool recovering)
 			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_RECOVERY);
 	}
 	mutex_unlock(&d->mutex);
-}
-
-/* Silent again; asleep again if it was before the PCI core woke it. */
-static void shirq_calm(struct shirq_device *d)
-{
-	shirq_quiesce_again(d);
-	if (!(d->life & SHIRQ_OWNED) || d->storm.rung > SHIRQ_RUNG_RELEASED)
-		shirq_sleep(d);
 }
 
 /**
@@ -295,13 +356,17 @@ void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
 	mutex_lock(&d->mutex);
 	if (shirq_may_turn(d, SHIRQ_TURN_CONTINUE) >= 0) {
 		shirq_calm(d);
+		/* What the line did until now says nothing of what is there now. */
+		shirq_take_due(d);
 		spin_lock_irq(&d->lock);
 		shirq_turn(d, SHIRQ_TURN_CONTINUE);
 		d->recovering = false;
 		if (d->life & SHIRQ_OWNED)
 			shirq_notice(d, type, 0, NULL);
 		spin_unlock_irq(&d->lock);
-		if (!(d->life & SHIRQ_OWNED))
+		if (d->life & SHIRQ_OWNED)
+			shirq_let_go(d);
+		else
 			shirq_park(d);
 	}
 	mutex_unlock(&d->mutex);
@@ -333,18 +398,6 @@ void shirq_give_up(struct shirq_device *d)
 	mutex_unlock(&d->mutex);
 }
 
-/* A device that is gone answers again: silence it, which was not possible when it went. */
-static void shirq_calm_returned(struct shirq_device *d)
-{
-	spin_lock_irq(&d->lock);
-	shirq_clear_master(d);
-	/* Its line is watched anew, from the first rung on. */
-	if (d->storm.rung == SHIRQ_RUNG_FAILED)
-		d->storm.rung = SHIRQ_RUNG_NONE;
-	spin_unlock_irq(&d->lock);
-	shirq_calm(d);
-}
-
 /*
  * What no callback ends. If an error of the link is not recovered from, since some
  * other driver on the bus cannot, nobody is told: the device is given up after a
@@ -361,7 +414,7 @@ static void shirq_look_after_absent(struct work_struct *work)
 	if (d->recovering) {
 		pci_err(d->pdev, "no recovery from the error of its link: given up\n");
 		shirq_give_up_locked(d);
-	} else if (d->gone) {
+	} else if (READ_ONCE(d->gone) || d->leaving) {
 		shirq_revoke(d);
 		if (d->life & SHIRQ_PAUSED || !shirq_present(d))
 			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);

@@ -65,7 +65,11 @@ out:
 	return ours ? IRQ_HANDLED : IRQ_NONE;
 }
 
-/* The handler is about to be registered, or goes on. */
+/**
+ * shirq_begin() - the handler is about to be registered, or goes on
+ * @d: the device, @lock held, with a line
+ * @irqflags: with which flags
+ */
 void shirq_begin(struct shirq_device *d, unsigned long irqflags)
 {
 	lockdep_assert_held(&d->lock);
@@ -75,9 +79,14 @@ void shirq_begin(struct shirq_device *d, unsigned long irqflags)
 	shirq_storm_begin(d);
 }
 
-/*
- * Register the handler. What it is to do from its first call on is set already, by
- * the caller, under the lock.
+/**
+ * shirq_request() - register the handler
+ * @d: the device, @mutex held, after shirq_begin()
+ *
+ * What it is to do from its first call on is set already, by the caller, under the
+ * lock.
+ *
+ * Return: 0, or the errno of request_irq().
  */
 int shirq_request(struct shirq_device *d)
 {
@@ -142,9 +151,12 @@ static void shirq_reopen(struct work_struct *work)
 
 /* What the line shows */
 
-/*
- * Whether the line stormed after the last rung. What it does while a rung is
- * under way says nothing about that rung.
+/**
+ * shirq_take_due() - did the line storm after the last rung?
+ * @d: the device, @mutex held
+ *
+ * What it does while a rung is under way says nothing about that rung: then this is
+ * called once more, and what it says not used.
  */
 bool shirq_take_due(struct shirq_device *d)
 {
@@ -175,9 +187,12 @@ static void shirq_let_interrupt(const struct shirq_device *d)
 	cpus_read_unlock();
 }
 
-/*
- * Does the line storm? One that is stuck interrupts again before anything else runs
- * on its processor; on any other the count of the unhandled stands still.
+/**
+ * shirq_line_storms() - does the line storm?
+ * @d: the device, @mutex held, watched by shirq_storm_watch()
+ *
+ * One that is stuck interrupts again before anything else runs on its processor; on
+ * any other the count of the unhandled stands still.
  */
 bool shirq_line_storms(struct shirq_device *d)
 {

@@ -116,6 +116,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 
 static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
+	bool asleep = pdev->current_state != PCI_D0;
 	struct shirq_device *d;
 	int ret;
 
@@ -139,10 +140,9 @@ static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto err_disable;
 
 	shirq_describe(d);
-	ret = shirq_save(d);
+	ret = shirq_adopt(d, asleep);
 	if (ret)
 		goto err_release;
-	shirq_sleep(d);
 
 	pci_set_drvdata(pdev, d);
 	ret = cdev_device_add(&d->cdev, &d->dev);

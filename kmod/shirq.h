@@ -262,7 +262,8 @@ enum shirq_quarantine {
  *	last number
  * @time_ns: CLOCK_MONOTONIC at the entry of the interrupt handler, or when it
  *	happened, nanoseconds
- * @lost: events dropped because the queue was full, since SHIRQ_ARM
+ * @lost: interrupts that became no event, since SHIRQ_ARM: the queue was full, or what
+ *	SHIRQ_MASK held back ended in a quarantine
  * @r: r0..r3 at the claim; see QUARANTINED; of other types, zero
  *
  * read() returns as many whole events as are queued and fit. While there is

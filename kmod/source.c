@@ -72,7 +72,7 @@ void shirq_stop(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
 	d->handling = false;
-	d->armed = false;
+	WRITE_ONCE(d->armed, false);
 	d->masked = false;
 	d->owner_masked = false;
 	d->held = false;
@@ -120,7 +120,7 @@ void shirq_storm_watch(struct shirq_device *d)
 void shirq_lose(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	d->gone = true;
+	WRITE_ONCE(d->gone, true);
 	shirq_clear_master(d);
 	shirq_stop(d);
 	shirq_storm_watch(d);
@@ -136,7 +136,7 @@ void shirq_lose(struct shirq_device *d)
 void shirq_set_gone(struct shirq_device *d)
 {
 	spin_lock_irq(&d->lock);
-	d->gone = true;
+	WRITE_ONCE(d->gone, true);
 	shirq_notify(d);
 	spin_unlock_irq(&d->lock);
 }
@@ -157,6 +157,12 @@ static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kin
 	return shirq_run_checked(d, &d->set->program[kind], d->regs);
 }
 
+/**
+ * shirq_enable() - let the device assert
+ * @d: the device, @lock held, armed
+ *
+ * Return: 0, or -ENODEV if its program found it gone.
+ */
 int shirq_enable(struct shirq_device *d)
 {
 	d->masked = false;

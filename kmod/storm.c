@@ -59,11 +59,28 @@
 #include "storm.h"
 #include "trace.h"
 
-void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason,
-			     const u64 *captured)
+/* What was claimed while SHIRQ_MASK held the device back becomes no event. */
+static void shirq_lose_held(struct shirq_device *d)
 {
+	if (!d->held)
+		return;
+	d->held = false;
+	d->lost++;
+	d->stats.lost++;
+}
+
+/**
+ * shirq_quarantine() - the device stormed: silence it, and tell its owner
+ * @d: the device, @lock held, with an owner and a set
+ * @reason: why it is to blame
+ * @captured: r0..r3 at the claim that proved it
+ */
+void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, const u64 *captured)
+{
+	lockdep_assert_held(&d->lock);
 	d->quarantined = true;
 	shirq_clear_master(d);
+	shirq_lose_held(d);
 	shirq_stop(d);
 	shirq_window_clear(&d->storm.window);
 	d->storm.due = false;
@@ -86,10 +103,7 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason,
 static void shirq_hold(struct shirq_device *d, u64 time_ns)
 {
 	/* It declined meanwhile, or this would be a quarantine. */
-	if (d->held) {
-		d->lost++;
-		d->stats.lost++;
-	}
+	shirq_lose_held(d);
 	d->held = true;
 	d->held_ns = time_ns;
 }

@@ -107,3 +107,38 @@ def test_quarantines_among_foreign_resets_all_end(boot: Boot) -> None:
     finish(script, deadline=120)
     finish(resetter, deadline=120)
     assert stats_of(port, "dev2")["rung_d3hot"] == _ROUNDS
+
+
+#: In the guest: an owner whose release program lets the device assert, and an administrator who resets it.
+_RESET = """
+wrong = dataclasses.replace(SET, release=shirq.assemble('''
+    load r1, 0xffffffff
+    write32 bar0+0x6c, r1
+'''))
+device = shirq.Device.open(ADDRESS)
+device.load(wrong)
+device.arm(auto_unmask=False)
+report("armed")
+assert device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ
+Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
+report(device.read(timeout=TIMEOUT).type.name, state())
+proceed()
+"""
+
+
+def test_a_device_that_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> None:
+    """The handler goes after the reset, not before it. One vCPU: a line that storms leaves no time to anybody."""
+    port = Scene(boot(_MACHINE.with_(vcpus=1, deterministic=True, log_entries=1 << 22)))
+    port.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    port.network.ping(1)
+    port.vm.qmp.set("dev2", "disintx", "no-op")
+    script = start(port, "dev2", _RESET)
+    script.expect("^armed$", deadline=120)
+    mark = port.vm.log().mark
+    port.raise_("dev2")
+    script.expect("^RESET loaded$", deadline=120)
+    script.write("\n")
+    finish(script, deadline=120)
+    assert port.vm.log().since(mark).of(Kind.RESET, device="dev2"), "it was not reset"
+    assert port.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    port.network.ping(3)

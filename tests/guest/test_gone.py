@@ -10,7 +10,7 @@ import pytest
 
 from guest.guest_python import finish, start
 from guest.test_storm import CALLS
-from shirq_bench.judge import line_of
+from shirq_bench.judge import assertions, line_of
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, insmod
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
@@ -105,6 +105,64 @@ def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
     script.write("\n")
     script.expect("^silent$", deadline=120)
     finish(script, deadline=120)
+
+
+def test_a_device_that_asserts_as_soon_as_it_is_back_has_somebody_at_its_line(scene: Scene) -> None:
+    """Its owner left while it did not answer: nobody will look for it for a second, and it asserts before."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device, registers = armed()
+        report("armed")
+        proceed()
+        report(fails(os.read, device.fileno(), 64))
+        device.close()
+        report("closed", state())
+        proceed()
+        while not command() & 0x400:
+            time.sleep(0.05)
+        report("silent")
+        report("opened", fails(shirq.Device.open, ADDRESS))
+        """,
+    )
+    script.expect("^armed$", deadline=120)
+    scene.vm.qmp.set("dev0", "dead", "all")
+    scene.network.ping(2)
+    script.write("\n")
+    script.expect("^closed parked$", deadline=120)
+    mark = scene.vm.log().mark
+    with scene.vm.frozen():
+        scene.vm.qmp.set("dev0", "dead", "off")
+        scene.vm.qmp.set("dev0", "raise", 1)
+    script.write("\n")
+    script.expect("^silent$", deadline=120)
+    script.expect("^opened OK$", deadline=120)
+    finish(script, deadline=120)
+    log = scene.vm.log()
+    assert assertions(log.since(mark), "dev0"), "it did not assert"
+    assert len(log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))) < CALLS, "the line stormed"
+    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    scene.network.ping(3)
+
+
+def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
+    """No program need look at its registers: the kernel's own look at config space says so."""
+    script = start(
+        scene,
+        "dev0",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET)
+        report("loaded")
+        proceed()
+        report(fails(device.arm), state(), fails(os.read, device.fileno(), 64))
+        """,
+    )
+    script.expect("^loaded$", deadline=120)
+    scene.vm.qmp.set("dev0", "dead", "all")
+    script.write("\n")
+    assert finish(script, deadline=120)[1:] == ["ENODEV gone ENODEV"]
 
 
 _GIVE_UP = Path(__file__).parent / "giveup"

@@ -7,7 +7,7 @@ import pytest
 
 from guest.guest_python import finish, start
 from guest.test_storm import USELESS_RELEASE
-from shirq_bench.judge import line_of
+from shirq_bench.judge import assertions, line_of
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
 from shirq_bench.plugin import Boot
 from shirq_bench.scene import Scene
@@ -97,3 +97,40 @@ def test_what_only_d3hot_silences_cannot_be_opened_and_storms_nothing(boot: Boot
     script.write("\n")
     finish(script, deadline=120)
     assert ADDRESSES["dev0"] in scene.run("dmesg | grep 'nothing is left to try'")
+
+
+def test_what_only_d3hot_silences_is_put_there_again_when_it_is_bound_again(boot: Boot) -> None:
+    """The kernel wakes it to enable it, which resets it, and it asserts, with no driver's handler at its line."""
+    scene = Scene(boot(_machine("pm=on", vcpus=2)))
+    scene.network.ping(1)
+    for name, value in {"disintx": "no-op", "reset-unmasked": 1, "reset-status": 1}.items():
+        scene.vm.qmp.set("dev0", name, value)
+    script = start(
+        scene,
+        "dev0",
+        _POWER
+        + USELESS_RELEASE
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+report("armed")
+assert device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ
+device.close()
+report("closed", hex(power() & 3))
+proceed()
+Path("/sys/bus/pci/drivers/shirq/unbind").write_text(ADDRESS)
+Path("/sys/bus/pci/drivers_probe").write_text(ADDRESS)
+report("bound", hex(power() & 3), state())
+""",
+    )
+    script.expect("^armed$", deadline=120)
+    scene.raise_("dev0")
+    script.expect("^closed 0x3$", deadline=120)
+    mark = scene.vm.log().mark
+    script.write("\n")
+    script.expect("^bound 0x3 parked$", deadline=120)
+    finish(script, deadline=120)
+    assert assertions(scene.vm.log().since(mark), "dev0"), "it did not assert"
+    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    scene.network.ping(3)

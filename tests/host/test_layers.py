@@ -38,7 +38,12 @@ def test_every_source_is_a_layer_and_every_header_belongs_to_one() -> None:
 @pytest.mark.parametrize("name", ORDER)
 def test_a_file_uses_only_the_layers_before_it(name: str) -> None:
     allowed = {f"{other}.h" for other in ORDER[: ORDER.index(name) + 1]} | PURE
-    used = {header for suffix in "ch" if (KMOD / f"{name}.{suffix}").exists() for header in included(KMOD / f"{name}.{suffix}")}
+    used = {
+        header
+        for suffix in "ch"
+        if (KMOD / f"{name}.{suffix}").exists()
+        for header in included(KMOD / f"{name}.{suffix}")
+    }
     assert used - allowed == set()
     assert used, f"{name} includes nothing of the module's"
 
