@@ -66,7 +66,7 @@ def after(tmp_path_factory: pytest.TempPathFactory) -> Table:
     library = ctypes.CDLL(str(compile_library(tmp_path_factory.mktemp("life"), Path(__file__).parent / "life.c")))
     library.after.argtypes = [ctypes.c_uint, ctypes.c_uint]
     library.after.restype = ctypes.c_int
-    return library.after  # type: ignore[no-any-return]
+    return library.after
 
 
 @pytest.mark.parametrize(("life", "turn"), [*itertools.product(LIVES.values(), Turn)])
