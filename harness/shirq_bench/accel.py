@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ PROBE_KERNEL = "6.1"
 class Accelerator:
     """``name`` is ``kvm`` or ``tcg``; ``why`` is one line for people.
 
-    ``certain`` is false if the probe timed out on a busy host: the next process probes again.
+    ``certain`` is false if the probe timed out on a busy host: an hour later it is probed again.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Accelerator:
 
 
 class _Uncertain(Exception):
-    """The verdict ``found`` holds for this call alone."""
+    """The verdict ``found`` is kept elsewhere, and not for good."""
 
     def __init__(self, found: Accelerator) -> None:
         super().__init__(found.why)
@@ -71,15 +72,19 @@ class _Uncertain(Exception):
 
 def verdict(emulator: Path) -> Accelerator:
     """The accelerator for ``emulator`` on this machine. Boots a probe on a machine with KVM if no verdict is cached."""
-    if given := _without_probe():
-        return given
+    if found := cached(emulator):
+        return found
 
     def fill(directory: Path) -> None:
+        # Another process may have probed while this one waited for its turn.
+        if found := cached(emulator):
+            raise _Uncertain(found)
         result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
         say(f"accelerator: {result.name} ({result.why})")
         if not result.certain:
+            cache.entry("accel", _key(emulator, _hour()), lambda directory: _write(directory, result))
             raise _Uncertain(result)
-        (directory / "verdict.json").write_text(json.dumps(asdict(result)))
+        _write(directory, result)
 
     try:
         return _read(cache.entry("accel", _key(emulator), fill))
@@ -89,8 +94,10 @@ def verdict(emulator: Path) -> Accelerator:
 
 def cached(emulator: Path) -> Accelerator | None:
     """The accelerator for ``emulator`` on this machine, or None if `verdict` would have to boot the probe."""
-    directory = cache.root() / "accel" / _key(emulator)
-    return _without_probe() or (_read(directory) if directory.exists() else None)
+    if found := _without_probe():
+        return found
+    kept = (cache.root() / "accel" / key for key in (_key(emulator), _key(emulator, _hour())))
+    return next((_read(directory) for directory in kept if directory.exists()), None)
 
 
 def _without_probe() -> Accelerator | None:
@@ -105,8 +112,17 @@ def _without_probe() -> Accelerator | None:
     return None
 
 
-def _key(emulator: Path) -> str:
-    return cache.digest(str(emulator), platform.release(), _cpu())
+def _key(emulator: Path, *further: str) -> str:
+    return cache.digest(str(emulator), platform.release(), _cpu(), *further)
+
+
+def _hour() -> str:
+    """For how long a verdict holds that is not certain: to the end of this hour."""
+    return f"hour {int(time.time()) // 3600}"
+
+
+def _write(directory: Path, found: Accelerator) -> None:
+    (directory / "verdict.json").write_text(json.dumps(asdict(found)))
 
 
 def _read(directory: Path) -> Accelerator:
