@@ -8,6 +8,8 @@
 
 #include <err.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -83,11 +85,19 @@ static void notice(const struct shirq_event *event)
 	printf("notice %s flags=0x%x\n", name ? name : "unknown", event->flags);
 }
 
+/* The registers are out of reach: an event that comes next says why. */
+static sigjmp_buf revoked;
+
+static void on_sigbus(int number)
+{
+	siglongjmp(revoked, number);
+}
+
 int main(int argc, char **argv)
 {
 	struct shirq_programs programs = EDU_SET;
 	struct shirq_event event;
-	unsigned long seen = 0;
+	volatile unsigned long seen = 0;
 	volatile void *regs;
 	struct peer peer;
 	uint32_t status;
@@ -115,6 +125,8 @@ int main(int argc, char **argv)
 	peer_control(&peer, regs, &(struct peer_verbs) { .change = change_enable, .mask = mask });
 	peer_armed();
 
+	signal(SIGBUS, on_sigbus);
+	sigsetjmp(revoked, 1);
 	while (!peer.count || seen < peer.count) {
 		if (shirq_next(device, &event))
 			err(1, "waiting for an event");
