@@ -5,6 +5,7 @@
 #include <linux/errno.h>
 #include <linux/interrupt.h>
 
+#include "access.h"
 #include "arm.h"
 #include "event.h"
 #include "hw.h"
@@ -33,6 +34,8 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
  */
 static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 {
+	/* The worker may not have come to it. */
+	shirq_revoke(d);
 	pci_set_power_state(d->pdev, PCI_D0);
 	shirq_restore(d);
 	spin_lock_irq(&d->lock);
@@ -66,7 +69,6 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
 	spin_unlock_irq(&d->lock);
 	if (registered && former == irqflags)
 		return 0;
-	d->neighbour = irq_has_action(d->pdev->irq);
 	ret = shirq_request(d);
 	if (ret && registered) {
 		spin_lock_irq(&d->lock);
@@ -87,7 +89,7 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
 int shirq_arm(struct shirq_device *d, u32 flags)
 {
 	/* A mismatch is an answer here, not a mistake: keep the core from logging it. */
-	unsigned long irqflags = IRQF_PROBE_SHARED;
+	unsigned long irqflags = IRQF_PROBE_SHARED | IRQF_COND_SUSPEND;
 	bool quarantined = READ_ONCE(d->quarantined);
 	int ret;
 
@@ -98,7 +100,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		return -ENOEXEC;
 	if (READ_ONCE(d->armed))
 		return -EALREADY;
-	if (d->life & SHIRQ_PAUSED)
+	if (d->life & SHIRQ_PAUSED || pci_channel_offline(d->pdev))
 		return -EIO;
 	if (flags & SHIRQ_ARM_SHARED)
 		irqflags |= IRQF_SHARED;
@@ -149,7 +151,8 @@ void shirq_halt(struct shirq_device *d)
 void shirq_let_go(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
-	if (READ_ONCE(d->storm.watched) && shirq_storm_released(d))
+	/* What is gone may come back: its line stays watched. */
+	if (READ_ONCE(d->storm.watched) && !READ_ONCE(d->gone) && shirq_storm_released(d))
 		shirq_free_line(d);
 }
 

@@ -127,22 +127,26 @@ struct shirq_dma;
  * @messages: bounds what the device's owner can have logged; see shirq_warn()
  * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
  *
- * @mutex: guards what changes at the pace of system calls, @mapping to @leaving
+ * @mutex: guards what changes at the pace of system calls, @mapping to @recover_by
  * @mapping: of that file, to revoke what it maps
  * @generation: counts revocations: an older mapping is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
- * @neighbour: somebody else had the line when it was armed
+ * @neighbour: somebody else had the line when the handler was registered
  * @leaving: without an owner, and to be parked as soon as it answers
+ * @recovering: it is SHIRQ_PAUSED since its link had an error
+ * @recovered: and that is over, but for what is left to @absent
+ * @recover_by: in jiffies, when it is given up otherwise
  *
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: what a quarantine leaves to process context
  * @reopen: ends the time that the line is masked
+ * @look: runs where the line interrupts, to see whether anything else does
  * @absent: looks after a device that is @gone, or in error recovery; see lifecycle.c
  *
  * @lock: guards what the interrupt sees, @set to @stats, and serialises programs
  *	and all writes to Command, but those of shirq_restore(), which sees to it.
  *	What is read without it, as a hint or under @mutex alone, is read with READ_ONCE().
- *	All but @masked, @owner_masked, @held, @gone, @storm, the queue and @stats
+ *	All but what claims, masks and reads change, @gone, @storm, the queue and @stats
  *	change only under @mutex too; the interrupt itself ends @handling and @armed
  *	and sets @quarantined.
  * @set: the loaded set, or NULL
@@ -161,7 +165,6 @@ struct shirq_dma;
  * @held_ns: when that was; what it captured is in @captured
  * @intx_off: DisINTx was set by SHIRQ_MASK, for want of a mask program
  * @life: enum shirq_life, changed by lifecycle.c alone
- * @recovering: it is SHIRQ_PAUSED since its link had an error
  * @quarantined: it stormed, or the handler only watches the line; only SHIRQ_ARM and
  *	close() end it
  * @gone: SHIRQ_DEAD, or a program found all-ones; ends what user space may do, and not
@@ -195,11 +198,15 @@ struct shirq_device {
 	struct shirq_event	*queue;
 	bool			neighbour;
 	bool			leaving;
+	bool			recovering;
+	bool			recovered;
+	unsigned long		recover_by;
 
 	/* readers and workers */
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
 	struct work_struct	reopen;
+	struct work_struct	look;
 	struct delayed_work	absent;
 
 	/* the interrupt */
@@ -217,7 +224,6 @@ struct shirq_device {
 	bool			held;
 	bool			intx_off;
 	u8			life;
-	bool			recovering;
 	bool			quarantined;
 	bool			gone;
 	u32			epoch;

@@ -25,7 +25,8 @@ static void shirq_mm_release(struct mmu_notifier *notifier, struct mm_struct *mm
 	struct shirq_device *d = dma->d;
 
 	spin_lock_irq(&d->lock);
-	if (d->dma == dma)
+	/* A pause has cleared it already, and the device may be in reset. */
+	if (d->dma == dma && !(d->life & SHIRQ_PAUSED))
 		shirq_clear_master(d);
 	spin_unlock_irq(&d->lock);
 }

@@ -311,7 +311,8 @@ static int shirq_reset_bus(struct pci_dev *pdev)
 {
 	struct pci_bus *bus = pdev->bus;
 
-	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices))
+	if (!bus->self || pdev->subordinate || !list_is_singular(&bus->devices) ||
+	    pdev->dev_flags & PCI_DEV_FLAGS_NO_BUS_RESET)
 		return -ENOTTY;
 	if (!pci_cfg_access_trylock(bus->self))
 		return -EBUSY;

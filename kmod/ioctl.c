@@ -76,7 +76,7 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 	if (shirq_has_line(d)) {
 		info->sources = 1;
 		info->irq = pdev->irq;
-		if (READ_ONCE(d->armed) ? d->neighbour : irq_has_action(pdev->irq))
+		if (d->requested ? d->neighbour : irq_has_action(pdev->irq))
 			info->flags |= SHIRQ_INFO_SHARED;
 	}
 	if (d->set)

@@ -148,37 +148,49 @@ void shirq_sleep(struct shirq_device *d)
 }
 
 /**
- * shirq_watch_wake() - watch the line of a device without an owner that is woken
- * @d: the device, @mutex held, in D3hot
+ * shirq_watch_wake() - watch the line of a device that is not armed, and is woken or reset
+ * @d: the device, @mutex held
  *
  * Waking may reset it, and then nothing holds it back until its config space may be
- * accessed, 10 ms later; and D3hot may have been all that held it back. Ends with
- * shirq_storm_settle() and shirq_free_line(). Where somebody has the line to himself
- * there is no watch, and nobody else who could suffer.
+ * accessed, 10 ms later; and D3hot may have been all that held it back: the rung that
+ * was needed stays. Ends with shirq_storm_settle() or shirq_storm_released(), and
+ * shirq_free_line().
+ *
+ * Return: 0, or the errno of request_irq(): -EBUSY where somebody has the line to
+ * himself.
  */
-void shirq_watch_wake(struct shirq_device *d)
+int shirq_watch_wake(struct shirq_device *d)
 {
+	enum shirq_rung needed = READ_ONCE(d->storm.rung);
+	int ret;
+
 	lockdep_assert_held(&d->mutex);
 	if (d->requested || !shirq_has_line(d))
-		return;
+		return 0;
 	spin_lock_irq(&d->lock);
-	shirq_begin(d, IRQF_SHARED | IRQF_PROBE_SHARED);
+	shirq_begin(d, IRQF_SHARED | IRQF_PROBE_SHARED | IRQF_COND_SUSPEND);
 	shirq_storm_watch(d);
+	if (needed >= SHIRQ_RUNG_D3HOT)
+		d->storm.rung = SHIRQ_RUNG_D3HOT;
 	spin_unlock_irq(&d->lock);
-	if (shirq_request(d))
+	ret = shirq_request(d);
+	if (ret)
 		shirq_storm_settle(d, 0);
+	return ret;
 }
 
 /**
  * shirq_storm_released() - is the line free of a device that its owner has disarmed?
  * @d: the device, @mutex held, watched by shirq_storm_watch()
  *
- * If the line storms and the irq program claims, the device is quarantined.
+ * If the line storms and the irq program claims, the device is quarantined. One that is
+ * found gone stays watched.
  *
  * Return: true if it is free, and the watch is over.
  */
 bool shirq_storm_released(struct shirq_device *d)
 {
+	enum shirq_outcome outcome = SHIRQ_ENDED;
 	bool storms;
 
 	lockdep_assert_held(&d->mutex);
@@ -187,12 +199,14 @@ bool shirq_storm_released(struct shirq_device *d)
 	d->storm.watched = false;
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
-	if (storms && shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured) != SHIRQ_CLAIMED)
-		storms = false;
-	if (storms)
+	if (storms && d->set)
+		outcome = shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured);
+	if (outcome == SHIRQ_CLAIMED)
 		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, d->captured);
+	else if (outcome == SHIRQ_GONE)
+		shirq_lose(d);
 	spin_unlock_irq(&d->lock);
-	return !storms;
+	return outcome == SHIRQ_ENDED;
 }
 
 /**

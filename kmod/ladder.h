@@ -6,7 +6,7 @@
 
 void shirq_sleep(struct shirq_device *d);
 int shirq_reset_function(struct shirq_device *d, u32 rung);
-void shirq_watch_wake(struct shirq_device *d);
+int shirq_watch_wake(struct shirq_device *d);
 bool shirq_storm_released(struct shirq_device *d);
 void shirq_storm_settle(struct shirq_device *d, u32 rungs);
 void shirq_ladder_init(struct shirq_device *d);

@@ -3,7 +3,7 @@
  * The life of a device, as a table. lifecycle.c says what each turn brings about.
  *
  * This file needs nothing of the kernel but its error numbers, and so also builds on
- * a host, where the table is checked, and printed for README.md.
+ * a host, where the table is checked, and printed for docs/lifecycle.md.
  */
 #ifndef SHIRQ_LIFE_H
 #define SHIRQ_LIFE_H

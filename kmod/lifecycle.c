@@ -102,12 +102,17 @@ static void shirq_calm_returned(struct shirq_device *d)
  */
 static int shirq_wake(struct shirq_device *d)
 {
-	int ret;
+	int ret = 0;
 
 	if (d->pdev->current_state != PCI_D0)
-		shirq_watch_wake(d);
+		ret = shirq_watch_wake(d);
+	/* Where somebody has the line to himself, only what needs no watch is woken. */
+	if (ret && (ret != -EBUSY || READ_ONCE(d->storm.rung) >= SHIRQ_RUNG_D3HOT))
+		return ret;
 	pci_set_power_state(d->pdev, PCI_D0);
 	ret = shirq_restore(d);
+	if (!ret && d->pdev->current_state != PCI_D0)
+		ret = -EIO;
 	if (d->requested) {
 		shirq_storm_settle(d, SHIRQ_QUIESCE_FLR);
 		if (!ret && READ_ONCE(d->storm.rung) == SHIRQ_RUNG_FAILED)
@@ -308,9 +313,14 @@ void shirq_pause(struct shirq_device *d, bool recovering)
 		shirq_clear_master(d);
 		spin_unlock_irq(&d->lock);
 		shirq_halt(d);
-		d->recovering = recovering;
-		if (recovering)
-			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_RECOVERY);
+		/* What was not armed may be woken, and may assert after a reset. */
+		shirq_watch_wake(d);
+		if (recovering) {
+			d->recovering = true;
+			d->recovered = false;
+			d->recover_by = jiffies + SHIRQ_RECOVERY;
+			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
+		}
 	}
 	mutex_unlock(&d->mutex);
 }
@@ -327,47 +337,66 @@ void shirq_calm_early(struct shirq_device *d)
 	mutex_unlock(&d->mutex);
 }
 
-/**
- * shirq_restore_after_error() - restore what the reset of its link has undone
- * @d: the device
- *
- * Return: 0, or what failed.
- */
-int shirq_restore_after_error(struct shirq_device *d)
+/* What the reset of its link has undone. One that was asleep is awake. */
+static void shirq_wake_recovered(struct shirq_device *d)
 {
-	int ret = -ENODEV;
+	pci_set_power_state(d->pdev, PCI_D0);
+	shirq_restore(d);
+}
 
-	mutex_lock(&d->mutex);
-	if (!(d->life & SHIRQ_DEAD)) {
-		pci_set_power_state(d->pdev, PCI_D0);
-		ret = shirq_restore(d);
-	}
-	mutex_unlock(&d->mutex);
-	return ret;
+static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type type)
+{
+	shirq_calm(d);
+	/* What the line did until now says nothing of what is there now. */
+	shirq_take_due(d);
+	/* Before the owner is told, and may arm. */
+	if (d->life & SHIRQ_OWNED)
+		shirq_let_go(d);
+	spin_lock_irq(&d->lock);
+	shirq_turn(d, SHIRQ_TURN_CONTINUE);
+	d->recovering = false;
+	d->recovered = false;
+	/* Behind a frozen link it was not possible. */
+	shirq_clear_master(d);
+	if (d->life & SHIRQ_OWNED)
+		shirq_notice(d, type, 0, NULL);
+	spin_unlock_irq(&d->lock);
+	if (!(d->life & SHIRQ_OWNED))
+		shirq_park(d);
 }
 
 /**
  * shirq_continue() - what shirq_pause() was called for is over
- * @d: the device
+ * @d: the device; the config access lock is held
  * @type: what the owner is told
+ *
+ * A sleep or a reset that comes during the recovery from an error does not end that.
  */
 void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
 {
 	mutex_lock(&d->mutex);
 	if (shirq_may_turn(d, SHIRQ_TURN_CONTINUE) >= 0) {
-		shirq_calm(d);
-		/* What the line did until now says nothing of what is there now. */
-		shirq_take_due(d);
-		spin_lock_irq(&d->lock);
-		shirq_turn(d, SHIRQ_TURN_CONTINUE);
-		d->recovering = false;
-		if (d->life & SHIRQ_OWNED)
-			shirq_notice(d, type, 0, NULL);
-		spin_unlock_irq(&d->lock);
-		if (d->life & SHIRQ_OWNED)
-			shirq_let_go(d);
+		if (d->life & SHIRQ_PAUSED && !d->recovering)
+			shirq_continue_locked(d, type);
 		else
-			shirq_park(d);
+			shirq_calm(d);
+	}
+	mutex_unlock(&d->mutex);
+}
+
+/**
+ * shirq_recovered() - the link works again
+ * @d: the device
+ *
+ * The rest is left to @absent: the PCI core holds a lock here that a change of the
+ * power state takes, too.
+ */
+void shirq_recovered(struct shirq_device *d)
+{
+	mutex_lock(&d->mutex);
+	if (d->recovering) {
+		d->recovered = true;
+		mod_delayed_work(system_highpri_wq, &d->absent, 0);
 	}
 	mutex_unlock(&d->mutex);
 }
@@ -380,6 +409,7 @@ static void shirq_give_up_locked(struct shirq_device *d)
 	spin_lock_irq(&d->lock);
 	shirq_turn(d, SHIRQ_TURN_GIVE_UP);
 	d->recovering = false;
+	d->recovered = false;
 	spin_unlock_irq(&d->lock);
 	if (!(d->life & SHIRQ_OWNED))
 		shirq_park(d);
@@ -408,21 +438,25 @@ static void shirq_look_after_absent(struct work_struct *work)
 {
 	struct shirq_device *d = container_of(work, struct shirq_device, absent.work);
 
-	mutex_lock(&d->mutex);
+	shirq_lock_resets(d);
 	if (d->life & SHIRQ_DEAD)
 		goto out;
-	if (d->recovering) {
+	if (d->recovered) {
+		shirq_wake_recovered(d);
+		shirq_continue_locked(d, SHIRQ_EVENT_RESET);
+	} else if (d->recovering && time_after_eq(jiffies, d->recover_by)) {
 		pci_err(d->pdev, "no recovery from the error of its link: given up\n");
 		shirq_give_up_locked(d);
-	} else if (READ_ONCE(d->gone) || d->leaving) {
+	}
+	if (READ_ONCE(d->gone) || d->leaving) {
 		shirq_revoke(d);
-		if (d->life & SHIRQ_PAUSED || !shirq_present(d))
-			mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
-		else
+		if (!(d->life & SHIRQ_PAUSED) && shirq_present(d))
 			shirq_calm_returned(d);
 	}
+	if (d->recovering || d->leaving || (READ_ONCE(d->gone) && d->life & SHIRQ_OWNED))
+		mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);
 out:
-	mutex_unlock(&d->mutex);
+	shirq_unlock_resets(d);
 }
 
 /**

@@ -11,8 +11,8 @@ void shirq_disown(struct shirq_device *d);
 void shirq_retire(struct shirq_device *d);
 void shirq_pause(struct shirq_device *d, bool recovering);
 void shirq_calm_early(struct shirq_device *d);
-int shirq_restore_after_error(struct shirq_device *d);
 void shirq_continue(struct shirq_device *d, enum shirq_event_type type);
+void shirq_recovered(struct shirq_device *d);
 void shirq_give_up(struct shirq_device *d);
 void shirq_lifecycle_init(struct shirq_device *d);
 

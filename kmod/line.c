@@ -36,10 +36,13 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
-	if (!d->requested || pci_channel_offline(d->pdev))
+	if (!d->requested)
 		goto out;
-	/* While masked our own status may well be set: the interrupt is a neighbour's. */
-	if (d->quarantined || d->masked) {
+	/*
+	 * While masked our own status may well be set: the interrupt is a neighbour's.
+	 * Behind a frozen link no program may run.
+	 */
+	if (d->quarantined || d->masked || pci_channel_offline(d->pdev)) {
 		ours = shirq_storm_silent(d, now);
 		goto out;
 	}
@@ -90,8 +93,10 @@ void shirq_begin(struct shirq_device *d, unsigned long irqflags)
  */
 int shirq_request(struct shirq_device *d)
 {
-	int ret = request_irq(d->pdev->irq, shirq_interrupt, d->irqflags, d->irq_name, d);
+	int ret;
 
+	d->neighbour = irq_has_action(d->pdev->irq);
+	ret = request_irq(d->pdev->irq, shirq_interrupt, d->irqflags, d->irq_name, d);
 	if (ret) {
 		spin_lock_irq(&d->lock);
 		d->requested = false;
@@ -170,21 +175,22 @@ bool shirq_take_due(struct shirq_device *d)
 	return due;
 }
 
-static long shirq_nothing(void *unused)
+static void shirq_nothing(struct work_struct *work)
 {
-	return 0;
 }
 
-/* When this returns, the processor that the line interrupts has taken what was pending. */
-static void shirq_let_interrupt(const struct shirq_device *d)
+/*
+ * When this returns, the processor that the line interrupts has taken what was pending.
+ * Should that processor go offline meanwhile, its work is done elsewhere: the hotplug
+ * lock is not taken, for it comes before mmap_lock elsewhere in the kernel.
+ */
+static void shirq_let_interrupt(struct shirq_device *d)
 {
 	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
 	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
 
-	cpus_read_lock();
-	if (cpu < nr_cpu_ids && cpu_online(cpu))
-		work_on_cpu(cpu, shirq_nothing, NULL);
-	cpus_read_unlock();
+	if (cpu < nr_cpu_ids && cpu_online(cpu) && queue_work_on(cpu, system_wq, &d->look))
+		flush_work(&d->look);
 }
 
 /**
@@ -196,11 +202,13 @@ static void shirq_let_interrupt(const struct shirq_device *d)
  */
 bool shirq_line_storms(struct shirq_device *d)
 {
+	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
 	unsigned int looks, before;
 	bool was_off;
 
 	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
-		was_off = READ_ONCE(d->storm.line_off);
+		/* By us, or by somebody else who has the line. */
+		was_off = READ_ONCE(d->storm.line_off) || irqd_irq_disabled(data);
 		before = READ_ONCE(d->storm.desc->irqs_unhandled);
 		shirq_let_interrupt(d);
 		if (READ_ONCE(d->storm.due))
@@ -219,4 +227,5 @@ bool shirq_line_storms(struct shirq_device *d)
 void shirq_line_init(struct shirq_device *d)
 {
 	INIT_WORK(&d->reopen, shirq_reopen);
+	INIT_WORK(&d->look, shirq_nothing);
 }

@@ -9,7 +9,6 @@
  *	mmap_lock			(page faults)
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
  *	i_mmap_rwsem			(revoking mappings)
- *	cpu_hotplug_lock		(looking whether the line is quiet)
  *	shirq_device.lock		(interrupt; programs run under it)
  *	wait queue and eventfd locks	(wakeups)
  *
@@ -18,7 +17,7 @@
  * only tried (shirq_reset_bus()).
  *
  * The interrupt takes none but the last two, so free_irq() may wait for it under
- * the mutex. So may cancel_work_sync() for @reopen, which takes no mutex;
+ * the mutex. So may cancel_work_sync() for @reopen and @look, which take no mutex;
  * @ladder and @absent take it, and are only waited for at the end, without it. The
  * end of an address space (dma.c) takes shirq_device.lock alone.
  *
@@ -69,6 +68,7 @@ static void shirq_free(struct device *dev)
 	struct shirq_device *d = container_of(dev, struct shirq_device, dev);
 
 	ida_free(&shirq_minors, MINOR(dev->devt));
+	pci_dev_put(d->pdev);
 	kfree(d->pristine);
 	kfree(d);
 }
@@ -89,7 +89,8 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 		return ERR_PTR(minor);
 	}
 
-	d->pdev = pdev;
+	/* A file may outlive the function. */
+	d->pdev = pci_dev_get(pdev);
 	mutex_init(&d->mutex);
 	spin_lock_init(&d->lock);
 	init_waitqueue_head(&d->wait);

@@ -24,7 +24,11 @@ static int shirq_resume_noirq(struct device *dev)
 
 static int shirq_resume(struct device *dev)
 {
-	shirq_continue(dev_get_drvdata(dev), SHIRQ_EVENT_RESUMED);
+	struct pci_dev *pdev = to_pci_dev(dev);
+
+	pci_cfg_access_lock(pdev);
+	shirq_continue(pci_get_drvdata(pdev), SHIRQ_EVENT_RESUMED);
+	pci_cfg_access_unlock(pdev);
 	return 0;
 }
 
@@ -64,17 +68,15 @@ static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_s
 	return PCI_ERS_RESULT_NEED_RESET;
 }
 
-/* AER in 6.1 resets nothing after an error that is not fatal: then this restores what is there. */
+/* Whether it answers is seen, and what is undone restored, when all drivers have recovered. */
 static pci_ers_result_t shirq_slot_reset(struct pci_dev *pdev)
 {
-	if (shirq_restore_after_error(pci_get_drvdata(pdev)))
-		return PCI_ERS_RESULT_DISCONNECT;
 	return PCI_ERS_RESULT_RECOVERED;
 }
 
 static void shirq_error_over(struct pci_dev *pdev)
 {
-	shirq_continue(pci_get_drvdata(pdev), SHIRQ_EVENT_RESET);
+	shirq_recovered(pci_get_drvdata(pdev));
 }
 
 const struct pci_error_handlers shirq_error_handlers = {

@@ -63,6 +63,20 @@ void shirq_quiesce(struct shirq_device *d)
 }
 
 /**
+ * shirq_lose_held() - what was claimed while SHIRQ_MASK held the device back becomes no event
+ * @d: the device, @lock held
+ */
+void shirq_lose_held(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (!d->held)
+		return;
+	d->held = false;
+	d->lost++;
+	d->stats.lost++;
+}
+
+/**
  * shirq_stop() - quiesce, and claim no interrupt any more
  * @d: the device, @lock held
  *
@@ -75,14 +89,14 @@ void shirq_stop(struct shirq_device *d)
 	WRITE_ONCE(d->armed, false);
 	d->masked = false;
 	d->owner_masked = false;
-	d->held = false;
+	shirq_lose_held(d);
 	d->intx_off = false;
 	shirq_quiesce(d);
 }
 
 /**
  * shirq_quiesce_again() - quiesce what a reset, lost power or its owner may have woken
- * @d: the device, @mutex held, not @dead
+ * @d: the device, @mutex held, not SHIRQ_DEAD
  */
 void shirq_quiesce_again(struct shirq_device *d)
 {
@@ -211,6 +225,8 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 		ret = -ENODEV;
 	} else if (!d->armed) {
 		ret = -ENXIO;
+	} else if (pci_channel_offline(d->pdev)) {
+		/* Behind a frozen link nothing is touched; what follows silences it anyway. */
 	} else if (d->set->program[SHIRQ_PROGRAM_MASK].count) {
 		ret = shirq_run_plain(d, SHIRQ_PROGRAM_MASK);
 	} else if (pci_intx_mask_supported(d->pdev)) {
@@ -237,7 +253,8 @@ static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 		return -ENODEV;
 	if (!d->armed)
 		return -ENXIO;
-	if (!d->masked || seq != d->seq)
+	/* Behind a frozen link it stays masked. */
+	if (!d->masked || seq != d->seq || pci_channel_offline(d->pdev))
 		return 0;
 	d->stats.unmasks++;
 	if (d->held) {

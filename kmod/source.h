@@ -9,6 +9,7 @@ void shirq_storm_begin(struct shirq_device *d);
 void shirq_storm_watch(struct shirq_device *d);
 void shirq_quiesce(struct shirq_device *d);
 void shirq_quiesce_again(struct shirq_device *d);
+void shirq_lose_held(struct shirq_device *d);
 void shirq_stop(struct shirq_device *d);
 void shirq_lose(struct shirq_device *d);
 void shirq_set_gone(struct shirq_device *d);

@@ -104,7 +104,7 @@ static const char *const shirq_reasons[] = {
 	[SHIRQ_QUARANTINE_RATE] = "rate",
 };
 
-static const char *const shirq_rungs[] = {
+static const char *const shirq_rung_names[] = {
 	[SHIRQ_RUNG_NONE] = "over",
 	[SHIRQ_RUNG_RELEASED] = "released",
 	[SHIRQ_RUNG_D3HOT] = "d3hot",
@@ -126,7 +126,7 @@ static ssize_t quarantine_show(struct device *dev, struct device_attribute *attr
 	spin_unlock_irq(&d->lock);
 	if (!reason)
 		return sysfs_emit(buf, "none\n");
-	return sysfs_emit(buf, "%s %s\n", shirq_reasons[reason], shirq_rungs[rung]);
+	return sysfs_emit(buf, "%s %s\n", shirq_reasons[reason], shirq_rung_names[rung]);
 }
 static DEVICE_ATTR_RO(quarantine);
 

@@ -59,16 +59,6 @@
 #include "storm.h"
 #include "trace.h"
 
-/* What was claimed while SHIRQ_MASK held the device back becomes no event. */
-static void shirq_lose_held(struct shirq_device *d)
-{
-	if (!d->held)
-		return;
-	d->held = false;
-	d->lost++;
-	d->stats.lost++;
-}
-
 /**
  * shirq_quarantine() - the device stormed: silence it, and tell its owner
  * @d: the device, @lock held, with an owner and a set
@@ -80,7 +70,6 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 	lockdep_assert_held(&d->lock);
 	d->quarantined = true;
 	shirq_clear_master(d);
-	shirq_lose_held(d);
 	shirq_stop(d);
 	shirq_window_clear(&d->storm.window);
 	d->storm.due = false;
@@ -168,7 +157,7 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 	    !shirq_window_call(&storm->window, READ_ONCE(storm->desc->irqs_unhandled)))
 		return false;
 	/* Masked by SHIRQ_MASK in its own way, or by the irq program: this one masks for sure. */
-	if (!d->quarantined)
+	if (!d->quarantined && !pci_channel_offline(d->pdev))
 		return shirq_mask_again(d, time_ns);
 	if (!shirq_disintx_again(d))
 		shirq_close_line(d);

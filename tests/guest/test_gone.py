@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from guest.guest_python import finish, start
+from guest.port import behind_a_port
 from guest.test_storm import CALLS
 from shirq_bench.judge import assertions, line_of
 from shirq_bench.machine import ADDRESSES, SHARED_LINE, insmod
@@ -163,6 +164,54 @@ def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
     scene.vm.qmp.set("dev0", "dead", "all")
     script.write("\n")
     assert finish(script, deadline=120)[1:] == ["ENODEV gone ENODEV"]
+
+
+#: In the guest: an owner whose release program lets the device assert.
+_WRONG_RELEASE = """
+wrong = dataclasses.replace(SET, release=shirq.assemble('''
+    load r1, 0xffffffff
+    write32 bar0+0x6c, r1
+'''))
+"""
+
+
+def test_a_device_that_is_gone_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
+    """It is back after the reset, asserts at once, and has an owner who can do nothing any more."""
+    port = Scene(boot(behind_a_port("pm=on", "pcie=on")))
+    vm = port.vm
+    for name, value in {"disintx": "no-op", "reset-unmasked": 1, "reset-status": 1}.items():
+        vm.qmp.set("dev2", name, value)
+    script = start(
+        port,
+        "dev2",
+        _WRONG_RELEASE
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(wrong)
+device.arm(auto_unmask=False)
+report("armed")
+proceed()
+report(fails(os.read, device.fileno(), 64))
+proceed()
+Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
+report("reset", state())
+proceed()
+""",
+    )
+    script.expect("^armed$", deadline=120)
+    vm.qmp.set("dev2", "dead", "bars")
+    port.network.ping(2)
+    script.write("\n")
+    script.expect("^ENODEV$", deadline=120)
+    vm.qmp.set("dev2", "dead", "off")
+    mark = vm.log().mark
+    script.write("\n")
+    script.expect("^reset gone$", deadline=120)
+    port.network.ping(3)
+    script.write("\n")
+    finish(script, deadline=120)
+    assert assertions(vm.log().since(mark), "dev2"), "it did not assert"
+    assert port.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
 
 
 _GIVE_UP = Path(__file__).parent / "giveup"

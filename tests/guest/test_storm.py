@@ -360,3 +360,34 @@ proceed()
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
     finish(script, deadline=120)
+
+
+def test_a_quarantine_that_is_over_before_its_worker_comes_has_voided_the_mapping(boot: Boot) -> None:
+    """A real-time owner hears of the quarantine and arms, with a better set, before the worker that revokes has run."""
+    scene = Scene(boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21)))
+    script = start(
+        scene,
+        "dev0",
+        USELESS_MASK
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+registers = device.mmap(0)
+registers.read32(0) # From now on the page is there.
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+report("armed")
+while device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ:
+    pass
+device.load(SET)
+device.arm(auto_unmask=False)
+os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+report(state(), child(lambda: registers.write32(0x6c, 0xffffffff)))
+proceed()
+""",
+    )
+    script.expect("^armed$", deadline=120)
+    scene.vm.qmp.set("dev0", "raise", 1)
+    script.expect("^(armed|masked) SIGBUS$", deadline=120)
+    script.write("\n")
+    finish(script, deadline=120)

@@ -134,3 +134,39 @@ report("bound", hex(power() & 3), state())
     assert assertions(scene.vm.log().since(mark), "dev0"), "it did not assert"
     assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
     scene.network.ping(3)
+
+
+def test_what_only_d3hot_silences_storms_nothing_when_others_reset_it(boot: Boot) -> None:
+    """It is parked, nobody owns it, and the kernel wakes it for an administrator's reset."""
+    scene = Scene(boot(_machine("pm=on", vcpus=2)))
+    scene.network.ping(1)
+    for name, value in {"disintx": "no-op", "reset-unmasked": 1, "reset-status": 1}.items():
+        scene.vm.qmp.set("dev0", name, value)
+    script = start(
+        scene,
+        "dev0",
+        _POWER
+        + USELESS_RELEASE
+        + """
+device = shirq.Device.open(ADDRESS)
+device.load(useless)
+device.arm(auto_unmask=False)
+report("armed")
+assert device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ
+device.close()
+report("closed", hex(power() & 3))
+proceed()
+Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
+report("reset", hex(power() & 3), state())
+""",
+    )
+    script.expect("^armed$", deadline=120)
+    scene.raise_("dev0")
+    script.expect("^closed 0x3$", deadline=120)
+    mark = scene.vm.log().mark
+    script.write("\n")
+    script.expect("^reset 0x3 parked$", deadline=120)
+    finish(script, deadline=120)
+    assert assertions(scene.vm.log().since(mark), "dev0"), "it did not assert"
+    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    scene.network.ping(3)
