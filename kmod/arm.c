@@ -89,7 +89,7 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
 int shirq_arm(struct shirq_device *d, u32 flags)
 {
 	/* A mismatch is an answer here, not a mistake: keep the core from logging it. */
-	unsigned long irqflags = IRQF_PROBE_SHARED | IRQF_COND_SUSPEND;
+	unsigned long irqflags = IRQF_PROBE_SHARED;
 	bool quarantined = READ_ONCE(d->quarantined);
 	int ret;
 
@@ -103,7 +103,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	if (d->life & SHIRQ_PAUSED || pci_channel_offline(d->pdev))
 		return -EIO;
 	if (flags & SHIRQ_ARM_SHARED)
-		irqflags |= IRQF_SHARED;
+		irqflags |= IRQF_SHARED | IRQF_COND_SUSPEND;
 	ret = shirq_register(d, irqflags, flags);
 	if (ret)
 		return ret;
