@@ -384,7 +384,7 @@ def test_entries_are_named_as_logged_has_them() -> None:
     [
         ([0, 0, 0, 1], True, ""),
         ([0], True, r"the line's interrupts have ended on vCPU \[0\] alone"),
-        ([0, 1], False, "after 0 raises, no script in the background moves the interrupt any more"),
+        ([0, 1], False, "after 0 times, no script in the background moves the interrupt any more"),
     ],
 )
 def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int], runs: bool, why: str) -> None:
@@ -405,6 +405,53 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
     else:
         player._burst(Step("burst", 2, moved=True))
         assert len([entry for entry in vm.story.entries if entry.kind is Kind.RAISE]) == 4
+
+
+@pytest.mark.parametrize("vcpus", [[0, 0, 0, 1], [0]])
+def test_the_neighbours_interrupts_that_are_moved_end_on_every_vcpu(trial: Trial, vcpus: list[int]) -> None:
+    """It is asked again until they do, and each answer is waited for."""
+    vm, player = trial("{ raise = 1 }")
+    player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
+    player.background.append((Step("guest", ""), SimpleNamespace(running=True)))
+    ending = iter(vcpus)
+    waiting: list[int] = []
+
+    def ask() -> None:
+        vm.story.neighbours_interrupt("nic0")
+        vm.story.add(Kind.EOI, IOAPIC, offset=20, vcpu=next(ending, vcpus[-1]), ring=0)
+        waiting.append(1)
+
+    def answers() -> int:
+        return len([waiting.pop() for _ in waiting[:1]])
+
+    vm.networks["net0"] = SimpleNamespace(answers=answers, ask=ask)
+    if 1 in vcpus:
+        player._neighbour(Step("neighbour", 2, moved=True))
+        assert (player.asked, player.answered) == (4, 4)
+    else:
+        with pytest.raises(NotPlayed, match=r"the line's interrupts have ended on vCPU \[0\] alone"):
+            player._neighbour(Step("neighbour", 2, moved=True))
+
+
+@pytest.mark.parametrize("panics", [True, False])
+def test_what_the_kernel_killed_when_it_failed_was_under_way(trial: Trial, panics: bool) -> None:
+    """A script that a signal ends while the kernel is well has failed."""
+    vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'ends' }")
+
+    def ends(asked: str) -> agent.Result:
+        if asked.endswith("ends"):
+            if not panics:
+                raise HungError("the guest does not answer")
+            vm.words = PANIC
+            raise AgentGone("the agent channel was closed")
+        return agent.Result((asked,), -9 if asked.endswith("beside") else 0, "", "")
+
+    vm.ends = ends
+    if panics:
+        assert player.play().panicked
+    else:
+        with pytest.raises(NotPlayed, match="in the background, 'beside': status -9"):
+            player.play()
 
 
 def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:

@@ -23,7 +23,7 @@ slots = { dev0 = "10.0" }       # other places for dev0, dev1, nic0, clock than 
                                 # is hexadecimal; `machine.gsi_of` says which of them share a line
 vcpus = 2                       # default: one, counting instructions
 memory_mib = 1024               # default: 256
-log_entries = 8388608           # default: `LOG_ENTRIES`; a run that has more to log is an error, not an outcome
+log_entries = 33554432          # default: `LOG_ENTRIES`; a run that has more to log is an error, not an outcome
 late_ms = 20                    # the neighbour is late when its interrupt takes longer, in virtual time
 
 [device]                        # optional: dev0's properties that are set before the driver is bound: faults, registers
@@ -71,8 +71,9 @@ from shirq_bench.zoo.outcome import Outcome
 DIRECTORY = Path(__file__).with_name("cases")
 #: The drivers under test.
 DRIVERS: Final = ("shirq", "uio_pci_generic", "vfio-pci", "naive")
-#: Entries that a case's event log holds by default: a storm that ends in a hang fits.
-LOG_ENTRIES: Final = 1 << 22
+#: Entries that a case's event log holds by default: a storm that ends in a hang fits, also if the host is so busy that
+#: it is seen and stopped late.
+LOG_ENTRIES: Final = 1 << 24
 #: What a step can do, and its argument.
 VERBS: Final = {
     "driver": "bind, unbind, start, stop (SIGSTOP), resume, kill (SIGKILL) or end (SIGTERM) the driver under test; "
@@ -110,8 +111,8 @@ OPTIONS: Final = {
         "`DELIVER ioapic 20 0x22`: kind, device, register, number or GSI, value",
     ),
     "moved": (
-        ("burst",),
-        "true: the scripts in the background, which run all the while, move its interrupt; it goes on, up to ten times "
+        ("burst", "neighbour"),
+        "true: the scripts in the background, which run all the while, move the line's interrupt; it goes on, up to ten times "
         "as long, until the line's interrupts have ended on every vCPU",
     ),
     "shows": (("check",), "the expression that its output must match"),

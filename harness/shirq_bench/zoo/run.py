@@ -85,7 +85,7 @@ _LOOK = 0.02
 _QUERY = 0.02
 #: Seconds in which the answers have come, or will not come.
 _WIRE = 15.0
-#: How many times as long a burst may be whose interrupt is moved between vCPUs.
+#: How many times as long a step may be whose interrupt is moved between vCPUs.
 _MOVED = 10
 #: Guest seconds that one raise of a burst may take.
 _BURST_LATE = 1.0
@@ -287,7 +287,7 @@ class _Player:
                 self.vm.qmp.execute("stop")
         log = self._log_until(ended or self.reader.header()).since(self.mark)
         if hung or panicked:
-            self._require_stimulus(log)
+            self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
         else:
             self._finish()
         self.reader.close()
@@ -328,8 +328,12 @@ class _Player:
         if not any(re.search(wanted, _words(entry)) for entry in self.recent):
             raise NotPlayed(f"the log has no entry like {wanted!r} since it began")
 
-    def _require_stimulus(self, log: Log) -> None:
-        """A guest that has hung or panicked had a stimulus first, and everything that was due until then."""
+    def _require_stimulus(self, log: Log, statuses: Collection[int]) -> None:
+        """A guest that has hung or panicked had a stimulus first, and everything that was due until then.
+
+        ``statuses`` are those with which a script in the background may have ended: the kernel kills what ran when it
+        failed.
+        """
         if not self.stimuli:
             raise NotPlayed(
                 f"stimulus not played: the guest hung or panicked in {self.step}, before anything was raised or set"
@@ -344,7 +348,7 @@ class _Player:
         for step, command in self.background:
             # One that the guest's end has cut short was under way.
             with contextlib.suppress(DeadlineExceeded, AgentGone):
-                self._require_success(step, command.wait(0))
+                self._require_success(step, command.wait(0), statuses)
 
     def _finish(self) -> None:
         """What was to go on beside the steps, or by schedule, has happened; the driver was told what it should be."""
@@ -366,9 +370,9 @@ class _Player:
             self._require_success(step, command.wait())
         self.background.clear()
 
-    def _require_success(self, step: Step, result: agent.Result) -> None:
+    def _require_success(self, step: Step, result: agent.Result, statuses: Collection[int] = (0,)) -> None:
         """`NotPlayed` if a script in the background has failed."""
-        if result.status:
+        if result.status not in statuses:
             raise NotPlayed(
                 f"stimulus not played: in the background, {step.argument!r}: status {result.status}: {result.stderr}"
             )
@@ -553,20 +557,28 @@ class _Player:
         self._stimulate(step.device, "lower", step.argument)
 
     def _burst(self, step: Step) -> None:
-        vcpus = self.vm.machine.vcpus if step.moved else 0
-        for number in range(step.argument * (_MOVED if step.moved else 1)):
-            if number >= step.argument and len(self.ended_on) == vcpus:
-                return
-            if step.moved and not all(command.running for _, command in self.background):
-                raise NotPlayed(f"after {number} raises, no script in the background moves the interrupt any more")
+        def once(number: int) -> None:
             self.vm.qmp.set("dev0", "raise", 1 << number % 8)
             # Its value is 0 where the driver has left the source pending, which is the driver's doing.
             if not any((entry.device, entry.kind) == ("dev0", Kind.RAISE) for entry in self._account()):
                 raise NotPlayed("dev0 has not raised")
             self.stimuli += 1
             self._until_served(_BURST_LATE)
+
+        self._times(step, once)
+
+    def _times(self, step: Step, once: Callable[[int], None]) -> int:
+        """As often as the step says, and if its interrupt is moved, until each vCPU has ended one; how often it was."""
+        vcpus = self.vm.machine.vcpus if step.moved else 0
+        for number in range(step.argument * (_MOVED if step.moved else 1)):
+            if number >= step.argument and len(self.ended_on) == vcpus:
+                return number
+            if step.moved and not all(command.running for _, command in self.background):
+                raise NotPlayed(f"after {number} times, no script in the background moves the interrupt any more")
+            once(number)
         if len(self.ended_on) < vcpus:
             raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} alone")
+        return number + 1
 
     def _serve(self, step: Step) -> None:
         self._until_served(step.argument)
@@ -584,15 +596,19 @@ class _Player:
     def _neighbour(self, step: Step) -> None:
         network = self.vm.networks["net0"]
         network.answers()
-        for _ in range(step.argument):
+
+        def once(_number: int) -> None:
             network.ask()
             self.asked += 1
             self._sleep(_QUERY)
+            self._account()
+
+        asked = self._times(step, once)
         # The wire is the host's, and slower than a guest that has nothing to do. Whether an answer was late is seen on
         # the neighbour's pin.
         end = Deadline(_WIRE)
         answers = network.answers()
-        while answers < step.argument and not end.passed:
+        while answers < asked and not end.passed:
             self._sleep(_QUERY)
             answers += network.answers()
         self.answered += answers
