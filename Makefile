@@ -19,7 +19,8 @@ DURATION ?=
 
 comma := ,
 PYTHON := .venv/bin/python
-DEPS := python3 harness/shirq_bench/deps.py
+SHIRQ := .venv/bin/shirq
+DEPS := python3 harness/shirq_bench/provision/deps.py
 PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
 # pytest's options for a report called $(1), for programs and for people.
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
@@ -53,20 +54,20 @@ guest-deps: .venv/complete
 	@$(DEPS) qemu guest $(if $(findstring debug,$(KERNEL))$(findstring kcsan,$(KERNEL))$(filter all,$(KERNEL)),debug-kernel)
 
 qemu: guest-deps ## Build QEMU with the emulated device and the line probe in it.
-	@$(PYTHON) -m shirq_bench.build.qemu
+	@$(SHIRQ) build qemu
 
 kmod: guest-deps ## Build shirq.ko for KERNEL.
-	@$(PYTHON) -m shirq_bench.build.kmod $(KERNEL)
+	@$(SHIRQ) build module $(KERNEL)
 
 guest: guest-deps ## Build the guest's image for KERNEL.
-	@$(PYTHON) -m shirq_bench.build.image $(KERNEL)
+	@$(SHIRQ) build image $(KERNEL)
 
 demo: guest-deps ## Boot three functions on one shared line, drive them, kill a driver; show what the line did.
 ## Ends with a verdict; writes build/demo/ with a page to open in a browser. First 9 to 11 minutes and 2.2 GiB, then 20 s.
-	@$(PYTHON) -m shirq_bench.demo --kernel $(KERNEL)
+	@$(SHIRQ) demo --kernel $(KERNEL)
 
 shell: guest-deps ## Boot the demo's guest and attach this terminal to its console (Ctrl-] leaves).
-	@.venv/bin/shirq shell --kernel $(KERNEL)
+	@$(SHIRQ) shell --kernel $(KERNEL)
 
 .PHONY: browser-deps
 browser-deps: .venv/complete
@@ -80,7 +81,7 @@ test-device: guest-deps ## Run the emulated device's tests through qtest: no gue
 
 fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitizers: a million accesses.
 ## More: make fuzz-device FUZZ_ARGS="--accesses 10000000 --seed 7".
-	@$(PYTHON) -m shirq_bench.fuzz $(FUZZ_ARGS)
+	@$(SHIRQ) fuzz $(FUZZ_ARGS)
 
 # The instrumented kernel counts the lines of kmod/ that run.
 COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
@@ -104,17 +105,17 @@ test-rest: guest-deps ## Run the device's and the guests' tests that vm-test lea
 ## KERNEL=debug tells the line coverage of kmod/.
 	@$(PYTEST) tests/device tests/guest tests/zoo -m "not long" $(in_set:%=--deselect=%) --shirq-kernel $(KERNEL) \
 		$(if $(COUNTING),--shirq-coverage build/coverage) $(call reports,rest) $(PYTEST_ARGS)
-	@$(if $(COUNTING),$(PYTHON) -m shirq_bench.coverage build/coverage)
+	@$(if $(COUNTING),$(SHIRQ) coverage build/coverage)
 
 coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.
 	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps
 	@$(PYTEST) tests/host tests/guest --shirq-kernel debug --shirq-coverage build/coverage \
 		$(call reports,coverage) $(PYTEST_ARGS)
-	@$(PYTHON) -m shirq_bench.coverage build/coverage --at-least 95
+	@$(SHIRQ) coverage build/coverage --at-least 95
 
 zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
 ## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
-	@$(PYTHON) -m shirq_bench.zoo.suite --size $(SIZE) --kernel $(KERNEL) $(ZOO)
+	@$(SHIRQ) zoo all --size $(SIZE) --kernel $(KERNEL) $(ZOO)
 
 # Figures of reliability need both kernels; KERNEL's default is for everything else.
 TORTURED := $(if $(filter command line environment,$(origin KERNEL)),$(KERNEL),6.1$(comma)debug)
@@ -122,7 +123,7 @@ TORTURED := $(if $(filter command line environment,$(origin KERNEL)),$(KERNEL),6
 torture: ## Kill owners, cut bindings, make up calls, thousands of times; about an hour a kernel. docs/reliability.md
 ## SIZE=ci takes minutes; TEST=kill runs that one; SEED=7 chooses differently; DURATION=600 goes on for ten hours.
 	@$(MAKE) --no-print-directory KERNEL=$(TORTURED) guest-deps
-	@.venv/bin/shirq torture --kernel $(TORTURED) --size $(SIZE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(TEST)
+	@$(SHIRQ) torture --kernel $(TORTURED) --size $(SIZE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(TEST)
 
 fast: guest-deps ## Run the guest tests that are marked fast, on KERNEL: 5 s.
 	@$(PYTHON) -m pytest tests/guest -m fast --shirq-kernel $(KERNEL) $(PYTEST_ARGS)
@@ -133,11 +134,11 @@ long: guest-deps browser-deps ## Run the tests that take long, on KERNEL: tortur
 bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
 ## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone. Best on an idle machine.
 	@$(DEPS) bench
-	@$(PYTHON) -m shirq_bench.bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
+	@$(SHIRQ) bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
 
 bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.
 ## ACCEPT="the reason" makes them the new baseline.
-	@$(PYTHON) -m shirq_bench.bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
+	@$(SHIRQ) bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --shirq-kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
@@ -147,9 +148,9 @@ examples: guest-deps ## Run the example projects, devices and drivers that are n
 
 sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
 ## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.
-	@.venv/bin/shirq sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
+	@$(SHIRQ) sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
 ## Then every operation crossed with every stimulus; SCENARIO="close+dead" sweeps one pair alone.
-	@$(if $(SCENARIO),,.venv/bin/shirq sweep --pairs --kernel $(KERNEL) --size $(SIZE))
+	@$(if $(SCENARIO),,$(SHIRQ) sweep --pairs --kernel $(KERNEL) --size $(SIZE))
 
 fuzz-examples: browser-deps ## Run the host's property tests with other examples each time, not with those of make test.
 	@$(PYTEST) tests/host -m hypothesis --hypothesis-profile anew $(PYTEST_ARGS)
@@ -160,19 +161,20 @@ fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with s
 
 mutants: guest-deps ## Put small bugs, one at a time, into copies of the product: do the tests notice each?
 ## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
-	@$(PYTHON) -m shirq_bench.mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
+	@$(SHIRQ) mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
 
 promises: .venv/complete ## Check that each promise of kmod/'s documents has a test and a mutant; list what is open.
-	@$(PYTHON) -m shirq_bench.promises
+	@$(SHIRQ) promises
 
-lint: guest-deps ## Check style, types and licences of everything: ruff, mypy, reuse, checkpatch, sparse.
+lint: guest-deps ## Check style, types, layers and licences: ruff, mypy, import-linter, reuse, checkpatch, sparse.
 	@$(DEPS) lint
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@cd examples/pci_serial && $(CURDIR)/$(PYTHON) -m mypy
+	@mkdir -p build && PYTHONPATH=guest .venv/bin/lint-imports --no-cache >build/imports || { cat build/imports; false; }
 	@$(PYTHON) -m reuse lint --quiet || $(PYTHON) -m reuse lint --lines
-	@$(PYTHON) -m shirq_bench.build.lint $(KERNEL)
+	@$(SHIRQ) lint $(KERNEL)
 
 format: .venv/complete ## Format the Python code.
 	@$(PYTHON) -m ruff format .

@@ -7,7 +7,7 @@ import pytest
 
 from serial_cards import MACHINE
 from shirq_bench.plugin import Boot
-from shirq_bench.vm import Vm
+from shirq_bench.vm.vm import Vm
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shirq_bench.machine import Machine, insmod
+from shirq_bench.vm.machine import Machine, insmod
 
 HERE = Path(__file__).parent
-#: Both slots have the same line: see `shirq_bench.machine.gsi_of`.
+#: Both slots have the same line: see `shirq_bench.vm.machine.gsi_of`.
 ADDRESSES = {"uart0": "0000:00:04.0", "uart1": "0000:00:08.0"}
 
 MACHINE = Machine(

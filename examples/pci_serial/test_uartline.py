@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from serial_cards import ADDRESSES, MACHINE
-from shirq_bench.invariants import forgotten_ns
-from shirq_bench.judge import (
+from shirq_bench.observe.invariants import forgotten_ns
+from shirq_bench.observe.judge import (
     BrokenRuleError,
     assertions,
     false_claims,
@@ -17,10 +17,10 @@ from shirq_bench.judge import (
     neighbour_lost,
     no_line_high_longer_than,
 )
-from shirq_bench.machine import insmod
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.vm import Vm
+from shirq_bench.vm.machine import insmod
+from shirq_bench.vm.vm import Vm
 
 
 def wait_received(vm: Vm, card: str, text: str) -> None:

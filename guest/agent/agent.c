@@ -6,7 +6,7 @@
  *
  * A frame is a little-endian header (length of the payload, type, zero, id)
  * and its payload.  The host picks an id for each command; every frame about
- * the command carries it.  harness/shirq_bench/agent.py is the other end.
+ * the command carries it.  harness/shirq_bench/channels/agent.py is the other end.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

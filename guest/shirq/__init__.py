@@ -20,10 +20,12 @@ from __future__ import annotations
 from shirq.abi import BarFlag, EventType, Mode, ProgramKind, Reason, State
 from shirq.asm import assemble, disassemble
 from shirq.binding import bind, bound_driver, unbind
-from shirq.device import Bar, Device, Event, Info, Registers
+from shirq.device import Device, Registers
 from shirq.errors import AssemblyError, ProgramRefused, ShirqError
 from shirq.loop import serve
-from shirq.program import Op, Program, ProgramSet
+from shirq.program import Op, Program
+from shirq.programset import ProgramSet
+from shirq.records import Bar, Event, Info
 
 __all__ = [
     "AssemblyError",

@@ -20,9 +20,10 @@ import os
 from types import TracebackType
 from typing import Self
 
-from shirq.device import Device, Event, Info
+from shirq.device import Device
 from shirq.errors import ShirqError
-from shirq.program import ProgramSet
+from shirq.programset import ProgramSet
+from shirq.records import Event, Info
 
 
 class AsyncDevice:

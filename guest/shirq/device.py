@@ -13,17 +13,19 @@ import select
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from shirq import abi
+from shirq.asm import disassemble_op
 from shirq.binding import check_address
 from shirq.errors import ProgramRefused, ShirqError
-from shirq.program import Program, ProgramSet, to_array
+from shirq.program import Program, to_array
+from shirq.programset import ProgramSet
+from shirq.records import Bar, Event, Info
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a driver does without it, and an emulated guest takes long to import it
     from shirq.profile import Profile
 
 _EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
@@ -54,56 +56,10 @@ _ARMING: Final = {
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
 
 
-@dataclass(frozen=True)
-class Event:
-    """One claimed interrupt (or, by `type`, other news of the device).
-
-    `type` is an int if a newer kernel sends a type that is not known here: skip it. `time_ns` is CLOCK_MONOTONIC at
-    the entry of the interrupt handler; `lost` counts events dropped since the device was armed; `r` are r0 to r3 at
-    the claim.
-    """
-
-    type: abi.EventType | int
-    source: int
-    flags: int
-    seq: int
-    time_ns: int
-    lost: int
-    r: tuple[int, ...]
-
-    @classmethod
-    def from_bytes(cls, record: bytes) -> Event:
-        raw = abi.EventStruct.from_buffer_copy(record)
-        kind = abi.EventType(raw.type) if raw.type in set(abi.EventType) else int(raw.type)
-        return cls(kind, raw.source, raw.flags, raw.seq, raw.time_ns, raw.lost, tuple(raw.r))
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One BAR: `length` in bytes, 0 if the device lacks it."""
-
-    length: int
-    flags: abi.BarFlag
-
-
-@dataclass(frozen=True)
-class Info:
-    """The device, the kernel and the state, as in `struct shirq_info`."""
-
-    features: abi.Feature
-    vendor: int
-    device: int
-    subsystem_vendor: int
-    subsystem_device: int
-    class_code: int
-    revision: int
-    config_size: int
-    sources: int
-    irq: int
-    state: abi.State
-    flags: abi.InfoFlag
-    events: int
-    bars: tuple[Bar, ...]
+def _refused(kind: abi.ProgramKind, raw: abi.LoadStruct | abi.ExecStruct, program: Program) -> ProgramRefused:
+    index = raw.error_index
+    operation = disassemble_op(program[index]) if index < len(program) else "the end of the program"
+    return ProgramRefused(kind, index, raw.error_reason, operation)
 
 
 class Registers:
@@ -260,7 +216,7 @@ class Device:
         except ShirqError:
             if raw.error_reason:
                 kind = abi.ProgramKind(raw.error_program)
-                raise ProgramRefused(kind, raw.error_index, raw.error_reason, programs.program(kind)) from None
+                raise _refused(kind, raw, programs.program(kind)) from None
             raise
 
     def load_profile(self, card: Profile) -> None:
@@ -298,7 +254,7 @@ class Device:
             self._call(abi.EXEC, raw, "executing on", _RAWIO | _STOPPED)
         except ShirqError:
             if raw.error_reason:
-                raise ProgramRefused(abi.ProgramKind.EXEC, raw.error_index, raw.error_reason, program) from None
+                raise _refused(abi.ProgramKind.EXEC, raw, program) from None
             raise
         return tuple(raw.regs)
 

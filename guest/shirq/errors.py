@@ -5,12 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from shirq.abi import ProgramKind, Reason
-
-if TYPE_CHECKING:
-    from shirq.program import Program
 
 
 class ShirqError(OSError):
@@ -28,13 +24,11 @@ class ShirqError(OSError):
 class ProgramRefused(ShirqError):
     """The kernel refused a program: `kind`, `index` of the operation, `reason`, and `operation` as text."""
 
-    def __init__(self, kind: ProgramKind, index: int, reason: int, program: Program) -> None:
-        from shirq.asm import disassemble_op
-
+    def __init__(self, kind: ProgramKind, index: int, reason: int, operation: str) -> None:
         self.kind = kind
         self.index = index
         self.reason: Reason | int = Reason(reason) if reason in set(Reason) else reason
-        self.operation = disassemble_op(program[index]) if index < len(program) else "the end of the program"
+        self.operation = operation
         why = self.reason.text if isinstance(self.reason, Reason) else f"reason {reason}, which a newer kernel knows"
         super().__init__(
             errno.EINVAL, f"{kind.name.lower()} program refused at operation {index} ({self.operation}): {why}"

@@ -15,7 +15,8 @@ from typing import Final
 from shirq.abi import CONFIG_DISINTX_BIT, CONFIG_SPACE, Code, Mode, OpFlag, ProgramKind
 from shirq.asm import disassemble_op
 from shirq.profile import Allow, Profile, Register
-from shirq.program import SKIPS, Op, Place, ProgramSet, place_of
+from shirq.program import SKIPS, Op, Place, place_of
+from shirq.programset import ProgramSet
 from shirq.runs import Run, Step, runs
 
 IRQ, UNMASK, RELEASE, MASK = ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK

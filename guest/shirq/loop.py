@@ -10,8 +10,9 @@ import threading
 from collections.abc import Iterator, Set
 from typing import Final
 
-from shirq.device import Device, Event
+from shirq.device import Device
 from shirq.errors import ShirqError
+from shirq.records import Event
 
 STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 

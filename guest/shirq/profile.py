@@ -58,7 +58,8 @@ from shirq import tomllines
 from shirq.abi import BARS, CONFIG_DISINTX_OFFSET, CONFIG_SPACE, Mode, ProgramKind, Quiesce, Reason
 from shirq.asm import RESERVED, assemble_lines
 from shirq.errors import AssemblyError
-from shirq.program import Place, Program, ProgramSet
+from shirq.program import Place, Program
+from shirq.programset import ProgramSet
 from shirq.simulate import (
     Cell,
     OnRead,

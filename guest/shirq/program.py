@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Programs as data: operations, programs, and the set that a device is loaded with."""
+"""Programs as data: operations, and where they access what."""
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from shirq import abi
@@ -78,36 +78,3 @@ def successors(index: int, op: Op) -> tuple[int, ...]:
 def to_array(program: Program) -> ctypes.Array[abi.OpStruct]:
     """The operations as the C array that the kernel reads."""
     return (abi.OpStruct * len(program))(*(op.to_abi() for op in program))
-
-
-@dataclass(frozen=True)
-class ProgramSet:
-    """What a device is loaded with.
-
-    `irq` claims, and masks or acknowledges, as `mode` says. `unmask` lets the device assert again. `release` leaves it
-    silent for good. `mask` is for Device.mask(), which sets the interrupt-disable bit without one.
-    """
-
-    irq: Program
-    release: Program
-    unmask: Program = field(default=())
-    mode: abi.Mode = abi.Mode.MASKS
-    mask: Program = field(default=())
-
-    @classmethod
-    def from_text(
-        cls, *, irq: str, release: str, unmask: str = "", mode: abi.Mode = abi.Mode.MASKS, mask: str = ""
-    ) -> ProgramSet:
-        """Assemble a set. Raises AssemblyError."""
-        from shirq.asm import assemble
-
-        return cls(assemble(irq), assemble(release), assemble(unmask), mode, assemble(mask))
-
-    def program(self, kind: abi.ProgramKind) -> Program:
-        """One of the four programs. Raises KeyError for EXEC, which is in no set."""
-        return {
-            abi.ProgramKind.IRQ: self.irq,
-            abi.ProgramKind.UNMASK: self.unmask,
-            abi.ProgramKind.RELEASE: self.release,
-            abi.ProgramKind.MASK: self.mask,
-        }[kind]

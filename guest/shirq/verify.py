@@ -10,14 +10,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shirq import abi
 from shirq.abi import Code, OpFlag, ProgramKind, Reason
 from shirq.program import ALU, SKIPS, Op, Program, regs_read, regs_written, successors
-
-if TYPE_CHECKING:
-    from shirq.device import Info
+from shirq.records import Info
 
 
 class Kind(enum.IntEnum):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shirq_bench.qtest import Bar, Board, Function, Ports
-from shirq_bench.trace import Kind
+from shirq_bench.channels.log import Kind
+from shirq_bench.vm.board import Bar, Board, Function, Ports
 
 #: Opens a `Board`.
 Start = Callable[..., Board]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shirq_bench.qtest import Board
+from shirq_bench.vm.board import Board
 
 
 @pytest.fixture

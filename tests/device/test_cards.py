@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from device.cards import CARDS, PRESETS, Card, Driver, Start, clone, device
+from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
-from shirq_bench.trace import Kind
 
 
 @pytest.fixture(params=CARDS, ids=lambda card: card.name)

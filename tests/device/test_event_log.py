@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from shirq_bench.build import qemu
+from shirq_bench.channels.log import CONFIG_SPACE, HEADER_SIZE, NONE, Kind
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
-from shirq_bench.qtest import Board, IoApic
-from shirq_bench.trace import CONFIG_SPACE, HEADER_SIZE, NONE, Kind
+from shirq_bench.provision import qemu
+from shirq_bench.vm.board import Board, IoApic
 
 Start = Callable[..., Board]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
-from shirq_bench.qtest import COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function, IoApic
-from shirq_bench.trace import Kind
+from shirq_bench.vm.board import COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function, IoApic
 
 Start = Callable[..., Board]
 

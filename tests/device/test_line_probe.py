@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.machine import gsi_of
-from shirq_bench.qtest import Board, IoApic
-from shirq_bench.trace import Entry, Kind
+from shirq_bench.channels.log import Entry, Kind
+from shirq_bench.vm.board import Board, IoApic
+from shirq_bench.vm.machine import gsi_of
 
 Start = Callable[..., Board]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.engine import cpu_ns
-from shirq_bench.judge import BrokenRuleError, line_low_at_end
-from shirq_bench.qtest import Board
-from shirq_bench.trace import Kind, LogReader
+from shirq_bench.campaigns.bench.guests import cpu_ns
+from shirq_bench.channels.log import Kind, LogReader
+from shirq_bench.observe.judge import BrokenRuleError, line_low_at_end
+from shirq_bench.vm.board import Board
 
 Start = Callable[..., Board]
 

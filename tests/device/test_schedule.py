@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.log import Kind
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, QmpFailed
-from shirq_bench.qtest import Bar, Board
-from shirq_bench.trace import Kind
+from shirq_bench.vm.board import Bar, Board
 
 Start = Callable[..., Board]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind
 from shirq_bench.errors import QmpFailed, VmDied
-from shirq_bench.qtest import BAR0, COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function
-from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
+from shirq_bench.vm.board import BAR0, COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function
 
 Start = Callable[..., Board]
 

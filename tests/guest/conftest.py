@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from shirq_bench.scene import Scene
-from shirq_bench.vm import Vm
+from shirq_bench.observe.scene import Scene
+from shirq_bench.vm.vm import Vm
 
 
 @pytest.fixture

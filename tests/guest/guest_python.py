@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import textwrap
 
-from shirq_bench.agent import Command
-from shirq_bench.machine import ADDRESSES
-from shirq_bench.scene import Scene
+from shirq_bench.channels.agent import Command
+from shirq_bench.observe.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES
 
 #: Seconds that a wait in a guest takes at most: the guest's clock runs on while a busy host lets the guest wait.
 TIMEOUT = 120

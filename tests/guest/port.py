@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine, bind
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, Machine, bind
 
 ADDRESSES["dev2"] = "0000:01:00.0"
 

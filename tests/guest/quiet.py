@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from shirq_bench.judge import line_low_at_end, line_of
-from shirq_bench.machine import ADDRESSES
-from shirq_bench.scene import Scene, handler_name
+from shirq_bench.observe.judge import line_low_at_end, line_of
+from shirq_bench.observe.scene import Scene, handler_name
+from shirq_bench.vm.machine import ADDRESSES
 
 #: Entries of the log of a guest in which nothing ends a storm but the kernel or the test: how long that takes is up to
 #: the host. The log's file grows as it is written.

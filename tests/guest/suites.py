@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from interruptible import INTERRUPTIBLE
-from shirq_bench import cache
-from shirq_bench.vm import parts
+from shirq_bench.provision import cache
+from shirq_bench.vm.vm import parts
 
 
 def arrange(directory: Path, tests: str) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from shirq_bench.machine import ADDRESSES
-from shirq_bench.scene import Scene
+from shirq_bench.observe.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES
 
 _SCRIPT = """
 import asyncio, runpy, sys

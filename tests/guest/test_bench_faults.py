@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from guest import suites
-from shirq_bench import accel, template
 from shirq_bench.errors import AgentGone, BenchError, QmpFailed
-from shirq_bench.machine import Machine
 from shirq_bench.plugin import Boot
-from shirq_bench.vm import Vm, parts
+from shirq_bench.vm import accel, template
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import Vm, parts
 
 
 @pytest.mark.invariants_broken("QEMU is killed", guest_ends=True)
@@ -116,7 +116,7 @@ def test_a_machine_without_a_network_is_told_in_one_message(tmp_path: Path) -> N
         taken.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            [sys.executable, "-m", "shirq_bench.build.kernel", "6.1"],
+            [sys.executable, "-m", "shirq_bench.cli", "build", "kernel", "6.1"],
             env={**os.environ, "SHIRQ_CACHE": str(tmp_path), "http_proxy": nowhere, "https_proxy": nowhere},
             capture_output=True,
             text=True,

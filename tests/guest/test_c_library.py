@@ -8,10 +8,10 @@ import re
 import subprocess
 from pathlib import Path
 
-from shirq_bench.judge import assertions
-from shirq_bench.machine import ADDRESSES
+from shirq_bench.observe.judge import assertions
+from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import GUEST, KMOD
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES
 
 _SOURCE = Path(__file__).with_name("library_calls.c")
 _LIBRARY = GUEST / "lib/shirq.c"

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from guest.guest_python import finish, run, start
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.scene import Scene
 
 
 def test_every_call_answers_in_every_state_as_the_header_says(scene: Scene) -> None:

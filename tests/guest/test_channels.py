@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import artefacts
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded
-from shirq_bench.machine import Machine
-from shirq_bench.plugin import Boot
-from shirq_bench.vm import Vm
+from shirq_bench.plugin import Boot, artefacts
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import Vm
 
 
 @pytest.fixture

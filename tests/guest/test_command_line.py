@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from shirq_bench.machine import SHARED_LINE
+from shirq_bench.vm.machine import SHARED_LINE
 
 SHIRQ = [sys.executable, "-m", "shirq_bench.cli"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import pytest
 
-from shirq_bench import invariants, judge
+from shirq_bench.channels.log import Kind, Log
 from shirq_bench.errors import CannotJudge
-from shirq_bench.machine import ADDRESSES, Machine, bind, insmod
+from shirq_bench.observe import invariants, judge
 from shirq_bench.plugin import Boot
-from shirq_bench.trace import Kind, Log
-from shirq_bench.vm import Vm
+from shirq_bench.vm.machine import ADDRESSES, Machine, bind, insmod
+from shirq_bench.vm.vm import Vm
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
 #: The device has no driver. Instructions are counted: without ACPI's timer a busy host spoils the guest's clock.

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from shirq_bench import template, vm
-from shirq_bench.machine import SHARED_LINE, Machine
-from shirq_bench.network import Network
-from shirq_bench.sweep import exact, scenario
-from shirq_bench.sweep.play import Stimulus
-from shirq_bench.vm import Vm
+from shirq_bench.campaigns.sweep import scenario
+from shirq_bench.channels.network import Network
+from shirq_bench.replay import exact
+from shirq_bench.replay.play import Stimulus
+from shirq_bench.vm import template, vm
+from shirq_bench.vm.machine import SHARED_LINE, Machine
+from shirq_bench.vm.vm import Vm
 
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.build import kernel
-from shirq_bench.machine import SHARED_LINE
+from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import KMOD
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.provision import kernel
+from shirq_bench.vm.machine import SHARED_LINE
 
 
 def _dkms(trees: Path, verb: str, *arguments: str | Path) -> None:

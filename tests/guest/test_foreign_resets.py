@@ -9,9 +9,9 @@ from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.test_ladder import stats_of
 from guest.test_storm import USELESS_RELEASE
+from shirq_bench.channels.log import CONFIG_SPACE, Kind
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import CONFIG_SPACE, Kind
 
 _MACHINE = behind_a_port("pm=on", "pcie=on")
 

@@ -11,11 +11,11 @@ import pytest
 from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.test_storm import CALLS
-from shirq_bench.judge import assertions, line_of
-from shirq_bench.machine import ADDRESSES, SHARED_LINE, insmod
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.judge import assertions, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, insmod
 
 #: In the guest: an owner whose device goes and comes back, and which then writes through its old mapping.
 _OWNER = """

@@ -13,11 +13,11 @@ from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.quiet import STORM_ENTRIES, line_falls
 from guest.test_storm import CALLS, USELESS_RELEASE, calls
-from shirq_bench.judge import high, line_of
-from shirq_bench.machine import ADDRESSES
+from shirq_bench.channels.log import Kind, Log
+from shirq_bench.observe.judge import high, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind, Log
+from shirq_bench.vm.machine import ADDRESSES
 
 #: A device with every means there is; the tests take them away.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on").with_(log_entries=STORM_ENTRIES)

@@ -7,11 +7,11 @@ import pytest
 
 from guest.guest_python import OWNER, finish, run, start
 from guest.quiet import is_quiet
-from shirq_bench.build import kernel
-from shirq_bench.judge import assertions, line_low_at_end, line_of
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE
-from shirq_bench.scene import Scene
-from shirq_bench.trace import CONFIG_SPACE, Kind, Log
+from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
+from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
+from shirq_bench.observe.scene import Scene
+from shirq_bench.provision import kernel
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE
 
 
 def _nobody_waits(scene: Scene, device: str) -> None:

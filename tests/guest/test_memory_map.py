@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from guest.guest_python import finish, start
-from shirq_bench.machine import ADDRESSES
-from shirq_bench.scene import Scene
+from shirq_bench.observe.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES
 
 #: The moment that matters is short: on a QEMU that gets it wrong, a read in about 10,000 changes meets it.
 _CHANGES = 25_000

@@ -22,8 +22,8 @@ PATIENCE = 300
 _RUNNER = """
 import os, signal, sys, time
 from shirq_bench import supervisor
-from shirq_bench.machine import Machine
-from shirq_bench.vm import Vm
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import Vm
 with Vm(Machine(kernel=sys.argv[1])) as vm:
     vm.start()
     print(vm.pid, vm.dir, flush=True)
@@ -72,7 +72,7 @@ _SUITE = """
 import os, time
 from pathlib import Path
 import pytest
-from shirq_bench.machine import Machine
+from shirq_bench.vm.machine import Machine
 
 @pytest.mark.parametrize("n", range(2))
 def test_that_takes_its_time(boot, n):

@@ -13,11 +13,11 @@ from xml.etree import ElementTree
 import pytest
 
 from guest import suites
-from shirq_bench.build import kernel
+from shirq_bench.provision import kernel
 
 _FAILING = """
-from shirq_bench.machine import Machine
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import Machine
+from shirq_bench.observe.scene import Scene
 
 def test_that_fails(vm):
     scene = Scene(vm)
@@ -133,7 +133,7 @@ def test_a_passed_test_leaves_nothing(failed: Path) -> None:
 
 
 _OWN_RULES = """
-from shirq_bench.machine import Machine
+from shirq_bench.vm.machine import Machine
 
 def test_that_says_what_is_no_splat_here(boot):
     boot(Machine()).agent.succeed("echo 'Disabling IRQ #99' >/dev/kmsg")
@@ -158,7 +158,7 @@ def test_a_project_decides_for_itself_what_a_splat_is(kernel_name: str, tmp_path
 _EXCUSED = """
 import os, signal
 import pytest
-from shirq_bench.machine import SHARED_LINE, Machine
+from shirq_bench.vm.machine import SHARED_LINE, Machine
 
 @pytest.mark.invariants_broken("the second guest is killed", guest_ends=True, guest=1)
 def test_that_kills_the_other_guest(boot):
@@ -185,7 +185,7 @@ def test_a_waiver_is_for_what_it_names(kernel_name: str, tmp_path: Path) -> None
 
 _TWICE = """
 import pytest
-from shirq_bench.machine import Machine
+from shirq_bench.vm.machine import Machine
 
 @pytest.mark.parametrize("n", range(2))
 def test_one_of_many(boot, n):
@@ -240,7 +240,7 @@ def test_a_kernel_can_be_given_by_its_path(kernel_name: str, tmp_path: Path) -> 
 
 _ADDED = """
 from pathlib import Path
-from shirq_bench.machine import Machine, insmod
+from shirq_bench.vm.machine import Machine, insmod
 
 HERE = Path(__file__).parent
 MACHINE = Machine(

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from shirq_bench import template
+from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind, LogReader
 from shirq_bench.deadline import Deadline
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_at, start
-from shirq_bench.sweep import symbols
-from shirq_bench.sweep.play import Stimulus, beginning, schedule
-from shirq_bench.trace import CONFIG_SPACE, Entry, Kind, LogReader
+from shirq_bench.replay import symbols
+from shirq_bench.replay.play import Stimulus, beginning, schedule
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_at, start
 
 # preempt=full is a parameter of these kernels. Windows are in instructions, of which the instrumented one needs more.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 import pytest
 
 from guest.guest_python import TIMEOUT, run
-from shirq_bench.agent import Command
-from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
-from shirq_bench.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
+from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene, handler_name
-from shirq_bench.trace import Kind
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 #: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped.
 MACHINE = SHARED_LINE.with_(devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]))

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 
 from guest.guest_python import finish, run, start
-from shirq_bench.agent import Command
-from shirq_bench.judge import assertions, line_low_at_end, line_of
-from shirq_bench.machine import ADDRESSES, SHARED_LINE, bind_at, insmod
+from shirq_bench.channels.agent import Command
+from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import MODULES
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind_at, insmod
 
 
 def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:

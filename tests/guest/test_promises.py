@@ -12,10 +12,10 @@ from guest.port import behind_a_port
 from guest.quiet import STORM_ENTRIES
 from guest.test_ladder import set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_RELEASE
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 
 _TRACING = "/sys/kernel/tracing"
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from shirq_bench.campaigns.sweep import scenario
 from shirq_bench.paths import BUILD
-from shirq_bench.sweep import scenario
-from shirq_bench.sweep.case import Case, finding
-from shirq_bench.sweep.play import Stimulus
+from shirq_bench.replay.case import Case, finding
+from shirq_bench.replay.play import Stimulus
 
 # Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")

@@ -7,10 +7,10 @@ import pytest
 
 from guest.guest_python import ACKNOWLEDGES, finish, run, start
 from guest.quiet import line_falls
-from shirq_bench.judge import assertions
-from shirq_bench.machine import SHARED_LINE
+from shirq_bench.observe.judge import assertions
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import SHARED_LINE
 
 
 def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(scene: Scene) -> None:

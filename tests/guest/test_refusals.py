@@ -7,9 +7,9 @@ import pytest
 
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
-from shirq_bench.machine import ADDRESSES, SHARED_LINE, bind
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind
 
 _PORT = "0000:00:10.0"
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from guest.guest_python import finish, run, start
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 
 
 def test_only_root_opens_the_node_and_whoever_is_handed_it_uses_it_and_no_more(scene: Scene) -> None:

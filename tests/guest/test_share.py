@@ -17,11 +17,11 @@ from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.port import behind_a_port
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_MASK, USELESS_RELEASE
-from shirq_bench.judge import assertions, high, line_never_masked, line_of
-from shirq_bench.machine import ADDRESSES
+from shirq_bench.channels.log import Kind, Log
+from shirq_bench.observe.judge import assertions, high, line_never_masked, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind, Log
+from shirq_bench.vm.machine import ADDRESSES
 
 #: dev0 is the neighbour, dev2 has every means there is.
 _MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, log_entries=1 << 22)

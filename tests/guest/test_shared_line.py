@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
-from shirq_bench import judge
-from shirq_bench.invariants import forgotten_ns
-from shirq_bench.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
-from shirq_bench.scene import Driver, Scene, handler_name
-from shirq_bench.trace import Kind, Log
+from shirq_bench.channels.log import Kind, Log
+from shirq_bench.observe import judge
+from shirq_bench.observe.invariants import forgotten_ns
+from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
+from shirq_bench.observe.scene import Driver, Scene, handler_name
 
 
 def _gsi(log: Log) -> int:

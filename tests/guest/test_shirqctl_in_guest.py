@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from guest.guest_python import TIMEOUT
-from shirq_bench.agent import Result
-from shirq_bench.judge import assertions, line_low_at_end, line_of
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
+from shirq_bench.channels.agent import Result
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
 
 DEV0, DEV1, NIC, CLOCK = (ADDRESSES[name] for name in ("dev0", "dev1", "nic0", "clock"))
 _DONE, _FAILED, _USAGE, _FOUND = range(4)

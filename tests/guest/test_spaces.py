@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from guest.guest_python import run
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind_at
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind_at
 
 #: The ports are storage, of three widths; the nvme's BAR 2 is its memory buffer, 64 bits wide.
 _PORTS = "bar0+0/32 status; bar1+16/32 scratch0; bar1+20/16 scratch1; bar1+24/8 scratch2"

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shirq_bench.agent import Command
+from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import LogReader
+from shirq_bench.channels.network import GUEST_IP, Network
 from shirq_bench.deadline import Deadline
-from shirq_bench.judge import assertions, line_never_masked, line_of
-from shirq_bench.machine import ADDRESSES, GUEST_IP, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
-from shirq_bench.network import Network
+from shirq_bench.observe.judge import assertions, line_never_masked, line_of
+from shirq_bench.observe.scene import Driver, Scene, handler_name
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Driver, Scene, handler_name
-from shirq_bench.trace import LogReader
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
 
 #: How long the load lasts, at least: guest time, in ns, and queries answered on each wire.
 _DURATION_NS = 60_000_000_000

@@ -12,13 +12,13 @@ import pytest
 from guest.guest_python import OWNER, finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
-from shirq_bench.agent import Command
+from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import Kind, Log
 from shirq_bench.deadline import Deadline
-from shirq_bench.judge import assertions
-from shirq_bench.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, insmod
+from shirq_bench.observe.judge import assertions
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind, Log
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, insmod
 
 #: In the guest: an owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
 _TOLD = (

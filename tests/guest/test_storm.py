@@ -9,12 +9,12 @@ import pytest
 
 from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.quiet import STORM_ENTRIES, line_falls
-from shirq_bench.invariants import allowed_ns
-from shirq_bench.judge import line_never_masked, line_of
-from shirq_bench.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.invariants import allowed_ns
+from shirq_bench.observe.judge import line_never_masked, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 #: The handler calls within which a storm must have ended.
 CALLS = 5000

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.machine import Machine
-from shirq_bench.mutants import mutant
-from shirq_bench.mutants.trial import apply
+from shirq_bench.campaigns.mutants import mutant
+from shirq_bench.campaigns.mutants.trial import apply
+from shirq_bench.campaigns.sweep import pairs, run
+from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.paths import need_checkout
-from shirq_bench.sweep import pairs, run
-from shirq_bench.sweep.scenario import Scenario
+from shirq_bench.vm.machine import Machine
 
 # Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
 pytestmark = [pytest.mark.needs_kernel("6.1", "6.12"), pytest.mark.long]

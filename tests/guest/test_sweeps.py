@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shirq_bench import template
-from shirq_bench.cli import main
+from shirq_bench.campaigns.sweep import findings, run, scenario
+from shirq_bench.channels.log import Kind
+from shirq_bench.cli.main import main
 from shirq_bench.errors import QmpFailed
-from shirq_bench.machine import Machine
-from shirq_bench.sweep import findings, run, scenario, stopped
-from shirq_bench.sweep.case import Case, Finding
-from shirq_bench.sweep.play import LogOverflow, play
-from shirq_bench.trace import Kind
-from shirq_bench.vm import Vm
+from shirq_bench.replay import stopped
+from shirq_bench.replay.case import Case, Finding
+from shirq_bench.replay.play import LogOverflow, play
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import Vm
 
 # Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import invariants
-from shirq_bench.torture import case, guests
-from shirq_bench.torture.deeds import BY
-from shirq_bench.torture.guests import Round, Tormented
+from shirq_bench.campaigns.torture import case, guests
+from shirq_bench.campaigns.torture.deeds import BY
+from shirq_bench.campaigns.torture.guests import Round, Tormented
+from shirq_bench.observe import invariants
 
 _FEW = 12
 #: So long that most owners are armed before their end, on a busy host too.

@@ -7,11 +7,11 @@ import pytest
 
 from guest.guest_python import finish, start
 from guest.test_storm import USELESS_RELEASE
-from shirq_bench.judge import assertions, line_of
-from shirq_bench.machine import ADDRESSES, SHARED_LINE, Machine
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.judge import assertions, line_of
+from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
-from shirq_bench.trace import Kind
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, Machine
 
 _OPEN = """
 report("ready")

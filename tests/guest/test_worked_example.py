@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from shirq_bench.machine import LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
+from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import KMOD
 from shirq_bench.plugin import Boot
-from shirq_bench.scene import Scene
+from shirq_bench.vm.machine import LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
 
 _MACHINE = Machine(
     devices=(

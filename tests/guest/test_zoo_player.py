@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.campaigns.zoo import case as cases
+from shirq_bench.campaigns.zoo.outcome import Outcome
+from shirq_bench.campaigns.zoo.run import NotPlayed, Played, play
+from shirq_bench.channels.log import Kind
 from shirq_bench.errors import CannotJudge
-from shirq_bench.trace import Kind
-from shirq_bench.zoo import case as cases
-from shirq_bench.zoo.outcome import Outcome
-from shirq_bench.zoo.run import NotPlayed, Played, play
 
 Play = Callable[..., Played]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from shirq_bench.trace import (
+from shirq_bench.channels.log import (
     ENTRY,
     HEADER,
     HEADER_SIZE,

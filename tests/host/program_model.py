@@ -16,7 +16,7 @@ from shirq.program import Program
 from shirq.simulate import Bus as AnyBus
 from shirq.simulate import Outcome, Run
 from shirq.verify import NO_SPACE, Kind, Space
-from shirq_bench import coverage
+from shirq_bench.observe import coverage
 
 KMOD = Path(__file__).parents[2] / "kmod"
 # A memory BAR, a 64-bit memory BAR, a port BAR, a tiny BAR, two missing ones, config space.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import accel, deadline
-from shirq_bench.build import kernel
+from shirq_bench import deadline
+from shirq_bench.provision import kernel
+from shirq_bench.vm import accel
 
 
 @pytest.fixture

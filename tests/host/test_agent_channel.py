@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shirq_bench.agent import Agent
+from shirq_bench.channels.agent import Agent
 from shirq_bench.errors import AgentGone
 
 

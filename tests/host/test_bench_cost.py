@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.bench import baseline, cost
+from shirq_bench.campaigns.bench import baseline, cost
+from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import GSI
-from shirq_bench.trace import CONFIG_SPACE, Entry, Kind
+from shirq_bench.vm.machine import GSI
 
 
 def _entry(time_ns: int, kind: Kind, offset: int = 0, value: int = 0, space: int = 0, device: str = "dev0") -> Entry:

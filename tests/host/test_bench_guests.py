@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from shirq_bench.bench import guests
-from shirq_bench.bench.guests import DEVICES
+from shirq_bench.campaigns.bench import guests
+from shirq_bench.campaigns.bench.guests import DEVICES
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import GSI, Machine, gsi_of
+from shirq_bench.vm.machine import GSI, Machine, gsi_of
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def vng(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the virtme-ng that is used is; beside it a program that its QEMU could be."""
     (tmp_path / "qemu-system-x86_64").symlink_to(shutil.which("sleep") or "")
     monkeypatch.setattr(guests, "_TOOLS", tmp_path)
-    monkeypatch.setattr("shirq_bench.build.kernel.get", lambda name: SimpleNamespace(vmlinuz=tmp_path / "vmlinuz"))
+    monkeypatch.setattr("shirq_bench.provision.kernel.get", lambda name: SimpleNamespace(vmlinuz=tmp_path / "vmlinuz"))
     return tmp_path / "vng"
 
 

@@ -13,8 +13,8 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from browsing import logged, requested
-from shirq_bench.bench import page
-from shirq_bench.bench.contender import CONTENDERS, SHARING
+from shirq_bench.campaigns.bench import page
+from shirq_bench.campaigns.bench.contender import CONTENDERS, SHARING
 
 _ROUNDS = {"shirq": 4792, "uio_pci_generic": 5641, "vfio-pci": 5278, "wake": 4404, "kernel": 700}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from shirq_bench.bench import rate
-from shirq_bench.bench.contender import Contender
+from shirq_bench.campaigns.bench import rate
+from shirq_bench.campaigns.bench.contender import Contender
 from shirq_bench.errors import BenchError
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from interruptible import INTERRUPTIBLE
-from shirq_bench import cache
 from shirq_bench.deadline import Deadline
+from shirq_bench.provision import cache
 
 _BUILDER = """
 import sys, time
@@ -33,7 +33,7 @@ _LONG_BUILDER = """
 import sys
 from pathlib import Path
 from shirq_bench import cache
-from shirq_bench.build.steps import run
+from shirq_bench.provision.steps import run
 def build(directory):
     (directory / "part").write_text("half of it")
     run("a long step", ["sh", "-c", "echo pid=$$; sleep 600"], log=Path(sys.argv[1]))

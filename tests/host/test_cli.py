@@ -15,17 +15,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logwriter import Story, write_log
-from shirq_bench import accel, cli, deps, doctor
-from shirq_bench.build import kernel, qemu
-from shirq_bench.doctor import Check, State
+from shirq_bench.cli import doctor
+from shirq_bench.cli.doctor import Check, State
+from shirq_bench.cli.machines import chosen
+from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import SHARED_LINE, Machine
+from shirq_bench.provision import deps, kernel, qemu
+from shirq_bench.vm import accel
+from shirq_bench.vm.machine import SHARED_LINE, Machine
 
-VERBS = sorted(cli.main.commands)
+VERBS = sorted(main.commands)
 
 
 def shirq(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments], prog_name="shirq")
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="shirq")
 
 
 @pytest.fixture
@@ -126,19 +129,19 @@ def test_a_failed_tests_machine_is_found_in_its_folder(tmp_path: Path, capsys: p
     machine = SHARED_LINE.with_(kernel="6.12", vcpus=1)
     (tmp_path / "vm1").mkdir()
     (tmp_path / "vm1/machine.json").write_text(json.dumps({"test": "tests/x.py::test_y", "machine": machine.as_data()}))
-    assert cli._machine(tmp_path) == cli._machine(tmp_path / "vm1") == machine
+    assert chosen(tmp_path) == chosen(tmp_path / "vm1") == machine
     assert "the machine of tests/x.py::test_y" in capsys.readouterr().err
-    assert cli._machine(tmp_path, kernel="6.1", vcpus=None) == machine.with_(kernel="6.1")
+    assert chosen(tmp_path, kernel="6.1", vcpus=None) == machine.with_(kernel="6.1")
     (tmp_path / "vm2").mkdir()
     (tmp_path / "vm2/machine.json").write_text("{}")
     with pytest.raises(BenchError, match=r"several guests, choose one: .*vm1, .*vm2"):
-        cli._machine(tmp_path)
+        chosen(tmp_path)
     with pytest.raises(BenchError, match=r"vm2/machine\.json does not describe a machine"):
-        cli._machine(tmp_path / "vm2")
+        chosen(tmp_path / "vm2")
 
 
 def test_the_options_change_the_shared_lines_machine() -> None:
-    machine = cli._machine(None, kernel=None, vcpus=1, parameters="threadirqs", devices=("shirq-edu,addr=10",))
+    machine = chosen(None, kernel=None, vcpus=1, parameters="threadirqs", devices=("shirq-edu,addr=10",))
     assert machine == SHARED_LINE.with_(
         vcpus=1, parameters="threadirqs", devices=(*SHARED_LINE.devices, "shirq-edu,addr=10")
     )
@@ -196,7 +199,7 @@ def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
     result = shirq("doctor")
     assert result.exit_code == 1
     assert "bad   packages: qemu: ninja-build is missing (compiling QEMU)\n" in result.output
-    assert f"      -> {sys.executable} -m shirq_bench.deps qemu\n" in result.output
+    assert f"      -> {sys.executable} -m shirq_bench.cli deps qemu\n" in result.output
 
 
 def test_a_finding_says_what_to_do_about_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +275,7 @@ def test_the_shell_completes_verbs_and_kernels() -> None:
     def complete(words: str) -> list[str]:
         environment = {"_SHIRQ_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
         done = subprocess.run(
-            [sys.executable, "-c", "from shirq_bench.cli import main; main(prog_name='shirq')"],
+            [sys.executable, "-c", "from shirq_bench.cli.main import main; main(prog_name='shirq')"],
             env={**os.environ, **environment}, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return [line.partition(",")[2] for line in done.stdout.splitlines()]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import coverage
 from shirq_bench.errors import BenchError
+from shirq_bench.observe import coverage
 
 _SOURCE = """
 int main(int argc, char **argv)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shirq_bench import promises
+from shirq_bench.campaigns.promises import check, load, parse, sentences_of_c, sentences_of_markdown
+from shirq_bench.cli import proofs
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
-from shirq_bench.promises import check, load, parse, sentences_of_c, sentences_of_markdown
 
 TOP = need_checkout("checking promises")
 
@@ -229,8 +229,8 @@ def test_a_file_that_cannot_be_read_says_why(old: str, new: str, message: str) -
 
 
 def test_the_command_prints_the_numbers_and_what_is_open(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promises, "need_checkout", lambda what: tree)
-    result = CliRunner().invoke(promises.main, ["--list"])
+    monkeypatch.setattr(proofs, "need_checkout", lambda what: tree)
+    result = CliRunner().invoke(proofs.promises, ["--list"])
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         "runs",
@@ -248,8 +248,8 @@ def test_the_command_prints_the_numbers_and_what_is_open(tree: Path, monkeypatch
         "  stops",
     ]
     (tree / "doc.md").write_text("It flies.\n")
-    result = CliRunner().invoke(promises.main)
+    result = CliRunner().invoke(proofs.promises)
     assert result.exit_code == 1
     assert "a sentence without a name: doc.md: It flies." in result.output
-    assert CliRunner().invoke(promises.main, ["--sentences", "doc"]).output == "It flies.\n"
-    assert "no document is called x: there are doc" in CliRunner().invoke(promises.main, ["--sentences", "x"]).output
+    assert CliRunner().invoke(proofs.promises, ["--sentences", "doc"]).output == "It flies.\n"
+    assert "no document is called x: there are doc" in CliRunner().invoke(proofs.promises, ["--sentences", "x"]).output

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import cache, housekeeping
 from shirq_bench.deadline import Deadline
+from shirq_bench.provision import cache, housekeeping
 
 DAY = 86400
 

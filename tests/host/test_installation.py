@@ -24,10 +24,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from shirq_bench import cache
-from shirq_bench.build import kernel
+from shirq_bench.campaigns.zoo import case as zoo
 from shirq_bench.paths import GUEST, KMOD, QEMU_DEVICE
-from shirq_bench.zoo import case as zoo
+from shirq_bench.provision import cache, kernel
 
 TOP = Path(__file__).parents[2]
 #: What the bench carries of the checkout.
@@ -204,7 +203,7 @@ def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> N
     """Its remedies work where there is neither a Makefile nor a repository."""
     said = _shirq(bench, tmp_path, "doctor").stdout
     assert "Python packages: " in said and " as required" in said
-    assert f"-> {bench.program('python')} -m shirq_bench.build.qemu" in said
+    assert f"-> {bench.program('python')} -m shirq_bench.cli build qemu" in said
     assert not [word for word in ("cannot be examined", "git", "make ", "requirements.lock") if word in said], said
 
 
@@ -306,16 +305,16 @@ def test_an_unrelated_project_is_untouched(bench: Installed, tmp_path: Path, wor
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "shirq_bench.mutants", "--list"],
-        ["-m", "shirq_bench.build.lint"],
-        ["-m", "shirq_bench.bench", "--guard", "--accept", "a reason"],
-        ["-m", "shirq_bench.cli", "torture", "fast", "--kernel", "6.1"],
-        ["-m", "shirq_bench.promises"],
+        ["mutants", "--list"],
+        ["lint"],
+        ["bench", "--guard", "--accept", "a reason"],
+        ["torture", "fast", "--kernel", "6.1"],
+        ["promises"],
     ],
     ids=["mutants", "lint", "baseline", "torture", "promises"],
 )
 def test_what_needs_a_checkout_says_so(bench: Installed, tmp_path: Path, command: list[str]) -> None:
-    done = _run(bench.program("python"), *command, cwd=tmp_path, SHIRQ_CACHE=str(tmp_path / "cache"))
+    done = _run(bench.program("shirq"), *command, cwd=tmp_path, SHIRQ_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
     assert "needs a git checkout of shirq" in done.stdout
     assert "Traceback" not in done.stdout
@@ -323,7 +322,9 @@ def test_what_needs_a_checkout_says_so(bench: Installed, tmp_path: Path, command
 
 
 def test_results_go_to_the_current_directory(bench: Installed, tmp_path: Path) -> None:
-    script = "from shirq_bench import paths; from shirq_bench.zoo import suite; print(suite.REPORTS.absolute())"
+    script = (
+        "from shirq_bench import paths; from shirq_bench.campaigns.zoo import suite; print(suite.REPORTS.absolute())"
+    )
     assert _python(bench, tmp_path, script) == f"{tmp_path}/build/reports"
 
 
@@ -331,7 +332,7 @@ def test_programs_of_a_case_are_assembled_by_the_carried_binding(bench: Installe
     """And the binding does not become importable by it: another version may be installed, or none."""
     script = """
 import importlib.util
-from shirq_bench.zoo.run import _programs
+from shirq_bench.campaigns.zoo.run import _programs
 data = _programs(dict.fromkeys(("irq", "unmask", "release"), "load r0, 1"))
 print(len(data), importlib.util.find_spec("shirq"))
 """

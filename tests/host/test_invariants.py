@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 
 from logwriter import Story
-from shirq_bench import invariants
-from shirq_bench.invariants import Waiver
-from shirq_bench.trace import Kind, Log
-from shirq_bench.vm import Vm
+from shirq_bench.channels.log import Kind, Log
+from shirq_bench.observe import invariants
+from shirq_bench.observe.invariants import Waiver
+from shirq_bench.vm.vm import Vm
 
 _VM = cast(Vm, SimpleNamespace(patience=1.0))
 

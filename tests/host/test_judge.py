@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from logwriter import GSI, INT_ACK, INT_ACTIVE, INT_MASK_SET, Story
+from shirq_bench.channels.log import ClockFit, HandlerCall, Kind, Log
 from shirq_bench.errors import CannotJudge
-from shirq_bench.judge import (
+from shirq_bench.observe.judge import (
     BrokenRuleError,
     Verdict,
     assertions,
@@ -28,7 +29,6 @@ from shirq_bench.judge import (
     require_followed,
     silent_before_eoi,
 )
-from shirq_bench.trace import ClockFit, HandlerCall, Kind, Log
 
 HANDLERS = {"dev0": "shirq:0000:00:04.0", "dev1": "shirq:0000:00:08.0", "nic": "enp0s5"}
 SHIRQ, NIC = HANDLERS["dev0"], HANDLERS["nic"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.build import kernel
-from shirq_bench.build.steps import BuildError
+from shirq_bench.provision import kernel
+from shirq_bench.provision.steps import BuildError
 
 _FIRST = "# A comment.\nCONFIG_KASAN=y\nCONFIG_SMP=y\n# CONFIG_SLUB_TINY is not set\n"
 _LATER = "# CONFIG_KASAN is not set\nCONFIG_KCSAN=y\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.build import image, kernel, kmod
-from shirq_bench.build.steps import BuildError
+from shirq_bench.provision import image, kernel, kmod
+from shirq_bench.provision.steps import BuildError
 
 RELEASE = "6.99.0-mine"
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from shirq_bench.machine import GSI, SHARED_LINE, gsi_of
+from shirq_bench.vm.machine import GSI, SHARED_LINE, gsi_of
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from shirq_bench.campaigns.mutants import mutant, report, trial
+from shirq_bench.campaigns.mutants.mutant import Mutant
+from shirq_bench.campaigns.mutants.trial import Verdict, Workshop
+from shirq_bench.campaigns.sweep import scenario
+from shirq_bench.cli.mutants import command, rotated
 from shirq_bench.errors import BenchError
-from shirq_bench.mutants import mutant, report, trial
-from shirq_bench.mutants.__main__ import main, rotated
-from shirq_bench.mutants.mutant import Mutant
-from shirq_bench.mutants.trial import Verdict, Workshop
 from shirq_bench.paths import need_checkout
-from shirq_bench.sweep import scenario
 
 TOP = need_checkout("trying mutants")
 ALL = {one.name: one for one in mutant.load(TOP)}
@@ -250,7 +250,7 @@ def test_no_mutant_begins_after_the_budget_and_one_that_it_ended_was_not_tried(
     monkeypatch.setattr("time.monotonic", lambda: now)
     monkeypatch.setattr(Workshop, "try_", try_)
     monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
-    result = CliRunner().invoke(main, ["--size", "ci"])
+    result = CliRunner().invoke(command, ["--size", "ci"])
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "mutants.json").read_text())
     assert (content["size"], content["total"]) == ("ci", 2), "the third was not done at 240 s"
@@ -259,6 +259,6 @@ def test_no_mutant_begins_after_the_budget_and_one_that_it_ended_was_not_tried(
 
 
 def test_an_unknown_mutant_is_refused_by_its_name() -> None:
-    result = CliRunner().invoke(main, ["nosuch"])
+    result = CliRunner().invoke(command, ["nosuch"])
     assert isinstance(result.exception, BenchError)
     assert "no mutant is called nosuch" in str(result.exception)

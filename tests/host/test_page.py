@@ -15,8 +15,8 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from browsing import logged, requested
 from logwriter import GSI, Story
-from shirq_bench import judge
 from shirq_bench.deadline import Deadline
+from shirq_bench.observe import judge
 from shirq_bench.report import html
 from shirq_bench.report.model import build
 

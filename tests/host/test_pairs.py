@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shirq_bench.cli import main
+from shirq_bench.campaigns.sweep import pairs, run
+from shirq_bench.campaigns.sweep.run import Result, Shape
+from shirq_bench.campaigns.sweep.scenario import Scenario, ScenarioError
+from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
-from shirq_bench.sweep import pairs, run
-from shirq_bench.sweep.run import Result, Shape
-from shirq_bench.sweep.scenario import Scenario, ScenarioError
 
 _SMALL = """
 [sizes.ci]

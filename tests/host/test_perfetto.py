@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from logwriter import Story
+from shirq_bench.channels.log import ClockFit, GuestEvent, TraceError, parse_ftrace, parse_ftrace_events
 from shirq_bench.report import perfetto
 from shirq_bench.report.model import Picture, Shape, Span, Tone, Track, build
-from shirq_bench.trace import ClockFit, GuestEvent, TraceError, parse_ftrace, parse_ftrace_events
 
 #: A guest whose clock began 4 ms before virtual time did.
 FIT = ClockFit.from_marks([(n, n - 4_000_000) for n in range(14_000_000, 16_000_000, 10_000)])

@@ -15,8 +15,8 @@ import pytest
 from _pytest.fixtures import FixtureFunctionDefinition
 
 from shirq_bench import plugin
-from shirq_bench.build import kernel
-from shirq_bench.machine import Machine
+from shirq_bench.provision import kernel
+from shirq_bench.vm.machine import Machine
 
 TOP = Path(__file__).parents[2]
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import cache
-from shirq_bench.build import qemu
-from shirq_bench.build.steps import BuildError
+from shirq_bench.provision import cache, qemu
+from shirq_bench.provision.steps import BuildError
 
 PATCH = """Say something else.
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.qmp import Monitor
 from shirq_bench.errors import QmpFailed
-from shirq_bench.qmp import Monitor
 
 _VERSION = {"qemu": {"major": 10, "minor": 0, "micro": 13}, "package": ""}
 _GREETING = json.dumps({"QMP": {"version": _VERSION, "capabilities": []}}).encode() + b"\r\n"

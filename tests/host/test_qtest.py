@@ -10,7 +10,7 @@ import pytest
 
 from shirq_bench import deadline
 from shirq_bench.errors import DeadlineExceeded, VmDied
-from shirq_bench.qtest import QTest, QTestFailed
+from shirq_bench.vm.board import QTest, QTestFailed
 
 
 @pytest.fixture

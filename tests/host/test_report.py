@@ -14,10 +14,10 @@ from rich.console import Console
 from vcd.reader import TokenKind, tokenize
 
 from logwriter import GSI, Story
-from shirq_bench import judge
+from shirq_bench.channels.log import ClockFit, HandlerCall, Kind
+from shirq_bench.observe import judge
 from shirq_bench.report import html, text, vcd
 from shirq_bench.report.model import Picture, Shape, Span, Tone, Track, build
-from shirq_bench.trace import ClockFit, HandlerCall, Kind
 
 ROLES = {"dev0": "claimed", "nic": "neighbour"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench import splats
+from shirq_bench.observe import splats
 
 CASES = sorted((Path(__file__).parent / "splats").iterdir())
 RULES = Path(splats.__file__).parent

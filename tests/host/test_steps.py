@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.build import steps
-from shirq_bench.build.steps import BuildError, run
+from shirq_bench.provision import steps
+from shirq_bench.provision.steps import BuildError, run
 
 SAYS = 'import sys, time\nfor n in 1, 2, 3:\n    print(f"[{n}/3] part [{n}]", flush=True)\n    time.sleep(0.2)\n'
 

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from logwriter import write_log
+from shirq_bench.campaigns.sweep import findings, scenario
+from shirq_bench.campaigns.sweep.run import case_of
+from shirq_bench.channels.log import NONE, Entry, Kind
+from shirq_bench.cli import sweep as cli
 from shirq_bench.errors import BenchError
-from shirq_bench.machine import Machine
-from shirq_bench.sweep import case as cases
-from shirq_bench.sweep import cli, findings, scenario
-from shirq_bench.sweep.case import Case, Finding, Outcome, shrink
-from shirq_bench.sweep.oracle import Violation
-from shirq_bench.sweep.play import Recording, Stimulus
-from shirq_bench.sweep.run import case_of
-from shirq_bench.sweep.symbols import Symbols, instruction
-from shirq_bench.trace import NONE, Entry, Kind
+from shirq_bench.replay import case as cases
+from shirq_bench.replay.case import Case, Finding, Outcome, shrink
+from shirq_bench.replay.oracle import Violation
+from shirq_bench.replay.play import Recording, Stimulus
+from shirq_bench.replay.symbols import Symbols, instruction
+from shirq_bench.vm.machine import Machine
 
 _LEAST = {"title": "t", "actors": ["dev0"], "first": ["dev0 raise 1"], "second": ["dev0 raise 2"], "until": "x"}
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from shirq_bench.sweep.oracle import MENDED, Oracle
-from shirq_bench.trace import Entry, Kind
+from shirq_bench.channels.log import Entry, Kind
+from shirq_bench.replay.oracle import MENDED, Oracle
 
 _BOUND_NS = 1000
 _USER, _KERNEL, _NOBODY = 3, 0, 0xFF

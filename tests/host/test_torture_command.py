@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 from click.testing import Result as Ended
 
-from shirq_bench.torture import case as cases
-from shirq_bench.torture import cli, report
-from shirq_bench.torture.run import Result
+from shirq_bench.campaigns.torture import case as cases
+from shirq_bench.campaigns.torture import report
+from shirq_bench.campaigns.torture.run import Result
+from shirq_bench.cli import torture as cli
 
 Ran = list[tuple[str, str, int, int]]
 

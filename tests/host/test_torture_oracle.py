@@ -11,18 +11,18 @@ from typing import cast
 
 import pytest
 
-from shirq_bench import invariants
-from shirq_bench.agent import Command
+from shirq_bench.campaigns.torture import case as cases
+from shirq_bench.campaigns.torture import guests, report
+from shirq_bench.campaigns.torture.deeds import BY
+from shirq_bench.campaigns.torture.guests import Round, Tormented
+from shirq_bench.campaigns.torture.oracle import KERNEL, USER, Verdict, judge
+from shirq_bench.campaigns.torture.outside import OUTSIDE
+from shirq_bench.campaigns.torture.run import Result, seed_of
+from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import Entry, Header, Kind, Log
 from shirq_bench.errors import CannotJudge
-from shirq_bench.torture import case as cases
-from shirq_bench.torture import guests, report
-from shirq_bench.torture.deeds import BY
-from shirq_bench.torture.guests import Round, Tormented
-from shirq_bench.torture.oracle import KERNEL, USER, Verdict, judge
-from shirq_bench.torture.outside import OUTSIDE
-from shirq_bench.torture.run import Result, seed_of
-from shirq_bench.trace import Entry, Header, Kind, Log
-from shirq_bench.vm import Vm
+from shirq_bench.observe import invariants
+from shirq_bench.vm.vm import Vm
 
 _BOUND_NS, _END_NS = 1000, 100
 _OWN, _END, _GONE = 1 << 24, 2 << 24, 3 << 24

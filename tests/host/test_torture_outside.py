@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shirq_bench import deadline
-from shirq_bench.torture import outside
+from shirq_bench.campaigns.torture import outside
 
 _SUITE = """
 import pytest, time

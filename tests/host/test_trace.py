@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logwriter import Story, pack_entries, pack_header, write_log
-from shirq_bench.trace import (
+from shirq_bench.channels.log import (
     ENTRY,
     HEADER_SIZE,
     IOAPIC,

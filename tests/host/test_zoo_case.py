@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shirq_bench.cli import main
-from shirq_bench.machine import ADDRESSES, GSI
-from shirq_bench.trace import Header, Log
-from shirq_bench.zoo import case as cases
-from shirq_bench.zoo import cli, page, run, suite
-from shirq_bench.zoo.case import DRIVERS, Case, CaseError
-from shirq_bench.zoo.outcome import Outcome, Result
-from shirq_bench.zoo.run import Played, addresses, line, machine
+from shirq_bench.campaigns.zoo import case as cases
+from shirq_bench.campaigns.zoo import page, run, suite
+from shirq_bench.campaigns.zoo.case import DRIVERS, Case, CaseError
+from shirq_bench.campaigns.zoo.outcome import Outcome, Result
+from shirq_bench.campaigns.zoo.run import Played, addresses, line, machine
+from shirq_bench.channels.log import Header, Log
+from shirq_bench.cli import zoo as cli
+from shirq_bench.cli.main import main
+from shirq_bench.vm.machine import ADDRESSES, GSI
 
 #: Every bug that the zoo is to hold.
 _IDS = """

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from logwriter import GSI, Story
+from shirq_bench.campaigns.zoo.outcome import STORM, Evidence, Ledger, Outcome, classify
+from shirq_bench.channels.log import Kind, Log
 from shirq_bench.errors import CannotJudge
-from shirq_bench.trace import Kind, Log
-from shirq_bench.zoo.outcome import STORM, Evidence, Ledger, Outcome, classify
 
 _QUIET = "[    0.000000] Linux version 6.1.0\n[    1.000000] nothing to see\n"
 _CARED = _QUIET + '[    2.000000] irq 20: nobody cared (try booting with the "irqpoll" option)\n'

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from logwriter import Story
-from shirq_bench import agent
+from shirq_bench.campaigns.zoo import case as cases
+from shirq_bench.campaigns.zoo import run
+from shirq_bench.campaigns.zoo.case import Step
+from shirq_bench.campaigns.zoo.run import HungError, NotPlayed
+from shirq_bench.channels import agent
+from shirq_bench.channels.log import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
 from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, VmDied
-from shirq_bench.trace import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
-from shirq_bench.zoo import case as cases
-from shirq_bench.zoo import run
-from shirq_bench.zoo.case import Step
-from shirq_bench.zoo.run import HungError, NotPlayed
 
 _CASE = """
 id = "trial"

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from shirq_bench.zoo import case as cases
-from shirq_bench.zoo.case import DRIVERS
-from shirq_bench.zoo.run import play
-from shirq_bench.zoo.suite import kernel_for
+from shirq_bench.campaigns.zoo import case as cases
+from shirq_bench.campaigns.zoo.case import DRIVERS
+from shirq_bench.campaigns.zoo.run import play
+from shirq_bench.campaigns.zoo.suite import kernel_for
 
 _CI = [name for name in cases.ids() if cases.get(name).ci]
 

@@ -13,8 +13,7 @@ import re
 from importlib import resources
 from typing import Any
 
-from shirq_bench import judge
-from shirq_bench.report import words
+from shirq_bench.observe import judge, words
 from shirq_bench.report.model import Picture
 
 

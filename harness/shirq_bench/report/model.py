@@ -13,9 +13,8 @@ import enum
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from shirq_bench import judge
-from shirq_bench.report import words
-from shirq_bench.trace import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.channels.log import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.observe import judge, words
 
 # What counts as a pause where the line was never handled.
 PAUSE_NS = 20_000

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+from shirq_bench.channels.log import ClockFit, GuestEvent, parse_ftrace_events
 from shirq_bench.report.model import Event, Picture, Shape, Span, Track
-from shirq_bench.trace import ClockFit, GuestEvent, parse_ftrace_events
 
 _Record = dict[str, Any]
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from shirq_bench.report import words
+from shirq_bench.observe import words
 from shirq_bench.report.model import Event, Picture
 
 # The most bursts between pauses that are recognised as a repeating round.

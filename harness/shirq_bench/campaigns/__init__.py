@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Many guests for one question: sweeps, the zoo, torture, mutants, measurements, fuzzing."""

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What is compared: ways to handle a device's interrupts, each in the same guest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, LOAD_UIO, LOAD_VFIO, SETTLED, Machine, bind, insmod, start
+
+_LOG_ENTRIES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A driver for dev0. ``load`` is the guest script that loads it, ``driver`` what binds dev0.
+
+    ``program`` is the user program, which blocks until there is an interrupt; empty: the kernel handles it.
+    """
+
+    name: str
+    title: str
+    load: str
+    driver: str
+    program: str = ""
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("shirq", "shirq.ko: one read() an interrupt", LOAD_MODULE, "shirq", "peer-shirq"),
+        Contender(
+            "uio_pci_generic",
+            "read(), and a write to config space unmasks",
+            LOAD_UIO,
+            "uio_pci_generic",
+            "peer-uio_pci_generic",
+        ),
+        Contender("vfio-pci", "an eventfd tells, and ioctl() unmasks", LOAD_VFIO, "vfio-pci", "peer-vfio-pci"),
+        Contender("wake", "floor: a driver that wakes a reader", insmod("floor", "wake=1"), "floor", "peer-floor"),
+        Contender("kernel", "floor: handled in the kernel", insmod("floor", "wake=0"), "floor"),
+    )
+}
+
+#: What the neighbour's interrupts are measured beside.
+SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
+
+
+def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
+    """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio.
+
+    The scripts ``prepare`` it; once it has settled, ``then`` are run.
+    """
+    return Machine(
+        kernel=kernel,
+        devices=(
+            "intel-iommu,intremap=off",
+            "shirq-edu,id=dev0,addr=4",
+            "shirq-edu,id=dev1,addr=8",
+            "shirq-edu,id=ctl,addr=5",
+        ),
+        parameters="intel_iommu=on",
+        deterministic=True,
+        vcpus=1,
+        log_entries=_LOG_ENTRIES,
+        prepare=(*prepare, SETTLED, *then),
+    )
+
+
+def driving(contender: Contender) -> tuple[str, ...]:
+    """Guest scripts: dev0 is bound, and its program waits for interrupts."""
+    scripts = [contender.load, bind("dev0", contender.driver)]
+    if contender.program:
+        scripts.append(start(f"{contender.program} --quiet --mark {ADDRESSES['dev0']}", "armed"))
+    return tuple(scripts)
+
+
+#: Guest scripts: dev1 is the neighbour, served in the kernel.
+NEIGHBOUR = (insmod("neighbour"), bind("dev1", "neighbour"))

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Which functions an interrupt's instructions are in: every executed instruction of a few rounds, from QEMU's log.
+
+This is a run of its own, in a guest that is identical to the measured one up to its beginning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shirq_bench.campaigns.bench import contender, cost
+from shirq_bench.campaigns.bench.contender import CONTENDERS, driving
+from shirq_bench.errors import BenchError
+from shirq_bench.replay import symbols
+from shirq_bench.replay.play import Stimulus, beginning
+from shirq_bench.replay.play import schedule as give
+from shirq_bench.vm import template
+from shirq_bench.vm.vm import Vm
+
+#: Rounds that are logged.
+ROUNDS = 20
+#: Of QEMU's log: a block that is executed, and one that was left before it was.
+_EXECUTED = re.compile(r"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/")
+_LEFT = re.compile(r"Stopped execution of TB chain before \S+ \[([0-9a-f]+)\]")
+_SYSTEM_CALL = ("entry_SYSCALL_64",)
+_USER = "the user program"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Of one interrupt: ``instructions`` until the processor is idle again, ``calls`` from user space, and the
+    instructions of each function; means over `ROUNDS`."""
+
+    instructions: float
+    calls: float
+    functions: dict[str, float]
+
+
+def take(kernel: str, name: str) -> Profile:
+    """The profile of a contender."""
+    machine = contender.machine(kernel, *driving(CONTENDERS[name]))
+    stimuli = cost.schedule("dev0", ROUNDS)
+    stops = [
+        Stimulus((cost.WARM_UP + slots) * cost.PERIOD_NS - cost.PERIOD_NS // 4, "ctl", "stop") for slots in (0, ROUNDS)
+    ]
+    with template.clone(machine, stopped=True) as vm:
+        vm.start()
+        give(vm, beginning(vm), [*stimuli, *stops])
+        _run_to_stop(vm)
+        path = vm.dir / "executed"
+        for command in (f"logfile {path}", "one-insn-per-tb on", "log exec,nochain"):
+            _monitor(vm, command)
+        _run_to_stop(vm)
+        _monitor(vm, "log none")
+        counts = Counter(_executed(path))
+    known = symbols.of(machine)
+    functions: Counter[str] = Counter()
+    for address, count in counts.items():
+        functions[known.name(address).partition("+")[0] if address >> 63 else _USER] += count
+    calls = sum(count for address, count in counts.items() if known.name(address) in _ENTRY)
+    return Profile(
+        instructions=counts.total() / ROUNDS,
+        calls=calls / ROUNDS,
+        functions={function: count / ROUNDS for function, count in functions.most_common()},
+    )
+
+
+_ENTRY = tuple(f"{name}+0x0" for name in _SYSTEM_CALL)
+
+
+def _monitor(vm: Vm, command: str) -> None:
+    said = vm.qmp.execute("human-monitor-command", command_line=command)
+    if said.strip():
+        raise BenchError(f"{vm.name}: {command}: {said.strip()}")
+
+
+def _run_to_stop(vm: Vm) -> None:
+    vm.qmp.execute("cont")
+    vm.qmp.wait_event("STOP", deadline=300)
+
+
+def _executed(path: Path) -> Iterator[int]:
+    """The addresses of the instructions that were executed, in order."""
+    last: int | None = None
+    with path.open() as log:
+        for line in log:
+            if match := _EXECUTED.match(line):
+                if last is not None:
+                    yield last
+                last = int(match[1], 16)
+            elif (match := _LEFT.match(line)) and last == int(match[1], 16):
+                last = None
+    if last is not None:
+        yield last

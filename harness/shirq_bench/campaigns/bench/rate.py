@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""How fast interrupts can come, and what is left of the processor: in guest time, so independent of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from shirq_bench.campaigns.bench import contender
+from shirq_bench.campaigns.bench.contender import CONTENDERS, Contender, driving
+from shirq_bench.campaigns.bench.cost import Spread
+from shirq_bench.channels.log import Entry, Kind
+from shirq_bench.errors import BenchError
+from shirq_bench.replay.play import Stimulus, play
+from shirq_bench.vm.machine import ADDRESSES, LOAD_UIO, bind, start
+
+#: Interrupts of one trial.
+TRIAL = 1000
+#: A trial begins when the warm-up's interrupts, far apart, are over.
+_WARM_UP, _WARM_UP_NS = 50, 200_000
+#: Between two interrupts, in ns: all contenders can keep up with it.
+_LONGEST = 20_000
+#: Each period that is tried is this part of the one before.
+_STEP = 0.97
+#: The kernel's own work is met at other places of a trial that begins so many ns later: what is found is a median.
+_LEADS_NS = (0, 70_000, 140_000, 210_000, 280_000)
+#: Interrupts a second of guest time beside which somebody else computes, and for how long.
+RATES = (1_000, 10_000, 100_000)
+_WINDOW_NS = 100_000_000
+_BURNING = (LOAD_UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
+
+
+def _stimuli(period_ns: int, interrupts: int, lead_ns: int = 0) -> list[Stimulus]:
+    warm_up = [Stimulus(slot * _WARM_UP_NS, "dev0", "raise 1") for slot in range(_WARM_UP)]
+    begin = _WARM_UP * _WARM_UP_NS + lead_ns
+    return warm_up + [Stimulus(begin + slot * period_ns, "dev0", "raise 1") for slot in range(interrupts)]
+
+
+def sustains(kernel: str, chosen: Contender, period_ns: int, lead_ns: int) -> bool:
+    """Whether each of `TRIAL` interrupts, ``period_ns`` apart, is handled before the next one comes."""
+    machine = contender.machine(kernel, *driving(chosen))
+    length = _WARM_UP * _WARM_UP_NS + TRIAL * period_ns + 50 * _WARM_UP_NS
+    entries = [e for e in play(machine, _stimuli(period_ns, TRIAL, lead_ns), length).entries if e.device == "dev0"]
+    merged = sum(entry.kind is Kind.RAISE and not entry.value for entry in entries)
+    handled = sum(_handles(entry, chosen) for entry in entries)
+    return not merged and handled == _WARM_UP + TRIAL
+
+
+def _handles(entry: Entry, chosen: Contender) -> bool:
+    if chosen.program:
+        return entry.kind is Kind.MARK
+    return entry.kind is Kind.WRITE and entry.space == 0 and entry.offset == 0x64
+
+
+def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
+    """The highest rate, in interrupts a second of guest time, up to which none is lost, ``lead_ns`` after the warm-up.
+
+    A higher one may be without a loss too, by chance: it depends on where, on its way to sleep, the program is met.
+    """
+    chosen = CONTENDERS[name]
+    period = _LONGEST
+    if not sustains(kernel, chosen, period, lead_ns):
+        raise BenchError(f"{name} does not keep up with an interrupt in {period} ns")
+    while sustains(kernel, chosen, int(period * _STEP), lead_ns):
+        period = int(period * _STEP)
+    return 1_000_000_000 // period
+
+
+def _work(kernel: str, chosen: Contender, rate: int) -> int:
+    """How much an idle-priority program computes in `_WINDOW_NS` beside ``rate`` interrupts a second; 0: none come."""
+    machine = contender.machine(kernel, *driving(chosen), then=_BURNING)
+    begin = _WARM_UP * _WARM_UP_NS
+    stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)
+    recording = play(machine, stimuli, begin + _WINDOW_NS)
+    return sum(
+        entry.kind is Kind.MARK and entry.device == "ctl" and entry.time_ns >= recording.base_ns + begin
+        for entry in recording.entries
+    )
+
+
+def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """For each contender ``highest``, interrupts a second, the spread over `_LEADS_NS`, and ``left``: for each of
+    `RATES` the part of the processor that a program of idle priority gets, of what it has when no interrupts come.
+    """
+    result = {}
+    for name, chosen in CONTENDERS.items():
+        tell(f"kernel {kernel}: {name}, the highest rate")
+        fastest = Spread.of([highest(kernel, name, lead_ns) for lead_ns in _LEADS_NS])
+        tell(f"kernel {kernel}: {name}, what is left of the processor")
+        alone = _work(kernel, chosen, 0)
+        left = {str(rate): round(_work(kernel, chosen, rate) / alone, 4) for rate in RATES}
+        result[name] = {"highest": asdict(fastest), "left": left}
+    return result

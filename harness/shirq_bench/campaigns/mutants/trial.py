@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""Try one mutant: apply its patch to a copy of the checkout, and see whether its tests fail there.
+
+What the copy makes (modules, images, templates) goes to a cache of its own, which borrows what no mutant changes and
+is deleted with the copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shirq_bench import supervisor
+from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
+from shirq_bench.errors import BenchError
+from shirq_bench.provision import cache
+
+#: What the cache of a mutant borrows: nothing of it depends on what a mutant may change.
+_BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
+#: What it borrows if the mutant leaves guest/ as it is.
+_PROGRAMS = "image-programs"
+#: Seconds that the tests of one mutant may take altogether, and one sweep.
+DEADLINE = 1200.0
+
+KILLED, SURVIVED = "killed", "survived"
+#: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
+#: without it; or of the machine's: its tests do not end, or fail now and then.
+STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
+#: The time of all trials was over before this one's end.
+UNTRIED = "untried"
+#: In the message of a test that waited in vain.
+_DEADLINE_SAID = "DeadlineExceeded"
+#: How often tests are tried whose failures do not repeat.
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant. ``by`` is the test or the scenario that noticed it, ``detail`` what that said.
+
+    ``passed`` is how many tests did not notice it, if none did.
+    """
+
+    mutant: Mutant
+    verdict: str
+    by: str = ""
+    detail: str = ""
+    seconds: float = 0.0
+    passed: int = 0
+
+    @property
+    def swept(self) -> bool:
+        """Did nothing but a sweep notice it?"""
+        return self.verdict == KILLED and self.by in self.mutant.sweep
+
+
+class _End(Exception):
+    """The trial is over. ``what`` is the id of the test, or the scenario, that ended it."""
+
+    def __init__(self, verdict: str, by: str = "", detail: str = "", what: str = "", passed: int = 0) -> None:
+        super().__init__(verdict)
+        self.verdict, self.by, self.detail, self.what, self.passed = verdict, by, detail, what, passed
+
+
+@contextlib.contextmanager
+def owned_directory(prefix: str) -> Iterator[Path]:
+    """A temporary directory that is deleted however this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    supervisor.instance().own(directory)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(supervisor.SupervisorGone):
+            supervisor.instance().disown(directory)
+
+
+def copy_checkout(top: Path, target: Path) -> None:
+    """Copy what git knows of the checkout, as it is in the working tree. `BenchError` where there is no git."""
+    listed = subprocess.run(
+        ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
+    )
+    if listed.returncode:
+        raise BenchError(f"mutants are tried in copies of a git checkout: {listed.stderr.decode().strip()}")
+    for name in listed.stdout.decode().split("\0"):
+        # A link may lead to a directory: the package's data are such links.
+        if name and ((top / name).is_file() or (top / name).is_symlink()):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(top / name, target / name, follow_symlinks=False)
+
+
+def apply(diff: str, tree: Path) -> str:
+    """Apply a diff to a tree, a repository or not; returns why it cannot be, or an empty string."""
+    done = subprocess.run(
+        ["git", "apply", "--whitespace=nowarn", "-"],
+        input=diff,
+        cwd=tree,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)},
+        capture_output=True,
+        text=True,
+    )
+    return done.stderr.strip() if done.returncode else ""
+
+
+@dataclass
+class Workshop:
+    """Where mutants are tried, in copies of the checkout ``top``, in guests with ``kernel``.
+
+    ``work`` is a directory for what all of them share. Past ``until``, as `time.monotonic` tells it, a trial ends
+    untried.
+    """
+
+    top: Path
+    kernel: str
+    work: Path
+    until: float = math.inf
+    #: Kernel and test, or scenario: empty, or how it fails without any mutant.
+    sound: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
+        """Whether a mutant is noticed, and by what."""
+        started = time.monotonic()
+        with owned_directory(f"shirq-mutant-{mutant.name}-") as place:
+            try:
+                end = _End(SURVIVED, passed=self._try(mutant, place, tell))
+            except _End as over:
+                end = over
+        return Verdict(mutant, end.verdict, end.by, end.detail, time.monotonic() - started, end.passed)
+
+    def _try(self, mutant: Mutant, place: Path, tell: Callable[[str], None]) -> int:
+        tree = place / "tree"
+        copy_checkout(self.top, tree)
+        if refused := apply(mutant.diff, tree):
+            raise _End(STALE, detail=refused)
+        kernel = mutant.kernel or self.kernel
+        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until)
+        if mutant.has_guest:
+            tell("compiling it")
+            bench.compile()
+        passed = 0
+        try:
+            tell("its tests")
+            passed = bench.test(mutant.tests, KILLED)
+            for scenario in mutant.sweep:
+                tell(f"sweep {scenario}")
+                bench.sweep(scenario)
+        except _End as end:
+            end.passed = passed
+            if end.verdict == KILLED:
+                tell(f"{end.by} without it")
+                self._require_sound(end, kernel)
+            raise
+        return passed
+
+    def _require_sound(self, end: _End, kernel: str) -> None:
+        """What fails without the mutant too has not noticed it. On a busy machine a deadline may pass at any time."""
+        key = (kernel, end.what)
+        if key not in self.sound or _DEADLINE_SAID in end.detail:
+            with owned_directory("shirq-mutant-none-") as place:
+                copy_checkout(self.top, place / "tree")
+                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until)
+                self.sound[key] = _fails(bench, end.what)
+        if self.sound[key]:
+            raise _End(UNSOUND, end.by, self.sound[key])
+
+    def _cache(self, mutant: Mutant, place: Path) -> Path:
+        own = place / "cache"
+        own.mkdir()
+        # Modules are small, and most mutants leave most of them as they are.
+        modules = self.work / "kmod"
+        modules.mkdir(exist_ok=True)
+        (own / "kmod").symlink_to(modules)
+        same_programs = not any(name.startswith("guest/") for name in mutant.files)
+        for kind in (*_BORROWED, *([_PROGRAMS] if same_programs else [])):
+            (cache.root() / kind).mkdir(parents=True, exist_ok=True)
+            (own / kind).symlink_to(cache.root() / kind)
+        return own
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The tests of one copy of the checkout. What it does raises `_End` when that settles the mutant's fate."""
+
+    tree: Path
+    kernel: str
+    place: Path
+    cache: Path
+    until: float
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.tree / "harness"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SHIRQ_CACHE": str(self.cache),
+        }
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.tree,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        supervisor.instance().adopt(process.pid)
+        try:
+            said, _ = process.communicate(timeout=min(DEADLINE, max(0.0, self.until - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= self.until:
+                raise _End(UNTRIED) from None
+            raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            with contextlib.suppress(supervisor.SupervisorGone):
+                supervisor.instance().release(process.pid)
+        return subprocess.CompletedProcess(arguments, process.returncode, said)
+
+    def compile(self) -> None:
+        """A bug that does not compile is none."""
+        done = self._run("-m", "shirq_bench.cli", "build", "image", self.kernel)
+        if done.returncode:
+            raise _End(STILLBORN, detail=done.stdout[-1500:])
+
+    def test(self, tests: Sequence[str], verdict: str) -> int:
+        """Run tests and return how many passed; one that fails settles the mutant's fate with ``verdict``.
+
+        On a busy machine a test may fail for want of time: then it passes the second time, and does not count.
+        """
+        for _ in range(_ROUNDS):
+            failed = self._first_failure(tests)
+            if isinstance(failed, int):
+                return failed
+            if not failed.may_be_for_want_of_time or isinstance(self._first_failure([failed.id]), _Failure):
+                raise _End(STILLBORN if failed.before_it_began else verdict, failed.name, failed.message, failed.id)
+        raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
+
+    def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
+        """Run tests up to the first one that fails; if none does, how many there are."""
+        report = self.place / "report.xml"
+        options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        if boot_guests(tests):
+            options.append(f"--shirq-kernel={self.kernel}")
+        done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
+        if done.returncode == 0:
+            return len(list(ElementTree.parse(report).iter("testcase")))
+        if done.returncode < 0:
+            # A sanitizer, in what the tests run as a library.
+            ended = signal.Signals(-done.returncode).name
+            return _Failure(tests[0], Path(tests[0]).name, f"its process was ended by {ended}")
+        if done.returncode != 1:
+            raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
+        return _failure(report)
+
+    def sweep(self, scenario: str) -> None:
+        """Sweep a scenario in full, up to its first violation."""
+        done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+        report = self.tree / "build/reports/sweep.json"
+        if not report.exists():
+            detail = f"the sweep could not be run to its end: {_last_line(done.stdout)}"
+            raise _End(KILLED, scenario, detail, scenario)
+        if done.returncode:
+            file = self.tree / json.loads(report.read_text())["findings"][0]
+            raise _End(KILLED, scenario, _finding(json.loads(file.read_text())), scenario)
+
+
+def _finding(found: dict[str, object]) -> str:
+    what, where, rules = found["what"], found["where"], found["rules"]
+    assert isinstance(what, list) and isinstance(where, dict) and isinstance(rules, list)
+    return f"{', '.join(rules)}: {what[0]}; the stimulus came at {where['function']} ({where['instruction']})"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
+def _fails(bench: _Bench, what: str) -> str:
+    """How a test or scenario fails; empty if it does not."""
+    try:
+        if what.startswith("tests/"):
+            bench.test([what], UNSOUND)
+        else:
+            bench.sweep(what)
+    except _End as end:
+        if end.verdict == UNTRIED:
+            raise
+        return f"without the mutant {end.by or what} fails: {end.detail}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The first test that failed: its id and name, the first line of why."""
+
+    id: str
+    name: str
+    message: str
+
+    @property
+    def before_it_began(self) -> bool:
+        """What a test needs was not there: it does not compile, or no guest boots with it. That is no test's merit."""
+        return self.message.startswith("failed on setup")
+
+    @property
+    def may_be_for_want_of_time(self) -> bool:
+        return self.before_it_began or _DEADLINE_SAID in self.message
+
+
+def _failure(report: Path) -> _Failure:
+    for case in ElementTree.parse(report).iter("testcase"):
+        for kind in ("failure", "error"):
+            if (element := case.find(kind)) is not None:
+                lines = (element.get("message") or element.text or "").strip().splitlines() or [""]
+                message = re.sub(r"^(AssertionError: |E\s+)", "", lines[0])
+                name = f"{case.get('name')}"
+                file = f"{case.get('classname')}".replace(".", "/") + ".py"
+                return _Failure(f"{file}::{name}", name, message[:300])
+    raise BenchError(f"pytest failed, and its report {report} names no test")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""What a sweep leaves: its figures, and for each violation a file that plays again, with a picture."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.campaigns.sweep.run import Failure, Result
+from shirq_bench.channels.log import Kind, read_log
+from shirq_bench.errors import BenchError
+from shirq_bench.observe import judge
+from shirq_bench.paths import BUILD
+from shirq_bench.replay import stopped
+from shirq_bench.replay.case import Case, Finding, finding, shrink
+from shirq_bench.report import files, model
+from shirq_bench.vm.machine import GSI
+
+REPORT = BUILD / "reports" / "sweep.json"
+FINDINGS = BUILD / "sweep"
+#: Violations of one scenario that are shrunk and drawn; those of one bug are many.
+MOST = 3
+
+
+def explain(failure: Failure, tell: Callable[[str], None] = lambda _: None) -> Finding:
+    """Shrink a failure and say where the guest was when its last stimulus came."""
+    rules = {violation.rule for violation in failure.outcome.violations[failure.index] or failure.outcome.health}
+    case = shrink(failure.case, failure.index, rules, tell)
+    found = finding(case, case.run())
+    with stopped.stopped(case, case.last_ns) as vm:
+        return replace(found, where=stopped.look(vm).as_data())
+
+
+def keep(found: Finding, name: str, directory: Path = FINDINGS) -> Path:
+    """Write a finding, and the pictures of its run, below ``directory``; returns its file."""
+    place = directory / name
+    file = place / "finding.json"
+    found.save(file)
+    found.case.run(keep=place)
+    draw(found.case, place)
+    return file
+
+
+def draw(case: Case, place: Path) -> None:
+    """Draw the log that a run left in ``place``, from the run's beginning on."""
+    log = read_log(place / "events.shirqlog")
+    begin = next((n for n, entry in enumerate(log.entries) if entry.kind is Kind.SCHEDULED), 0)
+    cut = log.since(begin)
+    try:
+        gsi = judge.line_of(cut, case.devices[:1])
+    except BenchError:
+        # Not every finding moves its pin: the devices of all sweeps are in the same slots.
+        gsi = GSI
+    files.save(model.build(cut, title=case.title, gsi=gsi), place)
+
+
+def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
+    """The report's content. ``points_per_minute`` is over the time of the runs, on one core."""
+    points = sum(result.points for result in results)
+    # A process or a device a point is another matter.
+    quick = [result for result in results if not result.mortal]
+    seconds = sum(result.seconds for result in quick)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "kernels": sorted({result.kernel for result in results}),
+        "scenarios": [
+            {
+                "name": result.scenario,
+                "kernel": result.kernel,
+                "window": result.shape.window_ns,
+                "points": result.points,
+                "runs": result.runs,
+                "instructions": len(result.places),
+                "violations": len(result.failures),
+                "a_process_a_point": result.mortal,
+                "points_per_minute": round(60 * result.points / result.seconds) if result.seconds else 0,
+            }
+            for result in results
+        ],
+        "points": points,
+        "points_per_minute": round(60 * sum(r.points for r in quick) / seconds) if seconds else 0,
+        "violations": sum(len(result.failures) for result in results),
+        "findings": [str(file) for file in kept],
+        "replays_identical": replays_identical,
+    }
+
+
+def write(content: dict[str, Any]) -> None:
+    """Write `REPORT`."""
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: MIT
+"""Every operation crossed with every stimulus: a matrix of sweeps, generated from two lists.
+
+The lists are data, in ``pairs.toml``; its head describes the keys. A new operation or stimulus joins by being there.
+The scenario of a pair is called "OPERATION+STIMULUS".
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.campaigns.sweep.run import Result
+from shirq_bench.campaigns.sweep.scenario import Scenario, ScenarioError, read_table
+from shirq_bench.paths import BUILD
+
+FILE = Path(__file__).with_name("pairs.toml")
+REPORT = BUILD / "reports" / "pairs.json"
+#: Below the checkout.
+DOCUMENT = Path("docs/pairs.md")
+BETWEEN = "+"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """See the head of ``pairs.toml``; times in ns of virtual time."""
+
+    name: str
+    title: str
+    until: str
+    deed: str = ""
+    since: str = ""
+    first: tuple[str, ...] = ()
+    how: str = "read"
+    options: tuple[str, ...] = ()
+    neighbour: tuple[str, ...] = ()
+    cost: str = "instruction"
+    bound_ns: int = 200_000
+    spurious: int = 0
+    broken: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
+    halts: bool = False
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """See the head of ``pairs.toml``; times in ns of virtual time."""
+
+    name: str
+    title: str
+    entries: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    neighbour: tuple[str, ...] = ()
+    cost: str = "instruction"
+    bound_ns: int = 0
+    spurious: int = 0
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Cells that are not played, and why."""
+
+    name: str
+    operations: tuple[str, ...]
+    stimuli: tuple[str, ...]
+    reason: str
+
+    def holds(self, operation: Operation, stimulus: Stimulus) -> bool:
+        """Whether the pair is one of these cells."""
+        return operation.name in self.operations and stimulus.name in self.stimuli
+
+
+@dataclass(frozen=True)
+class Bound(Gap):
+    """Cells that have another bound, in ns of virtual time, and why."""
+
+    bound_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair: its scenario, or why there is none."""
+
+    operation: str
+    stimulus: str
+    scenario: Scenario | None = None
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its scenario is called."""
+        return f"{self.operation}{BETWEEN}{self.stimulus}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The two lists, the cells that are left out, and the points of a cell by size and by what a point costs."""
+
+    operations: Mapping[str, Operation]
+    stimuli: Mapping[str, Stimulus]
+    gaps: Sequence[Gap]
+    sizes: Mapping[str, Mapping[str, int]]
+    bounds: Sequence[Bound] = ()
+    #: Properties of devices, "DEVICE PROPERTIES".
+    cards: tuple[str, ...] = ()
+
+    def cells(self, size: str) -> Iterator[Cell]:
+        """All pairs, operation by operation."""
+        for operation in self.operations.values():
+            for stimulus in self.stimuli.values():
+                yield self.cell(operation, stimulus, size)
+
+    def cell(self, operation: Operation, stimulus: Stimulus, size: str) -> Cell:
+        """One pair."""
+        for gap in self.gaps:
+            if gap.holds(operation, stimulus):
+                return Cell(operation.name, stimulus.name, reason=gap.reason)
+        cost = max(operation.cost, stimulus.cost, key=list(self.sizes[size]).index)
+        return Cell(operation.name, stimulus.name, self._scenario(operation, stimulus, self.sizes[size][cost]))
+
+    def _scenario(self, operation: Operation, stimulus: Stimulus, points: int) -> Scenario:
+        deeds = self._deeds(operation)
+        control = ["--control ctl", *(f"--deed {deed}" for deed in deeds)] if deeds else []
+        own = [bound.bound_ns for bound in self.bounds if bound.holds(operation, stimulus)]
+        actors = [" ".join((*_options(operation, stimulus), *control, "dev0"))]
+        if not any(driver.startswith("dev1 ") for driver in operation.drivers):
+            actors.append(" ".join((*sorted({*operation.neighbour, *stimulus.neighbour}), "dev1")))
+        return Scenario(
+            name=f"{operation.name}{BETWEEN}{stimulus.name}",
+            title=f"{operation.title}; {stimulus.title}",
+            actors=tuple(actors),
+            first=operation.first or (f"ctl raise {1 << deeds.index(operation.deed)}",),
+            second=stimulus.entries,
+            since=operation.since,
+            until=operation.until,
+            devices=("dev0", "dev1", "ctl"),
+            bound_ns=max(operation.bound_ns, stimulus.bound_ns, *own),
+            points=points,
+            spurious=operation.spurious + stimulus.spurious,
+            drivers=operation.drivers,
+            halts=operation.halts,
+            cards=self.cards,
+            before=stimulus.before,
+            broken=tuple(dict.fromkeys(operation.broken + stimulus.broken)),
+        )
+
+    def _deeds(self, operation: Operation) -> list[str]:
+        """The deeds of all operations whose guests are alike but for options: one for each of ctl's sources."""
+
+        def guest(one: Operation) -> tuple[object, ...]:
+            return one.how, one.neighbour, one.drivers
+
+        alike = (one.deed for one in self.operations.values() if one.deed and guest(one) == guest(operation))
+        return list(dict.fromkeys(alike))
+
+
+def _options(operation: Operation, stimulus: Stimulus) -> tuple[str, ...]:
+    """The options of dev0's owner, in one order whoever asks for them."""
+    return (f"--how {operation.how}", *sorted({*operation.options, *stimulus.options}))
+
+
+def load(path: Path = FILE) -> Matrix:
+    """The matrix of a file. Raises `ScenarioError` if it is not one."""
+    data = tomllib.loads(path.read_text())
+    if unknown := data.keys() - {"guest", "bounds", "sizes", "operations", "stimuli", "left_out"}:
+        raise ScenarioError(f"{path.name}: {', '.join(sorted(unknown))} is not known")
+    matrix = Matrix(
+        operations={name: read_table(Operation, "operation", name, t) for name, t in data["operations"].items()},
+        stimuli={name: read_table(Stimulus, "stimulus", name, t) for name, t in data["stimuli"].items()},
+        gaps=[read_table(Gap, "left_out", str(n), t) for n, t in enumerate(data.get("left_out", []), 1)],
+        sizes=data["sizes"],
+        bounds=[read_table(Bound, "bounds", str(n), t) for n, t in enumerate(data.get("bounds", []), 1)],
+        cards=tuple(data.get("guest", {}).get("cards", ())),
+    )
+    for operation in matrix.operations.values():
+        if bool(operation.deed) == bool(operation.first):
+            raise ScenarioError(f"operation {operation.name}: it needs either a deed or what comes first")
+    both: list[Operation | Stimulus] = [*matrix.operations.values(), *matrix.stimuli.values()]
+    for one in both:
+        for size, points in matrix.sizes.items():
+            if one.cost not in points:
+                raise ScenarioError(f"{one.name}: size {size} has no cost {one.cost!r}: there are {', '.join(points)}")
+    for gap in (*matrix.gaps, *matrix.bounds):
+        if unknown := {*gap.operations} - matrix.operations.keys() | {*gap.stimuli} - matrix.stimuli.keys():
+            raise ScenarioError(f"{_kind(gap)}: there is no {', '.join(sorted(unknown))}")
+        if not gap.reason:
+            raise ScenarioError(f"{_kind(gap)}: the reason is missing")
+    return matrix
+
+
+def _kind(gap: Gap) -> str:
+    return f"{'bounds' if isinstance(gap, Bound) else 'left_out'} {gap.name}"
+
+
+def get(name: str, size: str) -> Scenario:
+    """The scenario of the pair "OPERATION+STIMULUS". Raises `ScenarioError` if it is not played."""
+    matrix = load()
+    operation, _, stimulus = name.partition(BETWEEN)
+    (cell,) = choose(matrix, size, [operation, stimulus])
+    if cell.scenario is None:
+        raise ScenarioError(f"{name} is left out: {cell.reason}")
+    return cell.scenario
+
+
+def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
+    """The cells of the named operations and stimuli; without a name of either kind, of all of it."""
+    operations = [name for name in names if name in matrix.operations] or list(matrix.operations)
+    stimuli = [name for name in names if name in matrix.stimuli] or list(matrix.stimuli)
+    if unknown := set(names) - {*operations, *stimuli}:
+        raise ScenarioError(
+            f"there is no operation or stimulus {', '.join(sorted(unknown))}: operations are"
+            f" {', '.join(matrix.operations)}; stimuli are {', '.join(matrix.stimuli)}"
+        )
+    return [matrix.cell(matrix.operations[o], matrix.stimuli[s], size) for o in operations for s in stimuli]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What became of a cell: ``error`` says why it could not be swept, if so. ``result`` is None then and for gaps."""
+
+    cell: Cell
+    result: Result | None = None
+    error: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "operation": self.cell.operation,
+            "stimulus": self.cell.stimulus,
+            "reason": self.cell.reason,
+            "error": self.error,
+            "window": self.result.shape.window_ns if self.result else 0,
+            "points": self.result.points if self.result else 0,
+            "instructions": len(self.result.places) if self.result else 0,
+            "violations": len(self.result.failures) if self.result else 0,
+            "seconds": round(self.result.seconds, 1) if self.result else 0,
+        }
+
+
+def report(swept: Sequence[Swept], kernel: str, kept: Sequence[Path]) -> dict[str, Any]:
+    """The report's content."""
+    cells = [one.as_data() for one in swept]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "kernel": kernel,
+        "cells": cells,
+        "played": sum(one.result is not None for one in swept),
+        "left_out": sum(bool(one.cell.reason) for one in swept),
+        "errors": sum(bool(one.error) for one in swept),
+        "points": sum(cell["points"] for cell in cells),
+        "violations": sum(cell["violations"] for cell in cells),
+        "findings": [str(file) for file in kept],
+    }
+
+
+def write(content: Mapping[str, Any]) -> None:
+    """Write `REPORT`."""
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """The figures in one line."""
+    return (
+        f"{content['played']} pairs with {content['points']:,} points: {content['violations']} violations;"
+        f" {content['left_out']} pairs left out, {content['errors']} that could not be swept"
+    )
+
+
+def rows(content: Mapping[str, Any]) -> list[list[str]]:
+    """The table, its head first: an operation a row, a stimulus a column."""
+    cells = {(cell["operation"], cell["stimulus"]): cell for cell in content["cells"]}
+    operations, stimuli = (list(dict.fromkeys(pair[n] for pair in cells)) for n in (0, 1))
+    reasons = _reasons(content)
+    table = [["operation", "window", *stimuli]]
+    for operation in operations:
+        row = [cells[operation, stimulus] for stimulus in stimuli]
+        window = max(cell["window"] for cell in row)
+        table.append([operation, f"{window:,}" if window else "-", *(_cell(cell, reasons) for cell in row)])
+    return table
+
+
+def _cell(cell: Mapping[str, Any], reasons: Sequence[str]) -> str:
+    if cell["reason"]:
+        return f"- ({reasons.index(cell['reason']) + 1})"
+    if cell["error"]:
+        return "error"
+    if not cell["points"]:
+        return "not played"
+    violations = f", {cell['violations']} violations" if cell["violations"] else ""
+    return f"{cell['points']:,}{violations}"
+
+
+def _reasons(content: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(cell["reason"] for cell in content["cells"] if cell["reason"]))
+
+
+def document(content: Mapping[str, Any], matrix: Matrix) -> str:
+    """The table for people, as Markdown."""
+    head, *body = rows(content)
+    lines = [_line(head), "|---" * len(head) + "|", *(_line([f"`{row[0]}`", *row[1:]]) for row in body)]
+    errors = [f"- `{c['operation']}{BETWEEN}{c['stimulus']}`: {c['error']}" for c in content["cells"] if c["error"]]
+    text = (resources.files(__package__) / "pairs.md").read_text("utf-8")
+    return text.format(
+        date=content["date"],
+        kernel=content["kernel"],
+        summary=summary(content),
+        table="\n".join(lines),
+        reasons="\n".join(f"{n}. {reason}" for n, reason in enumerate(_reasons(content), 1)) or "None.",
+        errors="".join(f"\nNot swept:\n\n{chr(10).join(errors)}\n" if errors else ""),
+        operations="\n".join(f"- `{one.name}`: {one.title}" for one in matrix.operations.values()),
+        stimuli="\n".join(f"- `{one.name}`: {one.title}" for one in matrix.stimuli.values()),
+    )
+
+
+def _line(words: Sequence[str]) -> str:
+    return f"| {' | '.join(words)} |"

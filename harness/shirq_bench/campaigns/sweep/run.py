@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Sweep a scenario: calibrate its window, try every instruction of it, judge every point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from shirq_bench.campaigns.sweep.scenario import Scenario
+from shirq_bench.channels.log import Kind
+from shirq_bench.errors import BenchError
+from shirq_bench.replay.case import Case, Outcome
+from shirq_bench.replay.play import Stimulus
+from shirq_bench.vm.machine import ADDRESSES
+
+#: Points of one guest at most.
+CHUNK = 4000
+#: So many violations, and a sweep ends: the scenario, or what it drives, is broken.
+MOST_FAILURES = 20
+#: A point's time in a calibration at least: far longer than most points take.
+_LONG_NS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What calibration finds: where the window begins, counted from the point's beginning, how long it is, and how
+    long a point takes at most.
+
+    The kernel's own work may come between, as long as the bound on an interrupt's handling. It costs nothing to wait
+    for it: an idle guest's time jumps.
+    """
+
+    begin_ns: int
+    window_ns: int
+    period_ns: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A part of a run that the oracle objects to, and the offset of its second stimulus."""
+
+    case: Case
+    index: int
+    offset_ns: int
+    outcome: Outcome
+
+
+@dataclass
+class Result:
+    """What a sweep found. ``seconds`` is the time of the guests' runs, cloning and judging included.
+
+    ``places`` are the distinct instructions before which the second stimulus came.
+    """
+
+    scenario: str
+    kernel: str
+    shape: Shape
+    mortal: bool
+    points: int = 0
+    runs: int = 0
+    seconds: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+    places: set[int] = field(default_factory=set)
+
+
+def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], period_ns: int) -> Case:
+    """A run with a point for each offset of the second stimulus; None: without one."""
+    return Case(
+        title=scenario.name,
+        machine=scenario.machine(kernel),
+        stimuli=tuple(_stimuli(scenario, offsets, period_ns)),
+        cuts=tuple(period_ns * (slot + 1) for slot in range(len(offsets))),
+        devices=scenario.devices,
+        actors=scenario.processes,
+        bound_ns=scenario.bound_ns,
+        spurious=scenario.spurious,
+        broken=scenario.broken,
+        halts=scenario.halts,
+    )
+
+
+def _stimuli(scenario: Scenario, offsets: Sequence[int | None], period_ns: int) -> Iterator[Stimulus]:
+    for slot, offset in enumerate(offsets):
+        start = slot * period_ns
+        if offset is not None:
+            yield from _at(start, scenario.before)
+        yield from _at(start, scenario.first)
+        if offset is not None:
+            yield from _at(start + offset, (f"{scenario.second[0].split()[0]} where", *scenario.second))
+
+
+def _at(at_ns: int, words: Sequence[str]) -> Iterator[Stimulus]:
+    for word in words:
+        later = 0
+        if word.startswith("+"):
+            delay, _, word = word.partition(" ")
+            later = int(delay)
+        device, _, action = word.partition(" ")
+        yield Stimulus(at_ns + later, device, action)
+
+
+def _chunk(scenario: Scenario) -> int:
+    """Points of one guest."""
+    return 1 if scenario.halts else CHUNK
+
+
+def calibrate(scenario: Scenario, kernel: str) -> Shape:
+    """How long the window is, from points without a second stimulus, and how long points are, from some with one."""
+    long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
+    alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
+    if wrong := alone.all():
+        raise BenchError(f"scenario {scenario.name}: without a second stimulus: {wrong[0].what}")
+    begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
+    window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
+    offsets = [begin + window * slot // 8 for slot in range(9)]
+    quiet = 0
+    while offsets:
+        some = case_of(scenario, kernel, offsets[: _chunk(scenario)], long_ns).run().recording
+        del offsets[: _chunk(scenario)]
+        # The module looks at a device that is gone again and again, which is no part of a point.
+        active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
+        quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
+    if quiet > long_ns // 2:
+        raise BenchError(f"scenario {scenario.name}: it is not quiet {long_ns // 2} ns after it began")
+    return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
+
+
+#: What may be said of where a window begins or ends: the kind of the log's entry, its value if it matters, its width.
+_PLACES: dict[str, tuple[Kind, int | None, int]] = {
+    "masked": (Kind.MASK, 1, 0),
+    "unmasked": (Kind.MASK, 0, 0),
+    "marked": (Kind.MARK, None, 4),
+}
+_STEP_WIDTH = 8
+
+
+def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> list[int]:
+    """When each point of a run came to a place such as "unmasked dev0" or "step 2", from the point's beginning."""
+    what, _, which = place.partition(" ")
+    value: int | None
+    if what == "step" and which.isdecimal():
+        device = "ctl"
+        kind, value, width = Kind.MARK, int(which), _STEP_WIDTH
+    elif what in _PLACES and which:
+        device = which
+        kind, value, width = _PLACES[what]
+    else:
+        allowed = ", ".join(f"'{word} DEVICE'" for word in _PLACES)
+        raise BenchError(f"scenario {scenario.name}: a window begins and ends at {allowed} or 'step N', not {place!r}")
+    times = [
+        (entry.time_ns - alone.recording.base_ns) % period_ns
+        for entry in alone.recording.entries
+        if (entry.kind, entry.device, entry.width) == (kind, device, width) and value in (None, entry.value)
+    ]
+    if not times:
+        raise BenchError(f"scenario {scenario.name}: it never came to {place!r}")
+    return times
+
+
+def sweep(
+    scenario: Scenario,
+    kernel: str,
+    points: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+    most: int = MOST_FAILURES,
+) -> Result:
+    """Try ``points`` instructions of the window, evenly spread; 0: as many as the scenario allows.
+
+    ``tell`` hears of the progress. After ``most`` violations it ends.
+    """
+    shape = calibrate(scenario, kernel)
+    points = min(filter(None, (points, scenario.points)), default=0)
+    step = max(scenario.step, -(-shape.window_ns // points)) if points else scenario.step
+    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
+    result = Result(scenario.name, kernel, shape, scenario.mortal)
+    while result.points < len(offsets) and len(result.failures) < most:
+        chunk = offsets[result.points : result.points + _chunk(scenario)]
+        started = time.monotonic()
+        case = case_of(scenario, kernel, chunk, shape.period_ns)
+        outcome = case.run()
+        bad = outcome.first()
+        if bad is None and outcome.health:
+            bad = len(chunk) - 1
+        if bad is not None:
+            result.failures.append(Failure(case, bad, chunk[bad], outcome))
+        # What comes after a failure may be its consequence: it is tried again, by another guest.
+        done = len(chunk) if bad is None else bad + 1
+        end = outcome.recording.base_ns + case.cuts[done - 1]
+        result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}
+        result.points += done
+        result.runs += 1
+        result.seconds += time.monotonic() - started
+        tell(f"[{result.points}/{len(offsets)}] points, {len(result.failures)} violations")
+    return result

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: MIT
+"""One guest of a torture test: boots it, lets its devices raise by themselves, torments it, and judges what it left."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shirq_bench.campaigns.torture.case import Case
+from shirq_bench.campaigns.torture.oracle import KERNEL, USER, Verdict, judge
+from shirq_bench.channels.agent import Command
+from shirq_bench.deadline import Deadline, competition
+from shirq_bench.errors import BenchError
+from shirq_bench.observe import splats
+from shirq_bench.observe.invariants import allowed_ns
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
+from shirq_bench.vm.vm import Vm
+
+#: The device behind a port, which can be unplugged, and the neighbour with a driver in the kernel.
+PORT_ADDRESS, NEIGHBOUR_ADDRESS = "0000:01:00.0", "0000:00:0c.0"
+#: What each device raises by itself: how often, in ns, on a stock kernel.
+RATES = {"dev0": 300_000, "dev1": 900_000, "dev2": 300_000, "nb0": 400_000}
+#: Seconds within which the pin falls once its owner's end has begun, on a stock kernel and an idle host.
+END_S = 2
+#: Seconds that an attempt may take, and the guest to come to rest, on a stock kernel.
+DEADLINE = 60.0
+_LOG_ENTRIES = 1 << 23
+#: Of many owners, one in so many lives to see an interrupt, at least.
+_MANY, _ASSERTED = 50, 10
+_DONE = re.compile(r"done attempts=(\d+) failures=(\d+) choices=([0-9a-f]{16})(.*)")
+
+
+def machine(case: Case, kernel: str) -> Machine:
+    """The guest: the devices under test and others on one line, one of them with a driver in the kernel."""
+    devices = [
+        ",".join(["shirq-edu,id=dev0,addr=4", *case.properties]),
+        "shirq-edu,id=dev1,addr=8,disintx=read-only",
+        "shirq-edu,id=nb0,addr=c",
+        "shirq-edu,id=clock,addr=5",
+    ]
+    if "dev2" in case.devices:
+        devices += ["pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0"]
+    return Machine(
+        kernel=kernel,
+        devices=tuple(devices),
+        memory_mib=512,
+        log_entries=_LOG_ENTRIES,
+        # A module that comes and goes says so each time; nothing of it may push out what was said first.
+        # Who has gone wrong in the kernel goes no further.
+        parameters="log_buf_len=16M slub_debug=P,kmalloc-* oops=panic",
+        prepare=(
+            *(LOAD_MODULE, insmod("neighbour"), bind("dev0"), bind("dev1")),
+            f"cd /sys/bus/pci && echo neighbour >devices/{NEIGHBOUR_ADDRESS}/driver_override"
+            f" && echo {NEIGHBOUR_ADDRESS} >drivers_probe && test -d drivers/neighbour/{NEIGHBOUR_ADDRESS}",
+        ),
+    )
+
+
+def address(device: str) -> str:
+    """Where the guest finds a device."""
+    return PORT_ADDRESS if device == "dev2" else ADDRESSES[device]
+
+
+@dataclass
+class Round:
+    """What the torture of one guest showed. ``choices`` is the digest of all that its seed chose."""
+
+    seed: int
+    attempts: int = 0
+    failures: list[str] = field(default_factory=list)
+    splats: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    choices: str = ""
+    figures: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Nothing went wrong."""
+        return not (self.failures or self.splats or self.lost)
+
+
+class Tormented:
+    """A running guest under torture, for those who do it."""
+
+    def __init__(self, vm: Vm, case: Case, count: int, seed: int) -> None:
+        self.vm = vm
+        self.case = case
+        self.count = count
+        self.seed = seed
+        self.round = Round(seed)
+        self._witnesses: list[Command] = []
+        self._failed = 0
+        self._busy = competition()
+
+    def begin(self) -> None:
+        """Start the witness; then the devices raise by themselves."""
+        if self.case.witness:
+            self._witness("dev1")
+        if not self.case.silent:
+            # What has no end has an owner throughout, who shall lose nothing either.
+            self._witness("dev0")
+        for device in self.raising:
+            self.vm.qmp.set(device, "storm-ns", self.rate(device))
+
+    def _witness(self, device: str) -> None:
+        witness = self.vm.agent.start("shirq-torture", "--serve", address(device))
+        witness.expect("^ready$", deadline=DEADLINE)
+        self._witnesses.append(witness)
+
+    def rate(self, device: str) -> int:
+        """How often a device raises by itself, in ns."""
+        return int(RATES[device] * self.vm.patience)
+
+    @property
+    def raising(self) -> list[str]:
+        """The devices that do, and that stay."""
+        # What is fuzzed has a bystander.
+        return ["dev0", "nb0"] if self.case.by == "fuzz" else ["dev0", "dev1", "nb0"]
+
+    @property
+    def neighbours(self) -> dict[str, int]:
+        """Those that must lose nothing, with the rings of their drivers."""
+        witnesses = ["dev1"] * self.case.witness + ["dev0"] * (not self.case.silent)
+        return {"nb0": KERNEL} | dict.fromkeys(witnesses, USER)
+
+    def tell(self, what: str) -> None:
+        """Something went wrong."""
+        self.round.failures.append(what)
+
+    def finish(self, command: Command) -> None:
+        """Follow shirq-torture or shirq-fuzz to its end, and take in what it says."""
+        self.follow(command, "done ")
+        result = command.wait(DEADLINE)
+        if result.status or self.round.failures:
+            self.tell(f"status {result.status}: {result.stderr.strip()}")
+
+    def follow(self, command: Command, until: str) -> None:
+        """Take in what it says, up to a line that begins so."""
+        while True:
+            line = command.expect("^(at|done|FAIL|armed|gone) .*", deadline=DEADLINE)[0]
+            self._take_in(line)
+            if line.startswith(until):
+                break
+
+    def _take_in(self, line: str) -> None:
+        # The load at the end says nothing of what the guest has been through.
+        self._busy = max(self._busy, competition())
+        if line.startswith("FAIL"):
+            self._failed += 1
+            self.tell(line)
+        elif match := _DONE.fullmatch(line):
+            self.round.attempts, self.round.choices = int(match[1]), match[3]
+            for word in match[4].split():
+                name, _, value = word.partition("=")
+                self.round.figures[name] = int(value)
+            if int(match[2]) != self._failed:
+                self.tell(f"{match[2]} failures were counted in the guest, {self._failed} were said")
+
+    def rest(self) -> None:
+        """Nothing raises any more; wait until all that was raised has been served."""
+        for device in self.raising:
+            self.vm.qmp.set(device, "storm-ns", 0)
+        end = Deadline(DEADLINE * self.vm.patience)
+        # A witness that has ended is told even if nothing happens to be pending: what came later went unwatched.
+        while not self._ended_witnesses() and any(self.vm.qmp.get(device, "status") for device in self.neighbours):
+            if end.passed:
+                break
+            time.sleep(0.02)
+        for witness in self._ended_witnesses():
+            self.tell(f"{' '.join(witness.argv)} has ended: {witness.stderr.strip()}")
+
+    def _ended_witnesses(self) -> list[Command]:
+        return [witness for witness in self._witnesses if not witness.running]
+
+    def verdict(self) -> Verdict:
+        """What the event log says."""
+        bystanders = frozenset({"dev1"} if self.case.by == "fuzz" else ())
+        return judge(
+            self.vm.log(),
+            self.case.devices[0],
+            "clock",
+            self.neighbours,
+            bystanders,
+            bound_ns=allowed_ns(self.vm, self.case.lost_s, self._busy),
+            end_ns=allowed_ns(self.vm, END_S, self._busy),
+            silent=self.case.silent,
+            withdrawn=self.case.by == "sleep",
+        )
+
+
+def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented], None], keep: Path) -> Round:
+    """Torment a fresh guest; what it leaves is kept in ``keep`` if anything went wrong."""
+    with template.clone(machine(case, kernel), name=case.name) as vm:
+        guest = Tormented(vm, case, count, seed)
+        round_ = guest.round
+        try:
+            vm.boot()
+            guest.begin()
+            by(guest)
+            guest.rest()
+            _take_in(round_, guest.verdict(), case)
+            round_.splats += _splats(vm, case.leaks)
+        except BenchError as error:
+            guest.tell(str(error))
+            round_.splats += [str(found) for found in splats.scan_file(vm.console.log)]
+        if not round_.clean:
+            vm.keep(keep)
+            (keep / "findings").write_text("\n".join([*round_.failures, *round_.lost, *round_.splats]) + "\n")
+    return round_
+
+
+def _take_in(round_: Round, verdict: Verdict, case: Case) -> None:
+    round_.failures += verdict.loud + verdict.strayed
+    round_.lost += verdict.lost
+    worst = max((neighbour.worst_ns for neighbour in verdict.neighbours.values()), default=0)
+    round_.figures |= {
+        "ends": verdict.ends,
+        "asserted": verdict.asserted,
+        "asserting": verdict.asserting,
+        "assertions": verdict.assertions,
+        "slowest_end_us": verdict.worst_ns // 1000,
+        "neighbour_interrupts": sum(neighbour.served for neighbour in verdict.neighbours.values()),
+        "slowest_service_us": worst // 1000,
+    }
+    for neighbour in verdict.neighbours.values():
+        if not neighbour.served:
+            round_.failures.append(f"{neighbour.name} served nothing: this guest proves nothing")
+    few = verdict.ends >= _MANY and verdict.asserted * _ASSERTED < verdict.ends
+    if not verdict.assertions or few:
+        round_.failures.append(
+            f"{case.devices[0]} asserted {verdict.assertions} times, for {verdict.asserted} of {verdict.ends} owners:"
+            " this guest proves nothing"
+        )
+
+
+#: Guest script: what nobody refers to any more; memory that is younger than 5 s is not reported.
+_LEAKS = """
+grep -q kmemleak_scan /proc/kallsyms || exit 0
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+set -e
+leaks=/sys/kernel/debug/kmemleak
+echo scan >$leaks; sleep 6; echo scan >$leaks; cat $leaks
+"""
+
+
+def _splats(vm: Vm, leaks: bool) -> list[str]:
+    leaked = vm.agent.succeed(_LEAKS, deadline=DEADLINE) if leaks else ""
+    found = [str(splat) for splat in splats.scan(vm.agent.succeed("dmesg", deadline=DEADLINE))]
+    return found + ([f"leaked: {leaked}"] if leaked else [])

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: MIT
+"""Torture of the bench itself, and tests of other rooms: pytest in processes of its own, as a user would run it, and a
+bug of the zoo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shirq_bench import supervisor
+from shirq_bench.campaigns.torture.case import Case
+from shirq_bench.campaigns.torture.guests import Round
+from shirq_bench.campaigns.zoo import case as zoo
+from shirq_bench.campaigns.zoo.run import play
+from shirq_bench.deadline import Deadline
+from shirq_bench.paths import need_checkout
+from shirq_bench.provision import cache
+from shirq_bench.vm.vm import parts
+
+#: Seconds that a run of pytest may take, for each test in it, on an idle host.
+_DEADLINE = 300.0
+#: Seconds that a run of the fast part takes at most, on a machine that does nothing else.
+_FAST_S = 5.0
+#: Seconds between two kills of a worker, on average.
+_BETWEEN_KILLS_S = 6.0
+#: Seconds within which whatever was left behind must be gone.
+_PATIENCE_S = 30.0
+#: What a run of many tests may add to the memory of the process that leads them, in KiB a test: its report.
+_REPORT_KIB = 32
+_GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
+_SUITE = """
+import os
+from pathlib import Path
+import pytest
+from shirq_bench.observe.scene import Scene
+
+@pytest.mark.parametrize("n", range({count}))
+def test_an_interrupt_reaches_its_driver(vm, n):
+    Path(__file__).with_name("begun").joinpath(str(os.getpid())).touch()
+    scene = Scene(vm)
+    driver = scene.drive("dev0")
+    scene.raise_("dev0", bits=1 + n)
+    assert driver.next_event().status == 1 + n
+"""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How one run of pytest went: test ids that passed, and what was said of the others."""
+
+    passed: list[str]
+    failed: dict[str, str]
+    seconds: float
+
+
+def _pytest(
+    directory: Path,
+    options: Sequence[str],
+    most_tests: int,
+    keep: Path,
+    environment: dict[str, str] | None = None,
+    meanwhile: Callable[[subprocess.Popen[bytes], Deadline], None] = lambda *_: None,
+) -> _Outcome:
+    """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended.
+
+    What it said and its tests' artefacts are kept in ``keep`` if a test did not pass.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="shirq-report-") as folder:
+        report, said = Path(folder, "junit.xml"), Path(folder, "said")
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *("-q", "-p", "shirq_bench.plugin"),
+            f"--junitxml={report}",
+            f"--shirq-artefacts={folder}/artefacts",
+            *options,
+        ]
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env={**os.environ, **(environment or {})},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        supervisor.instance().adopt(process.pid)
+        trouble = ""
+        try:
+            end = Deadline(_DEADLINE * most_tests)
+            meanwhile(process, end)
+            while process.poll() is None and not end.passed:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(end.step)
+            if process.poll() is None:
+                trouble = f"has not ended within {end}: "
+        finally:
+            # One that has ended leaves its group as it is: what outlived it is to be found.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            supervisor.instance().release(process.pid)
+        seconds = time.monotonic() - began
+        try:
+            passed, failed = _read(report)
+        except (OSError, ElementTree.ParseError):
+            passed, failed = [], {"pytest": trouble + said.read_text(errors="replace")[-2000:]}
+        if failed:
+            shutil.rmtree(keep, ignore_errors=True)
+            shutil.copytree(folder, keep)
+        return _Outcome(passed, failed, seconds)
+
+
+def _read(report: Path) -> tuple[list[str], dict[str, str]]:
+    passed, failed = [], {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        wrong = [child for child in case if child.tag in ("failure", "error", "skipped")]
+        if wrong:
+            failed[name] = " ".join(f"{child.get('message')}" for child in wrong)
+        else:
+            passed.append(name)
+    return passed, failed
+
+
+def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    """Guest tests of other rooms, ``count`` times."""
+    round_ = Round(seed)
+    _runs(case, kernel, count, round_, keep)
+    return round_
+
+
+def _runs(case: Case, kernel: str, count: int, round_: Round, keep: Path) -> list[_Outcome]:
+    outcomes = []
+    top = need_checkout(f"the torture test {case.name}")
+    for number in range(count):
+        outcome = _pytest(top, ["--shirq-kernel", kernel, *case.words], 10, keep / str(number))
+        round_.attempts += bool(outcome.passed)
+        round_.failures += [f"run {number}: {name}: {what}" for name, what in outcome.failed.items()]
+        outcomes.append(outcome)
+    return outcomes
+
+
+def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    """A bug of the zoo met by a driver, ``count`` times: it comes out as the zoo says."""
+    name, driver = case.words
+    round_ = Round(seed)
+    for number in range(count):
+        played = play(zoo.get(name), driver, kernel, keep / str(number))
+        round_.attempts += 1
+        if not played.expected:
+            result = played.result
+            round_.failures.append(f"run {number}: {result.outcome}: {result.figures} {list(result.complaints)}")
+    if round_.clean:
+        shutil.rmtree(keep, ignore_errors=True)
+    return round_
+
+
+def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    """The fast part of the guest suite, ``count`` times: whatever does not always pass is a failure, and flaky."""
+    round_ = Round(seed)
+    outcomes = _runs(case, kernel, count, round_, keep)
+    times = sorted(outcome.seconds for outcome in outcomes)
+    round_.figures = {
+        "tests": sum(len(outcome.passed) for outcome in outcomes),
+        "flaky_outcomes": len(round_.failures),
+        "runs_beyond_5_s": sum(seconds > _FAST_S for seconds in times),
+        "slowest_run_ms": round(1000 * times[-1]),
+        "slowest_median_run_ms": round(1000 * times[len(times) // 2]),
+    }
+    return round_
+
+
+def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
+    """Guest tests in a row in two workers, of which one is killed now and then: nothing is left, and nothing grows."""
+    round_ = Round(seed)
+    with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
+        directory = Path(folder, "suite")
+        temporary, own_cache = Path(folder, "tmp"), Path(folder, "cache")
+        for made in (directory, directory / "begun", temporary, own_cache):
+            made.mkdir()
+        (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+        (directory / "test_suite.py").write_text(_SUITE.format(count=count))
+        accelerator = parts(kernel).accelerator.name
+        for kind in _GIVEN:
+            if (cache.root() / kind).exists():
+                (own_cache / kind).symlink_to(cache.root() / kind)
+        environment = {"TMPDIR": str(temporary), "SHIRQ_CACHE": str(own_cache), "SHIRQ_ACCEL": accelerator}
+        killer = _Killer(seed, directory / "begun", most=max(1, count // 10))
+        outcome = _pytest(
+            directory,
+            ["--shirq-kernel", kernel, "-n2", "--max-worker-restart", str(count)],
+            count,
+            keep,
+            environment,
+            killer.run,
+        )
+        crashed = {name: what for name, what in outcome.failed.items() if "crashed" in what}
+        flaky = {name: what for name, what in outcome.failed.items() if name not in crashed}
+        round_.attempts = len(outcome.passed) + len(crashed)
+        round_.failures += [f"{name}: {what}" for name, what in flaky.items()]
+        if len(crashed) > killer.kills:
+            round_.failures.append(f"{len(crashed)} workers crashed, {killer.kills} were killed")
+        round_.failures += _left(temporary) + _grown(own_cache)
+        if killer.grown_kib > count * _REPORT_KIB:
+            round_.failures.append(f"pytest has grown by {killer.grown_kib} KiB")
+        if not killer.kills:
+            round_.failures.append("no worker was killed: this run proves nothing")
+        if round_.clean:
+            # What was kept is of tests whose worker was killed.
+            shutil.rmtree(keep, ignore_errors=True)
+        round_.choices = killer.digest
+        round_.figures = {"kills": killer.kills, "flaky": len(flaky), "grown_kib": max(0, killer.grown_kib)}
+    return round_
+
+
+class _Killer:
+    """Kills ``most`` workers of pytest at random instants; samples the memory of the one that leads them.
+
+    ``begun`` is a directory in which each that has begun a test is a file. No more are killed: where a worker takes
+    longer to begin than it is left alive, no test would ever end.
+    """
+
+    def __init__(self, seed: int, begun: Path, most: int, between_s: float = _BETWEEN_KILLS_S) -> None:
+        self._begun = begun
+        self._most = most
+        self._between_s = between_s
+        self._choices = random.Random(seed)
+        self.kills = 0
+        self.first_kib = 0
+        self.last_kib = 0
+
+    @property
+    def digest(self) -> str:
+        """Of what was chosen: it is what the generator would give next."""
+        return f"{self._choices.getrandbits(64):016x}"
+
+    @property
+    def grown_kib(self) -> int:
+        """What the leader's memory grew by, from the first kill to the last."""
+        return self.last_kib - self.first_kib
+
+    def run(self, process: subprocess.Popen[bytes], end: Deadline) -> None:
+        """Until that is done, the process has ended, or the deadline has passed."""
+        while self.kills < self._most and not end.passed:
+            # The first one at once: a short run may be over before a pause is.
+            pause = 2 * self._between_s * self._choices.random() if self.kills else 0.05
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(pause)
+                return
+            workers = _workers(self._begun, process.pid)
+            if len(workers) < 2:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._choices.choice(workers), signal.SIGKILL)
+                self.kills += 1
+                self.last_kib = _resident_kib(process.pid)
+                self.first_kib = self.first_kib or self.last_kib
+
+
+def _workers(begun: Path, leader: int) -> list[int]:
+    """The leader's workers that have begun a test and live: pytest does not survive the death of one before that."""
+    return sorted(int(path.name) for path in begun.iterdir() if _status(int(path.name), "PPid") == leader)
+
+
+def _resident_kib(pid: int) -> int:
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int, key: str) -> int:
+    """A number in a process' status, or 0 if it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _left(temporary: Path) -> list[str]:
+    """What has outlived the tests: directories, and processes of theirs, which are ended. Supervisors take a moment."""
+    end = Deadline(_PATIENCE_S)
+    while True:
+        left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
+        processes = _of(temporary)
+        left += [f"process {pid} outlived its test" for pid in processes]
+        if not left or end.passed:
+            break
+        time.sleep(0.1)
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
+
+
+def _of(temporary: Path) -> list[int]:
+    """The processes whose TMPDIR this is."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"TMPDIR={temporary}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found
+
+
+def _grown(own_cache: Path) -> list[str]:
+    """What is in the cache that should not be: one template serves all these tests."""
+    templates = sorted(path.name for path in own_cache.glob("template/*"))
+    return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
+
+
+#: Those that run tests of tests/, which no wheel has.
+RUNS_OUR_TESTS = ("suite", "fast")
+OUTSIDE = {"suite": by_suite, "zoo": by_zoo, "fast": by_fast, "bench": by_bench}

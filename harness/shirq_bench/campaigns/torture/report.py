@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""build/reports/torture.json: what each test showed on each kernel, added to what is there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.campaigns.torture import case
+from shirq_bench.campaigns.torture.run import Result, merged
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import BUILD
+
+FILE = BUILD / "reports" / "torture.json"
+_TEMPLATE = Path(__file__).with_name("document.md")
+#: Words kept of what went wrong; the counts are of all.
+_MOST_SAID = 20
+
+
+def entry(result: Result, date: str) -> dict[str, Any]:
+    """A test in torture.json."""
+    return {
+        "test": result.test,
+        "kernel": result.kernel,
+        "release": result.release,
+        "date": date,
+        "seed": result.seed,
+        "wanted": result.wanted,
+        "attempts": result.attempts,
+        "failures": len(result.failures),
+        "splats": len(result.splats),
+        "lost_interrupts": len(result.lost),
+        "choices": result.choices,
+        "seconds": round(result.seconds),
+        "figures": result.figures,
+        "said": [*result.failures, *result.splats, *result.lost][:_MOST_SAID],
+    }
+
+
+def add(result: Result) -> None:
+    """Put a result in the place of an earlier one of the same test, kernel, seed and size."""
+    entries = _entries()
+    new = entry(result, time.strftime("%Y-%m-%d"))
+    key = ("test", "kernel", "seed", "wanted")
+    entries = [old for old in entries if any(old[k] != new[k] for k in key)] + [new]
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    new_file = FILE.with_suffix(".new")
+    new_file.write_text(json.dumps({"tests": entries}, indent=1) + "\n")
+    new_file.replace(FILE)
+
+
+def _entries() -> list[dict[str, Any]]:
+    tests: list[dict[str, Any]] = json.loads(FILE.read_text())["tests"] if FILE.exists() else []
+    return tests
+
+
+def document(path: Path) -> None:
+    """Write the page about reliability, with the figures of the report. `BenchError` if there is no report."""
+    entries = _entries()
+    if not entries:
+        raise BenchError(f"{FILE} has no figures yet: run `make torture` first")
+    path.write_text(_TEMPLATE.read_text().replace("{table}", table(entries)))
+
+
+def table(entries: Sequence[dict[str, Any]]) -> str:
+    """The report as a table in Markdown, in the order of the tests; a test's seeds on a kernel are one line."""
+    titles = {name: each.title for name, each in case.load().items()}
+    lines = [
+        "| test | what is done | kernel | attempts | failures | splats | lost interrupts | seeds | date | measured |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    places: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        places[entry["test"], entry["kernel"]].append(entry)
+    known = list(titles)
+    for (test, kernel), runs in sorted(places.items(), key=lambda item: (known.index(item[0][0]), item[0][1])):
+        counts = [f"{sum(run[key] for run in runs):,}" for key in ("attempts", "failures", "splats", "lost_interrupts")]
+        figures: dict[str, int] = {}
+        for run in runs:
+            figures = merged(figures, run["figures"])
+        seeds = ", ".join(str(run["seed"]) for run in runs)
+        measured = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items())
+        place = f"{kernel} ({runs[-1]['release']})"
+        cells = [f"`{test}`", titles[test], place, *counts, seeds, max(run["date"] for run in runs), measured]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

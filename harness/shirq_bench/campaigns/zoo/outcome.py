@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""What became of a run: measured on the line, the device's registers, the neighbour's pin and the kernel's log.
+
+No driver is asked. An interrupt has been served when somebody acknowledged its source at the device (INT_ACK); one
+that the device was silenced with, by acknowledging all sources at once or by a reset, is neither served nor lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Iterable, Sequence
+
+from shirq_bench.channels.log import Entry, Kind, Log
+from shirq_bench.observe import judge, splats
+
+#: qemu-device/SPEC.md
+INT_ACK = 0x64
+_ALL = 0xFFFFFFFF
+#: Deliveries without a cause from which on it is a storm: shirq's breaker ends one within as many.
+STORM = 5000
+#: Share of the neighbour's interrupts that must be handled in time.
+_SHARE = 0.9
+_MISMATCH = "Flags mismatch"
+_DISABLED = re.compile(r"Disabling IRQ #|nobody cared")
+
+
+class Outcome(enum.StrEnum):
+    """What became of a run, the worst first: of several that apply, the first is it."""
+
+    HANG = "hang"
+    SPLAT = "splat"
+    DISABLED = "line disabled"
+    STORM = "storm"
+    GRUMBLES = "refuses, with a complaint"
+    REFUSES = "refuses"
+    STARVES = "starves the neighbour"
+    LOSES = "loses interrupts"
+    DUPLICATES = "duplicates"
+    SURVIVES = "survives"
+
+
+#: What each means, for people.
+MEANINGS = {
+    Outcome.HANG: "the guest does not answer any more",
+    Outcome.SPLAT: "the kernel complained, of something other than the line",
+    Outcome.DISABLED: "the kernel shut the line down for all that share it",
+    Outcome.STORM: f"more than {STORM} interrupts without a cause, and then it went on",
+    Outcome.GRUMBLES: "the driver did not take the device, and the kernel's log complains of how it asked for the line",
+    Outcome.REFUSES: "the driver did not take the device, and nothing else happened",
+    Outcome.STARVES: "the neighbour's interrupts were handled late or never",
+    Outcome.LOSES: "interrupts of the device were never served, though nobody had ended the driver",
+    Outcome.DUPLICATES: "interrupts came, or were served, that had no cause",
+    Outcome.SURVIVES: "everything was served, once, or the driver silenced its device in time; the neighbour was well",
+}
+
+
+class Ledger:
+    """Interrupts raised against interrupts served, source by source, from the log of one device.
+
+    ``before`` is what was logged earlier: interrupts that were outstanding at its end count as raised.
+    """
+
+    def __init__(self, device: str = "dev0", before: Iterable[Entry] = ()) -> None:
+        self._device = device
+        #: When each outstanding interrupt was raised, in virtual ns, source by source.
+        self._outstanding: dict[int, list[int]] = {}
+        self._begin()
+        self.take(before)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.raised, self.served, self.duplicates, self.silenced = self.outstanding, 0, 0, 0
+        #: When the device was last silenced with interrupts pending, in virtual ns; 0: never.
+        self.silenced_ns = 0
+        #: The longest time from a raise to its acknowledgement, in virtual ns.
+        self.slowest_ns = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Raised and not served yet."""
+        return sum(map(len, self._outstanding.values()))
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Account for what was logged."""
+        for entry in entries:
+            if entry.device != self._device:
+                continue
+            if entry.kind is Kind.RAISE:
+                for source in _sources(entry.value):
+                    self.raised += 1
+                    self._outstanding.setdefault(source, []).append(entry.time_ns)
+            elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, INT_ACK):
+                self._acknowledge(entry)
+            elif entry.kind is Kind.RESET or entry.kind is Kind.LOWER:
+                self._silence(entry)
+
+    def _acknowledge(self, entry: Entry) -> None:
+        if entry.value == _ALL:
+            self._silence(entry)
+            return
+        for source in _sources(entry.value):
+            if waiting := self._outstanding.get(source):
+                self.slowest_ns = max(self.slowest_ns, entry.time_ns - waiting.pop(0))
+                self.served += 1
+            else:
+                self.duplicates += 1
+
+    def _silence(self, entry: Entry) -> None:
+        if self.outstanding:
+            self.silenced_ns = entry.time_ns
+        self.silenced += self.outstanding
+        self._outstanding.clear()
+
+
+def _sources(bits: int) -> list[int]:
+    return [source for source in range(32) if bits >> source & 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a run left."""
+
+    #: Since before the first step, or since the case said that it is judged from here; its past is what was before.
+    log: Log
+    kernel_log: str
+    gsi: int
+    #: Why the driver did not take the device; empty if it did.
+    refused: str = ""
+    #: What the guest did last if it does not answer any more; empty if it does.
+    hung: str = ""
+    #: The kernel's last words if it has stopped.
+    panicked: str = ""
+    #: Whether the driver had to serve what came: it was started, and nobody has killed it or taken its device away
+    #: since. One that ended by itself still had to.
+    owes: bool = True
+    #: Queries to the neighbour, and its answers.
+    asked: int = 0
+    answered: int = 0
+    late_ms: int = 20
+    #: Rules of splats-deny whose complaints are not the driver's doing.
+    forgiven: tuple[str, ...] = ()
+    #: The line of the kernel log from which on complaints are the run's; 0: all are.
+    judged_line: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The outcome, what it is made of, and the kernel's complaints."""
+
+    outcome: Outcome
+    figures: dict[str, int | float | str]
+    complaints: tuple[str, ...]
+
+
+def classify(evidence: Evidence) -> Result:
+    """The outcome of a run. `CannotJudge` if the log has dropped entries or does not show what the line led to."""
+    log, gsi = evidence.log, evidence.gsi
+    log.require_complete()
+    judge.require_followed(log, gsi)
+    ledger = Ledger(before=log.past)
+    ledger.take(log.entries)
+    lost = ledger.outstanding if evidence.owes and not evidence.refused else 0
+    spurious = _spurious(log, gsi)
+    late, neighbour, slowest = _late(log, evidence.late_ms)
+    share = 1 - late / neighbour if neighbour else 1.0
+    if evidence.asked:
+        share = min(share, evidence.answered / evidence.asked)
+    gone = evidence.hung or evidence.panicked
+    # One about the log as a whole has line 0: a log that cannot be scanned is never passed.
+    said = [s for s in splats.scan(evidence.kernel_log) if not 0 < s.line <= evidence.judged_line] if not gone else []
+    found = [splat for splat in said if splat.rule not in evidence.forgiven]
+    # What came before the device was silenced is what it took to find out that it had to be; STORM bounds it.
+    unexplained = _spurious(log, gsi, ledger.silenced_ns)
+    disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
+    mismatches = [splat for splat in found if _MISMATCH in splat.rule] if evidence.refused else []
+    others = [splat for splat in found if splat not in disabled + mismatches]
+    refuses = bool(evidence.refused) and share >= _SHARE
+    applies = {
+        Outcome.HANG: bool(evidence.hung),
+        Outcome.SPLAT: bool(others or evidence.panicked),
+        Outcome.DISABLED: bool(disabled),
+        Outcome.STORM: spurious > STORM,
+        Outcome.GRUMBLES: refuses and bool(mismatches),
+        Outcome.REFUSES: refuses,
+        Outcome.STARVES: share < _SHARE,
+        Outcome.LOSES: lost > 0,
+        Outcome.DUPLICATES: ledger.duplicates + unexplained > ledger.raised / 2,
+        Outcome.SURVIVES: True,
+    }
+    figures: dict[str, int | float | str] = {
+        "raised": ledger.raised,
+        "served": ledger.served,
+        "lost": lost,
+        "silenced": ledger.silenced,
+        "duplicates": ledger.duplicates,
+        "spurious": spurious,
+        "neighbour": neighbour,
+        "share": round(share, 2),
+        "slowest_us": ledger.slowest_ns // 1000,
+        "neighbour_slowest_us": slowest // 1000,
+    }
+    figures |= {name: text for name in ("refused", "hung", "panicked") if (text := getattr(evidence, name))}
+    outcome = next(outcome for outcome, applied in applies.items() if applied)
+    return Result(outcome, figures, tuple(str(splat).splitlines()[0] for splat in found))
+
+
+def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
+    """Deliveries of the line that no rise of a pin explains, after a moment of virtual time."""
+    delivered = sum(1 for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns > after_ns)
+    rises = sum(1 for entry in log.of(Kind.PIN) if entry.value and entry.time_ns > after_ns)
+    return max(0, delivered - rises)
+
+
+def _late(log: Log, bound_ms: int, device: str = "nic0") -> tuple[int, int, int]:
+    """How many of the neighbour's interrupts were handled late, how many there were, and the longest time in ns that
+    one took."""
+    pins: Sequence[judge.Interval] = judge.high(log, Kind.PIN, device)
+    begin, end = (log.entries[0].time_ns, log.entries[-1].time_ns) if log.entries else (0, 0)
+    late = slowest = 0
+    for pin in pins:
+        took = (pin.end.time_ns if pin.end else end) - (pin.start.time_ns if pin.start else begin)
+        slowest = max(slowest, took)
+        late += took > bound_ms * 1_000_000 or pin.end is None
+    return late, len(pins), slowest

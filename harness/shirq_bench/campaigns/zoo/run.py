@@ -1,0 +1,776 @@
+# SPDX-License-Identifier: MIT
+"""Plays a case with one driver under test, in a fresh guest, and says what became of it.
+
+All drivers of a case get the same guest: one machine, one template, the same stimuli. What differs is the driver that
+dev0 is bound to and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
+`NotPlayed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import pexpect
+
+from shirq_bench.campaigns.zoo.case import LOG_ENTRIES, Case, Step
+from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Result, classify
+from shirq_bench.channels import agent
+from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import CONFIG_SPACE, Entry, Header, Kind, Log
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpFailed, VmDied
+from shirq_bench.paths import BUILD, GUEST
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
+from shirq_bench.vm.vm import PARAMETERS, Vm
+
+#: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
+PRELUDE = f"""
+PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
+bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers/$1/bind; }}
+bound() {{ test -e $PCI/$1/driver; }}
+unbind() {{ echo $1 >$PCI/$1/driver/unbind; }}
+bar() {{ read start rest <$PCI/$1/resource; echo $start; }}
+byte() {{ od -An -tu1 -j$2 -N1 $PCI/$1/config | tr -d " "; }}
+config() {{ # ADDRESS OFFSET OCTAL [MASK]: the byte reads back, or the bits of it that the mask has
+    printf "\\\\$3" | dd of=$PCI/$1/config bs=1 seek=$2 conv=notrunc status=none
+    test $(($(byte $1 $2) & ${{4:-255}})) = $((0$3)) || {{ echo "config+$2 reads $(byte $1 $2)" >&2; return 1; }}
+}}
+capability() {{
+    at=$(byte $1 52)
+    until test $(byte $1 $at) = $((0x$2)); do at=$(byte $1 $((at + 1))); test $at != 0 || return 1; done
+    echo $at
+}}
+alone() {{ rmmod e1000; }}
+sharers() {{ {NEIGHBOUR_UP}; }}
+register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
+"""
+#: Seconds after which a guest that does not answer, and does not storm either, is given up.
+_SILENCE = 120.0
+#: Log entries while the guest owes an answer, after which it is taken to hang: the kernel gives up a line after 100,000
+#: interrupts, and no driver's handler makes ten entries.
+_STORM = 1_500_000
+#: Seconds between two looks at a guest that owes an answer.
+_GLANCE = 0.25
+#: How the kernel refuses a driver: its line is taken, or the driver's probe function cannot use the device. Anything
+#: else with which a bind or a program fails is an error of the case.
+_REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
+#: The properties that are stimuli, and how the log shows them.
+_STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
+#: Said in the kernel's log where a case is judged from.
+_JUDGED = "shirq: judged from here"
+#: Guest seconds between two looks at what has been served.
+_LOOK = 0.02
+#: Guest seconds between two queries to the neighbour.
+_QUERY = 0.02
+#: Seconds in which the answers have come, or will not come.
+_WIRE = 15.0
+#: How many times as long a step may be whose interrupt is moved between vCPUs.
+_MOVED = 10
+#: Guest seconds that one raise of a burst may take.
+_BURST_LATE = 1.0
+#: Seconds in which the console of a guest that has ended is closed.
+_LAST_WORDS = 10.0
+#: Seconds in which a guest has crashed and is up again.
+_CRASH = 300.0
+_CRASH_PARAMETERS = f"{PARAMETERS} intel_iommu=on"
+#: In the guest: kexec_file_load() with KEXEC_FILE_ON_CRASH.
+_LOAD_CRASH_KERNEL = """
+import ctypes, os, sys
+files = [os.open(f"/run/{name}", os.O_RDONLY) for name in ("vmlinuz", "initrd")]
+line = sys.argv[1].encode() + b"\\0"
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall(320, *files, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(2)):
+    sys.exit(os.strerror(ctypes.get_errno()))
+"""
+
+
+class NotPlayed(BenchError):
+    """A step of a case did not happen: the case proves nothing. The message says which, and why."""
+
+
+class HungError(Exception):
+    """The guest does not answer any more; the message says what it does instead."""
+
+
+def machine(case: Case, kernel: str) -> Machine:
+    """The guest of a case, the same for every driver under test."""
+    vcpus = case.machine.get("vcpus", 1)
+    fixed = f",{dev0}" if (dev0 := case.machine.get("dev0")) else ""
+    slots = {"dev0": "4", "dev1": "8", "nic0": "c", "clock": "5"} | case.machine.get("slots", {})
+    return Machine(
+        kernel=kernel,
+        vcpus=vcpus,
+        memory_mib=case.machine.get("memory_mib", 256),
+        log_entries=case.machine.get("log_entries", LOG_ENTRIES),
+        deterministic=vcpus == 1,
+        devices=(
+            "intel-iommu,intremap=off",
+            f"shirq-edu,id=dev0,addr={slots['dev0']}{fixed}",
+            f"shirq-edu,id=dev1,addr={slots['dev1']}",
+            NEIGHBOUR_CARD.replace(",addr=c,", f",addr={slots['nic0']},"),
+            f"shirq-edu,id=clock,addr={slots['clock']}",
+            *case.machine.get("devices", ()),
+        ),
+        networks=("net0",),
+        parameters=f"intel_iommu=on {case.parameters}".strip(),
+        prepare=(NEIGHBOUR_UP, LOAD_MODULE, f"{LOAD_UIO} && {LOAD_VFIO}"),
+        # Hardware does not pause in a storm.
+        extra=("-global", "ioapic.storm-pause=off"),
+    )
+
+
+def line(case: Case) -> int:
+    """The GSI of dev0's line."""
+    slot = case.machine.get("slots", {}).get("dev0", "4").partition(".")[0]
+    return gsi_of(int(slot, 16))
+
+
+def addresses(devices: Sequence[str]) -> dict[str, str]:
+    """Where the guest finds the devices that have an id and a slot on pcie.0, given their -device arguments."""
+    found = {}
+    for device in devices:
+        words = dict(word.partition("=")[::2] for word in device.split(","))
+        if "id" in words and "addr" in words:
+            slot, _, function = words["addr"].partition(".")
+            found[words["id"]] = f"0000:00:{int(slot, 16):02x}.{function or 0}"
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """A case with one driver: its result, and the log it was judged by."""
+
+    case: Case
+    driver: str
+    kernel: str
+    result: Result
+    log: Log
+    seconds: float
+
+    #: What the case expects besides the outcome, and what was otherwise.
+    unmet: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> bool:
+        """Whether it came out as the case says."""
+        return self.result.outcome is self.case.expected[self.driver] and not self.unmet
+
+
+def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None) -> Played:
+    """Play a case with a driver under test; with ``keep``, what the guest left goes into that folder.
+
+    Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not tell what became of the run, and
+    other `BenchError`; what the guest left is kept then, too.
+    """
+    began = time.monotonic()
+    with template.clone(machine(case, kernel), name=f"{case.id}-{driver}") as vm:
+        try:
+            vm.boot()
+            player = _Player(vm, case, driver)
+            evidence = player.play()
+            result = classify(evidence)
+            (vm.dir / "dmesg").write_text(evidence.kernel_log)
+        except BenchError as error:
+            place = keep or BUILD / "zoo" / case.id / driver
+            _keep(vm, place)
+            raise type(error)(f"{case.id}, {driver}: {error}\nWhat the guest left is in {place}") from error
+        if keep:
+            _keep(vm, keep)
+    seconds = time.monotonic() - began
+    unmet = (*player.unmet, *_late(case.latency.get(driver, {}), result.figures))
+    return Played(case, driver, kernel, result, evidence.log, seconds, unmet)
+
+
+def _keep(vm: Vm, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    vm.keep(place)
+
+
+def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
+    """What took longer than a case allows."""
+    names = {"served_us": "slowest_us", "neighbour_us": "neighbour_slowest_us"}
+    found = {name: int(figures[names[name]]) for name in bounds}
+    late = {name: bound for name, bound in bounds.items() if found[name] > bound}
+    return [f"{name} is {found[name]}, at most {bound} is expected" for name, bound in late.items()]
+
+
+class _Player:
+    """One run, while it lasts."""
+
+    def __init__(self, vm: Vm, case: Case, driver: str) -> None:
+        self.vm = vm
+        self.case = case
+        self.driver = driver
+        self.options = case.options[driver]
+        self.gsi = line(case)
+        self.command: Command | None = None
+        self.refused = ""
+        self.owes = False
+        self.asked = self.answered = 0
+        #: What the case expects of notices and tools, and what was otherwise.
+        self.unmet: list[str] = []
+        self.background: list[tuple[Step, Command]] = []
+        #: What is being played, for messages.
+        self.step = "before the first step"
+        self.verb = ""
+        self.number = 0
+        #: Raises, bursts, settings and entries of schedules that the steps have had, each proved.
+        self.stimuli = 0
+        #: The last device schedules: the lines with entries that have not been executed, and when each is to be, in
+        #: virtual ns; infinite for one that waits for a doorbell.
+        self.due: dict[str, dict[int, float]] = {}
+        self.pins: dict[str, bool] = {}
+        #: Since the step began: the devices whose pin was high at any time, and the vCPUs that ended an interrupt of
+        #: dev0's line; and the log.
+        self.asserted: set[str] = set()
+        self.ended_on: set[int] = set()
+        self.recent: list[Entry] = []
+        self.addresses = addresses(vm.machine.devices)
+        self.prelude = PRELUDE + "".join(
+            f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}={address}\n" for name, address in self.addresses.items()
+        )
+        self.reader = vm.follow()
+        self.ledger = Ledger()
+        self._take(self.reader.log().entries)
+        self.mark = self.reader.mark
+
+    def play(self) -> Evidence:
+        hung = panicked = ""
+        ended: Header | None = None
+        try:
+            self._prepare()
+            self._account()
+            self.mark = self.reader.mark
+            self.stimuli = 0
+            for number, step in enumerate(self.case.steps, 1):
+                # A driver that has refused the device is not blamed for what comes later.
+                if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
+                    self.step = f"step {number}, {step.verb} {step.argument!r}"
+                    self.verb, self.number = step.verb, number
+                    self._play(step)
+            self.step = "after the last step"
+            kernel_log = self._guest("", "dmesg")
+        except (HungError, VmDied, AgentGone) as error:
+            # A storm goes on until the VM is stopped, and may fill the log by then.
+            ended = self.reader.header()
+            if not isinstance(error, HungError):
+                # The kernel's last words arrive by a channel of their own.
+                with contextlib.suppress(pexpect.TIMEOUT):
+                    self.vm.console.expect(pexpect.EOF, timeout=_LAST_WORDS)
+            kernel_log = self.vm.console.tail(10_000)
+            panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
+            if not panicked and not isinstance(error, HungError):
+                raise  # the end of QEMU or of the agent is no outcome
+            hung = "" if panicked else str(error).splitlines()[0]
+            with contextlib.suppress(BenchError):
+                self.vm.qmp.execute("stop")
+        log = self._log_until(ended or self.reader.header()).since(self.mark)
+        if hung or panicked:
+            self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
+        else:
+            self._finish()
+        self.reader.close()
+        return Evidence(
+            log,
+            kernel_log,
+            self.gsi,
+            refused=self.refused,
+            hung=hung and f"{self.step}: {hung}",
+            panicked=panicked and f"{self.step}: {panicked}",
+            owes=self.owes,
+            asked=self.asked,
+            answered=self.answered,
+            late_ms=self.case.machine.get("late_ms", 20),
+            forgiven=self.case.forgives,
+            judged_line=_line_of(_JUDGED, kernel_log),
+        )
+
+    def _is_its(self, step: Step) -> bool:
+        return not step.only or self.driver in step.only
+
+    def _play(self, step: Step) -> None:
+        try:
+            self._account()
+            self.asserted = {device for device, high in self.pins.items() if high}
+            self.ended_on.clear()
+            self.recent.clear()
+            _VERBS[step.verb](self, step)
+            if step.logged:
+                self._require_logged(step.logged)
+        except (CommandFailed, QmpFailed, NotPlayed) as error:
+            if self.vm.status() is not None:
+                raise VmDied(str(error)) from error
+            raise NotPlayed(f"stimulus not played: {self.step}: {error}") from error
+
+    def _require_logged(self, wanted: str) -> None:
+        self._account()
+        if not any(re.search(wanted, _words(entry)) for entry in self.recent):
+            raise NotPlayed(f"the log has no entry like {wanted!r} since it began")
+
+    def _require_stimulus(self, log: Log, statuses: Collection[int]) -> None:
+        """A guest that has hung or panicked had a stimulus first, and everything that was due until then.
+
+        ``statuses`` are those with which a script in the background may have ended: the kernel kills what ran when it
+        failed.
+        """
+        if not self.stimuli:
+            raise NotPlayed(
+                f"stimulus not played: the guest hung or panicked in {self.step}, before anything was raised or set"
+            )
+        for number, step in enumerate(self.case.steps, 1):
+            if step.decisive and self._is_its(step) and self.number < number:
+                raise NotPlayed(f"stimulus not played: the guest hung or panicked in {self.step}, before step {number}")
+        if self.verb == "neighbour":
+            self._require_neighbour()
+        for device, lines in self.due.items():
+            self._executed(device, [number for number, when in lines.items() if when < log.entries[-1].time_ns])
+        for step, command in self.background:
+            # One that the guest's end has cut short was under way.
+            with contextlib.suppress(DeadlineExceeded, AgentGone):
+                self._require_success(step, command.wait(0), statuses)
+
+    def _finish(self) -> None:
+        """What was to go on beside the steps, or by schedule, has happened; the driver was told what it should be."""
+        for device, lines in self.due.items():
+            self._executed(device, lines)
+        try:
+            if self.command and self.command.running:
+                self.command.signal(signal.SIGKILL)
+                self._await(self.command)
+            self._end_background()
+        except HungError as error:
+            raise BenchError(f"{self.vm.name}: after the last step, {error}") from error
+        told = re.findall(r"^notice (.*)$", self.command.stdout, re.MULTILINE) if self.command else []
+        self.unmet += _untold(self.case.notices.get(self.driver, ()), told)
+
+    def _end_background(self) -> None:
+        for step, command in self.background:
+            self._await(command)
+            self._require_success(step, command.wait())
+        self.background.clear()
+
+    def _require_success(self, step: Step, result: agent.Result, statuses: Collection[int] = (0,)) -> None:
+        """`NotPlayed` if a script in the background has failed."""
+        if result.status not in statuses:
+            raise NotPlayed(
+                f"stimulus not played: in the background, {step.argument!r}: status {result.status}: {result.stderr}"
+            )
+
+    def _account(self) -> list[Entry]:
+        """Take in what was logged since the last call. `CannotJudge` if the log is full."""
+        new = self.reader.poll()
+        self._take(new)
+        header = self.reader.header()
+        if header.dropped:
+            Log(header, ()).require_complete()
+        return new
+
+    def _log_until(self, header: Header) -> Log:
+        """The log as it was with this header, all of it taken in. `CannotJudge` if it was full."""
+        mark = self.reader.mark
+        log = Log(header, self.reader.log().entries[: header.head])
+        log.require_complete()
+        self._take(log.entries[mark:])
+        return log
+
+    def _take(self, new: Sequence[Entry]) -> None:
+        self.ledger.take(new)
+        self.recent += new
+        for entry in new:
+            if entry.kind is Kind.PIN:
+                self.pins[entry.device] = bool(entry.value)
+                if entry.value:
+                    self.asserted.add(entry.device)
+            elif entry.kind is Kind.EOI and entry.offset == self.gsi and entry.vcpu < self.vm.machine.vcpus:
+                self.ended_on.add(entry.vcpu)
+            elif entry.kind is Kind.SCHEDULED and entry.device in self.due:
+                self.due[entry.device].pop(entry.offset, None)
+                self.stimuli += 1
+
+    # -- the guest ----------------------------------------------------------------------------------------------
+
+    def _run(self, script: str, *argv: str) -> agent.Result:
+        """Run a script with `PRELUDE`, or a command; `HungError` if the guest does not answer any more."""
+        command = self.vm.agent.start(*(argv or ("sh", "-e", "-c", self.prelude + script)))
+        command.close_stdin()
+        self._await(command)
+        return command.wait()
+
+    def _guest(self, script: str, *argv: str) -> str:
+        """What it prints; as `_run`, and `CommandFailed` if its status is not 0."""
+        result = self._run(script, *argv)
+        if result.status:
+            raise CommandFailed(
+                f"{self.vm.name}: status {result.status} from: {script}\n{result.stdout}{result.stderr}"
+            )
+        return result.stdout
+
+    def _await(self, command: Command, line: str = "") -> bool:
+        """Wait for a command's end, or for a line of its output: whether it came. `HungError` if neither does."""
+        end = Deadline(_SILENCE)
+        before = self._logged()
+        while True:
+            with contextlib.suppress(DeadlineExceeded):
+                if not line:
+                    command.wait(_GLANCE)
+                    return True
+                try:
+                    command.expect(line, _GLANCE)
+                    return True
+                except CommandFailed:
+                    return False
+            if (logged := self._logged() - before) > _STORM:
+                raise HungError(f"the guest does not answer, in a storm of {logged} log entries")
+            if end.passed:
+                with contextlib.suppress(DeadlineExceeded):
+                    self.vm.agent.ping()
+                    raise BenchError(f"{self.vm.name}: {' '.join(command.argv)} does not end, and the guest answers")
+                raise HungError("the guest does not answer, and there is no storm")
+
+    def _logged(self) -> int:
+        """How much has happened on the line, whether it fitted into the log or not."""
+        header = self.reader.header()
+        return header.head + header.dropped
+
+    def _sleep(self, seconds: float) -> None:
+        self._guest("", "sleep", f"{seconds:g}")
+
+    # -- before the steps ---------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Give the device its properties, and let the kernel look at it anew: it keeps what it found at boot."""
+        with self.vm.frozen():
+            for name, value in self.case.device.items():
+                self._set_property("dev0", name, value)
+        if self.case.device:
+            self._guest("echo 1 >$PCI/$DEV0/remove && echo 1 >/sys/bus/pci/rescan && test -e $PCI/$DEV0")
+        if self.driver == "naive":
+            words = f"bug={self.options.get('bug', 'none')} {self.options.get('options', '')}"
+            self._guest(f"insmod $MODULES/naive.ko {words}")
+        if "irq" in self.options:
+            self._guest(f"printf '{_printf(_programs(self.options))}' >/run/programs")
+
+    # -- verbs --------------------------------------------------------------------------------------------------
+
+    def _driver(self, step: Step) -> None:
+        what = step.argument
+        if what in ("kill", "end", "unbind", "dismiss"):
+            self.owes = False
+        if what == "bind":
+            self._guest(f"test -d /sys/bus/pci/drivers/{self.driver}")
+            done = self._run(f"bind {self.driver} $DEV0")
+            if done.status:
+                self.refused = _refusal("bind", done)
+            elif (bound := self._bound_to()) != self.driver:
+                raise NotPlayed(f"the device is bound to {bound or 'nothing'}")
+        elif what == "unbind":
+            self._guest("unbind $DEV0")
+            if bound := self._bound_to():
+                raise NotPlayed(f"the device is still bound to {bound}")
+        elif what == "start":
+            self._start()
+        elif what != "dismiss":
+            self._signal(what)
+
+    def _bound_to(self) -> str:
+        return self._guest("! bound $DEV0 || readlink $PCI/$DEV0/driver").strip().rpartition("/")[2]
+
+    def _start(self) -> None:
+        words = [f"peer-{self.driver}", *self.case.peer.split()]
+        if self.driver != "naive":
+            words += self.options.get("options", "").split()
+        if "irq" in self.options:
+            words += ["--programs", "/run/programs"]
+        self.command = self.vm.agent.start(*words, self.addresses["dev0"])
+        self.owes = True
+        if not self._await(self.command, "^armed"):
+            self.refused = _refusal("the driver's program", self.command.wait())
+
+    def _signal(self, what: str) -> None:
+        command = self._running()
+        numbers = {
+            "stop": signal.SIGSTOP,
+            "resume": signal.SIGCONT,
+            "kill": signal.SIGKILL,
+            "end": signal.SIGTERM,
+        }
+        command.signal(numbers[what])
+        state = f"/proc/{command.pid}/status"
+        if what == "stop":
+            self._guest(f"until grep -q '^State:.T' {state}; do test -e {state}; usleep 1000; done")
+        elif what == "resume":
+            self._guest(f"while grep -q '^State:.T' {state}; do usleep 1000; done")
+        else:
+            self._await(command)
+            if (status := command.wait().status) != -numbers[what]:
+                raise NotPlayed(f"the driver's program ended with status {status}, not by the signal")
+
+    def _running(self) -> Command:
+        if not self.command:
+            raise NotPlayed("no step has started the driver")
+        if not self.command.running:
+            ended = self.command.wait()
+            raise NotPlayed(f"the driver's program has ended by itself, with status {ended.status}: {ended.stderr}")
+        return self.command
+
+    def _stimulate(self, device: str, name: str, sources: int) -> list[Entry]:
+        """Raise or lower sources, all of them; returns what the device has logged since."""
+        self.vm.qmp.set(device, name, sources)
+        new = [entry for entry in self._account() if entry.device == device]
+        moved = [entry.value for entry in new if entry.kind is _STIMULI[name]]
+        if sources not in moved:
+            state = "pending before" if name == "raise" else "not pending"
+            raise NotPlayed(f"{device} has logged {name} {list(map(hex, moved))}: some of the sources were {state}")
+        self.stimuli += 1
+        return new
+
+    def _raise(self, step: Step) -> None:
+        new = self._stimulate(step.device, "raise", step.argument)
+        # A driver may have been quick to acknowledge: a pin that was high at any time after it will do.
+        if step.pin and not self.pins.get(step.device) and not any(e.kind is Kind.PIN and e.value for e in new):
+            raise NotPlayed(f"{step.device} does not assert its pin")
+        if step.message and not any(entry.kind is Kind.MESSAGE for entry in new):
+            raise NotPlayed(f"{step.device} has sent no MSI")
+
+    def _lower(self, step: Step) -> None:
+        self._stimulate(step.device, "lower", step.argument)
+
+    def _burst(self, step: Step) -> None:
+        def once(number: int) -> None:
+            self.vm.qmp.set("dev0", "raise", 1 << number % 8)
+            # Its value is 0 where the driver has left the source pending, which is the driver's doing.
+            if not any((entry.device, entry.kind) == ("dev0", Kind.RAISE) for entry in self._account()):
+                raise NotPlayed("dev0 has not raised")
+            self.stimuli += 1
+            self._until_served(_BURST_LATE)
+
+        self._times(step, once)
+
+    def _times(self, step: Step, once: Callable[[int], None]) -> int:
+        """As often as the step says, and if its interrupt is moved, until each vCPU has ended one; how often it was."""
+        vcpus = self.vm.machine.vcpus if step.moved else 0
+        for number in range(step.argument * (_MOVED if step.moved else 1)):
+            if number >= step.argument and len(self.ended_on) == vcpus:
+                return number
+            if step.moved and not all(command.running for _, command in self.background):
+                raise NotPlayed(f"after {number} times, no script in the background moves the interrupt any more")
+            once(number)
+        if len(self.ended_on) < vcpus:
+            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} alone")
+        return number + 1
+
+    def _serve(self, step: Step) -> None:
+        self._until_served(step.argument)
+
+    def _until_served(self, seconds: float) -> None:
+        for _ in range(round(seconds / _LOOK)):
+            self._account()
+            if not self.ledger.outstanding:
+                return
+            self._sleep(_LOOK)
+
+    def _wait(self, step: Step) -> None:
+        self._sleep(step.argument)
+
+    def _neighbour(self, step: Step) -> None:
+        network = self.vm.networks["net0"]
+        network.answers()
+
+        def once(_number: int) -> None:
+            network.ask()
+            self.asked += 1
+            self._sleep(_QUERY)
+            self._account()
+
+        asked = self._times(step, once)
+        # The wire is the host's, and slower than a guest that has nothing to do. Whether an answer was late is seen on
+        # the neighbour's pin.
+        end = Deadline(_WIRE)
+        answers = network.answers()
+        while answers < asked and not end.passed:
+            self._sleep(_QUERY)
+            answers += network.answers()
+        self.answered += answers
+        self._account()
+        self._require_neighbour()
+
+    def _require_neighbour(self) -> None:
+        if "nic0" not in self.asserted:
+            raise NotPlayed("the neighbour's pin did not rise")
+
+    def _set(self, step: Step) -> None:
+        device = step.argument.get("device", "dev0")
+        with self.vm.frozen() if step.frozen else contextlib.nullcontext():
+            for name, value in step.argument.items():
+                if name != "device":
+                    self._set_property(device, name, value)
+
+    def _set_property(self, device: str, name: str, value: object) -> None:
+        """Set a device's property; it reads back, or, being a stimulus, is in the log."""
+        if name in _STIMULI:
+            assert isinstance(value, int)
+            self._stimulate(device, name, value)
+            return
+        self.vm.qmp.set(device, name, value)
+        if (found := self.vm.qmp.get(device, name)) != value:
+            raise NotPlayed(f"{device}'s {name} is {found!r}, not {value!r}")
+        self.stimuli += 1
+
+    def _schedule(self, step: Step) -> None:
+        """Give a device a schedule; times that begin with @ count from now."""
+        device = step.device
+        self._executed(device, self.due.get(device, ()))
+        path = self.vm.dir / f"{device}.schedule"
+        lines = [line.strip() for line in step.argument.strip().splitlines()]
+        entries = {number: math.inf for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()}
+        with self.vm.frozen():
+            now = self.vm.now_ns()
+            for number in entries:
+                when, rest = lines[number - 1].split(" ", 1)
+                if when.startswith("@"):
+                    entries[number] = now + int(when[1:])
+                    lines[number - 1] = f"@{entries[number]} {rest}"
+            path.write_text("\n".join(lines) + "\n")
+            self.due[device] = entries
+            self.vm.qmp.set(device, "schedule", str(path))
+
+    def _executed(self, device: str, lines: Collection[int]) -> None:
+        if lines:
+            raise NotPlayed(
+                f"stimulus not played: {len(lines)} entries of {device}'s schedule, the first in line {min(lines)}"
+            )
+
+    def _script(self, step: Step) -> None:
+        if step.background:
+            command = self.vm.agent.start("sh", "-e", "-c", self.prelude + step.argument)
+            command.close_stdin()
+            self.background.append((step, command))
+        else:
+            self._guest(step.argument)
+
+    def _check(self, step: Step) -> None:
+        said = self._guest(step.argument)
+        if not re.search(step.shows, said, re.MULTILINE):
+            self.unmet.append(f"{step.argument!r} does not show {step.shows!r} but:\n{said}")
+
+    def _judge(self, step: Step) -> None:
+        self._guest(f"echo '{_JUDGED}' >/dev/kmsg")
+        self._account()
+        self.mark = self.reader.mark
+        self.asked = self.answered = 0
+
+    def _crash(self, step: Step) -> None:
+        """Load a second kernel for the case of a crash, crash, and wait until it is up."""
+        self.owes = False
+        for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
+            upload = self.vm.agent.start("sh", "-c", f"cat >/run/{name}")
+            upload.write(path.read_bytes())
+            upload.close_stdin()
+            self._await(upload)
+        self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {step.argument}")
+        crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
+        # The second kernel's agent says hello, which ends what the first one's was asked for.
+        with contextlib.suppress(AgentGone):
+            crash.wait(_CRASH)
+        self.vm.agent.ping(_CRASH)
+        # The memory of the kernel that has crashed: only a second one has it.
+        self._guest("test -e /proc/vmcore")
+
+    def _tell(self, step: Step) -> None:
+        line = step.argument
+        command = self._running()
+        command.write(line + "\n")
+        if not self._await(command, f"^done {line}$"):
+            raise NotPlayed(f"the driver's program ended instead of answering: {command.stderr}")
+
+    def _join(self, step: Step) -> None:
+        self._end_background()
+
+    def _output(self, step: Step) -> None:
+        command = self._running()
+        if not self._await(command, step.argument):
+            raise NotPlayed(f"the driver's program ended before it printed that: {command.stderr}")
+
+
+_VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
+    "driver": _Player._driver,
+    "raise": _Player._raise,
+    "lower": _Player._lower,
+    "burst": _Player._burst,
+    "serve": _Player._serve,
+    "wait": _Player._wait,
+    "neighbour": _Player._neighbour,
+    "set": _Player._set,
+    "schedule": _Player._schedule,
+    "guest": _Player._script,
+    "crash": _Player._crash,
+    "tell": _Player._tell,
+    "output": _Player._output,
+    "join": _Player._join,
+    "judge": _Player._judge,
+    "check": _Player._check,
+}
+
+
+def _refusal(what: str, ended: agent.Result) -> str:
+    """Why a driver did not take the device, as the kernel's error says; `NotPlayed` for any other failure."""
+    said = ended.stderr.strip()
+    if ended.status != 1 or not said.endswith(_REFUSALS):
+        raise NotPlayed(f"{what} ended with status {ended.status}, and the kernel has not refused the device: {said}")
+    return said.splitlines()[-1]
+
+
+def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
+    """Which of the expressions matches no notice that comes after those of the expressions before it."""
+    rest = iter(told)
+    return [
+        f"its program was not told {pattern!r}; it was told {list(told)}"
+        for pattern in wanted
+        if not any(re.search(pattern, notice) for notice in rest)
+    ]
+
+
+def _words(entry: Entry) -> str:
+    """A log entry as `logged` has it: kind, device, place and value."""
+    place = f"{'config' if entry.space == CONFIG_SPACE else f'bar{entry.space}'}+{entry.offset:#x}"
+    accesses = (Kind.READ, Kind.WRITE, Kind.LAND, Kind.MARK)
+    return f"{entry.kind.name} {entry.device} {place if entry.kind in accesses else entry.offset} {entry.value:#x}"
+
+
+def _line_of(words: str, text: str) -> int:
+    """The last line, counted from 1, that holds the words; 0 if none does."""
+    return max((number for number, line in enumerate(text.splitlines(), 1) if words in line), default=0)
+
+
+def _programs(texts: Mapping[str, str]) -> bytes:
+    """Mode and programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
+    # In a process of its own: the guest's binding need not be the one that is installed here, if any is.
+    done = subprocess.run(
+        [sys.executable, GUEST / "tools/programs.py"],
+        input=json.dumps({name: text for name, text in texts.items() if name != "options"}).encode(),
+        env={**os.environ, "PYTHONPATH": str(GUEST), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        timeout=60,
+    )
+    if done.returncode:
+        raise BenchError(f"the case's programs cannot be assembled: {done.stderr.decode().strip()}")
+    return done.stdout
+
+
+def _printf(data: bytes) -> str:
+    """Bytes for a shell's printf."""
+    return "".join(f"\\{byte:03o}" for byte in data)

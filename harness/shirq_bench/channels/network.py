@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The far end of a guest's network card, driven by the harness: it makes the in-kernel neighbour work at will.
+
+QEMU's ``stream`` back end frames each Ethernet packet with a big-endian 32-bit length. A request is an ARP query for
+the guest's address: its answer proves that the card's interrupt was handled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import queue
+import socket
+import struct
+import threading
+
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import DeadlineExceeded
+
+#: The neighbour's address in the guest.
+GUEST_IP = "10.0.2.15"
+_GUEST_IP = ipaddress.IPv4Address(GUEST_IP)
+_HOST_IP = ipaddress.IPv4Address("10.0.2.2")
+_HOST_MAC = bytes.fromhex("525500000001")
+_BROADCAST = b"\xff" * 6
+_ARP = struct.Struct("!HHBBH6s4s6s4s")
+_REQUEST, _REPLY = 1, 2
+
+
+class Network:
+    """The wire to one card of the guest ``name`` over the connected socket ``channel``."""
+
+    def __init__(self, name: str, channel: socket.socket, patience: float = 1.0) -> None:
+        self.name = name
+        self._patience = patience
+        self._channel = channel
+        self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, name=f"network-{name}", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError), self._channel.makefile("rb") as stream:
+            while head := stream.read(4):
+                self._take(stream.read(int.from_bytes(head, "big")))
+
+    def _take(self, frame: bytes) -> None:
+        """A frame has come; called in the reader's thread."""
+        if frame[12:14] == b"\x08\x06" and _ARP.unpack_from(frame, 14)[4] == _REPLY:
+            self._replies.put(frame)
+
+    def send(self, frame: bytes) -> None:
+        """Put an Ethernet frame on the wire."""
+        self._channel.sendall(struct.pack("!I", len(frame)) + frame)
+
+    def ask(self) -> None:
+        """Send one ARP query for the guest's address."""
+        arp = _ARP.pack(1, 0x0800, 6, 4, _REQUEST, _HOST_MAC, _HOST_IP.packed, b"\0" * 6, _GUEST_IP.packed)
+        self.send((_BROADCAST + _HOST_MAC + b"\x08\x06" + arp).ljust(60, b"\0"))
+
+    def answers(self) -> int:
+        """How many answers have come since the last call."""
+        count = 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._replies.get_nowait()
+                count += 1
+        return count
+
+    def ping(self, times: int = 1, deadline: float = 20.0) -> None:
+        """``times`` queries, each sent when the one before has been answered. Raises `DeadlineExceeded`."""
+        end = Deadline(deadline * self._patience)
+        self.answers()
+        for number in range(times):
+            self.ask()
+            while True:
+                try:
+                    self._replies.get(timeout=end.step)
+                    break
+                except queue.Empty:
+                    if end.passed:
+                        raise DeadlineExceeded(
+                            f"{self.name}: {number} of {times} network queries answered within {end}"
+                        ) from None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._reader.join(timeout=5)
+        self._channel.close()

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""`shirq build`: what the bench is made of, into the cache; `shirq lint`: the style of what is in C."""
+
+from __future__ import annotations
+
+import click
+
+from shirq_bench.provision import deps as packages
+from shirq_bench.provision import image, kernel, kmod, qemu
+from shirq_bench.provision import lint as style
+
+_kernels = click.argument("names", nargs=-1, required=True, metavar="KERNEL...")
+
+
+@click.group()
+def build() -> None:
+    """Build or fetch a part of the bench, and print where it is. What needs a part does this for itself."""
+
+
+@build.command("qemu")
+def _qemu() -> None:
+    """Build QEMU with the emulated device and the line probe in it."""
+    click.echo(qemu.build())
+
+
+@build.command("kernel")
+@_kernels
+def _kernel(names: tuple[str, ...]) -> None:
+    """Fetch or build kernels with their modules and headers."""
+    for name in names:
+        click.echo(kernel.get(name))
+
+
+@build.command("module")
+@_kernels
+def _module(names: tuple[str, ...]) -> None:
+    """Build shirq.ko, and the bench's own modules, for kernels."""
+    for name in names:
+        target = kernel.get(name)
+        for path in (kmod.build(target), *kmod.build_own(target)):
+            click.echo(path)
+
+
+@build.command("image")
+@_kernels
+def _image(names: tuple[str, ...]) -> None:
+    """Build the guest's image for kernels."""
+    for name in names:
+        click.echo(image.build(kernel.get(name)))
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[KERNEL]...")
+def lint(names: tuple[str, ...]) -> None:
+    """Check the modules' sources with checkpatch, and with sparse and all warnings for each of these kernels."""
+    style.check(names)
+
+
+@click.command()
+@click.argument("groups", nargs=-1, type=click.Choice(list(packages.PACKAGES)), metavar="GROUP...")
+def deps(groups: tuple[str, ...]) -> None:
+    """Install the system packages of these groups that are missing; as root, or with sudo."""
+    packages.install(list(groups))
+
+
+COMMANDS = (build, deps, lint)

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Looks whether this machine can run the bench, and says for everything that is amiss what to do about it.
+
+Nothing is fetched, built or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+
+import click
+from packaging.requirements import Requirement
+from rich.console import Console
+
+from shirq_bench.paths import checkout
+from shirq_bench.provision import cache, deps, housekeeping, kernel, qemu
+from shirq_bench.vm import accel
+
+_GIB = 1 << 30
+#: Free disk below which nothing can be built, and below which not everything can.
+_TOO_LITTLE, _LITTLE = 2 * _GIB, 12 * _GIB
+#: Package groups without which guests cannot be built; what the others are for can wait.
+_NEEDED = ("python", "qemu", "guest")
+
+
+class State(StrEnum):
+    """How it is: good, worth knowing, or in the way."""
+
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the examination. ``remedy`` is what to do, empty only where all is well."""
+
+    subject: str
+    state: State
+    said: str
+    remedy: str = ""
+
+    def __post_init__(self) -> None:
+        if self.state is not State.OK and not self.remedy:
+            raise ValueError(f"{self.subject}: {self.said}: a finding without a remedy")
+
+
+def examine() -> Iterator[Check]:
+    """All checks, in order. One that fails itself is a bad one, never silence."""
+    parts: list[Callable[[], Iterator[Check]]] = [_python, _packages, _system, _disk, _emulator, _accelerator, _kernels]
+    for part in parts:
+        try:
+            yield from part()
+        except Exception as error:
+            subject = part.__name__.strip("_")
+            said = f"cannot be examined: {type(error).__name__}: {error}"
+            yield Check(subject, State.BAD, said, _repair())
+
+
+def _repair() -> str:
+    again = "see what `git status` says" if checkout() else "install shirq-bench again (pip install --force-reinstall)"
+    return f"{again}; if that is no help, point SHIRQ_CACHE to an empty directory"
+
+
+def _how(verb: str, words: str) -> str:
+    """The command that does something: make's verb in a checkout, else the command line's words."""
+    return f"make {verb}" if checkout() else f"{sys.executable} -m shirq_bench.cli {words}"
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    yield Check("Python", State.OK if good else State.BAD, version, "" if good else "use Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    """What is installed against what requirements.lock pins; of a wheel, against what it requires."""
+    if top := checkout():
+        wanted = re.findall(r"^[\w.-]+==\S+", (top / "requirements.lock").read_text(), re.MULTILINE)
+        right, remedy = "as locked", "make deps"
+    else:
+        wanted = metadata.requires("shirq-bench") or []
+        right, remedy = "as required", "pip install --upgrade shirq-bench"
+    missing, other = [], []
+    requirements = [Requirement(line) for line in wanted if "extra ==" not in line]
+    for requirement in requirements:
+        try:
+            if (found := metadata.version(requirement.name)) not in requirement.specifier:
+                other.append(f"{requirement.name} is {found}, not {requirement.specifier}")
+        except metadata.PackageNotFoundError:
+            missing.append(requirement.name)
+    if missing:
+        yield Check("Python packages", State.BAD, f"missing: {', '.join(missing)}", remedy)
+    if other:
+        yield Check("Python packages", State.WARN, f"not {right}: {', '.join(other)}", remedy)
+    if not missing and not other:
+        yield Check("Python packages", State.OK, f"{len(requirements)} {right}")
+
+
+def _system() -> Iterator[Check]:
+    if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
+        yield Check("system packages", State.BAD, "no apt here: it fetches QEMU's source and kernels", "use Debian")
+        return
+    for group in deps.PACKAGES:
+        lacking = deps.missing([group])
+        if not lacking:
+            yield Check(f"packages: {group}", State.OK, "all installed")
+            continue
+        said = "; ".join(f"{name} is missing ({why})" for name, why in lacking.items())
+        state = State.BAD if group in _NEEDED else State.WARN
+        yield Check(f"packages: {group}", state, said, f"{sys.executable} -m shirq_bench.cli deps {group}")
+
+
+def _disk() -> Iterator[Check]:
+    root = cache.root()
+    there = root
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        yield Check("cache", State.BAD, f"{there} cannot be written to", "point SHIRQ_CACHE to where it can")
+        return
+    free = shutil.disk_usage(there).free
+    held = housekeeping.items()
+    used = sum(item.size for item in held)
+    said = f"{root}: {used / _GIB:.1f} GiB used, {free / _GIB:.1f} GiB free"
+    state = State.BAD if free < _TOO_LITTLE else State.WARN if free < _LITTLE else State.OK
+    yield Check("cache", state, said, "" if state is State.OK else "shirq gc, or point SHIRQ_CACHE elsewhere")
+    if left := [item for item in held if item.partial]:
+        size = sum(item.size for item in left)
+        yield Check("cache", State.OK, f"{len(left)} partial builds, running or left behind ({size / _GIB:.1f} GiB)")
+
+
+def _emulator() -> Iterator[Check]:
+    if path := qemu.cached():
+        yield Check("QEMU", State.OK, str(path))
+    else:
+        yield Check(
+            "QEMU",
+            State.WARN,
+            "not built for this recipe and device; takes some minutes, once",
+            _how("qemu", "build qemu"),
+        )
+
+
+def _accelerator() -> Iterator[Check]:
+    emulator = qemu.cached()
+    if not emulator or not kernel.cached(accel.PROBE_KERNEL):
+        yield Check(
+            "accelerator", State.WARN, "not probed: QEMU and a kernel come first", _how("guest", "build image 6.1")
+        )
+        return
+    if not (found := accel.cached(emulator)):
+        said = f"{accel.NODE} is there; the first guest boots a probe under it to see whether it works"
+        yield Check("accelerator", State.WARN, said, "shirq run -- true")
+        return
+    remedy = "" if found.name == "kvm" else f"{_kvm_remedy()}; all works without, some ten times slower"
+    yield Check("accelerator", State.OK if found.name == "kvm" else State.WARN, f"{found.name}: {found.why}", remedy)
+
+
+def _kvm_remedy() -> str:
+    if "SHIRQ_ACCEL" in os.environ:
+        return "unset SHIRQ_ACCEL to have it probed"
+    if not accel.NODE.exists():
+        return "switch virtualisation on in the firmware, or for this guest on its host, and load kvm_intel or kvm_amd"
+    if not os.access(accel.NODE, os.R_OK | os.W_OK):
+        return f"give yourself access to {accel.NODE} (on Debian: join the group kvm)"
+    return "use a machine whose hypervisor runs guests' own guests properly"
+
+
+def _kernels() -> Iterator[Check]:
+    for name in kernel.names():
+        found = kernel.cached(name)
+        if not found:
+            yield Check(f"kernel {name}", State.OK, "comes when it is first asked for")
+        elif lost := [path for path in (found.vmlinuz, found.modules, found.headers) if not Path(path).exists()]:
+            said = f"{found.release}, without {', '.join(str(path) for path in lost)}"
+            yield Check(f"kernel {name}", State.BAD, said, f"rm -r {found.vmlinuz.parent}")
+        else:
+            yield Check(f"kernel {name}", State.OK, found.release)
+
+
+_STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}
+
+
+@click.command("doctor")
+def command() -> None:
+    """Say what this machine has and lacks for the bench, and what to do about it; changes nothing.
+
+    Exits with 1 if anything is bad. A warning is something that works, but slower or later.
+    """
+    console = Console()
+    bad = 0
+    for check in examine():
+        console.print(f"{check.state:<4}", style=_STYLES[check.state], end="  ")
+        console.print(f"{check.subject}: {check.said}", markup=False, highlight=False, soft_wrap=True)
+        if check.remedy:
+            console.print(f"      -> {check.remedy}", markup=False, highlight=False, soft_wrap=True)
+        bad += check.state is State.BAD
+    sys.exit(1 if bad else 0)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""`shirq run`, `shirq shell`: a fresh guest for one command, or for a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shirq_bench.cli.machines import chosen, machine_options
+from shirq_bench.errors import BenchError
+from shirq_bench.observe import splats
+from shirq_bench.provision.steps import say
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+
+
+@click.command()
+@machine_options
+@click.option(
+    "--script",
+    type=click.File("r"),
+    metavar="FILE",
+    help="A shell script to run, '-' for standard input; words follow.",
+)
+@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep logs there.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, metavar="S")
+@click.option("--allow-splats", is_flag=True, help="Do not fail when the guest's kernel complains.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [WORD]...]")
+def run(
+    script: Any, artefacts: Path | None, timeout: float, allow_splats: bool, words: tuple[str, ...], **options: Any
+) -> None:
+    """Run a command in a fresh guest, and exit with its status.
+
+    Standard input, output and error are the command's. A command that a signal ends gives 128 plus its number; a
+    kernel that complains gives 1, with what it said.
+
+    \b
+    shirq run -- lspci -nn
+    shirq run --kernel 6.12 -- sh -c 'dmesg | tail'
+    shirq run --vcpus 4 --append threadirqs --script stress.sh 1000
+    shirq run --artefacts out -- shirq-edu --help; shirq trace out
+    """
+    if script:
+        words = ("sh", "-c", script.read(), "sh", *words)
+    if not words:
+        raise click.UsageError("give a command, or a script with --script")
+    with template.clone(chosen(**options), name="run") as vm:
+        vm.boot()
+        (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
+        command = vm.agent.start(*words, sink=_writer(sys.stdout.buffer), error_sink=_writer(sys.stderr.buffer))
+        if script or sys.stdin.isatty():
+            command.close_stdin()
+        else:
+            threading.Thread(target=_feed, args=[command], daemon=True).start()
+        try:
+            # What a person asks for is not stretched for a slow kernel.
+            status = command.wait(timeout / vm.patience).status
+            kernel_log = vm.agent.run("dmesg").stdout
+            found = [] if allow_splats else splats.scan(kernel_log)
+            (vm.dir / "dmesg").write_text(kernel_log)
+        finally:
+            if artefacts:
+                vm.keep(artefacts)
+    if found:
+        raise BenchError("the guest's kernel complained:\n" + "\n".join(map(str, found)))
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+def _writer(stream: Any) -> Callable[[bytes], None]:
+    def write(data: bytes) -> None:
+        stream.write(data)
+        stream.flush()
+
+    return write
+
+
+def _feed(command: Any) -> None:
+    """Copy standard input to a guest's command until either ends."""
+    try:
+        while data := os.read(sys.stdin.fileno(), 65536):
+            command.write(data)
+        command.close_stdin()
+    except (OSError, BenchError):
+        return
+
+
+@click.command()
+@machine_options
+def shell(**options: Any) -> None:
+    """Attach this terminal to the console of a fresh guest; Ctrl-] leaves, and the guest is gone.
+
+    \b
+    shirq shell
+    shirq shell --kernel debug
+    shirq shell --from build/artefacts/tests_guest_test_programs.py_test_...
+
+    With --from the guest is a clone of the template that the failed test began with: run its steps by hand.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("this attaches a terminal, and standard input is none; see `shirq run`")
+    machine = chosen(**options)
+    with template.clone(machine, name="shell") as vm:
+        vm.boot()
+        say(f"the guest is up with {', '.join(machine.devices) or 'no devices'}")
+        if machine.devices[: len(SHARED_LINE.devices)] == SHARED_LINE.devices:
+            say(f"dev0 is at {ADDRESSES['dev0']}: try `shirq-edu {ADDRESSES['dev0']}`")
+        say("Ctrl-] leaves")
+        vm.console.sendline()
+        vm.console.interact()
+
+
+COMMANDS = (run, shell)

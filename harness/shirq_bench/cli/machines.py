@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The options that say which machine a command's guest is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from shirq_bench.errors import BenchError
+from shirq_bench.provision import kernel
+from shirq_bench.provision.steps import say
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import SHARED_LINE, Machine
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class KernelName(click.ParamType[str]):
+    name = "kernel"
+
+    def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        if value not in kernel.names() and not Path(value).is_file():
+            self.fail(f"no kernel {value!r}: there are {', '.join(kernel.names())}, or give a vmlinuz's path")
+        return value
+
+    def shell_complete(self, context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in kernel.names() if name.startswith(start)]
+
+
+def machine_options(command: Command) -> Command:
+    options = [
+        click.option("--kernel", type=KernelName(), metavar="NAME", help="From `shirq kernels`, or a vmlinuz's path."),
+        click.option("--vcpus", type=click.IntRange(1, 64), metavar="N", help="Virtual processors."),
+        click.option("--memory", "memory_mib", type=click.IntRange(64), metavar="MIB", help="The guest's memory."),
+        click.option("--append", "parameters", metavar="TEXT", help="Further kernel parameters."),
+        click.option("--device", "devices", multiple=True, metavar="ARGS", help="A further device, as QEMU's -device."),
+        click.option(
+            "--from",
+            "source",
+            type=click.Path(exists=True, path_type=Path),
+            metavar="DIR",
+            help="The machine of a failed test, from the folder that it left in build/artefacts.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def chosen(source: Path | None, **changes: Any) -> Machine:
+    """The machine that the options ask for; says which test it comes from."""
+    machine = _failed_machine(source) if source else SHARED_LINE
+    given = {name: value for name, value in changes.items() if value}
+    if devices := given.pop("devices", ()):
+        given["devices"] = (*machine.devices, *devices)
+    if "parameters" in given:
+        given["parameters"] = f"{machine.parameters} {given['parameters']}".strip()
+    return machine.with_(**given)
+
+
+def _failed_machine(source: Path) -> Machine:
+    files = [source] if source.is_file() else sorted(source.glob(template.DESCRIPTION)) or sorted(
+        source.glob(f"*/{template.DESCRIPTION}")
+    )  # fmt: skip
+    if not files:
+        raise BenchError(f"{source} holds no {template.DESCRIPTION}: it is no folder of a failed test")
+    if len(files) > 1:
+        raise BenchError(f"the test had several guests, choose one: {', '.join(str(f.parent) for f in files)}")
+    try:
+        data = json.loads(files[0].read_text())
+        machine = Machine.from_data(data["machine"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchError(f"{files[0]} does not describe a machine: {error}") from error
+    if test := data.get("test"):
+        say(f"the machine of {test}")
+    return machine

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The command line `shirq`: guests, kernels, logs, campaigns and the cache, for people. Make forwards to it."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from shirq_bench.channels.log import ClockError, LogError, TraceError
+from shirq_bench.cli import (
+    bench,
+    build,
+    demo,
+    doctor,
+    fuzz,
+    guests,
+    mutants,
+    proofs,
+    store,
+    sweep,
+    timeline,
+    torture,
+    zoo,
+)
+from shirq_bench.errors import BenchError
+from shirq_bench.observe.judge import BrokenRuleError
+
+
+class _Failure(click.ClickException):
+    def show(self, file: Any = None) -> None:
+        click.echo(f"shirq: {self.message}", err=True)
+
+
+class _Shirq(click.Group):
+    """What is wrong is said in one message, with status 1; wrong usage has click's status 2."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (BenchError, LogError, TraceError, ClockError, BrokenRuleError) as error:
+            raise _Failure(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read has seen enough
+                raise
+            raise _Failure(f"{error.filename or 'the operating system'}: {error.strerror}") from error
+
+
+@click.group(cls=_Shirq, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="shirq-bench")
+def main() -> None:
+    """Guests with devices on one shared interrupt line, and what happened on it.
+
+    \b
+    shirq run -- cat /proc/interrupts      a fresh guest, one command, its exit status
+    shirq shell                            a fresh guest on this terminal
+    shirq shell --from build/artefacts/X   the guest of a failed test, to look around in
+    shirq trace build/demo/vm              the timeline of a run
+    shirq sweep reassert                   an interrupt at every instruction of another one's handling
+    shirq doctor                           what this machine lacks
+
+    A guest is a clone of a template that was booted once; it is up in a fraction of a second and gone when the command
+    ends. `shirq COMMAND --help` has more examples, `shirq completion --help` says how TAB completes all of it.
+    """
+
+
+@main.command()
+@click.argument("kind", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(kind: str) -> None:
+    """Print what makes a shell complete shirq's commands, options and kernels.
+
+    \b
+    eval "$(shirq completion bash)"       in ~/.bashrc
+    eval "$(shirq completion zsh)"        in ~/.zshrc
+    shirq completion fish | source        in ~/.config/fish/config.fish
+    """
+    found = get_completion_class(kind)
+    assert found is not None
+    click.echo(found(main, {}, "shirq", "_SHIRQ_COMPLETE").source())
+
+
+for _command in (
+    *guests.COMMANDS,
+    *timeline.COMMANDS,
+    *store.COMMANDS,
+    *sweep.COMMANDS,
+    *proofs.COMMANDS,
+    *build.COMMANDS,
+    bench.command,
+    demo.command,
+    doctor.command,
+    fuzz.command,
+    mutants.command,
+    torture.command,
+    zoo.zoo,
+):
+    main.add_command(_command)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""`shirq mutants`: small bugs, and whether the tests notice them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+from shirq_bench.campaigns.mutants import mutant, report
+from shirq_bench.campaigns.mutants.mutant import Mutant
+from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop, owned_directory
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import need_checkout
+from shirq_bench.provision.steps import shown
+
+#: Seconds that the size that CI runs may take.
+CI_BUDGET = 240.0
+
+
+def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
+    """The mutants in another order for each turn, so that a few at a time are all in the end."""
+    ranked = sorted(mutants, key=lambda one: one.name)
+    # A step that has no divisor in common with the count spreads the turns over the whole list.
+    step = next(step for step in itertools.count(7) if math.gcd(step, len(ranked)) == 1)
+    first = turn * step % len(ranked)
+    return ranked[first:] + ranked[:first]
+
+
+def _commit(top: Path) -> str:
+    done = subprocess.run(["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"mutants are tried in copies of a git checkout: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+@click.command("mutants")
+@click.argument("names", nargs=-1, metavar="[MUTANT]...")
+@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried side by side.")
+@click.option("--list", "only_list", is_flag=True, help="List the mutants.")
+@click.option("--document", is_flag=True, help="Write docs/mutants.md from the last report; try nothing.")
+def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool) -> None:
+    """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
+
+    Exits with 1 if one survives that is not argued to be equivalent, or if a patch is mistaken: it does not apply any
+    more, does not compile, or its tests fail without it.
+    """
+    top = need_checkout("trying mutants")
+    known = mutant.load(top)
+    if only_list:
+        for one in known:
+            click.echo(f"{one.name:34} {one.title}")
+        return
+    if document:
+        if not report.REPORT.exists():
+            raise BenchError(f"there is no {report.REPORT}: run `make mutants` first")
+        (top / report.DOCUMENT).write_text(report.document(json.loads(report.REPORT.read_text())))
+        return
+    if unknown := set(names) - {one.name for one in known}:
+        raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `--list` shows them")
+    chosen = [one for one in known if not names or one.name in names]
+    budget = math.inf
+    if size == "ci":
+        commit = _commit(top)
+        quick = [one for one in chosen if not one.sweep]
+        if not quick:
+            raise BenchError("size ci leaves out what takes a sweep, minutes each, and nothing is left")
+        chosen, budget = rotated(quick, int(commit[:8], 16)), CI_BUDGET
+        click.echo(f"size ci: no sweeps, from {chosen[0].name} on, by commit {commit[:8]}, for {budget:g} s at most")
+    content = report.data(_try(top, chosen, kernel, jobs, budget), kernel, size, known)
+    report.write(content)
+    click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
+    sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
+
+
+def _try(top: Path, chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
+    started = time.monotonic()
+    with owned_directory("shirq-mutants-") as work, shown("mutants") as tell, ThreadPoolExecutor(jobs) as pool:
+        workshop = Workshop(top, kernel, work, started + budget)
+        done: list[Verdict] = []
+
+        def one(item: Mutant) -> None:
+            if time.monotonic() >= workshop.until:
+                return
+            how_far = f"[{len(done) + 1}/{len(chosen)}] {item.name}"
+            verdict = workshop.try_(item, lambda what: tell(f"{how_far}: {what}"))
+            if verdict.verdict != UNTRIED:
+                done.append(verdict)
+                _say(verdict)
+
+        for future in [pool.submit(one, item) for item in chosen]:
+            future.result()
+    return sorted(done, key=lambda verdict: verdict.mutant.name)
+
+
+def _say(verdict: Verdict) -> None:
+    by = f" by {verdict.by}" if verdict.by else ""
+    click.echo(f"{verdict.verdict:9} {verdict.mutant.name:34} {verdict.seconds:4.0f} s{by}")
+    if verdict.verdict == SURVIVED and not verdict.mutant.equivalent:
+        click.echo(f"  {verdict.mutant.title}: no test notices it; write one")
+    elif verdict.detail:
+        click.echo(f"  {verdict.detail}")

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""The commands `shirq sweep`, `shirq replay` and `shirq debug`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from shirq_bench.campaigns.sweep import findings, pairs, run, scenario
+from shirq_bench.campaigns.sweep.run import Result
+from shirq_bench.channels.log import read_log
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import need_checkout
+from shirq_bench.provision.steps import shown
+from shirq_bench.replay import gdb
+from shirq_bench.replay.case import Finding
+
+#: Points of a scenario at the size that CI runs.
+CI_POINTS = 400
+#: The runs whose replays are compared, and how often each is repeated: full size, CI's.
+REPLAYED, REPLAYS, CI_REPLAYS = 5, 100, 3
+
+_finding = click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="FILE")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@click.option("--points", type=click.IntRange(1), metavar="N", help="Instructions to try of each window; default: all.")
+@click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="End at N violations.")
+@click.option("--pairs", "crossed", is_flag=True, help="Cross operations with stimuli, all or the named ones.")
+@click.option("--document", is_flag=True, help=f"Of --pairs: write {pairs.DOCUMENT}, too.")
+@click.option("--list", "only_list", is_flag=True, help="List the scenarios, or the operations and stimuli.")
+def sweep(
+    names: tuple[str, ...],
+    kernel: str,
+    points: int | None,
+    size: str,
+    most: int,
+    crossed: bool,
+    document: bool,
+    only_list: bool,
+) -> None:
+    """Inject a second stimulus at each instruction of what follows a first one, and judge what happens.
+
+    A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
+    re-enable can be met exactly. Without SCENARIO all are swept. Each violation is shrunk, explained and kept below
+    build/sweep/; the figures are in build/reports/sweep.json. Exits with 1 if there was one.
+
+    With --pairs the scenarios are generated: each operation crossed with each stimulus; the figures are in
+    build/reports/pairs.json. One pair is also a scenario, OPERATION+STIMULUS.
+
+    \b
+    shirq sweep --list
+    shirq sweep reassert
+    shirq sweep --points 500
+    shirq sweep --pairs close
+    shirq sweep close+raise
+    """
+    if document and not crossed:
+        raise click.UsageError("--document writes the table of --pairs: give both")
+    if only_list:
+        _list(crossed)
+        return
+    if crossed:
+        sys.exit(_sweep_pairs(names, kernel, points or 0, size, most, document))
+    chosen = [_find(name, size) for name in names] or list(scenario.load().values())
+    if size == "ci":
+        points = points or CI_POINTS
+    results: list[Result] = []
+    files: list[Path] = []
+    for item in chosen:
+        result, kept = _sweep(item, kernel, points or 0, most, findings.MOST)
+        results.append(result)
+        files += kept
+        _line(result)
+    identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
+    content = findings.data(results, files, identical)
+    findings.write(content)
+    click.echo(
+        f"{content['points']} points, {content['violations']} violations, {content['points_per_minute']} points a"
+        f" minute; {findings.REPORT}"
+    )
+    sys.exit(1 if content["violations"] or identical is False else 0)
+
+
+def _find(name: str, size: str) -> scenario.Scenario:
+    return pairs.get(name, size) if pairs.BETWEEN in name else scenario.get(name)
+
+
+def _list(crossed: bool) -> None:
+    if crossed:
+        matrix = pairs.load()
+        rows = {
+            "operation": [(one.name, one.title) for one in matrix.operations.values()],
+            "stimulus": [(one.name, one.title) for one in matrix.stimuli.values()],
+        }
+    else:
+        rows = {"scenario": [(one.name, one.title) for one in scenario.load().values()]}
+    for head, body in rows.items():
+        table = Table(box=None)
+        for name in (head, "what happens" if crossed else "what the second stimulus meets"):
+            table.add_column(name)
+        for row in body:
+            table.add_row(*row)
+        Console().print(table)
+
+
+def _sweep(item: scenario.Scenario, kernel: str, points: int, most: int, explained: int) -> tuple[Result, list[Path]]:
+    """Sweep a scenario; of its violations some are explained and kept, in the files that are returned."""
+    files: list[Path] = []
+    with shown(f"sweep {item.name}, kernel {kernel}") as tell:
+        result = run.sweep(item, kernel, points, tell, most)
+        for number, failure in enumerate(result.failures[:explained], 1):
+            found = findings.explain(failure, tell)
+            files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))
+            _say(found, files[-1])
+    return result, files
+
+
+def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most: int, document: bool) -> int:
+    """Sweep pairs; returns the exit status. A pair that cannot be swept does not keep the others from it."""
+    target = need_checkout("writing the document") / pairs.DOCUMENT if document else None
+    matrix = pairs.load()
+    swept: list[pairs.Swept] = []
+    files: list[Path] = []
+    for cell in pairs.choose(matrix, size, names):
+        if cell.scenario is None:
+            swept.append(pairs.Swept(cell))
+            continue
+        try:
+            result, kept = _sweep(cell.scenario, kernel, points, most, 1)
+        except BenchError as error:
+            swept.append(pairs.Swept(cell, error=str(error).splitlines()[0]))
+            click.echo(f"{cell.name}: {error}")
+        else:
+            swept.append(pairs.Swept(cell, result))
+            files += kept
+            _line(result)
+        # After each: all of them take long.
+        pairs.write(pairs.report(swept, kernel, files))
+    content = pairs.report(swept, kernel, files)
+    pairs.write(content)
+    if target:
+        target.write_text(pairs.document(content, matrix))
+    head, *body = pairs.rows(content)
+    table = Table(*head, box=None)
+    for row in body:
+        table.add_row(*row)
+    Console().print(table)
+    click.echo(f"{pairs.summary(content)}; {target or pairs.REPORT}")
+    return 1 if content["violations"] or content["errors"] else 0
+
+
+def _line(result: Result) -> None:
+    click.echo(
+        f"{result.scenario:24} {result.points:6} points on {len(result.places):5} instructions,"
+        f" {len(result.failures)} violations, {result.seconds:.0f} s"
+    )
+
+
+def _say(found: Finding, file: Path) -> None:
+    click.echo("\n".join(["", *found.what]))
+    click.echo(
+        f"  the last stimulus came before `{found.where['instruction']}` at {found.where['function']}"
+        f" ({found.where['in']})\n  shirq replay {file}\n  shirq debug {file}\n"
+    )
+
+
+def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
+    """Play runs of a few scenarios again and again; are the logs identical? What differs is kept."""
+    same = True
+    with shown(f"{times} replays of {REPLAYED} runs") as tell:
+        for index, item in enumerate(chosen[:REPLAYED]):
+            case = run.case_of(item, kernel, range(0, 20_000, 500), 300_000)
+            place = findings.FINDINGS / f"replays-{item.name}-{kernel}"
+            shutil.rmtree(place, ignore_errors=True)
+            runs: dict[str, Path] = {}
+            for number in range(1, times + 1):
+                kept = place / str(number)
+                if runs.setdefault(case.run(keep=kept).recording.digest, kept) != kept:
+                    shutil.rmtree(kept)
+                tell(f"[{index * times + number}/{times * REPLAYED}] {item.name}")
+            click.echo(f"{item.name:18} {times} replays gave {len(runs)} different logs")
+            if len(runs) == 1:
+                shutil.rmtree(place)
+                continue
+            same = False
+            first, other = (read_log(kept / "events.shirqlog").entries for kept in list(runs.values())[:2])
+            one, another = next((pair for pair in zip(first, other, strict=False) if pair[0] != pair[1]), ("", ""))
+            click.echo(f"  they part at\n    {one}\n    {another}")
+            click.echo(f"  {', '.join(map(str, runs.values()))}")
+    return same
+
+
+@click.command()
+@_finding
+def replay(path: Path) -> None:
+    """Play a violation again that `shirq sweep` found. Exits with 1 if it is not the same.
+
+    FILE is a finding.json. The run is identical, to the byte of the devices' log, as long as the template of its guest
+    is; if that was made anew, the guest's past differs, and the same rule broken again counts.
+
+    \b
+    shirq replay build/sweep/reassert-6.1-1/finding.json
+    """
+    found = Finding.load(path)
+    outcome = found.case.run(keep=path.parent)
+    findings.draw(found.case, path.parent)
+    for violation in outcome.all():
+        click.echo(violation.what)
+    if outcome.recording.digest == found.digest:
+        click.echo(f"identical; the picture is {path.parent / 'page.html'}")
+        return
+    if not {violation.rule for violation in outcome.all()} >= set(found.rules):
+        raise click.ClickException("it does not happen in this run: the guest, or shirq.ko, is another one")
+    click.echo("the same rules are broken by a run that is not identical: the template was made anew")
+
+
+@click.command()
+@_finding
+@click.option("--before", default=0, type=click.IntRange(0), metavar="N", help="Stop N instructions earlier.")
+@click.option("--batch", multiple=True, metavar="COMMAND", help="Run gdb commands and leave.")
+def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
+    """Play a violation again, stop where its last stimulus comes, and attach gdb to the guest.
+
+    The guest stands before an instruction, with all symbols of its kernel, modules and program. `stepi`, breakpoints
+    and `continue` go on from there. To go back, `shirq-back N` plays it again up to N instructions earlier: the run is
+    identical each time.
+
+    \b
+    shirq debug build/sweep/reassert-6.1-1/finding.json
+    shirq debug FILE --before 200 --batch 'info registers rip' --batch 'x/5i $rip'
+    """
+    found = Finding.load(path)
+    sys.exit(gdb.session(found.case, found.case.last_ns - before, batch))
+
+
+COMMANDS = (sweep, replay, debug)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""Which lines of kmod/ the tests run: counted by guests' kernels with GCOV, and for program.c by the host's tests too.
+
+The plugin's ``--shirq-coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its
+test is over. A clone goes on with its template's counters, so what the template ran is added once for each of its
+clones: the counts are no measure of how often, only of whether. The kernel keeps the counters of a module that was
+unloaded. What a guest ran last is lost if it ended before its test did; such guests are named.
+
+`shirq coverage` reports them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from shirq_bench.errors import BenchError, CommandFailed
+from shirq_bench.paths import BUILD, KMOD
+from shirq_bench.provision import kmod
+from shirq_bench.vm.vm import Vm
+
+#: Guest script: all counters, as an archive of flat files. They are made when they are read: their sizes say 0.
+_COUNTERS = """
+debug=/sys/kernel/debug
+mountpoint -q $debug || mount -t debugfs debugfs $debug
+mkdir -p /tmp/counters && cd /tmp/counters
+find $debug/gcov -name '*.gcda' | while read -r file; do cat "$file" >"${file##*/}" || exit; done
+exec tar -c .
+"""
+#: Tells the host's tests where what they compile shall count its lines.
+_HOST = "SHIRQ_COVERAGE"
+#: Names the guests whose last counters are lost.
+_MISSED = "missed"
+
+
+def begin(directory: Path) -> None:
+    """Empty ``directory`` for the tests of this process."""
+    shutil.rmtree(directory, ignore_errors=True)
+    (directory / "host").mkdir(parents=True)
+    os.environ[_HOST] = str(directory.absolute() / "host")
+
+
+def host_folder() -> Path | None:
+    """A new folder for a library that shall count its lines in a host's test, or None if nobody wants to know."""
+    parent = os.environ.get(_HOST)
+    return Path(tempfile.mkdtemp(dir=parent)) if parent else None
+
+
+def collect(vm: Vm, directory: Path, test: str) -> None:
+    """Fetch the counters of a guest to ``directory``, if its kernel counts. ``test`` names who ran it.
+
+    `BenchError` if the guest lives and does not give them.
+    """
+    target = vm.parts.kernel
+    if not target.has(kmod.COUNTS_LINES):
+        return
+    if vm.status() is not None:
+        _miss(vm, directory, test)
+        return
+    archive = bytearray()
+    result = vm.agent.start("sh", "-c", _COUNTERS, sink=archive.extend).wait(60)
+    if result.status:
+        raise CommandFailed(f"{vm.name}: its kernel's counters cannot be read: {result.stderr}")
+    kernel_folder = directory / "guests" / target.name.replace("/", "_")
+    notes = kernel_folder / "notes"
+    if not notes.exists():
+        notes.mkdir(parents=True, exist_ok=True)
+        for note in kmod.build(target).parent.glob("*.gcno"):
+            shutil.copy2(note, notes)
+    guest = Path(tempfile.mkdtemp(prefix=f"{vm.name}-", dir=kernel_folder))
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(guest, filter="data")
+    # A guest that is going down gives what it still has.
+    if any(not file.stat().st_size for file in guest.iterdir()):
+        shutil.rmtree(guest)
+        _miss(vm, directory, test)
+
+
+def _miss(vm: Vm, directory: Path, test: str) -> None:
+    with (directory / _MISSED).open("a") as missed:
+        missed.write(f"{test}: {vm.name}\n")
+
+
+def _merge(kernel_folder: Path, total: Path) -> None:
+    """Add up the counters of all guests with one kernel in ``total``, with the compiler's notes."""
+    notes = kernel_folder / "notes"
+    shutil.copytree(notes, total)
+    # A guest that never loaded the module has no counters.
+    counted = [folder for folder in kernel_folder.iterdir() if folder != notes and any(folder.iterdir())]
+    for number, guest in enumerate(counted):
+        if number:
+            subprocess.run(["gcov-tool", "merge", total, guest, "-o", total], check=True)
+        else:
+            shutil.copytree(guest, total, dirs_exist_ok=True)
+
+
+def report(directory: Path, at_least: float) -> int:
+    """Print and write the figure from what ``directory`` holds. Returns 0, or 2 if it is below ``at_least`` percent."""
+    kernels = [folder for folder in directory.glob("guests/*") if folder.is_dir()]
+    if not kernels:
+        raise BenchError(f"{directory} holds no guest's counters: run guest tests on a kernel with GCOV (debug)")
+    total = directory / "total"
+    shutil.rmtree(total, ignore_errors=True)
+    for folder in kernels:
+        _merge(folder, total / folder.name)
+    page = BUILD / "reports" / "kmod-coverage" / "index.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if (missed := directory / _MISSED).exists():
+        print("not counted, since they ended before their tests did:", missed.read_text(), sep="\n")
+    gcovr: list[str | Path] = [sys.executable, "-m", "gcovr", "--root", KMOD]
+    gcovr += ["--merge-lines", "--merge-mode-functions=separate", "--fail-under-line", str(at_least)]
+    gcovr += ["--txt", "-", "--json", page.parent.with_suffix(".json"), "--html-details", page]
+    return subprocess.run([*gcovr, total, directory / "host"]).returncode

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""What must hold in every guest during every test, whatever the test is about.
+
+Each invariant is a function whose docstring is the sentence that a failing test shows. It returns what breaks it, or
+an empty string.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from shirq_bench.channels.log import Log
+from shirq_bench.deadline import competition
+from shirq_bench.errors import BenchError, CannotJudge
+from shirq_bench.observe import judge
+from shirq_bench.vm.vm import Vm
+
+#: What `forgotten_ns` is with a stock kernel on an idle host, in seconds.
+_FORGOTTEN_S = 10
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """What a test breaks on purpose, and in which guest: the arguments of the marker ``invariants_broken``.
+
+    ``guest_ends``: it ends before its test does. ``line_of``: the line of that device may be forgotten. ``guest``
+    counts the test's guests in the order of their boots. Raises `BenchError` if nothing is waived.
+    """
+
+    reason: str
+    guest_ends: bool = False
+    line_of: str = ""
+    guest: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.guest_ends or self.line_of):
+            raise BenchError("it must say what is broken: guest_ends=True, or line_of='dev0' and the like")
+
+
+def no_vm_is_lost(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:
+    """A guest ends when its test ends it, not before."""
+    status = None if any(waiver.guest_ends for waiver in waivers) else vm.status()
+    return "" if status is None else f"QEMU ended with status {os.waitstatus_to_exitcode(status)}"
+
+
+def no_entry_is_dropped(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:
+    """The event log holds everything that happened: otherwise no verdict on it can be trusted."""
+    dropped = log.header.dropped
+    return f"{dropped} entries did not fit into {log.header.capacity}" if dropped else ""
+
+
+def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
+    """Virtual time, in ns, that what takes ``seconds`` with a stock kernel on an idle host may take in ``vm``.
+
+    Virtual time passes while a busy host lets the guest wait, too. ``busy`` is the most `competition` that is known.
+    """
+    return int(seconds * 1e9 * vm.patience * max(busy, competition()))
+
+
+def forgotten_ns(vm: Vm) -> int:
+    """Virtual time, in ns, after which a high line of ``vm`` that nobody handles has been forgotten."""
+    return allowed_ns(vm, _FORGOTTEN_S)
+
+
+def no_line_is_forgotten(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:
+    """No line stays high without anybody handling it: its driver hangs, or the kernel has given the line up."""
+    bound = forgotten_ns(vm)
+    try:
+        waived = {gsi for waiver in waivers for gsi in judge.lines_moved(log, waiver.line_of)}
+        lines = [gsi for gsi in judge.lines_in_use(log) if gsi not in waived]
+        verdicts = [judge.no_line_high_longer_than(log, bound, gsi) for gsi in lines]
+    except CannotJudge as reason:
+        return f"cannot judge: {reason}"
+    return "\n".join(str(verdict) for verdict in verdicts if not verdict.ok)
+
+
+ALL: tuple[Callable[[Vm, Log, Sequence[Waiver]], str], ...] = (no_vm_is_lost, no_entry_is_dropped, no_line_is_forgotten)
+
+
+def broken(vm: Vm, waivers: Sequence[Waiver] = ()) -> str:
+    """What is broken in ``vm`` and not waived, each with the invariant's sentence; empty if all hold."""
+    log = vm.log().epochs()[-1]
+    found = [(invariant, what) for invariant in ALL if (what := invariant(vm, log, waivers))]
+    return "\n".join(f"{invariant.__doc__}\n{what}" for invariant, what in found)

@@ -1,0 +1,532 @@
+# SPDX-License-Identifier: MIT
+"""Judges a run by what the line, the pins and the interrupt controller did, never by what a driver says of itself.
+
+Every judge is a pure function that returns a ``Verdict``: the rule, how many cases it examined, and a finding for each
+case that breaks it, with the entries that prove it. ``verdict.require()`` raises ``BrokenRuleError`` unless the rule
+held in at least one examined case: a rule about nothing proves nothing.
+
+The log's order is exact: QEMU writes it under one lock, an access before its effects. So rules on the log alone have no
+tolerance. Rules that bring in the guest's handler calls know when a call happened only within ``ClockFit.window`` and
+the trace's rounding to a microsecond; they widen each call by both, so a finding is always a proven violation, while a
+violation shorter than that may pass. The verdict's note says how much it was.
+
+Levels are known from their changes: a log begins by stating what is not as after a reset (pins and lines low, devices
+and lines masked). Where a VM's state was loaded in between, nothing is continuous: judges refuse such a log, give them
+one of ``log.epochs()``.
+
+A judge that lacks the evidence raises `CannotJudge`, which is no verdict: the log has dropped entries, or the
+interrupts went through a controller that the log does not follow, which is any but the I/O APIC.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+
+from shirq_bench.channels.log import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.errors import CannotJudge
+from shirq_bench.observe.words import duration, phrase
+
+# The kernel prints trace times rounded to the nearest microsecond.
+TRACE_ROUNDING_NS = 500
+# The I/O APIC's inputs below are the legacy ones; PCI lines lead there only where firmware or kernel say so.
+_FIRST_LEVEL_GSI = 16
+_STATED = (Kind.PIN, Kind.LINE, Kind.LINE_MASK, Kind.MASK)
+_NOT_FOLLOWED = (
+    "The guest does not use the I/O APIC: its interrupts go through a controller that the log does not follow, "
+    "such as the 8259 with the kernel parameter noapic"
+)
+
+
+class BrokenRuleError(AssertionError):
+    """A rule was broken, or nothing was there to judge; the message shows the entries."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One case that breaks a rule: what is wrong and what proves it."""
+
+    what: str
+    entries: tuple[Entry, ...] = ()
+    calls: tuple[HandlerCall, ...] = ()
+
+    def __str__(self) -> str:
+        entries = (f"{entry.time_ns / 1000:.3f} µs  {phrase(entry)}" for entry in self.entries)
+        return "\n    ".join([self.what, *entries, *map(call_text, self.calls)])
+
+
+def call_text(call: HandlerCall) -> str:
+    """A handler call in words, with its times on the guest's trace clock."""
+    result = "handled" if call.handled else "unhandled"
+    when = f"{call.entry_s:.6f} to {call.exit_s:.6f} s guest"
+    return f"{when}  CPU {call.cpu}: {call.name} (irq {call.irq}) returned {result}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """``checked`` counts the cases that the rule applied to; ``note`` says with which numbers and tolerance."""
+
+    rule: str
+    checked: int
+    findings: tuple[Finding, ...] = ()
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """No case broke the rule."""
+        return not self.findings
+
+    def require(self, at_least: int = 1) -> Verdict:
+        """Itself, or raises BrokenRuleError if a case broke the rule or fewer than ``at_least`` were there to judge."""
+        if self.findings or self.checked < at_least:
+            raise BrokenRuleError(str(self))
+        return self
+
+    def __str__(self) -> str:
+        count = f"{len(self.findings)} of {self.checked} broke it" if self.findings else f"held in {self.checked}"
+        shown = [f"  - {finding}" for finding in self.findings[:5]]
+        if len(self.findings) > 5:
+            shown.append(f"  ... and {len(self.findings) - 5} more")
+        return "\n".join([f"{self.rule}: {count}{f' ({self.note})' if self.note else ''}", *shown])
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A time during which a level was high. ``start`` is None if it was high from the log's beginning, ``end`` is None
+    if it still was at the end; ``first`` and ``last`` are the positions of these entries in ``log.entries``."""
+
+    start: Entry | None
+    end: Entry | None
+    first: int
+    last: int
+
+    def holds(self, index: int) -> bool:
+        """Whether the level was high when entry ``index`` of the log was written."""
+        return self.first <= index < self.last
+
+    @property
+    def proof(self) -> tuple[Entry, ...]:
+        """The entries that bound it."""
+        return tuple(entry for entry in (self.start, self.end) if entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class Assertion(Interval):
+    """A time during which a device asserted its pin. ``ended_by`` is the access, reset or stimulus that made the pin
+    fall: None while it is high, or where no entry of the device explains it (a timer; accesses that are not logged)."""
+
+    ended_by: Entry | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Handling:
+    """From the delivery of a line's interrupt to the moment at which it could be delivered again.
+
+    That is the EOI; if the line was masked for everyone at the EOI (threaded handlers do so), the line's unmasking.
+    ``end`` is None while it lasts. ``first`` and ``last`` are positions in ``log.entries``.
+    """
+
+    deliver: Entry
+    eoi: Entry | None
+    end: Entry | None
+    first: int
+    last: int
+
+
+def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> list[Interval]:
+    """When a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
+    _require_judgeable(log)
+
+    def ours(entry: Entry) -> bool:
+        return entry.kind is kind and entry.device == device and (gsi is None or entry.offset == gsi)
+
+    changes = [(index, entry) for index, entry in enumerate(log.entries) if ours(entry)]
+    before = next((entry for entry in reversed(log.past) if ours(entry)), None)
+    intervals: list[Interval] = []
+    start: tuple[int, Entry | None] | None = None
+    if before.value if before else kind in (Kind.MASK, Kind.LINE_MASK):
+        start = (0, None)
+    for index, entry in changes:
+        if entry.value and not start:
+            start = (index, entry)
+        elif not entry.value and start:
+            intervals.append(Interval(start[1], entry, start[0], index))
+            start = None
+    if start:
+        intervals.append(Interval(start[1], None, start[0], len(log.entries)))
+    return intervals
+
+
+def assertions(log: Log, device: str) -> list[Assertion]:
+    """Each time that the device's own pin was high, and what ended it."""
+    return [
+        Assertion(it.start, it.end, it.first, it.last, _cause(log, it.last) if it.end else None)
+        for it in high(log, Kind.PIN, device)
+    ]
+
+
+def handlings(log: Log, gsi: int) -> list[Handling]:
+    """Each delivery of the line with its EOI. An EOI whose delivery is before the log's beginning is left out."""
+    masked = high(log, Kind.LINE_MASK, gsi=gsi)  # refuses what cannot be judged
+    found: list[Handling] = []
+    deliver: tuple[int, Entry] | None = None
+    for index, entry in enumerate(log.entries):
+        if entry.device != IOAPIC or entry.offset != gsi:
+            continue
+        if entry.kind is Kind.DELIVER and not deliver:
+            deliver = (index, entry)
+        elif entry.kind is Kind.EOI and deliver:
+            late = _at(masked, index)
+            end, last = (late.end, late.last) if late else (entry, index)
+            found.append(Handling(deliver[1], entry, end, deliver[0], last))
+            deliver = None
+    if deliver:
+        found.append(Handling(deliver[1], None, None, deliver[0], len(log.entries)))
+    return found
+
+
+def line_of(log: Log, devices: Sequence[str]) -> int:
+    """The GSI of the line that these devices share: the one that their pins move.
+
+    Firmware may also route the pin to an interrupt of the legacy controller, which the system then leaves masked: a
+    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is none, or not
+    one for all; `CannotJudge` if it is not known since the guest does not use the I/O APIC.
+    """
+    log.require_complete()
+    delivered, unmasked = {entry.offset for entry in log.of(Kind.DELIVER)}, _unmasked(log)
+    moved = _moved(log)
+    lines = {device: _used(moved.get(device, set()), delivered, unmasked) for device in devices}
+    common = set.intersection(*lines.values()) if lines else set()
+    if len(common) != 1:
+        found = ", ".join(f"{device} moved {sorted(gsis)}" for device, gsis in lines.items())
+        if not is_followed(log) and all(lines.values()):
+            raise CannotJudge(f"{found}: which of the lines is in use is not known. {_NOT_FOLLOWED}")
+        raise BrokenRuleError(f"the devices do not share one line: {found}")
+    return common.pop()
+
+
+def lines_in_use(log: Log) -> list[int]:
+    """The GSIs of the level-triggered lines that moved and that the guest uses.
+
+    Inputs below 16 are those that a PCI function's pin moved. Where a pin moves several inputs, as firmware routes it
+    to the legacy controller, too, those that stay masked are left out if another one of them does not.
+    """
+    log.require_complete()
+    moved, unmasked = _moved(log), _unmasked(log)
+    level = {entry.offset for entry in _everything(log) if entry.kind is Kind.LINE and entry.offset >= _FIRST_LEVEL_GSI}
+    unused = {gsi for gsis in moved.values() for gsi in gsis - _used(gsis, unmasked)}
+    return sorted(level.union(*moved.values()) - unused)
+
+
+def lines_moved(log: Log, device: str) -> set[int]:
+    """The GSIs of all lines that the device's pin moved, whether the guest uses them or not."""
+    log.require_complete()
+    return _moved(log).get(device, set())
+
+
+def is_followed(log: Log) -> bool:
+    """Whether the guest uses the I/O APIC, whose masks, deliveries and EOIs the log has, and so what a line led to.
+
+    If it does not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has the levels alone.
+    """
+    return bool(_unmasked(log)) or any(entry.kind is Kind.DELIVER for entry in _everything(log))
+
+
+def require_followed(log: Log, gsi: int) -> None:
+    """Raise `CannotJudge` unless what line ``gsi`` led to is in the log: the line never moved, or the I/O APIC is in
+    use and delivers what the pins of this line raise by this input and no other."""
+    if not any(entry.kind is Kind.LINE and entry.offset == gsi for entry in _everything(log)):
+        if other := lines_in_use(log):
+            raise CannotJudge(f"line {gsi} never moved, but {', '.join(map(str, other))} did: judge the line in use")
+        return
+    if not is_followed(log):
+        raise CannotJudge(f"line {gsi} moved. {_NOT_FOLLOWED}")
+    if gsi not in (used := lines_in_use(log)):
+        raise CannotJudge(f"line {gsi} moved, but the guest uses {', '.join(map(str, used))} instead")
+
+
+def _everything(log: Log) -> Iterable[Entry]:
+    return itertools.chain(log.past, log.entries)
+
+
+def _unmasked(log: Log) -> set[int]:
+    """The GSIs whose redirection entry was unmasked at some time."""
+    return {entry.offset for entry in _everything(log) if entry.kind is Kind.LINE_MASK and not entry.value}
+
+
+def _moved(log: Log) -> dict[str, set[int]]:
+    """The GSIs that each function's pin moved: a pin's change is directly followed by those of its lines.
+
+    An input below 16 that also moves by itself, as a timer's does, is no PCI line: it only happened to move then.
+    """
+    moved: dict[str, set[int]] = {}
+    others: set[int] = set()
+    pin = beginning = None
+    for entry in _everything(log):
+        if entry.kind in BEGINNINGS:
+            beginning = entry
+        elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
+            continue  # it states a level, nothing has moved
+        elif entry.kind is Kind.PIN:
+            pin = entry
+        elif entry.kind is Kind.LINE and pin and pin.value == entry.value:
+            moved.setdefault(pin.device, set()).add(entry.offset)
+        elif entry.kind is Kind.LINE:
+            others.add(entry.offset)
+            pin = None
+        elif entry.kind is not Kind.DELIVER:
+            pin = None
+    return {
+        device: {gsi for gsi in gsis if gsi >= _FIRST_LEVEL_GSI or gsi not in others} for device, gsis in moved.items()
+    }
+
+
+def _used(gsis: set[int], *by: set[int]) -> set[int]:
+    """Those of ``gsis`` that are in the first of ``by`` that has any of them; all if none has."""
+    return next((common for each in by if (common := gsis & each)), gsis)
+
+
+def dropped_entries(log: Log) -> Verdict:
+    """The log holds everything that happened. If it does not, every other judge refuses it."""
+    dropped = log.header.dropped
+    what = Finding(f"{dropped} entries did not fit into the log's {log.header.capacity}; enlarge it")
+    return Verdict("the log is complete", log.header.head + dropped, (what,) if dropped else ())
+
+
+def masked_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
+    """Every claim of the device left it masked before the line's interrupt could come again.
+
+    A claim is a handling during which the kernel accessed the device while its pin was high (on the vCPU that sent the
+    EOI, since others may be unmasking), or throughout which the pin was high, so that somebody should have. Between
+    the claim and its end (see ``Handling``) the device must become masked; it may be unmasked again before the end, by
+    an owner on another vCPU that is faster than the neighbours' handlers. A device that asserts only after its handler
+    ran may stay high over the EOI: the controller delivers again. A handling that has not ended is not judged.
+    """
+    masks, claims = high(log, Kind.MASK, device), _claims(log, device, gsi)
+    ends = [mask.last for mask in masks]
+
+    def masked(claimed: int, end: int) -> bool:
+        position = bisect.bisect_right(ends, claimed)
+        return position < len(masks) and masks[position].first <= end
+
+    findings = [
+        Finding(f"line {gsi} was ended while {device} was claimed and never masked", proof)
+        for proof, claimed, end in claims
+        if not masked(claimed, end)
+    ]
+    return Verdict(f"{device} is masked before line {gsi} is ended", len(claims), tuple(findings))
+
+
+def silent_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
+    """Every claim of the device made its pin fall before the line's interrupt could come again.
+
+    For programs that acknowledge and do not mask. Claims are those of ``masked_before_eoi``.
+    """
+    pins, claims = high(log, Kind.PIN, device), _claims(log, device, gsi)
+    findings = [
+        Finding(f"line {gsi} was ended while {device} was claimed and still asserted", proof)
+        for proof, claimed, end in claims
+        if (pin := _at(pins, end)) and pin.holds(claimed)
+    ]
+    return Verdict(f"{device} is silent before line {gsi} is ended", len(claims), tuple(findings))
+
+
+def line_low_at_end(log: Log, gsi: int) -> Verdict:
+    """The line is low at the end of the log. Examines one case, or none if the line never moved."""
+    intervals = high(log, Kind.LINE, gsi=gsi)
+    moved = any(entry.kind is Kind.LINE and entry.offset == gsi for entry in (*log.past, *log.entries))
+    stuck = [Finding(f"line {gsi} is high at the end of the log", it.proof) for it in intervals if it.end is None]
+    return Verdict(f"line {gsi} is low at the end", int(moved), tuple(stuck))
+
+
+def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | None = None) -> Verdict:
+    """While the line is high, its interrupt is delivered or ended at least every ``bound_ns`` of virtual time.
+
+    A line that is high and quiet for longer has been forgotten: by a handler that hangs, or by a kernel that disabled
+    it. A line that is high at the log's end is taken to be so until ``until_ns`` (default: the last entry of any
+    kind). Examines every interval of the line being high.
+
+    Where the log does not follow the controller, a line that was low again within ``bound_ns`` each time proves the
+    rule by its level alone; one that was not, or is high at the end, raises `CannotJudge`.
+    """
+    intervals = high(log, Kind.LINE, gsi=gsi)
+    if not is_followed(log):
+        return _low_in_time(intervals, bound_ns, gsi)
+    until = log.entries[-1].time_ns if until_ns is None and log.entries else until_ns or 0
+    kinds = (Kind.LINE, Kind.DELIVER, Kind.EOI)
+    # A line that is high where the log was cut has been quiet since before the cut.
+    begin = next((entry.time_ns for entry in reversed(log.past) if entry.kind in kinds and entry.offset == gsi), 0)
+    activity = [(i, entry) for i, entry in enumerate(log.entries) if entry.kind in kinds[1:] and entry.offset == gsi]
+    places = [index for index, _ in activity]
+    findings = []
+    for line in intervals:
+        active = [
+            entry for _, entry in activity[bisect.bisect(places, line.first) : bisect.bisect_left(places, line.last)]
+        ]
+        times = [
+            line.start.time_ns if line.start else begin,
+            *(entry.time_ns for entry in active),
+            line.end.time_ns if line.end else max(until, begin),
+        ]
+        quiet, at = max((later - earlier, index) for index, (earlier, later) in enumerate(pairwise(times)))
+        if quiet > bound_ns:
+            around = (line.start, *active, line.end)[at : at + 2]
+            what = (
+                f"line {gsi} was high without a delivery or EOI for {duration(quiet)}, allowed are {duration(bound_ns)}"
+            )
+            findings.append(Finding(what, tuple(entry for entry in around if entry)))
+    return Verdict(_forgotten(gsi), len(intervals), tuple(findings))
+
+
+def _forgotten(gsi: int) -> str:
+    return f"line {gsi} is never high and forgotten"
+
+
+def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verdict:
+    for it in intervals:
+        if it.start is None or it.end is None or it.end.time_ns - it.start.time_ns > bound_ns:
+            until = f"until {it.end.time_ns} ns" if it.end else "to the end of the log"
+            raise CannotJudge(f"line {gsi} is high {until}, for longer than its level alone explains. {_NOT_FOLLOWED}")
+    return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controller")
+
+
+def line_never_masked(log: Log, gsi: int) -> Verdict:
+    """Nobody masks the line for everyone. Examines every delivery of the line.
+
+    Judge a part of the log (``log.since``) in which the line has users throughout: the first sharer unmasks it, the
+    last one to leave masks it. Threaded handlers and moving interrupts between CPUs mask it for a moment, too.
+    Raises `CannotJudge` if the line moved and its mask is not in the log.
+    """
+    require_followed(log, gsi)
+    masked = [it for it in high(log, Kind.LINE_MASK, gsi=gsi) if it.start]
+    findings = tuple(Finding(f"line {gsi} was masked for everyone", it.proof) for it in masked)
+    return Verdict(f"line {gsi} is never masked for everyone", len(log.of(Kind.DELIVER, offset=gsi)), findings)
+
+
+def neighbour_lost(
+    log: Log, calls: Iterable[HandlerCall], fit: ClockFit, device: str, irq: int, name: str | None = None
+) -> Verdict:
+    """The neighbour lost no interrupt: each time that its pin was high, its own handler, returning handled, ended it.
+
+    ``irq`` is the kernel's number, ``name`` the handler's (None: any on that irq). The pin must fall during such a
+    call, widened by the tolerance. Assertions that began before the first clock mark or ended after the last one are
+    not judged, so turn tracing on before the first and off after the last. A pin that is still high when the
+    log ends is a finding.
+    """
+    own = _calls(calls, fit, irq, name)
+    handled = [(low, top) for low, top, call in own if call.handled]
+    lows, tops = [low for low, _ in handled], list(accumulate((top for _, top in handled), max))
+    begin, end = fit.window(fit.span_ns[0])[0], fit.window(fit.span_ns[1])[1]
+    checked, findings = 0, []
+    for it in assertions(log, device):
+        if it.start is None or not begin <= it.start.time_ns <= end or (it.end and it.end.time_ns > end):
+            continue
+        checked += 1
+        if it.end is None:
+            findings.append(Finding(f"{device} is still asserting when the log ends", it.proof))
+            continue
+        fell = it.end.time_ns
+        position = bisect.bisect_right(lows, fell) - 1
+        if position < 0 or tops[position] < fell:
+            latest = [call for low, _, call in own if low <= fell][-1:]
+            what = f"{device} stopped asserting outside of every call of its handler that returned handled"
+            findings.append(Finding(what, it.proof, tuple(latest)))
+    note = f"{len(handled)} calls handled, {len(own) - len(handled)} unhandled; {_tolerance(fit)}"
+    return Verdict(f"{device} loses no interrupt", checked, tuple(findings), note)
+
+
+def false_claims(
+    log: Log, calls: Iterable[HandlerCall], fit: ClockFit, device: str, irq: int, name: str | None = None
+) -> Verdict:
+    """The device's handler claims only what is its own: no call returns handled while its pin is low throughout.
+
+    The claim test reads the device during the call, so the pin must have been high at some moment between the call's
+    entry and exit, each widened by the tolerance. Examines the calls that returned handled between the first and the
+    last clock mark.
+    """
+    pins = high(log, Kind.PIN, device)
+    starts = [it.start.time_ns if it.start else 0 for it in pins]
+    begin, end = fit.span_ns
+    checked, findings = 0, []
+    for low, top, call in _calls(calls, fit, irq, name):
+        if not call.handled or call.entry_s * 1e9 < begin or call.exit_s * 1e9 > end:
+            continue
+        checked += 1
+        pin = pins[position] if (position := bisect.bisect_right(starts, top) - 1) >= 0 else None
+        if pin is None or (pin.end and pin.end.time_ns < low):
+            findings.append(Finding(f"{device} was claimed while its pin was low", pin.proof if pin else (), (call,)))
+    return Verdict(f"{device} is claimed only when it asserts", checked, tuple(findings), _tolerance(fit))
+
+
+def _require_judgeable(log: Log) -> None:
+    log.require_complete()
+    everything = (*log.past, *log.entries)
+    if any(entry.kind in BEGINNINGS for entry in everything[1:]):
+        raise BrokenRuleError(
+            "the VM was started or restored, or its log switched on in the middle of this log: "
+            "judge one of log.epochs()"
+        )
+
+
+def _at(intervals: Sequence[Interval], index: int) -> Interval | None:
+    """The interval that holds this entry, of disjoint ones in order."""
+    position = bisect.bisect_right(intervals, index, key=lambda it: it.first) - 1
+    return intervals[position] if position >= 0 and intervals[position].holds(index) else None
+
+
+def _cause(log: Log, fall: int) -> Entry | None:
+    """What made the pin fall at this entry: a device logs an access directly before its effects."""
+    device, vcpu = log.entries[fall].device, log.entries[fall].vcpu
+    for entry in (log.entries[index] for index in range(fall - 1, -1, -1)):
+        if entry.device != device or entry.vcpu != vcpu:
+            return None
+        if entry.kind is not Kind.MASK:
+            return entry if entry.kind in (Kind.READ, Kind.WRITE, Kind.LAND, Kind.LOWER, Kind.RESET) else None
+    return None
+
+
+def _claims(log: Log, device: str, gsi: int) -> list[tuple[tuple[Entry, ...], int, int]]:
+    """The proof of each claim (as ``masked_before_eoi`` defines it), where it was made and where its handling ended."""
+    require_followed(log, gsi)
+    pins = high(log, Kind.PIN, device)
+    claims: list[tuple[tuple[Entry, ...], int, int]] = []
+    for handling in handlings(log, gsi):
+        if handling.end is None or handling.eoi is None:
+            continue
+        vcpus = {handling.eoi.vcpu} if handling.end is handling.eoi else range(256)
+        touched = (
+            index
+            for index in range(handling.first, handling.last)
+            if (entry := log.entries[index]).device == device
+            and entry.kind in (Kind.READ, Kind.WRITE)
+            and entry.ring != 3
+            and entry.vcpu in vcpus
+            and _at(pins, index)
+        )
+        if (claimed := next(touched, None)) is not None:
+            claims.append(((handling.deliver, log.entries[claimed], handling.end), claimed, handling.last))
+        elif (pin := _at(pins, handling.first)) and pin.holds(handling.last):
+            claims.append(((handling.deliver, handling.end), handling.first, handling.last))
+    return claims
+
+
+def _calls(
+    calls: Iterable[HandlerCall], fit: ClockFit, irq: int, name: str | None
+) -> list[tuple[float, float, HandlerCall]]:
+    """The handler's calls with the earliest and latest virtual times in ns at which they can have run, in order."""
+    return [
+        (
+            fit.window(call.entry_s * 1e9 - TRACE_ROUNDING_NS)[0],
+            fit.window(call.exit_s * 1e9 + TRACE_ROUNDING_NS)[1],
+            call,
+        )
+        for call in sorted(calls, key=lambda call: call.entry_s)
+        if call.irq == irq and name in (None, call.name)
+    ]
+
+
+def _tolerance(fit: ClockFit) -> str:
+    return f"times agree within {duration(2 * fit.error_ns + TRACE_ROUNDING_NS)}"

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""The verbs of a guest with `SHARED_LINE`: start drivers, raise interrupts, watch the kernel's handlers.
+
+The demo and the guest tests are written in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import ClockFit, HandlerCall, Log, LogReader, parse_ftrace
+from shirq_bench.channels.network import Network
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.observe.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
+from shirq_bench.vm.machine import ADDRESSES, bind
+from shirq_bench.vm.vm import Vm
+
+_TRACING = "/sys/kernel/tracing"
+_EVENT = re.compile(r"event seq=(\d+) status=(0x[0-9a-f]+) lost=(\d+)")
+#: The reference drivers, by the language that they are written in.
+_DRIVERS = {"c": ["shirq-edu"], "python": ["python3", "/usr/bin/shirq-edu.py"]}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a driver prints for one event."""
+
+    seq: int
+    status: int
+    lost: int
+
+
+@dataclass
+class Driver:
+    """A reference driver that runs in the guest."""
+
+    vm: Vm
+    device: str
+    command: Command
+
+    def next_event(self, deadline: float = 20.0) -> Event:
+        """The next event that it has handled, waiting for it."""
+        match = self.command.expect(_EVENT.pattern, deadline)
+        return Event(int(match[1]), int(match[2], 16), int(match[3]))
+
+    def events(self) -> list[Event]:
+        """All events that it has handled so far."""
+        return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
+
+    def stop(self) -> None:
+        """Stop it, so that what is raised from now on stays pending; it has stopped on return."""
+        self.command.signal(signal.SIGSTOP)
+        self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
+
+    def resume(self) -> None:
+        """Let it go on after `stop`."""
+        self.command.signal(signal.SIGCONT)
+
+    def end(self, number: signal.Signals = signal.SIGTERM, deadline: float = 20.0) -> int:
+        """Send it a signal and wait for its end; returns its status (negative: the signal that ended it)."""
+        self.command.signal(number)
+        return self.command.wait(deadline).status
+
+
+@dataclass
+class Handlers:
+    """The kernel's interrupt handler calls while tracing was on, filled in when it goes off."""
+
+    log: Log | None = None
+    calls: list[HandlerCall] = field(default_factory=list)
+    fit: ClockFit | None = None
+    #: The kernel's trace as it is, with whatever else was traced.
+    text: str = ""
+
+    def _complete(self) -> tuple[Log, ClockFit]:
+        if self.log is None or self.fit is None:
+            raise BenchError("tracing is still on: the handler calls are known when its block has ended")
+        return self.log, self.fit
+
+    def neighbour_lost(self, device: str, irq: int, name: str) -> Verdict:
+        """`judge.neighbour_lost` over the time that was traced."""
+        log, fit = self._complete()
+        return neighbour_lost(log, self.calls, fit, device, irq, name)
+
+    def false_claims(self, device: str, irq: int) -> Verdict:
+        """`judge.false_claims` over the time that was traced, for a device that shirq.ko is bound to."""
+        log, fit = self._complete()
+        return false_claims(log, self.calls, fit, device, irq, handler_name(device))
+
+
+def handler_name(device: str) -> str:
+    """What shirq.ko's handler for ``device`` is called in /proc/interrupts and in traces."""
+    return f"shirq:{ADDRESSES[device]}"
+
+
+class Scene:
+    """The guest ``vm``: `SHARED_LINE` or more, a clone of its template or prepared."""
+
+    def __init__(self, vm: Vm) -> None:
+        self.vm = vm
+        self.run = vm.agent.succeed
+
+    @property
+    def network(self) -> Network:
+        """The wire to the neighbour nic0."""
+        return self.vm.networks["net0"]
+
+    def prepare(self) -> None:
+        """Bring a guest that was booted, not cloned, to where a clone begins: neighbour up, dev0 and dev1 bound."""
+        for script in self.vm.machine.prepare:
+            self.run(script)
+
+    def upload(self, source: Path, target: str) -> None:
+        """Copy a file into the guest; it can be executed there."""
+        command = self.vm.agent.start("sh", "-c", f"cat >{target} && chmod 755 {target}")
+        command.write(source.read_bytes())
+        command.close_stdin()
+        command.wait(60)
+
+    def bind(self, device: str) -> None:
+        """Bind one more device to shirq.ko."""
+        self.run(bind(device))
+
+    def drive(self, device: str, language: str = "c", *options: str) -> Driver:
+        """Start a reference driver for a bound device; returns once it is armed."""
+        command = self.vm.agent.start(*_DRIVERS[language], *options, ADDRESSES[device])
+        command.expect("^armed", deadline=120)
+        return Driver(self.vm, device, command)
+
+    def raise_(self, *devices: str, bits: int = 1) -> None:
+        """Make sources of the devices pending, all in one instant of virtual time."""
+        if len(devices) == 1:
+            self.vm.qmp.set(devices[0], "raise", bits)
+            return
+        with self.vm.frozen():
+            for device in devices:
+                self.vm.qmp.set(device, "raise", bits)
+
+    def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
+        """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
+        end = Deadline(deadline * self.vm.patience)
+        for device in devices:
+            while self.vm.qmp.get(device, "mask"):
+                if end.passed:
+                    raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
+
+    def wait_level(self, device: str, level: bool, deadline: float = 20.0) -> None:
+        """Wait until the device's pin is at ``level``."""
+        end = Deadline(deadline * self.vm.patience)
+        while self.vm.qmp.get(device, "pin") != level:
+            if end.passed:
+                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {end}")
+
+    def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
+        """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
+
+        The neighbour's answer is on the wire before its last interrupt is.
+        """
+        end = Deadline(deadline * self.vm.patience)
+        with LogReader(self.vm.log_path) as reader:
+            while True:
+                if reader.poll():
+                    log = reader.log().since(mark)
+                    if line_low_at_end(log, line_of(log, [device])).ok:
+                        return log
+                if end.passed:
+                    return log
+                time.sleep(0.002)
+
+    def irq(self, name: str) -> int:
+        """The kernel's number of the interrupt that has a handler called ``name``. `BenchError` if none has."""
+        for line in self.run("cat /proc/interrupts").splitlines():
+            number, _, rest = line.strip().partition(":")
+            if re.search(rf"(^|[\s,]){re.escape(name)}(,|$)", rest):
+                return int(number)
+        raise BenchError(f"{self.vm.name}: no interrupt has a handler called {name}")
+
+    @contextlib.contextmanager
+    def tracing(self, buffer_kib: int = 8192) -> Iterator[Handlers]:
+        """Trace the kernel's interrupt handlers during the block, between two sets of clock marks.
+
+        The kernel keeps ``buffer_kib`` a CPU: about 18 calls of a handler in each KiB. Tracing more is a `TraceError`.
+        """
+        handlers = Handlers()
+        follow = self.vm.log().mark
+        events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
+        # Recording begins with both events already on: no exit is seen without its entry.
+        self.run(
+            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb"
+            f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
+        )
+        yield handlers
+        text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=180)
+        handlers.log = self.vm.log().since(follow)
+        handlers.calls = parse_ftrace(text)
+        handlers.text = text
+        handlers.fit = handlers.log.clock("clock")
+
+    @property
+    def _marks(self) -> str:
+        return f"shirq-mark {ADDRESSES['clock']} 20"

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Says in words what a log entry tells and who did it."""
+
+from __future__ import annotations
+
+from shirq_bench.channels.log import CONFIG_SPACE, NONE, Entry, Kind
+
+# The registers of shirq-edu (qemu-device/SPEC.md), in BAR 0.
+REGISTERS = {
+    0x00: "ID",
+    0x04: "LIVENESS",
+    0x08: "FACTORIAL",
+    0x24: "INT_STATUS",
+    0x28: "INT_MASK",
+    0x2C: "INT_ACTIVE",
+    0x60: "INT_RAISE",
+    0x64: "INT_ACK",
+    0x68: "INT_MASK_SET",
+    0x6C: "INT_MASK_CLEAR",
+    0x70: "MARK",
+    0x74: "DOORBELL",
+}
+CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"}
+
+#: The fault properties of shirq-edu, by their number in a SETTING entry.
+SETTINGS = (
+    *("disintx", "intx-status", "intx-pin", "dead", "posted", "posted-ns", "deassert-delay-ns", "status-lag-ns"),
+    *("storm-ns", "storm-sources", "reassert", "reset-disintx", "reset-status", "reset-unmasked", "pm-effective"),
+    "flr-effective",
+)
+
+KERNEL, USER, GUEST, DEVICE, BENCH, CONTROLLER = "kernel", "user space", "guest", "device", "bench", "controller"
+
+
+def register(entry: Entry) -> str:
+    """The name of the register that a READ, WRITE or LAND accessed."""
+    if entry.space == CONFIG_SPACE:
+        return CONFIG_REGISTERS.get(entry.offset, f"config {entry.offset:#04x}")
+    if entry.space == 0 and entry.offset in REGISTERS:
+        return REGISTERS[entry.offset]
+    return f"BAR{entry.space}+{entry.offset:#x}"
+
+
+def setting(entry: Entry) -> str:
+    """The name of the property that a SETTING changed."""
+    return SETTINGS[entry.offset] if entry.offset < len(SETTINGS) else f"property {entry.offset}"
+
+
+def who(entry: Entry) -> str:
+    """Who did it: the hardware by itself, the bench from outside, or the guest's kernel or user space.
+
+    Under KVM the privilege level is unknown: it is just the guest.
+    """
+    if entry.kind in (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
+        return CONTROLLER
+    if entry.kind in (Kind.PIN, Kind.MASK, Kind.RESET, Kind.LAND, Kind.MESSAGE, Kind.DOORBELL):
+        return DEVICE
+    if entry.vcpu == NONE or entry.kind is Kind.WHERE:
+        return BENCH
+    return {0: KERNEL, 3: USER}.get(entry.ring, GUEST)
+
+
+def what(entry: Entry) -> str:
+    """What happened, as the rest of a sentence that ``who`` begins, with the device or line named."""
+    value, device, gsi = entry.value, entry.device, entry.offset
+    match entry.kind:
+        case Kind.START:
+            return "a fresh VM starts"
+        case Kind.RESTORED:
+            return f"the VM's state is restored (epoch {value})"
+        case Kind.OFF:
+            return "the log is switched off"
+        case Kind.ON:
+            return "the log is switched on"
+        case Kind.RESET:
+            return f"{device} is reset"
+        case Kind.READ:
+            return f"reads {device} {register(entry)} = {value:#x}"
+        case Kind.WRITE:
+            return f"writes {device} {register(entry)} = {value:#x}"
+        case Kind.PIN:
+            return f"{device} {'asserts' if value else 'deasserts'} INT{chr(ord('A') + entry.offset % 4)}"
+        case Kind.RAISE:
+            return f"raises sources {value:#x} of {device}"
+        case Kind.LOWER:
+            return f"withdraws sources {value:#x} of {device}"
+        case Kind.MARK:
+            return f"marks {value} through {device}"
+        case Kind.MASK:
+            return f"{device} is {'masked' if value else 'unmasked'}"
+        case Kind.DOORBELL:
+            return f"the doorbell of {device} rings ({value:#x})"
+        case Kind.SCHEDULED:
+            return f"executes line {entry.offset} of the schedule of {device}"
+        case Kind.SETTING:
+            return f"sets {setting(entry)} of {device} to {value}"
+        case Kind.LAND:
+            return f"{value:#x} arrives in {device} {register(entry)}"
+        case Kind.MESSAGE:
+            return f"{device} sends a message ({value:#x})"
+        case Kind.WHERE:
+            return f"vCPU {entry.vcpu} is at {value:#x}"
+        case Kind.LINE:
+            return f"line {gsi} goes {'high' if value else 'low'}"
+        case Kind.LINE_MASK:
+            return f"line {gsi} is {'masked' if value else 'unmasked'} for everyone"
+        case Kind.DELIVER:
+            return f"line {gsi} is delivered as vector {value:#x}"
+        case Kind.EOI:
+            return f"ends line {gsi} (EOI of vector {value:#x})"
+
+
+def phrase(entry: Entry) -> str:
+    """Who did what, without the time."""
+    cpu = "" if entry.vcpu == NONE else f" (vCPU {entry.vcpu})"
+    return f"{who(entry)}{cpu}: {what(entry)}"
+
+
+def duration(ns: float) -> str:
+    """A length of time with three digits and a fitting unit."""
+    for limit, unit, name in ((1e3, 1, "ns"), (1e6, 1e3, "µs"), (1e9, 1e6, "ms")):
+        if abs(ns) < limit * 0.9995:
+            return f"{ns / unit:.3g} {name}"
+    return f"{ns / 1e9:.3f} s" if abs(ns) < 1e10 else f"{ns / 1e9:.1f} s"

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
+
+A project loads it with ``-p shirq_bench.plugin`` (in `addopts`) or ``pytest_plugins`` (in its root conftest.py); in
+projects that do not, nothing of it exists. harness/README.md explains it to those who test a device or driver of their
+own; `pytest --help`, `--fixtures` and `--markers` have its options, fixtures and markers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from shirq_bench.errors import BenchError
+from shirq_bench.observe import coverage, invariants, splats
+from shirq_bench.plugin import alone, artefacts
+from shirq_bench.provision import kernel
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import SHARED_LINE, Machine
+from shirq_bench.vm.vm import Vm
+
+_MARKERS = {
+    "splats_expected": "a splat in the guest's kernel log is what this test provokes",
+    "invariants_broken(reason, guest_ends=False, line_of='', guest=0)": "this test breaks on purpose what holds in "
+    "every other one: its first guest (or another one, from 0) ends, or the line of that device stays high",
+    alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
+    "needs_kernel(*names)": "with kernels other than these the test is not even collected",
+}
+_VMS = pytest.StashKey[list[Vm]]()
+
+
+class Boot(Protocol):
+    """What the fixture `boot` gives."""
+
+    def __call__(self, machine: Machine, cold: bool = False) -> Vm: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("shirq", "guests on a shared interrupt line")
+    known = ", ".join(kernel.names())
+    group.addoption(
+        "--shirq-kernel",
+        default="6.1",
+        metavar="NAME",
+        help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
+    )
+    group.addoption(
+        "--shirq-artefacts",
+        default="build/artefacts",
+        metavar="DIR",
+        help="where failed tests leave logs and pictures, below the root directory (default: build/artefacts)",
+    )
+    group.addoption(
+        "--shirq-coverage",
+        type=Path,
+        metavar="DIR",
+        help="keep in DIR which lines of kmod/ ran, in guests whose kernel counts them and in the host's tests",
+    )
+    parser.addini(
+        "shirq_splats",
+        "a folder with splats-deny and splats-allow, below the root directory, in place of the bench's own",
+    )
+
+
+def _kernels(config: pytest.Config) -> list[str]:
+    chosen = str(config.getoption("--shirq-kernel"))
+    return kernel.names() if chosen == "all" else chosen.split(",")
+
+
+def _exists(name: str) -> bool:
+    """Whether there is a kernel of that name, or at that path."""
+    return name in kernel.names() or Path(name).is_file()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in _MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.pluginmanager.register(alone, "shirq_alone")
+    for name in _kernels(config):
+        if not _exists(name):
+            raise pytest.UsageError(
+                f"--shirq-kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path"
+            )
+    directory: Path | None = config.getoption("--shirq-coverage")
+    if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
+        coverage.begin(directory)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test with a guest runs on each chosen kernel; its id says which."""
+    marker = metafunc.definition.get_closest_marker("needs_kernel")
+    if marker and not (marker.args and all(map(_exists, marker.args))):
+        raise pytest.Collector.CollectError(
+            f"{metafunc.definition.nodeid} is marked needs_kernel({', '.join(map(repr, marker.args))}): "
+            f"there are {', '.join(kernel.names())}, or a vmlinuz's path"
+        )
+    try:
+        _waivers(metafunc.definition)
+    except (TypeError, BenchError) as error:
+        raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: invariants_broken: {error}") from None
+    if "kernel_name" in metafunc.fixturenames:
+        names = _kernels(metafunc.config)
+        metafunc.parametrize("kernel_name", names, ids=[Path(name).name for name in names], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs another kernel: on this one there is nothing to skip, the test does not exist."""
+    foreign = [item for item in items if not _fits(item)]
+    if foreign:
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
+
+
+def _fits(item: pytest.Item) -> bool:
+    """Whether the item's kernel, or one of the session's if the test has no guest, is one that it needs."""
+    marker = item.get_closest_marker("needs_kernel")
+    if marker is None:
+        return True
+    callspec = getattr(item, "callspec", None)
+    own = callspec and callspec.params.get("kernel_name")
+    return not set(marker.args).isdisjoint([own] if own else _kernels(item.config))
+
+
+@pytest.fixture(scope="session")
+def kernel_name(request: pytest.FixtureRequest) -> str:
+    """The kernel that guests boot, from ``--shirq-kernel``."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
+    """A function that gives a guest of a `Machine`; every guest ends with the test.
+
+    A guest is a clone of the machine's template, prepared as ``Machine.prepare`` says, or with ``cold=True`` one that
+    boots now and is not prepared. At the end of the test every guest's invariants must hold and its kernel log must
+    show no splat.
+    """
+    item: pytest.Item = request.node
+    vms = item.stash.setdefault(_VMS, [])
+    with ExitStack() as stack:
+
+        def make(machine: Machine, cold: bool = False) -> Vm:
+            machine = machine.with_(kernel=kernel_name)
+            vm = stack.enter_context(Vm(machine) if cold else template.clone(machine))
+            vms.append(vm)
+            return vm.boot()
+
+        yield make
+        complaints = [
+            complaint for number, vm in enumerate(vms) if vm.started and (complaint := _complaints(item, vm, number))
+        ]
+        if complaints:
+            artefacts.keep(item, vms)
+            pytest.fail("\n".join(complaints), pytrace=False)
+        directory: Path | None = item.config.getoption("--shirq-coverage")
+        if directory:
+            for vm in vms:
+                coverage.collect(vm, directory, item.nodeid)
+
+
+@pytest.fixture
+def vm(boot: Boot) -> Vm:
+    """A fresh guest with `SHARED_LINE`: dev0 and dev1, bound to shirq.ko, and the neighbour nic0, up, on one line."""
+    return boot(SHARED_LINE)
+
+
+def _waivers(item: pytest.Item) -> list[invariants.Waiver]:
+    """What the item breaks on purpose. Raises TypeError or `BenchError` if its markers do not say so."""
+    return [invariants.Waiver(*marker.args, **marker.kwargs) for marker in item.iter_markers("invariants_broken")]
+
+
+def _complaints(item: pytest.Item, vm: Vm, number: int) -> str:
+    """What is wrong with a guest, the item's ``number``-th, at the end of its test; empty if nothing is."""
+    found = []
+    waivers = [waiver for waiver in _waivers(item) if waiver.guest == number]
+    if broken := invariants.broken(vm, waivers):
+        found.append(f"{vm.name}: {broken}")
+    if not item.get_closest_marker("splats_expected") and (said := splats.scan(artefacts.kernel_log(vm), _rules(item))):
+        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
+    return "\n".join(found)
+
+
+def _rules(item: pytest.Item) -> Path:
+    chosen = str(item.config.getini("shirq_splats"))
+    return item.config.rootpath / chosen if chosen else splats.RULES
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    vms = item.stash.get(_VMS, [])
+    if not report.failed or not vms:
+        return report
+    if report.when != "teardown":
+        # Its guests are still there; those of a test that fails at its end have been kept by `boot`.
+        try:
+            artefacts.keep(item, vms)
+        except OSError as error:
+            report.sections.append(("artefacts", f"could not be kept: {error}"))
+        report.sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
+    report.sections.append(("artefacts", str(artefacts.folder(item))))
+    if page := item.config.getoption("htmlpath", None):
+        _link(report, item, Path(page))
+    return report
+
+
+def _link(report: pytest.TestReport, item: pytest.Item, page: Path) -> None:
+    """Links to what the test left, in pytest-html's report."""
+    from pytest_html import extras
+
+    beside = page.absolute().parent
+    report.extras = getattr(report, "extras", []) + [  # type: ignore[attr-defined]
+        extras.url(os.path.relpath(path, beside), name=name) for name, path in artefacts.links(item)
+    ]

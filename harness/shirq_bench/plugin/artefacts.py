@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""What a failed test leaves: all that its guests have, pictures of their runs, and how to run it again.
+
+A folder a test, below ``--shirq-artefacts``, with one folder a guest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shirq_bench.channels.log import Kind, LogError
+from shirq_bench.errors import BenchError, CannotJudge
+from shirq_bench.observe.judge import BrokenRuleError
+from shirq_bench.report import files, model
+from shirq_bench.vm import template
+from shirq_bench.vm.vm import Vm
+
+#: Seconds within which a guest that still answers does so.
+ANSWER = 20.0
+
+
+def root(config: pytest.Config) -> Path:
+    """Where the folders of failed tests are."""
+    return config.rootpath / str(config.getoption("--shirq-artefacts"))
+
+
+def folder(item: pytest.Item) -> Path:
+    """The folder of one test."""
+    return root(item.config) / re.sub(r"[^\w.=-]+", "_", item.nodeid)
+
+
+def kernel_log(vm: Vm) -> str:
+    """The guest's kernel log, or what its console showed where the guest does not answer any more.
+
+    Then ``processors`` in its run directory says what each of them does, and which interrupts it has not taken. Where
+    QEMU did not start there is none: `Vm.situation` says what it said.
+    """
+    if not vm.started:
+        return ""
+    try:
+        return vm.agent.run("dmesg", deadline=ANSWER).stdout
+    except BenchError:
+        with contextlib.suppress(BenchError):
+            (vm.dir / "processors").write_text(_processors(vm))
+        return vm.console.tail(10_000)
+
+
+def _processors(vm: Vm) -> str:
+    numbers = [cpu["cpu-index"] for cpu in vm.qmp.execute("query-cpus-fast")]
+    asked = ["info registers -a", *(f"info lapic {number}" for number in numbers)]
+    return "\n".join(vm.qmp.execute("human-monitor-command", command_line=line) for line in asked)
+
+
+def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:
+    """Fill the folder of ``item`` anew from its guests, which may have died but not been closed."""
+    directory = folder(item)
+    shutil.rmtree(directory, ignore_errors=True)
+    for vm in vms:
+        kept = directory / vm.name
+        (vm.dir / "dmesg").write_text(kernel_log(vm))
+        vm.keep(kept)
+        _draw(item.nodeid, vm, kept)
+        (kept / template.DESCRIPTION).write_text(
+            json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
+        )
+    (directory / "reproduce").write_text(_again(item))
+
+
+def _again(item: pytest.Item) -> str:
+    """A shell script that runs the test again, by itself."""
+    options = ["-p", "shirq_bench.plugin", "--shirq-kernel", str(item.config.getoption("--shirq-kernel"))]
+    if item.config.inipath:
+        options += ["-c", str(item.config.inipath)]
+    command = shlex.join([sys.executable, "-m", "pytest", *options, item.nodeid])
+    return f"cd {shlex.quote(str(item.config.rootpath))} && {command}\n"
+
+
+def _draw(title: str, vm: Vm, directory: Path) -> None:
+    """The picture of a guest's run; a run in which no device's line moved has none."""
+    try:
+        log = vm.log()
+        picture = model.build(log, title=title)
+    except (BrokenRuleError, CannotJudge, LogError) as error:
+        (directory / "no-picture").write_text(f"{error}\n")
+        return
+    if not log.of(Kind.PIN):
+        (directory / "no-picture").write_text("no device moved its pin\n")
+        return
+    files.save(picture, directory)
+
+
+def links(item: pytest.Item) -> list[tuple[str, Path]]:
+    """What the folder of ``item`` holds, pictures first, each with a name for people."""
+    directory = folder(item)
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    files.sort(key=lambda path: (path.name != "page.html", path.name != "waveform.vcd", path))
+    return [(str(path.relative_to(directory)), path) for path in files]

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The kernels that guests boot, with their modules and headers: stock ones unpacked, instrumented ones built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.paths import GUEST
+from shirq_bench.provision import cache
+from shirq_bench.provision.apt import Suites
+from shirq_bench.provision.steps import BuildError, run
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that guests can boot."""
+
+    #: What users call it, for example ``6.1``.
+    name: str
+    #: What ``uname -r`` says.
+    release: str
+    vmlinuz: Path
+    #: The tree that holds ``lib/modules/<release>`` with ``modules.dep``.
+    modules: Path
+    #: The build tree that out-of-tree modules compile against.
+    headers: Path
+    #: Part of the key of whatever is made for it: two builds may well call themselves the same release.
+    identity: str
+    #: Every deadline of a guest with it is so many times longer: what it takes longer than a stock kernel, with room.
+    patience: float = 1.0
+    #: The least memory of a guest with it.
+    memory_mib: int = 0
+
+    def has(self, option: str) -> bool:
+        """Was it built with ``CONFIG_<option>=y``? Not, as far as is known, without its build tree."""
+        config = self.headers / ".config"
+        return config.exists() and f"CONFIG_{option}=y" in config.read_text().splitlines()
+
+
+#: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
+_LAYOUT = 2
+#: What is said of a kernel that changes nothing of how it is built.
+_HABITS = ("patience", "memory_mib")
+
+
+def names() -> list[str]:
+    """The names of the kernels that can be asked for."""
+    return list(_table())
+
+
+def _table() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((GUEST / "kernels.toml").read_text())
+
+
+def _unpack(recipe: dict[str, Any], target: Path) -> None:
+    """A stock kernel, from Debian's packages."""
+    suites = Suites(*recipe["suites"])
+    image = suites.depends(recipe["image"])[0]
+    headers = suites.depends(recipe["headers"])[0]
+    build_parts = [p for p in suites.depends(headers) if re.match(r"linux-(headers|kbuild)-", p)]
+    root = target / "root"
+    suites.unpack([f"{image}-unsigned", headers, *build_parts], root)
+    release = image.removeprefix("linux-image-")
+    # The packages expect to live in /: their links are relative, but this one include is not.
+    makefile = root / "usr/src" / headers / "Makefile"
+    makefile.write_text(
+        makefile.read_text().replace("include /usr/src/", "include $(dir $(lastword $(MAKEFILE_LIST)))../")
+    )
+    if not (root / "lib").exists():
+        (root / "lib").symlink_to("usr/lib")
+    shutil.rmtree(root / "usr/share", ignore_errors=True)
+    (target / "headers").symlink_to(f"root/usr/src/{headers}")
+    (target / "vmlinuz").symlink_to(f"root/boot/vmlinuz-{release}")
+    _finish(target, release)
+
+
+def _finish(target: Path, release: str) -> None:
+    subprocess.run(["/sbin/depmod", "-b", target / "root", release], check=True)
+    (target / "release").write_text(release)
+
+
+def _compile(recipe: dict[str, Any], target: Path) -> None:
+    """A kernel of our own configuration, from Debian's source. Its build tree stays, for modules and debuggers."""
+    suites = Suites(*recipe["suites"])
+    package = suites.depends(recipe["source"])[0]
+    log = cache.root() / "kernel.log"
+    suites.unpack([package], target / "package")
+    tree = target / "build"
+    tree.mkdir()
+    archive = target / f"package/usr/src/{package}.tar.xz"
+    run(f"unpacking {package}", ["tar", "-C", tree, "--strip-components=1", "-xf", archive], log=log)
+    shutil.rmtree(target / "package")
+    fragments = _fragments(recipe)
+    run("configuring", ["make", "tinyconfig"], log=log, cwd=tree)
+    run("configuring", ["scripts/kconfig/merge_config.sh", "-m", ".config", *fragments], log=log, cwd=tree)
+    run("configuring", ["make", "olddefconfig"], log=log, cwd=tree)
+    _check_config(fragments, tree / ".config")
+    jobs = f"-j{os.cpu_count() or 1}"
+    run(f"compiling {package}", ["make", jobs, "bzImage", "modules"], log=log, cwd=tree, deadline=7200)
+    release = (tree / "include/config/kernel.release").read_text().strip()
+    install = ["make", "modules_install", f"INSTALL_MOD_PATH={target / 'root'}", "INSTALL_MOD_STRIP=1"]
+    run("installing its modules", install, log=log, cwd=tree)
+    shutil.copy2(tree / "arch/x86/boot/bzImage", target / "vmlinuz")
+    headers = target / "root/lib/modules" / release / "build"
+    headers.unlink()
+    headers.symlink_to("../../../../build")
+    for path in tree.rglob("*.o"):
+        if "scripts" not in path.parts and "tools" not in path.parts:
+            path.unlink()
+    (target / "headers").symlink_to("build")
+    _finish(target, release)
+
+
+def _fragments(recipe: dict[str, Any]) -> list[Path]:
+    """The files that say what differs from tinyconfig; a later one has the last word."""
+    return [GUEST / "config" / name for name in recipe["config"]]
+
+
+def _check_config(fragments: list[Path], final: Path) -> None:
+    """kconfig drops without a word what it cannot satisfy: what the fragments ask for must be in the result."""
+    result = set(final.read_text().splitlines())
+    wanted: dict[str, str] = {}
+    for fragment in fragments:
+        for line in fragment.read_text().splitlines():
+            if option := re.match(r"(?:# )?(CONFIG_\w+)[= ]", line):
+                wanted[option[1]] = line
+
+    def missing(option: str, line: str) -> bool:
+        return f"{option}=y" in result if line.startswith("# ") else line not in result
+
+    if dropped := [line for option, line in wanted.items() if missing(option, line)]:
+        names = ", ".join(str(fragment) for fragment in fragments)
+        raise BuildError(f"kconfig did not accept these lines of {names}: {', '.join(dropped)}")
+
+
+def _from_path(vmlinuz: Path) -> Kernel:
+    """A kernel that somebody else built: its modules are where its installation put them."""
+    with vmlinuz.open("rb") as image:
+        header = image.read(0x10000)
+    if header[0x202:0x206] != b"HdrS":
+        raise BuildError(f"{vmlinuz} is no x86 kernel image (bzImage)")
+    at = 0x200 + int.from_bytes(header[0x20E:0x210], "little")
+    release = header[at : header.index(b"\0", at)].split()[0].decode()
+    for root in (vmlinuz.parent.parent, Path("/")):
+        modules = root / "lib/modules" / release
+        if (modules / "modules.dep").exists():
+            statuses = [(str(p.relative_to(modules)), p.stat()) for p in sorted(modules.rglob("*.ko*"))]
+            listing = [(name, status.st_size, status.st_mtime_ns) for name, status in statuses]
+            identity = f"path-{cache.digest(vmlinuz.resolve(), listing)}"
+            return Kernel(str(vmlinuz), release, vmlinuz, root, _headers(root, modules), identity)
+    raise BuildError(
+        f"the modules of {vmlinuz} ({release}) are neither in {vmlinuz.parent.parent}/lib/modules nor in /lib/modules: "
+        f"install them there with `make modules_install INSTALL_MOD_PATH={vmlinuz.parent.parent}`"
+    )
+
+
+def _headers(root: Path, modules: Path) -> Path:
+    """Where ``modules/build`` points to: packages that were unpacked below ``root`` expect to live in /."""
+    link = modules / "build"
+    for headers in (link, root / str(link.readlink()).lstrip("/") if link.is_symlink() else link):
+        if (headers / "Makefile").exists():
+            return headers.resolve()
+    raise BuildError(
+        f"{link} leads to no build tree, and shirq.ko must be compiled for this kernel: "
+        "install its headers, or make `build` a link to the tree that the kernel was built in"
+    )
+
+
+def get(name: str) -> Kernel:
+    """The kernel called ``name``, or at the path ``name``; fetched or built if the cache does not have it.
+
+    Raises `BuildError` for an unknown name.
+    """
+    table = _table()
+    if name not in table:
+        if Path(name).is_file():
+            return _from_path(Path(name).absolute())
+        raise BuildError(f"no kernel {name!r}: there are {', '.join(table)}, or give a vmlinuz's path")
+    recipe = table[name]
+    make = _compile if "source" in recipe else _unpack
+    return _at(name, cache.entry("kernel", _key(name, recipe), lambda target: make(recipe, target)))
+
+
+def cached(name: str) -> Kernel | None:
+    """The kernel called ``name`` in the table, or None if it would have to be fetched or built."""
+    directory = cache.root() / "kernel" / _key(name, _table()[name])
+    return _at(name, directory) if (directory / "release").exists() else None
+
+
+def _key(name: str, recipe: dict[str, Any]) -> str:
+    what = _fragments(recipe) if "source" in recipe else [_LAYOUT]
+    made_of = {key: value for key, value in recipe.items() if key not in _HABITS}
+    return f"{name}-{cache.digest(made_of, *what)}"
+
+
+def _at(name: str, directory: Path) -> Kernel:
+    return Kernel(
+        name=name,
+        release=(directory / "release").read_text(),
+        vmlinuz=directory / "vmlinuz",
+        modules=directory / "root",
+        headers=directory / "headers",
+        identity=directory.name,
+        **{habit: _table()[name][habit] for habit in _HABITS if habit in _table()[name]},
+    )

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
+
+For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which tell what the counters
+mean, are kept beside it. For one with KCOV it tells which of its code a system call has reached.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from shirq_bench.paths import KMOD, MODULES
+from shirq_bench.provision import cache, kernel
+from shirq_bench.provision.steps import BuildError, run
+
+#: BTF wants a tool and the kernel's own image; nothing here reads it.
+NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
+#: The option of a kernel that counts the lines of a module that is compiled for it.
+COUNTS_LINES = "GCOV_KERNEL"
+#: What make is told where the kernel has an option, so that the module has it, too.
+_INSTRUMENTS = {COUNTS_LINES: "GCOV_PROFILE=y", "KCOV": "KCOV_INSTRUMENT=y"}
+
+#: What a build in the source's own place leaves there, perhaps for another kernel.
+_LEAVINGS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "Module.symvers", "modules.order", "__pycache__", "*~")
+#: Every compiler warning is an error.
+_STRICT = ("W=1", "KCFLAGS=-Werror")
+
+
+def build(target: kernel.Kernel, source: Path = KMOD) -> Path:
+    """The path of shirq.ko, compiled from the tree ``source`` for ``target``; every compiler warning is an error."""
+    return build_modules(target, source, _STRICT) / "shirq.ko"
+
+
+def sources() -> list[Path]:
+    """The trees of the bench's own modules."""
+    return sorted(path.parent for path in MODULES.glob("*/Kbuild"))
+
+
+def build_own(target: kernel.Kernel) -> list[Path]:
+    """The bench's own modules for ``target``."""
+    return [build_modules(target, source, _STRICT) / f"{source.name}.ko" for source in sources()]
+
+
+def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = ()) -> Path:
+    """A directory with every module that the Kbuild or Makefile in ``source`` makes for ``target``.
+
+    ``options`` are further arguments of make. Raises `BuildError` with the compiler's words.
+    """
+    if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
+        raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is no module's source")
+
+    instruments = [argument for option, argument in _INSTRUMENTS.items() if target.has(option)]
+
+    def fill(directory: Path) -> None:
+        work = directory / "work"
+        shutil.copytree(source, work, ignore=shutil.ignore_patterns(*_LEAVINGS))
+        run(
+            f"modules of {source.name} for {target.release}",
+            ["make", "-C", target.headers, f"M={work}", *options, *NO_BTF, *instruments, "modules"],
+            log=cache.root() / "kmod.log",
+        )
+        made = sorted(work.rglob("*.ko"))
+        if not made:
+            raise BuildError(f"{source} made no module: its Kbuild needs a line like `obj-m := NAME.o`")
+        for product in (*made, *work.glob("*.gcno")):
+            shutil.copy2(product, directory)
+        shutil.rmtree(work)
+
+    files = sorted(p for p in cache.tree(source) if not any(p.match(pattern) for pattern in _LEAVINGS))
+    content = [(str(p.relative_to(source)), cache.digest(p)) for p in files]
+    return cache.entry("kmod", cache.digest(target.identity, [*options, *instruments], content), fill)

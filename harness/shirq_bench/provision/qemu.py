@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Build QEMU with our device and line probe in it, once, into the cache.
+
+The source tree is Debian's plus ``qemu-device/overlay`` (new files) and ``qemu-device/patches`` (small changes of
+QEMU's own files). Both are applied from scratch at every build, onto pristine copies, and only files whose content
+changes are touched, so the step can be run any number of times and ninja rebuilds no more than it must.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.paths import QEMU_DEVICE
+from shirq_bench.provision import cache
+from shirq_bench.provision.apt import Suites
+from shirq_bench.provision.steps import BuildError, run
+
+_OVERLAY = QEMU_DEVICE / "overlay"
+_PATCHES = QEMU_DEVICE / "patches"
+
+
+def _recipe() -> dict[str, Any]:
+    return tomllib.loads((QEMU_DEVICE / "recipe.toml").read_text())
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy ``source`` over ``target`` unless it already has the same content."""
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def apply_device(tree: Path) -> None:
+    """Bring ``tree`` to exactly Debian's source plus our overlay and patches, whatever was applied before."""
+    pristine = tree / ".shirq-pristine"
+    manifest = tree / ".shirq-overlay"
+    previous = set(manifest.read_text().splitlines()) if manifest.exists() else set()
+    overlay = {str(p.relative_to(_OVERLAY)) for p in cache.tree(_OVERLAY)}
+    for name in previous - overlay:
+        (tree / name).unlink(missing_ok=True)
+    for name in sorted(overlay):
+        if name not in previous and (tree / name).exists():
+            raise BuildError(f"overlay file {name} would replace one of QEMU's own: change those through a patch")
+        _place(_OVERLAY / name, tree / name)
+    manifest.write_text("".join(f"{name}\n" for name in sorted(overlay)))
+
+    patches = sorted(_PATCHES.glob("*.patch"))
+    touched = {m for p in patches for m in re.findall(r"^\+\+\+ b/(\S+)", p.read_text(), re.M)}
+    for name in touched:
+        if not (pristine / name).exists():
+            _place(tree / name, pristine / name)
+    scratch = tree / ".shirq-patched"
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(pristine, scratch) if pristine.exists() else scratch.mkdir()
+    for patch in patches:
+        done = subprocess.run(
+            # Without fuzz: a patch whose surroundings have changed is looked at by a person.
+            ["patch", "-p1", "-F0", "--no-backup-if-mismatch", "-i", patch],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise BuildError(f"{patch.name} does not apply to this QEMU:\n{done.stdout}{done.stderr}")
+    for path in cache.tree(scratch):
+        _place(path, tree / path.relative_to(scratch))
+    shutil.rmtree(scratch)
+
+
+def _venv(directory: Path, packages: Sequence[str], log: Path) -> Path:
+    python = directory / "bin/python"
+    stamp = directory / "complete"
+    if not stamp.exists():
+        run("build environment", [sys.executable, "-m", "venv", "--clear", directory], log=log)
+        run("meson", [python, "-m", "pip", "install", "-q", *packages], log=log, deadline=600)
+        stamp.touch()
+    return python
+
+
+def _unpack(recipe: dict[str, Any], version: str, work: Path) -> None:
+    """Make ``work``/src the source of ``version``, unless it is that already."""
+    stamp = work / "unpacked"
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    fetched = Suites(recipe["suite"]).source(recipe["source"], work)
+    if fetched != version:
+        raise BuildError(f"the mirror has {recipe['source']} {fetched} now instead of {version}: build again")
+    stamp.write_text(version)
+
+
+def _configure(command: list[str], log: Path, build: Path) -> None:
+    """Configure QEMU in ``build``, unless that was done by the same command."""
+    stamp = build / "configured"
+    if (build / "build.ninja").exists() and stamp.exists() and stamp.read_text() == shlex.join(command):
+        return
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir()
+    run("configuring QEMU", command, log=log, cwd=build)
+    stamp.write_text(shlex.join(command))
+
+
+def _compile(recipe: dict[str, Any], version: str, variant: str, extra: Sequence[str]) -> Path:
+    """Bring the working tree up to date and compile it; returns the build directory."""
+    key = cache.digest(recipe)
+    work = cache.root() / "qemu-work" / key
+    log = work / f"{variant}.log"
+    with cache.lock(f"qemu-work-{key}"):
+        tree = work / "src"
+        _unpack(recipe, version, work)
+        python = _venv(work / "venv", recipe["python"], log)
+        apply_device(tree)
+        build = work / f"build-{variant}"
+        _configure([str(tree / "configure"), f"--python={python}", *recipe["configure"], *extra], log, build)
+        run("compiling QEMU", ["ninja", "qemu-system-x86_64"], log=log, cwd=build)
+        return build
+
+
+def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
+    """The emulator's path; builds it if the cache has none of this version, recipe, overlay, patches and variant.
+
+    ``extra`` are further configure arguments, which ``variant`` names.
+    """
+    recipe = _recipe()
+    suites = Suites(recipe["suite"])
+    version = suites.source_version(recipe["source"])
+
+    def fill(target: Path) -> None:
+        built = _compile(recipe, version, variant, extra)
+        shutil.copy2(built / "qemu-system-x86_64", target)
+        data = target / "unpacked"
+        suites.unpack(recipe["firmware_packages"], data)
+        (target / "firmware").mkdir()
+        for name in recipe["firmware"]:
+            shutil.copy2(data / name, target / "firmware")
+        shutil.rmtree(data)
+
+    return cache.entry("qemu", _key(recipe, version, variant, extra), fill) / "qemu-system-x86_64"
+
+
+def _key(recipe: dict[str, Any], version: str, variant: str, extra: Sequence[str]) -> str:
+    return cache.digest(recipe, version, variant, list(extra), _OVERLAY, _PATCHES)
+
+
+def cached() -> Path | None:
+    """The emulator's path, or None if it would have to be built."""
+    recipe = _recipe()
+    suites = Suites(recipe["suite"])
+    if not suites.known:
+        return None
+    version = suites.source_version(recipe["source"])
+    path = cache.root() / "qemu" / _key(recipe, version, "plain", ()) / "qemu-system-x86_64"
+    return path if path.exists() else None

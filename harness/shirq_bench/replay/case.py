@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""A case: stimuli that a guest is given and how it is judged, in a file that plays again exactly.
+
+A case that fails is shrunk to the smallest schedule that still fails, and says on which instruction of which function
+the stimulus fell.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.channels.log import Entry
+from shirq_bench.errors import BenchError
+from shirq_bench.replay.oracle import Oracle, Violation
+from shirq_bench.replay.play import HALTED, LogOverflow, Recording, Stimulus, play
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import Machine
+
+#: Asked when a run is over: what the devices do not show.
+_QUESTION = "cat /run/actors; for pid in $(pidof shirq-actor); do echo alive; done"
+_FORMAT = 1
+#: Runs that shrinking a case may take.
+_MOST_TRIES = 80
+
+
+@dataclass(frozen=True)
+class Case:
+    """``cuts`` are the times, from the beginning, at which all that began before is over; the last one ends the run.
+
+    ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are the oracle's, ``actors`` the number of user programs in
+    the guest. One that ``halts`` is asked nothing at the end.
+    """
+
+    title: str
+    machine: Machine
+    stimuli: tuple[Stimulus, ...]
+    cuts: tuple[int, ...]
+    devices: tuple[str, ...]
+    actors: int
+    bound_ns: int
+    spurious: int = 0
+    broken: tuple[str, ...] = ()
+    halts: bool = False
+
+    def run(self, keep: Path | None = None) -> Outcome:
+        """Play it in a fresh clone and judge it.
+
+        If the log overflows, as when an interrupt comes again and again, the parts that it holds are judged; the one
+        in which it overflowed is "unfinished", and those after it are not judged.
+        """
+        oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts)
+        try:
+            question = "" if self.halts else _QUESTION
+            recording = play(self.machine, self.stimuli, self.cuts[-1], question, keep, halts=self.halts)
+        except LogOverflow as overflow:
+            recording = overflow.recording
+            violations = [oracle.judge(part) for part in self._parts(recording, complete=False)]
+            violations += [[Violation("unfinished", str(overflow))]]
+            return Outcome(recording, violations, [])
+        return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], self._health(recording))
+
+    def _parts(self, recording: Recording, complete: bool = True) -> Iterator[Sequence[Entry]]:
+        """The entries of each part; of a recording that is not complete, those of the parts that are."""
+        times = [entry.time_ns - recording.base_ns for entry in recording.entries]
+        first = 0
+        for cut in self.cuts if complete else self.cuts[:-1]:
+            last = bisect.bisect_left(times, cut)
+            if last == len(times) and not complete:
+                return
+            yield recording.entries[first:last]
+            first = last
+
+    def _health(self, recording: Recording) -> list[Violation]:
+        found = [Violation("dead", f"splat: {complaint}") for complaint in recording.complaints]
+        if self.halts and recording.report != HALTED:
+            found.append(Violation("unfinished", "the guest has not halted"))
+        if not self.halts and recording.report.split() != ["alive"] * self.actors:
+            found.append(Violation("dead", f"an actor ended: {recording.report.strip()}"))
+        return found
+
+    @property
+    def last_ns(self) -> int:
+        """When its last stimulus comes, from the beginning."""
+        return max(stimulus.at_ns for stimulus in self.stimuli)
+
+    def part(self, index: int) -> tuple[int, tuple[Stimulus, ...]]:
+        """The beginning and the stimuli of what ends with a cut."""
+        begin = self.cuts[index - 1] if index else 0
+        return begin, tuple(s for s in self.stimuli if begin <= s.at_ns < self.cuts[index])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a case showed: ``violations`` has one list for each part that was judged, ``health`` is about the
+    guest at the end."""
+
+    recording: Recording
+    violations: list[list[Violation]]
+    health: list[Violation]
+
+    def all(self) -> list[Violation]:
+        """All violations."""
+        return [v for part in self.violations for v in part] + self.health
+
+    def first(self) -> int | None:
+        """The index of the first cut with a violation."""
+        return next((index for index, found in enumerate(self.violations) if found), None)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A case that fails. ``template`` is the one that it ran in: another one's clones differ in their past."""
+
+    case: Case
+    rules: tuple[str, ...]
+    what: tuple[str, ...]
+    template: str
+    digest: str
+    where: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = asdict(self) | {"format": _FORMAT}
+        data["case"]["machine"] = self.case.machine.as_data()
+        path.write_text(json.dumps(data, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Finding:
+        """Read what `save` wrote. `BenchError` if it is something else."""
+        try:
+            data: dict[str, Any] = json.loads(path.read_text())
+            if data.pop("format") != _FORMAT:
+                raise ValueError("the format is of another version")
+            case = data.pop("case")
+            case["machine"] = Machine.from_data(case["machine"])
+            case["stimuli"] = tuple(Stimulus(*stimulus) for stimulus in case["stimuli"])
+            for key in ("cuts", "devices", "broken"):
+                case[key] = tuple(case[key])
+            for key in ("rules", "what"):
+                data[key] = tuple(data[key])
+            return cls(case=Case(**case), **data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BenchError(f"{path} is no finding of a sweep: {error!r}") from error
+
+
+def finding(case: Case, outcome: Outcome) -> Finding:
+    """The finding that a failed run of a case is."""
+    violations = outcome.all()
+    return Finding(
+        case=case,
+        rules=tuple(dict.fromkeys(v.rule for v in violations)),
+        what=tuple(v.what for v in violations),
+        template=template.path(case.machine).name,
+        digest=outcome.recording.digest,
+    )
+
+
+def _only(case: Case, first: int, last: int, shift_ns: int) -> Case:
+    """The parts from ``first`` to ``last`` of a case, earlier by ``shift_ns``."""
+    begin = case.part(first)[0]
+    stimuli = tuple(s._replace(at_ns=s.at_ns - shift_ns) for s in case.stimuli if begin <= s.at_ns < case.cuts[last])
+    return replace(case, stimuli=stimuli, cuts=tuple(cut - shift_ns for cut in case.cuts[first : last + 1]))
+
+
+def shrink(case: Case, index: int, rules: set[str], tell: Callable[[str], None] = lambda _: None) -> Case:
+    """The smallest case found that breaks one of ``rules`` as part ``index`` of ``case`` does.
+
+    Tried are the part alone, at the run's beginning and in its place, then with ever more of what was before it; of
+    the stimuli, those are left out that are not needed: half of them at a time, then a quarter, down to one, as long
+    as there are tries left.
+    """
+    tries = 0
+
+    def fails(candidate: Case) -> bool:
+        nonlocal tries
+        tries += 1
+        tell(f"{len(candidate.stimuli)} stimuli")
+        return any(violation.rule in rules for violation in candidate.run().all())
+
+    candidates = [_only(case, index, index, case.part(index)[0])]
+    before = 0
+    while before < index:
+        candidates.append(_only(case, index - before, index, 0))
+        before = max(1, 2 * before)
+    smallest = next((c for c in candidates if fails(c)), _only(case, 0, index, 0))
+    size = max(1, len(smallest.stimuli) // 2)
+    while size:
+        for last in range(len(smallest.stimuli), 0, -size):
+            rest = smallest.stimuli[: max(0, last - size)] + smallest.stimuli[last:]
+            if rest and tries < _MOST_TRIES and fails(shorter := replace(smallest, stimuli=rest)):
+                smallest = shorter
+        size //= 2
+    return smallest

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""gdb on a guest that is stopped before a chosen instruction; back in time by playing again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from shirq_bench.errors import BenchError
+from shirq_bench.provision import kernel
+from shirq_bench.replay import stopped, symbols
+from shirq_bench.replay.case import Case
+
+#: gdb's status when its user wants to be earlier.
+_BACK = 42
+
+_COMMANDS = """\
+set pagination off
+set confirm off
+set architecture i386:x86-64
+define shirq-back
+  eval "shell echo %d >{request}", $arg0
+  quit {back}
+end
+document shirq-back
+shirq-back N: start again, N instructions before where this session began.
+end
+"""
+
+
+def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
+    """Debug a case from ``at_ns`` on; returns gdb's status. With ``batch``, gdb runs these commands and ends.
+
+    Raises `BenchError` if there is no gdb.
+    """
+    if not shutil.which("gdb"):
+        raise BenchError("there is no gdb here: install the package gdb")
+    with tempfile.TemporaryDirectory(prefix="shirq-gdb-") as name:
+        directory = Path(name)
+        files = _symbol_files(case, directory)
+        request = directory / "back"
+        while True:
+            script = directory / "commands"
+            script.write_text(_COMMANDS.format(request=request, back=_BACK))
+            with stopped.stopped(case, at_ns) as vm:
+                path = vm.dir / "gdb"
+                vm.qmp.execute("human-monitor-command", command_line=f"gdbserver unix:{path},server=on,wait=off")
+                argv = ["gdb", "-q", "-nx", "-x", str(script), *files, "-ex", f"target remote {path}"]
+                for command in batch:
+                    argv += ["-ex", command]
+                status = subprocess.run([*argv, "-batch"] if batch else argv).returncode
+            if status != _BACK:
+                return status
+            at_ns -= int(request.read_text())
+
+
+def _symbol_files(case: Case, directory: Path) -> list[str]:
+    """Arguments that give gdb the symbols: the kernel's vmlinux where there is one, else the names that it exports."""
+    known = symbols.of(case.machine)
+    tree = kernel.get(case.machine.kernel).headers
+    vmlinux = tree / "vmlinux"
+    # Where a kernel was not built there may be a vmlinux all the same, of types alone.
+    if not (tree / "System.map").exists():
+        vmlinux = directory / "kernel"
+        symbols.elf(known, vmlinux)
+    arguments = ["-ex", f"symbol-file {vmlinux}"]
+    for program in known.programs:
+        arguments += ["-ex", f"add-symbol-file {program}"]
+    return arguments

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""Judges one point of a sweep by the event log alone.
+
+For each judged device: every raise is followed by a handling (the actor's MARK), unless it was withdrawn, by the
+hardware or by a release program; there are no more handlings than raises; their sequence numbers grow; each comes
+within a bound, which no assertion may outlast either: as long as it lasts nothing else gets the processor. When the
+point is over the device is silent, unmasked, with nothing pending, its line is low, and no line is masked at the
+interrupt controller: the kernel has shut none down.
+
+A device that the stimulus breaks is judged by its state at the end alone; or, where the schedule says by a note that
+the device works again, by all rules from there on. Where the guest halts, nothing is handled any more: no device may
+assert at the end, and each is judged by that alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shirq_bench.channels.log import Entry, Kind
+from shirq_bench.observe.words import duration
+
+_INT_ACK = 0x64
+_SEQUENCE = 1 << 16
+_KERNEL = 0
+#: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
+_NOTE = 6
+#: The number of the note that says: from here on the device works again.
+MENDED = 0xC1EA
+
+
+@dataclass(frozen=True)
+class Violation:
+    """``rule`` is one word of lost, duplicate, disorder, late, unfinished, dead; ``what`` is a sentence."""
+
+    rule: str
+    what: str
+
+
+@dataclass
+class Card:
+    """What is known of one device, from point to point."""
+
+    name: str
+    pending: int = 0
+    masked: bool = False
+    pin: bool = False
+    asserted_ns: int = 0
+    seq: int | None = None
+    waiting: list[Entry] = field(default_factory=list)
+    raised: int = 0
+    handled: int = 0
+    found: list[Violation] = field(default_factory=list)
+    broken: bool = False
+    #: Whether this point's violations count.
+    judged: bool = True
+
+    def begin(self) -> None:
+        """A new point."""
+        self._forget()
+        self.judged = not self.broken
+
+    def _forget(self) -> None:
+        self.raised, self.handled = 0, 0
+        self.found = []
+
+    def see(self, entry: Entry, bound_ns: int) -> None:
+        """Take in one entry of this device."""
+        match entry.kind:
+            case Kind.RAISE:
+                self.raised += entry.value != 0
+                self.pending |= entry.value
+                self.waiting.append(entry)
+            case Kind.LOWER:
+                self._withdraw(entry.value)
+            case Kind.WRITE if entry.space == 0 and entry.offset == _INT_ACK:
+                if entry.ring == _KERNEL:
+                    # A release program: whoever owns the device next begins anew.
+                    self._withdraw(self.pending & entry.value)
+                    self.seq = None
+                self.pending &= ~entry.value
+            case Kind.SETTING:
+                # It vanished, or is back: no release program runs, but owners change.
+                self.seq = None
+            case Kind.RESET:
+                self._withdraw(self.pending)
+            case Kind.SCHEDULED if entry.width == _NOTE and entry.value == MENDED:
+                self._forget()
+                self.waiting.clear()
+                self.seq = None
+                self.judged = True
+            case Kind.MASK:
+                self.masked = bool(entry.value)
+            case Kind.PIN:
+                self._assert(entry, bound_ns)
+            # Of 64 bits: a step of a deed.
+            case Kind.MARK if entry.width == 4:
+                self._handle(entry, bound_ns)
+
+    def _assert(self, entry: Entry, bound_ns: int) -> None:
+        if not entry.value and self.pin and (lasted := entry.time_ns - self.asserted_ns) > bound_ns:
+            what = f"{self.name}: it asserted for {duration(lasted)}, allowed are {duration(bound_ns)}"
+            self.found.append(Violation("late", what))
+        if entry.value and not self.pin:
+            self.asserted_ns = entry.time_ns
+        self.pin = bool(entry.value)
+
+    def _withdraw(self, sources: int) -> None:
+        self.pending &= ~sources
+        if not self.pending:
+            self.waiting.clear()
+
+    def _handle(self, mark: Entry, bound_ns: int) -> None:
+        self.handled += 1
+        seq = mark.value >> 16
+        if not mark.value & 0xFFFF:
+            self.found.append(Violation("duplicate", f"{self.name}: event {seq} is about no source"))
+        if self.seq is not None and not 0 < (seq - self.seq) % _SEQUENCE < _SEQUENCE // 2:
+            self.found.append(Violation("disorder", f"{self.name}: event {seq} follows event {self.seq}"))
+        self.seq = seq
+        for entry in self.waiting:
+            if (late := mark.time_ns - entry.time_ns) > bound_ns:
+                what = f"{self.name}: handled {duration(late)} after it was raised, allowed are {duration(bound_ns)}"
+                self.found.append(Violation("late", what))
+        self.waiting.clear()
+
+    def end(self, spurious: int, halted: bool) -> None:
+        """The point is over."""
+        if not self.judged or halted:
+            self._forget()
+            self.waiting.clear()
+            self.seq = None
+        for entry in self.waiting:
+            self.found.append(Violation("lost", f"{self.name}: what was raised at {entry.time_ns} was never handled"))
+        if self.handled > self.raised + spurious:
+            self.found.append(Violation("duplicate", f"{self.name}: {self.handled} events for {self.raised} raises"))
+        states = [("asserting", self.pin)]
+        if not halted:
+            states += [("pending", bool(self.pending)), ("masked", self.masked)]
+        if left := [name for name, value in states if value]:
+            self.found.append(Violation("unfinished", f"{self.name}: at the end it is {' and '.join(left)}"))
+        self.waiting.clear()
+
+
+class Oracle:
+    """Judges the points of one run in their order."""
+
+    def __init__(
+        self,
+        devices: Sequence[str],
+        bound_ns: int,
+        spurious: int,
+        broken: Sequence[str] = (),
+        halts: bool = False,
+    ) -> None:
+        self.cards = {name: Card(name, broken=name in broken) for name in (*devices, *broken)}
+        self._bound_ns = bound_ns
+        self._spurious = spurious
+        self._halts = halts
+        self._high: set[int] = set()
+        self._masked: set[int] = set()
+
+    def judge(self, entries: Sequence[Entry]) -> list[Violation]:
+        """What is wrong with a point, given all its entries."""
+        cards = self.cards
+        for card in cards.values():
+            card.begin()
+        for entry in entries:
+            if entry.device in cards:
+                cards[entry.device].see(entry, self._bound_ns)
+            elif entry.kind in (Kind.LINE, Kind.LINE_MASK):
+                lines = self._high if entry.kind is Kind.LINE else self._masked
+                (lines.add if entry.value else lines.discard)(entry.offset)
+        found = []
+        for card in cards.values():
+            card.end(self._spurious, self._halts)
+            found += card.found
+        for lines, what in ((self._high, "high"), (self._masked, "masked")):
+            if lines and not (self._halts and lines is self._masked):
+                found.append(Violation("unfinished", f"at the end line {', '.join(map(str, sorted(lines)))} is {what}"))
+        return found

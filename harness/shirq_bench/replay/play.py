@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Play stimuli to a clone, at exact instructions, and record what the devices and the line did.
+
+The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. Nothing from outside reaches it
+after it was cloned but the devices' schedules, so the same stimuli give the same recording, to the byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Entry, Kind, LogReader
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.observe import splats
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import Vm
+
+#: From the moment of cloning to a run's beginning: what the template was doing is over.
+LEAD_NS = 5_000_000
+#: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
+_NOTE = 6
+_END = 0xE0D
+#: What a recording's report says of a guest that has halted.
+HALTED = "halted"
+_LAST_WORDS = "System halted"
+#: The bit of RFLAGS.
+_INTERRUPTS_ON = 1 << 9
+
+
+class LogOverflow(BenchError):
+    """A run was given up since its log was full; ``recording`` is of what came before. The guest was asked nothing."""
+
+    def __init__(self, message: str, recording: Recording) -> None:
+        super().__init__(message)
+        self.recording = recording
+
+
+class Stimulus(NamedTuple):
+    """One entry of a device's schedule; ``at_ns`` counts from the run's beginning."""
+
+    at_ns: int
+    device: str
+    action: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a run did: the log's entries from the run's beginning to its end, at their virtual times.
+
+    ``base_ns`` is the beginning. ``digest`` is of all that the devices logged, from the moment of cloning on.
+    ``report`` is what the guest said when it was asked ``question`` after the end. ``complaints`` are the splats of its
+    kernel log.
+    """
+
+    base_ns: int
+    entries: list[Entry]
+    digest: str
+    report: str
+    complaints: list[str]
+
+
+def play(
+    machine: Machine,
+    stimuli: Sequence[Stimulus],
+    length_ns: int,
+    question: str = "",
+    keep: Path | None = None,
+    deadline: float = 300.0,
+    meanwhile: Callable[[Vm], None] | None = None,
+    halts: bool = False,
+) -> Recording:
+    """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
+
+    After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
+    leaves is copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on.
+    A guest that ``halts`` is asked nothing: its report says whether it has, and its splats are those of its console.
+    Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the question.
+    """
+    with template.clone(machine, stopped=True) as vm:
+        vm.start()
+        base = beginning(vm)
+        schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {_END}")])
+        vm.qmp.execute("cont")
+        with LogReader(vm.log_path) as reader:
+            entries, dropped = _until_end(vm, reader, deadline, meanwhile)
+        digest = _digest(vm.log_path, len(entries))
+        first = next((n for n, entry in enumerate(entries) if entry.time_ns >= base), len(entries))
+        if dropped:
+            message = f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's"
+            raise LogOverflow(message, Recording(base, entries[first:], digest, "", []))
+        report, log = _halted(vm) if halts else _asked(vm, question)
+        complaints = [str(splat) for splat in splats.scan(log)] if log else []
+        if keep:
+            vm.keep(keep)
+    return Recording(base, entries[first:], digest, report, complaints)
+
+
+def _asked(vm: Vm, question: str) -> tuple[str, str]:
+    """What the guest answers, and its kernel log; both empty without a question."""
+    if not question:
+        return "", ""
+    return vm.agent.succeed(question, deadline=60), vm.agent.succeed("dmesg")
+
+
+def _halted(vm: Vm) -> tuple[str, str]:
+    """`HALTED` and what the console showed, if the processor waits for an interrupt with interrupts off."""
+    registers = vm.qmp.execute("human-monitor-command", command_line="info registers")
+    flags = re.search(r"\bRFL=([0-9a-f]+)", registers)
+    if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:
+        return "it runs", ""
+    # The kernel's last words: what is before them has arrived then.
+    end = Deadline(60)
+    if not vm.console.shows(_LAST_WORDS, end):
+        raise DeadlineExceeded(f"the console does not show '{_LAST_WORDS}' within {end}\n{vm.situation()}")
+    return HALTED, vm.console.log.read_text(errors="replace")
+
+
+def beginning(vm: Vm) -> int:
+    """The virtual time at which a stopped clone's run begins."""
+    return vm.log().entries[0].time_ns + LEAD_NS
+
+
+def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
+    """Give a stopped VM's devices their schedules."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for stimulus in stimuli:
+        lines[stimulus.device].append(f"@{base_ns + stimulus.at_ns} {stimulus.action}\n")
+    for device, text in lines.items():
+        path = vm.dir / f"{device}.schedule"
+        path.write_text("".join(text))
+        vm.qmp.set(device, "schedule", str(path))
+
+
+def _until_end(
+    vm: Vm, reader: LogReader, deadline: float, meanwhile: Callable[[Vm], None] | None
+) -> tuple[list[Entry], int]:
+    """The entries up to the run's end, or all that the log holds and how many more there are."""
+    entries: list[Entry] = []
+    end = Deadline(deadline)
+    while True:
+        new = reader.poll()
+        for index, entry in enumerate(new):
+            if entry.kind is Kind.SCHEDULED and entry.width == _NOTE and entry.value == _END:
+                return entries + new[: index + 1], 0
+        entries += new
+        if dropped := reader.header().dropped:
+            # Some may have come between the two looks at it.
+            return entries + reader.poll(), dropped
+        if vm.status() is not None:
+            raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
+        if end.passed:
+            raise DeadlineExceeded(f"the run has not ended within {end}\n{vm.situation()}")
+        if meanwhile:
+            meanwhile(vm)
+        else:
+            # The log is memory that QEMU writes: there is nothing to wait on.
+            time.sleep(0.02)
+
+
+def _digest(log: Path, entries: int) -> str:
+    with log.open("rb") as file:
+        file.seek(HEADER_SIZE)
+        return hashlib.sha256(file.read(entries * ENTRY.size)).hexdigest()

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Stop a run before one of its instructions, and look where the guest is."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shirq_bench.replay import symbols
+from shirq_bench.replay.case import Case
+from shirq_bench.replay.play import Stimulus, beginning, schedule
+from shirq_bench.vm import template
+from shirq_bench.vm.vm import Vm
+
+_REGISTER = re.compile(r"\b(RIP|CPL)=([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Where:
+    """``pc`` is the address of the next instruction, ``ring`` its privilege level."""
+
+    pc: int
+    ring: int
+    function: str
+    instruction: str
+
+    def as_data(self) -> dict[str, str]:
+        """For people and JSON."""
+        space = {0: "kernel", 3: "user space"}.get(self.ring, f"ring {self.ring}")
+        return {"in": space, "function": self.function, "address": f"{self.pc:#x}", "instruction": self.instruction}
+
+
+@contextlib.contextmanager
+def stopped(case: Case, at_ns: int) -> Iterator[Vm]:
+    """The guest of a case, stopped ``at_ns`` after its beginning, before another instruction is executed."""
+    with template.clone(case.machine, stopped=True) as vm:
+        vm.start()
+        # Last in its device's schedule: what else happens at this instant has happened.
+        stop = Stimulus(at_ns, case.stimuli[0].device, "stop")
+        schedule(vm, beginning(vm), [*case.stimuli, stop])
+        vm.qmp.execute("cont")
+        vm.qmp.wait_event("STOP", deadline=300)
+        yield vm
+
+
+def look(vm: Vm) -> Where:
+    """Where a stopped guest's only vCPU is."""
+    registers = dict(_REGISTER.findall(vm.qmp.execute("human-monitor-command", command_line="info registers")))
+    pc, ring = int(registers["RIP"], 16), int(registers["CPL"], 16)
+    memory = vm.dir / "code"
+    vm.qmp.execute("memsave", val=pc, size=16, filename=str(memory))
+    names = symbols.of(vm.machine)
+    return Where(pc, ring, names.name(pc), symbols.instruction(memory.read_bytes(), pc))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Machines described, booted, frozen and cloned."""

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Which accelerator guests run under: KVM where it really works, TCG elsewhere.
+
+That /dev/kvm opens proves nothing: on software-virtualised hosts Linux hangs under it before its first message. So
+the verdict comes from booting the real kernel to a late message within a deadline. It is cached for each combination of
+QEMU, host kernel and CPU, unless the deadline passed on a busy host. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pexpect
+
+from shirq_bench import supervisor
+from shirq_bench.channels.console import Console
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import BenchError
+from shirq_bench.provision import cache, kernel
+from shirq_bench.provision.steps import say
+
+NODE = Path("/dev/kvm")
+#: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
+_MARKER = "VFS: Unable to mount root fs"
+#: Seconds that the probe's kernel has, on an idle host.
+PROBE_DEADLINE = 20.0
+#: What is booted.
+PROBE_KERNEL = "6.1"
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """``name`` is ``kvm`` or ``tcg``; ``why`` is one line for people.
+
+    ``certain`` is false if the probe timed out on a busy host: an hour later it is probed again.
+    """
+
+    name: str
+    why: str
+    certain: bool = True
+
+    def arguments(self, deterministic: bool = False) -> list[str]:
+        """QEMU's machine, accelerator and CPU arguments. Instruction counting needs TCG."""
+        if deterministic:
+            return [
+                *("-machine", "q35,hpet=off", "-accel", "tcg"),
+                *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm"),
+            ]
+        if self.name == "kvm":
+            # With a split irqchip the IOAPIC, and with it the line probe, stays in QEMU.
+            return ["-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-cpu", "host"]
+        return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
+
+
+class _Uncertain(Exception):
+    """The verdict ``found`` is kept elsewhere, and not for good."""
+
+    def __init__(self, found: Accelerator) -> None:
+        super().__init__(found.why)
+        self.found = found
+
+
+def verdict(emulator: Path) -> Accelerator:
+    """The accelerator for ``emulator`` on this machine. Boots a probe on a machine with KVM if no verdict is cached."""
+    if found := cached(emulator):
+        return found
+
+    def fill(directory: Path) -> None:
+        # Another process may have probed while this one waited for its turn.
+        if found := cached(emulator):
+            raise _Uncertain(found)
+        result = probe(emulator, kernel.get(PROBE_KERNEL).vmlinuz)
+        say(f"accelerator: {result.name} ({result.why})")
+        if not result.certain:
+            cache.entry("accel", _key(emulator, _hour()), lambda directory: _write(directory, result))
+            raise _Uncertain(result)
+        _write(directory, result)
+
+    try:
+        return _read(cache.entry("accel", _key(emulator), fill))
+    except _Uncertain as uncertain:
+        return uncertain.found
+
+
+def cached(emulator: Path) -> Accelerator | None:
+    """The accelerator for ``emulator`` on this machine, or None if `verdict` would have to boot the probe."""
+    if found := _without_probe():
+        return found
+    kept = (cache.root() / "accel" / key for key in (_key(emulator), _key(emulator, _hour())))
+    return next((_read(directory) for directory in kept if directory.exists()), None)
+
+
+def _without_probe() -> Accelerator | None:
+    """The accelerator where there is nothing to try."""
+    if forced := os.environ.get("SHIRQ_ACCEL"):
+        if forced not in ("kvm", "tcg"):
+            raise BenchError(f"SHIRQ_ACCEL={forced!r}: allowed are 'kvm' and 'tcg'")
+        return Accelerator(forced, "SHIRQ_ACCEL says so")
+    if not os.access(NODE, os.R_OK | os.W_OK):
+        reason = "is not accessible to this user" if NODE.exists() else "does not exist"
+        return Accelerator("tcg", f"{NODE} {reason}")
+    return None
+
+
+def _key(emulator: Path, *further: str) -> str:
+    return cache.digest(str(emulator), platform.release(), _cpu(), *further)
+
+
+def _hour() -> str:
+    """For how long a verdict holds that is not certain: to the end of this hour."""
+    return f"hour {int(time.time()) // 3600}"
+
+
+def _write(directory: Path, found: Accelerator) -> None:
+    (directory / "verdict.json").write_text(json.dumps(asdict(found)))
+
+
+def _read(directory: Path) -> Accelerator:
+    return Accelerator(**json.loads((directory / "verdict.json").read_text()))
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return "".join(line for line in lines if line.startswith(("model name", "microcode")))[:200]
+
+
+def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
+    """Boot a kernel under KVM until it finds that it has no root file system."""
+    say(f"probing {NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s, more on a busy host)")
+    candidate = Accelerator("kvm", "a kernel boots under it")
+    ours, theirs = socket.socketpair()
+    directory = Path(tempfile.mkdtemp(prefix="shirq-probe-"))
+    supervisor.instance().own(directory)
+    argv = [str(emulator), "-L", str(emulator.parent / "firmware"), "-nodefaults", "-display", "none", "-no-reboot"]
+    argv += [*candidate.arguments(), "-m", "256M", "-kernel", str(vmlinuz)]
+    argv += ["-append", "console=ttyS0 panic=-1", "-chardev", f"socket,id=console,fd={supervisor.FIRST_FD}"]
+    argv += ["-serial", "chardev:console"]
+    console = Console("probe", ours, directory / "console.log")
+    end = Deadline(PROBE_DEADLINE)
+    try:
+        pid, ended = supervisor.instance().spawn(argv, [theirs.fileno()], directory / "qemu.log")
+        theirs.close()
+        try:
+            booted = console.shows(_MARKER, end)
+        except pexpect.EOF:
+            said = (directory / "qemu.log").read_text(errors="replace").strip().splitlines()
+            say(f"QEMU said: {said[-1] if said else 'nothing'}")
+            return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.close(ended)
+    finally:
+        console.close()
+        supervisor.instance().disown(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+    if booted:
+        return candidate
+    why = f"KVM is broken here: it opens, but a kernel does not boot within {end}"
+    return Accelerator("tcg", why, certain=not end.stretched)

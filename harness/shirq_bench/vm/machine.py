@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""What a guest is made of: the part of the QEMU command line that a test chooses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from shirq_bench.channels.network import GUEST_IP
+from shirq_bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A guest's kernel, size and devices. Build variants with `with_`."""
+
+    #: A kernel's name in guest/kernels.toml, or the path of a vmlinuz.
+    kernel: str = "6.1"
+    vcpus: int = 2
+    memory_mib: int = 256
+    #: ``-device`` arguments. Functions on pcie.0 for which `gsi_of` is the same share a line.
+    devices: tuple[str, ...] = ()
+    #: Ids of host-driven network back ends, for ``netdev=ID`` in a device.
+    networks: tuple[str, ...] = ()
+    #: Ids of character devices whose other end is a socket in `Vm.wires`, for ``chardev=ID`` in a device.
+    wires: tuple[str, ...] = ()
+    #: Further kernel parameters.
+    parameters: str = ""
+    #: One vCPU, one instruction a nanosecond, the clock part of the VM: the same stimuli give the same run.
+    deterministic: bool = False
+    #: Entries that the event log holds.
+    log_entries: int = 1 << 20
+    #: Host directories with the source of kernel modules, compiled for the guest's kernel into its
+    #: /lib/modules/RELEASE/extra; `insmod` gives the script that loads one.
+    modules: tuple[str, ...] = ()
+    #: Host directories that are laid over the guest's root file system, later ones over earlier ones.
+    overlay: tuple[str, ...] = ()
+    #: Shell scripts that a template runs in the guest, in order, before it is frozen.
+    prepare: tuple[str, ...] = ()
+    #: Anything else for QEMU.
+    extra: tuple[str, ...] = ()
+
+    def with_(self, **changes: Any) -> Machine:
+        """A copy with ``changes``."""
+        return replace(self, **changes)
+
+    def as_data(self) -> dict[str, Any]:
+        """The machine as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Machine:
+        """The machine that `as_data` described. `BenchError` if it is not such a description."""
+        known = {field.name: field.default for field in fields(cls)}
+        if unknown := data.keys() - known.keys():
+            raise BenchError(f"no machine has {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        for name, value in values.items():
+            if type(value) is not type(known[name]):
+                raise BenchError(f"a machine's {name} is like {known[name]!r}, not {value!r}")
+        return cls(**values)
+
+
+#: Where `SHARED_LINE` puts its functions, as the guest sees them; ``ctl`` is a sweep's, at the place of the clock.
+ADDRESSES = {
+    "dev0": "0000:00:04.0",
+    "dev1": "0000:00:08.0",
+    "nic0": "0000:00:0c.0",
+    "clock": "0000:00:05.0",
+    "ctl": "0000:00:05.0",
+}
+
+#: Guest script: load the neighbour's in-kernel driver; the link is up when the emulated PHY has negotiated.
+NEIGHBOUR_UP = (
+    f"modprobe e1000 && ip addr add {GUEST_IP}/24 dev eth0 && ip link set eth0 up"
+    " && until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done"
+)
+
+
+def insmod(name: str, *parameters: str) -> str:
+    """Guest script: load an out-of-tree module of the image."""
+    return " ".join([f"insmod /lib/modules/$(uname -r)/extra/{name}.ko", *parameters])
+
+
+#: Guest script: load shirq.ko.
+LOAD_MODULE = insmod("shirq")
+#: Guest scripts: load what stock kernels have for interrupts in user space.
+LOAD_UIO = "modprobe uio_pci_generic"
+LOAD_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
+#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
+SETTLED = (
+    "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
+    ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
+)
+
+
+def bind(device: str, driver: str = "shirq") -> str:
+    """Guest script: bind a function of `SHARED_LINE` to a driver that has no table of IDs: shirq.ko, or another."""
+    return bind_at(ADDRESSES[device], driver)
+
+
+def bind_at(address: str, driver: str) -> str:
+    """Guest script: the same, for the function at a PCI address."""
+    return (
+        f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
+        f" && test -d drivers/{driver}/{address}"
+    )
+
+
+def start(command: str, ready: str, said: str = "/run/said") -> str:
+    """Guest script: start a program that goes on after the script has ended, and wait until it says ``ready``.
+
+    Its complaints go to the file ``said``.
+    """
+    return (
+        "rm -f /run/ready && mkfifo /run/ready && cd / &&"
+        f" {{ setsid {command} >/run/ready 2>>{said} </dev/null & }} && grep -q {ready} /run/ready"
+    )
+
+
+def gsi_of(slot: int, pin: str = "A") -> int:
+    """The I/O APIC's input that a pin of a slot of pcie.0 leads to, on q35. ValueError if there is no such slot or pin.
+
+    An ICH9 has eight lines, PIRQA to PIRQH, on inputs 16 to 23. Slots 0 to 24, and 30, have INTA to INTD on PIRQE to
+    PIRQH; of the former each begins one further than the slot before. Slots 25 to 29, and 31, have them on PIRQA to
+    PIRQD, as the chipset's registers D25IR to D31IR say from reset on, and the ACPI tables say so for good.
+    """
+    if slot not in range(32) or pin not in tuple("ABCD"):
+        raise ValueError(f"there is no INT{pin} of slot {slot:#x}: slots are 0 to 0x1f, pins A to D")
+    number = "ABCD".index(pin)
+    if slot <= 24:
+        return 20 + (slot + number) % 4
+    return (20 if slot == 30 else 16) + number
+
+
+#: The input of the devices of `SHARED_LINE`.
+GSI = gsi_of(4)
+#: The in-kernel driver's card on the devices' line, with the network net0.
+NEIGHBOUR_CARD = "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile="
+#: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a
+#: device of its own line, bound to nobody, through whose MARK register the guest's clock is related to the log's.
+SHARED_LINE = Machine(
+    devices=(
+        "shirq-edu,id=dev0,addr=4",
+        "shirq-edu,id=dev1,addr=8,disintx=read-only",
+        NEIGHBOUR_CARD,
+        "shirq-edu,id=clock,addr=5",
+    ),
+    networks=("net0",),
+    prepare=(NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"), bind("dev1")),
+)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Templates: booted, prepared guests that are frozen once and cloned for every test.
+
+A template is a guest's memory in a file and the rest of its state in another. A clone maps the memory copy-on-write
+and loads the state, so it costs what it touches and is up in a fraction of a boot. Templates are cached by everything
+they are made of: QEMU, kernel, image, machine, accelerator.
+
+A deterministic guest boots ten times as slowly as others. So it boots once for all that are prepared differently: their
+templates grow from that of the guest that is not prepared at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import shutil
+from pathlib import Path
+
+from shirq_bench.errors import CommandFailed
+from shirq_bench.provision import cache
+from shirq_bench.provision.steps import shown
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import PARAMETERS, Vm, copy_sparse, parts
+
+#: What a template and an artefact folder call the description of their machine.
+DESCRIPTION = "machine.json"
+#: Part of every template's key: count it up when what a template holds changes.
+_LAYOUT = 2
+_KIND = "template"
+
+
+def _key(machine: Machine) -> str:
+    made_of = parts(machine.kernel, machine.modules, machine.overlay)
+    description = dataclasses.asdict(machine)
+    # A clone opens its own log; the others are names of what is in the key by its content.
+    for name in ("log_entries", "kernel", "modules", "overlay"):
+        del description[name]
+    description["memory_mib"] = made_of.memory_mib(machine)
+    return cache.digest(
+        _LAYOUT,
+        made_of.kernel.identity,
+        str(made_of.emulator),
+        str(made_of.initrd),
+        description,
+        PARAMETERS,
+        made_of.accelerator.arguments(machine.deterministic),
+    )
+
+
+def path(machine: Machine) -> Path:
+    """Where the template of ``machine`` is, or will be."""
+    return cache.root() / _KIND / _name(machine)
+
+
+def _name(machine: Machine) -> str:
+    return f"{Path(machine.kernel).name}-{_key(machine)}"
+
+
+@functools.cache
+def get(machine: Machine) -> Path:
+    """The template of ``machine``: a directory with its memory, its state and what its console showed.
+
+    Boots and prepares a guest if the cache has none.
+    """
+
+    def fill(directory: Path) -> None:
+        grown = get(machine.with_(prepare=())) if machine.deterministic and machine.prepare else None
+        memory = directory / "memory"
+        if grown:
+            copy_sparse(grown / "memory", memory)
+        what = f"making a template: {'' if grown else 'booting and '}preparing a guest with kernel {machine.kernel}"
+        with (
+            shown(what) as show,
+            Vm(machine, name="template", memory=memory, template=grown, stopped=bool(grown)) as vm,
+        ):
+            # Once for all clones: let a busy machine take its time.
+            if grown:
+                # Its state has arrived when start() returns: what the monitor says next is of the freezing.
+                vm.start(deadline=600)
+                vm.qmp.execute("cont")
+                vm.agent.ping(600)
+            else:
+                vm.boot(deadline=600)
+            for number, script in enumerate(machine.prepare, 1):
+                show(f"[{number}/{len(machine.prepare)}] {script}")
+                _prepare(vm, script)
+            freeze(vm, directory / "state")
+            shutil.copyfile(vm.console.log, directory / "console.log")
+        (directory / DESCRIPTION).write_text(json.dumps({"machine": machine.as_data()}))
+
+    return cache.entry(_KIND, _name(machine), fill)
+
+
+def _prepare(vm: Vm, script: str) -> None:
+    try:
+        vm.agent.succeed(script, deadline=600)
+    except CommandFailed as error:
+        said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
+        raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
+
+
+def freeze(vm: Vm, state: Path) -> None:
+    """Write the state of a running VM, but for its shared memory, to a file. The VM is stopped from then on.
+
+    It is frozen as a running one: a clone of it runs at once.
+    """
+    capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    vm.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
+    vm.qmp.execute("migrate", uri=f"file:{state}")
+    vm.wait_migrated(60)
+
+
+def clone(machine: Machine, name: str = "", stopped: bool = False) -> Vm:
+    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it, or `Vm.start` a ``stopped`` one."""
+    return Vm(machine, name=name, template=get(machine), stopped=stopped)

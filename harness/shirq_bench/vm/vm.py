@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: MIT
+"""One virtual machine, from start to its end, with its channels.
+
+Everything it leaves is in one run directory: console, QMP transcript, event log, QEMU's own output and the command
+line. The directory is deleted with the VM unless somebody keeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from shirq_bench import supervisor
+from shirq_bench.channels.agent import Agent
+from shirq_bench.channels.console import Console
+from shirq_bench.channels.log import Log, LogReader, read_log
+from shirq_bench.channels.network import Network
+from shirq_bench.channels.qmp import Monitor
+from shirq_bench.channels.ssh import Ssh
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
+from shirq_bench.provision import image, kernel, qemu
+from shirq_bench.vm import accel
+from shirq_bench.vm.machine import Machine
+
+#: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
+PARAMETERS = "console=ttyS0 panic=-1 nokaslr no_timer_check loglevel=5 rdinit=/init"
+_numbers = itertools.count(1)
+#: Seconds, and more on a host that is busy when the guest starts.
+WIRE_DEADLINE = 120.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a guest of some kernel is put together from."""
+
+    kernel: kernel.Kernel
+    initrd: Path
+    emulator: Path
+    accelerator: accel.Accelerator
+
+    def memory_mib(self, machine: Machine) -> int:
+        """The memory that a guest gets: the kernel may need more than was asked for."""
+        return max(machine.memory_mib, self.kernel.memory_mib)
+
+
+@functools.cache
+def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = ()) -> Parts:
+    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process.
+
+    ``modules`` and ``overlay`` are a `Machine`'s.
+    """
+    target = kernel.get(name)
+    emulator = qemu.build()
+    initrd = image.build(target, modules=[Path(m) for m in modules], overlay=[Path(o) for o in overlay])
+    return Parts(target, initrd, emulator, accel.verdict(emulator))
+
+
+class Vm:
+    """A guest built from ``machine``. Use as a context manager; `boot` it inside.
+
+    With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
+    directory that `shirq_bench.vm.template` has made, it is a clone: it goes on where the template was frozen, at once
+    or, with ``stopped``, when it is told to ``cont``. With both, ``memory`` is a copy of the template's.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        name: str = "",
+        memory: Path | None = None,
+        template: Path | None = None,
+        stopped: bool = False,
+    ) -> None:
+        self.machine = machine
+        self.name = name or f"vm{next(_numbers)}"
+        self.parts = parts(machine.kernel, machine.modules, machine.overlay)
+        self._memory = memory
+        self._template = template
+        self._stopped = stopped
+        self._resources = contextlib.ExitStack()
+        self._status: int | None = None
+        self._status_lock = threading.Lock()
+        self._pid = 0
+        self._ended = -1
+        #: Whether `start` has succeeded: before, and where QEMU refused to start, not all channels are there.
+        self.started = False
+        self.networks: dict[str, Network] = {}
+        #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
+        self.wires: dict[str, socket.socket] = {}
+        self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
+        supervisor.instance().own(self.dir)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Vm:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def command_line(self, channels: dict[str, int]) -> list[str]:
+        """QEMU's arguments; ``channels`` gives the descriptor of each channel's socket."""
+        machine, emulator = self.machine, self.parts.emulator
+        argv = [str(emulator), "-L", str(emulator.parent / "firmware")]
+        argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += self.parts.accelerator.arguments(machine.deterministic)
+        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{self.parts.memory_mib(machine)}M"]
+        argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
+        argv += ["-append", f"{PARAMETERS} {machine.parameters}".rstrip()]
+        argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
+        argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
+        argv += ["-chardev", f"socket,id=console,fd={channels['console']}", "-serial", "chardev:console"]
+        argv += ["-device", "virtio-serial-pci,id=serial,addr=3"]
+        argv += ["-chardev", f"socket,id=agent,fd={channels['agent']}"]
+        argv += ["-device", "virtserialport,chardev=agent,name=org.shirq.agent"]
+        for network in machine.networks:
+            argv += ["-netdev", f"stream,id={network},server=off,addr.type=fd,addr.str={channels[network]}"]
+        for wire in machine.wires:
+            argv += ["-chardev", f"socket,id={wire},fd={channels[wire]}"]
+        for device in machine.devices:
+            argv += ["-device", device]
+        if self._memory:
+            argv += self._memory_backend(self._memory, "share=on")
+        elif self._template:
+            argv += self._memory_backend(self._template / "memory", "share=off,readonly=on,rom=off")
+        if self._template:
+            argv += ["-incoming", "defer"] + ["-S"] * self._stopped
+        return [*argv, *machine.extra]
+
+    def _memory_backend(self, path: Path, how: str) -> list[str]:
+        backend = f"memory-backend-file,id=ram,size={self.parts.memory_mib(self.machine)}M,mem-path={path},{how}"
+        return ["-object", backend, "-machine", "memory-backend=ram"]
+
+    def start(self, deadline: float = 20.0) -> None:
+        """Start QEMU and connect the channels; the guest runs but need not have booted."""
+        names = ["qmp", "console", "agent", *self.machine.networks, *self.machine.wires]
+        pairs = {name: socket.socketpair() for name in names}
+        ours = {name: pair[0] for name, pair in pairs.items()}
+        theirs = [pair[1] for pair in pairs.values()]
+        argv = self.command_line({name: supervisor.FIRST_FD + n for n, name in enumerate(names)})
+        (self.dir / "command").write_text(shlex.join(argv) + "\n")
+        try:
+            self._pid, self._ended = supervisor.instance().spawn(
+                argv, [s.fileno() for s in theirs], self.dir / "qemu.log"
+            )
+        finally:
+            for end in theirs:
+                end.close()
+        self._resources.callback(self._kill)
+        if self._template:
+            # So that a clone's console log is whole.
+            shutil.copyfile(self._template / "console.log", self.dir / "console.log")
+        self.console = Console(self.name, ours["console"], self.dir / "console.log")
+        self._resources.callback(self.console.close)
+        self.agent = Agent(self.name, ours["agent"], self.situation, self.patience)
+        self._resources.callback(self.agent.close)
+        for network in self.machine.networks:
+            self.networks[network] = Network(self.name, ours[network], self.patience)
+            self._resources.callback(self.networks[network].close)
+        for wire in self.machine.wires:
+            self.wires[wire] = self._resources.enter_context(ours[wire])
+            self.wires[wire].settimeout(Deadline(WIRE_DEADLINE).left)
+        try:
+            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience)
+        except BenchError as error:
+            raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
+        self._resources.callback(self.qmp.close)
+        self.started = True
+        if self._template:
+            capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+            self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
+            # A clone has not moved: cards need not announce it to their networks, on the host's clock.
+            self.qmp.execute("migrate-set-parameters", announce_rounds=0)
+            self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
+            if self._stopped:
+                self.wait_migrated(deadline)
+
+    def wait_migrated(self, deadline: float) -> None:
+        """Wait until the state that is on its way, in or out, has arrived. `BenchError` if it fails."""
+        while (status := self.qmp.wait_event("MIGRATION", deadline)["data"]["status"]) != "completed":
+            if status == "failed":
+                raise BenchError(
+                    f"{self.name}: migration failed: {self.qmp.execute('query-migrate')}\n{self.situation()}"
+                )
+
+    def boot(self, deadline: float = 120.0) -> Vm:
+        """Start and wait until the agent answers. A guest that panics or hangs is a `BenchError` with its console."""
+        self.start()
+        if self._template:
+            self.agent.ping(deadline)
+        else:
+            self.agent.wait_ready(deadline)
+        return self
+
+    def _kill(self) -> None:
+        if self._ended < 0:
+            return
+        if self.status() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.wait_end(10.0)
+        with self._status_lock:
+            os.close(self._ended)
+            self._ended = -1
+
+    def close(self) -> None:
+        """End the VM, if it still runs, and delete its run directory, if nobody has kept it."""
+        # First, so that every channel ends by itself.
+        self._kill()
+        self._resources.close()
+        if self.dir.exists():
+            shutil.rmtree(self.dir, ignore_errors=True)
+        with contextlib.suppress(supervisor.SupervisorGone):
+            supervisor.instance().disown(self.dir)
+
+    def keep(self, directory: Path) -> None:
+        """Copy what the run directory holds to ``directory``; the event log keeps its holes."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in self.dir.iterdir():
+            if path.is_file():
+                copy_sparse(path, directory / path.name)
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def patience(self) -> float:
+        """How many times longer than asked for its deadlines are: its kernel's."""
+        return self.parts.kernel.patience
+
+    def status(self) -> int | None:
+        """QEMU's wait status, or None while it runs."""
+        return self._wait(0.0)
+
+    def _wait(self, deadline: float) -> int | None:
+        """QEMU's wait status once it has ended, or None after ``deadline`` seconds. Any thread may ask."""
+        with self._status_lock:
+            if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], deadline)[0]:
+                # Nothing to read: the supervisor was killed, and the kernel has killed its children.
+                self._status = int(os.read(self._ended, 32) or int(signal.SIGKILL))
+            return self._status
+
+    def wait_end(self, deadline: float) -> int:
+        """Wait until QEMU has ended; returns its wait status."""
+        end = Deadline(deadline * self.patience)
+        while (status := self._wait(end.step)) is None:
+            if end.passed:
+                raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {end}\n{self.situation()}")
+        return status
+
+    def situation(self) -> str:
+        """What is known about the VM, for a failure's message: QEMU's state and the last console lines."""
+        # A closed channel is seen a moment before the end of the process that closed it.
+        status = self._wait(0.5)
+        if status is None:
+            state = f"QEMU runs (pid {self._pid})"
+        else:
+            state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
+        said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
+        tail = self.console.tail() if hasattr(self, "console") else ""
+        return "\n".join(
+            [f"{self.name}: {state}; run directory {self.dir}"]
+            + ([f"QEMU said: {said}"] if said else [])
+            + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
+        )
+
+    def _no_space(self, status: int) -> str:
+        """What a SIGBUS means: a mapped file, the event log or a template's memory, could not grow or was cut off."""
+        if os.waitstatus_to_exitcode(status) != -signal.SIGBUS:
+            return ""
+        places = [self.dir] + ([self._memory.parent] if self._memory else [])
+        free = ", ".join(f"{place} has {shutil.disk_usage(place).free >> 20} MiB free" for place in places)
+        advice = "make room, or point TMPDIR and SHIRQ_CACHE elsewhere"
+        return f" (SIGBUS, a mapped file had no room to grow: {free}; {advice})"
+
+    # -- channels -----------------------------------------------------------------------------------------------
+
+    @property
+    def log_path(self) -> Path:
+        """The event log's file."""
+        return self.dir / "events.shirqlog"
+
+    def log(self) -> Log:
+        """The event log so far."""
+        return read_log(self.log_path)
+
+    def follow(self) -> LogReader:
+        """A reader that gives the entries written from now on."""
+        reader = LogReader(self.log_path)
+        reader.poll()
+        return reader
+
+    def now_ns(self) -> int:
+        """The present virtual time in ns, the clock of the log's entries and of schedules.
+
+        A running VM is past it when the answer arrives: ask within `frozen` to build a schedule on it.
+        """
+        return int(self.qmp.get("/objects/log", "now"))
+
+    def ssh(self, deadline: float = 60.0) -> Ssh:
+        """Open an ssh connection to the guest."""
+        return Ssh(self.agent, image.ssh_key(), deadline)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the VM's clock for the body: stimuli given in it happen at one instant of virtual time."""
+        self.qmp.execute("stop")
+        try:
+            yield
+        finally:
+            self.qmp.execute("cont")
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file without filling its holes."""
+    with source.open("rb") as src, target.open("wb") as dst:
+        size = os.fstat(src.fileno()).st_size
+        dst.truncate(size)
+        position = 0
+        while position < size:
+            try:
+                data = os.lseek(src.fileno(), position, os.SEEK_DATA)
+            except OSError:
+                break
+            hole = os.lseek(src.fileno(), data, os.SEEK_HOLE)
+            src.seek(data)
+            dst.seek(data)
+            remaining = hole - data
+            while remaining and (chunk := src.read(min(remaining, 1 << 20))):
+                dst.write(chunk)
+                remaining -= len(chunk)
+            position = hole
