@@ -22,9 +22,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 #: The first descriptor number that a spawned process finds its channels at.
 FIRST_FD = 10
@@ -123,6 +125,38 @@ def instance() -> Supervisor:
         if _instance is None or _instance._owner != os.getpid():
             _instance = Supervisor()
         return _instance
+
+
+@contextlib.contextmanager
+def owned_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
+    """A temporary directory, in ``place`` if that is given, that is deleted however this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    instance().own(directory)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(SupervisorGone):
+            instance().disown(directory)
+
+
+@contextlib.contextmanager
+def child(argv: Sequence[str | Path], orphans: bool = False, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A child with a process group of its own, all of which is killed when the block, or this process, ends.
+
+    ``options`` are `subprocess.Popen`'s. With ``orphans``, a child that has ended by itself may leave others behind.
+    """
+    process = subprocess.Popen([str(word) for word in argv], start_new_session=True, **options)
+    try:
+        instance().adopt(process.pid)
+        yield process
+    finally:
+        if not orphans or process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        with contextlib.suppress(SupervisorGone):
+            instance().release(process.pid)
 
 
 def _serve(channel: socket.socket) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import click
 
+from shirq_bench import supervisor
 from shirq_bench.campaigns.mutants import mutant, report
 from shirq_bench.campaigns.mutants.mutant import Mutant
-from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop, owned_directory
+from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import shown
@@ -85,7 +86,11 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
 
 def _try(top: Path, chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
     started = time.monotonic()
-    with owned_directory("shirq-mutants-") as work, shown("mutants") as tell, ThreadPoolExecutor(jobs) as pool:
+    with (
+        supervisor.owned_directory("shirq-mutants-") as work,
+        shown("mutants") as tell,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
         workshop = Workshop(top, kernel, work, started + budget)
         done: list[Verdict] = []
 

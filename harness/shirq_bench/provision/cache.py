@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -110,21 +109,13 @@ def _make(final: Path, build: Callable[[Path], None]) -> None:
         # Nobody else makes this entry now: these are of a machine that went down.
         for left in final.parent.glob(f"{glob.escape(prefix)}*"):
             shutil.rmtree(left)
-        partial = Path(tempfile.mkdtemp(prefix=prefix, dir=final.parent))
-        supervisor.instance().own(partial)
-        try:
+        with supervisor.owned_directory(prefix, final.parent) as partial:
             build(partial)
             (partial / _MANIFEST).write_text(json.dumps(_sizes(partial)))
             partial.chmod(0o755)
             if final.exists():
                 shutil.rmtree(final)
             partial.rename(final)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        finally:
-            with contextlib.suppress(supervisor.SupervisorGone):
-                supervisor.instance().disown(partial)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -84,8 +84,8 @@ def run(
     started = time.monotonic()
     with log.open("a", buffering=1) as sink, shown(what) as show:
         sink.write(f"\n$ {' '.join(str(a) for a in argv)}\n")
-        process = subprocess.Popen(
-            [str(a) for a in argv],
+        with supervisor.child(
+            argv,
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -93,40 +93,27 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        overran = threading.Event()
+        ) as process:
+            assert process.stdout is not None
+            overran = threading.Event()
 
-        def end() -> None:
-            overran.set()
-            _kill(process)
+            def end() -> None:
+                overran.set()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
-        late = threading.Timer(deadline, end)
-        late.start()
-        try:
-            supervisor.instance().adopt(process.pid)
-            for line in process.stdout:
-                sink.write(line)
-                show(line)
-            status = process.wait()
-        except BaseException:
-            _kill(process)
-            process.wait()
-            raise
-        finally:
-            late.cancel()
-            with suppress(supervisor.SupervisorGone):
-                supervisor.instance().release(process.pid)
+            late = threading.Timer(deadline, end)
+            late.start()
+            try:
+                for line in process.stdout:
+                    sink.write(line)
+                    show(line)
+                status = process.wait()
+            finally:
+                late.cancel()
     if overran.is_set():
         raise BuildError(f"{what}: not finished after {deadline:g} s; output in {log}")
     if status:
         tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-25:])
         raise BuildError(f"{what} failed with status {status}; the end of {log}:\n{tail}")
     say(f"{what}: done in {time.monotonic() - started:.0f} s")
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a command and all that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -12,24 +12,21 @@ import contextlib
 import json
 import os
 import platform
-import shutil
-import signal
-import socket
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pexpect
 
-from shirq_bench import supervisor
 from shirq_bench.channels.console import Console
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import cache, kernel
 from shirq_bench.provision.steps import say
+from shirq_bench.vm.emulator import Emulator
 
 NODE = Path("/dev/kvm")
+
 #: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
 #: Seconds that the probe's kernel has, on an idle host.
@@ -138,32 +135,23 @@ def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
     """Boot a kernel under KVM until it finds that it has no root file system."""
     say(f"probing {NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s, more on a busy host)")
     candidate = Accelerator("kvm", "a kernel boots under it")
-    ours, theirs = socket.socketpair()
-    directory = Path(tempfile.mkdtemp(prefix="shirq-probe-"))
-    supervisor.instance().own(directory)
-    argv = [str(emulator), "-L", str(emulator.parent / "firmware"), "-nodefaults", "-display", "none", "-no-reboot"]
-    argv += [*candidate.arguments(), "-m", "256M", "-kernel", str(vmlinuz)]
-    argv += ["-append", "console=ttyS0 panic=-1", "-chardev", f"socket,id=console,fd={supervisor.FIRST_FD}"]
-    argv += ["-serial", "chardev:console"]
-    console = Console("probe", ours, directory / "console.log")
-    end = Deadline(PROBE_DEADLINE)
-    try:
-        pid, ended = supervisor.instance().spawn(argv, [theirs.fileno()], directory / "qemu.log")
-        theirs.close()
-        try:
-            booted = console.shows(_MARKER, end)
-        except pexpect.EOF:
-            said = (directory / "qemu.log").read_text(errors="replace").strip().splitlines()
-            say(f"QEMU said: {said[-1] if said else 'nothing'}")
-            return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            os.close(ended)
-    finally:
-        console.close()
-        supervisor.instance().disown(directory)
-        shutil.rmtree(directory, ignore_errors=True)
+    argv = ["-no-reboot", *candidate.arguments(), "-m", "256M", "-kernel", str(vmlinuz)]
+    argv += ["-append", "console=ttyS0 panic=-1", "-serial", "chardev:console"]
+    machine = Emulator("probe", "shirq-probe-")
+    with contextlib.closing(machine):
+        ours = machine.start(
+            emulator, lambda channels: ["-chardev", f"socket,id=console,fd={channels['console']}", *argv], ("console",)
+        )
+        end = Deadline(PROBE_DEADLINE)
+        with contextlib.closing(Console(machine.name, ours["console"], machine.dir / "console.log")) as console:
+            try:
+                booted = console.shows(_MARKER, end)
+            except pexpect.EOF:
+                said = machine.said().splitlines()
+                say(f"QEMU said: {said[-1] if said else 'nothing'}")
+                return Accelerator("tcg", "KVM is broken here: QEMU ended before a kernel booted")
+            finally:
+                machine.kill()
     if booted:
         return candidate
     why = f"KVM is broken here: it opens, but a kernel does not boot within {end}"

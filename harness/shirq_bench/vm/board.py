@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import select
-import shutil
-import signal
 import socket
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from shirq_bench import supervisor
 from shirq_bench.channels.log import Log, read_log
 from shirq_bench.channels.qmp import Monitor
 from shirq_bench.deadline import STEP, Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.provision import qemu
+from shirq_bench.vm.emulator import Emulator
 
 #: Where PCI configuration mechanism #1 is.
 _CONFIG_ADDRESS = 0xCF8
@@ -170,11 +165,11 @@ class Board:
         self._log = log
         self._extra = extra
         self._accel = accel
-        self._emulator = emulator
+        self._binary = emulator
         self._bars = itertools.count(_BARS, 0x100000)
         self._ports = itertools.count(_PORTS, 0x100)
         self._resources = contextlib.ExitStack()
-        self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
+        self._emulator = Emulator(self.name)
         self.log_path = self.dir / "event.log"
 
     def __enter__(self) -> Self:
@@ -189,14 +184,12 @@ class Board:
     ) -> None:
         self.close()
 
-    def _command_line(self, emulator: Path) -> list[str]:
-        argv = [str(emulator), "-L", str(emulator.parent / "firmware"), "-name", self.name]
-        argv += ["-machine", "q35", "-accel", self._accel, "-m", "16M", "-display", "none"]
-        argv += ["-nodefaults", "-no-user-config"]
+    def _arguments(self, channels: Mapping[str, int]) -> list[str]:
+        argv = ["-machine", "q35", "-accel", self._accel, "-m", "16M"]
         # Unplugging asks the slot's registers, which a test can write, not the guest's ACPI interpreter.
         argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
-        argv += ["-chardev", f"socket,id=qmp,fd={supervisor.FIRST_FD}", "-mon", "chardev=qmp,mode=control"]
-        argv += ["-chardev", f"socket,id=qtest,fd={supervisor.FIRST_FD + 1}", "-qtest", "chardev:qtest"]
+        argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
+        argv += ["-chardev", f"socket,id=qtest,fd={channels['qtest']}", "-qtest", "chardev:qtest"]
         argv += ["-qtest-log", "none"]
         if self._log is not None:
             argv += ["-object", ",".join(filter(None, ["shirq-log", "id=log", f"path={self.log_path}", self._log]))]
@@ -207,30 +200,28 @@ class Board:
         return [*argv, *self._extra]
 
     def _start(self) -> None:
-        watch = supervisor.instance()
-        watch.own(self.dir)
-        self._resources.callback(watch.disown, self.dir)
-        self._resources.callback(shutil.rmtree, self.dir, ignore_errors=True)
-        output = self.dir / "qemu.log"
-        ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
-        for end in ours:
+        self._resources.callback(self._emulator.close)
+        ours = self._emulator.start(self._binary or qemu.build(), self._arguments, ("qmp", "qtest"))
+        for end in ours.values():
             self._resources.callback(end.close)
+        self._resources.callback(self._emulator.kill)
         try:
-            pid, ended = watch.spawn(
-                self._command_line(self._emulator or qemu.build()), [end.fileno() for end in theirs], output
-            )
-        finally:
-            for end in theirs:
-                end.close()
-        self._resources.callback(_end, pid, ended)
-        self.pid = pid
-        try:
-            self.qmp = Monitor(self.name, ours[0], self.dir / "qmp.log")
+            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log")
         except BenchError as error:
-            raise VmDied(f"{self.name}: QEMU did not start: {output.read_text()}") from error
+            raise VmDied(f"{self.name}: QEMU did not start: {self._emulator.said()}") from error
         self._resources.callback(self.qmp.close)
-        self.qtest = QTest(self.name, ours[1])
+        self.qtest = QTest(self.name, ours["qtest"])
         self._resources.callback(self.qtest.close)
+
+    @property
+    def dir(self) -> Path:
+        """The run directory."""
+        return self._emulator.dir
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._emulator.pid
 
     def close(self) -> None:
         """End QEMU and delete the run directory."""
@@ -267,18 +258,6 @@ class Board:
         while (status := self.qmp.wait_event("MIGRATION")["data"]["status"]) != "completed":
             if status == "failed":
                 raise BenchError(f"{self.name}: {command}: {(self.dir / 'qemu.log').read_text()}")
-
-
-def _end(pid: int, ended: int) -> None:
-    """Kill a process that the supervisor started and wait until it is gone."""
-    if not select.select([ended], [], [], 0)[0]:
-        # It may have ended meanwhile, without our having been told.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        end = Deadline(10)
-        if not end.readable(ended):
-            raise DeadlineExceeded(f"QEMU, process {pid}, did not end within {end} of SIGKILL")
-    os.close(ended)
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,13 @@ import dataclasses
 import functools
 import itertools
 import os
-import select
-import shlex
 import shutil
 import signal
 import socket
-import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from shirq_bench import supervisor
 from shirq_bench.channels.agent import Agent
 from shirq_bench.channels.console import Console
 from shirq_bench.channels.log import Log, LogReader, read_log
@@ -34,6 +29,7 @@ from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.provision import image, kernel, qemu
 from shirq_bench.vm import accel
+from shirq_bench.vm.emulator import Emulator
 from shirq_bench.vm.machine import Machine
 
 #: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
@@ -92,17 +88,12 @@ class Vm:
         self._template = template
         self._stopped = stopped
         self._resources = contextlib.ExitStack()
-        self._status: int | None = None
-        self._status_lock = threading.Lock()
-        self._pid = 0
-        self._ended = -1
         #: Whether `start` has succeeded: before, and where QEMU refused to start, not all channels are there.
         self.started = False
         self.networks: dict[str, Network] = {}
         #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
         self.wires: dict[str, socket.socket] = {}
-        self.dir = Path(tempfile.mkdtemp(prefix="shirq-"))
-        supervisor.instance().own(self.dir)
+        self._emulator = Emulator(self.name)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -114,11 +105,10 @@ class Vm:
     ) -> None:
         self.close()
 
-    def command_line(self, channels: dict[str, int]) -> list[str]:
+    def _arguments(self, channels: Mapping[str, int]) -> list[str]:
         """QEMU's arguments; ``channels`` gives the descriptor of each channel's socket."""
-        machine, emulator = self.machine, self.parts.emulator
-        argv = [str(emulator), "-L", str(emulator.parent / "firmware")]
-        argv += ["-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        machine = self.machine
+        argv = ["-no-reboot"]
         argv += self.parts.accelerator.arguments(machine.deterministic)
         argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{self.parts.memory_mib(machine)}M"]
         argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
@@ -150,19 +140,8 @@ class Vm:
     def start(self, deadline: float = 20.0) -> None:
         """Start QEMU and connect the channels; the guest runs but need not have booted."""
         names = ["qmp", "console", "agent", *self.machine.networks, *self.machine.wires]
-        pairs = {name: socket.socketpair() for name in names}
-        ours = {name: pair[0] for name, pair in pairs.items()}
-        theirs = [pair[1] for pair in pairs.values()]
-        argv = self.command_line({name: supervisor.FIRST_FD + n for n, name in enumerate(names)})
-        (self.dir / "command").write_text(shlex.join(argv) + "\n")
-        try:
-            self._pid, self._ended = supervisor.instance().spawn(
-                argv, [s.fileno() for s in theirs], self.dir / "qemu.log"
-            )
-        finally:
-            for end in theirs:
-                end.close()
-        self._resources.callback(self._kill)
+        ours = self._emulator.start(self.parts.emulator, self._arguments, names)
+        self._resources.callback(self._emulator.kill)
         if self._template:
             # So that a clone's console log is whole.
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
@@ -208,26 +187,12 @@ class Vm:
             self.agent.wait_ready(deadline)
         return self
 
-    def _kill(self) -> None:
-        if self._ended < 0:
-            return
-        if self.status() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            self.wait_end(10.0)
-        with self._status_lock:
-            os.close(self._ended)
-            self._ended = -1
-
     def close(self) -> None:
         """End the VM, if it still runs, and delete its run directory, if nobody has kept it."""
         # First, so that every channel ends by itself.
-        self._kill()
+        self._emulator.kill()
         self._resources.close()
-        if self.dir.exists():
-            shutil.rmtree(self.dir, ignore_errors=True)
-        with contextlib.suppress(supervisor.SupervisorGone):
-            supervisor.instance().disown(self.dir)
+        self._emulator.close()
 
     def keep(self, directory: Path) -> None:
         """Copy what the run directory holds to ``directory``; the event log keeps its holes."""
@@ -239,8 +204,14 @@ class Vm:
     # -- state --------------------------------------------------------------------------------------------------
 
     @property
+    def dir(self) -> Path:
+        """The run directory."""
+        return self._emulator.dir
+
+    @property
     def pid(self) -> int:
-        return self._pid
+        """QEMU's process id."""
+        return self._emulator.pid
 
     @property
     def patience(self) -> float:
@@ -249,20 +220,12 @@ class Vm:
 
     def status(self) -> int | None:
         """QEMU's wait status, or None while it runs."""
-        return self._wait(0.0)
-
-    def _wait(self, deadline: float) -> int | None:
-        """QEMU's wait status once it has ended, or None after ``deadline`` seconds. Any thread may ask."""
-        with self._status_lock:
-            if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], deadline)[0]:
-                # Nothing to read: the supervisor was killed, and the kernel has killed its children.
-                self._status = int(os.read(self._ended, 32) or int(signal.SIGKILL))
-            return self._status
+        return self._emulator.wait(0.0)
 
     def wait_end(self, deadline: float) -> int:
         """Wait until QEMU has ended; returns its wait status."""
         end = Deadline(deadline * self.patience)
-        while (status := self._wait(end.step)) is None:
+        while (status := self._emulator.wait(end.step)) is None:
             if end.passed:
                 raise DeadlineExceeded(f"{self.name}: QEMU has not ended within {end}\n{self.situation()}")
         return status
@@ -270,12 +233,12 @@ class Vm:
     def situation(self) -> str:
         """What is known about the VM, for a failure's message: QEMU's state and the last console lines."""
         # A closed channel is seen a moment before the end of the process that closed it.
-        status = self._wait(0.5)
+        status = self._emulator.wait(0.5)
         if status is None:
-            state = f"QEMU runs (pid {self._pid})"
+            state = f"QEMU runs (pid {self.pid})"
         else:
             state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
-        said = (self.dir / "qemu.log").read_text(errors="replace").strip() if (self.dir / "qemu.log").exists() else ""
+        said = self._emulator.said()
         tail = self.console.tail() if hasattr(self, "console") else ""
         return "\n".join(
             [f"{self.name}: {state}; run directory {self.dir}"]

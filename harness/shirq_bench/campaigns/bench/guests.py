@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -73,18 +72,15 @@ def _virtme(name: str, machine: Machine) -> Iterator[int]:
     argv = [str(_TOOLS / "vng"), "--run", str(kernel.get(name).vmlinuz.resolve()), "--disable-kvm"]
     argv += ["--cpus", str(machine.vcpus), "--memory", f"{machine.memory_mib}M", "--", "echo ready; sleep 1000"]
     environment = {**os.environ, "PATH": f"{_TOOLS}:{os.environ['PATH']}"}
-    process = subprocess.Popen(
+    with supervisor.child(
         argv,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    supervisor.instance().adopt(process.pid)
-    try:
+    ) as process:
+        assert process.stdout is not None
         said = []
         for line in process.stdout:
             said.append(line)
@@ -93,11 +89,6 @@ def _virtme(name: str, machine: Machine) -> Iterator[int]:
         else:
             raise BenchError(f"virtme-ng ended without a guest: {' '.join(argv)}\n{''.join(said[-20:])}")
         yield _emulator(process.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        supervisor.instance().release(process.pid)
 
 
 def _emulator(session: int) -> int:

@@ -7,7 +7,6 @@ is deleted with the copy.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -16,10 +15,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,19 +73,6 @@ class _End(Exception):
         self.verdict, self.by, self.detail, self.what, self.passed = verdict, by, detail, what, passed
 
 
-@contextlib.contextmanager
-def owned_directory(prefix: str) -> Iterator[Path]:
-    """A temporary directory that is deleted however this process ends."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix))
-    supervisor.instance().own(directory)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        with contextlib.suppress(supervisor.SupervisorGone):
-            supervisor.instance().disown(directory)
-
-
 def copy_checkout(top: Path, target: Path) -> None:
     """Copy what git knows of the checkout, as it is in the working tree. `BenchError` where there is no git."""
     listed = subprocess.run(
@@ -133,7 +118,7 @@ class Workshop:
     def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
         """Whether a mutant is noticed, and by what."""
         started = time.monotonic()
-        with owned_directory(f"shirq-mutant-{mutant.name}-") as place:
+        with supervisor.owned_directory(f"shirq-mutant-{mutant.name}-") as place:
             try:
                 end = _End(SURVIVED, passed=self._try(mutant, place, tell))
             except _End as over:
@@ -169,7 +154,7 @@ class Workshop:
         """What fails without the mutant too has not noticed it. On a busy machine a deadline may pass at any time."""
         key = (kernel, end.what)
         if key not in self.sound or _DEADLINE_SAID in end.detail:
-            with owned_directory("shirq-mutant-none-") as place:
+            with supervisor.owned_directory("shirq-mutant-none-") as place:
                 copy_checkout(self.top, place / "tree")
                 bench = _Bench(place / "tree", kernel, place, cache.root(), self.until)
                 self.sound[key] = _fails(bench, end.what)
@@ -207,7 +192,7 @@ class _Bench:
             "PYTHONDONTWRITEBYTECODE": "1",
             "SHIRQ_CACHE": str(self.cache),
         }
-        process = subprocess.Popen(
+        with supervisor.child(
             [sys.executable, *arguments],
             cwd=self.tree,
             env=environment,
@@ -216,21 +201,13 @@ class _Bench:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
-        )
-        supervisor.instance().adopt(process.pid)
-        try:
-            said, _ = process.communicate(timeout=min(DEADLINE, max(0.0, self.until - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            if time.monotonic() >= self.until:
-                raise _End(UNTRIED) from None
-            raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            with contextlib.suppress(supervisor.SupervisorGone):
-                supervisor.instance().release(process.pid)
+        ) as process:
+            try:
+                said, _ = process.communicate(timeout=min(DEADLINE, max(0.0, self.until - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= self.until:
+                    raise _End(UNTRIED) from None
+                raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
         return subprocess.CompletedProcess(arguments, process.returncode, said)
 
     def compile(self) -> None:

@@ -89,31 +89,26 @@ def _pytest(
             f"--shirq-artefacts={folder}/artefacts",
             *options,
         ]
-        with said.open("wb") as output:
-            process = subprocess.Popen(
+        trouble = ""
+        end = Deadline(_DEADLINE * most_tests)
+        with (
+            said.open("wb") as output,
+            # One that has ended leaves its group as it is: what outlived it is to be found.
+            supervisor.child(
                 command,
+                orphans=True,
                 cwd=directory,
                 env={**os.environ, **(environment or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        supervisor.instance().adopt(process.pid)
-        trouble = ""
-        try:
-            end = Deadline(_DEADLINE * most_tests)
+            ) as process,
+        ):
             meanwhile(process, end)
             while process.poll() is None and not end.passed:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(end.step)
             if process.poll() is None:
                 trouble = f"has not ended within {end}: "
-        finally:
-            # One that has ended leaves its group as it is: what outlived it is to be found.
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            supervisor.instance().release(process.pid)
         seconds = time.monotonic() - began
         try:
             passed, failed = _read(report)
