@@ -112,8 +112,8 @@ OPTIONS: Final = {
     ),
     "moved": (
         ("burst", "neighbour"),
-        "true: the scripts in the background, which run all the while, move the line's interrupt; it goes on, up to ten times "
-        "as long, until the line's interrupts have ended on every vCPU",
+        "true: the scripts in the background, which run all the while, move the line's interrupt; it goes on, up to "
+        "ten times as long, until the line's interrupts have ended on every vCPU",
     ),
     "shows": (("check",), "the expression that its output must match"),
 }
