@@ -20,7 +20,7 @@ from shirq_bench.provision import cache
 _BUILDER = """
 import sys, time
 from pathlib import Path
-from shirq_bench import cache
+from shirq_bench.provision import cache
 def build(directory):
     with open(sys.argv[1], "a") as log:
         log.write("built\\n")
@@ -32,7 +32,7 @@ print(cache.entry("kind", "key", build))
 _LONG_BUILDER = """
 import sys
 from pathlib import Path
-from shirq_bench import cache
+from shirq_bench.provision import cache
 from shirq_bench.provision.steps import run
 def build(directory):
     (directory / "part").write_text("half of it")
