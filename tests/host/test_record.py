@@ -12,6 +12,7 @@ import pytest
 from logwriter import GSI, Story, pack_entries, pack_header
 from shirq_bench.channels.log import IOAPIC, Kind
 from shirq_bench.errors import BenchError, CannotJudge, DeadlineExceeded
+from shirq_bench.journal import Journal
 from shirq_bench.observe import record as recording
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.observe.record import record
@@ -33,6 +34,7 @@ class Vm:
         self.step_ns = 1_000_000
         self.dropped = 0
         self.asks = 0
+        self.journal = Journal(self.name)
         #: Called when the VM is asked for its time, which is when a wait has looked for some time.
         self.meanwhile: Callable[[], Any] = lambda: None
         self.write()

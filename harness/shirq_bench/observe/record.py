@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from shirq_bench.channels.log import Entry, Kind, Log, LogReader
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.journal import Kind as StepKind
 from shirq_bench.observe import judge
 from shirq_bench.observe.judge import Assertion, Handling, Verdict
 from shirq_bench.observe.triggers import PinFalls, Trigger
@@ -58,6 +59,10 @@ class Recording:
         ``within_s`` is in guest time, stretched for a slow kernel. `DeadlineExceeded` if none comes, or if the VM
         stands still.
         """
+        with self._vm.journal.during(StepKind.WAIT, " or ".join(map(str, triggers))):
+            return self._wait(triggers, within_s)
+
+    def _wait(self, triggers: Sequence[Trigger], within_s: float) -> Entry:
         limit_ns = round(within_s * self._vm.patience * 1e9)
         began = now = self._vm.now_ns()
         still = Deadline(_STANDSTILL * self._vm.patience)
