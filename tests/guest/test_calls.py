@@ -66,17 +66,21 @@ longer = info(168, bytes(16))
 print(struct.unpack("I", longer[:4])[0], longer[152:] == bytes(16))
 print(fails(info, 168, bytes(15) + b"x"), fails(info, 151), fails(info, 0), fails(info, 5000, bytes(5000)))
 arrays = [shirq.program.to_array(p) for p in (SET.irq, SET.unmask, SET.release)]
-def load(size, **fields):
+def filled(size, **fields):
     load = abi.LoadStruct(size=size, mode=1, **fields)
     for name, array in zip(("irq", "unmask", "release"), arrays):
         setattr(load, name, ctypes.addressof(array))
         setattr(load, f"{name}_count", len(array))
-    return raw(abi.LOAD, (bytes(load) + bytes(16))[:size])
+    return (bytes(load) + bytes(16))[:size]
+def load(size, **fields):
+    return raw(abi.LOAD, filled(size, **fields))
 # The first version ended before the mask program; the kernel writes its own size, and nothing behind the caller's.
 print(struct.unpack("I", load(64)[:4])[0], struct.unpack("I", load(80)[:4])[0], struct.unpack("I", load(96)[:4])[0])
+memory = ctypes.create_string_buffer(filled(64) + b"x" * 32, 96)
+print(libc.ioctl(device.fileno(), ctypes.c_ulong(abi.LOAD), memory), memory[0], memory[64:] == b"x" * 32)
 print(fails(load, 63), fails(load, 80, reserved=1), fails(load, 80, mask_count=65))
 """,
-    ) == ["152", "152 True", "E2BIG EINVAL EINVAL E2BIG", "80 80 80", "EINVAL EINVAL EINVAL"]
+    ) == ["152", "152 True", "E2BIG EINVAL EINVAL E2BIG", "80 80 80", "0 b'P' True", "EINVAL EINVAL EINVAL"]
 
 
 def test_bad_arguments_are_refused_one_by_one(scene: Scene) -> None:
