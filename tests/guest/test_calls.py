@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from guest.guest_python import finish, run, start
 from shirq_bench.scene import Scene
 from shirq_bench.trace import Kind
@@ -222,6 +224,35 @@ def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
         *((Kind.WRITE, offset) for offset in (4, 8)),
         *((Kind.READ, offset) for offset in (0, 4, 8, 0xFFC)),
     ]
+
+
+def test_positional_io_waits_for_the_program_that_runs(scene: Scene) -> None:
+    """A mask program, which takes long here, runs on one processor and pread() on another: they take turns."""
+    mark = scene.vm.log().mark
+    lines = run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET, shirq.assemble("read32 r0, bar0\\n" * 60 + "load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.arm(auto_unmask=False)
+        def mask():
+            for _ in range(300):
+                device.mask()
+        thread = threading.Thread(target=mask)
+        thread.start()
+        count = 0
+        while thread.is_alive():
+            device.pread(0, 4, 4)
+            count += 1
+        print(count > 30)
+        """,
+    )
+    assert lines == ["True"]
+    reads = [entry.offset for entry in scene.vm.log().since(mark).of(Kind.READ, device="dev1") if entry.space == 0]
+    programs = [len(list(group)) for offset, group in groupby(reads) if offset == 0]
+    assert sum(programs) == 300 * 60
+    assert not [length for length in programs if length % 60], "a pread() came between two reads of a program"
 
 
 def test_a_read_into_bad_memory_keeps_its_event_and_the_statistics_add_up(scene: Scene) -> None:
