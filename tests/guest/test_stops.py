@@ -13,6 +13,7 @@ from guest.guest_python import OWNER, finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
 from shirq_bench.channels.agent import Command
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
 from shirq_bench.deadline import Deadline
 from shirq_bench.observe.judge import assertions
@@ -53,7 +54,7 @@ def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Com
 
 
 def _released(log: Log, device: str) -> bool:
-    return any(entry.offset == 0x64 and entry.space == 0 for entry in log.of(Kind.WRITE, device=device))
+    return any(entry.offset == Register.INT_ACK and entry.space == 0 for entry in log.of(Kind.WRITE, device=device))
 
 
 def _masters(log: Log, device: str) -> bool:
@@ -146,7 +147,7 @@ def test_a_device_that_asserts_when_the_system_wakes_is_silent_before_its_line_o
     assert finish(script)[1:] == ["RESUMED"]
     until = []
     for entry in scene.vm.log().since(mark).entries:
-        if (entry.kind, entry.device, entry.space, entry.offset) == (Kind.WRITE, "dev1", 0, 0x68):
+        if (entry.kind, entry.device, entry.space, entry.offset) == (Kind.WRITE, "dev1", 0, Register.INT_MASK_SET):
             break
         until.append(entry)
     else:
@@ -215,7 +216,9 @@ def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) ->
     log = port.vm.log().since(mark)
     reset = log.of(Kind.RESET, device="dev2")
     assert reset, "the device was not reset"
-    acks = [entry for entry in log.of(Kind.WRITE, device="dev2") if (entry.space, entry.offset) == (0, 0x64)]
+    acks = [
+        entry for entry in log.of(Kind.WRITE, device="dev2") if (entry.space, entry.offset) == (0, Register.INT_ACK)
+    ]
     assert acks and acks[0].time_ns < reset[0].time_ns, "it was not quiesced before the reset"
     _comes_back(port, "dev2", owner, mark, "RESET")
 
@@ -264,7 +267,7 @@ def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_n
         assert not touched, "the device behind a frozen link was touched"
     else:
         first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
-        assert first.offset == 0x68, "the release program did not come first"
+        assert first.offset == Register.INT_MASK_SET, "the release program did not come first"
 
 
 # ------------------------------------------------------------- surprise removal
