@@ -17,13 +17,6 @@ Start = Callable[..., Board]
 
 INT_STATUS, INT_MASK, INT_ACTIVE = Register.INT_STATUS, Register.INT_MASK, Register.INT_ACTIVE
 INT_RAISE, INT_ACK, MARK = Register.INT_RAISE, Register.INT_ACK, Register.MARK
-    Register.INT_STATUS,
-    Register.INT_MASK,
-    Register.INT_ACTIVE,
-    Register.INT_RAISE,
-    Register.INT_ACK,
-    Register.MARK,
-)
 ALL = 0xFFFFFFFF
 PM, PCIE, MSI = 1, 0x10, 5
 COMMAND_MASTER = 4
