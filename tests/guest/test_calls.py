@@ -27,8 +27,10 @@ def test_every_call_answers_in_every_state_as_the_header_says(scene: Scene) -> N
         os.set_blocking(device.fileno(), False)
         print("non-blocking:", fails(read))
         os.set_blocking(device.fileno(), True)
-        threading.Timer(0.3, device.disarm).start()
+        timer = threading.Timer(0.3, device.disarm)
+        timer.start()
         print("disarmed while it is read:", fails(read), device.info.state.name)
+        timer.join()  # a call that is under way keeps the file open
         device.arm(); device.disarm(); device.load(SET)
         device.close()
         device = shirq.Device.open(ADDRESS)
