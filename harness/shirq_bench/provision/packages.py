@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""The project's packages: sdists and wheels of the bench and of the binding, and the Debian packages made from them.
+
+Two builds of the same sources give the same bytes: every time in a package is the last commit's (SOURCE_DATE_EPOCH, if
+that is set), every mode is set here, and nothing of the machine gets in. The Debian packages are staged here and packed
+by dpkg-deb. Their control files and maintainer scripts are in the checkout's ``packages/``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
+from pathlib import Path
+
+from shirq_bench import supervisor
+from shirq_bench.paths import BUILD, need_checkout
+from shirq_bench.provision import cache
+from shirq_bench.provision.steps import BuildError, run
+
+#: Where the packages go.
+PACKAGES = BUILD / "packages"
+#: Debian packages compress documents that are larger than this, and changelogs always.
+_COMPRESSED_ABOVE = 4096
+_PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+#: The module's source, without what a build in its own place leaves there.
+_MODULE = ("*.c", "*.h", "Kbuild", "Makefile", "dkms.conf")
+_NOT_MODULE = ("*.mod.c",)
+
+
+def build() -> list[Path]:
+    """Build every package anew into `PACKAGES`, which is replaced. Returns their paths.
+
+    Raises `BenchError` outside a checkout, or if something that the build needs is missing or fails.
+    """
+    top = need_checkout("building packages")
+    _check_tools()
+    epoch = source_date_epoch(top)
+    released = version(top)
+    PACKAGES.parent.mkdir(parents=True, exist_ok=True)
+    with supervisor.owned_directory(".packages-", PACKAGES.parent) as work:
+        made = work / "made"
+        made.mkdir()
+        _distributions("shirq-bench", top, made, epoch)
+        _distributions("shirq", top / "guest", made, epoch)
+        (wheel,) = made.glob("shirq-*.whl")
+        _debian("shirq-dkms", top, made, work, released, epoch, lambda root: _fill_dkms(root, top, released))
+        _debian("python3-shirq", top, made, work, released, epoch, lambda root: _fill_binding(root, top, wheel))
+        made.chmod(0o755)
+        if PACKAGES.exists():
+            shutil.rmtree(PACKAGES)
+        made.rename(PACKAGES)
+    return sorted(PACKAGES.iterdir())
+
+
+def _check_tools() -> None:
+    if not shutil.which("dpkg-deb"):
+        raise BuildError("building packages needs dpkg-deb, which this machine lacks: install the package dpkg")
+    if not importlib.util.find_spec("hatchling"):
+        raise BuildError(f"building packages needs hatchling, which {sys.executable} does not find: run `make deps`")
+
+
+def source_date_epoch(top: Path) -> int:
+    """The time that packages of the checkout ``top`` bear: SOURCE_DATE_EPOCH, else the last commit's."""
+    if (said := os.environ.get("SOURCE_DATE_EPOCH")) is not None:
+        if not said.isdecimal():
+            raise BuildError(f"SOURCE_DATE_EPOCH is {said!r}: it must be a number of seconds since 1970")
+        return int(said)
+    advice = f"{top} has no commit whose time the packages could bear; set SOURCE_DATE_EPOCH"
+    try:
+        done = subprocess.run(["git", "-C", top, "log", "-1", "--format=%ct"], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise BuildError(f"git is not installed: {advice}") from error
+    if done.returncode or not done.stdout.strip():
+        raise BuildError(f"{done.stderr.strip() or 'git names no commit'}: {advice}")
+    return int(done.stdout)
+
+
+def version(top: Path) -> str:
+    """The version of all packages. Raises `BuildError` if the files that state it disagree."""
+    stated: dict[str, str] = {"pyproject.toml": tomllib.loads((top / "pyproject.toml").read_text())["project"]["version"]}
+    for name, pattern in (
+        ("guest/shirq/__init__.py", r'^__version__ = "(.+)"$'),
+        ("kmod/dkms.conf", r'^PACKAGE_VERSION="(.+)"$'),
+    ):
+        found = re.search(pattern, (top / name).read_text(), re.MULTILINE)
+        if not found:
+            raise BuildError(f"{top / name} states no version: a line like {pattern} is missing")
+        stated[name] = found[1]
+    if len(set(stated.values())) > 1:
+        listed = ", ".join(f"{name}: {value}" for name, value in stated.items())
+        raise BuildError(f"the packages have one version, but these files disagree: {listed}")
+    return stated["pyproject.toml"]
+
+
+def _run(what: str, argv: list[str | Path], epoch: int, cwd: Path | None = None) -> None:
+    log = cache.root() / "packages.log"
+    run(what, argv, log=log, cwd=cwd, env={"SOURCE_DATE_EPOCH": str(epoch)}, deadline=600)
+
+
+def _distributions(name: str, source: Path, into: Path, epoch: int) -> None:
+    """The sdist and the wheel of the project in ``source``."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", into.absolute()]
+    _run(f"sdist and wheel of {name}", command, epoch, cwd=source)
+
+
+# ------------------------------------------------------------------- Debian
+
+
+def _debian(
+    name: str, top: Path, into: Path, work: Path, released: str, epoch: int, fill: Callable[[Path], None]
+) -> None:
+    """The Debian package ``name``: ``fill`` puts its own files into the tree that it is packed from."""
+    recipe = top / "packages" / name
+    values = {
+        "VERSION": released,
+        "MIT": _paragraph((top / "LICENSES/MIT.txt").read_text()),
+        "SYSCALL_NOTE": _paragraph((top / "LICENSES/Linux-syscall-note.txt").read_text()),
+    }
+    root = work / name
+    control = root / "DEBIAN"
+    control.mkdir(parents=True)
+    fill(root)
+    _document(root, name, "copyright", _filled(recipe / "copyright", values).encode(), compressed=False)
+    _document(root, name, "CHANGELOG.md", (top / "CHANGELOG.md").read_bytes())
+    _document(root, name, "changelog", _changelog(name, released, epoch).encode(), compressed=True)
+    overrides = recipe / "lintian-overrides"
+    _write(root / "usr/share/lintian/overrides" / name, overrides.read_bytes())
+    packed = sorted(path for path in root.rglob("*") if path.is_file())
+    sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in packed)
+    (control / "md5sums").write_text(sums)
+    size = sum(-(-path.stat().st_size // 1024) for path in packed)
+    (control / "control").write_text(f"{_filled(recipe / 'control', values)}Installed-Size: {size}\n")
+    for script in ("postinst", "prerm"):
+        (control / script).write_text(_filled(recipe / script, values))
+    _normalise(root, epoch)
+    target = into / f"{name}_{released}_all.deb"
+    # One thread and a named compression: both may change the bytes, and differ between machines.
+    options = ["--root-owner-group", "-Zxz", "--threads-max=1"]
+    _run(f"Debian package {name}", ["dpkg-deb", *options, "--build", root, target], epoch)
+
+
+def _fill_dkms(root: Path, top: Path, released: str) -> None:
+    source = root / f"usr/src/shirq-{released}"
+    for path in _module_files(top / "kmod"):
+        _write(source / path.name, path.read_bytes())
+    for name in ("README.md", "SECURITY.md"):
+        _document(root, "shirq-dkms", name, (top / "kmod" / name).read_bytes())
+
+
+def _module_files(kmod: Path) -> Iterator[Path]:
+    found = {path for pattern in _MODULE for path in kmod.glob(pattern)}
+    yield from sorted(path for path in found if not any(path.match(pattern) for pattern in _NOT_MODULE))
+
+
+def _fill_binding(root: Path, top: Path, wheel: Path) -> None:
+    place = root / "usr/lib/python3/dist-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            # The licence is in Debian's copyright file; the record is pip's, which must not remove dpkg's files.
+            if ".dist-info/licenses/" not in name and not name.endswith(".dist-info/RECORD"):
+                _write(place / name, archive.read(name))
+    _write(root / "usr/bin/shirqctl", (top / "guest/tools/shirqctl").read_bytes())
+    _document(root, "python3-shirq", "README.md", (top / "guest/README.md").read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _document(root: Path, package: str, name: str, content: bytes, compressed: bool | None = None) -> None:
+    """A file of the package's documentation, compressed if it is large or if that is asked for."""
+    path = root / "usr/share/doc" / package / name
+    if len(content) > _COMPRESSED_ABOVE if compressed is None else compressed:
+        path = path.with_name(f"{name}.gz")
+        content = gzip.compress(content, 9, mtime=0)
+    _write(path, content)
+
+
+def _changelog(name: str, released: str, epoch: int) -> str:
+    return (
+        f"shirq ({released}) unstable; urgency=medium\n\n"
+        f"  * Version {released}. Changes: /usr/share/doc/{name}/CHANGELOG.md\n\n"
+        f" -- The shirq authors <maintainers@shirq.invalid>  {formatdate(epoch)}\n"
+    )
+
+
+def _paragraph(text: str) -> str:
+    """A text as a field of a Debian copyright file continues it."""
+    return "\n".join(f" {line.rstrip()}" if line.strip() else " ." for line in text.strip().splitlines())
+
+
+def _filled(template: Path, values: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise BuildError(f"{template} has {match[0]}, but there are only {', '.join(sorted(values))}")
+        return values[match[1]]
+
+    return _PLACEHOLDER.sub(value, template.read_text())
+
+
+def _normalise(root: Path, epoch: int) -> None:
+    """Set modes and times, which depend on the umask and the moment otherwise."""
+    for path in [root, *root.rglob("*")]:
+        inside = path.relative_to(root)
+        program = inside.parts[:2] == ("usr", "bin") or str(inside) in ("DEBIAN/postinst", "DEBIAN/prerm")
+        path.chmod(0o755 if path.is_dir() or program else 0o644)
+    for path in sorted([root, *root.rglob("*")], reverse=True):
+        os.utime(path, (epoch, epoch))
