@@ -87,7 +87,9 @@ def source_date_epoch(top: Path) -> int:
 
 def version(top: Path) -> str:
     """The version of all packages. Raises `BuildError` if the files that state it disagree."""
-    stated: dict[str, str] = {"pyproject.toml": tomllib.loads((top / "pyproject.toml").read_text())["project"]["version"]}
+    stated: dict[str, str] = {
+        "pyproject.toml": tomllib.loads((top / "pyproject.toml").read_text())["project"]["version"]
+    }
     for name, pattern in (
         ("guest/shirq/__init__.py", r'^__version__ = "(.+)"$'),
         ("kmod/dkms.conf", r'^PACKAGE_VERSION="(.+)"$'),
@@ -133,8 +135,6 @@ def _debian(
     _document(root, name, "copyright", _filled(recipe / "copyright", values).encode(), compressed=False)
     _document(root, name, "CHANGELOG.md", (top / "CHANGELOG.md").read_bytes())
     _document(root, name, "changelog", _changelog(name, released, epoch).encode(), compressed=True)
-    overrides = recipe / "lintian-overrides"
-    _write(root / "usr/share/lintian/overrides" / name, overrides.read_bytes())
     packed = sorted(path for path in root.rglob("*") if path.is_file())
     sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in packed)
     (control / "md5sums").write_text(sums)
