@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import os
@@ -17,6 +18,7 @@ import pytest
 import debian_root
 from installing import TOP, build_packages, must
 from pci_tree import EDU, NIC, Tree
+from shirq import ctl
 from shirq_bench.provision import packages as builder
 from shirq_bench.provision.steps import BuildError
 
@@ -222,6 +224,18 @@ def test_a_debian_package_is_well_formed(packages: Path, tmp_path: Path, deb: st
     assert changelog.startswith(f"shirq ({VERSION}) ")
 
 
+def test_the_manual_page_has_every_verb_and_option() -> None:
+    """And no option that does not exist."""
+    manual = (TOP / "packages/python3-shirq/shirqctl.1").read_text().replace("\\-", "-")
+    (verbs,) = [each for each in ctl._parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    assert {"list", "lint", "watch"} < verbs.choices.keys()
+    parsers = [ctl._parser(), *verbs.choices.values()]
+    options = {name for each in parsers for action in each._actions for name in action.option_strings}
+    assert set(re.findall(r"(?<![\w-])--?[a-z]\w*", manual)) == options
+    headings = re.findall(r'(?m)^\.BR (\w+)(?: ", " (\w+))?', manual)
+    assert {name for each in headings for name in each if name} == verbs.choices.keys()
+
+
 @pytest.mark.long
 def test_lintian_finds_nothing(packages: Path, tmp_path: Path) -> None:
     """Neither errors nor warnings."""
@@ -235,12 +249,11 @@ _USE = """
 import='import importlib.metadata, shirq; print(shirq.__file__, importlib.metadata.version("shirq"))'
 apt-get install -y -q --no-install-recommends /mnt/python3-shirq_*.deb
 ls /usr/lib/python3/dist-packages/shirq/__pycache__ | grep -q '^ctl\\.'  # compiled by postinst
-mount --bind /mnt/sys /sys
 set +x
 echo "== version";  shirqctl --version
 echo "== list";     shirqctl list
 echo "== lint";     shirqctl lint rtl8139 e1000
-echo "== refused";  shirqctl lint /mnt/wrong.toml && exit 1 || echo "status $?"
+echo "== refused";  shirqctl lint /mnt/wrong/rtl8139.toml && exit 1 || echo "status $?"
 echo "== simulate"; shirqctl simulate rtl8139 --set IntrStatus=0x1 --set IntrMask=0xc07f
 echo "== import";   python3 -c "$import"
 apt-get purge -y -q python3-shirq >/mnt/purge 2>&1
@@ -254,9 +267,11 @@ def test_the_bindings_package_works_on_debian(packages: Path, tmp_path: Path, su
     """On a system that has what it depends on and nothing else; it leaves nothing behind when it is purged."""
     shutil.copy(packages / BINDING, tmp_path)
     profile = (TOP / "guest/profiles/rtl8139.toml").read_text()
-    (tmp_path / "wrong.toml").write_text(re.sub(r"(?m)^.*flushes the posted write\n", "", profile))
+    wrong = tmp_path / "wrong/rtl8139.toml"
+    wrong.parent.mkdir()
+    wrong.write_text(re.sub(r"(?m)^.*flushes the posted write\n", "", profile))
     Tree(tmp_path)
-    said = debian_root.run(_USE, tmp_path, packages=["python3"], suite=suite)
+    said = debian_root.run(_USE, tmp_path, packages=["python3"], suite=suite, binds={tmp_path / "sys": "/sys"})
     told = dict(zip(*[iter(re.split(r"(?m)^== (\w+)\n", said)[1:])] * 2, strict=True))
     assert told["version"] == f"shirqctl {VERSION}\n"
     rows = {line.split()[0]: line.split()[1:] for line in told["list"].splitlines()}

@@ -8,6 +8,7 @@ by dpkg-deb. Their control files and maintainer scripts are in the checkout's ``
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import importlib.util
@@ -53,8 +54,10 @@ def build() -> list[Path]:
         _distributions("shirq-bench", top, made, epoch)
         _distributions("shirq", top / "guest", made, epoch)
         (wheel,) = made.glob("shirq-*.whl")
-        _debian("shirq-dkms", top, made, work, released, epoch, lambda root: _fill_dkms(root, top, released))
-        _debian("python3-shirq", top, made, work, released, epoch, lambda root: _fill_binding(root, top, wheel))
+        fill_dkms = functools.partial(_fill_dkms, top=top, released=released)
+        _debian("shirq-dkms", top, made, work, released, epoch, fill_dkms)
+        fill_binding = functools.partial(_fill_binding, top=top, wheel=wheel, released=released)
+        _debian("python3-shirq", top, made, work, released, epoch, fill_binding)
         made.chmod(0o755)
         if PACKAGES.exists():
             shutil.rmtree(PACKAGES)
@@ -162,7 +165,7 @@ def _module_files(kmod: Path) -> Iterator[Path]:
     yield from sorted(path for path in found if not any(path.match(pattern) for pattern in _NOT_MODULE))
 
 
-def _fill_binding(root: Path, top: Path, wheel: Path) -> None:
+def _fill_binding(root: Path, top: Path, wheel: Path, released: str) -> None:
     place = root / "usr/lib/python3/dist-packages"
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
@@ -170,6 +173,8 @@ def _fill_binding(root: Path, top: Path, wheel: Path) -> None:
             if ".dist-info/licenses/" not in name and not name.endswith(".dist-info/RECORD"):
                 _write(place / name, archive.read(name))
     _write(root / "usr/bin/shirqctl", (top / "guest/tools/shirqctl").read_bytes())
+    manual = _filled(top / "packages/python3-shirq/shirqctl.1", {"VERSION": released})
+    _write(root / "usr/share/man/man1/shirqctl.1.gz", gzip.compress(manual.encode(), 9, mtime=0))
     _document(root, "python3-shirq", "README.md", (top / "guest/README.md").read_bytes())
 
 
