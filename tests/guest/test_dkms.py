@@ -3,25 +3,30 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import debian_root
 from shirq_bench.observe.scene import Scene
+from shirq_bench.paths import KMOD, need_checkout
 from shirq_bench.plugin import Boot
 from shirq_bench.provision import cache, kernel, packages
 from shirq_bench.vm.machine import SHARED_LINE
 
 #: What a machine with headers has; DKMS itself is all that the package depends on.
 _SYSTEM = ("dkms", "gcc-12", "libelf1")
-_SCRIPT = """
+_KERNEL = """
 mkdir -p /lib/modules/{release}
 ln -s {headers} /lib/modules/{release}/build
+"""
+_PACKAGE = """
 if ! apt-get install -y -q --no-install-recommends /mnt/shirq-dkms_*.deb; then
     cat /var/lib/dkms/shirq/*/build/make.log
     exit 1
 fi
+apt-get install -y -q --no-install-recommends --reinstall /mnt/shirq-dkms_*.deb
 dkms status
 modinfo -k {release} shirq
 cp /lib/modules/{release}/updates/dkms/shirq.ko /mnt/
@@ -33,17 +38,41 @@ echo purged
 """
 
 
-def _built(target: kernel.Kernel, shared: Path) -> Path:
-    """shirq.ko as DKMS builds it for a kernel when the package is installed; the package is purged afterwards."""
+_COMMANDS = """
+dkms add /mnt/kmod
+dkms install shirq/{version} -k {release}
+dkms status
+modinfo -k {release} shirq
+dkms remove shirq/{version} --all
+[ -z "$(dkms status)" ]
+[ ! -e /lib/modules/{release}/updates/dkms/shirq.ko ]
+"""
+
+
+def _on_debian(script: str, target: kernel.Kernel, shared: Path) -> str:
+    """What a script says on a system with the headers of ``target``, once the module is installed there."""
     headers = target.headers.resolve()
     # Headers of the cache lead to others beside them.
     tree = cache.root() / "kernel"
     tree = tree if headers.is_relative_to(tree) else headers.parent
-    script = _SCRIPT.format(release=target.release, headers=headers)
-    said = debian_root.run(script, shared, packages=_SYSTEM, binds={tree: str(tree)})
-    assert f", {target.release}, x86_64: installed" in said, said
-    assert said.endswith("purged\n"), said
+    version = packages.version(need_checkout("packages"))
+    filled = (_KERNEL + script).format(release=target.release, headers=headers, version=version)
+    said = debian_root.run(filled, shared, packages=_SYSTEM, binds={tree: str(tree)})
+    assert f"shirq/{version}, {target.release}, x86_64: installed" in said, said
+    return said
+
+
+def _from_package(target: kernel.Kernel, shared: Path) -> Path:
+    """shirq.ko as DKMS builds it for a kernel when the package is installed; the package is purged afterwards."""
+    assert _on_debian(_PACKAGE, target, shared).endswith("purged\n")
     return shared / "shirq.ko"
+
+
+@pytest.mark.long
+def test_the_readmes_dkms_commands_build_the_module(tmp_path: Path, kernel_name: str) -> None:
+    """Without the package: kmod/README.md, "Install"."""
+    shutil.copytree(KMOD, tmp_path / "kmod")
+    _on_debian(_COMMANDS, kernel.get(kernel_name), tmp_path)
 
 
 @pytest.mark.long
@@ -53,7 +82,7 @@ def test_the_dkms_package_builds_a_module_that_works(
     """DKMS builds it when the package is installed, and leaves nothing when it is purged."""
     monkeypatch.chdir(tmp_path)
     packages.build()
-    module = _built(kernel.get(kernel_name), packages.PACKAGES.absolute())
+    module = _from_package(kernel.get(kernel_name), packages.PACKAGES.absolute())
 
     scene = Scene(boot(SHARED_LINE))
     scene.run("rmmod shirq")
