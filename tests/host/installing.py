@@ -125,7 +125,7 @@ def install(factory: pytest.TempPathFactory, name: str, source: Path, wheel: Pat
 def build_packages(checkout: Path, cwd: Path, **environment: str) -> Path:
     """Build the packages of a checkout as `make packages` does; the results are below ``cwd``."""
     command = (sys.executable, "-m", "shirq_bench.cli", "build", "packages")
-    done = run(*command, cwd=cwd, PYTHONPATH=str(checkout / "harness"), **environment)
+    done = run(*command, cwd=cwd, timeout=300, PYTHONPATH=str(checkout / "harness"), **environment)
     assert done.returncode == 0, done.stdout
     return cwd / "build/packages"
 

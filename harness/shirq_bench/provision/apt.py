@@ -95,7 +95,7 @@ class Suites:
         sources = into.with_name("sources.list")
         sources.write_text("".join(f"deb {line}\n" for line in self._sources()))
         options = ["--variant=apt", "--format=tar", f"--include={','.join(wanted)}"]
-        command = ["mmdebstrap", *options, self._suites[0], into, sources]
+        command: list[str | Path] = ["mmdebstrap", *options, self._suites[0], into, sources]
         run(f"a Debian system with {', '.join(wanted)}", command, log=cache.root() / "debian.log", deadline=1800)
 
     def update(self) -> None:

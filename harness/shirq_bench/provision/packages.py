@@ -114,7 +114,18 @@ def _run(what: str, argv: list[str | Path], epoch: int, cwd: Path | None = None)
 
 def _distributions(name: str, source: Path, into: Path, epoch: int) -> None:
     """The sdist and the wheel of the project in ``source``."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", into.absolute()]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "sdist",
+        "-t",
+        "wheel",
+        "-d",
+        into.absolute(),
+    ]
     _run(f"sdist and wheel of {name}", command, epoch, cwd=source)
 
 
