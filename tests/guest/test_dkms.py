@@ -81,6 +81,8 @@ def test_the_dkms_package_builds_a_module_that_works(
 ) -> None:
     """DKMS builds it when the package is installed, and leaves nothing when it is purged."""
     monkeypatch.chdir(tmp_path)
+    # Copies of the checkout, in which mutants are tried, have no commit whose time it could be.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     packages.build()
     module = _from_package(kernel.get(kernel_name), packages.PACKAGES.absolute())
 

@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
+#: The time that packages bear in tests, which also run in copies of the checkout that have no commit.
+EPOCH = "1700000000"
 
 
 def run(*command: str | Path, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -125,7 +127,9 @@ def install(factory: pytest.TempPathFactory, name: str, source: Path, wheel: Pat
 def build_packages(checkout: Path, cwd: Path, **environment: str) -> Path:
     """Build the packages of a checkout as `make packages` does; the results are below ``cwd``."""
     command = (sys.executable, "-m", "shirq_bench.cli", "build", "packages")
-    done = run(*command, cwd=cwd, timeout=300, PYTHONPATH=str(checkout / "harness"), **environment)
+    done = run(
+        *command, cwd=cwd, timeout=300, PYTHONPATH=str(checkout / "harness"), SOURCE_DATE_EPOCH=EPOCH, **environment
+    )
     assert done.returncode == 0, done.stdout
     return cwd / "build/packages"
 
