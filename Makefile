@@ -166,8 +166,8 @@ mutants: guest-deps ## Put small bugs, one at a time, into copies of the product
 ## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
 	@$(SHIRQ) mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
 
-packages: packages-deps ## Build sdists, wheels and Debian packages (shirq-dkms, python3-shirq) into build/packages/.
-## The same commit gives the same bytes; SOURCE_DATE_EPOCH=SECONDS sets another time than the commit's.
+packages: .venv/complete ## Build sdists, wheels and Debian packages (shirq-dkms, python3-shirq) into build/packages/.
+## The same commit and tools give the same bytes; SOURCE_DATE_EPOCH=SECONDS sets another time than the commit's.
 	@$(SHIRQ) build packages
 
 promises: .venv/complete ## Check that each promise of kmod/'s documents has a test and a mutant; list what is open.

@@ -64,10 +64,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "busybox-static": "virtme-ng's initramfs",
     },
     "packages": {
-        "dpkg": "building Debian packages",
-        "git": "the last commit's time, which packages bear",
-        "lintian": "checking Debian packages",
-        "mmdebstrap": "a Debian system to install Debian packages in",
+        "lintian": "checking the Debian packages of `make packages`",
+        "mmdebstrap": "a Debian system to install them in",
         "uidmap": "the same without being root",
     },
     "lint": {

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The project's packages: sdists and wheels of the bench and of the binding, and the Debian packages made from them.
 
-Two builds of the same sources give the same bytes: every time in a package is the last commit's (SOURCE_DATE_EPOCH, if
-that is set), every mode is set here, and nothing of the machine gets in. The Debian packages are staged here and packed
+Two builds of the same sources with the same tools give the same bytes: every time in a package is the last commit's
+(SOURCE_DATE_EPOCH, if that is set), every mode is set here, and nothing else of the machine gets in. The Debian packages are staged here and packed
 by dpkg-deb. Their control files and maintainer scripts are in the checkout's ``packages/``.
 """
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
 import importlib.util
@@ -19,7 +18,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
@@ -38,6 +38,24 @@ _MODULE = ("*.c", "*.h", "Kbuild", "Makefile", "dkms.conf")
 _NOT_MODULE = ("*.mod.c",)
 
 
+@dataclass(frozen=True)
+class _Build:
+    """What all packages of one build have in common."""
+
+    top: Path
+    version: str
+    #: The time of every file, in seconds since 1970.
+    epoch: int
+    #: Where finished packages go.
+    into: Path
+    #: Where trees are staged.
+    work: Path
+
+    def run(self, what: str, argv: Sequence[str | Path], cwd: Path | None = None) -> None:
+        environment = {"SOURCE_DATE_EPOCH": str(self.epoch)}
+        run(what, argv, log=cache.root() / "packages.log", cwd=cwd, env=environment, deadline=600)
+
+
 def build() -> list[Path]:
     """Build every package anew into `PACKAGES`, which is replaced. Returns their paths.
 
@@ -45,19 +63,16 @@ def build() -> list[Path]:
     """
     top = need_checkout("building packages")
     _check_tools()
-    epoch = source_date_epoch(top)
-    released = version(top)
+    stated, epoch = version(top), source_date_epoch(top)
     PACKAGES.parent.mkdir(parents=True, exist_ok=True)
     with supervisor.owned_directory(".packages-", PACKAGES.parent) as work:
         made = work / "made"
         made.mkdir()
-        _distributions("shirq-bench", top, made, epoch)
-        _distributions("shirq", top / "guest", made, epoch)
-        (wheel,) = made.glob("shirq-*.whl")
-        fill_dkms = functools.partial(_fill_dkms, top=top, released=released)
-        _debian("shirq-dkms", top, made, work, released, epoch, fill_dkms)
-        fill_binding = functools.partial(_fill_binding, top=top, wheel=wheel, released=released)
-        _debian("python3-shirq", top, made, work, released, epoch, fill_binding)
+        this = _Build(top, stated, epoch, made.absolute(), work)
+        _distributions(this, "shirq-bench", top)
+        _distributions(this, "shirq", top / "guest")
+        _debian(this, "shirq-dkms", _fill_dkms)
+        _debian(this, "python3-shirq", _fill_binding)
         made.chmod(0o755)
         if PACKAGES.exists():
             shutil.rmtree(PACKAGES)
@@ -107,48 +122,30 @@ def version(top: Path) -> str:
     return stated["pyproject.toml"]
 
 
-def _run(what: str, argv: list[str | Path], epoch: int, cwd: Path | None = None) -> None:
-    log = cache.root() / "packages.log"
-    run(what, argv, log=log, cwd=cwd, env={"SOURCE_DATE_EPOCH": str(epoch)}, deadline=600)
-
-
-def _distributions(name: str, source: Path, into: Path, epoch: int) -> None:
+def _distributions(this: _Build, name: str, source: Path) -> None:
     """The sdist and the wheel of the project in ``source``."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "-t",
-        "sdist",
-        "-t",
-        "wheel",
-        "-d",
-        into.absolute(),
-    ]
-    _run(f"sdist and wheel of {name}", command, epoch, cwd=source)
+    hatch = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel"]
+    this.run(f"sdist and wheel of {name}", [*hatch, "-d", this.into], cwd=source)
 
 
 # ------------------------------------------------------------------- Debian
 
 
-def _debian(
-    name: str, top: Path, into: Path, work: Path, released: str, epoch: int, fill: Callable[[Path], None]
-) -> None:
+def _debian(this: _Build, name: str, fill: Callable[[_Build, Path], None]) -> None:
     """The Debian package ``name``: ``fill`` puts its own files into the tree that it is packed from."""
-    recipe = top / "packages" / name
+    recipe = this.top / "packages" / name
     values = {
-        "VERSION": released,
-        "MIT": _paragraph((top / "LICENSES/MIT.txt").read_text()),
-        "SYSCALL_NOTE": _paragraph((top / "LICENSES/Linux-syscall-note.txt").read_text()),
+        "VERSION": this.version,
+        "MIT": _paragraph((this.top / "LICENSES/MIT.txt").read_text()),
+        "SYSCALL_NOTE": _paragraph((this.top / "LICENSES/Linux-syscall-note.txt").read_text()),
     }
-    root = work / name
+    root = this.work / name
     control = root / "DEBIAN"
     control.mkdir(parents=True)
-    fill(root)
+    fill(this, root)
     _document(root, name, "copyright", _filled(recipe / "copyright", values).encode(), compressed=False)
-    _document(root, name, "CHANGELOG.md", (top / "CHANGELOG.md").read_bytes())
-    _document(root, name, "changelog", _changelog(name, released, epoch).encode(), compressed=True)
+    _document(root, name, "CHANGELOG.md", (this.top / "CHANGELOG.md").read_bytes())
+    _document(root, name, "changelog", _changelog(this).encode(), compressed=True)
     packed = sorted(path for path in root.rglob("*") if path.is_file())
     sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path in packed)
     (control / "md5sums").write_text(sums)
@@ -156,37 +153,37 @@ def _debian(
     (control / "control").write_text(f"{_filled(recipe / 'control', values)}Installed-Size: {size}\n")
     for script in ("postinst", "prerm"):
         (control / script).write_text(_filled(recipe / script, values))
-    _normalise(root, epoch)
-    target = into / f"{name}_{released}_all.deb"
+    _normalise(root, this.epoch)
     # One thread and a named compression: both may change the bytes, and differ between machines.
     options = ["--root-owner-group", "-Zxz", "--threads-max=1"]
-    _run(f"Debian package {name}", ["dpkg-deb", *options, "--build", root, target], epoch)
+    target = this.into / f"{name}_{this.version}_all.deb"
+    this.run(f"Debian package {name}", ["dpkg-deb", *options, "--build", root, target])
 
 
-def _fill_dkms(root: Path, top: Path, released: str) -> None:
-    source = root / f"usr/src/shirq-{released}"
-    for path in _module_files(top / "kmod"):
-        _write(source / path.name, path.read_bytes())
+def _fill_dkms(this: _Build, root: Path) -> None:
+    for path in _module_files(this.top / "kmod"):
+        _write(root / f"usr/src/shirq-{this.version}" / path.name, path.read_bytes())
     for name in ("README.md", "SECURITY.md"):
-        _document(root, "shirq-dkms", name, (top / "kmod" / name).read_bytes())
+        _document(root, "shirq-dkms", name, (this.top / "kmod" / name).read_bytes())
+
+
+def _fill_binding(this: _Build, root: Path) -> None:
+    """From the wheel, so that both have the same files."""
+    (wheel,) = this.into.glob("shirq-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            # The licence is in Debian's copyright file; the record is pip's, which must not remove dpkg's files.
+            if ".dist-info/licenses/" not in name and not name.endswith(".dist-info/RECORD"):
+                _write(root / "usr/lib/python3/dist-packages" / name, archive.read(name))
+    _write(root / "usr/bin/shirqctl", (this.top / "guest/tools/shirqctl").read_bytes())
+    manual = _filled(this.top / "packages/python3-shirq/shirqctl.1", {"VERSION": this.version})
+    _write(root / "usr/share/man/man1/shirqctl.1.gz", gzip.compress(manual.encode(), 9, mtime=0))
+    _document(root, "python3-shirq", "README.md", (this.top / "guest/README.md").read_bytes())
 
 
 def _module_files(kmod: Path) -> Iterator[Path]:
     found = {path for pattern in _MODULE for path in kmod.glob(pattern)}
     yield from sorted(path for path in found if not any(path.match(pattern) for pattern in _NOT_MODULE))
-
-
-def _fill_binding(root: Path, top: Path, wheel: Path, released: str) -> None:
-    place = root / "usr/lib/python3/dist-packages"
-    with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            # The licence is in Debian's copyright file; the record is pip's, which must not remove dpkg's files.
-            if ".dist-info/licenses/" not in name and not name.endswith(".dist-info/RECORD"):
-                _write(place / name, archive.read(name))
-    _write(root / "usr/bin/shirqctl", (top / "guest/tools/shirqctl").read_bytes())
-    manual = _filled(top / "packages/python3-shirq/shirqctl.1", {"VERSION": released})
-    _write(root / "usr/share/man/man1/shirqctl.1.gz", gzip.compress(manual.encode(), 9, mtime=0))
-    _document(root, "python3-shirq", "README.md", (top / "guest/README.md").read_bytes())
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -203,11 +200,12 @@ def _document(root: Path, package: str, name: str, content: bytes, compressed: b
     _write(path, content)
 
 
-def _changelog(name: str, released: str, epoch: int) -> str:
+def _changelog(this: _Build) -> str:
+    """Debian's changelog: only the present version, since the project's own has the changes."""
     return (
-        f"shirq ({released}) unstable; urgency=medium\n\n"
-        f"  * Version {released}. Changes: /usr/share/doc/{name}/CHANGELOG.md\n\n"
-        f" -- The shirq authors <maintainers@shirq.invalid>  {formatdate(epoch)}\n"
+        f"shirq ({this.version}) unstable; urgency=medium\n\n"
+        f"  * Version {this.version}. CHANGELOG.md, beside this file, has the changes.\n\n"
+        f" -- The shirq authors <maintainers@shirq.invalid>  {formatdate(this.epoch).replace('-0000', '+0000')}\n"
     )
 
 
