@@ -26,7 +26,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast bench bench-guard lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast bench bench-guard packages lint format lock clean \
 	fuzz-examples fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -40,7 +40,7 @@ help: ## Show this list.
 
 deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
 ## Every verb does this for itself; run it alone to get it over with.
-	@$(DEPS) python qemu guest debug-kernel browser bench lint
+	@$(DEPS) python qemu guest debug-kernel browser bench lint packages
 
 .venv/complete: requirements.lock pyproject.toml
 	@$(DEPS) python
@@ -69,9 +69,12 @@ demo: guest-deps ## Boot three functions on one shared line, drive them, kill a 
 shell: guest-deps ## Boot the demo's guest and attach this terminal to its console (Ctrl-] leaves).
 	@$(SHIRQ) shell --kernel $(KERNEL)
 
-.PHONY: browser-deps
+.PHONY: browser-deps packages-deps
 browser-deps: .venv/complete
 	@$(DEPS) browser
+
+packages-deps: .venv/complete
+	@$(DEPS) packages
 
 test: browser-deps ## Run the host's tests: no VM, no QEMU.
 	@$(PYTEST) tests/host -m "not long" $(call reports,host) $(PYTEST_ARGS)
@@ -108,7 +111,7 @@ test-rest: guest-deps ## Run the device's and the guests' tests that vm-test lea
 	@$(if $(COUNTING),$(SHIRQ) coverage build/coverage)
 
 coverage: ## Run the host's and the guests' tests on the debug kernel; at least 95 % of the lines of kmod/ must run.
-	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps
+	@$(MAKE) --no-print-directory KERNEL=debug guest-deps browser-deps packages-deps
 	@$(PYTEST) tests/host tests/guest --shirq-kernel debug --shirq-coverage build/coverage \
 		$(call reports,coverage) $(PYTEST_ARGS)
 	@$(SHIRQ) coverage build/coverage --at-least 95
@@ -128,7 +131,7 @@ torture: ## Kill owners, cut bindings, make up calls, thousands of times; about 
 fast: guest-deps ## Run the guest tests that are marked fast, on KERNEL: 5 s.
 	@$(PYTHON) -m pytest tests/guest -m fast --shirq-kernel $(KERNEL) $(PYTEST_ARGS)
 
-long: guest-deps browser-deps ## Run the tests that take long, on KERNEL: torture, sweeps, suspends, statistics.
+long: guest-deps browser-deps packages-deps ## Run the tests that take long, on KERNEL: torture, sweeps, suspends, statistics.
 	@$(PYTEST) tests -m long --shirq-kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
 bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
@@ -162,6 +165,10 @@ fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with s
 mutants: guest-deps ## Put small bugs, one at a time, into copies of the product: do the tests notice each?
 ## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
 	@$(SHIRQ) mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
+
+packages: .venv/complete ## Build sdists, wheels and Debian packages (shirq-dkms, python3-shirq) into build/packages/.
+## The same commit and tools give the same bytes; SOURCE_DATE_EPOCH=SECONDS sets another time than the commit's.
+	@$(SHIRQ) build packages
 
 promises: .venv/complete ## Check that each promise of kmod/'s documents has a test and a mutant; list what is open.
 	@$(SHIRQ) promises

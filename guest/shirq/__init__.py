@@ -27,6 +27,9 @@ from shirq.program import Op, Program
 from shirq.programset import ProgramSet
 from shirq.records import Bar, Event, Info
 
+#: The distribution's version; guest/pyproject.toml reads it here.
+__version__ = "0.1.0"
+
 __all__ = [
     "AssemblyError",
     "Bar",
@@ -45,6 +48,7 @@ __all__ = [
     "Registers",
     "ShirqError",
     "State",
+    "__version__",
     "assemble",
     "bind",
     "bound_driver",

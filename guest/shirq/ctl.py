@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from shirq import binding, lint, profile, simulate, top
+from shirq import __version__, binding, lint, profile, simulate, top
 from shirq.abi import EventType, Mode, ProgramKind
 from shirq.asm import RESERVED, assemble, disassemble
 from shirq.device import Device
@@ -358,6 +358,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, do: Callable[[System, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

@@ -1,49 +1,90 @@
 # SPDX-License-Identifier: MIT
-"""The module packaged with dkms: added, built and installed as on a machine with headers, then run in a guest."""
+"""The package shirq-dkms, installed on a Debian system with a kernel's headers; a guest runs the module of DKMS."""
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 
+import debian_root
 from shirq_bench.observe.scene import Scene
-from shirq_bench.paths import KMOD
+from shirq_bench.paths import KMOD, need_checkout
 from shirq_bench.plugin import Boot
-from shirq_bench.provision import kernel
+from shirq_bench.provision import cache, kernel, packages
 from shirq_bench.vm.machine import SHARED_LINE
 
+#: What a machine with headers has; DKMS itself is all that the package depends on.
+_SYSTEM = ("dkms", "gcc-12", "libelf1")
+_KERNEL = """
+mkdir -p /lib/modules/{release}
+ln -s {headers} /lib/modules/{release}/build
+"""
+_PACKAGE = """
+if ! apt-get install -y -q --no-install-recommends /mnt/shirq-dkms_*.deb; then
+    cat /var/lib/dkms/shirq/*/build/make.log
+    exit 1
+fi
+apt-get install -y -q --no-install-recommends --reinstall /mnt/shirq-dkms_*.deb
+dkms status
+modinfo -k {release} shirq
+cp /lib/modules/{release}/updates/dkms/shirq.ko /mnt/
+apt-get purge -y -q shirq-dkms
+[ -z "$(dkms status)" ]
+[ ! -e /lib/modules/{release}/updates/dkms/shirq.ko ]
+[ -z "$(ls -d /usr/src/shirq-* /var/lib/dkms/shirq 2>/dev/null)" ]
+echo purged
+"""
 
-def _dkms(trees: Path, verb: str, *arguments: str | Path) -> None:
-    """One dkms command on trees of its own. It asks for root, which fakeroot pretends to be: its trees are ours."""
-    command = [
-        "fakeroot",
-        "/usr/sbin/dkms",
-        verb,
-        "--dkmstree",
-        trees / "dkms",
-        "--sourcetree",
-        trees / "src",
-        *arguments,
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    logs = "\n".join(log.read_text() for log in trees.rglob("make.log")) if done.returncode else ""
-    assert done.returncode == 0, f"{done.stdout}\n{logs}"
+
+_COMMANDS = """
+dkms add /mnt/kmod
+dkms install shirq/{version} -k {release}
+dkms status
+modinfo -k {release} shirq
+dkms remove shirq/{version} --all
+[ -z "$(dkms status)" ]
+[ ! -e /lib/modules/{release}/updates/dkms/shirq.ko ]
+"""
+
+
+def _on_debian(script: str, target: kernel.Kernel, shared: Path) -> str:
+    """What a script says on a system with the headers of ``target``, once the module is installed there."""
+    headers = target.headers.resolve()
+    # Headers of the cache lead to others beside them.
+    tree = cache.root() / "kernel"
+    tree = tree if headers.is_relative_to(tree) else headers.parent
+    version = packages.version(need_checkout("packages"))
+    filled = (_KERNEL + script).format(release=target.release, headers=headers, version=version)
+    said = debian_root.run(filled, shared, packages=_SYSTEM, binds={tree: str(tree)})
+    assert f"shirq/{version}, {target.release}, x86_64: installed" in said, said
+    return said
+
+
+def _from_package(target: kernel.Kernel, shared: Path) -> Path:
+    """shirq.ko as DKMS builds it for a kernel when the package is installed; the package is purged afterwards."""
+    assert _on_debian(_PACKAGE, target, shared).endswith("purged\n")
+    return shared / "shirq.ko"
 
 
 @pytest.mark.long
-def test_dkms_builds_and_installs_a_module_that_works(tmp_path: Path, boot: Boot, kernel_name: str) -> None:
-    target = kernel.get(kernel_name)
-    installed = tmp_path / "modules"
-    for tree in (tmp_path / "dkms", tmp_path / "src", installed / target.release):
-        tree.mkdir(parents=True)
-    of_kernel = ("-k", target.release, "--kernelsourcedir", target.headers.resolve())
-    _dkms(tmp_path, "add", KMOD)
-    (version,) = (path.name.removeprefix("shirq-") for path in (tmp_path / "src").iterdir())
-    _dkms(tmp_path, "build", f"shirq/{version}", *of_kernel)
-    _dkms(tmp_path, "install", f"shirq/{version}", *of_kernel, "--installtree", installed, "--no-depmod")
-    module = installed / target.release / "updates/dkms/shirq.ko"
+def test_the_readmes_dkms_commands_build_the_module(tmp_path: Path, kernel_name: str) -> None:
+    """Without the package: kmod/README.md, "Install"."""
+    shutil.copytree(KMOD, tmp_path / "kmod")
+    _on_debian(_COMMANDS, kernel.get(kernel_name), tmp_path)
+
+
+@pytest.mark.long
+def test_the_dkms_package_builds_a_module_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: Boot, kernel_name: str
+) -> None:
+    """DKMS builds it when the package is installed, and leaves nothing when it is purged."""
+    monkeypatch.chdir(tmp_path)
+    # Copies of the checkout, in which mutants are tried, have no commit whose time it could be.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    packages.build()
+    module = _from_package(kernel.get(kernel_name), packages.PACKAGES.absolute())
 
     scene = Scene(boot(SHARED_LINE))
     scene.run("rmmod shirq")
@@ -53,6 +94,3 @@ def test_dkms_builds_and_installs_a_module_that_works(tmp_path: Path, boot: Boot
     driver = scene.drive("dev1")
     scene.raise_("dev1", bits=0x10)
     assert driver.next_event().status == 0x10
-
-    _dkms(tmp_path, "remove", f"shirq/{version}", "--all", "--installtree", installed, "--no-depmod")
-    assert not module.exists()

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from selenium.webdriver import Chrome
 
 from browsing import headless
+from installing import make_packages
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "guest"))
 
@@ -26,3 +27,9 @@ settings.load_profile("same")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     with headless(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything is that `make packages` builds."""
+    return make_packages(tmp_path_factory)

@@ -4,151 +4,43 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import csv
-import fcntl
 import importlib.metadata
-import os
 import shutil
 import subprocess
 import sys
-import sysconfig
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from email.message import Message
-from email.parser import Parser
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from installing import TOP, Installed, install, must, new_environment, pip, run, wheel_of
 from shirq_bench.campaigns.zoo import case as zoo
 from shirq_bench.paths import GUEST, KMOD, QEMU_DEVICE
 from shirq_bench.provision import cache, kernel
 
-TOP = Path(__file__).parents[2]
 #: What the bench carries of the checkout.
 TREES = (GUEST, KMOD, QEMU_DEVICE)
 
 
-def _run(*command: str | Path, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that sees neither the checkout's packages nor the user's options of pytest."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS")}
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env={**inherited, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-    )
-
-
-def _must(*command: str | Path, cwd: Path) -> str:
-    done = _run(*command, cwd=cwd)
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
-    return done.stdout
-
-
-@contextlib.contextmanager
-def _shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
-    """A directory that the workers of pytest-xdist share, held by one at a time."""
-    base = factory.getbasetemp()
-    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    directory.mkdir(exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield directory
-
-
-def _wheel(source: Path, into: Path) -> Path:
-    """The wheel of a source tree or sdist. The build backend is the present environment's."""
-    into.mkdir()
-    _must(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", into, source, cwd=into)
-    (wheel,) = into.glob("*.whl")
-    return wheel
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A distribution's wheel, installed in a virtual environment that has what the present one has, but shirq."""
-
-    source: Path
-    wheel: Path
-    environment: Path
-
-    def program(self, name: str) -> Path:
-        """A program of the environment."""
-        return self.environment / "bin" / name
-
-    @property
-    def packages(self) -> Path:
-        """Where the wheel's packages are."""
-        (directory,) = self.environment.glob("lib/python*/site-packages")
-        return directory
-
-    @property
-    def record(self) -> dict[str, str]:
-        """The files of the wheel, with their hashes."""
-        with zipfile.ZipFile(self.wheel) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
-            rows = csv.reader(archive.read(name).decode().splitlines())
-            return {row[0]: row[1] for row in rows if row[0] != name}
-
-    @property
-    def metadata(self) -> Message:
-        """The wheel's metadata."""
-        with zipfile.ZipFile(self.wheel) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-            return Parser().parsestr(archive.read(name).decode())
-
-
-def _environment(directory: Path, dependencies: bool) -> Path:
-    """A virtual environment without pip, which has the present one's packages if it is to have dependencies."""
-    environment = directory / "environment"
-    _must(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
-    if dependencies:
-        # A path in a .pth file is searched, but .pth files there, such as an editable install's, are not read.
-        (packages,) = environment.glob("lib/python*/site-packages")
-        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return environment
-
-
-def _pip(environment: Path, *arguments: str | Path) -> None:
-    """Install into an environment, from nowhere but what is named."""
-    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
-    _must(*pip, "install", "-q", "--no-deps", "--no-index", *arguments, cwd=environment)
-
-
-def _install(factory: pytest.TempPathFactory, name: str, source: Path, dependencies: bool) -> Installed:
-    with _shared(factory, name) as directory:
-        if not (directory / "complete").exists():
-            _pip(_environment(directory, dependencies), _wheel(source, directory / "wheel"))
-            (directory / "complete").touch()
-        (wheel,) = (directory / "wheel").glob("*.whl")
-        return Installed(source, wheel, directory / "environment")
+@pytest.fixture(scope="session")
+def bench(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    (wheel,) = packages.glob("shirq_bench-*.whl")
+    return install(tmp_path_factory, "bench", TOP, wheel, dependencies=True)
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return _install(tmp_path_factory, "bench", TOP, dependencies=True)
-
-
-@pytest.fixture(scope="session")
-def binding(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return _install(tmp_path_factory, "binding", TOP / "guest", dependencies=False)
+def binding(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    (wheel,) = packages.glob("shirq-*.whl")
+    return install(tmp_path_factory, "binding", TOP / "guest", wheel, dependencies=False)
 
 
 def _shirq(bench: Installed, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return _run(bench.program("shirq"), *arguments, cwd=cwd, SHIRQ_CACHE=str(cwd / "cache"), COLUMNS="200")
+    return run(bench.program("shirq"), *arguments, cwd=cwd, SHIRQ_CACHE=str(cwd / "cache"), COLUMNS="200")
 
 
 def _python(installed: Installed, cwd: Path, script: str) -> str:
-    return _must(installed.program("python"), "-c", script, cwd=cwd).strip()
+    return must(installed.program("python"), "-c", script, cwd=cwd).strip()
 
 
 # ------------------------------------------------------------------ the bench
@@ -161,10 +53,10 @@ def test_the_bench_is_imported_from_its_wheel(bench: Installed, tmp_path: Path) 
 
 def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
     """As `make deps` does it: the build backend and all that it needs are in requirements.lock."""
-    environment = _environment(tmp_path, dependencies=True)
-    _pip(environment, "--no-build-isolation", "--editable", TOP)
+    environment = new_environment(tmp_path, dependencies=True)
+    pip(environment, "--no-build-isolation", "--editable", TOP)
     script = "from shirq_bench import paths; print(paths.checkout())"
-    assert _must(environment / "bin/python", "-c", script, cwd=tmp_path).strip() == str(TOP)
+    assert must(environment / "bin/python", "-c", script, cwd=tmp_path).strip() == str(TOP)
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
@@ -180,10 +72,9 @@ def test_the_wheel_carries_what_the_checkout_has(bench: Installed, tree: Path, t
     assert cache.digest(carried) == cache.digest(tree)
 
 
-def test_the_wheel_from_the_sdist_is_the_same(bench: Installed, tmp_path: Path) -> None:
-    _must(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "sdist", cwd=bench.source)
-    (sdist,) = (tmp_path / "sdist").iterdir()
-    again = Installed(sdist, _wheel(sdist, tmp_path / "wheel"), bench.environment)
+def test_the_wheel_from_the_sdist_is_the_same(bench: Installed, packages: Path, tmp_path: Path) -> None:
+    (sdist,) = packages.glob("shirq_bench-*.tar.gz")
+    again = Installed(sdist, wheel_of(sdist, tmp_path / "wheel"), bench.environment)
     assert again.record == bench.record
 
 
@@ -259,14 +150,14 @@ def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, kern
     project = _example(tmp_path)
     test = "test_uartline.py::test_what_arrives_is_read_and_the_line_falls"
     words = ["-m", "pytest", "-q", test, "--shirq-kernel", kernel_name]
-    done = _run(bench.program("python"), *words, cwd=project, timeout=3600)
+    done = run(bench.program("python"), *words, cwd=project, timeout=3600)
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
 
 
 def test_the_example_project_is_collected(bench: Installed, tmp_path: Path) -> None:
     project = _example(tmp_path)
-    done = _run(bench.program("python"), "-m", "pytest", "--collect-only", "-q", cwd=project)
+    done = run(bench.program("python"), "-m", "pytest", "--collect-only", "-q", cwd=project)
     assert done.returncode == 0, done.stdout
     assert "test_uartline.py::" in done.stdout and "[6.1]" in done.stdout
 
@@ -297,7 +188,7 @@ def test_an_unrelated_project_is_untouched(bench: Installed, tmp_path: Path, wor
     (tmp_path / "conftest.py").write_text(_CONFTEST)
     (tmp_path / "test_it.py").write_text(_TEST)
     options = ["-p", "no:cacheprovider", f"--basetemp={tmp_path}/tmp", "--kernel", "mine", *workers]
-    done = _run(bench.program("python"), "-m", "pytest", *options, cwd=tmp_path)
+    done = run(bench.program("python"), "-m", "pytest", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
 
@@ -310,11 +201,12 @@ def test_an_unrelated_project_is_untouched(bench: Installed, tmp_path: Path, wor
         ["bench", "--guard", "--accept", "a reason"],
         ["torture", "fast", "--kernel", "6.1"],
         ["promises"],
+        ["build", "packages"],
     ],
-    ids=["mutants", "lint", "baseline", "torture", "promises"],
+    ids=["mutants", "lint", "baseline", "torture", "promises", "packages"],
 )
 def test_what_needs_a_checkout_says_so(bench: Installed, tmp_path: Path, command: list[str]) -> None:
-    done = _run(bench.program("shirq"), *command, cwd=tmp_path, SHIRQ_CACHE=str(tmp_path / "cache"))
+    done = run(bench.program("shirq"), *command, cwd=tmp_path, SHIRQ_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
     assert "needs a git checkout of shirq" in done.stdout
     assert "Traceback" not in done.stdout
@@ -350,7 +242,8 @@ def test_the_binding_is_imported_from_its_wheel(binding: Installed, tmp_path: Pa
 
 
 def test_shirqctl_runs_without_the_bench(binding: Installed, tmp_path: Path) -> None:
-    assert "usage: shirqctl" in _must(binding.program("shirqctl"), "--help", cwd=tmp_path)
+    assert "usage: shirqctl" in must(binding.program("shirqctl"), "--help", cwd=tmp_path)
+    assert must(binding.program("shirqctl"), "--version", cwd=tmp_path) == f"shirqctl {binding.metadata['Version']}\n"
 
 
 def test_the_bindings_profiles_are_right(binding: Installed, tmp_path: Path) -> None:
@@ -359,13 +252,12 @@ def test_the_bindings_profiles_are_right(binding: Installed, tmp_path: Path) -> 
     profiles = sorted(Path(folder).iterdir())
     assert [path.name for path in profiles] == sorted(path.name for path in (GUEST / "profiles").iterdir())
     for path in profiles:
-        assert ": right, as far as can be told" in _must(binding.program("shirqctl"), "check", path, cwd=tmp_path)
+        assert ": right, as far as can be told" in must(binding.program("shirqctl"), "check", path, cwd=tmp_path)
 
 
-def test_the_bindings_wheel_from_its_sdist_is_the_same(binding: Installed, tmp_path: Path) -> None:
-    _must(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "sdist", cwd=binding.source)
-    (sdist,) = (tmp_path / "sdist").iterdir()
-    again = Installed(sdist, _wheel(sdist, tmp_path / "wheel"), binding.environment)
+def test_the_bindings_wheel_from_its_sdist_is_the_same(binding: Installed, packages: Path, tmp_path: Path) -> None:
+    (sdist,) = packages.glob("shirq-*.tar.gz")
+    again = Installed(sdist, wheel_of(sdist, tmp_path / "wheel"), binding.environment)
     assert again.record == binding.record
 
 

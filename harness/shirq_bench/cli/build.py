@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import click
 
-from shirq_bench.provision import deps as packages
-from shirq_bench.provision import image, kernel, kmod, qemu
+from shirq_bench.provision import deps as system_packages
+from shirq_bench.provision import image, kernel, kmod, packages, qemu
 from shirq_bench.provision import lint as style
 
 _kernels = click.argument("names", nargs=-1, required=True, metavar="KERNEL...")
@@ -49,6 +49,13 @@ def _image(names: tuple[str, ...]) -> None:
         click.echo(image.build(kernel.get(name)))
 
 
+@build.command("packages")
+def _packages() -> None:
+    """Build sdists, wheels and Debian packages of this checkout into build/packages/, which is replaced."""
+    for path in packages.build():
+        click.echo(path)
+
+
 @click.command()
 @click.argument("names", nargs=-1, metavar="[KERNEL]...")
 def lint(names: tuple[str, ...]) -> None:
@@ -57,10 +64,10 @@ def lint(names: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("groups", nargs=-1, type=click.Choice(list(packages.PACKAGES)), metavar="GROUP...")
+@click.argument("groups", nargs=-1, type=click.Choice(list(system_packages.PACKAGES)), metavar="GROUP...")
 def deps(groups: tuple[str, ...]) -> None:
     """Install the system packages of these groups that are missing; as root, or with sudo."""
-    packages.install(list(groups))
+    system_packages.install(list(groups))
 
 
 COMMANDS = (build, deps, lint)

@@ -78,17 +78,32 @@ class Suites:
             "-oAcquire::Retries=3",
         ]
 
+    def _sources(self) -> list[str]:
+        """Where each suite is, as a line of sources.list without its first word."""
+        signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
+        uris = {suite: _mirrors().get("-security" if suite.endswith("-security") else "") for suite in self._suites}
+        return [f"{signed}{uri} {suite} main" for suite, uri in uris.items() if uri]
+
+    def system(self, packages: Iterable[str], into: Path) -> None:
+        """Install a Debian system with ``packages`` and what they need, of the first suite, as the archive ``into``.
+
+        Needs mmdebstrap, and to be root or to have subordinate ids; raises `BuildError` with what it says otherwise.
+        """
+        wanted = sorted(packages)
+        if not shutil.which("mmdebstrap"):
+            raise BuildError("making a Debian system needs mmdebstrap, which this machine lacks: `shirq deps packages`")
+        sources = into.with_name("sources.list")
+        sources.write_text("".join(f"deb {line}\n" for line in self._sources()))
+        options = ["--variant=apt", "--format=tar", f"--include={','.join(wanted)}"]
+        command: list[str | Path] = ["mmdebstrap", *options, self._suites[0], into, sources]
+        run(f"a Debian system with {', '.join(wanted)}", command, log=cache.root() / "debian.log", deadline=1800)
+
     def update(self) -> None:
         """Fetch the package lists anew."""
         for sub in ("state/lists/partial", "cache/archives/partial"):
             (self.dir / sub).mkdir(parents=True, exist_ok=True)
         (self.dir / "status").touch()
-        signed = f" [signed-by={_KEYRING}]" if _KEYRING.exists() else ""
-        lines = []
-        for suite in self._suites:
-            uri = _mirrors().get("-security" if suite.endswith("-security") else "")
-            if uri:
-                lines += [f"deb{signed} {uri} {suite} main\n", f"deb-src{signed} {uri} {suite} main\n"]
+        lines = [f"{kind} {line}\n" for line in self._sources() for kind in ("deb", "deb-src")]
         (self.dir / "sources.list").write_text("".join(lines))
         run(
             f"package lists of {', '.join(self._suites)}",

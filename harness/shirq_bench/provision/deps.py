@@ -39,8 +39,6 @@ PACKAGES: dict[str, dict[str, str]] = {
         "kmod": "depmod for the guest's kernel modules",
         "cpio": "packing the guest's initramfs",
         "libelf1": "the kernel's objtool",
-        "dkms": "testing the kernel module's package",
-        "fakeroot": "the same without being root",
         "binutils": "saying on which instruction a sweep's stimulus fell",
         "gdb": "looking at the guest there",
     },
@@ -64,6 +62,11 @@ PACKAGES: dict[str, dict[str, str]] = {
     "bench": {
         "qemu-system-x86": "running virtme-ng beside our guests, with the QEMU that its users have",
         "busybox-static": "virtme-ng's initramfs",
+    },
+    "packages": {
+        "lintian": "checking the Debian packages of `make packages`",
+        "mmdebstrap": "a Debian system to install them in",
+        "uidmap": "the same without being root",
     },
     "lint": {
         "sparse": "static checks of the kernel module",

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""A Debian system of its own, in memory and without a network, to install a Debian package in and to use it there.
+
+The system is made once, with exactly the packages that a test names, and cached. Each use unpacks it in a mount and PID
+namespace, which vanishes with its last process: nothing of this machine changes. A user who is not root is root there,
+by a user namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shirq_bench.provision import cache
+from shirq_bench.provision.apt import Suites
+from shirq_bench.provision.steps import BuildError
+
+#: Count it up when `Suites.system` makes something else.
+_LAYOUT = 1
+#: Where the script finds the directory that it shares with the test.
+SHARED = "/mnt"
+
+_ENTER = """
+mount -t tmpfs -o mode=755 root "$ROOT"
+tar -C "$ROOT" --no-same-owner --exclude='./dev/*' -xf "$ARCHIVE"
+mount --rbind /dev "$ROOT/dev"
+mount -t proc proc "$ROOT/proc"
+bind() { # FROM TO, a path in the root
+    mkdir -p "$ROOT$2"
+    mount --bind "$1" "$ROOT$2"
+}
+"""
+#: In a user namespace with one user, apt cannot become another one.
+_PREPARE = """
+echo 'APT::Sandbox::User "root";' >/etc/apt/apt.conf.d/00root
+export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+cd /
+"""
+
+
+def _archive(suite: str, packages: Sequence[str]) -> Path:
+    def fill(directory: Path) -> None:
+        Suites(suite).system(packages, directory / "root.tar")
+
+    return cache.entry("debian-root", cache.digest(_LAYOUT, suite, sorted(packages)), fill) / "root.tar"
+
+
+def run(
+    script: str,
+    shared: Path,
+    *,
+    packages: Sequence[str],
+    suite: str = "bookworm",
+    binds: Mapping[Path, str] | None = None,
+    timeout: float = 600,
+) -> str:
+    """Run a shell script as root in a fresh system that has ``packages`` and what they depend on; returns its output.
+
+    ``shared`` is `SHARED` there. ``binds`` are further directories of this machine and where they are there. Raises
+    AssertionError with the whole output if any command of the script fails.
+    """
+    archive = _archive(suite, packages)
+    root = shared / ".root"
+    root.mkdir(exist_ok=True)
+    bound = {shared: SHARED, **(binds or {})}
+    mounts = "\n".join(f"bind {shlex.quote(str(source))} {shlex.quote(target)}" for source, target in bound.items())
+    # A line of its own, since the script may end in a comment or a here-document.
+    inside = f"set -eux\n{_PREPARE}\n{script}\n"
+    outside = f'set -eu\n{_ENTER}\n{mounts}\nexec chroot "$ROOT" /bin/sh -c {shlex.quote(inside)}\n'
+    namespaces = ["--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private"]
+    if os.getuid():
+        namespaces = ["--user", "--map-root-user", *namespaces]
+    environment = {**os.environ, "ROOT": str(root), "ARCHIVE": str(archive)}
+    probe = subprocess.run(["unshare", *namespaces, "true"], capture_output=True, text=True)
+    if probe.returncode:
+        raise BuildError(
+            f"no Debian system can be entered here: {probe.stderr.strip()}; become root, or allow user namespaces "
+            "(sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces)"
+        )
+    done = subprocess.run(
+        ["unshare", *namespaces, "sh", "-c", outside],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}"
+    return done.stdout

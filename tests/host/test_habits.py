@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""The habits of the project: the hooks of a commit check by the same tools as `make lint`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+_PYTHON = r"(?:\S*/)?python -m "
+
+
+def _tool(command: str) -> str:
+    """The tool that a command runs, with what decides what it checks, and the folder it runs in if that is another."""
+    found = re.search(
+        rf"{_PYTHON}(ruff format --check|ruff check|mypy|reuse lint)|/(lint-imports --no-cache|shirq lint)", command
+    )
+    if not found:
+        return f"unknown: {command}"
+    folder = re.search(r"\b(?:cd|env -C) (\S+)", command)
+    return f"{found[1] or found[2]}{f' in {folder[1]}' if folder else ''}"
+
+
+def _of_make(makefile: str) -> set[str]:
+    """The tools of `make lint`."""
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    variables = dict(re.findall(r"^(PYTHON|SHIRQ) := (.*)$", makefile, re.MULTILINE))
+    assert variables.keys() == {"PYTHON", "SHIRQ"}
+    for name, value in variables.items():
+        recipe = recipe.replace(f"$({name})", value)
+    return {_tool(line) for line in recipe.splitlines() if "$(DEPS)" not in line}
+
+
+def _hooks(config: str) -> list[dict[str, str]]:
+    """The hooks of pre-commit's configuration, of which every key has a value on its line."""
+    hooks = re.split(r"^      - (?=id:)", config, flags=re.MULTILINE)[1:]
+    return [dict(re.findall(r"^ *(\w+): (.+)$", hook, re.MULTILINE)) for hook in hooks]
+
+
+MAKEFILE = (TOP / "Makefile").read_text()
+CONFIG = (TOP / ".pre-commit-config.yaml").read_text()
+HOOKS = _hooks(CONFIG)
+
+
+def test_hooks_and_make_lint_run_the_same_tools() -> None:
+    tools = [_tool(hook["entry"]) for hook in HOOKS]
+    assert len(tools) == len(set(tools)) == 7
+    assert set(tools) == _of_make(MAKEFILE)
+    assert not [tool for tool in tools if tool.startswith("unknown")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("$(PYTHON) -m ruff check .", "$(PYTHON) -m pylint ."),
+        ("\t@$(PYTHON) -m mypy\n", ""),
+        ("\t@$(SHIRQ) lint", "\t@$(PYTHON) -m vulture\n\t@$(SHIRQ) lint"),
+        ("cd examples/pci_serial && $(CURDIR)/$(PYTHON) -m mypy", "cd examples/other && $(CURDIR)/$(PYTHON) -m mypy"),
+    ],
+    ids=["other tool", "tool removed", "tool added", "other folder"],
+)
+def test_a_tool_that_only_one_of_them_runs_is_noticed(old: str, new: str) -> None:
+    assert MAKEFILE.count(old) == 1
+    assert _of_make(MAKEFILE.replace(old, new)) != {_tool(hook["entry"]) for hook in HOOKS}
+
+
+def test_hooks_fetch_nothing() -> None:
+    """All are of this repository and run what `make deps` has installed."""
+    assert re.findall(r"^ *- repo: (.+)$", CONFIG, re.MULTILINE) == ["local"]
+    assert [hook["id"] for hook in HOOKS if hook["language"] != "system"] == []
+    assert "additional_dependencies" not in CONFIG
+    assert [hook["id"] for hook in HOOKS if ".venv/bin/" not in hook["entry"]] == []
+
+
+def test_every_source_is_checked_by_a_hook() -> None:
+    """The patterns of hooks name folders, which may be renamed: each must match something that is here."""
+    names = [str(path.relative_to(TOP)) for path in TOP.glob("[!.]*/**/*") if path.is_file()] + ["pyproject.toml"]
+    patterns = {hook["id"]: hook["files"] for hook in HOOKS if "files" in hook}
+    assert patterns.keys() == {"mypy", "mypy-example", "import-linter", "checkpatch-and-sparse"}
+    matched = {hook: {name for name in names if re.search(pattern, name)} for hook, pattern in patterns.items()}
+    assert {"harness/shirq_bench/errors.py", "guest/shirq/abi.py", "tests/host/test_habits.py"} < matched["mypy"]
+    assert "examples/pci_serial/test_uartline.py" in matched["mypy-example"]
+    assert {"harness/shirq_bench/errors.py", "guest/shirq/abi.py"} < matched["import-linter"]
+    modules = {"kmod/main.c", "kmod/Kbuild", "guest/modules/naive/naive.h", "examples/pci_serial/driver/uartline.c"}
+    assert modules | {"tests/guest/giveup/giveup.c"} < matched["checkpatch-and-sparse"]
