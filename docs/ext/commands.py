@@ -31,7 +31,9 @@ def _prose(text: str) -> Iterator[str]:
         elif all(line.startswith("  ") for line in lines):
             yield "\n".join(["```text", *(line.removeprefix("  ") for line in lines), "```"])
         elif any(line.startswith("  ") for line in lines):
-            yield "\n".join([_escaped(lines[0]), "", "```text", *(line.removeprefix("  ") for line in lines[1:]), "```"])
+            yield "\n".join(
+                [_escaped(lines[0]), "", "```text", *(line.removeprefix("  ") for line in lines[1:]), "```"]
+            )
         else:
             yield _escaped(paragraph)
 

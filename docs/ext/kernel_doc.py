@@ -72,7 +72,7 @@ def _item(lines: list[str], code: str) -> Item:
 def _markdown(text: str) -> str:
     """A sentence of a comment; names of the interface become code."""
     text = re.sub(r"([\\*_<>\[\]#|])", r"\\\1", text)
-    code = r"@?\b(?:(?:struct|enum) )?(?:SHIRQ|shirq|CAP)(?:\\_\w+)+(?:\\\*)?(?:\.\w+)?|@\w+(?:\\_\w+)*|\b\w+\(\)"
+    code = r"@?\b(?:(?:struct|enum) )?(?:SHIRQ|shirq|CAP)(?:\\_\w*)+(?:\\\*)?(?:\.\w+)?|@\w+(?:\\_\w+)*|\b\w+\(\)"
     return re.sub(code, lambda found: f"`{found[0].replace(chr(92), '').removeprefix('@')}`", text)
 
 

@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 _SCHEME = "repository:"
 _INCLUDE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
-_CODE = re.compile(r"(^```[\s\S]*?^```$|^(?: {4}|\t).*$)", re.MULTILINE)
+_CODE = re.compile(r"(^ *```[\s\S]*?^ *```$)", re.MULTILINE)
 _LANGUAGES = {
     ".c": "c",
     ".h": "c",
@@ -46,7 +46,16 @@ _LANGUAGES = {
 
 
 def definition(text: str, symbol: str) -> int | None:
-    """The number of the first line of ``text`` that defines ``symbol``, in C, in Python, in TOML or in a patch."""
+    """The number of the first line of ``text`` that defines ``symbol``, in C, in Python, in TOML or in a patch.
+
+    A method is ``Class.method``.
+    """
+    if "." in symbol and re.search(rf"^class {symbol.partition('.')[0]}\b", text, re.MULTILINE):
+        holder, _, symbol = symbol.partition(".")
+        first = definition(text, holder)
+        assert first is not None
+        line = definition("\n".join(text.splitlines()[first:]), symbol)
+        return line and first + line
     name = re.escape(symbol)
     patterns = (
         rf"#\s*define\s+{name}\b",
@@ -64,7 +73,7 @@ def definition(text: str, symbol: str) -> int | None:
 
 
 def links(text: str) -> Iterator[str]:
-    """The targets of all Markdown links of a text that are not in code."""
+    """The targets of all Markdown links of a text that are not in a block of code."""
     for part in _CODE.split(text):
         if not _CODE.fullmatch(part):
             yield from (found["target"] for found in _LINK.finditer(part))

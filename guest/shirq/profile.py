@@ -32,7 +32,7 @@ Its keys, by example:
     '''
     unmask = "..."                          # optional if mode is "acknowledges"
     release = "..."
-    mask = "..."                            # optional: for MASK, if the interrupt-disable bit does not do, or not as well
+    mask = "..."                            # optional: for MASK, where the interrupt-disable bit does not do as well
 
     [quiesce]                               # optional: what may be done to silence the card beyond its programs
     rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
