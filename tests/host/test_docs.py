@@ -15,11 +15,10 @@ import pytest
 
 from shirq import ctl
 from shirq_bench.cli.main import main
-from shirq_bench.paths import KMOD, checkout
+from shirq_bench.paths import KMOD, need_checkout
 from tutorial import write as _write_tutorial
 
-TOP = checkout()
-assert TOP, "these tests are the checkout's"
+TOP = need_checkout("the documentation")
 DOCS = TOP / "docs"
 sys.path.insert(0, str(DOCS / "ext"))
 commands = importlib.import_module("commands")
@@ -36,7 +35,7 @@ def _documents() -> list[Path]:
 
 
 def _sphinx(builder: str, target: Path) -> subprocess.CompletedProcess[str]:
-    options = ["-W", "--keep-going", "-n", "-q", "-b", builder, "-d", target / "doctrees"]
+    options = ["-W", "--keep-going", "-n", "-q", "-b", builder, "-d", str(target / "doctrees")]
     return subprocess.run(
         [sys.executable, "-m", "sphinx", *options, DOCS, target / builder], capture_output=True, text=True, timeout=600
     )
@@ -172,9 +171,8 @@ def _click_help(command: click.Command, name: str, parent: click.Context | None 
 
 
 def _argparse_help() -> str:
-    (verbs,) = [action for action in ctl._parser()._actions if isinstance(action.choices, dict)]
-    assert verbs.choices
-    return "".join(child.format_help() for child in verbs.choices.values())
+    (verbs,) = [action.choices for action in ctl._parser()._actions if isinstance(action.choices, dict)]
+    return "".join(child.format_help() for child in verbs.values())
 
 
 def test_docs_troubleshooting_quotes_messages_that_exist() -> None:
