@@ -180,7 +180,8 @@ lint: guest-deps ## Check style, types, layers and licences: ruff, mypy, import-
 SPHINX := $(PYTHON) -m sphinx -W --keep-going -n -q -d build/doctrees
 
 docs: .venv/complete ## Build the documentation as pages and manual pages into build/docs; every warning is an error.
-	@$(SPHINX) -b html docs build/docs
+	@rm -rf build/docs
+	@$(SPHINX) -E -b html docs build/docs
 	@$(SPHINX) -b man docs build/docs/man
 	@echo "build/docs/index.html, build/docs/man"
 

@@ -29,6 +29,7 @@ myst_url_schemes = ["http", "https", "mailto", "repository"]
 myst_enable_extensions = ["deflist"]
 
 default_role = "name"
+autodoc_default_options = {"undoc-members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"

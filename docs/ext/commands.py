@@ -46,17 +46,19 @@ def _escaped(text: str) -> str:
 
 
 def _definitions(entries: list[tuple[str, str]]) -> Iterator[str]:
+    """What has a text: an argument without one is in the usage, above."""
     for term, text in entries:
-        yield f"`{term}`\n: {_escaped(' '.join(text.split())) or '(no further text)'}"
+        if text:
+            yield f"`{term}`\n: {_escaped(' '.join(text.split()))}"
 
 
 def _click(command: click.Command, name: str, parent: click.Context | None = None, level: int = 2) -> Iterator[str]:
-    context = click.Context(command, parent=parent, info_name=name)
+    context = click.Context(command, parent=parent, info_name=name, **command.context_settings)
     pieces = command.collect_usage_pieces(context)
     yield f"```text\n{context.command_path} {' '.join(pieces)}\n```"
     yield from _prose(command.help or "")
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    yield from _definitions([record for record in records if record])
+    yield from _definitions([record for record in records if record and not (parent and "--help" in record[0])])
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
             found = command.get_command(context, child)
@@ -74,6 +76,8 @@ def _argparse(parser: argparse.ArgumentParser, level: int = 2) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             children += list(action.choices.items())
+            continue
+        if level > 2 and isinstance(action, argparse._HelpAction):
             continue
         value = formatter._format_args(action, formatter._get_default_metavar_for_optional(action))
         names = [f"{option} {value}" if value else option for option in action.option_strings]

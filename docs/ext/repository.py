@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Sphinx extension: documents and links that leave the folder docs/.
 
-A page that includes a document of the repository, such as a README, is that document, with its links adapted::
+A page that includes a document of the repository, such as a README, has its text, with the links adapted, and below the
+page's own title if there is one::
 
     ```{include} ../../kmod/README.md
     ```
@@ -117,14 +118,22 @@ def _adapt(text: str, file: Path, docname: str, pages: dict[Path, str]) -> str:
     return "".join(parts)
 
 
+def _demoted(text: str) -> str:
+    """A document with each of its headings one level lower."""
+    parts = _CODE.split(text)
+    parts[::2] = [re.sub(r"^#", "##", part, flags=re.MULTILINE) for part in parts[::2]]
+    return "".join(parts)
+
+
 def _read(app: Sphinx, docname: str, source: list[str]) -> None:
     pages = included()
     page = Path(app.env.doc2path(docname))
+    has_title = source[0].startswith("# ")
 
     def content(found: re.Match[str]) -> str:
         file = (page.parent / found[1]).resolve()
         app.env.note_dependency(str(file), docname=docname)
-        return _adapt(file.read_text(), file, docname, pages)
+        return _adapt(_demoted(file.read_text()) if has_title else file.read_text(), file, docname, pages)
 
     if _INCLUDE.search(source[0]):
         source[0] = _INCLUDE.sub(content, source[0])

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -195,6 +199,19 @@ def test_docs_glossary_is_sorted_and_explains_its_words_once() -> None:
     assert len(terms) == len(set(terms))
     needed = "line GSI INTx DisINTx claim mask owner quiesce rung quarantine storm breaker clone template splat ledger"
     assert {*needed.split(), "sweep", "point", "probe"} <= set(terms)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS)))
+def test_docs_python_is_python_and_its_imports_exist(path: Path) -> None:
+    for code in re.findall(r"^( *)```python\n(.*?)^\1```$", path.read_text(), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(textwrap.dedent(code[1]))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = importlib.import_module(node.module)
+                assert not [alias.name for alias in node.names if not _has(module, alias.name)]
+
+
+def _has(module: ModuleType, name: str) -> bool:
+    return hasattr(module, name) or importlib.util.find_spec(f"{module.__name__}.{name}") is not None
 
 
 def test_docs_tutorial_is_a_project_that_pytest_collects(tmp_path: Path) -> None:
