@@ -21,7 +21,7 @@ exclude_patterns = ["ext"]
 smartquotes = False
 html_theme = "furo"
 html_title = "shirq"
-html_show_sourcelink = False
+html_copy_source = False
 
 myst_heading_anchors = 4
 # The last is that of links to source; see ext/repository.py.

@@ -18,6 +18,8 @@ import click
 import pytest
 
 from shirq import ctl
+from shirq_bench.campaigns.mutants import mutant
+from shirq_bench.campaigns.zoo import case
 from shirq_bench.cli.main import main
 from shirq_bench.paths import KMOD, need_checkout
 from tutorial import write as _write_tutorial
@@ -212,6 +214,26 @@ def test_docs_python_is_python_and_its_imports_exist(path: Path) -> None:
 
 def _has(module: ModuleType, name: str) -> bool:
     return hasattr(module, name) or importlib.util.find_spec(f"{module.__name__}.{name}") is not None
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(text) for text in found]
+
+
+def test_docs_example_of_a_zoo_case_is_one(tmp_path: Path) -> None:
+    (text,) = _blocks("howto/zoo-case.md", "toml")
+    (tmp_path / "posted-ack.toml").write_text(text)
+    assert case.read(tmp_path / "posted-ack.toml").id == "posted-ack"
+
+
+def test_docs_example_of_a_mutants_head_is_one() -> None:
+    (text,) = _blocks("howto/mutant.md", "toml")
+    tests = mutant.parse("example", f"{text}\n--- a/kmod/source.c\n").tests
+    assert tests
+    for test in tests:
+        path, _, name = test.partition("::")
+        assert f"def {name}(" in (TOP / path).read_text()
 
 
 def test_docs_tutorial_is_a_project_that_pytest_collects(tmp_path: Path) -> None:
