@@ -154,6 +154,7 @@ struct shirq_dma;
  * @dma: whose memory the device may master the bus for, or NULL
  * @quiesce: what SHIRQ_SET_QUIESCE set
  * @requested: the handler is registered, or about to be
+ * @irq: on which interrupt: that of @pdev may change while the kernel enables it
  * @irqflags: with which flags
  * @handling: the handler claims interrupts: from before it is registered until the
  *	device is stopped
@@ -234,6 +235,7 @@ struct shirq_device {
 	struct pid		*reader;
 	u64			lost;
 	u64			held_ns;
+	unsigned int		irq;
 	unsigned long		irqflags;
 	u64			regs[SHIRQ_REGS];
 	u64			captured[SHIRQ_EVENT_REGS];

@@ -175,31 +175,51 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 	return 0;
 }
 
-/**
- * shirq_adopt() - take a function that was just bound, and park it
- * @d: the device, enabled, not yet known to anybody
- * @woken: it was asleep until it was enabled
- *
- * What nothing less than D3hot silences asserts as soon as it is woken, and has nobody
- * at its line.
- *
- * Return: 0, or -ENOMEM.
- */
-int shirq_adopt(struct shirq_device *d, bool woken)
+/* Enable it, which wakes it; its line is watched before, by the number that it had last. */
+static int shirq_rouse(struct shirq_device *d)
 {
+	bool asleep = d->pdev->current_state == PCI_D3hot;
+	bool woken = d->pdev->current_state != PCI_D0;
 	int ret;
 
-	shirq_lock_resets(d);
-	if (woken)
+	if (asleep)
 		shirq_watch_wake(d);
-	ret = shirq_save(d);
-	if (!ret)
-		shirq_storm_settle(d, SHIRQ_RUNGS_UNOWNED);
-	shirq_sleep(d);
+	ret = pci_enable_device(d->pdev);
+	if (d->requested && d->irq != d->pdev->irq)
+		shirq_free_line(d);
+	if (woken && !ret)
+		shirq_watch_wake(d);
+	return ret;
+}
+
+/**
+ * shirq_adopt() - enable a function that was just bound, and park it
+ * @d: the device, not yet known to anybody
+ *
+ * What nothing less than D3hot silences asserts as soon as the PCI core wakes it, which
+ * takes 10 ms, and somebody has to be at its line.
+ *
+ * Return: 0, -ENOMEM, or what pci_enable_device() returned.
+ */
+int shirq_adopt(struct shirq_device *d)
+{
+	int ret, saved = 0;
+
+	shirq_lock_resets(d);
+	ret = shirq_rouse(d);
+	if (!ret) {
+		shirq_describe(d);
+		saved = shirq_save(d);
+		if (!saved)
+			shirq_storm_settle(d, SHIRQ_RUNGS_UNOWNED);
+		shirq_sleep(d);
+	}
 	shirq_free_line(d);
+	if (saved)
+		pci_disable_device(d->pdev);
 	shirq_unlock_resets(d);
 	cancel_work_sync(&d->ladder);
-	return ret;
+	return ret ?: saved;
 }
 
 /**

@@ -5,7 +5,7 @@
 #include <linux/fs.h>
 #include "core.h"
 
-int shirq_adopt(struct shirq_device *d, bool woken);
+int shirq_adopt(struct shirq_device *d);
 int shirq_own(struct shirq_device *d, struct file *file);
 void shirq_disown(struct shirq_device *d);
 void shirq_retire(struct shirq_device *d);

@@ -76,7 +76,8 @@ out:
 void shirq_begin(struct shirq_device *d, unsigned long irqflags)
 {
 	lockdep_assert_held(&d->lock);
-	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->pdev->irq));
+	d->irq = d->pdev->irq;
+	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->irq));
 	d->requested = true;
 	d->irqflags = irqflags;
 	shirq_storm_begin(d);
@@ -95,8 +96,8 @@ int shirq_request(struct shirq_device *d)
 {
 	int ret;
 
-	d->neighbour = irq_has_action(d->pdev->irq);
-	ret = request_irq(d->pdev->irq, shirq_interrupt, d->irqflags, d->irq_name, d);
+	d->neighbour = irq_has_action(d->irq);
+	ret = request_irq(d->irq, shirq_interrupt, d->irqflags, d->irq_name, d);
 	if (ret) {
 		spin_lock_irq(&d->lock);
 		d->requested = false;
@@ -119,7 +120,7 @@ void shirq_reopen_line(struct shirq_device *d)
 	d->storm.line_off = false;
 	spin_unlock_irq(&d->lock);
 	if (was_off)
-		enable_irq(d->pdev->irq);
+		enable_irq(d->irq);
 }
 
 /**
@@ -139,7 +140,7 @@ void shirq_free_line(struct shirq_device *d)
 		return;
 	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
-	free_irq(d->pdev->irq, d);
+	free_irq(d->irq, d);
 }
 
 static void shirq_reopen(struct work_struct *work)

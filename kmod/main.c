@@ -117,7 +117,6 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 
 static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	bool asleep = pdev->current_state != PCI_D0;
 	struct shirq_device *d;
 	int ret;
 
@@ -132,18 +131,13 @@ static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (IS_ERR(d))
 		return PTR_ERR(d);
 
-	ret = pci_enable_device(pdev);
+	ret = shirq_adopt(d);
 	if (ret)
 		goto err_put;
 	/* Exclusive: mappings of memory BARs by sysfs or /dev/mem could not be revoked. */
 	ret = pci_request_regions_exclusive(pdev, "shirq");
 	if (ret)
 		goto err_disable;
-
-	shirq_describe(d);
-	ret = shirq_adopt(d, asleep);
-	if (ret)
-		goto err_release;
 
 	pci_set_drvdata(pdev, d);
 	ret = cdev_device_add(&d->cdev, &d->dev);

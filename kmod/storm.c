@@ -133,7 +133,7 @@ static void shirq_close_line(struct shirq_device *d)
 {
 	d->storm.line_off = true;
 	d->stats.line_off++;
-	disable_irq_nosync(d->pdev->irq);
+	disable_irq_nosync(d->irq);
 	d->storm.due = true;
 	queue_work(system_highpri_wq, &d->ladder);
 	queue_work(system_highpri_wq, &d->reopen);

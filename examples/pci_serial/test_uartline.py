@@ -9,14 +9,12 @@ from serial_cards import ADDRESSES, MACHINE
 from shirq_bench.observe.invariants import forgotten_ns
 from shirq_bench.observe.judge import (
     BrokenRuleError,
-    assertions,
     false_claims,
     line_low_at_end,
-    line_never_masked,
     line_of,
     neighbour_lost,
-    no_line_high_longer_than,
 )
+from shirq_bench.observe.record import record
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import insmod
@@ -37,15 +35,13 @@ def send_to_an_undriven(vm: Vm, card: str, wire: str) -> None:
 
 
 def test_what_arrives_is_read_and_the_line_falls(vm: Vm) -> None:
-    mark = vm.log().mark
-    vm.wires["wire0"].sendall(b"hello")
-    wait_received(vm, "uart0", "hello")
-    log = vm.log().since(mark)
-    gsi = line_of(log, ["uart0"])
-    assert assertions(log, "uart0"), "nothing interrupted"
-    no_line_high_longer_than(log, forgotten_ns(vm), gsi).require()
-    line_low_at_end(log, gsi).require()
-    line_never_masked(log, gsi).require()
+    with record(vm, "uart0") as run:
+        vm.wires["wire0"].sendall(b"hello")
+        wait_received(vm, "uart0", "hello")
+    assert run.assertions(), "nothing interrupted"
+    run.no_line_high_longer_than(forgotten_ns(vm))
+    run.line_low_at_end()
+    run.line_never_masked()
 
 
 def test_two_cards_that_interrupt_at_once_are_both_served_and_neither_claims_for_the_other(vm: Vm) -> None:
@@ -67,19 +63,18 @@ def test_two_cards_that_interrupt_at_once_are_both_served_and_neither_claims_for
 
 
 def test_a_driver_that_goes_leaves_its_cards_silent(vm: Vm) -> None:
-    mark = vm.log().mark
-    vm.agent.succeed("rmmod uartline")
-    send_to_an_undriven(vm, "uart0", "wire0")
-    assert assertions(vm.log().since(mark), "uart0") == []
+    with record(vm, "uart0") as run:
+        vm.agent.succeed("rmmod uartline")
+        send_to_an_undriven(vm, "uart0", "wire0")
+    assert run.assertions() == []
 
 
 @pytest.mark.invariants_broken("the line is left high", line_of="uart0")
 def test_a_driver_that_forgets_to_mask_on_its_way_out_is_found_out(boot: Boot) -> None:
     forgetful = (insmod("uartline", "forgetful=1"), *MACHINE.prepare[1:])
     vm = boot(MACHINE.with_(prepare=forgetful))
-    mark = vm.log().mark
-    vm.agent.succeed("rmmod uartline")
-    send_to_an_undriven(vm, "uart0", "wire0")
-    log = vm.log().since(mark)
+    with record(vm, "uart0", settled=False) as run:
+        vm.agent.succeed("rmmod uartline")
+        send_to_an_undriven(vm, "uart0", "wire0")
     with pytest.raises(BrokenRuleError, match="is high at the end of the log"):
-        line_low_at_end(log, line_of(log, ["uart0"])).require()
+        run.line_low_at_end()

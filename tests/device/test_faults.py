@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
 from shirq_bench.vm.board import COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function, IoApic
 
 Start = Callable[..., Board]
 
-INT_STATUS, INT_MASK, INT_ACTIVE, INT_RAISE, INT_ACK, MARK = 0x24, 0x28, 0x2C, 0x60, 0x64, 0x70
+INT_STATUS, INT_MASK, INT_ACTIVE = Register.INT_STATUS, Register.INT_MASK, Register.INT_ACTIVE
+INT_RAISE, INT_ACK, MARK = Register.INT_RAISE, Register.INT_ACK, Register.MARK
 ALL = 0xFFFFFFFF
 PM, PCIE, MSI = 1, 0x10, 5
 COMMAND_MASTER = 4

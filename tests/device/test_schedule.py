@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, QmpFailed
@@ -16,7 +17,7 @@ from shirq_bench.vm.board import Bar, Board
 Start = Callable[..., Board]
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
-INT_MASK, DOORBELL = 0x28, 0x74
+INT_MASK, DOORBELL = Register.INT_MASK, Register.DOORBELL
 #: The kinds that a schedule leads to.
 EFFECTS = (Kind.SCHEDULED, Kind.RAISE, Kind.LOWER, Kind.PIN, Kind.MASK, Kind.RESET, Kind.SETTING)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind
 from shirq_bench.errors import QmpFailed, VmDied
 from shirq_bench.vm.board import BAR0, COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function
 
 Start = Callable[..., Board]
 
-ID, LIVENESS, FACTORIAL = 0x00, 0x04, 0x08
-INT_STATUS, INT_MASK, INT_ACTIVE = 0x24, 0x28, 0x2C
-INT_RAISE, INT_ACK, INT_MASK_SET, INT_MASK_CLEAR, MARK = 0x60, 0x64, 0x68, 0x6C, 0x70
+ID, LIVENESS, FACTORIAL, INT_STATUS, INT_MASK, INT_ACTIVE = list(Register)[:6]
+INT_RAISE, INT_ACK, INT_MASK_SET, INT_MASK_CLEAR, MARK = list(Register)[6:11]
 REGISTERS = (ID, LIVENESS, FACTORIAL, INT_STATUS, INT_MASK, INT_ACTIVE)
 ALL = 0xFFFFFFFF
 

@@ -14,17 +14,18 @@ from shirq_bench.paths import GUEST, KMOD
 from shirq_bench.vm.machine import ADDRESSES
 
 _SOURCE = Path(__file__).with_name("library_calls.c")
-_LIBRARY = GUEST / "lib/shirq.c"
+LIBRARY = GUEST / "lib/shirq.c"
 _PROTOTYPE = re.compile(r"^(?:int|volatile void \*) ?(shirq_\w+)\(", re.MULTILINE)
 
 
-def _compile(target: Path, *arguments: str | Path) -> Path:
+def compiled(target: Path, *arguments: str | Path) -> Path:
+    """Compile a program or library with all warnings; returns ``target``, which it is."""
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", *arguments, "-o", target], check=True)
     return target
 
 
 def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: Path) -> None:
-    program = _compile(tmp_path / "calls", "-static", f"-I{GUEST}/lib", _SOURCE, _LIBRARY)
+    program = compiled(tmp_path / "calls", "-static", f"-I{GUEST}/lib", _SOURCE, LIBRARY)
     scene.upload(program, "/tmp/calls")
     mark = scene.vm.log().mark
     result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
@@ -35,10 +36,10 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
 
 def test_the_c_library_wraps_every_ioctl_and_its_test_calls_every_function(tmp_path: Path) -> None:
     functions = set(_PROTOTYPE.findall((GUEST / "lib/shirq.h").read_text()))
-    library = ctypes.CDLL(str(_compile(tmp_path / "library.so", "-shared", "-fPIC", _LIBRARY)))
+    library = ctypes.CDLL(str(compiled(tmp_path / "library.so", "-shared", "-fPIC", LIBRARY)))
     assert functions and all(hasattr(library, name) for name in functions)
     calls = set(re.findall(r"#define (SHIRQ_\w+)\s+_IO\(", (KMOD / "shirq.h").read_text()))
-    assert calls and not {call for call in calls if f", {call}, " not in _LIBRARY.read_text()}
+    assert calls and not {call for call in calls if f", {call}, " not in LIBRARY.read_text()}
     assert not {name for name in functions if f"{name}(" not in _SOURCE.read_text()}
 
 

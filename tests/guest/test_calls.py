@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from guest.guest_python import finish, run, start
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.scene import Scene
@@ -25,8 +27,10 @@ def test_every_call_answers_in_every_state_as_the_header_says(scene: Scene) -> N
         os.set_blocking(device.fileno(), False)
         print("non-blocking:", fails(read))
         os.set_blocking(device.fileno(), True)
-        threading.Timer(0.3, device.disarm).start()
+        timer = threading.Timer(0.3, device.disarm)
+        timer.start()
         print("disarmed while it is read:", fails(read), device.info.state.name)
+        timer.join()  # a call that is under way keeps the file open
         device.arm(); device.disarm(); device.load(SET)
         device.close()
         device = shirq.Device.open(ADDRESS)
@@ -66,17 +70,21 @@ longer = info(168, bytes(16))
 print(struct.unpack("I", longer[:4])[0], longer[152:] == bytes(16))
 print(fails(info, 168, bytes(15) + b"x"), fails(info, 151), fails(info, 0), fails(info, 5000, bytes(5000)))
 arrays = [shirq.program.to_array(p) for p in (SET.irq, SET.unmask, SET.release)]
-def load(size, **fields):
+def filled(size, **fields):
     load = abi.LoadStruct(size=size, mode=1, **fields)
     for name, array in zip(("irq", "unmask", "release"), arrays):
         setattr(load, name, ctypes.addressof(array))
         setattr(load, f"{name}_count", len(array))
-    return raw(abi.LOAD, (bytes(load) + bytes(16))[:size])
+    return (bytes(load) + bytes(16))[:size]
+def load(size, **fields):
+    return raw(abi.LOAD, filled(size, **fields))
 # The first version ended before the mask program; the kernel writes its own size, and nothing behind the caller's.
 print(struct.unpack("I", load(64)[:4])[0], struct.unpack("I", load(80)[:4])[0], struct.unpack("I", load(96)[:4])[0])
+memory = ctypes.create_string_buffer(filled(64) + b"x" * 32, 96)
+print(libc.ioctl(device.fileno(), ctypes.c_ulong(abi.LOAD), memory), memory[0], memory[64:] == b"x" * 32)
 print(fails(load, 63), fails(load, 80, reserved=1), fails(load, 80, mask_count=65))
 """,
-    ) == ["152", "152 True", "E2BIG EINVAL EINVAL E2BIG", "80 80 80", "EINVAL EINVAL EINVAL"]
+    ) == ["152", "152 True", "E2BIG EINVAL EINVAL E2BIG", "80 80 80", "0 b'P' True", "EINVAL EINVAL EINVAL"]
 
 
 def test_bad_arguments_are_refused_one_by_one(scene: Scene) -> None:
@@ -218,6 +226,35 @@ def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
         *((Kind.WRITE, offset) for offset in (4, 8)),
         *((Kind.READ, offset) for offset in (0, 4, 8, 0xFFC)),
     ]
+
+
+def test_positional_io_waits_for_the_program_that_runs(scene: Scene) -> None:
+    """A mask program, which takes long here, runs on one processor and pread() on another: they take turns."""
+    mark = scene.vm.log().mark
+    lines = run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        device.load(SET, shirq.assemble("read32 r0, bar0\\n" * 60 + "load r0, -1\\nwrite32 bar0+0x68, r0"))
+        device.arm(auto_unmask=False)
+        def mask():
+            for _ in range(300):
+                device.mask()
+        thread = threading.Thread(target=mask)
+        thread.start()
+        count = 0
+        while thread.is_alive():
+            device.pread(0, 4, 4)
+            count += 1
+        print(count > 30)
+        """,
+    )
+    assert lines == ["True"]
+    reads = [entry.offset for entry in scene.vm.log().since(mark).of(Kind.READ, device="dev1") if entry.space == 0]
+    programs = [len(list(group)) for offset, group in groupby(reads) if offset == 0]
+    assert sum(programs) == 300 * 60
+    assert not [length for length in programs if length % 60], "a pread() came between two reads of a program"
 
 
 def test_a_read_into_bad_memory_keeps_its_event_and_the_statistics_add_up(scene: Scene) -> None:

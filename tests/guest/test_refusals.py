@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind, insmod
 
 _PORT = "0000:00:10.0"
 
@@ -28,6 +30,24 @@ def test_a_bridge_is_not_bound(port: Scene) -> None:
     port.run(f"echo {_PORT} >{function}/driver/unbind && echo shirq >{function}/driver_override")
     assert "Invalid argument" in port.vm.agent.fail(f"echo {_PORT} >/sys/bus/pci/drivers/shirq/bind")
     port.run(f"test ! -e {function}/driver && test ! -e /dev/shirq/{_PORT}")
+
+
+def test_a_function_whose_pin_leads_nowhere_has_registers_and_no_interrupt(boot: Boot) -> None:
+    scene = Scene(boot(SHARED_LINE.with_(modules=(str(Path(__file__).with_name("noline")),))))
+    address = ADDRESSES["dev1"]
+    scene.run(f"echo {address} >/sys/bus/pci/drivers/shirq/unbind")
+    scene.run(f"{insmod('noline', f'address={address}')} && {bind('dev1')}")
+    assert run(
+        scene,
+        "dev1",
+        """
+        device = shirq.Device.open(ADDRESS)
+        print(device.info.sources, device.info.irq, abi.InfoFlag.SHARED in device.info.flags)
+        print(fails(device.load, SET), fails(device.arm), hex(device.pread(0, 0, 4)), state())
+        device.close()
+        print(state())
+        """,
+    ) == ["0 0 False", "ENXIO ENXIO 0x20000ed open", "parked"]
 
 
 def test_a_device_that_does_not_answer_is_not_opened_until_it_does(scene: Scene) -> None:

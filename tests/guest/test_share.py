@@ -17,6 +17,7 @@ from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.port import behind_a_port
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_MASK, USELESS_RELEASE
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind, Log
 from shirq_bench.observe.judge import assertions, high, line_never_masked, line_of
 from shirq_bench.observe.scene import Scene
@@ -27,7 +28,7 @@ from shirq_bench.vm.machine import ADDRESSES
 _MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, log_entries=1 << 22)
 
 _SECOND_NS = 1_000_000_000
-_STATUS_ACK = 0x64
+_STATUS_ACK = Register.INT_ACK
 
 #: In the guest: `neighbour` is armed, and a doorbell starts its interrupts; `device` has a set that is to be given.
 _SCRIPT = """

@@ -7,47 +7,40 @@ import signal
 
 import pytest
 
-from shirq_bench.channels.log import Kind, Log
-from shirq_bench.observe import judge
+from shirq_bench.channels.log import Kind
 from shirq_bench.observe.invariants import forgotten_ns
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
+from shirq_bench.observe.judge import line_never_masked, line_of
 from shirq_bench.observe.scene import Driver, Scene, handler_name
-
-
-def _gsi(log: Log) -> int:
-    return line_of(log, ["dev0", "dev1"])
+from shirq_bench.observe.triggers import PinFalls
 
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.parametrize("language", ["c", "python"])
 def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene, device: str, language: str) -> None:
     driver = scene.drive(device, language)
-    mark = scene.vm.log().mark
-    for _ in range(20):
-        scene.raise_(device)
-        driver.next_event()
-    log = scene.settled(mark, device)
-    gsi = line_of(log, [device])
-    masked_before_eoi(log, device, gsi).require(at_least=20)
-    line_low_at_end(log, gsi).require()
-    line_never_masked(log, gsi).require(at_least=20)
+    with scene.record(device) as run:
+        for _ in range(20):
+            scene.raise_(device)
+            driver.next_event()
+    run.masked_before_eoi(at_least=20)
+    run.line_low_at_end()
+    run.line_never_masked(at_least=20)
 
 
 @pytest.mark.fast
 @pytest.mark.smoke
 def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene: Scene) -> None:
     driver = scene.drive("dev1")
-    mark = scene.vm.log().mark
     sent = [1 << (n % 32) for n in range(40)]
-    for bits in sent:
-        scene.raise_("dev1", bits=bits)
-        driver.next_event()
+    with scene.record("dev1") as run:
+        for bits in sent:
+            scene.raise_("dev1", bits=bits)
+            driver.next_event()
     events = driver.events()
     assert [event.status for event in events] == sent
     assert [event.seq for event in events] == list(range(events[0].seq, events[0].seq + len(sent)))
     assert {event.lost for event in events} == {0}
-    log = scene.vm.log().since(mark)
-    assert len(assertions(log, "dev1")) == len(sent)
+    assert len(run.assertions()) == len(sent)
 
 
 @pytest.mark.smoke
@@ -71,20 +64,18 @@ def test_the_neighbours_interrupts_are_never_claimed_and_none_is_lost(scene: Sce
 @pytest.mark.smoke
 def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) -> None:
     drivers = [scene.drive("dev0"), scene.drive("dev1", "python")]
-    mark = scene.vm.log().mark
-    for _ in range(15):
-        scene.raise_("dev0", "dev1")
-        for driver in drivers:
-            driver.next_event()
-        scene.wait_unmasked("dev0", "dev1")
-    log = scene.settled(mark, "dev0")
-    gsi = _gsi(log)
-    rises = {d: [a.start.time_ns for a in assertions(log, d) if a.start] for d in ("dev0", "dev1")}
+    with scene.record("dev0", "dev1") as run:
+        for _ in range(15):
+            scene.raise_("dev0", "dev1")
+            for driver in drivers:
+                driver.next_event()
+            scene.wait_unmasked("dev0", "dev1")
+    rises = {d: [a.start.time_ns for a in run.assertions(d) if a.start] for d in ("dev0", "dev1")}
     assert rises["dev0"] == rises["dev1"], "the stimuli were not simultaneous"
     assert len(rises["dev0"]) == 15
     for device in ("dev0", "dev1"):
-        masked_before_eoi(log, device, gsi).require(at_least=15)
-    line_low_at_end(log, gsi).require()
+        run.masked_before_eoi(device, at_least=15)
+    run.line_low_at_end()
     assert all(len(driver.events()) == 15 for driver in drivers)
 
 
@@ -92,8 +83,9 @@ def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) ->
 def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(scene: Scene) -> None:
     driver = scene.drive("dev1")
     driver.stop()
-    scene.raise_("dev1")
-    scene.wait_level("dev1", False)
+    with scene.record("dev1", settled=False) as run:
+        scene.raise_("dev1")
+        run.wait(PinFalls("dev1"))
     assert scene.vm.qmp.get("dev1", "status") == 1, "the device is not pending any more"
     with scene.tracing() as handlers:
         scene.network.ping(200, deadline=60)
@@ -118,23 +110,22 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
     """kill -9 as well as an orderly exit run the release program: what was pending is acknowledged and masked."""
     driver = scene.drive("dev1")
     driver.stop()
-    mark = scene.vm.log().mark
-    scene.raise_("dev1")
-    scene.wait_level("dev1", False)
-    if how == "exit":
-        driver.command.signal(signal.SIGTERM)
-        driver.resume()
-        driver.command.wait()
-    else:
-        assert driver.end(signal.SIGKILL) == -signal.SIGKILL
-    assert scene.vm.qmp.get("dev1", "status") == 0, "the release program did not acknowledge"
-    assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not mask"
-    # Whatever comes now must not reach the line: there is no driver.
-    scene.raise_("dev1", bits=0xFF)
-    scene.network.ping(5)
-    log = scene.settled(mark, "dev1")
-    line_low_at_end(log, line_of(log, ["dev1"])).require()
-    assert len(assertions(log, "dev1")) == 1
+    with scene.record("dev1") as run:
+        scene.raise_("dev1")
+        run.wait(PinFalls("dev1"))
+        if how == "exit":
+            driver.command.signal(signal.SIGTERM)
+            driver.resume()
+            driver.command.wait()
+        else:
+            assert driver.end(signal.SIGKILL) == -signal.SIGKILL
+        assert scene.vm.qmp.get("dev1", "status") == 0, "the release program did not acknowledge"
+        assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not mask"
+        # Whatever comes now must not reach the line: there is no driver.
+        scene.raise_("dev1", bits=0xFF)
+        scene.network.ping(5)
+    run.line_low_at_end()
+    assert len(run.assertions()) == 1
     assert scene.vm.agent.run("grep", handler_name("dev1"), "/proc/interrupts").status == 1
 
 
@@ -142,8 +133,9 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
 def test_a_source_that_comes_while_another_is_handled_is_an_event_of_its_own(scene: Scene, language: str) -> None:
     driver = scene.drive("dev1", language)
     driver.stop()
-    scene.raise_("dev1", bits=1)
-    scene.wait_level("dev1", False)
+    with scene.record("dev1", settled=False) as run:
+        scene.raise_("dev1", bits=1)
+        run.wait(PinFalls("dev1"))
     scene.raise_("dev1", bits=2)
     driver.resume()
     assert [driver.next_event().status for _ in range(2)] == [1, 2]
@@ -162,15 +154,13 @@ def test_a_killed_drivers_successor_takes_over(scene: Scene) -> None:
 @pytest.mark.fast
 def test_the_line_is_never_high_and_forgotten_under_mixed_load(scene: Scene) -> None:
     drivers: dict[str, Driver] = {device: scene.drive(device) for device in ("dev0", "dev1")}
-    mark = scene.vm.log().mark
-    for number in range(40):
-        scene.network.ask()
-        devices = (("dev0",), ("dev1",), ("dev0", "dev1"))[number % 3]
-        scene.raise_(*devices)
-        for device in devices:
-            drivers[device].next_event()
-    scene.network.ping()
-    log = scene.settled(mark, "dev0")
-    gsi = _gsi(log)
-    judge.no_line_high_longer_than(log, forgotten_ns(scene.vm), gsi).require(at_least=40)
-    line_low_at_end(log, gsi).require()
+    with scene.record("dev0", "dev1") as run:
+        for number in range(40):
+            scene.network.ask()
+            devices = (("dev0",), ("dev1",), ("dev0", "dev1"))[number % 3]
+            scene.raise_(*devices)
+            for device in devices:
+                drivers[device].next_event()
+        scene.network.ping()
+    run.no_line_high_longer_than(forgotten_ns(scene.vm), at_least=40)
+    run.line_low_at_end()

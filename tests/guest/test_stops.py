@@ -13,12 +13,13 @@ from guest.guest_python import OWNER, finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
 from shirq_bench.channels.agent import Command
-from shirq_bench.channels.log import Kind, Log
+from shirq_bench.channels.edu import Register
+from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
 from shirq_bench.deadline import Deadline
 from shirq_bench.observe.judge import assertions
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, insmod
+from shirq_bench.vm.machine import ADDRESSES, GSI, LOAD_MODULE, SHARED_LINE, insmod
 
 #: In the guest: an owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
 _TOLD = (
@@ -53,13 +54,29 @@ def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Com
 
 
 def _released(log: Log, device: str) -> bool:
-    return any(entry.offset == 0x64 and entry.space == 0 for entry in log.of(Kind.WRITE, device=device))
+    return any(entry.offset == Register.INT_ACK and entry.space == 0 for entry in log.of(Kind.WRITE, device=device))
+
+
+def _masters(log: Log, device: str) -> bool:
+    """Whether the device may master the bus, by what was last written to Command: something must have been."""
+    commands = [
+        entry.value
+        for entry in log.of(Kind.WRITE, device=device)
+        if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)
+    ]
+    assert commands, "Command was not written"
+    return bool(commands[-1] & 0x4)
 
 
 def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str) -> None:
     """The owner was told, nothing asserts before it arms again, and then it works."""
-    owner.expect(f"^{news} 1 loaded False$", deadline=60)
-    owner.expect(r"^again\?$")
+    owner.expect(r"^again\?$", deadline=60)
+    assert owner.stdout.splitlines()[2:6] == [
+        f"{news} 1 loaded False",
+        "not armed: ENXIO ENXIO ENXIO",
+        "old mapping: SIGBUS",
+        "new mapping: 0x20000ed",
+    ]
     scene.raise_(device, bits=0x10)
     scene.run("true")
     log = scene.vm.log().since(mark)
@@ -68,11 +85,6 @@ def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str)
     owner.write("\n")
     # What was raised while it was silent is pending still.
     owner.expect("^0x10$")
-    assert owner.stdout.splitlines()[3:6] == [
-        "not armed: ENXIO ENXIO ENXIO",
-        "old mapping: SIGBUS",
-        "new mapping: 0x20000ed",
-    ]
 
 
 # ---------------------------------------------------------------- system sleep
@@ -107,12 +119,44 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
     sleeper = _s2idle(scene)
     asleep = scene.vm.log().since(mark)
     assert _released(asleep, device), "the device was not quiesced for sleep"
+    assert not _masters(asleep, device), "the device may master the bus while the system sleeps"
     scene.raise_(device, bits=0x20)
     scene.vm.qmp.set(device, "lower", 0x20)
     assert len(assertions(scene.vm.log().since(mark), device)) == 1, "it asserted while the system slept"
     _wake_by_key(scene)
     assert sleeper.wait(30).status == 0
     _comes_back(scene, device, owner, mark, "RESUMED")
+
+
+def test_a_device_that_asserts_when_the_system_wakes_is_silent_before_its_line_opens(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """As if the sleep had reset it. It has no DisINTx: its release program alone can silence it."""
+    script = start(scene, "dev1", "device, _ = armed()\nreport('armed')\nreport(device.read().type.name)")
+    script.expect("^armed$")
+    sleeper = _s2idle(scene)
+    mark = scene.vm.log().mark
+    with scene.vm.frozen():
+        soon = scene.vm.now_ns() + 1_000_000
+        path = tmp_path / "schedule"
+        path.write_text(f"@{soon} unmask 1\n@{soon} raise 1\n")
+        scene.vm.qmp.set("dev1", "schedule", str(path))
+    scene.wait_level("dev1", True)
+    _wake_by_key(scene)
+    assert sleeper.wait(30).status == 0
+    assert finish(script)[1:] == ["RESUMED"]
+    until = []
+    for entry in scene.vm.log().since(mark).entries:
+        if (entry.kind, entry.device, entry.space, entry.offset) == (Kind.WRITE, "dev1", 0, Register.INT_MASK_SET):
+            break
+        until.append(entry)
+    else:
+        pytest.fail("the release program did not run again")
+    assert any(entry.kind is Kind.PIN and entry.device == "dev1" and entry.value for entry in until)
+    # The kernel masks a line that it does not want to hear from when it interrupts, not before.
+    heard = [entry for entry in until if entry.kind is Kind.DELIVER and entry.offset == GSI]
+    assert len(heard) <= 1, "its line was open while it asserted"
+    line_falls(scene, "dev1", mark)
 
 
 @pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it", guest_ends=True)
@@ -172,7 +216,9 @@ def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) ->
     log = port.vm.log().since(mark)
     reset = log.of(Kind.RESET, device="dev2")
     assert reset, "the device was not reset"
-    acks = [entry for entry in log.of(Kind.WRITE, device="dev2") if (entry.space, entry.offset) == (0, 0x64)]
+    acks = [
+        entry for entry in log.of(Kind.WRITE, device="dev2") if (entry.space, entry.offset) == (0, Register.INT_ACK)
+    ]
     assert acks and acks[0].time_ns < reset[0].time_ns, "it was not quiesced before the reset"
     _comes_back(port, "dev2", owner, mark, "RESET")
 
@@ -221,7 +267,7 @@ def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_n
         assert not touched, "the device behind a frozen link was touched"
     else:
         first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
-        assert first.offset == 0x68, "the release program did not come first"
+        assert first.offset == Register.INT_MASK_SET, "the release program did not come first"
 
 
 # ------------------------------------------------------------- surprise removal

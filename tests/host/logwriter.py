@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import (
     ENTRY,
     HEADER,
@@ -22,15 +23,9 @@ from shirq_bench.channels.log import (
     Log,
 )
 
-INT_STATUS, INT_ACTIVE, INT_RAISE, INT_ACK, INT_MASK_SET, INT_MASK_CLEAR, MARK = (
-    0x24,
-    0x2C,
-    0x60,
-    0x64,
-    0x68,
-    0x6C,
-    0x70,
-)
+INT_STATUS, INT_ACTIVE, INT_RAISE = Register.INT_STATUS, Register.INT_ACTIVE, Register.INT_RAISE
+INT_ACK, INT_MASK_SET, INT_MASK_CLEAR = Register.INT_ACK, Register.INT_MASK_SET, Register.INT_MASK_CLEAR
+MARK = Register.MARK
 GSI = 20
 VECTOR = 0x22
 

@@ -291,3 +291,29 @@ def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> N
     assert status == 0, said
     _, said = run(TOP, "-o", "addopts=", *few, PYTHONPATH=path)
     assert "a plugin that nobody asked for" in said
+
+
+def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
+    """Also where nothing has been built yet."""
+    _write(tmp_path, {"test_it.py": "def test_it(): pass"})
+    status, said = run(tmp_path, "--shirq-kernel", "6.12", SHIRQ_CACHE=str(tmp_path / "cache"))
+    assert status == 0
+    head = said.partition("collected")[0]
+    assert re.search(r"^QEMU: not there yet", head, re.MULTILINE)
+    assert re.search(r"^kernel 6\.12: not there yet", head, re.MULTILINE)
+    assert re.search(r"^host: Linux \S+, Python 3", head, re.MULTILINE)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_steps_are_shown_as_they_end_if_asked_for(tmp_path: Path) -> None:
+    """With -v, past the capture of output; without, the output is the test's."""
+    test = """
+        from shirq_bench.journal import Journal, Kind
+
+        def test_it():
+            with Journal("vm7").during(Kind.COMMAND, "uname -r"):
+                pass
+        """
+    _write(tmp_path, {"test_it.py": test})
+    assert re.search(r"^  vm7 .* command uname -r$", run(tmp_path, "-v")[1], re.MULTILINE)
+    assert "vm7" not in run(tmp_path)[1]

@@ -14,7 +14,9 @@ from rich.console import Console
 from vcd.reader import TokenKind, tokenize
 
 from logwriter import GSI, Story
+from shirq_bench import journal
 from shirq_bench.channels.log import ClockFit, HandlerCall, Kind
+from shirq_bench.journal import Step
 from shirq_bench.observe import judge
 from shirq_bench.report import html, text, vcd
 from shirq_bench.report.model import Picture, Shape, Span, Tone, Track, build
@@ -144,6 +146,27 @@ def test_handler_calls_are_drawn_within_their_handling() -> None:
 
 
 # Text
+
+
+def test_what_was_done_to_the_guest_is_drawn_from_and_to_the_log_of_then() -> None:
+    told = story(rounds=2)
+    log = told.log()
+    inside = len(log.entries) // 2
+    steps = [
+        Step("vm1", journal.Kind.COMMAND, "sh -c 'true\ntrue'", 0.0, inside, 1.0, inside + 3),
+        Step("vm1", journal.Kind.COMMAND, "never ends", 0.0, inside),
+        Step("vm1", journal.Kind.QMP, "qom-get pin", 0.0, 1, 1.0, inside, times=7),
+        Step("vm1", journal.Kind.WAIT, "too early", 0.0, 0, 1.0, 0),
+    ]
+    shown = picture(told, steps=steps)
+    commands = track(shown, "command", "bench")
+    times = [entry.time_ns for entry in log.entries]
+    assert [(span.start_ns, span.end_ns) for span in commands.spans] == [
+        (times[inside - 1], times[inside + 2]),
+        (times[inside - 1], shown.end_ns),
+    ]
+    assert commands.spans[0].label == "sh -c 'true true'"
+    assert "7 times" in track(shown, "qmp", "bench").spans[0].detail
 
 
 def test_every_event_is_a_line_with_its_time_and_who_did_it() -> None:

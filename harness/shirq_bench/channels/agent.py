@@ -11,6 +11,7 @@ import itertools
 import os
 import queue
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -21,6 +22,7 @@ from enum import IntEnum
 
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, CommandFailed, DeadlineExceeded
+from shirq_bench.journal import Journal, Kind
 
 _HEADER = struct.Struct("<IHHI")
 _STDIN_CHUNK = 1 << 16
@@ -66,6 +68,7 @@ class Command:
         self._error_sink = error_sink
         self._agent = agent
         self._id = number
+        self._step = agent.journal.begin(Kind.COMMAND, shlex.join(argv))
         self._changed = threading.Condition()
         self._stdout = bytearray()
         self._stderr = bytearray()
@@ -86,14 +89,17 @@ class Command:
             elif kind == _Frame.EXIT:
                 (raw,) = struct.unpack("<I", payload)
                 self._status = os.waitstatus_to_exitcode(raw)
+                self._agent.journal.end(self._step, f"status {self._status}" if self._status else "")
             elif kind == _Frame.ERROR:
                 self._error = CommandFailed(f"{' '.join(self.argv)}: {payload.decode(errors='replace')}")
+                self._agent.journal.end(self._step, str(self._error))
             self._changed.notify_all()
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
             if self._status is None and self._error is None:
                 self._error = error
+                self._agent.journal.end(self._step, str(error).partition("\n")[0])
             self._changed.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
@@ -158,8 +164,9 @@ class Command:
                 )
             return False
 
-        with self._changed:
-            self._wait_for(look, deadline, f"a line like {pattern!r}")
+        what = f"a line like {pattern!r}"
+        with self._agent.journal.during(Kind.WAIT, f"{what} from {shlex.join(self.argv)}"), self._changed:
+            self._wait_for(look, deadline, what)
         return found[0]
 
     def wait(self, deadline: float = 30.0) -> Result:
@@ -175,10 +182,19 @@ class Agent:
 
     ``situation`` tells, for a failure's message, how the VM is and what its console showed last. Every deadline, its
     commands' too, is ``patience`` times what is asked for: some kernels are slow. A busy host stretches it further.
+    ``journal`` has each command as a step.
     """
 
-    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: socket.socket,
+        situation: Callable[[], str],
+        patience: float = 1.0,
+        journal: Journal | None = None,
+    ) -> None:
         self.name = name
+        self.journal = journal or Journal(name)
         self.situation = situation
         self.patience = patience
         self._channel = channel

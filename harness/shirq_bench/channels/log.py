@@ -236,6 +236,11 @@ class LogReader:
         """The entries that QEMU wrote since the last call. Raises LogError."""
         return self._read(self.header())
 
+    def since(self, mark: int) -> list[Entry]:
+        """What QEMU has written until now, from a `mark` on. Raises LogError."""
+        self._read(self.header())
+        return self._entries[mark:]
+
     def log(self) -> Log:
         """Everything that QEMU has written until now. Raises LogError."""
         header = self.header()

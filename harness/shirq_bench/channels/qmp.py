@@ -20,21 +20,32 @@ from qemu.qmp.protocol import Runstate, StateError
 
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded, QmpFailed
+from shirq_bench.journal import Journal, Kind
 
 _T = TypeVar("_T")
+#: Commands that change nothing.
+_LOOKS = ("qom-get", "query-")
 
 
 class Monitor:
-    """The QMP monitor of one VM over the connected socket ``channel``; ``transcript`` is appended to.
+    """The QMP monitor of one VM over the connected socket ``channel``.
 
+    Its messages are appended to ``transcript``, and ``journal`` has each call as a step.
     Every deadline is ``patience`` times what is asked for, and more on a busy host.
     """
 
     def __init__(
-        self, name: str, channel: socket.socket, transcript: Path, deadline: float = 20.0, patience: float = 1.0
+        self,
+        name: str,
+        channel: socket.socket,
+        transcript: Path,
+        deadline: float = 20.0,
+        patience: float = 1.0,
+        journal: Journal | None = None,
     ) -> None:
         self.name = name
         self._patience = patience
+        self._journal = journal or Journal(name)
         self._transcript = transcript.open("a", buffering=1)
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
@@ -102,7 +113,9 @@ class Monitor:
         """
         args = {key.replace("_", "-"): value for key, value in arguments.items()}
         self._note("execute", {command: args})
-        answer = self._call(self._client.execute(command, args), deadline, command)
+        words = " ".join([command, *(f"{key}={value}" for key, value in args.items())])
+        with self._journal.during(Kind.QMP, words, look=command.startswith(_LOOKS)):
+            answer = self._call(self._client.execute(command, args), deadline, command)
         self._note("return", answer)
         return answer
 
@@ -120,7 +133,8 @@ class Monitor:
                         raise EOFError("QEMU has closed it")
                     await self._event_arrived.wait()
 
-        return self._call(arrive(), deadline, f"event {name}")
+        with self._journal.during(Kind.WAIT, f"QMP event {name}"):
+            return self._call(arrive(), deadline, f"event {name}")
 
     def events(self) -> list[dict[str, Any]]:
         """The events that came and that no `wait_event` has taken."""

@@ -20,6 +20,7 @@ from shirq_bench.channels.network import Network
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.observe.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
+from shirq_bench.observe.record import Recording, record
 from shirq_bench.vm.machine import ADDRESSES, bind
 from shirq_bench.vm.vm import Vm
 
@@ -158,6 +159,10 @@ class Scene:
         while self.vm.qmp.get(device, "pin") != level:
             if end.passed:
                 raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {end}")
+
+    def record(self, *devices: str, settled: bool = True) -> contextlib.AbstractContextManager[Recording]:
+        """Record what happens during the block, about the devices' line: `record.record`."""
+        return record(self.vm, *devices, settled=settled)
 
     def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
         """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.

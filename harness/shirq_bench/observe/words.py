@@ -3,23 +3,9 @@
 
 from __future__ import annotations
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, NONE, Entry, Kind
 
-# The registers of shirq-edu (qemu-device/SPEC.md), in BAR 0.
-REGISTERS = {
-    0x00: "ID",
-    0x04: "LIVENESS",
-    0x08: "FACTORIAL",
-    0x24: "INT_STATUS",
-    0x28: "INT_MASK",
-    0x2C: "INT_ACTIVE",
-    0x60: "INT_RAISE",
-    0x64: "INT_ACK",
-    0x68: "INT_MASK_SET",
-    0x6C: "INT_MASK_CLEAR",
-    0x70: "MARK",
-    0x74: "DOORBELL",
-}
 CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"}
 
 #: The fault properties of shirq-edu, by their number in a SETTING entry.
@@ -36,8 +22,8 @@ def register(entry: Entry) -> str:
     """The name of the register that a READ, WRITE or LAND accessed."""
     if entry.space == CONFIG_SPACE:
         return CONFIG_REGISTERS.get(entry.offset, f"config {entry.offset:#04x}")
-    if entry.space == 0 and entry.offset in REGISTERS:
-        return REGISTERS[entry.offset]
+    if entry.space == 0 and entry.offset in set(Register):
+        return Register(entry.offset).name
     return f"BAR{entry.space}+{entry.offset:#x}"
 
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from shirq_bench import journal
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import coverage, invariants, splats
 from shirq_bench.plugin import alone, artefacts
 from shirq_bench.provision import kernel
-from shirq_bench.vm import template
+from shirq_bench.vm import environment, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 from shirq_bench.vm.vm import Vm
 
@@ -31,6 +32,8 @@ _MARKERS = {
     alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
     "needs_kernel(*names)": "with kernels other than these the test is not even collected",
 }
+#: Steps of a guest that the report of a failed test shows; the folder that it leaves has all of them.
+_LAST_STEPS = 20
 _VMS = pytest.StashKey[list[Vm]]()
 
 
@@ -89,6 +92,41 @@ def pytest_configure(config: pytest.Config) -> None:
     directory: Path | None = config.getoption("--shirq-coverage")
     if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
         coverage.begin(directory)
+    if config.get_verbosity() > 0 and not hasattr(config, "workerinput"):
+        config.add_cleanup(journal.subscribe(_Live(config)))
+
+
+class _Live:
+    """Shows each step on the terminal, as it ends."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def __call__(self, step: journal.Step) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if terminal:
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                terminal.ensure_newline()
+                terminal.write_line(f"  {step}")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What guests run on."""
+    return [f"{what}: {said}" for what, said in _environment(config).items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_metadata(metadata: dict[str, object], config: pytest.Config) -> None:
+    """The same at the head of pytest-html's report, and as properties in JUnit's."""
+    metadata.update(_environment(config))
+
+
+def _environment(config: pytest.Config) -> dict[str, str]:
+    try:
+        return environment.describe(_kernels(config))
+    except BenchError as error:
+        return {"shirq-bench": f"what guests run on cannot be told: {error}"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -204,10 +242,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         except OSError as error:
             report.sections.append(("artefacts", f"could not be kept: {error}"))
         report.sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
+        report.sections += [(f"last steps of {vm.name}", _last_steps(vm)) for vm in vms]
     report.sections.append(("artefacts", str(artefacts.folder(item))))
     if page := item.config.getoption("htmlpath", None):
         _link(report, item, Path(page))
     return report
+
+
+def _last_steps(vm: Vm) -> str:
+    steps = list(vm.journal.steps)
+    return "\n".join(map(str, steps[-_LAST_STEPS:])) if steps else "none"
 
 
 def _link(report: pytest.TestReport, item: pytest.Item, page: Path) -> None:

@@ -21,7 +21,7 @@ from shirq_bench.channels.log import Kind, LogError
 from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.report import files, model
-from shirq_bench.vm import template
+from shirq_bench.vm import environment, template
 from shirq_bench.vm.vm import Vm
 
 #: Seconds within which a guest that still answers does so.
@@ -73,6 +73,8 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:
             json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
         )
     (directory / "reproduce").write_text(_again(item))
+    known = environment.describe(dict.fromkeys(vm.machine.kernel for vm in vms))
+    (directory / "environment").write_text("".join(f"{what}: {said}\n" for what, said in known.items()))
 
 
 def _again(item: pytest.Item) -> str:
@@ -88,7 +90,7 @@ def _draw(title: str, vm: Vm, directory: Path) -> None:
     """The picture of a guest's run; a run in which no device's line moved has none."""
     try:
         log = vm.log()
-        picture = model.build(log, title=title)
+        picture = model.build(log, title=title, steps=vm.journal.steps)
     except (BrokenRuleError, CannotJudge, LogError) as error:
         (directory / "no-picture").write_text(f"{error}\n")
         return

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind
 from shirq_bench.observe.words import duration
 
-_INT_ACK = 0x64
 _SEQUENCE = 1 << 16
 _KERNEL = 0
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
@@ -73,7 +73,7 @@ class Card:
                 self.waiting.append(entry)
             case Kind.LOWER:
                 self._withdraw(entry.value)
-            case Kind.WRITE if entry.space == 0 and entry.offset == _INT_ACK:
+            case Kind.WRITE if entry.space == 0 and entry.offset == Register.INT_ACK:
                 if entry.ring == _KERNEL:
                     # A release program: whoever owns the device next begins anew.
                     self._withdraw(self.pending & entry.value)

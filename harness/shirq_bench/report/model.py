@@ -13,11 +13,15 @@ import enum
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+from shirq_bench import journal
 from shirq_bench.channels.log import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.journal import Step
 from shirq_bench.observe import judge, words
 
 # What counts as a pause where the line was never handled.
 PAUSE_NS = 20_000
+#: Characters of a step that its box shows.
+_STEP_WORDS = 40
 _NICE_NS: list[int] = [digit * 10**power for power in range(3, 19) for digit in (1, 2, 5)]
 
 
@@ -33,6 +37,7 @@ class Tone(enum.StrEnum):
     USER = "user"
     KERNEL = "kernel"
     STIMULUS = "stimulus"
+    STEP = "step"
 
 
 class Shape(enum.StrEnum):
@@ -103,15 +108,18 @@ def build(
     fit: ClockFit | None = None,
     irq: int | None = None,
     verdicts: Sequence[judge.Verdict] = (),
+    steps: Iterable[Step] = (),
 ) -> Picture:
     """The picture of ``log``, or of its last epoch if it has several; what is before a cut only gives the levels.
 
     ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"); default: all that log
     accesses. ``gsi`` is their line (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be).
-    ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI).
+    ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI). ``steps`` are
+    drawn from the entry that was the log's last when one began to the one that was it when it ended.
     """
     dropped = log.header.dropped
     log = log.kept()
+    moments = [entry.time_ns for entry in (*log.past, *log.entries)]
     if any(entry.kind in BEGINNINGS for entry in (*log.past, *log.entries)[1:]):
         log = log.epochs()[-1]
     log = Log(log.header, _without_marks(log.entries), log.past)
@@ -129,7 +137,7 @@ def build(
     frame = (min(times, default=0), max(times, default=0))
     events = [Event(entry.time_ns, words.who(entry), words.what(entry)) for entry in shown]
     events += [Event(span.start_ns, words.KERNEL, f"runs {name}: {span.label}") for name, span in handlers]
-    tracks = [*_line_tracks(log, gsi, frame, handlings, handlers)]
+    tracks = [*_step_tracks(steps, moments, frame), *_line_tracks(log, gsi, frame, handlings, handlers)]
     for device, role in roles.items():
         tracks += _device_tracks(log, device, f"{device}: {role}" if role else device, handlings, frame, pause)
     return Picture(
@@ -198,6 +206,28 @@ def _handler_spans(
         detail = f"CPU {call.cpu}, times within {error}"
         spans.append((call.name, Span(start, end, result, detail, muted=not call.handled)))
     return spans
+
+
+def _step_tracks(steps: Iterable[Step], moments: Sequence[int], frame: tuple[int, int]) -> Iterable[Track]:
+    """What was done to the guest, a row a kind; what is outside of the picture is left out."""
+    spans: dict[journal.Kind, list[Span]] = {}
+    for step in steps:
+        start, end = (_moment(moments, place, frame) for place in (step.first, step.last))
+        if frame[0] <= end and start <= frame[1]:
+            words_ = " ".join(step.what.split())
+            times = f"{step.times} times" if step.times > 1 else ""
+            detail = "; ".join(filter(None, [words_, times, step.outcome]))
+            span = Span(max(start, frame[0]), min(end, frame[1]), words_[:_STEP_WORDS], detail, muted=not step.outcome)
+            spans.setdefault(step.kind, []).append(span)
+    for kind, own in spans.items():
+        yield Track("bench", kind, Tone.STEP, Shape.SPANS, tuple(sorted(own, key=lambda span: span.start_ns)))
+
+
+def _moment(moments: Sequence[int], place: int | None, frame: tuple[int, int]) -> int:
+    """The time of the entry before a place in the log: of the end, if the place is not known."""
+    if place is None or place > len(moments):
+        return frame[1]
+    return moments[place - 1] if place else frame[0]
 
 
 def _line_tracks(

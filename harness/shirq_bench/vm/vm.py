@@ -21,12 +21,13 @@ from types import TracebackType
 
 from shirq_bench.channels.agent import Agent
 from shirq_bench.channels.console import Console
-from shirq_bench.channels.log import Log, LogReader, read_log
+from shirq_bench.channels.log import Log, LogError, LogReader, read_log
 from shirq_bench.channels.network import Network
 from shirq_bench.channels.qmp import Monitor
 from shirq_bench.channels.ssh import Ssh
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
+from shirq_bench.journal import Journal
 from shirq_bench.provision import image, kernel, qemu
 from shirq_bench.vm import accel
 from shirq_bench.vm.emulator import Emulator
@@ -94,6 +95,9 @@ class Vm:
         #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
         self.wires: dict[str, socket.socket] = {}
         self._emulator = Emulator(self.name)
+        #: What has been done to the guest; ``dir/steps`` is its transcript.
+        self.journal = Journal(self.name, self.dir / "steps", self._logged)
+        self._log_reader: LogReader | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -147,7 +151,7 @@ class Vm:
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
         self.console = Console(self.name, ours["console"], self.dir / "console.log")
         self._resources.callback(self.console.close)
-        self.agent = Agent(self.name, ours["agent"], self.situation, self.patience)
+        self.agent = Agent(self.name, ours["agent"], self.situation, self.patience, self.journal)
         self._resources.callback(self.agent.close)
         for network in self.machine.networks:
             self.networks[network] = Network(self.name, ours[network], self.patience)
@@ -156,7 +160,7 @@ class Vm:
             self.wires[wire] = self._resources.enter_context(ours[wire])
             self.wires[wire].settimeout(Deadline(WIRE_DEADLINE).left)
         try:
-            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience)
+            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience, self.journal)
         except BenchError as error:
             raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
         self._resources.callback(self.qmp.close)
@@ -192,6 +196,7 @@ class Vm:
         # First, so that every channel ends by itself.
         self._emulator.kill()
         self._resources.close()
+        self.journal.close()
         self._emulator.close()
 
     def keep(self, directory: Path) -> None:
@@ -261,6 +266,15 @@ class Vm:
     def log_path(self) -> Path:
         """The event log's file."""
         return self.dir / "events.shirqlog"
+
+    def _logged(self) -> int:
+        """How many entries the event log has, for the journal; 0 while QEMU creates it."""
+        if not self._log_reader:
+            with contextlib.suppress(OSError, LogError):
+                self._log_reader = self._resources.enter_context(LogReader(self.log_path))
+        with contextlib.suppress(ValueError):  # closed, or not complete yet
+            return self._log_reader.header().head if self._log_reader else 0
+        return 0
 
     def log(self) -> Log:
         """The event log so far."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from shirq_bench.campaigns.bench import contender
 from shirq_bench.campaigns.bench.contender import CONTENDERS, NEIGHBOUR, SHARING, driving
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Recording, Stimulus, play
@@ -26,8 +27,6 @@ WARM_UP = 200
 PERIOD_NS = 200_000
 #: Of the phases at random, in which the kernel's own work is met as it may come.
 _SEED = 2005
-_MARK = 0x70
-_ACK = 0x64
 _KERNEL = 0
 _COMMAND = (4, 5)
 
@@ -103,7 +102,7 @@ def measure_round(entries: Sequence[Entry], wakes: bool) -> Round:
         awake=marks[0] - raised.time_ns if marks else 0,
         enabled=enabled[0] - raised.time_ns,
         hard=hard(entries),
-        registers=sum(entry.space != CONFIG_SPACE and entry.offset != _MARK for entry in touched),
+        registers=sum(entry.space != CONFIG_SPACE and entry.offset != Register.MARK for entry in touched),
         config=sum(entry.space == CONFIG_SPACE for entry in touched),
     )
 
@@ -117,7 +116,7 @@ def _enables(entry: Entry, wakes: bool) -> bool:
     if entry.space == CONFIG_SPACE:
         disabled = entry.value >> (10 if entry.offset == _COMMAND[0] else 2) & 1
         return entry.offset in _COMMAND and not disabled
-    return not wakes and entry.ring == _KERNEL and entry.offset == _ACK
+    return not wakes and entry.ring == _KERNEL and entry.offset == Register.INT_ACK
 
 
 def hard(entries: Sequence[Entry]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from shirq_bench.campaigns.bench import contender
 from shirq_bench.campaigns.bench.contender import CONTENDERS, Contender, driving
 from shirq_bench.campaigns.bench.cost import Spread
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Stimulus, play
@@ -50,7 +51,7 @@ def sustains(kernel: str, chosen: Contender, period_ns: int, lead_ns: int) -> bo
 def _handles(entry: Entry, chosen: Contender) -> bool:
     if chosen.program:
         return entry.kind is Kind.MARK
-    return entry.kind is Kind.WRITE and entry.space == 0 and entry.offset == 0x64
+    return entry.kind is Kind.WRITE and entry.space == 0 and entry.offset == Register.INT_ACK
 
 
 def highest(kernel: str, name: str, lead_ns: int = 0) -> int:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.observe.words import duration
 
-_INT_ACK, _MARK = 0x64, 0x70
 _ATTEMPT_BITS = 24
 _OWN, _END, _GONE = 1, 2, 3
 KERNEL, USER = 0, 3
@@ -43,7 +43,7 @@ class Neighbour:
                 self.raised += 1
                 self.since = entry
             self.pending |= entry.value
-        elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, _INT_ACK) and self.pending:
+        elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, Register.INT_ACK) and self.pending:
             self.pending &= ~entry.value
             if not self.pending:
                 self._over(entry, bound_ns)
@@ -128,7 +128,7 @@ def judge(
     fell: Entry | None = None
     for entry in log.entries:
         if entry.device == clock:
-            if begun and entry.kind in (Kind.READ, Kind.WRITE) and entry.offset != _MARK:
+            if begun and entry.kind in (Kind.READ, Kind.WRITE) and entry.offset != Register.MARK:
                 verdict.stray(entry)
             if entry.kind is not Kind.MARK or entry.width != 4:
                 continue

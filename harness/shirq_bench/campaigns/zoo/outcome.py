@@ -12,11 +12,10 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 
+from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.observe import judge, splats
 
-#: qemu-device/SPEC.md
-INT_ACK = 0x64
 _ALL = 0xFFFFFFFF
 #: Deliveries without a cause from which on it is a storm: shirq's breaker ends one within as many.
 STORM = 5000
@@ -91,7 +90,7 @@ class Ledger:
                 for source in _sources(entry.value):
                     self.raised += 1
                     self._outstanding.setdefault(source, []).append(entry.time_ns)
-            elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, INT_ACK):
+            elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, Register.INT_ACK):
                 self._acknowledge(entry)
             elif entry.kind is Kind.RESET or entry.kind is Kind.LOWER:
                 self._silence(entry)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""What is done to a guest, step by step: commands, QMP calls, waits, each with its beginning, its end and its outcome.
+
+Whoever wants to know subscribes to all journals with `subscribe`; `Journal.steps` is what one guest has had so far.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import enum
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: A step's words are cut to so many characters where they stand in one line.
+_WIDTH = 200
+#: Steps that a journal remembers; its transcript has all.
+_MOST = 10_000
+
+
+class Kind(enum.StrEnum):
+    """What a step is."""
+
+    COMMAND = "command"
+    QMP = "qmp"
+    WAIT = "wait"
+
+
+@dataclass
+class Step:
+    """One step: ``began_s`` and ``ended_s`` count from the journal's beginning, the latter is None while it lasts.
+
+    ``first`` and ``last`` are how many entries the event log had then, which tells the virtual time. A look, such as
+    the reading of a property, that is repeated without another step in between is one step: ``times`` counts.
+    """
+
+    guest: str
+    kind: Kind
+    what: str
+    began_s: float
+    first: int
+    ended_s: float | None = None
+    last: int | None = None
+    outcome: str = ""
+    times: int = 1
+
+    def __str__(self) -> str:
+        """A line: when it began, how long it took, what it was, how it ended."""
+        took = "          " if self.ended_s is None else f"{self.ended_s - self.began_s:8.3f} s"
+        words = " ".join(self.what.split())
+        words = words if len(words) <= _WIDTH else f"{words[:_WIDTH]}..."
+        outcome = f" -> {' '.join(self.outcome.split())[:_WIDTH]}" if self.outcome else ""
+        return f"{self.guest} {self.began_s:9.3f} s {took}  {self.kind:7} {words}{outcome}"
+
+
+Reporter = Callable[[Step], None]
+_reporters: list[Reporter] = []
+
+
+def subscribe(reporter: Reporter) -> Callable[[], None]:
+    """Have every step of every guest told, once it has ended, on the thread that ends it; returns what ends that."""
+    _reporters.append(reporter)
+    return lambda: _reporters.remove(reporter)
+
+
+class Journal:
+    """The steps of one guest. Any thread may use it; ``transcript`` is a file that gets a line a step.
+
+    ``position`` says how many entries the event log has.
+    """
+
+    def __init__(self, guest: str, transcript: Path | None = None, position: Callable[[], int] = lambda: 0) -> None:
+        #: Not all of a run that takes very many.
+        self.steps: collections.deque[Step] = collections.deque(maxlen=_MOST)
+        self.position = position
+        self._guest = guest
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._transcript = transcript.open("a", buffering=1) if transcript else None
+
+    def begin(self, kind: Kind, what: str) -> Step:
+        """A step begins; `end` it."""
+        step = Step(self._guest, kind, what, time.monotonic() - self._began, self.position())
+        with self._lock:
+            self.steps.append(step)
+        return step
+
+    def end(self, step: Step, outcome: str = "") -> None:
+        """It has ended; a second end is none."""
+        with self._lock:
+            if step.ended_s is not None:
+                return
+            step.ended_s, step.last, step.outcome = time.monotonic() - self._began, self.position(), outcome
+            if self._transcript:
+                self._transcript.write(f"{step}\n")
+        for reporter in list(_reporters):
+            reporter(step)
+
+    @contextlib.contextmanager
+    def during(self, kind: Kind, what: str, look: bool = False) -> Iterator[Step]:
+        """A step that lasts as long as the block; what the block raises is its outcome."""
+        step = (look and self._again(kind, what)) or self.begin(kind, what)
+        try:
+            yield step
+        except BaseException as error:
+            self.end(step, f"{type(error).__name__}: {error}")
+            raise
+        self.end(step)
+
+    def _again(self, kind: Kind, what: str) -> Step | None:
+        """The last step, if it was the same look."""
+        with self._lock:
+            last = self.steps[-1] if self.steps else None
+            if last and (last.kind, last.what, last.outcome) == (kind, what, "") and last.ended_s is not None:
+                last.times += 1
+                last.ended_s, last.last = time.monotonic() - self._began, self.position()
+                return last
+        return None
+
+    def close(self) -> None:
+        """Close the transcript; what is still under way is written as such."""
+        with self._lock:
+            if self._transcript:
+                for step in self.steps:
+                    if step.ended_s is None:
+                        self._transcript.write(f"{step} -> not over\n")
+                self._transcript.close()
+                self._transcript = None

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""What happened during a block: waited for, and judged, by the event log.
+
+::
+
+    with record(vm, "dev0") as run:
+        vm.qmp.set("dev0", "raise", 1)
+        run.wait(Masked("dev0"))
+    run.masked_before_eoi(at_least=1)
+    run.line_low_at_end()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from shirq_bench.channels.log import Entry, Kind, Log, LogReader
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.journal import Kind as StepKind
+from shirq_bench.observe import judge
+from shirq_bench.observe.judge import Assertion, Handling, Verdict
+from shirq_bench.observe.triggers import PinFalls, Trigger
+from shirq_bench.vm.vm import Vm
+
+#: Seconds between two looks at the log: it is a mapped file, whose writer tells nobody.
+_LOOK = 0.002
+#: Looks without an entry after which the VM is asked for its time: a guest that has nothing to do logs nothing.
+_IDLE = 50
+#: Seconds in which virtual time must go on, on an idle host: a VM that stands still is no guest that is late.
+_STANDSTILL = 20.0
+
+
+class Recording:
+    """What the VM logs during a block, with the devices whose line it is about; see `record`.
+
+    The judges are those of `judge`, about these devices' line and, where they need one, the first device: each raises
+    `BrokenRuleError` if the rule is broken or fewer than ``at_least`` cases were examined, and returns its verdict.
+    """
+
+    def __init__(self, vm: Vm, devices: tuple[str, ...]) -> None:
+        if not devices:
+            raise BenchError("a recording is about devices: name at least one")
+        self._vm = vm
+        self._devices = devices
+        self._reader = LogReader(vm.log_path)
+        self._reader.poll()
+        self._mark = self._next = self._reader.mark
+        self._log: Log | None = None
+
+    # -- while it lasts -----------------------------------------------------------------------------------------
+
+    def wait(self, *triggers: Trigger, within_s: float = 20.0) -> Entry:
+        """Wait for the first of these moments since the last wait, or since the beginning; returns its entry.
+
+        ``within_s`` is in guest time, stretched for a slow kernel. `DeadlineExceeded` if none comes, or if the VM
+        stands still.
+        """
+        with self._vm.journal.during(StepKind.WAIT, " or ".join(map(str, triggers))):
+            return self._wait(triggers, within_s)
+
+    def _wait(self, triggers: Sequence[Trigger], within_s: float) -> Entry:
+        limit_ns = round(within_s * self._vm.patience * 1e9)
+        began = now = self._vm.now_ns()
+        still = Deadline(_STANDSTILL * self._vm.patience)
+        looks = 0
+        while True:
+            for entry in self._reader.since(self._next):
+                self._next += 1
+                if any(trigger.matches(entry) for trigger in triggers):
+                    return entry
+            looks += 1
+            if looks % _IDLE == 0:
+                if (later := self._vm.now_ns()) > now:
+                    now, still = later, Deadline(_STANDSTILL * self._vm.patience)
+                waited = f"{' or '.join(map(str, triggers))}: not within {(now - began) / 1e9:.3f} s of guest time"
+                if now - began > limit_ns:
+                    raise DeadlineExceeded(f"{self._vm.name}: {waited}")
+                if still.passed:
+                    raise DeadlineExceeded(
+                        f"{self._vm.name}: {waited}, and the VM stands still: {self._vm.situation()}"
+                    )
+            time.sleep(_LOOK)
+
+    def settle(self, within_s: float = 10.0) -> None:
+        """Wait until the line is low: a neighbour's answer is on the wire before its last interrupt is.
+
+        `DeadlineExceeded` if it stays high. A line that never moved is low.
+        """
+        if not any(judge.lines_moved(self.log, device) for device in self._devices):
+            return
+        while not judge.line_low_at_end(self.log, self.gsi).ok:
+            self.wait(*(PinFalls(device) for device in self.log.header.devices), within_s=within_s)
+
+    def end(self) -> None:
+        """The recording holds what was logged until now."""
+        self._log = self.log
+        self._reader.close()
+
+    # -- what it holds ------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Log:
+        """What was logged during the block, so far if it lasts; `CannotJudge` if entries are missing."""
+        log = self._log or self._reader.log().since(self._mark)
+        log.require_complete()
+        return log
+
+    @functools.cached_property
+    def gsi(self) -> int:
+        """The line of the devices. `BenchError` if the log does not tell it, or they have several."""
+        return judge.line_of(self.log, self._devices)
+
+    def of(self, *kinds: Kind, device: str | None = None, offset: int | None = None) -> list[Entry]:
+        """Entries, as `Log.of`."""
+        return self.log.of(*kinds, device=device, offset=offset)
+
+    def assertions(self, device: str = "") -> list[Assertion]:
+        """Each time that the device (default: the first one) asserted its pin."""
+        return judge.assertions(self.log, device or self._devices[0])
+
+    def handlings(self) -> list[Handling]:
+        """Each handling of the line's interrupt."""
+        return judge.handlings(self.log, self.gsi)
+
+    # -- judges -------------------------------------------------------------------------------------------------
+
+    def masked_before_eoi(self, device: str = "", at_least: int = 1) -> Verdict:
+        """`judge.masked_before_eoi` of the device (default: the first one)."""
+        return self._judged(at_least, judge.masked_before_eoi, device or self._devices[0], self.gsi)
+
+    def silent_before_eoi(self, device: str = "", at_least: int = 1) -> Verdict:
+        """`judge.silent_before_eoi` of the device (default: the first one)."""
+        return self._judged(at_least, judge.silent_before_eoi, device or self._devices[0], self.gsi)
+
+    def line_low_at_end(self) -> Verdict:
+        """`judge.line_low_at_end`."""
+        return self._judged(1, judge.line_low_at_end, self.gsi)
+
+    def line_never_masked(self, at_least: int = 1) -> Verdict:
+        """`judge.line_never_masked`."""
+        return self._judged(at_least, judge.line_never_masked, self.gsi)
+
+    def no_line_high_longer_than(self, bound_ns: int, at_least: int = 1) -> Verdict:
+        """`judge.no_line_high_longer_than`."""
+        return self._judged(at_least, judge.no_line_high_longer_than, bound_ns, self.gsi)
+
+    def _judged(self, at_least: int, rule: Callable[..., Verdict], *arguments: object) -> Verdict:
+        return rule(self.log, *arguments).require(at_least)
+
+
+@contextlib.contextmanager
+def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
+    """Record what happens during the block, about the devices' line.
+
+    A block that ends without an error ends when the line is low, or is not within 10 s of guest time, unless it is
+    not to be ``settled``: what was started in it may not be over on the line yet.
+    """
+    recording = Recording(vm, devices)
+    try:
+        yield recording
+        if settled:
+            with contextlib.suppress(DeadlineExceeded):
+                recording.settle()
+    finally:
+        recording.end()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""What guests run on, in words: so that two people can tell whether they have seen the same."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+
+from shirq_bench.provision import kernel, qemu
+from shirq_bench.vm import accel
+
+_LATER = "not there yet: it comes with the first guest"
+
+
+def describe(kernels: Iterable[str]) -> dict[str, str]:
+    """QEMU, accelerator, the kernels of these names, host and versions, as far as they are known without a build."""
+    emulator = qemu.cached()
+    found = {"shirq-bench": metadata.version("shirq-bench"), "pytest": metadata.version("pytest")}
+    found["host"] = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    if emulator:
+        asked = subprocess.run([emulator, "--version"], capture_output=True, text=True, timeout=60)
+        said = asked.stdout.splitlines()
+        version = said[0].removeprefix("QEMU emulator version ") if said else f"it does not start: {asked.stderr}"
+        found["QEMU"] = f"{version}, {emulator.parent.name}"
+        verdict = accel.cached(emulator)
+        found["accelerator"] = f"{verdict.name}: {verdict.why}" if verdict else _LATER
+    else:
+        found["QEMU"] = _LATER
+    for name in kernels:
+        known = kernel.cached(name) if name in kernel.names() else kernel.get(name)
+        found[f"kernel {name}"] = known.release if known else _LATER
+    return found

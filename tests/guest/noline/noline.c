@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Takes the line from one PCI function without a driver, as the kernel does where
+ * the firmware says that a pin leads nowhere: no machine of the bench has such a one.
+ */
+#include <linux/interrupt.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+
+static char *address;
+module_param(address, charp, 0444);
+MODULE_PARM_DESC(address, "of the function, such as 0000:00:04.0");
+
+static int __init noline_init(void)
+{
+	unsigned int domain, bus, slot, function;
+	struct pci_dev *pdev;
+	int ret = 0;
+
+	if (!address || sscanf(address, "%x:%x:%x.%u", &domain, &bus, &slot, &function) != 4)
+		return -EINVAL;
+	pdev = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, function));
+	if (!pdev)
+		return -ENODEV;
+	device_lock(&pdev->dev);
+	if (pdev->dev.driver) {
+		ret = -EBUSY;
+	} else {
+		pdev->irq = IRQ_NOTCONNECTED;
+		/* Whoever enables the function does not look for its line again. */
+		pdev->irq_managed = 1;
+	}
+	device_unlock(&pdev->dev);
+	pci_dev_put(pdev);
+	return ret;
+}
+module_init(noline_init);
+
+static void __exit noline_exit(void)
+{
+}
+module_exit(noline_exit);
+
+MODULE_DESCRIPTION("A PCI function whose interrupt pin leads nowhere, for tests of its driver");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""A recording waits for moments in the log, gives up in guest time, and judges its own part of the log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logwriter import GSI, Story, pack_entries, pack_header
+from shirq_bench.channels.log import IOAPIC, Kind
+from shirq_bench.errors import BenchError, CannotJudge, DeadlineExceeded
+from shirq_bench.journal import Journal
+from shirq_bench.observe import record as recording
+from shirq_bench.observe.judge import BrokenRuleError
+from shirq_bench.observe.record import record
+from shirq_bench.observe.triggers import Delivered, Ended, LineFalls, Logged, Masked, PinFalls, PinRises, Unmasked
+
+_CAPACITY = 4096
+Write = Callable[[], None]
+
+
+class Vm:
+    """What a recording uses of a VM: its story is in a log file, and its clock goes on by ``step_ns`` a question."""
+
+    name = "trial"
+    patience = 1.0
+
+    def __init__(self, directory: Path) -> None:
+        self.log_path = directory / "events.shirqlog"
+        self.story = Story(("dev0", "dev1", "nic0"))
+        self.step_ns = 1_000_000
+        self.dropped = 0
+        self.asks = 0
+        self.journal = Journal(self.name)
+        #: Called when the VM is asked for its time, which is when a wait has looked for some time.
+        self.meanwhile: Callable[[], Any] = lambda: None
+        self.write()
+
+    def write(self) -> None:
+        head = pack_header(self.story.devices, capacity=_CAPACITY, head=len(self.story.entries), dropped=self.dropped)
+        body = pack_entries(self.story.devices, self.story.entries)
+        with self.log_path.open("r+b" if self.log_path.exists() else "w+b") as file:
+            file.truncate(len(head) + 64 * _CAPACITY)
+            file.write(head + body)
+
+    def now_ns(self) -> int:
+        self.asks += 1
+        self.meanwhile()
+        self.write()
+        self.story.now += self.step_ns
+        return self.story.now
+
+    def situation(self) -> str:
+        return "QEMU runs"
+
+
+@pytest.fixture
+def vm(tmp_path: Path) -> Any:
+    return Vm(tmp_path)
+
+
+def test_a_moment_that_is_over_is_found_and_each_but_once(vm: Any) -> None:
+    with record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0").wait(1000).claimed_interrupt("dev0")
+        vm.write()
+        rises = [run.wait(PinRises("dev0")) for _ in range(2)]
+        assert rises[0].time_ns < rises[1].time_ns
+        with pytest.raises(DeadlineExceeded, match=r"trial: dev0 asserts its pin: not within 0\.\d+ s of guest time"):
+            run.wait(PinRises("dev0"), within_s=0.001)
+
+
+def test_the_first_of_several_ends_a_wait(vm: Any) -> None:
+    with record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev1")
+        vm.write()
+        found = run.wait(PinRises("dev0"), Masked("dev1"))
+        assert (found.kind, found.device) == (Kind.MASK, "dev1")
+
+
+def test_what_happens_while_it_waits_ends_the_wait(vm: Any) -> None:
+    with record(vm, "dev0") as run:
+        vm.meanwhile = lambda: vm.asks == 3 and vm.story.claimed_interrupt("dev0")
+        assert run.wait(PinFalls("dev0"), within_s=3600).device == "dev0"
+
+
+def test_time_passes_in_the_guest_and_one_that_stands_still_is_told(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_STANDSTILL", 0.2)
+    with record(vm, "dev0") as run:
+        vm.step_ns = 0
+        with pytest.raises(DeadlineExceeded, match="and the VM stands still: QEMU runs"):
+            run.wait(PinRises("dev0"), within_s=1e-9)
+
+
+def test_it_judges_its_own_part_of_the_log(vm: Any) -> None:
+    """What came before it, and what comes after it, has no part."""
+    vm.story.claimed_interrupt("dev0")
+    vm.write()
+    with record(vm, "dev0") as run:
+        for _ in range(3):
+            vm.story.wait(1000).claimed_interrupt("dev0")
+        vm.write()
+    vm.story.claimed_interrupt("dev0")
+    vm.write()
+    assert run.gsi == GSI
+    assert len(run.assertions()) == len(run.handlings()) == 3
+    assert run.masked_before_eoi(at_least=3).checked == 3
+    assert run.line_never_masked(at_least=3).ok and run.line_low_at_end().ok
+    with pytest.raises(BrokenRuleError, match="3"):
+        run.masked_before_eoi(at_least=4)
+
+
+def test_it_ends_when_the_line_is_low(vm: Any) -> None:
+    with record(vm, "dev0") as run:
+        vm.story.stimulus("dev0", 1)
+        vm.write()
+        vm.meanwhile = lambda: vm.asks == 2 and vm.story.claimed_interrupt("dev0")
+    assert run.line_low_at_end().ok
+
+
+def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm.step_ns = 2_000_000_000
+    with record(vm, "dev0") as run:
+        vm.story.stimulus("dev0", 1)
+        vm.write()
+    with pytest.raises(BrokenRuleError, match="high at the end"):
+        run.line_low_at_end()
+
+
+def test_a_full_log_is_not_judged(vm: Any) -> None:
+    with pytest.raises(CannotJudge, match="7 entries did not fit"), record(vm, "dev0", settled=False) as run:
+        vm.story.claimed_interrupt("dev0")
+        vm.dropped = 7
+        vm.write()
+        run.masked_before_eoi()
+
+
+def test_a_recording_without_devices_is_refused(vm: Any) -> None:
+    with pytest.raises(BenchError, match="name at least one"), record(vm):
+        pass
+
+
+def test_a_block_that_fails_is_not_waited_for(vm: Any) -> None:
+    with pytest.raises(ZeroDivisionError), record(vm, "dev0"):
+        vm.story.stimulus("dev0", 1)
+        vm.write()
+        raise ZeroDivisionError
+    assert not vm.asks
+
+
+@pytest.mark.parametrize(
+    ("trigger", "kind", "device", "offset", "value", "words"),
+    [
+        (PinRises("dev0"), Kind.PIN, "dev0", 0, 1, "dev0 asserts its pin"),
+        (PinFalls("dev0"), Kind.PIN, "dev0", 0, 0, "dev0 lowers its pin"),
+        (Masked("dev0"), Kind.MASK, "dev0", 0, 1, "dev0 is masked"),
+        (Unmasked("dev0"), Kind.MASK, "dev0", 0, 0, "dev0 is unmasked"),
+        (LineFalls(GSI), Kind.LINE, IOAPIC, GSI, 0, f"line {GSI} falls"),
+        (Delivered(GSI), Kind.DELIVER, IOAPIC, GSI, 0x22, f"line {GSI} is delivered"),
+        (Ended(GSI), Kind.EOI, IOAPIC, GSI, 0, f"line {GSI} is ended"),
+        (Logged(Kind.RAISE, "dev0", value=4), Kind.RAISE, "dev0", 0, 4, "RAISE device=dev0 value=4"),
+    ],
+    ids=str,
+)
+def test_a_trigger_knows_its_moment_and_no_other(
+    trigger: Any, kind: Kind, device: str, offset: int, value: int, words: str
+) -> None:
+    story = Story(("dev0", "dev1"))
+    story.add(kind, device, offset=offset, value=value)
+    entry = story.entries[-1]
+    assert trigger.matches(entry)
+    assert str(trigger) == words
+    other_kind = Kind.RAISE if kind is not Kind.RAISE else Kind.LOWER
+    assert not trigger.matches(entry._replace(kind=other_kind))
+    if device == IOAPIC:
+        assert not trigger.matches(entry._replace(offset=GSI + 1))
+    else:
+        assert not trigger.matches(entry._replace(device="dev1"))
+    if kind not in (Kind.DELIVER, Kind.EOI):
+        assert not trigger.matches(entry._replace(value=int(not value)))
