@@ -6,6 +6,7 @@ A name between single backquotes is code, and a link where it is a documented ob
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -66,8 +67,19 @@ def _blocks(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = result
 
 
+def _parameters(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """A parameter's name is no link, whatever else is called so."""
+    try:
+        names = set(inspect.signature(obj).parameters) if callable(obj) else set()
+    except ValueError:  # it is written in C
+        return
+    code = re.compile(r"(?<![`\w])`(\w+)`(?!`)")
+    lines[:] = [code.sub(lambda found: f"`{found[0]}`" if found[1] in names else found[0], line) for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("name", _Name())
     app.connect("missing-reference", _missing)
     app.connect("autodoc-process-docstring", _blocks)
+    app.connect("autodoc-process-docstring", _parameters)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
