@@ -26,7 +26,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast bench bench-guard packages lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast bench bench-guard packages docs lint format lock clean \
 	fuzz-examples fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -182,6 +182,15 @@ lint: guest-deps ## Check style, types, layers and licences: ruff, mypy, import-
 	@mkdir -p build && PYTHONPATH=guest .venv/bin/lint-imports --no-cache >build/imports || { cat build/imports; false; }
 	@$(PYTHON) -m reuse lint --quiet || $(PYTHON) -m reuse lint --lines
 	@$(SHIRQ) lint $(KERNEL)
+
+# The doctrees are common to both, so that the sources are read once.
+SPHINX := $(PYTHON) -m sphinx -W --keep-going -n -q -d build/doctrees
+
+docs: .venv/complete ## Build the documentation as pages and manual pages into build/docs; every warning is an error.
+	@rm -rf build/docs
+	@$(SPHINX) -E -b html docs build/docs
+	@$(SPHINX) -b man docs build/docs/man
+	@echo "build/docs/index.html, build/docs/man"
 
 format: .venv/complete ## Format the Python code.
 	@$(PYTHON) -m ruff format .

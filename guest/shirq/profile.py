@@ -1,46 +1,48 @@
 # SPDX-License-Identifier: MIT
 """Profiles: what a card's registers are and how its interrupts are claimed and silenced, as a TOML file.
 
-name = "rtl8139"                        # as the file is called
-title = "Realtek RTL8139"
-source = "RTL8139C(L) datasheet, 5.7"   # where the facts are from
-notes = "..."                           # what the owner must know; optional
-mode = "masks"                          # or "acknowledges": what the irq program does to the card
+Its keys, by example:
 
-[[match]]                               # any number; all keys that are given must fit the function's IDs
-vendor = 0x10ec                         # also subsystem_vendor, subsystem_device, class (24 bits)
-device = 0x8139
+    name = "rtl8139"                        # as the file is called
+    title = "Realtek RTL8139"
+    source = "RTL8139C(L) datasheet, 5.7"   # where the facts are from
+    notes = "..."                           # what the owner must know; optional
+    mode = "masks"                          # or "acknowledges": what the irq program does to the card
 
-[bars]                                  # the card's BARs, at their smallest
-bar1 = { kind = "memory", size = 256 }  # kind: memory, wide (64-bit memory, takes 8 bytes at once), port
+    [[match]]                               # any number; all keys that are given must fit the function's IDs
+    vendor = 0x10ec                         # also subsystem_vendor, subsystem_device, class (24 bits)
+    device = 0x8139
 
-[registers.IntrStatus]
-at = "bar1+0x3e"                        # or config+N
-bits = 16                               # 8, 16, 32, 64
-endian = "little"                       # or "big"; optional
-access = "write-1-to-clear"             # optional; see ACCESS
-changes = "IntrMask"                    # optional: what is written here changes that register
-index = "RAP"                           # optional: reached through that index register
-notes = "..."                           # optional
+    [bars]                                  # the card's BARs, at their smallest
+    bar1 = { kind = "memory", size = 256 }  # kind: memory, wide (64-bit memory, takes 8 bytes at once), port
 
-[programs]                              # shirq.asm, with `read r0, IntrStatus` and `write IntrStatus, r0`
-irq = '''
-    read r0, IntrStatus, gone_if_ones
-    ...
-'''
-unmask = "..."                          # optional if mode is "acknowledges"
-release = "..."
-mask = "..."                            # optional: for MASK, if the interrupt-disable bit does not do, or not as well
+    [registers.IntrStatus]
+    at = "bar1+0x3e"                        # or config+N
+    bits = 16                               # 8, 16, 32, 64
+    endian = "little"                       # or "big"; optional
+    access = "write-1-to-clear"             # optional; see ACCESS
+    changes = "IntrMask"                    # optional: what is written here changes that register
+    index = "RAP"                           # optional: reached through that index register
+    notes = "..."                           # optional
 
-[quiesce]                               # optional: what may be done to silence the card beyond its programs
-rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
-reset_at_release = false                # true: a function-level reset when the owner goes
+    [programs]                              # shirq.asm, with `read r0, IntrStatus` and `write IntrStatus, r0`
+    irq = '''
+        read r0, IntrStatus, gone_if_ones
+        ...
+    '''
+    unmask = "..."                          # optional if mode is "acknowledges"
+    release = "..."
+    mask = "..."                            # optional: for MASK, where the interrupt-disable bit does not do as well
 
-[[allow]]                               # optional: a finding of lint that is as it must be, in this place
-rule = "claim-clears"
-register = "ICR"                        # the register that the finding is about, or a list of several
-program = "irq"                         # for a finding that is about none; with register it narrows
-reason = "..."
+    [quiesce]                               # optional: what may be done to silence the card beyond its programs
+    rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
+    reset_at_release = false                # true: a function-level reset when the owner goes
+
+    [[allow]]                               # optional: a finding of lint that is as it must be, in this place
+    rule = "claim-clears"
+    register = "ICR"                        # the register that the finding is about, or a list of several
+    program = "irq"                         # for a finding that is about none; with register it narrows
+    reason = "..."
 """
 
 from __future__ import annotations
