@@ -44,7 +44,8 @@ def test_what_arrives_is_read_and_the_line_falls(vm: Vm) -> None:
     run.line_never_masked()
 
 
-def test_two_cards_that_interrupt_at_once_are_both_served_and_neither_claims_for_the_other(vm: Vm) -> None:
+def test_two_cards_at_once_are_served_without_false_claims(vm: Vm) -> None:
+    """Two cards that interrupt at once are both served, and neither claims an interrupt of the other."""
     scene = Scene(vm)
     with scene.tracing() as handlers:
         for number in range(10):
@@ -70,7 +71,8 @@ def test_a_driver_that_goes_leaves_its_cards_silent(vm: Vm) -> None:
 
 
 @pytest.mark.invariants_broken("the line is left high", line_of="uart0")
-def test_a_driver_that_forgets_to_mask_on_its_way_out_is_found_out(boot: Boot) -> None:
+def test_driver_that_does_not_mask_on_exit_is_detected(boot: Boot) -> None:
+    """A driver that forgets to mask its device on the way out is detected."""
     forgetful = (insmod("uartline", "forgetful=1"), *MACHINE.prepare[1:])
     vm = boot(MACHINE.with_(prepare=forgetful))
     with record(vm, "uart0", settled=False) as run:

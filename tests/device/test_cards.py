@@ -23,7 +23,8 @@ def driver(start: Start, card: Card) -> Driver:
     return Driver.attach(start(device(card)), card)
 
 
-def test_raise_an_unmasked_source_asserts_and_its_status_shows_it(driver: Driver) -> None:
+def test_raise_of_unmasked_source_asserts_and_shows_in_status(driver: Driver) -> None:
+    """A raised source that is unmasked asserts the pin, and the device's status shows it."""
     driver.raise_()
     assert driver.pin() == []
     driver.do(driver.card.unmask)
@@ -43,7 +44,8 @@ def test_mask_silences_and_unmasking_asserts_again(driver: Driver) -> None:
     assert masks == [0, 1, 0]
 
 
-def test_acknowledge_silences_for_good_and_the_next_raise_asserts_again(driver: Driver) -> None:
+def test_acknowledge_silences_until_the_next_raise(driver: Driver) -> None:
+    """An acknowledgement silences the device for good, and the next raise makes it assert again."""
     driver.do(driver.card.unmask)
     driver.raise_()
     driver.do(driver.card.acknowledge)
@@ -113,7 +115,8 @@ def _only(start: Start, name: str) -> Driver:
     return driver
 
 
-def test_a_sticky_source_stays_pending_until_its_cause_is_cleared(start: Start) -> None:
+def test_sticky_source_stays_pending_until_its_cause_is_cleared(start: Start) -> None:
+    """A sticky source stays pending until its cause is cleared."""
     driver = _only(start, "sticky")
     driver.raise_()
     driver.spaces[0].write(0x20, 4)
@@ -124,7 +127,8 @@ def test_a_sticky_source_stays_pending_until_its_cause_is_cleared(start: Start) 
     assert driver.pin() == [1, 0]
 
 
-def test_a_summary_latch_that_is_cleared_before_its_source_is_set_again(start: Start) -> None:
+def test_summary_latch_is_set_again_if_cleared_before_its_source(start: Start) -> None:
+    """A summary latch is set again if it is cleared before its source."""
     driver = _only(start, "ahci-like")
     driver.raise_()
     source, summary = driver.card.acknowledge
@@ -143,7 +147,8 @@ def test_a_read_that_masks_silences_the_device_whoever_reads(start: Start) -> No
     assert driver.pin() == []
 
 
-def test_a_read_that_clears_loses_what_it_does_not_return_and_nothing_else(start: Start) -> None:
+def test_clearing_read_loses_only_the_bits_it_does_not_return(start: Start) -> None:
+    """A read that clears the status loses the bits that it does not return, and nothing else."""
     driver = _only(start, "e1000-like")
     driver.raise_(0x6)
     log = driver.board.log().mark
@@ -173,7 +178,8 @@ def test_a_set_register_and_a_clear_register_make_a_pair(start: Start) -> None:
         assert (bar.read(0x0C), bar.read(0x10)) == (expected, expected)
 
 
-def test_scratch_bits_constants_and_reset_values_are_as_described(start: Start) -> None:
+def test_scratch_constant_and_reset_values_are_as_described(start: Start) -> None:
+    """Scratch bits, constants and reset values are as the register description says."""
     text = "bar0+0/32 const=0xabcd; bar0+4/16be[11:4] scratch3 =0x5a; bar0+6/8 ~; "
     with pytest.raises(VmDied, match=r"entry 3, 'bar0\+6/8 ~': '~' is nothing that a register shows"):
         start(f"shirq-edu,registers={text}")

@@ -51,7 +51,8 @@ def test_no_interrupt_is_sent_while_the_machine_is_built(start: Start) -> None:
     assert start("shirq-edu,addr=4").log().of(Kind.DELIVER) == []
 
 
-def test_the_file_is_sparse_and_has_room_for_the_entries_asked_for(start: Start) -> None:
+def test_log_file_is_sparse_and_has_the_requested_capacity(start: Start) -> None:
+    """The log file is sparse and has room for the number of entries that was asked for."""
     board = start("shirq-edu,id=dev0,addr=4", log="entries=5000000")
     status = board.log_path.stat()
     assert status.st_size == HEADER_SIZE + 5_000_000 * 32
@@ -192,7 +193,8 @@ def test_a_vm_without_a_log_works(start: Start) -> None:
     assert not board.log_path.exists()
 
 
-def test_a_log_that_comes_later_begins_with_what_is_not_as_after_reset(start: Start) -> None:
+def test_log_added_later_begins_with_state_unlike_reset(start: Start) -> None:
+    """A log that is added later begins with the state that is not as after a reset."""
     board = start("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=5", log=None)
     bar = board.function(4).enable()
     bar.write(0x6C, 1)
@@ -258,7 +260,8 @@ def test_an_open_log_cannot_be_changed_or_deleted(start: Start) -> None:
 # -- histories ------------------------------------------------------------------------------------------------------
 
 
-def test_a_clones_log_begins_with_restored_and_what_is_not_as_after_reset(start: Start, tmp_path: Path) -> None:
+def test_clones_log_begins_with_restored_and_state_unlike_reset(start: Start, tmp_path: Path) -> None:
+    """A clone's log begins with RESTORED and the state that is not as after a reset."""
     devices = ("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=8", "shirq-edu,id=dev2,addr=5")
     template = start(*devices)
     for slot in (4, 8):
@@ -323,7 +326,8 @@ def test_the_template_goes_on_in_its_own_log(start: Start, tmp_path: Path) -> No
     assert clone.log().mark == mark
 
 
-def test_a_snapshot_that_is_loaded_begins_an_epoch_in_the_same_log(start: Start, tmp_path: Path) -> None:
+def test_loading_a_snapshot_begins_an_epoch_in_the_same_log(start: Start, tmp_path: Path) -> None:
+    """Loading a snapshot begins a new epoch in the same log."""
     image = tmp_path / "disk"
     board = start("shirq-edu,id=dev0,addr=4")
 

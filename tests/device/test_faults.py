@@ -69,7 +69,8 @@ class Scene:
 # -- the interrupt-disable and the interrupt status bit -----------------------------------------------------------
 
 
-def test_a_no_op_interrupt_disable_bit_is_written_and_masks_nothing(start: Start) -> None:
+def test_no_op_disintx_bit_is_written_and_masks_nothing(start: Start) -> None:
+    """An interrupt-disable bit that is a no-op can be written and masks nothing."""
     scene = Scene(start, "disintx=no-op")
     scene.raise_()
     for written in (True, False, True):
@@ -81,7 +82,8 @@ def test_a_no_op_interrupt_disable_bit_is_written_and_masks_nothing(start: Start
     assert scene.function.config_read(COMMAND, 2) & 0x0400 == 0
 
 
-def test_a_no_op_bit_survives_migration_and_becomes_effective_with_ok(start: Start, tmp_path: Path) -> None:
+def test_no_op_disintx_survives_migration_and_ok_makes_it_work(start: Start, tmp_path: Path) -> None:
+    """A no-op interrupt-disable bit survives migration and takes effect when disintx becomes ok."""
     scene = Scene(start, "disintx=no-op")
     scene.raise_()
     scene.function.set_intx_disable(True)
@@ -94,7 +96,8 @@ def test_a_no_op_bit_survives_migration_and_becomes_effective_with_ok(start: Sta
         scene.migrate(tmp_path / "again", "disintx=no-op")
 
 
-def test_a_stuck_interrupt_disable_bit_cannot_be_cleared_before_a_reset(start: Start, tmp_path: Path) -> None:
+def test_stuck_disintx_bit_cannot_be_cleared_before_a_reset(start: Start, tmp_path: Path) -> None:
+    """A stuck interrupt-disable bit cannot be cleared before a reset."""
     scene = Scene(start, "disintx=stuck")
     scene.raise_()
     scene.function.set_intx_disable(True)
@@ -163,7 +166,8 @@ def test_a_device_can_assert_out_of_reset(start: Start) -> None:
     assert scene.pin() == [1, 0, 1]
 
 
-def test_a_gate_is_open_out_of_reset_when_a_source_is_unmasked_there(start: Start) -> None:
+def test_gate_is_open_after_reset_if_a_source_is_unmasked_there(start: Start) -> None:
+    """A gate is open out of reset if a source is unmasked there."""
     scene = Scene(start, "preset=plx9050,reset-status=1,reset-unmasked=1", armed=False)
     assert scene.bar.read(0x4C) == 0x45
     assert scene.pin() == [1]
@@ -196,7 +200,8 @@ def test_a_read_of_configuration_space_pushes_posted_writes_too(start: Start) ->
 
 
 @pytest.mark.parametrize("migrate", [False, True])
-def test_a_delayed_write_arrives_after_its_time_to_the_nanosecond(start: Start, tmp_path: Path, migrate: bool) -> None:
+def test_delayed_write_arrives_exactly_after_its_delay(start: Start, tmp_path: Path, migrate: bool) -> None:
+    """A delayed write arrives after its delay, to the nanosecond."""
     scene = Scene(start)
     scene.raise_()
     scene.set("posted-ns", 5000)
@@ -212,7 +217,8 @@ def test_a_delayed_write_arrives_after_its_time_to_the_nanosecond(start: Start, 
     assert scene.board.qmp.get("dev0", "pin") is False
 
 
-def test_posted_writes_arrive_in_order_and_more_than_fit_push_the_first(start: Start) -> None:
+def test_posted_writes_arrive_in_order_and_overflow_pushes_first(start: Start) -> None:
+    """Posted writes arrive in order, and more of them than fit push the first one to the device."""
     scene = Scene(start)
     scene.set("posted", "until-read")
     for value in range(70):
@@ -249,7 +255,8 @@ def test_the_pin_falls_late(start: Start, tmp_path: Path, action: str, migrate: 
     assert scene.board.qmp.get("dev0", "pin") is False
 
 
-def test_a_pin_that_is_about_to_fall_stays_when_a_source_is_raised_and_falls_at_once_at_a_reset(start: Start) -> None:
+def test_raise_undoes_a_delayed_pin_fall_and_reset_forces_it(start: Start) -> None:
+    """A pin that is about to fall stays high when a source is raised and falls at once at a reset."""
     scene = Scene(start)
     scene.set("deassert-delay-ns", 3000)
     scene.raise_()
@@ -304,7 +311,8 @@ def test_a_storm_raises_its_sources_every_period(start: Start, tmp_path: Path, m
     assert len(scene.board.log().of(Kind.RAISE)) == 3
 
 
-def test_a_source_can_be_pending_again_as_soon_as_it_is_acknowledged(start: Start) -> None:
+def test_source_can_be_pending_again_once_acknowledged(start: Start) -> None:
+    """A source can be pending again as soon as it is acknowledged."""
     scene = Scene(start)
     scene.set("reassert", 1)
     scene.raise_(3)
@@ -319,7 +327,8 @@ def test_a_source_can_be_pending_again_as_soon_as_it_is_acknowledged(start: Star
 # -- dead -----------------------------------------------------------------------------------------------------------
 
 
-def test_dead_registers_read_all_ones_and_ignore_writes_while_the_pin_stays(start: Start) -> None:
+def test_dead_registers_read_ones_ignore_writes_and_keep_the_pin(start: Start) -> None:
+    """Dead registers read all-ones and ignore writes, while the pin stays as it is."""
     scene = Scene(start)
     scene.raise_()
     scene.set("dead", "bars")
@@ -376,7 +385,8 @@ def power(scene: Scene, state: int) -> None:
 
 
 @pytest.mark.parametrize("soft_reset", [True, False])
-def test_d3hot_silences_and_d0_resets_unless_there_is_no_soft_reset(start: Start, soft_reset: bool) -> None:
+def test_d3hot_silences_and_d0_resets_unless_no_soft_reset(start: Start, soft_reset: bool) -> None:
+    """D3hot silences the device, and the return to D0 resets it unless No_Soft_Reset is set."""
     scene = Scene(start, "pm=on", f"no-soft-reset={'off' if soft_reset else 'on'}")
     scene.raise_()
     control = scene.function.capability(PM) + 4
@@ -475,7 +485,8 @@ def test_message_to_the_device_itself_is_sent_once(start: Start) -> None:
     assert [entry.value for entry in log.of(Kind.MESSAGE)] == [2]
 
 
-def test_the_pin_rests_while_messages_are_on_and_comes_back_with_what_is_pending(start: Start, tmp_path: Path) -> None:
+def test_pin_rests_while_msi_is_on_and_returns_if_pending(start: Start, tmp_path: Path) -> None:
+    """The pin rests while MSI is enabled and comes back with what is pending."""
     scene = Scene(start, "msi=on")
     scene.raise_()
     messages(scene, True)
@@ -510,7 +521,8 @@ def test_it_works_behind_a_conventional_bridge(start: Start) -> None:
     assert [entry.value for entry in board.log().of(Kind.LINE) if entry.offset >= 16] == [1]
 
 
-def test_it_comes_to_a_conventional_bridge_asserted_and_leaves_it_so(start: Start) -> None:
+def test_device_joins_and_leaves_conventional_bridge_asserted(start: Start) -> None:
+    """A device comes to a conventional bridge asserted and leaves it asserted."""
     board = start("pcie-pci-bridge,id=bridge,addr=6")
     # The guest has never switched the slot on, so the function leaves without its consent.
     board.qmp.execute("device_add", driver="shirq-edu", id="dev0", bus="bridge", addr="2", **OUT_OF_RESET)
@@ -614,7 +626,8 @@ def test_what_contradicts_or_is_out_of_range_is_refused(start: Start, properties
         start(f"shirq-edu,{properties}")
 
 
-def test_a_contradiction_at_run_time_is_refused_and_changes_nothing(start: Start) -> None:
+def test_contradiction_at_run_time_is_refused_without_effect(start: Start) -> None:
+    """A contradiction between properties at run time is refused and changes nothing."""
     scene = Scene(start, "reset-disintx=on")
     with pytest.raises(QmpFailed, match="'reset-disintx' must be off with disintx=read-only"):
         scene.set("disintx", "read-only")

@@ -50,7 +50,8 @@ def test_an_interrupt_goes_line_deliver_eoi(board: Board) -> None:
     ]
 
 
-def test_a_line_that_is_still_high_at_its_end_of_interrupt_is_delivered_again(board: Board) -> None:
+def test_line_still_high_at_its_eoi_is_delivered_again(board: Board) -> None:
+    """A line that is still high at its EOI is delivered again."""
     IoApic(board.qtest).program(GSI, VECTOR)
     board.qmp.set("dev0", "raise", 1)
     mark = board.log().mark
@@ -94,7 +95,8 @@ def test_a_masked_line_is_delivered_when_it_is_unmasked(board: Board) -> None:
     assert since(board, mark) == [(Kind.LINE, GSI, 1), (Kind.LINE_MASK, GSI, 0), (Kind.DELIVER, GSI, VECTOR)]
 
 
-def test_a_line_that_was_high_before_its_entry_was_programmed_is_delivered(board: Board) -> None:
+def test_line_high_before_its_entry_is_programmed_is_delivered(board: Board) -> None:
+    """A line that was high before its I/O APIC entry was programmed is delivered."""
     board.qmp.set("dev0", "raise", 1)
     mark = board.log().mark
     IoApic(board.qtest).program(GSI, VECTOR)

@@ -46,7 +46,8 @@ def scheduled(board: Board) -> list[tuple[int, int]]:
     return [(entry.time_ns, entry.offset) for entry in board.log().of(Kind.SCHEDULED, device="dev0")]
 
 
-def test_entries_are_executed_at_their_time_whatever_their_order_in_the_file(board: Board, tmp_path: Path) -> None:
+def test_entries_run_at_their_time_in_any_file_order(board: Board, tmp_path: Path) -> None:
+    """Schedule entries are executed at their time, whatever their order in the file."""
     schedule(board, tmp_path / "s", "@3000 lower 1\n# a comment\n\n@1000 raise 0x1   # first\n@2000 raise 6\n")
     assert board.qmp.get("dev0", "schedule-left") == 3
     board.qtest.clock_step(2999)
@@ -59,14 +60,16 @@ def test_entries_are_executed_at_their_time_whatever_their_order_in_the_file(boa
     assert board.qmp.get("dev0", "status") == 6
 
 
-def test_entries_of_one_time_are_executed_in_the_order_of_the_file(board: Board, tmp_path: Path) -> None:
+def test_entries_of_one_time_run_in_file_order(board: Board, tmp_path: Path) -> None:
+    """Schedule entries of the same time are executed in the order of the file."""
     text = "".join(f"@500 {'raise' if n % 2 else 'lower'} 1\n" for n in range(200))
     schedule(board, tmp_path / "s", text)
     board.qtest.clock_step(500)
     assert [line for _, line in scheduled(board)] == list(range(1, 201))
 
 
-def test_the_doorbell_starts_relative_entries_and_starts_them_again(board: Board, tmp_path: Path) -> None:
+def test_doorbell_starts_and_restarts_relative_entries(board: Board, tmp_path: Path) -> None:
+    """The doorbell starts the relative entries, and starts them again when it is written again."""
     schedule(board, tmp_path / "s", "+100 raise 1\n+200 lower 1\n@350 note 9\n+250 raise 2\n")
     board.qtest.clock_step(100)
     bar(board).write(DOORBELL, 0xD00B)
@@ -121,7 +124,8 @@ def counting(start: Start, directory: Path, first: bytes) -> Board:
     return start(DEVICE, accel="tcg", extra=[*rom, "-icount", "shift=0,sleep=off", "-S"])
 
 
-def test_with_instruction_counting_every_entry_is_executed_at_its_nanosecond(start: Start, tmp_path: Path) -> None:
+def test_icount_executes_every_entry_at_its_nanosecond(start: Start, tmp_path: Path) -> None:
+    """With instruction counting, every schedule entry is executed at its nanosecond."""
     board = counting(start, tmp_path, BUSY)
     times = [1000 + n * n * 37 for n in range(500)]
     (tmp_path / "s").write_text("".join(f"@{time} note {n}\n" for n, time in enumerate(times)))
@@ -216,9 +220,10 @@ def test_an_empty_path_takes_the_schedule_away(board: Board, tmp_path: Path) -> 
         ("@1000 note x", "'x' must be a number of 64 bits"),
     ],
 )
-def test_a_bad_line_is_refused_with_its_number_and_the_former_schedule_stays(
+def test_bad_line_is_refused_by_number_and_old_schedule_stays(
     board: Board, tmp_path: Path, line: str, message: str
 ) -> None:
+    """A bad line is refused with its number, and the former schedule stays."""
     schedule(board, tmp_path / "good", "@5000 raise 1\n")
     board.qtest.clock_step(100)
     board.qmp.execute("stop")

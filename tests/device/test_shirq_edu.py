@@ -152,7 +152,8 @@ def test_masking_deasserts_and_unmasking_asserts_again(board: Board, bar: Bar) -
     assert pin(board) == line(board) == [1, 0, 1, 0]
 
 
-def test_the_mask_state_is_logged_when_the_last_source_is_masked_or_the_first_is_not(board: Board, bar: Bar) -> None:
+def test_masking_last_or_unmasking_first_source_is_logged(board: Board, bar: Bar) -> None:
+    """The mask state is logged when the last source is masked or the first one is unmasked."""
     for offset, value in [
         (INT_MASK_CLEAR, 1),
         (INT_MASK_CLEAR, 2),
@@ -293,7 +294,8 @@ def test_the_high_byte_of_command_alone_disables_intx(board: Board) -> None:
     assert function.config_read(COMMAND, 2) == 0x0402
 
 
-def test_a_read_only_interrupt_disable_bit_stays_clear_and_the_pin_high(start: Start) -> None:
+def test_read_only_disintx_bit_stays_clear_and_the_pin_high(start: Start) -> None:
+    """A read-only interrupt-disable bit stays clear, and the pin stays high."""
     board = start("shirq-edu,id=dev0,addr=4,disintx=read-only")
     function = asserting(board)
     for offset, value, width in [(COMMAND, 0xFFFF, 2), (COMMAND + 1, 0xFF, 1), (COMMAND, ALL, 4)]:
@@ -309,7 +311,8 @@ def test_a_device_before_pci_2_3_has_no_interrupt_status_bit(start: Start, offse
         assert function.config_read(offset, width) >> shift & STATUS_INTERRUPT == bit
 
 
-def test_other_bits_of_command_are_writable_without_the_interrupt_disable_bit(start: Start) -> None:
+def test_other_command_bits_are_writable_without_disintx(start: Start) -> None:
+    """The other bits of Command are writable on a device without the interrupt-disable bit."""
     function = start("shirq-edu,id=dev0,addr=4,disintx=read-only").function(4)
     function.config_write(COMMAND, 0x0506, 2)
     assert function.config_read(COMMAND, 2) == 0x0106
@@ -434,7 +437,8 @@ def test_unplugging_lowers_the_line(start: Start) -> None:
         board.qmp.get("dev0", "pin")
 
 
-def test_a_device_has_its_own_name_in_the_log_whatever_was_in_its_slot_before(start: Start) -> None:
+def test_device_has_its_own_name_in_the_log_of_a_reused_slot(start: Start) -> None:
+    """A device has its own name in the log, whatever device was in its slot before."""
     board = start(PORT, "shirq-edu,id=dev0,bus=rp0")
     unplug(board)
     # The slot is off now: what is plugged in leaves it without the guest's consent.

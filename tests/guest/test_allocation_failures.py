@@ -121,8 +121,11 @@ print(leaks() or "no leak")
     assert set().union(*answers.values()) <= {"ENOMEM", "OK"}
 
 
-def test_loading_the_module_fails_cleanly_at_each_allocation_of_its_own(scene: Scene) -> None:
-    """The kernel's loader comes first, with hundreds; the module's own are among the last 150."""
+def test_module_load_fails_cleanly_at_each_own_allocation(scene: Scene) -> None:
+    """Loading the module fails cleanly at each allocation of its own.
+
+    The kernel's loader comes first, with hundreds; the module's own are among the last 150.
+    """
     lines = _inject(
         scene,
         """

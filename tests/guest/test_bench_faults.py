@@ -39,7 +39,8 @@ def test_a_qemu_that_dies_is_reported_on_every_channel(boot: Boot) -> None:
         vm.qmp.wait_event("SHUTDOWN")
 
 
-def test_a_qmp_connection_that_closes_is_reported_and_the_guest_goes_on(boot: Boot) -> None:
+def test_closed_qmp_connection_is_reported_and_the_guest_goes_on(boot: Boot) -> None:
+    """A QMP connection that closes is reported, and the guest goes on."""
     vm = boot(Machine())
     vm.qmp.close()
     with pytest.raises(QmpFailed, match="the connection is closed"):
@@ -71,10 +72,13 @@ def test_a_clone_of_a_state_that_qemu_cannot_load_says_why(kernel_name: str, tmp
         vm.boot()
 
 
-def test_a_disk_that_fills_up_under_a_template_is_told_in_one_message(
+def test_disk_full_under_a_template_is_reported_in_one_message(
     kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guest's memory cannot be backed any more, as on a full disk: its file is cut off while the guest runs."""
+    """A disk that fills up under a template is reported in one message.
+
+    The guest's memory cannot be backed any more, as on a full disk: its file is cut off while the guest runs.
+    """
     for name, value in suites.without_templates(tmp_path, kernel_name).items():
         monkeypatch.setenv(name, value)
     machine = Machine(kernel=kernel_name, prepare=("sleep 86400",))

@@ -34,7 +34,8 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
     assert len(assertions(log, "dev1")) == 2, "one interrupt before the mask, one after it"
 
 
-def test_the_c_library_wraps_every_ioctl_and_its_test_calls_every_function(tmp_path: Path) -> None:
+def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> None:
+    """The C library wraps every ioctl, and its test calls every function of the library."""
     functions = set(_PROTOTYPE.findall((GUEST / "lib/shirq.h").read_text()))
     library = ctypes.CDLL(str(compiled(tmp_path / "library.so", "-shared", "-fPIC", LIBRARY)))
     assert functions and all(hasattr(library, name) for name in functions)

@@ -120,8 +120,11 @@ print("quiesce:", quiesce(rungs=8), quiesce(release=1), quiesce(release=4), quie
     ]
 
 
-def test_a_refused_set_leaves_the_loaded_one_and_exec_serves_config_space(scene: Scene) -> None:
-    """Programs change one bit of config space, bus mastering has a call of its own, and close() takes both back."""
+def test_refused_set_keeps_the_old_one_and_exec_serves_config(scene: Scene) -> None:
+    """A refused set leaves the loaded one in place, and exec serves config space.
+
+    Programs change one bit of config space, bus mastering has a call of its own, and close() takes both back.
+    """
     assert run(
         scene,
         "dev0",
@@ -257,7 +260,8 @@ def test_positional_io_waits_for_the_program_that_runs(scene: Scene) -> None:
     assert not [length for length in programs if length % 60], "a pread() came between two reads of a program"
 
 
-def test_a_read_into_bad_memory_keeps_its_event_and_the_statistics_add_up(scene: Scene) -> None:
+def test_read_into_bad_memory_keeps_its_event_and_counts_add_up(scene: Scene) -> None:
+    """A read() into bad memory keeps its event, and the statistics add up."""
     script = start(
         scene,
         "dev1",

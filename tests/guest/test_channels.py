@@ -38,7 +38,8 @@ def test_many_commands_run_side_by_side(plain: Vm) -> None:
     assert [c.wait().stdout for c in commands] == [f"hello {n} {n}\n" for n in range(40)]
 
 
-def test_a_command_beyond_its_deadline_is_reported_with_its_output_and_the_console(plain: Vm) -> None:
+def test_command_timeout_is_reported_with_output_and_console(plain: Vm) -> None:
+    """A command beyond its deadline is reported with its output and the console."""
     late = f"its end not within {0.5 * plain.patience:g} s"
     command = plain.agent.start("sh", "-c", "echo so far; sleep 1000")
     command.expect("so far")
@@ -46,7 +47,8 @@ def test_a_command_beyond_its_deadline_is_reported_with_its_output_and_the_conso
         command.wait(0.5)
 
 
-def test_the_agent_is_started_again_when_it_dies_and_its_commands_fail_clearly(plain: Vm) -> None:
+def test_dead_agent_is_restarted_and_its_commands_fail_clearly(plain: Vm) -> None:
+    """The agent is started again when it dies, and its commands fail with a clear error."""
     lost = plain.agent.start("sleep", "1000")
     plain.agent.start("killall", "-9", "shirq-agent")
     with pytest.raises(AgentGone, match="agent died and was started again"):
@@ -81,7 +83,8 @@ def test_a_guest_that_panics_fails_at_once_and_shows_its_console(plain: Vm) -> N
         plain.agent.run("sh", "-c", "echo c >/proc/sysrq-trigger; sleep 100", deadline=60)
 
 
-def test_a_guest_that_panics_during_boot_fails_at_once_and_shows_its_console(kernel_name: str) -> None:
+def test_panic_during_boot_fails_at_once_and_shows_the_console(kernel_name: str) -> None:
+    """A guest that panics during boot fails at once and shows its console."""
     with (
         Vm(Machine(kernel=kernel_name, parameters="rdinit=/no/such init=/no/such")) as vm,
         pytest.raises(BenchError, match=r"(?s)QEMU has ended.*Kernel panic"),
@@ -89,16 +92,16 @@ def test_a_guest_that_panics_during_boot_fails_at_once_and_shows_its_console(ker
         vm.boot(deadline=60)
 
 
-def test_a_guest_that_hangs_fails_at_its_deadline_and_shows_its_console(kernel_name: str) -> None:
+def test_hung_guest_fails_at_its_deadline_and_shows_its_console(kernel_name: str) -> None:
+    """A guest that hangs fails at its deadline and shows its console."""
     with Vm(Machine(kernel=kernel_name, parameters="rdinit=/bin/cat init=/bin/cat")) as vm:
         patience = 8 * vm.patience
         with pytest.raises(DeadlineExceeded, match=rf"(?s)not up within {patience:g} s.*QEMU runs.*console"):
             vm.boot(deadline=8)
 
 
-def test_what_the_processors_of_a_guest_do_that_answers_no_more_is_kept(
-    plain: Vm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vcpu_state_of_an_unresponsive_guest_is_kept(plain: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of the vCPUs is kept for a guest that does not answer any more."""
     monkeypatch.setattr(artefacts, "ANSWER", 1.0)
     with plain.frozen():
         assert "the guest is up" in artefacts.kernel_log(plain)

@@ -31,7 +31,8 @@ def run(kernel_name: str, *arguments: str, stdin: str = "") -> subprocess.Comple
     )
 
 
-def test_run_gives_a_command_its_input_and_gives_back_its_output_and_status(kernel_name: str, tmp_path: Path) -> None:
+def test_run_passes_a_commands_input_output_and_status(kernel_name: str, tmp_path: Path) -> None:
+    """The run command gives a guest's command its input and returns its output and exit status."""
     script = "cat; echo complaint >&2; test -c /dev/shirq/0000:00:04.0 && exit 7"
     done = run(kernel_name, "--artefacts", str(tmp_path / "kept"), "--", "sh", "-c", script, stdin="some\ninput\n")
     assert (done.stdout, done.returncode) == ("some\ninput\n", 7), done.stderr

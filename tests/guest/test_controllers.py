@@ -53,7 +53,8 @@ def test_a_line_on_an_input_below_16_is_judged(boot: Boot, machine: Machine) -> 
     assert invariants.broken(vm) == ""
 
 
-def test_interrupts_that_go_through_the_8259_are_judged_by_levels_alone(boot: Boot) -> None:
+def test_interrupts_through_the_8259_are_judged_by_levels_alone(boot: Boot) -> None:
+    """Interrupts that go through the 8259 are judged by levels alone."""
     vm = boot(DRIVEN.with_(parameters="noapic"))
     log = served(vm, 5)
     assert len(judge.assertions(log, "dev0")) == 5

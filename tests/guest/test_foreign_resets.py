@@ -126,8 +126,11 @@ proceed()
 """
 
 
-def test_a_device_that_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> None:
-    """The handler goes after the reset, not before it. One vCPU: a line that storms leaves no time to anybody."""
+def test_device_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> None:
+    """A device that only a reset silences does not storm before that reset.
+
+    The handler goes after the reset, not before it. One vCPU: a line that storms leaves no time to anybody.
+    """
     port = Scene(boot(_MACHINE.with_(vcpus=1, deterministic=True, log_entries=1 << 22)))
     port.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     port.network.ping(1)

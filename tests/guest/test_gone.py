@@ -108,8 +108,11 @@ def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
     finish(script, deadline=120)
 
 
-def test_a_device_that_asserts_as_soon_as_it_is_back_has_somebody_at_its_line(scene: Scene) -> None:
-    """Its owner left while it did not answer: nobody will look for it for a second, and it asserts before."""
+def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> None:
+    """A device that asserts as soon as it is back has a handler at its line.
+
+    Its owner left while it did not answer: nobody will look for it for a second, and it asserts before.
+    """
     script = start(
         scene,
         "dev0",
@@ -175,8 +178,11 @@ wrong = dataclasses.replace(SET, release=shirq.assemble('''
 """
 
 
-def test_a_device_that_is_gone_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
-    """It is back after the reset, asserts at once, and has an owner who can do nothing any more."""
+def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
+    """A device that is gone stays watched after a reset by others.
+
+    It is back after the reset, asserts at once, and has an owner who can do nothing any more.
+    """
     port = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     vm = port.vm
     for name, value in {"disintx": "no-op", "reset-unmasked": 1, "reset-status": 1}.items():

@@ -111,7 +111,8 @@ def _line_was_off(log: Log, at_least: int, shut: bool = False) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back(port: Scene, end: str) -> None:
+def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: str) -> None:
+    """A storm ends at the first rung that helps, and the owner can come back."""
     case = ENDS[end]
     set_faults(port, case.faults)
     script = start(port, "dev2", _OWNER.format(rungs=case.allowed))
@@ -146,9 +147,8 @@ def test_the_storm_ends_at_the_first_rung_that_helps_and_the_owner_can_come_back
     [(0, ()), (ALL_RUNGS, ("d3hot", "flr", "bus"))],
     ids=["nothing is allowed", "everything is tried"],
 )
-def test_a_device_that_no_rung_silences_is_declined_and_said_to_have_failed(
-    port: Scene, allowed: int, tried: tuple[str, ...]
-) -> None:
+def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed: int, tried: tuple[str, ...]) -> None:
+    """A device that no rung silences is declined and reported as failed."""
     set_faults(port, _NOTHING)
     script = start(port, "dev2", _OWNER.format(rungs=allowed))
     script.expect("^armed$", deadline=120)
@@ -277,9 +277,10 @@ ends[%r]()
 @pytest.mark.parametrize(
     ("faults", "resets"), [(_NO_DISINTX, 0), (_NO_D3HOT, 1)], ids=["D3hot silences it", "nothing but a reset does"]
 )
-def test_a_device_that_asserts_after_its_release_is_reset_only_if_its_line_storms(
+def test_device_asserting_after_release_is_reset_only_in_a_storm(
     port: Scene, faults: dict[str, object], resets: int, end: str
 ) -> None:
+    """A device that asserts after its release is reset only if its line storms."""
     set_faults(port, faults)
     script = start(port, "dev2", _ASSERTS_AFTER_ITS_RELEASE % end)
     script.expect("^armed$", deadline=60)
@@ -355,7 +356,8 @@ def clear_disintx():
 """
 
 
-def test_a_quarantined_device_whose_disintx_is_cleared_is_held_back_again_without_a_further_rung(port: Scene) -> None:
+def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> None:
+    """A quarantined device whose DisINTx is cleared is held back again without a further rung."""
     script = start(
         port,
         "dev2",
@@ -388,7 +390,8 @@ proceed()
     finish(script)
 
 
-def test_the_owners_mask_by_disintx_is_set_again_and_the_owner_hears_of_no_interrupt(port: Scene) -> None:
+def test_owners_disintx_mask_is_restored_without_an_event(port: Scene) -> None:
+    """The owner's mask by DisINTx is set again when it is cleared, and the owner hears of no interrupt."""
     script = start(
         port,
         "dev2",

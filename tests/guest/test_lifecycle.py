@@ -42,8 +42,11 @@ def test_close_gives_the_device_up_while_its_process_lives_on(scene: Scene) -> N
     ]
 
 
-def test_a_device_that_was_never_armed_is_released_by_the_loaded_program(scene: Scene) -> None:
-    """Its owner may have let it assert by its registers. A set that was refused is not the loaded one."""
+def test_never_armed_device_is_released_by_the_loaded_program(scene: Scene) -> None:
+    """A device that was never armed is released by the loaded program.
+
+    Its owner may have let it assert by its registers. A set that was refused is not the loaded one.
+    """
     assert run(
         scene,
         "dev1",
@@ -60,7 +63,8 @@ def test_a_device_that_was_never_armed_is_released_by_the_loaded_program(scene: 
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
 
 
-def test_the_next_owner_begins_with_its_first_event_which_stays_masked_until_it_was_read(scene: Scene) -> None:
+def test_next_owner_begins_with_event_1_masked_until_it_is_read(scene: Scene) -> None:
+    """The next owner begins with its first event, which stays masked until it was read."""
     script = start(
         scene,
         "dev1",
@@ -161,8 +165,11 @@ def test_a_mapping_alone_keeps_the_device(scene: Scene) -> None:
     ) == ["EBUSY", "OK"]
 
 
-def test_bus_mastering_ends_with_the_address_space_while_the_device_is_still_open(scene: Scene) -> None:
-    """Memory is freed before files are closed: here another process keeps the file open for good."""
+def test_bus_mastering_ends_with_the_address_space(scene: Scene) -> None:
+    """Bus mastering ends with the address space, while the device is still open.
+
+    Memory is freed before files are closed: here another process keeps the file open for good.
+    """
     assert run(
         scene,
         "dev1",
@@ -180,7 +187,8 @@ def test_bus_mastering_ends_with_the_address_space_while_the_device_is_still_ope
     ) == ["OK False False open", "True True", "OK True"]
 
 
-def test_unbinding_wakes_every_reader_and_makes_every_later_call_fail(scene: Scene) -> None:
+def test_unbind_wakes_every_reader_and_fails_every_later_call(scene: Scene) -> None:
+    """Unbinding wakes every reader and makes every later call fail."""
     script = start(
         scene,
         "dev1",
@@ -246,7 +254,8 @@ def test_the_module_cannot_be_removed_while_a_device_is_open(scene: Scene) -> No
         _nobody_waits(scene, device)
 
 
-def test_binding_silences_a_device_that_may_assert_and_master_the_bus(scene: Scene) -> None:
+def test_bind_silences_a_device_that_may_assert_and_master_bus(scene: Scene) -> None:
+    """Binding silences a device that may assert and master the bus."""
     assert run(
         scene,
         "dev0",
@@ -285,7 +294,8 @@ def test_settings_in_config_space_outlast_the_owners(scene: Scene) -> None:
     ) == ["0x10", "0x20 0x402", "0x20 0x402 0x20000ed"]
 
 
-def test_binding_and_unbinding_twenty_times_leaves_a_working_device(scene: Scene) -> None:
+def test_twenty_binds_and_unbinds_leave_a_working_device(scene: Scene) -> None:
+    """Binding and unbinding twenty times leaves a working device."""
     script = start(
         scene,
         "dev1",

@@ -45,7 +45,8 @@ os.waitpid(changing, 0)
 
 
 @pytest.mark.long
-def test_a_processor_reads_its_device_while_another_processor_changes_the_memory_map(scene: Scene) -> None:
+def test_device_reads_stay_right_while_the_memory_map_changes(scene: Scene) -> None:
+    """A processor reads its device correctly while another processor changes the memory map."""
     script = _READ_WHILE_ANOTHER_DEVICE_MOVES.format(read=ADDRESSES["dev1"], changes=_CHANGES)
     # Millions of reads: what they read is judged, not what the log says of them.
     scene.vm.qmp.set("/objects/log", "on", False)

@@ -103,7 +103,8 @@ def test_the_report_for_browsers_leads_to_all_of_it(failed: Path) -> None:
     assert links == kept
 
 
-def test_a_failure_names_the_splat_and_shows_where_its_artefacts_are(failed: Path) -> None:
+def test_failure_names_the_splat_and_where_its_artefacts_are(failed: Path) -> None:
+    """A failure names the splat and shows where its artefacts are."""
     said = (failed / "said").read_text()
     assert "splat in the kernel log of this test's guest" in said
     assert "Disabling IRQ #99" in said

@@ -180,8 +180,11 @@ def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
         _drive(scene, card)
 
 
-def test_four_bytes_of_ports_are_not_taken_for_memory_by_a_loaded_program(boot: Boot) -> None:
-    """Of these accesses, those to memory are made without asking where a BAR lies."""
+def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
+    """A loaded program does not take four bytes of ports for memory.
+
+    Of these accesses, those to memory are made without asking where a BAR lies.
+    """
     scene = Scene(boot(MACHINE))
     mark = scene.vm.log().mark
     assert run(

@@ -43,7 +43,8 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
 
 
 @pytest.mark.smoke
-def test_arming_exclusively_on_a_shared_line_fails_with_ebusy_and_harms_nobody(scene: Scene) -> None:
+def test_exclusive_arm_on_shared_line_is_ebusy_and_harmless(scene: Scene) -> None:
+    """Arming exclusively on a shared line fails with EBUSY and harms nobody."""
     script = start(
         scene,
         "dev0",
@@ -149,9 +150,8 @@ def refused(scene: Scene) -> Command:
 
 
 @pytest.mark.smoke
-def test_a_bad_program_is_refused_with_its_operations_index_and_what_was_loaded_stays(
-    scene: Scene, refused: Command
-) -> None:
+def test_bad_program_is_refused_by_index_and_the_old_set_stays(scene: Scene, refused: Command) -> None:
+    """A bad program is refused with the index of its operation, and the loaded set stays."""
     refused.expect("^armed$", deadline=60)
     # What answers now is the set that was loaded before all the bad ones.
     scene.raise_("dev1", bits=0x20)

@@ -17,7 +17,8 @@ from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 
-def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(scene: Scene) -> None:
+def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> None:
+    """A non-blocking read() unmasks and returns EAGAIN, and epoll never unmasks."""
     script = start(
         scene,
         "dev1",
@@ -43,7 +44,8 @@ def test_a_non_blocking_read_unmasks_and_says_eagain_and_epoll_never_unmasks(sce
     assert finish(script)[1:] == ["0 masked", "[] 0 masked", "EAGAIN 1 armed", "True"]
 
 
-def test_an_eventfd_counts_events_and_what_else_read_would_answer(scene: Scene) -> None:
+def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
+    """An eventfd counts events and whatever else read() would answer."""
     script = start(
         scene,
         "dev1",
@@ -136,8 +138,11 @@ def flood(count):
 )
 
 
-def test_a_full_queue_counts_what_it_drops_and_the_next_event_tells(scene: Scene) -> None:
-    """An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted until it arms."""
+def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> None:
+    """A full queue counts the events that it drops, and the next event says how many.
+
+    An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted until it arms.
+    """
     assert run(
         scene,
         "dev1",
@@ -160,8 +165,11 @@ print(device.read().lost, stat("lost"))
     ) == ["1 256 301 44 44 257", "0 44"]
 
 
-def test_an_event_carries_nothing_of_what_was_in_its_place_or_its_registers_before(scene: Scene) -> None:
-    """A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later."""
+def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> None:
+    """An event carries nothing of what was in its place or in its registers before.
+
+    A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later.
+    """
     assert run(
         scene,
         "dev1",
@@ -202,8 +210,11 @@ print(state(), stat("claims"), stat("storms_rate"))
     ) == ["armed 1501 0"]
 
 
-def test_a_read_takes_the_events_that_the_memory_has_room_for_and_no_more(scene: Scene) -> None:
-    """The page is one that was never touched, and what follows it may not be."""
+def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> None:
+    """A read() takes the events that the memory has room for, and no more.
+
+    The page is one that was never touched, and what follows it may not be.
+    """
     assert run(
         scene,
         "dev1",
@@ -230,7 +241,8 @@ print(take(page - 96, 128), take(page - 32, 64), take(0, 200), take(0, 64))
     ) == ["[1] EFAULT [2, 3, 4] [5]"]
 
 
-def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) -> None:
+def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> None:
+    """Of two readers, one gets the event and the other waits on."""
     script = start(
         scene,
         "dev1",
@@ -257,8 +269,11 @@ def test_of_two_readers_one_gets_the_event_and_the_other_waits_on(scene: Scene) 
     assert [line for line in finish(script) if line != "ready"] == ["64 1", "64 2"]
 
 
-def test_of_two_readers_on_two_processors_none_returns_without_an_event(scene: Scene) -> None:
-    """Both wake up at once, and who is first waits for a huge page to be cleared: the event is the other one's."""
+def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -> None:
+    """Of two readers on two processors, none returns without an event.
+
+    Both wake up at once, and who is first waits for a huge page to be cleared: the event is the other one's.
+    """
     lines = run(
         scene,
         "dev1",
@@ -328,7 +343,8 @@ def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> 
     assert finish(script)[1:] == ["it waits masked 0", "EAGAIN armed 1", "handled", "the second reader has 2 0x2", "2"]
 
 
-def test_the_event_of_a_reader_that_ended_is_unmasked_by_the_next(scene: Scene) -> None:
+def test_event_of_an_ended_reader_is_unmasked_by_the_next(scene: Scene) -> None:
+    """The event of a reader that ended is unmasked by the next reader."""
     script = start(
         scene,
         "dev1",
@@ -352,7 +368,8 @@ def test_the_event_of_a_reader_that_ended_is_unmasked_by_the_next(scene: Scene) 
     assert finish(script)[1:] == ["masked EAGAIN armed"]
 
 
-def test_an_event_that_an_io_uring_worker_got_is_its_first_threads(scene: Scene, tmp_path: Path) -> None:
+def test_event_of_an_io_uring_worker_is_the_first_threads(scene: Scene, tmp_path: Path) -> None:
+    """An event that an io_uring worker got belongs to the first thread of its process."""
     source = Path(__file__).with_name("uring_reader.c")
     program = compiled(tmp_path / "reader", "-static", "-pthread", f"-I{GUEST}/lib", source, LIBRARY)
     scene.upload(program, "/tmp/reader")
@@ -451,7 +468,8 @@ def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
     assert finish(script)[1] == "error error wait wait wait read wait wait error wait"
 
 
-def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene: Scene) -> None:
+def test_read_unmasks_its_event_and_no_mask_set_meanwhile(scene: Scene) -> None:
+    """A read() unmasks the event that it delivered, and no mask that was set meanwhile."""
     script = start(
         scene,
         "dev1",
@@ -471,7 +489,8 @@ def test_a_read_unmasks_what_it_delivered_and_no_mask_that_came_meanwhile(scene:
     assert finish(script)[1:] == ["1 2 EAGAIN masked 0"]
 
 
-def test_disarming_drops_what_is_queued_and_the_mask_that_it_left(scene: Scene) -> None:
+def test_disarm_drops_what_is_queued_and_the_mask_it_left(scene: Scene) -> None:
+    """Disarming drops the queued event and the mask that it left."""
     script = start(
         scene,
         "dev1",
@@ -490,8 +509,11 @@ def test_disarming_drops_what_is_queued_and_the_mask_that_it_left(scene: Scene) 
     assert finish(script)[1:] == ["armed EAGAIN 1"]
 
 
-def test_disarming_ends_a_read_even_if_the_device_is_armed_again_before_the_reader_runs(scene: Scene) -> None:
-    """On one processor, the reader cannot run before the owner, whose priority is higher, has armed again."""
+def test_disarm_ends_a_read_even_if_arming_follows_at_once(scene: Scene) -> None:
+    """Disarming ends a read() even if the device is armed again before the reader runs.
+
+    On one processor, the reader cannot run before the owner, whose priority is higher, has armed again.
+    """
     assert run(
         scene,
         "dev1",

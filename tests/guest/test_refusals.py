@@ -32,7 +32,8 @@ def test_a_bridge_is_not_bound(port: Scene) -> None:
     port.run(f"test ! -e {function}/driver && test ! -e /dev/shirq/{_PORT}")
 
 
-def test_a_function_whose_pin_leads_nowhere_has_registers_and_no_interrupt(boot: Boot) -> None:
+def test_function_with_an_unrouted_pin_has_registers_and_no_irq(boot: Boot) -> None:
+    """A function whose pin leads nowhere has registers and no interrupt."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(Path(__file__).with_name("noline")),))))
     address = ADDRESSES["dev1"]
     scene.run(f"echo {address} >/sys/bus/pci/drivers/shirq/unbind")
@@ -50,15 +51,19 @@ def test_a_function_whose_pin_leads_nowhere_has_registers_and_no_interrupt(boot:
     ) == ["0 0 False", "ENXIO ENXIO 0x20000ed open", "parked"]
 
 
-def test_a_device_that_does_not_answer_is_not_opened_until_it_does(scene: Scene) -> None:
+def test_device_is_not_opened_until_it_answers(scene: Scene) -> None:
+    """A device that does not answer is not opened until it does."""
     scene.vm.qmp.set("dev1", "dead", "all")
     assert run(scene, "dev1", "print(fails(shirq.Device.open, ADDRESS), state())") == ["ENODEV parked"]
     scene.vm.qmp.set("dev1", "dead", "off")
     assert run(scene, "dev1", "print(shirq.Device.open(ADDRESS).info.state.name)") == ["OPEN"]
 
 
-def test_a_device_that_died_under_its_owner_is_silent_when_it_lives_again_and_is_opened(scene: Scene) -> None:
-    """While it did not answer, its release program could not run: it runs when the device is opened, at the latest."""
+def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
+    """A device that died under its owner is silent when it lives again and is opened.
+
+    While it did not answer, its release program could not run: it runs when the device is opened, at the latest.
+    """
     script = start(
         scene,
         "dev0",
@@ -87,8 +92,11 @@ def test_a_device_that_died_under_its_owner_is_silent_when_it_lives_again_and_is
     finish(again)
 
 
-def test_a_device_that_is_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
-    """The kernel may call the handler from request_irq(), so that arming fails, or right behind it."""
+def test_device_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
+    """A device that is gone at its first interrupt is not armed.
+
+    The kernel may call the handler from request_irq(), so that arming fails, or right behind it.
+    """
     scene.vm.qmp.set("dev1", "raise", 0xFFFFFFFF)
     assert run(
         scene,
@@ -124,8 +132,11 @@ def test_a_reset_at_release_that_the_device_cannot_do_is_told(scene: Scene) -> N
     is_quiet(scene, "dev1", mark)
 
 
-def test_while_it_is_being_reset_a_device_is_paused_and_cannot_be_armed(port: Scene) -> None:
-    """A function-level reset takes a tenth of a second, so that one of a few is met by the owner."""
+def test_device_under_reset_is_paused_and_cannot_be_armed(port: Scene) -> None:
+    """While it is being reset, a device is paused and cannot be armed.
+
+    A function-level reset takes a tenth of a second, so that one of a few is met by the owner.
+    """
     assert run(
         port,
         "dev2",

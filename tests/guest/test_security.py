@@ -12,7 +12,8 @@ from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 
 
-def test_only_root_opens_the_node_and_whoever_is_handed_it_uses_it_and_no_more(scene: Scene) -> None:
+def test_only_root_opens_the_node_and_others_only_use_it(scene: Scene) -> None:
+    """Only root opens the node, and a process that is handed it uses it and can do no more."""
     script = start(
         scene,
         "dev0",

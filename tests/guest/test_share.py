@@ -134,9 +134,10 @@ _STORM = "+200000000 raise 1\n"
     ],
     ids=["release program", *ENDS],
 )
-def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
+def test_neighbour_keeps_95_percent_of_deliveries_in_a_storm(
     scene: Scene, tmp_path: Path, end: str, programs: str, said: str, record_property: Callable[[str, object], None]
 ) -> None:
+    """The neighbour keeps 95 % of its deliveries while a device storms."""
     case = ENDS[end]
     # As long as the whole quarantine takes: a reset of the bus is waited for a second and more.
     seconds = 3 if "bus" in case.tried else 1
@@ -159,10 +160,11 @@ def test_the_neighbour_keeps_95_percent_of_its_deliveries_while_a_device_storms(
 
 
 @pytest.mark.long
-def test_a_pending_device_beside_a_neighbour_at_100000_interrupts_a_second_never_triggers_the_breaker(
-    scene: Scene, tmp_path: Path, kernel_name: str
-) -> None:
-    """Its claim test looks at the raw status, which stays set while it is masked: each of these calls would claim."""
+def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_path: Path, kernel_name: str) -> None:
+    """A pending device beside a neighbour at 100,000 interrupts/s never triggers the breaker.
+
+    Its claim test looks at the raw status, which stays set while it is masked: each of these calls would claim.
+    """
     run = _run(scene, tmp_path, 10_000, "+0 raise 1\n", "raw_status", ALL_RUNGS)
     assert run.owner == "IRQ masked"
     # An instrumented kernel cannot do it: each handling takes it longer than an interrupt's period.

@@ -16,7 +16,8 @@ from shirq_bench.observe.triggers import PinFalls
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.parametrize("language", ["c", "python"])
-def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene, device: str, language: str) -> None:
+def test_claimed_interrupt_masks_the_device_before_the_eoi(scene: Scene, device: str, language: str) -> None:
+    """A claimed interrupt masks the device before the line's EOI."""
     driver = scene.drive(device, language)
     with scene.record(device) as run:
         for _ in range(20):
@@ -29,7 +30,8 @@ def test_a_claimed_interrupt_masks_the_device_before_the_lines_eoi(scene: Scene,
 
 @pytest.mark.fast
 @pytest.mark.smoke
-def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene: Scene) -> None:
+def test_user_space_reads_one_event_an_assertion_with_its_status(scene: Scene) -> None:
+    """User space reads one event per assertion, with the captured status."""
     driver = scene.drive("dev1")
     sent = [1 << (n % 32) for n in range(40)]
     with scene.record("dev1") as run:
@@ -44,7 +46,8 @@ def test_user_space_reads_one_event_an_assertion_with_the_captured_status(scene:
 
 
 @pytest.mark.smoke
-def test_the_neighbours_interrupts_are_never_claimed_and_none_is_lost(scene: Scene) -> None:
+def test_neighbours_interrupts_are_neither_claimed_nor_lost(scene: Scene) -> None:
+    """The neighbour's interrupts are never claimed, and none is lost."""
     drivers = {device: scene.drive(device) for device in ("dev0", "dev1")}
     with scene.tracing() as handlers:
         for number in range(30):
@@ -80,7 +83,8 @@ def test_two_devices_raised_in_the_same_instant_are_both_served(scene: Scene) ->
 
 
 @pytest.mark.fast
-def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(scene: Scene) -> None:
+def test_masked_pending_device_does_not_disturb_busy_neighbour(scene: Scene) -> None:
+    """A masked and still pending device does not disturb a busy neighbour."""
     driver = scene.drive("dev1")
     driver.stop()
     with scene.record("dev1", settled=False) as run:
@@ -104,10 +108,11 @@ def test_a_masked_and_still_pending_device_does_not_disturb_a_busy_neighbour(sce
 @pytest.mark.fast
 @pytest.mark.smoke
 @pytest.mark.parametrize("how", ["kill", "exit"])
-def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_the_device_quiet(
-    scene: Scene, how: str
-) -> None:
-    """kill -9 as well as an orderly exit run the release program: what was pending is acknowledged and masked."""
+def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how: str) -> None:
+    """A driver that ends with an interrupt pending leaves the line low and the device quiet.
+
+    kill -9 as well as an orderly exit run the release program: what was pending is acknowledged and masked.
+    """
     driver = scene.drive("dev1")
     driver.stop()
     with scene.record("dev1") as run:
@@ -130,7 +135,8 @@ def test_a_driver_that_ends_with_an_interrupt_pending_leaves_the_line_low_and_th
 
 
 @pytest.mark.parametrize("language", ["c", "python"])
-def test_a_source_that_comes_while_another_is_handled_is_an_event_of_its_own(scene: Scene, language: str) -> None:
+def test_source_raised_during_handling_is_an_event_of_its_own(scene: Scene, language: str) -> None:
+    """A source that comes while another one is handled is an event of its own."""
     driver = scene.drive("dev1", language)
     driver.stop()
     with scene.record("dev1", settled=False) as run:

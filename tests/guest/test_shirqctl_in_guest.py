@@ -34,7 +34,8 @@ def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE, deadline: floa
     return result
 
 
-def test_list_shows_each_functions_driver_its_profile_and_who_shares_its_line(scene: Scene) -> None:
+def test_list_shows_driver_profile_and_sharers_of_each_function(scene: Scene) -> None:
+    """The list command shows each function's driver, its profile and which functions share its line."""
     rows = {row.split()[0]: row for row in _shirqctl(scene, "list").stdout.splitlines()}
     line = str(scene.irq("eth0"))
     for address, driver, card in ((DEV0, "shirq", "shirq-edu"), (DEV1, "shirq", "shirq-edu"), (NIC, "e1000", "e1000")):
@@ -44,7 +45,8 @@ def test_list_shows_each_functions_driver_its_profile_and_who_shares_its_line(sc
         assert {other for other in ADDRESSES.values() if other in rows[address][len(address) :]} == neighbours
 
 
-def test_the_kernel_checks_a_profile_for_a_device_and_leaves_it_as_it_was(scene: Scene) -> None:
+def test_kernel_checks_a_profile_and_leaves_the_device_as_it_was(scene: Scene) -> None:
+    """The kernel checks a profile for a device and leaves the device as it was."""
     assert "the kernel accepts shirq-edu" in _shirqctl(scene, "check", "shirq-edu", "--device", DEV0).stdout
     # Its registers are in a BAR that this device does not have.
     refused = _shirqctl(scene, "check", "ahci", "--device", DEV0, status=_FOUND).stderr
@@ -52,7 +54,8 @@ def test_the_kernel_checks_a_profile_for_a_device_and_leaves_it_as_it_was(scene:
     assert "handlers" not in _shirqctl(scene, "stats", DEV0).stdout
 
 
-def test_watch_serves_a_device_by_its_profile_until_it_is_interrupted(scene: Scene) -> None:
+def test_watch_serves_a_device_by_its_profile_until_interrupted(scene: Scene) -> None:
+    """The watch command serves a device by its profile until it is interrupted."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--after", "write INT_ACK, r0")
     watch.expect("^armed: ", 30)
     mark = scene.vm.log().mark
@@ -67,7 +70,8 @@ def test_watch_serves_a_device_by_its_profile_until_it_is_interrupted(scene: Sce
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not run"
 
 
-def test_watch_without_service_leaves_the_device_masked_after_its_event(scene: Scene) -> None:
+def test_watch_without_service_leaves_the_device_masked(scene: Scene) -> None:
+    """The watch command without service leaves the device masked after its event."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--count", "2", "--timeout", "1")
     watch.expect("^the device stays masked", 30)
     mark = scene.vm.log().mark
@@ -92,7 +96,8 @@ with shirq.Device.open("{}") as device:
 """
 
 
-def test_the_mask_program_of_a_profile_masks_a_device_without_an_interrupt_disable_bit(scene: Scene) -> None:
+def test_mask_program_of_profile_masks_device_without_disintx(scene: Scene) -> None:
+    """The mask program of a profile masks a device without an interrupt-disable bit."""
     owner = scene.vm.agent.start("python3", "-c", _MASKED.format(DEV1, timeout=TIMEOUT))
     owner.expect("^0xffffffff$", 60)
     mark = scene.vm.log().mark
@@ -112,7 +117,8 @@ def test_exec_reads_and_writes_registers_by_their_profiles_names(scene: Scene) -
     assert "bind() the function" in _shirqctl(scene, "exec", CLOCK, "load r0, 1", status=_FAILED).stderr
 
 
-def test_bind_and_unbind_move_a_function_between_the_kernels_driver_and_shirq(scene: Scene) -> None:
+def test_bind_and_unbind_move_a_function_between_drivers(scene: Scene) -> None:
+    """The bind and unbind commands move a function between the kernel's driver and shirq."""
     _shirqctl(scene, "bind", NIC)
     assert scene.run(f"readlink /sys/bus/pci/devices/{NIC}/driver").strip().endswith("/shirq")
     assert "the kernel accepts e1000" in _shirqctl(scene, "check", "e1000", "--device", NIC).stdout
@@ -120,8 +126,9 @@ def test_bind_and_unbind_move_a_function_between_the_kernels_driver_and_shirq(sc
     assert "there is no PCI function" in _shirqctl(scene, "bind", "0000:00:1e.7", status=_FAILED).stderr
 
 
-def test_top_names_the_function_that_asserts_a_line_and_the_one_that_is_held_back(scene: Scene) -> None:
+def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> None:
     # Bound without an owner: what is pending is held back by the interrupt-disable bit.
+    """The top command names the function that asserts a line and the one that is held back."""
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
     # Nobody's, and nobody handles its line: it may assert for ever.
@@ -164,7 +171,8 @@ _UNBOUND = Machine(
 _PINLESS = "0000:00:0e.0"
 
 
-def test_a_line_is_not_known_until_a_driver_has_enabled_the_function(boot: Boot) -> None:
+def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None:
+    """A line is not known until a driver has enabled the function."""
     scene = Scene(boot(_UNBOUND))
     line = scene.irq("eth0")
     assert (firmware := int(scene.run(f"cat /sys/bus/pci/devices/{DEV0}/irq"))) not in (0, line)
@@ -184,8 +192,11 @@ def test_a_line_is_not_known_until_a_driver_has_enabled_the_function(boot: Boot)
 
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a line is stuck on purpose", line_of="dev1")
-def test_top_names_an_asserting_function_that_no_driver_has_enabled(boot: Boot, tmp_path: Path) -> None:
-    """As a card that the firmware left asserting: the kernel gives its line up, and nobody handles the function."""
+def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: Path) -> None:
+    """The top command names an asserting function that no driver has enabled.
+
+    As a card that the firmware left asserting: the kernel gives its line up, and nobody handles the function.
+    """
     storm = ("-global", "ioapic.storm-pause=off")
     scene = Scene(boot(_UNBOUND.with_(deterministic=True, vcpus=1, extra=storm)))
     line = scene.irq("eth0")

@@ -51,7 +51,8 @@ def test_eight_bytes_are_accessed_at_once_where_the_bar_is_wide(spaces: Scene) -
     ]
 
 
-def test_a_port_bar_is_reached_by_positional_io_and_programs_but_not_mapped(spaces: Scene) -> None:
+def test_port_bar_is_reached_by_io_and_programs_but_not_mapped(spaces: Scene) -> None:
+    """A port BAR is reached by positional I/O and by programs, but is not mapped."""
     assert run(
         spaces,
         "ports",

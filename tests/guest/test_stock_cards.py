@@ -121,7 +121,8 @@ def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0
 
 
 @pytest.mark.long
-def test_stock_cards_and_a_busy_neighbour_share_a_line_for_a_minute_and_lose_no_interrupt(cards: Scene) -> None:
+def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
+    """Stock cards and a busy neighbour share a line for a minute and lose no interrupt."""
     mark = cards.vm.log().mark
     drivers = {device: _drive(cards, device) for device in _CARDS}
     irq = cards.irq("eth0")

@@ -128,10 +128,11 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
     _comes_back(scene, device, owner, mark, "RESUMED")
 
 
-def test_a_device_that_asserts_when_the_system_wakes_is_silent_before_its_line_opens(
-    scene: Scene, tmp_path: Path
-) -> None:
-    """As if the sleep had reset it. It has no DisINTx: its release program alone can silence it."""
+def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_path: Path) -> None:
+    """A device that asserts when the system wakes is silent before its line opens.
+
+    As if the sleep had reset it. It has no DisINTx: its release program alone can silence it.
+    """
     script = start(scene, "dev1", "device, _ = armed()\nreport('armed')\nreport(device.read().type.name)")
     script.expect("^armed$")
     sleeper = _s2idle(scene)
@@ -162,9 +163,10 @@ def test_a_device_that_asserts_when_the_system_wakes_is_silent_before_its_line_o
 @pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it", guest_ends=True)
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.long
-def test_suspend_to_ram_resets_the_device_and_the_owner_reads_resumed(boot: Boot, device: str) -> None:
+def test_suspend_to_ram_resets_device_and_owner_reads_resumed(boot: Boot, device: str) -> None:
     # Waking from S3 is QEMU's weak point: in clones and with e1000 the guest seldom comes up, and even here its
     # timers may stand still, so that nothing after this may wait for one.
+    """Suspend to RAM resets the device, and the owner reads RESUMED."""
     alone = SHARED_LINE.with_(devices=tuple(d for d in SHARED_LINE.devices if "e1000" not in d), networks=())
     scene = Scene(boot(alone, cold=True))
     scene.run(LOAD_MODULE)
@@ -223,7 +225,8 @@ def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) ->
     _comes_back(port, "dev2", owner, mark, "RESET")
 
 
-def test_an_unplugged_device_wakes_its_reader_and_its_mappings_are_void(port: Scene) -> None:
+def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> None:
+    """An unplugged device wakes its reader, and its mappings are void."""
     script = start(
         port,
         "dev2",
@@ -253,7 +256,8 @@ _ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
 
 
 @pytest.mark.parametrize("error", _ERRORS)
-def test_after_an_error_of_its_link_the_owner_reads_reset_and_a_frozen_link_is_not_used(boot: Boot, error: str) -> None:
+def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: str) -> None:
+    """After an error of its link the owner reads RESET, and a frozen link is not used."""
     port = Scene(boot(_NATIVE))
     owner, mark = _owner(port, "dev2")
     before = len(port.vm.log().since(mark).of(device="dev2"))
@@ -310,7 +314,8 @@ _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": 
 
 
 @pytest.mark.parametrize("how", _WAITS)
-def test_a_device_that_is_torn_out_is_not_touched_and_whoever_waits_is_told(port: Scene, how: str) -> None:
+def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: str) -> None:
+    """A device that is torn out is not touched, and every waiter is told."""
     script = start(port, "dev2", _SURPRISED.format(waits=_WAITS[how]))
     script.expect("^armed$", deadline=120)
     if how == "masked":
@@ -371,7 +376,8 @@ with shirq.Device.open(ADDRESS) as successor:
 )
 
 
-def test_who_waits_for_a_device_that_is_given_up_is_told_and_the_next_owner_tries_again(boot: Boot) -> None:
+def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> None:
+    """Waiters for a device that is given up are told, and the next owner tries again."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
     script = start(scene, "dev1", _GIVEN_UP)
     script.expect("^waiting$")

@@ -57,7 +57,8 @@ def calls(scene: Scene, device: str) -> int:
     return sum(int(scene.run(f"cat {folder}/{name}")) for name in ("claims", "declines", "silent"))
 
 
-def test_a_mask_without_effect_ends_in_quarantine_by_disintx_and_the_neighbour_lives(scene: Scene) -> None:
+def test_ineffective_mask_ends_in_quarantine_by_disintx(scene: Scene) -> None:
+    """A mask without effect ends in quarantine by DisINTx, and the neighbour lives."""
     script = start(
         scene,
         "dev0",
@@ -102,7 +103,8 @@ report(hex(event.r[0]), hex(device.mmap(0).read32(0)))
     ]
 
 
-def test_the_release_program_ends_the_storm_of_a_device_without_disintx(scene: Scene) -> None:
+def test_release_program_ends_storm_of_device_without_disintx(scene: Scene) -> None:
+    """The release program ends the storm of a device without DisINTx."""
     counts = "sum(map(stat, ('claims', 'declines', 'silent')))"
     script = start(
         scene,
@@ -122,8 +124,11 @@ def test_the_release_program_ends_the_storm_of_a_device_without_disintx(scene: S
 
 
 @pytest.mark.splats_expected
-def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(boot: Boot) -> None:
-    """dev1 has neither DisINTx nor power management: what the module has no means against is the kernel's to end."""
+def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None:
+    """When nothing helps, the line is masked once, briefly, and the kernel log says so.
+
+    dev1 has neither DisINTx nor power management: what the module has no means against is the kernel's to end.
+    """
     scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev1", USELESS_RELEASE + _STORM + "proceed()")
     script.expect("^armed$")
@@ -151,8 +156,11 @@ def test_when_nothing_helps_the_line_is_masked_once_briefly_and_the_log_says_so(
     finish(script)
 
 
-def test_a_device_that_is_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
-    """Somebody else clears DisINTx, by which the device is masked: the breaker sets it again."""
+def test_device_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
+    """A device that is masked again in time is not quarantined.
+
+    Somebody else clears DisINTx, by which the device is masked: the breaker sets it again.
+    """
     script = start(
         scene,
         "dev0",
@@ -202,7 +210,8 @@ useless = dataclasses.replace(acknowledging, irq=shirq.assemble(
 )
 
 
-def test_an_acknowledging_device_gets_every_interrupt_without_unmasking(scene: Scene) -> None:
+def test_acknowledging_device_gets_every_irq_without_unmasking(scene: Scene) -> None:
+    """An acknowledging device gets every interrupt without unmasking."""
     script = start(
         scene,
         "dev1",
@@ -228,7 +237,8 @@ print(stat("claims"), events, stat("unmasks"), stat("silent"), state())
     assert finish(script)[1:] == ["20 20 0 0 armed"]
 
 
-def test_an_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> None:
+def test_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> None:
+    """An acknowledging device is quarantined by its rate alone."""
     script = start(
         scene,
         "dev0",
@@ -248,10 +258,13 @@ def test_an_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) 
     assert finish(script)[-1].startswith("rate released 1 ")
 
 
-def test_a_busy_neighbour_beside_a_masked_device_whose_status_is_pending_never_triggers_the_breaker(
+def test_neighbour_of_masked_pending_device_trips_no_breaker(
     scene: Scene,
 ) -> None:
-    """The claim test looks at the raw status, which stays set: the breaker must not even run the program."""
+    """A busy neighbour of a masked device whose status is pending never triggers the breaker.
+
+    The claim test looks at the raw status, which stays set: the breaker must not even run the program.
+    """
     script = start(
         scene,
         "dev1",
@@ -363,8 +376,11 @@ proceed()
     finish(script, deadline=120)
 
 
-def test_a_quarantine_that_is_over_before_its_worker_comes_has_voided_the_mapping(boot: Boot) -> None:
-    """A real-time owner hears of the quarantine and arms, with a better set, before the worker that revokes has run."""
+def test_quarantine_over_before_its_worker_has_voided_mapping(boot: Boot) -> None:
+    """A quarantine that is over before its worker runs has voided the mapping.
+
+    A real-time owner hears of the quarantine and arms, with a better set, before the worker that revokes has run.
+    """
     scene = Scene(boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21)))
     script = start(
         scene,

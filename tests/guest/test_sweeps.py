@@ -150,15 +150,19 @@ def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
     assert f"at {there.pc:x}\n" not in earlier
 
 
-def test_a_schedule_that_names_instructions_needs_instruction_counting(vm: Vm, tmp_path: Path) -> None:
+def test_schedule_naming_instructions_needs_icount(vm: Vm, tmp_path: Path) -> None:
+    """A schedule that names instructions needs instruction counting."""
     for action in ("where", "stop"):
         (tmp_path / "schedule").write_text(f"+5 {action}\n")
         with vm.frozen(), pytest.raises(QmpFailed, match=f"'{action}' is between two instructions"):
             vm.qmp.set("dev0", "schedule", str(tmp_path / "schedule"))
 
 
-def test_a_log_that_overflows_ends_a_run_and_whole_points_are_judged(kernel_name: str) -> None:
-    """The point in which it overflowed is unfinished; nothing is said of lost interrupts that the log cannot show."""
+def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -> None:
+    """A log that overflows ends a run, and whole points are judged.
+
+    The point in which it overflowed is unfinished; nothing is said of lost interrupts that the log cannot show.
+    """
     case = _case("reassert", kernel_name, range(3000, 3030))
     full = replace(case, machine=replace(case.machine, log_entries=60))
     with pytest.raises(LogOverflow, match="did not fit into the log"):

@@ -29,7 +29,8 @@ def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 
 
 @pytest.mark.parametrize("name", ["kill", "close", "exec", "thread", "pass", "bind", "module", "starve"])
 @pytest.mark.long
-def test_an_end_leaves_the_device_silent_and_the_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
+def test_each_end_leaves_device_silent_and_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
+    """Each kind of end leaves the device silent and the neighbours whole."""
     round_ = _run(name, kernel_name, tmp_path)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert (round_.attempts, round_.figures["ends"]) == (_FEW, _FEW)
@@ -37,9 +38,8 @@ def test_an_end_leaves_the_device_silent_and_the_neighbours_whole(name: str, ker
 
 
 @pytest.mark.needs_kernel("debug")
-def test_owners_that_get_no_memory_leave_the_device_silent_and_the_neighbours_whole(
-    kernel_name: str, tmp_path: Path
-) -> None:
+def test_owners_without_memory_leave_the_device_silent(kernel_name: str, tmp_path: Path) -> None:
+    """Owners that get no memory leave the device silent and the neighbours whole."""
     round_ = _run("refuse-memory", kernel_name, tmp_path, count=40)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert 0 < round_.figures["exited"] < round_.attempts == 40
@@ -51,7 +51,8 @@ def test_a_guest_whose_owners_all_fare_alike_proves_nothing(kernel_name: str, tm
     assert any("of 1 owners were refused memory" in failure for failure in round_.failures), round_.failures
 
 
-def test_a_seed_repeats_its_choices_and_another_one_chooses_differently(kernel_name: str, tmp_path: Path) -> None:
+def test_seed_repeats_its_choices_and_another_seed_differs(kernel_name: str, tmp_path: Path) -> None:
+    """A seed repeats its choices, and another seed makes different ones."""
     choices = [_run("kill", kernel_name, tmp_path, seed=seed).choices for seed in (5, 5, 6)]
     assert choices[0] == choices[1] != choices[2]
 

@@ -78,8 +78,11 @@ def power():
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
-def test_what_only_d3hot_silences_cannot_be_opened_and_storms_nothing(boot: Boot, vcpus: int) -> None:
-    """It asserts as soon as it is awake, before an owner could do anything: the line is watched meanwhile."""
+def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> None:
+    """A device that only D3hot silences cannot be opened and causes no storm.
+
+    It asserts as soon as it is awake, before an owner could do anything: the line is watched meanwhile.
+    """
     scene = Scene(boot(_machine("pm=on", "no-soft-reset=on", vcpus=vcpus)))
     scene.network.ping(1)
     scene.vm.qmp.set("dev0", "disintx", "no-op")
@@ -139,8 +142,11 @@ def _is_asleep_again(boot: Boot, vcpus: int, administrator: str) -> None:
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
-def test_what_only_d3hot_silences_is_put_there_again_when_it_is_bound_again(boot: Boot, vcpus: int) -> None:
-    """The kernel wakes it to enable it, which resets it, and it asserts, with no driver's handler at its line."""
+def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus: int) -> None:
+    """A device that only D3hot silences is put into D3hot again when it is bound again.
+
+    The kernel wakes it to enable it, which resets it, and it asserts, with no driver's handler at its line.
+    """
     _is_asleep_again(
         boot,
         vcpus,
@@ -150,6 +156,9 @@ def test_what_only_d3hot_silences_is_put_there_again_when_it_is_bound_again(boot
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
-def test_what_only_d3hot_silences_storms_nothing_when_others_reset_it(boot: Boot, vcpus: int) -> None:
-    """It is parked, nobody owns it, and the kernel wakes it for an administrator's reset."""
+def test_device_only_d3hot_silences_is_quiet_at_foreign_resets(boot: Boot, vcpus: int) -> None:
+    """A device that only D3hot silences causes no storm when others reset it.
+
+    It is parked, nobody owns it, and the kernel wakes it for an administrator's reset.
+    """
     _is_asleep_again(boot, vcpus, 'Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")')

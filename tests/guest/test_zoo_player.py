@@ -133,8 +133,10 @@ def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
     assert played.result.figures["raised"] == 0
 
 
-def test_a_case_that_begins_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
-    """The kernel gives the line up before the driver comes: its complaint and its storm are not the driver's.
+def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
+    """A case that begins on a dead line is judged from where it says.
+
+    The kernel gives the line up before the driver comes: its complaint and its storm are not the driver's.
 
     The neighbour, whose watchdog has it assert every two seconds, may starve on such a line.
     """

@@ -39,7 +39,8 @@ def test_all_devices_have_a_place_of_their_own_on_one_line() -> None:
     assert lines == {GSI}
 
 
-def test_a_guest_of_virtme_ng_has_begun_when_it_speaks_and_ends_with_the_block(vng: Path) -> None:
+def test_virtme_ng_guest_begins_at_ready_and_ends_with_block(vng: Path) -> None:
+    """A virtme-ng guest has begun when it prints that it is ready, and ends with the block."""
     _write(
         vng,
         """echo booting
@@ -56,7 +57,8 @@ wait""",
     os.close(alive)
 
 
-def test_a_virtme_ng_that_gives_no_guest_is_an_error_with_its_words(vng: Path) -> None:
+def test_virtme_ng_without_a_guest_is_an_error_with_its_output(vng: Path) -> None:
+    """A virtme-ng that starts no guest is an error with its output."""
     _write(vng, "echo no such kernel; exit 1")
     with pytest.raises(BenchError, match="no such kernel"), guests._virtme("6.1", Machine()):
         pass

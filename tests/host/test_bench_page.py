@@ -90,7 +90,8 @@ def _row(browser: Chrome, head: str, first: str) -> list[str]:
     return [cell.text for cell in rows[0].find_elements(By.TAG_NAME, "td")]
 
 
-def test_the_page_shows_each_drivers_cost_and_says_on_which_kernel(shown: Chrome) -> None:
+def test_page_shows_each_drivers_cost_and_the_kernel(shown: Chrome) -> None:
+    """The page shows each driver's cost and says on which kernel."""
     assert "6.1.0-56-amd64" in shown.find_element(By.TAG_NAME, "h2").text
     costs = shown.find_elements(By.XPATH, "//table[.//tr[1]/th[2]='awake']//tr/td[4]")
     assert [cell.text for cell in costs] == [f"{enabled:,}" for enabled in _ROUNDS.values()]

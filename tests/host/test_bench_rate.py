@@ -33,7 +33,8 @@ def test_a_contender_that_loses_at_every_rate_is_an_error(monkeypatch: pytest.Mo
         rate.highest("6.1", "wake")
 
 
-def test_a_contenders_rate_is_the_median_over_places_of_the_kernels_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contenders_rate_is_median_over_places_of_kernel_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contender's rate is the median of trials that meet the kernel's own work at other places."""
     found = iter(range(1, 1000))
     monkeypatch.setattr(rate, "highest", lambda kernel, name, lead_ns: 1000 * next(found))
     monkeypatch.setattr(rate, "_work", lambda kernel, chosen, rate: 1)

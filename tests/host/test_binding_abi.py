@@ -134,7 +134,8 @@ FIRST_VERSION = {
 
 
 @pytest.mark.parametrize("name", FIRST_VERSION)
-def test_the_first_version_of_an_argument_keeps_its_size_for_ever(probe: dict[str, int], name: str) -> None:
+def test_first_version_of_an_argument_keeps_its_size(probe: dict[str, int], name: str) -> None:
+    """The first version of an argument keeps its size for ever."""
     last, size = FIRST_VERSION[name]
     assert probe[f"offset {name}.{last}"] + probe[f"size {name}.{last}"] == size
     assert f"#define SHIRQ_{name.upper()}_V1" in (KMOD / "ioctl.c").read_text()

@@ -37,7 +37,9 @@ def pipe() -> Iterator[Pipe]:
     pipe.close()
 
 
-def test_events_that_are_queued_come_in_order_and_one_that_is_not_is_awaited(pipe: Pipe) -> None:
+def test_queued_events_come_in_order_and_others_are_awaited(pipe: Pipe) -> None:
+    """Queued events come in order, and an event that is not queued yet is awaited."""
+
     async def main() -> list[int]:
         pipe.queue(1, 2)
         asyncio.get_running_loop().call_later(0.01, pipe.queue, 3)
@@ -51,9 +53,8 @@ def test_events_that_are_queued_come_in_order_and_one_that_is_not_is_awaited(pip
     assert asyncio.run(asyncio.wait_for(main(), 10)) == [1, 2, 3]
 
 
-def test_each_read_asks_the_kernel_before_it_waits_so_that_it_unmasks(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_read_asks_the_kernel_before_it_waits(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read asks the kernel before it waits, so that it unmasks."""
     asked: list[str] = []
     read = os.read
 
@@ -94,9 +95,9 @@ def test_readers_take_turns_and_a_cancelled_one_loses_no_event(pipe: Pipe) -> No
     assert asyncio.run(asyncio.wait_for(main(), 10)) == [1, 2]
 
 
-def test_an_iteration_ends_when_the_device_is_disarmed_and_fails_when_it_is_gone(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_iteration_ends_on_disarm_and_fails_on_a_gone_device(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An iteration ends when the device is disarmed and fails when the device is gone."""
+
     async def main(number: int) -> int:
         def fail() -> None:
             raise ShirqError(number, "no")

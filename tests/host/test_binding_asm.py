@@ -88,7 +88,8 @@ def test_the_example_in_the_documentation_assembles() -> None:
         ("claim\n" * 65, 65, "65 operations: a program has at most 64"),
     ],
 )
-def test_a_bad_line_is_named_with_what_is_wrong_and_what_is_right(text: str, line: int, problem: str) -> None:
+def test_bad_line_is_named_with_the_mistake_and_the_remedy(text: str, line: int, problem: str) -> None:
+    """A bad line is named, with what is wrong and what is right."""
     with pytest.raises(AssemblyError) as caught:
         assemble(text)
     assert caught.value.line == line
@@ -145,7 +146,8 @@ def test_what_is_disassembled_assembles_to_the_same(program: Program) -> None:
         (Op(Code.LOAD, flags=8), "operation with code=3, flags=8"),
     ],
 )
-def test_an_operation_that_no_text_describes_is_shown_field_by_field(op: Op, text: str) -> None:
+def test_operation_without_text_is_shown_field_by_field(op: Op, text: str) -> None:
+    """An operation that no text describes is shown field by field."""
     assert disassemble_op(op) == text
 
 
@@ -160,7 +162,8 @@ def test_a_program_that_no_text_describes_cannot_be_disassembled(op: Op) -> None
 NAMES = {"status": Place(1, 0x10, 2, big_endian=True), "mask": Place(0, 4, 1), "disintx": Place(6, 5, 1)}
 
 
-def test_a_named_register_has_its_place_width_and_byte_order_from_the_profile() -> None:
+def test_named_register_takes_place_and_width_from_profile() -> None:
+    """A named register has its place, width and byte order from the profile."""
     program = assemble("read r0, Status, gone_if_ones\nwrite MASK, r0\nread8 r1, bar0+4", NAMES)
     assert program == assemble("read16 r0, bar1+0x10, gone_if_ones, big_endian\nwrite8 bar0+4, r0\nread8 r1, bar0+4")
     assert disassemble(program, NAMES) == "read r0, status, gone_if_ones\nwrite mask, r0\nread r1, mask\n"

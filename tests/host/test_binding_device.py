@@ -102,7 +102,9 @@ def test_load_passes_all_programs_and_the_mode(device: Device, module: Module) -
     assert module.calls[0][1].mode == abi.Mode.MASKS
 
 
-def test_a_refused_program_is_named_with_its_operation_and_the_reason(device: Device, module: Module) -> None:
+def test_refused_program_is_named_with_operation_and_reason(device: Device, module: Module) -> None:
+    """A refused program is named with its operation and the reason."""
+
     def answer(raw: ctypes.Structure) -> None:
         raw.error_program, raw.error_index, raw.error_reason = abi.ProgramKind.RELEASE, 1, abi.Reason.BOUNDS
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -117,7 +119,9 @@ def test_a_refused_program_is_named_with_its_operation_and_the_reason(device: De
     )
 
 
-def test_a_reason_of_a_newer_kernel_and_an_index_at_the_end_are_told(device: Device, module: Module) -> None:
+def test_newer_kernels_reason_and_index_at_the_end_are_reported(device: Device, module: Module) -> None:
+    """A reason of a newer kernel and an index at the end of the program are reported."""
+
     def answer(raw: ctypes.Structure) -> None:
         raw.error_index, raw.error_reason = 2, 99
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -203,7 +207,9 @@ def test_an_error_says_what_would_be_right(
     assert text in str(caught.value) and ADDRESS in str(caught.value)
 
 
-def test_load_passes_a_mask_program_and_its_refusal_shows_its_operation(device: Device, module: Module) -> None:
+def test_load_passes_mask_program_and_names_refused_operation(device: Device, module: Module) -> None:
+    """A call of load() passes a mask program, and a refusal of it shows its operation."""
+
     def answer(raw: ctypes.Structure) -> None:
         assert ops_at(raw.mask, raw.mask_count) == assemble("load r5, 6")
         raw.error_program, raw.error_reason = abi.ProgramKind.MASK, abi.Reason.UNDEFINED
@@ -234,7 +240,8 @@ def test_quiesce_and_eventfd_are_passed_as_given(device: Device, module: Module)
     assert (eventfd.fd, none.fd) == (5, -1)
 
 
-def test_a_profile_brings_its_programs_and_the_means_to_silence_its_card(device: Device, module: Module) -> None:
+def test_profile_brings_its_programs_and_quiesce_means(device: Device, module: Module) -> None:
+    """A profile brings its programs and the means to silence its card."""
     card = dataclasses.replace(
         profile.load(profile.folder() / "shirq-edu.toml"), rungs=("flr", "bus"), reset_at_release=True
     )
@@ -276,7 +283,8 @@ def test_an_event_of_an_unknown_type_keeps_its_number(device: Device, module: Mo
     assert device.read().type == 77
 
 
-def test_a_read_with_a_timeout_unmasks_the_last_event_before_it_waits(device: Device, module: Module) -> None:
+def test_timed_read_unmasks_the_last_event_before_it_waits(device: Device, module: Module) -> None:
+    """A read with a timeout unmasks the last event before it waits."""
     device.arm()
     module.queue(3)
     assert device.read(timeout=5).seq == 3
@@ -286,7 +294,8 @@ def test_a_read_with_a_timeout_unmasks_the_last_event_before_it_waits(device: De
     assert (module.calls[-1][0], module.calls[-1][1].seq) == (abi.UNMASK, 3)
 
 
-def test_a_read_with_a_timeout_leaves_unmasking_to_the_owner_who_wants_it(device: Device, module: Module) -> None:
+def test_timed_read_leaves_unmasking_to_an_owner_who_wants_it(device: Device, module: Module) -> None:
+    """A read with a timeout leaves unmasking to the owner who wants to do it."""
     device.arm(auto_unmask=False)
     module.queue(3)
     device.read(timeout=5)
@@ -416,7 +425,8 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sysfs:
     return Sysfs(tmp_path, monkeypatch)
 
 
-def test_bind_takes_the_function_from_its_driver_by_driver_override(sysfs: Sysfs) -> None:
+def test_bind_takes_the_function_by_driver_override(sysfs: Sysfs) -> None:
+    """Binding takes the function from its driver by driver_override."""
     sysfs.driver("shirq")
     sysfs.bound("e1000")
     shirq.bind(ADDRESS, sysfs=sysfs.root)

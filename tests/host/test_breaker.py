@@ -66,10 +66,13 @@ def _handled(runs: Iterable[tuple[int, int]]) -> list[bool]:
 
 
 @given(first=st.integers(0, CORE_LIMIT), runs=RUNS)
-def test_a_window_is_a_storm_if_more_than_three_quarters_are_unhandled(
+def test_window_is_a_storm_if_over_three_quarters_are_unhandled(
     breaker: Callable[[], Breaker], first: int, runs: list[tuple[int, int]]
 ) -> None:
-    """The core counts an interrupt after its handlers ran, so each call sees whether the one before was handled."""
+    """A window is a storm if more than three quarters of its interrupts are unhandled.
+
+    The core counts an interrupt after its handlers ran, so each call sees whether the one before was handled.
+    """
     under_test, handled = breaker(), _handled(runs)
     under_test.call(first)
     verdicts, count = [], first
@@ -109,10 +112,13 @@ def test_a_neighbour_that_handles_its_own_is_never_a_storm(
     max_rate=st.integers(1, 10_000_000),
     gaps=st.lists(st.tuples(st.integers(0, 2 * RATE_WINDOW), st.integers(0, 2_000_000)), max_size=5),
 )
-def test_a_rate_is_judged_by_each_1500_claims_and_the_time_between(
+def test_rate_is_judged_by_each_1500_claims_and_their_time(
     breaker: Callable[[], Breaker], start: int, max_rate: int, gaps: list[tuple[int, int]]
 ) -> None:
-    """A window begins with the first claim after the one before: 1,501 claims, 1,500 times between them."""
+    """A rate is judged by each 1,500 claims and the time between.
+
+    A window begins with the first claim after the one before: 1,501 claims, 1,500 times between them.
+    """
     under_test, times = breaker(), [start]
     for claims, gap_ns in gaps:
         times += [times[-1] + gap_ns * number for number in range(1, claims + 1)]
@@ -156,7 +162,8 @@ def _play(under_test: Breaker, core: Core, handled: Iterable[bool]) -> int:
     return pauses
 
 
-def test_a_storm_that_nothing_ends_pauses_once_in_the_cores_window(breaker: Callable[[], Breaker]) -> None:
+def test_endless_storm_pauses_once_in_the_cores_window(breaker: Callable[[], Breaker]) -> None:
+    """A storm that nothing ends pauses once in each window of the kernel's interrupt core."""
     core = Core(0, 0)
     pauses = _play(breaker(), core, [False] * (4 * CORE_WINDOW))
     assert not core.shut

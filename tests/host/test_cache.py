@@ -102,9 +102,10 @@ def test_two_processes_that_want_the_same_entry_make_it_once(root: Path, tmp_pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_builder_that_is_killed_leaves_neither_its_commands_nor_half_an_entry(
+def test_killed_builder_leaves_no_commands_and_no_half_entry(
     root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
+    """A builder that is killed leaves neither its commands nor half an entry."""
     builder = subprocess.Popen(
         [*INTERRUPTIBLE, sys.executable, "-c", _LONG_BUILDER, tmp_path / "log"], stderr=subprocess.DEVNULL
     )
@@ -133,7 +134,8 @@ def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def test_half_an_entry_of_a_machine_that_went_down_goes_when_it_is_made_anew(root: Path) -> None:
+def test_half_entry_of_a_crashed_machine_goes_when_made_anew(root: Path) -> None:
+    """Half an entry of a machine that went down is removed when the entry is made anew."""
     left = root / "kind/.partial-key-0abcd123"
     other = root / "kind/.partial-key2-0abcd123"
     for directory in (left, other):
@@ -143,7 +145,9 @@ def test_half_an_entry_of_a_machine_that_went_down_goes_when_it_is_made_anew(roo
     assert sorted(path.name for path in (root / "kind").iterdir()) == [other.name, "key"]
 
 
-def test_a_full_disk_is_reported_with_the_way_out_and_leaves_nothing_behind(root: Path) -> None:
+def test_full_disk_is_reported_with_a_remedy_and_leaves_nothing(root: Path) -> None:
+    """A full disk is reported with the way out and leaves nothing behind."""
+
     def build(directory: Path) -> None:
         _fill(directory)
         (directory / "part").symlink_to("/dev/full")

@@ -183,7 +183,8 @@ def test_a_dry_run_deletes_nothing_and_says_what_would_go(root: Path) -> None:
     assert not old.exists()
 
 
-def test_the_doctor_finds_this_machine_able_and_an_empty_cache_worth_a_word(root: Path) -> None:
+def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None:
+    """The doctor finds this machine able and mentions an empty cache."""
     checks = {check.subject: check for check in doctor.examine()}
     assert checks["Python"].state is State.OK
     assert checks["QEMU"] == Check("QEMU", State.WARN, checks["QEMU"].said, "make qemu")
@@ -192,9 +193,8 @@ def test_the_doctor_finds_this_machine_able_and_an_empty_cache_worth_a_word(root
     assert not root.exists()
 
 
-def test_the_doctor_says_what_to_do_and_exits_with_1_for_what_is_in_the_way(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_says_what_to_do_and_exits_with_1_if_blocked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor says what to do about what is in the way and exits with status 1."""
     monkeypatch.setattr(deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {})
     result = shirq("doctor")
     assert result.exit_code == 1

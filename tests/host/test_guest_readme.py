@@ -20,7 +20,8 @@ def named(begin: str, end: str) -> set[str]:
     return set(re.findall(r"`([\w.]+)`", text))
 
 
-def test_every_method_and_property_of_a_device_is_named_as_what_it_is() -> None:
+def test_readme_names_every_method_and_property_of_device() -> None:
+    """The README names every method of a Device as a method and every property as a property."""
     public = {name: inspect.getattr_static(Device, name) for name in dir(Device) if not name.startswith("_")}
     properties = {name for name, what in public.items() if isinstance(what, property)}
     methods = {name for name, what in public.items() if callable(getattr(Device, name)) and name not in properties}

@@ -101,7 +101,8 @@ def _partial(root: Path) -> Path:
     return partial
 
 
-def test_what_an_interrupted_build_left_goes_however_young_it_may_be_otherwise(root: Path) -> None:
+def test_remains_of_an_interrupted_build_go_however_young(root: Path) -> None:
+    """The remains of an interrupted build go, however young they may be otherwise."""
     aged(_partial(root), 2 / 24)
     assert names(30) == ["kernel/.partial-debug-0123-ab_cd3f9"]
 

@@ -103,7 +103,8 @@ def test_a_damaged_table_is_read_without_inventing_names(table: str, edits: list
 
 
 @given(TABLES, st.data())
-def test_a_table_that_is_cut_anywhere_has_no_name_that_the_whole_one_lacks(table: str, data: st.DataObject) -> None:
+def test_truncated_table_has_no_name_that_the_whole_one_lacks(table: str, data: st.DataObject) -> None:
+    """A table that is cut anywhere has no name that the whole one lacks."""
     cut = data.draw(st.integers(0, len(table)))
     whole, part = interrupts.parse(table), interrupts.parse(table[:cut])
     assert {irq: whole.get(irq) for irq in part} == part

@@ -45,7 +45,8 @@ def test_a_run_without_interrupts_breaks_nothing() -> None:
     assert broken(without_ioapic(Story())) == ""
 
 
-def test_a_log_with_dropped_entries_breaks_one_and_leaves_the_other_unjudged() -> None:
+def test_dropped_entries_break_one_rule_and_leave_one_unjudged() -> None:
+    """A log with dropped entries breaks one invariant and leaves the other unjudged."""
     said = broken(Story().claimed_interrupt().log(dropped=3))
     assert "3 entries did not fit into" in said
     assert "cannot judge: 3 entries did not fit" in said

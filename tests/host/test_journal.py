@@ -66,7 +66,8 @@ def test_a_look_that_failed_is_told_again(told: list[Step]) -> None:
     assert len(told) == 2
 
 
-def test_what_is_under_way_when_a_guest_ends_is_in_its_transcript(tmp_path: Path) -> None:
+def test_step_under_way_at_a_guests_end_is_in_its_transcript(tmp_path: Path) -> None:
+    """A step that is under way when a guest ends is in its transcript."""
     guest = Journal("vm1", tmp_path / "steps")
     guest.begin(Kind.COMMAND, "sleep 1000")
     guest.close()

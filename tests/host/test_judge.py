@@ -128,7 +128,8 @@ def test_an_assertion_names_the_access_that_ended_it() -> None:
     assert withdrawn.ended_by.kind is Kind.LOWER
 
 
-def test_a_pin_that_falls_by_itself_is_not_blamed_on_an_earlier_access() -> None:
+def test_pin_falling_by_itself_is_not_blamed_on_an_access() -> None:
+    """A pin that falls by itself is not blamed on an earlier access."""
     story = Story().stimulus("nic").read("dev0")
     story.pending["nic"] = 0
     assert [it.ended_by for it in assertions(story._settle(0).log(), "nic")] == [None]
@@ -161,7 +162,8 @@ def test_the_line_of_devices_is_the_one_that_their_pins_move() -> None:
     assert line_of(story.log(), ["dev0", "dev1"]) == GSI
 
 
-def test_a_line_that_only_firmware_routed_is_not_the_devices_line() -> None:
+def test_line_that_only_firmware_routed_is_not_the_devices() -> None:
+    """A line that only the firmware routed is not the device's line."""
     story = Story()
     for device in ("dev0", "dev1"):
         story.add(Kind.PIN, device, value=1).add(Kind.LINE, offset=11, value=1).add(Kind.LINE, offset=GSI, value=1)
@@ -206,7 +208,8 @@ def test_no_judge_takes_a_log_with_dropped_entries(judge: Callable[[Log], object
         judge(run().log(dropped=42))
 
 
-def test_a_cut_of_a_log_with_dropped_entries_is_not_judged_either() -> None:
+def test_cut_of_a_log_with_dropped_entries_is_not_judged() -> None:
+    """A cut of a log with dropped entries is not judged either."""
     log = run().log(dropped=42)
     for part in (log.since(10), log.epochs()[0]):
         with pytest.raises(CannotJudge):
@@ -233,7 +236,8 @@ def routed_twice(story: Story, gsi: int) -> Story:
     return story
 
 
-def test_a_line_is_not_judged_by_deliveries_that_another_controller_made() -> None:
+def test_line_is_not_judged_by_another_controllers_deliveries() -> None:
+    """A line is not judged by deliveries that another controller made."""
     log = without_ioapic(run())
     for judge in (line_never_masked, lambda log, gsi: masked_before_eoi(log, "dev0", gsi)):
         with pytest.raises(CannotJudge, match=r"line 20 moved\. The guest does not use the I/O APIC: .* noapic"):
@@ -241,7 +245,8 @@ def test_a_line_is_not_judged_by_deliveries_that_another_controller_made() -> No
     line_low_at_end(log, GSI).require()
 
 
-def test_a_level_alone_proves_that_a_line_was_not_forgotten_but_never_that_it_was() -> None:
+def test_level_alone_proves_only_that_a_line_was_not_forgotten() -> None:
+    """A level alone proves that a line was not forgotten, but never that it was."""
     verdict = no_line_high_longer_than(without_ioapic(run()), 1_000_000, GSI).require()
     assert "by its level alone" in verdict.note
     with pytest.raises(CannotJudge, match="for longer than its level alone explains"):
@@ -250,13 +255,15 @@ def test_a_level_alone_proves_that_a_line_was_not_forgotten_but_never_that_it_wa
         no_line_high_longer_than(without_ioapic(run().stimulus("dev0")), 1_000_000, GSI)
 
 
-def test_of_two_inputs_neither_of_which_is_used_no_line_is_chosen() -> None:
+def test_no_line_is_chosen_from_two_unused_inputs() -> None:
+    """Of two inputs neither of which is used, no line is chosen."""
     with pytest.raises(CannotJudge, match=r"dev0 moved \[10, 20\]: which of the lines is in use is not known"):
         line_of(without_ioapic(routed_twice(run(), 10)), ["dev0"])
     assert line_of(routed_twice(run(), 10).log(), ["dev0"]) == GSI
 
 
-def test_an_input_below_16_is_in_use_if_a_pin_moves_it_and_it_is_unmasked() -> None:
+def test_input_below_16_is_used_if_unmasked_and_moved_by_a_pin() -> None:
+    """An input below 16 is in use if a pin moves it and it is unmasked."""
     assert lines_in_use(routed_twice(run(), 10).log()) == [GSI]
     low = Story(gsi=10).claimed_interrupt("dev0")
     assert lines_in_use(routed_twice(low, GSI).log()) == [10]
@@ -276,7 +283,8 @@ def test_an_input_that_moves_by_itself_is_no_line_of_a_pin() -> None:
     assert lines_in_use(story.log()) == [10]
 
 
-def test_an_input_that_no_pin_moves_is_not_a_level_triggered_line() -> None:
+def test_input_that_no_pin_moves_is_no_level_triggered_line() -> None:
+    """An input that no pin moves is not a level-triggered line."""
     timer = Story().add(Kind.LINE, offset=2, value=1).add(Kind.LINE, offset=2, value=0)
     assert lines_in_use(timer.log()) == []
     require_followed(timer.log(), GSI)
@@ -300,7 +308,8 @@ def test_a_mask_after_eoi_is_found() -> None:
     assert masked_before_eoi(story.log(), "dev1", GSI).ok
 
 
-def test_an_owner_that_unmasks_on_another_vcpu_before_the_eoi_breaks_nothing() -> None:
+def test_owner_unmasking_on_another_vcpu_before_eoi_is_fine() -> None:
+    """An owner that unmasks on another vCPU before the EOI breaks nothing."""
     story = Story().stimulus("dev0").deliver().read("dev0").mask("dev0").acknowledge("dev0").mask("dev0", False).eoi()
     assert masked_before_eoi(story.log(), "dev0", GSI).require().checked == 1
 
@@ -322,7 +331,8 @@ def test_a_claim_that_leaves_the_pin_high_is_not_silent() -> None:
     assert "dev0 was claimed and still asserted" in only(silent_before_eoi(story.log(), "dev0", GSI))
 
 
-def test_a_device_that_asserts_after_its_handler_ran_may_stay_high_over_the_eoi() -> None:
+def test_device_asserting_after_its_handler_may_outlast_the_eoi() -> None:
+    """A device that asserts after its handler ran may stay high over the EOI."""
     story = Story().stimulus("nic").deliver().read("dev0").stimulus("dev0")
     story.pending["nic"] = 0
     story._settle(0).eoi().deliver().read("dev0").mask("dev0").eoi()
@@ -330,7 +340,8 @@ def test_a_device_that_asserts_after_its_handler_ran_may_stay_high_over_the_eoi(
         assert judge(story.log(), "dev0", GSI).require().checked == 1
 
 
-def test_a_device_that_its_owner_silences_before_the_handler_runs_needs_no_mask() -> None:
+def test_device_silenced_before_its_handler_runs_needs_no_mask() -> None:
+    """A device that its owner silences before the handler runs needs no mask."""
     story = Story().stimulus("dev0").deliver().acknowledge("dev0").read("dev0").eoi()
     assert masked_before_eoi(story.log(), "dev0", GSI).checked == 0
 
@@ -400,7 +411,8 @@ def test_a_served_neighbour_and_honest_claims_pass() -> None:
     assert false_claims(log, calls, fit, "dev0", GSI, SHIRQ).require().checked == 3
 
 
-def test_a_neighbours_interrupt_that_its_handler_refused_is_found() -> None:
+def test_neighbours_interrupt_that_its_handler_refused_is_found() -> None:
+    """A neighbour's interrupt that its handler refused is found."""
     story = run()
     calls = handled_calls(story)
     assert calls[-1].name == NIC
@@ -410,7 +422,8 @@ def test_a_neighbours_interrupt_that_its_handler_refused_is_found() -> None:
     assert f"{NIC} (irq 20) returned unhandled" in text
 
 
-def test_a_neighbours_interrupt_served_by_another_handler_is_found() -> None:
+def test_neighbours_interrupt_served_by_another_is_found() -> None:
+    """A neighbour's interrupt served by another handler is found."""
     story = run()
     calls = [c._replace(name="other") if c.name == NIC and c.handled else c for c in handled_calls(story)]
     assert len(neighbour_lost(story.log(), calls, clock(story), "nic", GSI, NIC).findings) == 2

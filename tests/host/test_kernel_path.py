@@ -47,9 +47,8 @@ def test_a_kernel_comes_with_its_release_modules_and_headers(vmlinuz: Path, tmp_
     assert found.headers == tmp_path / "linux"
 
 
-def test_a_link_that_expects_to_live_in_the_root_is_followed_below_the_kernels_own(
-    vmlinuz: Path, tmp_path: Path
-) -> None:
+def test_absolute_link_is_followed_below_the_kernels_own_root(vmlinuz: Path, tmp_path: Path) -> None:
+    """A link that expects to live in the root directory is followed below the kernel's own root."""
     link = tmp_path / "root/lib/modules" / RELEASE / "build"
     link.unlink()
     link.symlink_to("/usr/src/linux-headers-mine")
@@ -60,9 +59,8 @@ def test_a_link_that_expects_to_live_in_the_root_is_followed_below_the_kernels_o
 
 
 @pytest.mark.parametrize("what", ["boot/vmlinuz", f"lib/modules/{RELEASE}/e1000.ko"])
-def test_a_kernel_that_was_built_anew_is_another_though_it_calls_itself_the_same(
-    vmlinuz: Path, tmp_path: Path, what: str
-) -> None:
+def test_rebuilt_kernel_of_the_same_name_is_another_one(vmlinuz: Path, tmp_path: Path, what: str) -> None:
+    """A kernel that was built anew is another one, though it calls itself the same."""
     first = kernel.get(str(vmlinuz))
     assert kernel.get(str(vmlinuz)).identity == first.identity
     path = tmp_path / "root" / what
@@ -82,13 +80,15 @@ def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
         kernel.get("/none")
 
 
-def test_a_kernel_without_its_modules_is_refused_with_the_place_where_they_belong(vmlinuz: Path) -> None:
+def test_kernel_without_modules_is_refused_with_their_place(vmlinuz: Path) -> None:
+    """A kernel without its modules is refused with the place where they belong."""
     (vmlinuz.parents[1] / "lib/modules" / RELEASE / "modules.dep").unlink()
     with pytest.raises(BuildError, match=rf"make modules_install INSTALL_MOD_PATH={vmlinuz.parents[1]}"):
         kernel.get(str(vmlinuz))
 
 
-def test_a_kernel_without_headers_is_refused_with_the_link_that_is_missing(vmlinuz: Path) -> None:
+def test_kernel_without_headers_is_refused_with_the_missing_link(vmlinuz: Path) -> None:
+    """A kernel without headers is refused with the link that is missing."""
     link = vmlinuz.parents[1] / "lib/modules" / RELEASE / "build"
     link.unlink()
     with pytest.raises(BuildError, match=f"{link} leads to no build tree"):

@@ -36,7 +36,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------- the set
 
 
-def test_there_are_40_mutants_of_module_binding_driver_and_harness() -> None:
+def test_40_mutants_cover_module_binding_driver_and_harness() -> None:
+    """There are at least 40 mutants, of module, binding, driver and harness."""
     assert len(ALL) >= 40
     changed = {name for one in ALL.values() for name in one.files}
     for part in ("kmod/", "guest/shirq/", "guest/drivers/edu"):
@@ -183,7 +184,8 @@ def test_what_does_not_end_is_ended(workshop: Workshop, monkeypatch: pytest.Monk
     assert "not finished after 10 s" in tried.detail
 
 
-def test_what_does_not_end_before_the_time_of_all_is_over_is_untried(workshop: Workshop, tmp_path: Path) -> None:
+def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp_path: Path) -> None:
+    """A mutant whose trial does not end before the time of all is over is untried."""
     late = tmp_path / "late"
     hurried = replace(workshop, until=time.monotonic() + 5)
     sleeps = f"__import__('os').system('sleep 300 && touch {late}')"
@@ -211,7 +213,8 @@ def _verdicts() -> list[Verdict]:
 _KNOWN = [*(verdict.mutant for verdict in _verdicts()), replace(_mutant("2", "3"), name="late")]
 
 
-def test_the_report_counts_survivors_without_those_that_are_equivalent(tmp_path: Path) -> None:
+def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> None:
+    """The report counts survivors without those that are equivalent."""
     report.write(report.data(_verdicts(), "6.1", "full", _KNOWN), tmp_path / "mutants.json")
     content = json.loads((tmp_path / "mutants.json").read_text())
     assert (content["total"], content["killed"], content["sweep_only"]) == (5, 2, 1)
@@ -221,7 +224,8 @@ def test_the_report_counts_survivors_without_those_that_are_equivalent(tmp_path:
     assert report.summary(content).startswith("5 mutants: 2 killed, 1 of them by sweeps alone; 1 equivalent, 1 surv")
 
 
-def test_the_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
+def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
+    """The document tells sweeps from tests and gives the argument for each equivalent mutant."""
     text = report.document(report.data(_verdicts(), "6.1", "full", _KNOWN))
     tests, sweeps = text.partition("## Found by sweeps alone")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
@@ -230,16 +234,16 @@ def test_the_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
     assert "Nothing is said here of `late`." in sweeps
 
 
-def test_every_commit_begins_with_another_mutant_and_all_have_their_turn() -> None:
+def test_every_commit_begins_with_another_mutant_in_turn() -> None:
+    """Every commit begins with another mutant, and all have their turn."""
     everyone = list(ALL.values())
     firsts = {rotated(everyone, turn)[0].name for turn in range(len(everyone) * 2)}
     assert len(firsts) == len(everyone)
     assert {one.name for one in rotated(everyone, 12345)} == set(ALL)
 
 
-def test_no_mutant_begins_after_the_budget_and_one_that_it_ended_was_not_tried(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No mutant begins after the budget, and one that the budget ended was not tried."""
     now = 0.0
 
     def try_(shop: Workshop, one: Mutant, __: object) -> Verdict:

@@ -185,7 +185,8 @@ def test_names_choose_rows_columns_or_one_pair(tmp_path: Path) -> None:
         names("open", "deed")
 
 
-def test_one_pair_is_a_scenario_and_one_that_is_left_out_says_why() -> None:
+def test_pair_is_a_scenario_and_one_left_out_says_why() -> None:
+    """A pair is a scenario, and one that is left out says why."""
     assert pairs.get("close+raise", "full").name == "close+raise"
     with pytest.raises(ScenarioError, match=r"vanish\+dead is left out: the operation is the stimulus"):
         pairs.get("vanish+dead", "full")
@@ -228,9 +229,8 @@ def test_a_pair_that_was_not_played_says_so(tmp_path: Path) -> None:
     ]
 
 
-def test_the_command_sweeps_every_chosen_pair_and_reports_what_it_could_not_sweep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_sweeps_chosen_pairs_and_reports_failed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command sweeps every chosen pair and reports the pairs that it could not sweep."""
     matrix = _matrix(tmp_path)
     asked = []
 

@@ -258,7 +258,8 @@ def test_a_test_that_measures_runs_with_no_other_beside_it(tmp_path: Path) -> No
         running += 1 if line.startswith("begin") else -1
 
 
-def test_the_readme_explains_every_field_option_marker_and_fixture() -> None:
+def test_readme_explains_each_field_option_marker_and_fixture() -> None:
+    """The README explains every field, option, marker and fixture."""
     readme = (TOP / "harness/README.md").read_text()
     documented = {
         word for cell in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE) for word in re.findall(r"[\w-]+", cell)

@@ -126,9 +126,8 @@ def test_every_operation_has_its_line_in_the_file() -> None:
         ),
     ],
 )
-def test_an_error_names_the_file_the_line_what_is_wrong_and_what_is_right(
-    old: str, new: str, at: str | None, problem: str
-) -> None:
+def test_error_names_file_line_mistake_and_remedy(old: str, new: str, at: str | None, problem: str) -> None:
+    """An error names the file, the line, what is wrong and what is right."""
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     if at is None:
@@ -381,7 +380,8 @@ def test_a_register_that_keeps_what_irq_found_is_no_mask() -> None:
     assert found == {("unmask-misses", "SCRATCH"), ("release-leaves", "SCRATCH")}
 
 
-def test_an_interrupt_disable_bit_that_is_cleared_silences_nothing() -> None:
+def test_cleared_disintx_bit_silences_nothing() -> None:
+    """An interrupt-disable bit that is cleared silences nothing."""
     release = ('release = """load r1, 0xffff\n    write MASK, r1', 'release = """load r1, 0\n    write8 config+5, r1')
     assert "release-leaves" in [each.rule for each in lint.lint(read(changed([release])))]
 
@@ -467,7 +467,8 @@ def test_a_run_that_contradicts_itself_is_none() -> None:
     assert finds("touch-unclaimed", irq=irq.format(change="load r0, 1"))
 
 
-def test_a_program_with_more_runs_than_can_be_looked_at_is_looked_at_in_part() -> None:
+def test_program_with_too_many_runs_is_examined_in_part() -> None:
+    """A program with more runs than can be looked at is looked at in part."""
     irq = "read16 r0, bar0\nload r1, r0\n" + "shr r1, 1\nskip_if_zero r1, +1\nadd r2, 0\n" * 20
     assert finds("gone-unasked", irq="load r2, 0\n" + irq + "claim")
 

@@ -466,7 +466,8 @@ def bench(library: Library, case: tuple[str, Case]) -> Bench:
 
 
 @pytest.mark.parametrize("kind", [ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE])
-def test_the_kernels_verifier_accepts_the_programs_for_the_cards_bars(bench: Bench, kind: ProgramKind) -> None:
+def test_verifier_accepts_the_programs_for_the_cards_bars(bench: Bench, kind: ProgramKind) -> None:
+    """The kernel's verifier accepts the programs for the card's BARs."""
     program = bench.profile.programs.program(kind)
     assert bench.library.verify(program, kind, bench.card.spaces) == (len(program), Reason.OK)
     assert bench.profile.refusal() is None and bench.profile.refusal(bench.card.spaces) is None
@@ -487,7 +488,8 @@ def test_lint_finds_nothing_that_the_profile_does_not_allow(bench: Bench) -> Non
     assert lint.lint(bench.profile) == []
 
 
-def test_a_card_that_asserts_is_claimed_with_its_status_and_silenced(bench: Bench, case: tuple[str, Case]) -> None:
+def test_asserting_card_is_claimed_with_its_status_and_silenced(bench: Bench, case: tuple[str, Case]) -> None:
+    """A card that asserts is claimed with its status and silenced."""
     bench.run(ProgramKind.UNMASK)
     bench.card.raise_()
     assert bench.card.asserts
@@ -499,7 +501,8 @@ def test_a_card_that_asserts_is_claimed_with_its_status_and_silenced(bench: Benc
     assert case[1].kept(bench.card) == kept, "the interrupt changed what is the owner's"
 
 
-def test_a_masked_card_asserts_again_when_it_is_unmasked_and_not_before(bench: Bench, case: tuple[str, Case]) -> None:
+def test_masked_card_asserts_again_only_when_unmasked(bench: Bench, case: tuple[str, Case]) -> None:
+    """A masked card asserts again when it is unmasked, and not before."""
     bench.run(ProgramKind.UNMASK)
     bench.card.raise_()
     assert bench.irq().outcome is Outcome.CLAIMED
@@ -514,7 +517,8 @@ def test_a_masked_card_asserts_again_when_it_is_unmasked_and_not_before(bench: B
 
 
 @pytest.mark.parametrize("armed", [True, False])
-def test_a_card_that_does_not_assert_is_declined_and_left_as_it_was(bench: Bench, armed: bool) -> None:
+def test_card_that_does_not_assert_is_declined_and_unchanged(bench: Bench, armed: bool) -> None:
+    """A card that does not assert is declined and left as it was."""
     if armed:
         bench.run(ProgramKind.UNMASK)
     before = copy.deepcopy(bench.card)

@@ -106,7 +106,8 @@ def test_a_config_write_changes_the_interrupt_disable_bit_alone(
     assert bus.log == [("read", 6, 5, 1), ("write", 6, 5, 1, written)]
 
 
-def test_a_claim_captures_r0_to_r3_and_the_program_goes_on_to_mask(library: Library) -> None:
+def test_claim_captures_r0_to_r3_and_the_program_goes_on(library: Library) -> None:
+    """A claim captures r0 to r3, and the program goes on to mask."""
     program, bus = assemble("load r0, 7\nload r2, 9\nclaim\nload r0, 1\nwrite32 bar0, r0"), Bus()
     assert library.verify(program, IRQ) == (5, Reason.OK)
     run = library.run(program, bus)
@@ -137,7 +138,8 @@ def test_a_skip_looks_at_all_64_bits(library: Library, value: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
-def test_all_ones_of_the_width_means_gone_and_one_zero_bit_does_not(library: Library, width: int) -> None:
+def test_only_all_ones_of_the_width_mean_gone(library: Library, width: int) -> None:
+    """All-ones of the width mean gone, and a value with one zero bit does not."""
     program = assemble(f"read{8 * width} r0, bar1, gone_if_ones\nwrite32 bar0, r0")
     ones = (1 << 8 * width) - 1
     bus = Bus([ones])
@@ -454,9 +456,8 @@ def assert_linked_does_the_same(
         ("write8 config+5, r1", 2),
     ],
 )
-def test_a_linked_program_does_the_same_and_calls_nobody_for_4_bytes_in_memory(
-    library: Library, text: str, calls: int
-) -> None:
+def test_linked_program_does_the_same_without_4_byte_calls(library: Library, text: str, calls: int) -> None:
+    """A linked program does the same and calls no function for 4 bytes in memory."""
     regs = (0, 0x1122334455667788, 0, 0, 0, 0, 0, 0)
     memory = assert_linked_does_the_same(library, assemble(text), bytes(range(0xE0, 0x100)), regs)
     assert len(memory.calls) == calls
@@ -464,9 +465,8 @@ def test_a_linked_program_does_the_same_and_calls_nobody_for_4_bytes_in_memory(
 
 @pytest.mark.parametrize("content", [b"\xff" * 8, b"\xff\xff\xff\x7f", b"\xfe\xff\xff\xff", bytes(4)])
 @pytest.mark.parametrize("flag", ["", ", gone_if_ones"])
-def test_a_linked_read_of_all_ones_means_gone_where_the_program_says_so(
-    library: Library, flag: str, content: bytes
-) -> None:
+def test_linked_read_of_all_ones_means_gone_only_if_flagged(library: Library, flag: str, content: bytes) -> None:
+    """A linked read of all-ones means gone where the program says so."""
     program = assemble(f"read32 r0, bar0{flag}\nload r1, 5\nwrite32 bar0+4, r1")
     memory = assert_linked_does_the_same(library, program, content)
     assert (memory.bytes[0][4] == 5) is not (bool(flag) and content == b"\xff" * 8)

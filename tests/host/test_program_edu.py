@@ -62,7 +62,8 @@ def test_the_verifier_accepts_the_reference_programs(library: Library, kind: Pro
     assert library.verify(program, kind) == (len(program), Reason.OK)
 
 
-def test_a_device_that_asserts_is_claimed_with_its_status_and_masked(library: Library) -> None:
+def test_asserting_device_is_claimed_with_its_status_and_masked(library: Library) -> None:
+    """A device that asserts is claimed with its status and masked."""
     edu = Edu(status=0x5, mask=0)
     run = library.run(PROGRAMS.irq, edu)
     assert run.outcome is Outcome.CLAIMED
@@ -71,7 +72,8 @@ def test_a_device_that_asserts_is_claimed_with_its_status_and_masked(library: Li
     assert edu.log[-1][0] == "read", "the mask write must be flushed"
 
 
-def test_a_device_that_does_not_assert_is_declined_and_not_written(library: Library) -> None:
+def test_device_that_does_not_assert_is_declined_and_not_written(library: Library) -> None:
+    """A device that does not assert is declined and not written."""
     edu = Edu(status=0x5, mask=0x5)
     assert library.run(PROGRAMS.irq, edu).outcome is Outcome.ENDED
     assert all(access[0] == "read" for access in edu.log)
@@ -94,7 +96,8 @@ def test_release_leaves_nothing_pending_and_everything_masked(library: Library) 
     assert edu.log[-1][0] == "read", "the writes must be flushed"
 
 
-def test_the_driver_in_c_has_the_programs_of_the_driver_in_python(tmp_path: Path) -> None:
+def test_c_driver_has_the_programs_of_the_python_driver(tmp_path: Path) -> None:
+    """The driver in C has the programs of the driver in Python."""
     dump = tmp_path / "dump.c"
     dump.write_text(
         f'#define main driver_main\n#include "{DRIVERS / "edu.c"}"\n#undef main\n'

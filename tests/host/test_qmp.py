@@ -28,8 +28,11 @@ def _ends_after(channel: socket.socket, answers: int) -> None:
 
 
 @pytest.mark.parametrize("answers", [0, 1, 2], ids=["at once", "after its greeting", "once the monitor is connected"])
-def test_a_qemu_that_ends_while_it_is_connected_to_has_closed_the_connection(answers: int, tmp_path: Path) -> None:
-    """The last of them is a race, which the library nearly always loses by an assertion: a few tries show it."""
+def test_qemu_that_ends_during_connect_closed_the_connection(answers: int, tmp_path: Path) -> None:
+    """A QEMU that ends while a client connects to it has closed the connection.
+
+    The last of them is a race, which the library nearly always loses by an assertion: a few tries show it.
+    """
     for number in range(3):
         ours, theirs = socket.socketpair()
         qemu = threading.Thread(target=_ends_after, args=(theirs, answers))

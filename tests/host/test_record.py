@@ -86,7 +86,8 @@ def test_what_happens_while_it_waits_ends_the_wait(vm: Any) -> None:
         assert run.wait(PinFalls("dev0"), within_s=3600).device == "dev0"
 
 
-def test_time_passes_in_the_guest_and_one_that_stands_still_is_told(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_passes_in_the_guest_and_a_standstill_is_reported(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes in the guest, and a guest that stands still is reported."""
     monkeypatch.setattr(recording, "_STANDSTILL", 0.2)
     with record(vm, "dev0") as run:
         vm.step_ns = 0

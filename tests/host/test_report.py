@@ -120,7 +120,8 @@ def test_a_cut_shows_what_came_after_with_the_levels_from_before() -> None:
     assert (pin.start_ns, pin.detail[:18]) == (shown.start_ns, "from the beginning")
 
 
-def test_what_is_a_pause_follows_from_how_fast_interrupts_are_handled() -> None:
+def test_pause_threshold_follows_from_the_handling_speed() -> None:
+    """The length from which a gap is a pause follows from how fast interrupts are handled."""
     slow = Story(("dev0", "nic")).stimulus("dev0").deliver().wait(95_000).read("dev0").mask("dev0").eoi()
     assert (picture(story()).pause_ns, picture(slow).pause_ns) == (20_000, 500_000)
 
@@ -148,7 +149,8 @@ def test_handler_calls_are_drawn_within_their_handling() -> None:
 # Text
 
 
-def test_what_was_done_to_the_guest_is_drawn_from_and_to_the_log_of_then() -> None:
+def test_actions_on_the_guest_are_drawn_at_their_log_positions() -> None:
+    """An action on the guest is drawn between the log's positions at its start and at its end."""
     told = story(rounds=2)
     log = told.log()
     inside = len(log.entries) // 2
@@ -346,7 +348,8 @@ def test_the_waveform_has_every_level_at_its_time() -> None:
         assert changes[path] == [(shown.start_ns, "0"), *edges]
 
 
-def test_the_waveform_names_what_spans_are_and_has_stimuli_as_events() -> None:
+def test_waveform_names_spans_and_has_stimuli_as_events() -> None:
+    """The waveform names what spans are and has stimuli as events."""
     shown = picture(story())
     types, changes = waveform(shown)
     (program,) = track(shown, "interrupt program").spans
@@ -357,7 +360,8 @@ def test_the_waveform_names_what_spans_are_and_has_stimuli_as_events() -> None:
     assert changes["dev0_claimed.stimuli"] == [(stimulus.start_ns, "1")]
 
 
-def test_what_took_no_time_is_one_ns_wide_and_what_touches_stays_apart() -> None:
+def test_instant_span_is_1_ns_wide_and_touching_spans_stay_apart() -> None:
+    """A span that took no time is 1 ns wide, and spans that touch stay apart."""
     spans = (Span(10, 10), Span(20, 30), Span(30, 40), Span(35, 50))
     shown = Picture("x", GSI, 5, 50, 1000, (Track("g", "t", Tone.USER, Shape.SPANS, spans),), (), (), 0)
     _, changes = waveform(shown)

@@ -77,7 +77,8 @@ def test_a_line_that_the_kernel_does_not_have_is_no_line(tree: Tree, irq: int, e
     )
 
 
-def test_list_as_json_has_null_and_a_reason_for_a_line_that_is_not_known(tree: Tree, capsys: Out) -> None:
+def test_list_json_has_null_and_a_reason_for_an_unknown_line(tree: Tree, capsys: Out) -> None:
+    """The list command has, as JSON, null and a reason for a line that is not known."""
     assert shirqctl(tree, "list", "--json") == ctl.DONE
     found = {each["address"]: each for each in json.loads(capsys.readouterr().out)}
     assert (found[EDU]["line"], found[EDU]["shares_with"]) == (20, [NIC])
@@ -144,9 +145,10 @@ def test_top_names_an_asserting_function_whose_line_is_not_known(
     )
 
 
-def test_top_shows_a_line_that_stormed_though_no_function_is_known_on_it(
+def test_top_shows_a_stormed_line_without_known_functions(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
+    """The top command shows a line that stormed though no function is known on it."""
     for address in (EDU, NIC):
         (tree.function(address) / "enable").write_text("0\n")
     tree.config(LOST, status=0x18)
@@ -191,7 +193,8 @@ def test_disassemble_shows_names_or_addresses(tree: Tree, capsys: Out) -> None:
     assert "    write16 bar4+0x2, r0\n" in capsys.readouterr().out
 
 
-def test_check_says_that_a_profile_is_right_and_where_it_is_wrong(tree: Tree, tmp_path: Path, capsys: Out) -> None:
+def test_check_says_that_a_profile_is_right_or_where_it_is_wrong(tree: Tree, tmp_path: Path, capsys: Out) -> None:
+    """The check command says that a profile is right, or where it is wrong."""
     assert shirqctl(tree, "check", "pcnet") == ctl.DONE
     text = (profile.folder() / "pcnet.toml").read_text()
     path = tmp_path / "pcnet.toml"
@@ -252,7 +255,8 @@ def test_a_command_line_that_cannot_be_read_ends_with_status_2(
     assert text in capsys.readouterr().err
 
 
-def test_help_teaches_the_way_of_a_new_card_and_the_exit_statuses(tree: Tree, capsys: Out) -> None:
+def test_help_teaches_new_cards_and_the_exit_statuses(tree: Tree, capsys: Out) -> None:
+    """The help teaches the way of a new card and the exit statuses."""
     with pytest.raises(SystemExit):
         shirqctl(tree, "--help")
     out = capsys.readouterr().out

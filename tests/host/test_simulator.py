@@ -68,7 +68,8 @@ def test_a_register_behaves_as_it_is_told(cell: Cell, read: int, after_read: int
     assert card.log == [("read", WORD, read), ("write", WORD, 3)]
 
 
-def test_a_big_endian_register_holds_its_value_and_shows_the_bus_its_bytes() -> None:
+def test_big_endian_register_holds_value_and_bus_sees_bytes() -> None:
+    """A big-endian register holds its value and shows the bus its bytes."""
     place = Place(0, 0, 2, big_endian=True)
     card = RegisterFile({place: Cell(0x1234)})
     assert card.read(0, 0, 2) == 0x3412
@@ -83,7 +84,8 @@ def test_an_access_where_there_is_no_register_is_told(text: str) -> None:
         simulate.run(assemble(text), RegisterFile({WORD: Cell()}))
 
 
-def test_a_profiles_card_masks_through_its_set_and_clear_registers() -> None:
+def test_profiles_card_masks_by_its_set_and_clear_registers() -> None:
+    """A profile's card masks through its set and clear registers."""
     card = profile.load(profile.folder() / "nvme.toml")
     registers = card.card()
     mask = card.registers["INTMS"].place

@@ -20,9 +20,10 @@ SAYS = 'import sys, time\nfor n in 1, 2, 3:\n    print(f"[{n}/3] part [{n}]", fl
 
 
 @pytest.mark.parametrize("interval", [0.0, 1000.0])
-def test_a_steps_output_is_in_its_log_and_plain_lines_tell_of_it_now_and_then(
+def test_step_output_is_in_its_log_and_reported_now_and_then(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, interval: float
 ) -> None:
+    """A step's output is in its log, and plain lines report it now and then."""
     monkeypatch.setattr(steps, "_PLAIN_INTERVAL", interval)
     run("counting", [sys.executable, "-c", SAYS], log=tmp_path / "log")
     assert "[1/3] part [1]\n[2/3] part [2]\n[3/3] part [3]\n" in (tmp_path / "log").read_text()
@@ -42,9 +43,8 @@ def _read_all(terminal: int) -> str:
     return shown.decode()
 
 
-def test_on_a_terminal_a_bar_shows_how_far_it_is_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terminal_bar_shows_progress_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, a bar shows the progress and leaves nothing behind."""
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
     with ThreadPoolExecutor() as pool:
@@ -60,12 +60,14 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_leaves_nothing(
     assert re.search(r"shirq: counting \[sic\]: done in \d+ s\r\n$", shown)
 
 
-def test_a_failed_step_shows_the_end_of_its_output_and_where_the_rest_is(tmp_path: Path) -> None:
+def test_failed_step_shows_its_last_output_and_where_the_rest_is(tmp_path: Path) -> None:
+    """A failed step shows the end of its output and where the rest is."""
     with pytest.raises(BuildError, match=r"(?s)failing failed with status 3; the end of .*/log:.*out of luck"):
         run("failing", ["sh", "-c", "echo out of luck; exit 3"], log=tmp_path / "log")
 
 
-def test_a_step_that_says_nothing_still_ends_by_its_deadline_with_all_that_it_started(tmp_path: Path) -> None:
+def test_step_without_output_ends_by_its_deadline_with_children(tmp_path: Path) -> None:
+    """A step that prints nothing still ends by its deadline, with all processes that it started."""
     late = "sleep 60 && touch ended"
     with pytest.raises(BuildError, match=r"hanging: not finished after 0.3 s"):
         run("hanging", ["sh", "-c", f"({late}) & {late}"], log=tmp_path / "log", cwd=tmp_path, deadline=0.3)

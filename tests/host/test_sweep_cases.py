@@ -53,12 +53,14 @@ def test_a_scenario_that_lacks_a_key_is_refused() -> None:
         scenario.parse("s", {key: value for key, value in _LEAST.items() if key != "until"})
 
 
-def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
+def test_unknown_scenario_is_refused_with_the_known_ones() -> None:
+    """An unknown scenario is refused with those that there are."""
     with pytest.raises(scenario.ScenarioError, match="'nothing': there are reassert, "):
         scenario.get("nothing")
 
 
-def test_each_point_has_its_period_and_the_second_stimulus_at_its_offset() -> None:
+def test_each_point_has_its_period_and_offset_second_stimulus() -> None:
+    """Each point has its period, and the second stimulus at its offset."""
     case = case_of(scenario.parse("s", _LEAST), "6.1", [0, 7, None], 1000)
     assert case.cuts == (1000, 2000, 3000)
     assert [stimulus for stimulus in case.stimuli if stimulus.action == "raise 2"] == [
@@ -76,7 +78,8 @@ def test_an_entry_may_come_later_than_the_others_of_its_stimulus() -> None:
     )
 
 
-def test_what_comes_before_a_point_is_left_out_where_the_operation_is_measured_alone() -> None:
+def test_operation_measured_alone_omits_what_comes_before() -> None:
+    """The steps before a point are left out where the operation is measured alone."""
     item = scenario.parse("s", _LEAST | {"before": ["dev0 set dead all"]})
     case = case_of(item, "6.1", [None, 7], 1000)
     assert [s for s in case.stimuli if "dead" in s.action] == [Stimulus(1000, "dev0", "set dead all")]
@@ -138,9 +141,10 @@ def test_a_failure_of_another_rule_does_not_count_when_shrinking(monkeypatch: py
     assert shrink(case, 19, {"late"}).stimuli == case.stimuli
 
 
-def test_replays_that_differ_are_kept_with_the_place_where_they_part(
+def test_differing_replays_are_kept_with_where_they_part(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Replays that differ are kept with the place where they part."""
     late = iter([0, 0, 7, 0])
 
     def run(case: Case, keep: Path) -> Outcome:

@@ -40,21 +40,25 @@ def test_a_raise_that_is_handled_is_in_order() -> None:
     assert _rules(_claimed(0), _claimed(1000, seq=2)) == [[], []]
 
 
-def test_a_raise_that_nobody_handles_is_lost_and_the_point_unfinished() -> None:
+def test_unhandled_raise_is_lost_and_its_point_unfinished() -> None:
+    """A raise that nobody handles is lost, and its point is unfinished."""
     assert _rules(_claimed(0)[:4]) == [["lost", "unfinished"]]
 
 
-def test_a_raise_after_the_acknowledgement_and_before_the_handling_is_not_lost_if_it_asserts_again() -> None:
+def test_raise_between_ack_and_handling_is_kept_if_reasserted() -> None:
+    """A raise after the acknowledgement and before the handling is not lost if it asserts again."""
     first = _claimed(0)
     again = [_entry(50, Kind.RAISE, 1), *first[5:], *_claimed(70, seq=2)[1:]]
     assert _rules([*first[:5], *again]) == [[]]
 
 
-def test_a_raise_after_the_handling_that_is_never_handled_is_lost() -> None:
+def test_raise_after_the_handling_that_stays_unhandled_is_lost() -> None:
+    """A raise after the handling is lost if it is never handled."""
     assert _rules([*_claimed(0)[:6], _entry(55, Kind.RAISE, 1), _entry(60, Kind.MASK, 0)]) == [["lost", "unfinished"]]
 
 
-def test_two_handlings_of_one_raise_are_a_duplicate_unless_the_scenario_allows_them() -> None:
+def test_second_handling_is_a_duplicate_unless_allowed() -> None:
+    """Two handlings of one raise are a duplicate unless the scenario allows them."""
     twice = [*_claimed(0), _entry(70, Kind.MARK, 2 << 16 | 1, _USER)]
     assert _rules(twice) == [["duplicate"]]
     assert _rules(twice, spurious=1) == [[]]
@@ -79,7 +83,9 @@ def test_a_handling_beyond_the_bound_is_late() -> None:
     assert _rules([_entry(0, Kind.RAISE, 1), *_claimed(_BOUND_NS)[1:]]) == [["late"]]
 
 
-def test_an_assertion_beyond_the_bound_is_late_though_it_is_withdrawn() -> None:
+def test_assertion_beyond_the_bound_is_late_even_if_withdrawn() -> None:
+    """An assertion beyond the bound is late, though it is withdrawn."""
+
     def asserted(ns: int) -> list[Entry]:
         levels = [_entry(0, Kind.PIN, 1), _entry(1, Kind.PIN, 1), _entry(ns, Kind.PIN, 0)]
         return [_entry(0, Kind.RAISE, 1), *levels, _entry(ns, Kind.LOWER, 1)]
@@ -91,12 +97,14 @@ def test_what_the_hardware_withdraws_need_not_be_handled() -> None:
     assert _rules([_entry(0, Kind.RAISE, 1), _entry(5, Kind.LOWER, 1)]) == [[]]
 
 
-def test_what_a_release_program_acknowledges_need_not_be_handled_and_the_next_owner_counts_anew() -> None:
+def test_released_raise_is_not_owed_and_next_owner_counts_anew() -> None:
+    """A raise that a release program acknowledges need not be handled; the next owner counts anew."""
     released = [_entry(0, Kind.RAISE, 2), _entry(9, Kind.WRITE, 0xFFFFFFFF, _KERNEL, 0x64)]
     assert _rules(_claimed(0, seq=9), released, _claimed(2000, seq=1)) == [[], [], []]
 
 
-def test_what_user_space_acknowledges_without_handling_it_is_lost() -> None:
+def test_raise_acknowledged_by_user_space_but_unhandled_is_lost() -> None:
+    """A raise that user space acknowledges without handling it is lost."""
     assert _rules([_entry(0, Kind.RAISE, 1), _entry(5, Kind.WRITE, 1, _USER, 0x64)]) == [["lost"]]
 
 

@@ -65,7 +65,8 @@ def _judge(
     )
 
 
-def test_a_pin_that_falls_before_the_end_is_over_is_in_order_and_its_time_is_known() -> None:
+def test_pin_falling_before_the_end_is_over_is_fine_and_timed() -> None:
+    """A pin that falls before the end is over is in order, and its time is known."""
     verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _pin(40, 0), _mark(50, _GONE))
     assert (verdict.loud, verdict.ends, verdict.worst_ns) == ([], 1, 30)
 
@@ -75,7 +76,8 @@ def test_a_log_with_dropped_entries_is_not_judged() -> None:
         _judge(_mark(0, _OWN), dropped=7)
 
 
-def test_owners_whose_device_asserted_and_ends_while_it_did_are_counted() -> None:
+def test_owners_with_assertions_and_ends_during_one_are_counted() -> None:
+    """Owners whose device asserted are counted, and ends while it asserted are counted."""
     quiet = _mark(0, _OWN), _mark(1, _END), _mark(2, _GONE)
     served = _mark(3, _OWN), _pin(4, 1), _pin(5, 0), _pin(6, 1), _pin(7, 0), _mark(8, _END), _mark(9, _GONE)
     cut = _mark(10, _OWN), _pin(11, 1), _mark(12, _END), _pin(13, 0), _mark(14, _GONE)
@@ -97,7 +99,8 @@ def test_a_pin_that_falls_too_late_is_found() -> None:
     assert _judge(*too_late, silent=False).loud == []
 
 
-def test_a_pin_that_rises_without_an_owner_is_found_and_with_the_next_owner_it_is_not() -> None:
+def test_pin_rise_is_found_only_without_an_owner() -> None:
+    """A pin that rises without an owner is found, and with the next owner it is not."""
     entries = _mark(10, _END), _mark(50, _GONE), _pin(60, 1), _pin(61, 0), _mark(70, _OWN), _pin(80, 1)
     assert _judge(*entries).loud == ["dev0 asserts without an owner, at 60 ns"]
 
@@ -125,7 +128,8 @@ def test_a_raise_that_is_served_too_late_is_lost() -> None:
     assert lost.startswith("nb0: raised at 0 ns and served 1 µs later")
 
 
-def test_what_somebody_else_acknowledged_is_lost_unless_it_may_be_withdrawn() -> None:
+def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
+    """An interrupt that somebody else acknowledged is lost unless it may be withdrawn."""
     verdict = _judge(_raise(0), _ack(300), ring=USER)
     neighbour = verdict.neighbours["nb0"]
     assert (neighbour.served, neighbour.withdrawn) == (0, 1)
@@ -195,7 +199,8 @@ def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
     assert (round_.attempts, round_.choices, round_.figures) == (1, "0123456789abcdef", {"exited": 1})
 
 
-def test_complaints_that_were_counted_and_not_heard_are_a_failure() -> None:
+def test_complaints_counted_but_not_heard_are_a_failure() -> None:
+    """Complaints that were counted and not heard are a failure."""
     round_ = _followed("armed 0", "gone 0", _DONE.format(2))
     assert round_.failures == ["2 failures were counted in the guest, 0 were said"]
 
@@ -251,7 +256,8 @@ def test_a_seed_gives_each_guest_another_one_and_always_the_same() -> None:
     assert seeds == [seed_of(1, "kill", 0), seed_of(1, "kill", 1), seed_of(2, "kill", 0), seed_of(1, "close", 0)]
 
 
-def test_a_result_is_whole_only_with_all_attempts_and_nothing_wrong() -> None:
+def test_result_is_whole_only_with_all_attempts_and_no_error() -> None:
+    """A result is whole only with all attempts and nothing wrong."""
     result = Result("kill", "6.1", 1, wanted=4)
     result.add(Round(1, attempts=3, choices="a", figures={"ends": 3, "slowest_end_us": 9}))
     assert not result.ok
@@ -262,9 +268,8 @@ def test_a_result_is_whole_only_with_all_attempts_and_nothing_wrong() -> None:
     assert not result.ok
 
 
-def test_the_report_replaces_what_the_same_seed_has_shown_before_at_the_same_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_replaces_results_of_the_same_seed_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report replaces what the same seed has shown before at the same size."""
     monkeypatch.setattr(report, "FILE", tmp_path / "torture.json")
     report.add(Result("kill", "6.1", 1, wanted=4, attempts=2, failures=["a", "b"]))
     report.add(Result("kill", "6.1", 2, wanted=4, attempts=4))

@@ -67,9 +67,8 @@ def test_a_worker_that_is_killed_is_a_crash_and_the_others_go_on(tmp_path: Path)
     assert all("crashed" in what for what in outcome.failed.values())
 
 
-def test_a_directory_and_a_process_that_are_left_behind_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory and a process that are left behind are found."""
     monkeypatch.setattr(outside, "_PATIENCE_S", 0.5)
     assert outside._left(tmp_path) == []
     (tmp_path / "shirq-left").mkdir()

@@ -74,7 +74,8 @@ def test_entries_beyond_head_are_not_read(tmp_path: Path) -> None:
     assert read_log(path).entries == story.entries[:2]
 
 
-def test_a_live_log_is_read_bit_by_bit_with_devices_that_appear_later(tmp_path: Path) -> None:
+def test_live_log_is_read_in_parts_with_devices_added_later(tmp_path: Path) -> None:
+    """A live log is read piece by piece, with devices that appear later."""
     path = tmp_path / "log"
     first, second = Story(("dev0",)).stimulus("dev0").entries, Story().stimulus("nic").entries
     path.write_bytes(pack_header(["dev0"], capacity=100, head=0) + bytes(100 * ENTRY.size))
@@ -316,7 +317,8 @@ def test_only_64_bit_marks_are_clock_marks() -> None:
     assert clock_marks(story.entries, "dev1") == [(9, 400)]
 
 
-def test_the_clock_of_a_log_that_was_cut_is_that_of_the_marks_behind_the_cut() -> None:
+def test_cut_logs_clock_is_that_of_the_marks_behind_the_cut() -> None:
+    """The clock of a log that was cut is that of the marks behind the cut."""
     story = Story(now=0).marker("dev0", 7).marker("dev0", 9)
     mark = len(story.entries)
     story.marker("dev0", 1000).marker("dev0", 1100)

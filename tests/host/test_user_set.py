@@ -19,7 +19,8 @@ def test_every_entry_is_a_file_of_tests_or_one_of_its_tests(entry: str) -> None:
     assert f"@pytest.mark.long\ndef {name}(" not in source
 
 
-def test_every_line_that_make_does_not_run_is_a_heading_that_make_help_shows() -> None:
+def test_lines_that_make_skips_are_headings_in_its_help() -> None:
+    """Every line that make does not run is a heading that make help shows."""
     shown = [line for line in (TOP / "tests/vm-test").read_text().splitlines() if line.startswith("#")]
     assert all(line.startswith("# ") for line in shown)
     assert len(shown) > 5

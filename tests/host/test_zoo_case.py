@@ -65,7 +65,8 @@ def test_every_bug_of_the_list_is_a_case_and_nothing_else_is() -> None:
 
 
 @pytest.mark.parametrize("name", cases.ids())
-def test_a_case_tells_its_story_and_argues_where_shirq_does_not_come_through(name: str) -> None:
+def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
+    """A case tells its story and gives the argument where shirq does not come through."""
     case = cases.get(name)
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}
@@ -228,7 +229,8 @@ def test_a_bug_is_reproduced_when_one_driver_shows_its_symptom(tmp_path: Path) -
     assert not suite.reproduced(case, played(case, *survived, Outcome.LOSES))
 
 
-def test_the_reports_say_what_came_out_and_mark_what_was_not_expected(tmp_path: Path) -> None:
+def test_reports_show_outcomes_and_mark_unexpected_ones(tmp_path: Path) -> None:
+    """The reports say what came out and mark what was not expected."""
     case = read(tmp_path, _GOOD)
     suite.write([played(case, Outcome.SURVIVES, Outcome.LOSES, Outcome.REFUSES, Outcome.HANG)], tmp_path)
     text = (tmp_path / "zoo.html").read_text()

@@ -50,7 +50,8 @@ def test_a_line_that_another_controller_serves_gives_no_outcome() -> None:
         classify(Evidence(log, _QUIET, 19))
 
 
-def test_what_came_before_the_judgement_is_no_part_of_it_but_is_still_owed() -> None:
+def test_past_before_the_judgement_is_excluded_but_still_owed() -> None:
+    """The events before the judgement are no part of it, but interrupts from then are still owed."""
     story = storm(good(), STORM + 1).stimulus("dev0", 8)
     mark = len(story.entries)
     log = story.claimed_interrupt("dev0").log().since(mark)
@@ -60,7 +61,8 @@ def test_what_came_before_the_judgement_is_no_part_of_it_but_is_still_owed() -> 
     assert outcome(story) is Outcome.STORM
 
 
-def test_complaints_from_before_the_judgement_are_not_the_drivers() -> None:
+def test_complaints_before_the_judgement_are_not_the_drivers() -> None:
+    """Complaints from before the judgement are not the driver's."""
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n")) is Outcome.SURVIVES
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n") - 1) is Outcome.DISABLED
     assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned is never passed"
@@ -115,13 +117,15 @@ def test_a_storm_is_more_deliveries_than_the_breaker_needs(deliveries: int, expe
     assert outcome(storm(good(), deliveries)) is expected
 
 
-def test_a_storm_that_ends_with_the_device_silenced_in_time_is_survived() -> None:
+def test_storm_ended_by_silencing_in_time_is_survived() -> None:
+    """A storm that ends with the device silenced in time is survived."""
     story = storm(good().stimulus("dev0", 8), STORM - 100)
     story.add(Kind.WRITE, "dev0", offset=0x64, value=0xFFFFFFFF, ring=0, width=4)
     assert outcome(story) is Outcome.SURVIVES
 
 
-def test_what_is_spurious_after_the_device_was_silenced_is_not_excused() -> None:
+def test_spurious_interrupts_after_silencing_are_not_excused() -> None:
+    """Spurious interrupts after the device was silenced are not excused."""
     story = good().stimulus("dev0", 8)
     story.add(Kind.WRITE, "dev0", offset=0x64, value=0xFFFFFFFF, ring=0, width=4)
     assert outcome(storm(story, 100)) is Outcome.DUPLICATES
@@ -142,7 +146,8 @@ def test_a_line_that_the_kernel_disables_is_worse_than_a_storm() -> None:
     assert outcome(storm(good(), STORM + 1), _CARED) is Outcome.DISABLED
 
 
-def test_a_driver_that_does_not_take_the_device_refuses_cleanly_or_with_a_complaint() -> None:
+def test_driver_refuses_a_device_cleanly_or_with_a_complaint() -> None:
+    """A driver that does not take the device refuses cleanly or with a complaint."""
     assert outcome(good(), refused="EBUSY") is Outcome.REFUSES
     assert outcome(good(), _FLAGS, refused="EBUSY") is Outcome.GRUMBLES
 
@@ -151,7 +156,8 @@ def test_a_refusal_that_harms_the_neighbour_is_no_refusal() -> None:
     assert outcome(good(), refused="EBUSY", asked=10, answered=2) is Outcome.STARVES
 
 
-def test_a_complaint_of_the_kernel_is_a_splat_whatever_else_happened() -> None:
+def test_kernel_complaint_is_always_a_splat() -> None:
+    """A complaint of the kernel is a splat, whatever else happened."""
     assert outcome(good(), _BUG) is Outcome.SPLAT
     assert outcome(good(), "", panicked="Kernel panic - not syncing") is Outcome.SPLAT
 

@@ -269,7 +269,8 @@ def test_a_schedule_that_was_due_before_a_hang_was_executed(trial: Trial) -> Non
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_a_script_that_failed_in_the_background_before_a_hang_is_told(trial: Trial, status: int) -> None:
+def test_background_script_failed_before_a_hang_is_reported(trial: Trial, status: int) -> None:
+    """A script that failed in the background before a hang is reported."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'hang' }")
 
     def ends(asked: str) -> agent.Result:
@@ -285,7 +286,8 @@ def test_a_script_that_failed_in_the_background_before_a_hang_is_told(trial: Tri
         assert player.play().hung
 
 
-def test_a_script_in_the_background_that_the_guests_end_cut_short_was_under_way(trial: Trial) -> None:
+def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> None:
+    """A script in the background that the guest's end cut short was under way."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'hang' }")
 
     def ends(asked: str) -> agent.Result:
@@ -408,8 +410,11 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
 
 
 @pytest.mark.parametrize("vcpus", [[0, 0, 0, 1], [0]])
-def test_the_neighbours_interrupts_that_are_moved_end_on_every_vcpu(trial: Trial, vcpus: list[int]) -> None:
-    """It is asked again until they do, and each answer is waited for."""
+def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus: list[int]) -> None:
+    """The neighbour's interrupts that are moved end on every vCPU.
+
+    It is asked again until they do, and each answer is waited for.
+    """
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
     player.background.append((Step("guest", ""), SimpleNamespace(running=True)))
