@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The registers of shirq-edu in BAR 0. tests/host/test_edu_registers.py holds every other list of them against this."""
+"""The registers of shirq-edu in BAR 0, against which tests/host/channels/test_edu_registers.py holds other lists."""
 
 from __future__ import annotations
 

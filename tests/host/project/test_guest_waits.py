@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-GUEST = Path(__file__).parents[1] / "guest"
+GUEST = Path(__file__).parents[2] / "guest"
 #: A wait in a guest's Python for a whole second or more: shorter ones wait for nothing to come.
 _WAIT = re.compile(
     r"(?:\.(?:read|get)\(timeout=|\bpoll\.poll\(|\.join\(|\[device\], \[\], \[\], |monotonic\(\) \+ )[1-9][0-9]*\b"

@@ -71,7 +71,7 @@ def test_every_pair_of_the_file_is_a_scenario_or_has_a_reason() -> None:
 
 def test_every_scenario_can_be_played_by_its_guest() -> None:
     """Its deed is one that the actor knows, and the source of ctl that asks for it."""
-    actor = (Path(__file__).parents[2] / "guest/sweep/actor.c").read_text()
+    actor = (Path(__file__).parents[3] / "guest/sweep/actor.c").read_text()
     for item in _scenarios(pairs.load()).values():
         owner = item.actors[0].split()
         deeds = [owner[n + 1] for n, word in enumerate(owner) if word == "--deed"]

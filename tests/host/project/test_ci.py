@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 _PIECE = re.compile(r"^piece (\d+) (.*?)\s*(?:#.*)?$", re.MULTILINE)
 #: Verbs whose verdict is statistical, or that go on until they find something.
 _NEVER = {"bench", "check", "coverage", "fuzz-device", "fuzz-examples", "fuzz-program", "long", "mutants", "sweep"}

@@ -18,7 +18,7 @@ from shirq_bench import plugin
 from shirq_bench.provision import kernel
 from shirq_bench.vm.machine import Machine
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 
 
 def run_without(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -287,7 +287,7 @@ def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> N
     (stranger / "entry_points.txt").write_text("[pytest11]\nstranger = stranger\n")
     (tmp_path / "stranger.py").write_text("raise RuntimeError('a plugin that nobody asked for')\n")
     path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
-    few = ["--collect-only", "-q", "tests/host/test_cache.py"]
+    few = ["--collect-only", "-q", "tests/host/provision/test_cache.py"]
     status, said = run(TOP, *few, PYTHONPATH=path)
     assert status == 0, said
     _, said = run(TOP, "-o", "addopts=", *few, PYTHONPATH=path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 _SET = [line for line in (TOP / "tests/vm-test").read_text().splitlines() if not line.startswith("#")]
 
 

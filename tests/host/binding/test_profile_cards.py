@@ -20,7 +20,7 @@ from shirq.profile import Profile
 from shirq.simulate import Outcome, Run
 from shirq.verify import NO_SPACE, Kind, Space, verify
 
-PROFILES = Path(__file__).parents[2] / "guest" / "profiles"
+PROFILES = Path(__file__).parents[3] / "guest" / "profiles"
 CONFIG = Space(Kind.CONFIG, 256)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from shirq import abi
 
-KMOD = Path(__file__).parents[2] / "kmod"
+KMOD = Path(__file__).parents[3] / "kmod"
 HEADER = (KMOD / "shirq.h").read_text()
 
 STRUCTS: dict[str, type[ctypes.Structure]] = {

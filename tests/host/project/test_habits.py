@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 _PYTHON = r"(?:\S*/)?python -m "
 
 
@@ -80,7 +80,9 @@ def test_every_source_is_checked_by_a_hook() -> None:
     patterns = {hook["id"]: hook["files"] for hook in HOOKS if "files" in hook}
     assert patterns.keys() == {"mypy", "mypy-example", "import-linter", "checkpatch-and-sparse"}
     matched = {hook: {name for name in names if re.search(pattern, name)} for hook, pattern in patterns.items()}
-    assert {"harness/shirq_bench/errors.py", "guest/shirq/abi.py", "tests/host/test_habits.py"} < matched["mypy"]
+    assert {"harness/shirq_bench/errors.py", "guest/shirq/abi.py", "tests/host/project/test_habits.py"} < matched[
+        "mypy"
+    ]
     assert "examples/pci_serial/test_uartline.py" in matched["mypy-example"]
     assert {"harness/shirq_bench/errors.py", "guest/shirq/abi.py"} < matched["import-linter"]
     modules = {"kmod/main.c", "kmod/Kbuild", "guest/modules/naive/naive.h", "examples/pci_serial/driver/uartline.c"}

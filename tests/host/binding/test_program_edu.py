@@ -16,7 +16,7 @@ from shirq.abi import Mode, OpStruct, ProgramKind, Reason
 from shirq.program import Op, Program
 from shirq.simulate import Outcome
 
-DRIVERS = Path(__file__).parents[2] / "guest" / "drivers"
+DRIVERS = Path(__file__).parents[3] / "guest" / "drivers"
 ALL = 0xFFFFFFFF
 PROGRAMS: ProgramSet = runpy.run_path(str(DRIVERS / "edu.py"))["PROGRAMS"]
 
