@@ -2,8 +2,9 @@
 """The project's packages: sdists and wheels of the bench and of the binding, and the Debian packages made from them.
 
 Two builds of the same sources with the same tools give the same bytes: every time in a package is the last commit's
-(SOURCE_DATE_EPOCH, if that is set), every mode is set here, and nothing else of the machine gets in. The Debian packages are staged here and packed
-by dpkg-deb. Their control files and maintainer scripts are in the checkout's ``packages/``.
+(SOURCE_DATE_EPOCH, if that is set), every mode is set here, and nothing else of the machine gets in. The Debian
+packages are staged here and packed by dpkg-deb. Their control files and maintainer scripts are in the checkout's
+``packages/``.
 """
 
 from __future__ import annotations
