@@ -13,6 +13,7 @@ import dataclasses
 import enum
 import math
 import mmap
+import operator
 import os
 import re
 import struct
@@ -20,7 +21,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from shirq_bench.errors import CannotJudge
 
@@ -33,6 +37,16 @@ NAME_SIZE = 64
 HEADER = struct.Struct("<8sIIQQQQI12x")
 # time_ns, kind, space, width, vcpu, device, ring, value's alignment, offset, value
 ENTRY = struct.Struct("<QBBBBHBxQQ")
+_FIELDS = np.dtype(
+    {
+        "names": ["time_ns", "kind", "space", "width", "vcpu", "device", "ring", "offset", "value"],
+        "formats": ["<u8", "u1", "u1", "u1", "u1", "<u2", "u1", "<u8", "<u8"],
+        "offsets": [0, 8, 9, 10, 11, 12, 14, 16, 24],
+        "itemsize": ENTRY.size,
+    }
+)
+#: Entries that are made at a time when many are wanted.
+_CHUNK = 1 << 14
 
 IOAPIC_INDEX = 0xFFFF
 IOAPIC = "ioapic"
@@ -103,6 +117,153 @@ class Entry(NamedTuple):
     value: int
 
 
+class Entries(Sequence[Entry]):
+    """Entries as QEMU wrote them, in its file: each is made when it is asked for, and parts are views.
+
+    Millions take no memory of their own. `find` and its like look through them without making any but those found.
+    """
+
+    def __init__(self, raw: npt.NDArray[np.void], devices: Sequence[str], start: int = 0, stop: int | None = None):
+        self.raw = raw
+        self.devices = devices
+        self.start = start
+        self.stop = len(raw) if stop is None else stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return [self[place] for place in range(start, stop, step)]
+            return Entries(self.raw, self.devices, self.start + start, self.start + max(start, stop))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        place = self.start + index % len(self)
+        return next(self._made(self.raw[place : place + 1]))
+
+    def __iter__(self) -> Iterator[Entry]:
+        for start in range(self.start, self.stop, _CHUNK):
+            yield from self._made(self.raw[start : min(start + _CHUNK, self.stop)])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} entries>"
+
+    def _made(self, raw: npt.NDArray[np.void]) -> Iterator[Entry]:
+        names = {**dict(enumerate(self.devices)), IOAPIC_INDEX: IOAPIC}
+        # As fast as Python makes tuples: a run of the bench makes millions.
+        new, kinds = tuple.__new__, _KINDS
+        return iter(
+            [
+                new(Entry, (time, kinds[kind], space, width, vcpu, names[device], ring, offset, value))
+                for time, kind, space, width, vcpu, device, ring, offset, value in ENTRY.iter_unpack(raw.tobytes())
+            ]
+        )
+
+    def find(
+        self, kinds: Sequence[Kind], device: str | None, offset: int | None, value: bool | None
+    ) -> npt.NDArray[np.intp]:
+        """The places of the entries that `find` is asked for."""
+        part = self.raw[self.start : self.stop]
+        wanted = np.ones(len(part), dtype=bool)
+        if kinds:
+            wanted &= np.isin(part["kind"], [kind.value for kind in kinds])
+        if device is not None:
+            wanted &= part["device"] == self._number(device)
+        if offset is not None:
+            wanted &= part["offset"] == offset
+        if value is not None:
+            wanted &= (part["value"] != 0) == value
+        return np.flatnonzero(wanted)
+
+    def _number(self, device: str) -> int:
+        if device == IOAPIC:
+            return IOAPIC_INDEX
+        return self.devices.index(device) if device in self.devices else _NOBODY
+
+    def at(self, places: npt.NDArray[np.intp]) -> Iterator[Entry]:
+        """The entries at these places."""
+        for start in range(0, len(places), _CHUNK):
+            yield from self._made(self.raw[self.start + places[start : start + _CHUNK]])
+
+    def joined(self, other: Sequence[Entry]) -> Sequence[Entry]:
+        """These and the others after them, without copying where these are directly before them."""
+        if isinstance(other, Entries) and other.raw is self.raw and other.start == self.stop:
+            return Entries(self.raw, self.devices, self.start, other.stop)
+        return [*self, *other]
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+#: A device's number that none has.
+_NOBODY = IOAPIC_INDEX - 1
+
+
+def find(
+    entries: Sequence[Entry],
+    *kinds: Kind,
+    device: str | None = None,
+    offset: int | None = None,
+    value: bool | None = None,
+) -> list[tuple[int, Entry]]:
+    """Entries with their places: of these kinds (all kinds if none is given), of this device, at this offset or GSI.
+
+    ``value`` is whether their value is not 0; None: whichever.
+    """
+    if isinstance(entries, Entries):
+        places = entries.find(kinds, device, offset, value)
+        return list(zip(places.tolist(), entries.at(places), strict=True))
+    return [
+        (place, entry)
+        for place, entry in enumerate(entries)
+        if (not kinds or entry.kind in kinds)
+        and (device is None or entry.device == device)
+        and (offset is None or entry.offset == offset)
+        and (value is None or bool(entry.value) == value)
+    ]
+
+
+def last(entries: Sequence[Entry], *kinds: Kind, device: str | None = None, offset: int | None = None) -> Entry | None:
+    """The last of the entries that `find` finds, or None."""
+    if isinstance(entries, Entries):
+        places = entries.find(kinds, device, offset, None)
+        return entries[int(places[-1])] if len(places) else None
+    found = find(entries, *kinds, device=device, offset=offset)
+    return found[-1][1] if found else None
+
+
+def offsets(entries: Sequence[Entry], kind: Kind, value: bool | None = None) -> set[int]:
+    """The offsets, or GSIs, of the entries of this kind whose value is not 0, is 0, or is whichever (None)."""
+    if isinstance(entries, Entries):
+        places = entries.find((kind,), None, None, value)
+        return set(np.unique(entries.raw["offset"][entries.start + places]).tolist())
+    return {entry.offset for _, entry in find(entries, kind, value=value)}
+
+
+def written_ns(entries: Sequence[Entry]) -> Sequence[int]:
+    """When each entry was written, in virtual ns."""
+    if isinstance(entries, Entries):
+        moments: Sequence[int] = entries.raw["time_ns"][entries.start : entries.stop].tolist()
+        return moments
+    return [entry.time_ns for entry in entries]
+
+
+def joined(first: Sequence[Entry], second: Sequence[Entry]) -> Sequence[Entry]:
+    """Both, one after the other."""
+    if not first or not second:
+        return first or second
+    return first.joined(second) if isinstance(first, Entries) else [*first, *second]
+
+
 @dataclasses.dataclass(frozen=True)
 class Header:
     """The log's header: ``capacity``, ``head`` and ``dropped`` count entries, ``epoch`` counts state loads."""
@@ -133,26 +294,20 @@ class Log:
 
     def since(self, mark: int) -> Log:
         """What was logged after ``mark``; raises ValueError for a mark that this log does not reach."""
-        everything = [*self.past, *self.entries]
+        everything = joined(self.past, self.entries)
         if not 0 <= mark <= len(everything):
             raise ValueError(f"mark {mark} is not in this log of {len(everything)} entries")
         return Log(self.header, everything[mark:], everything[:mark])
 
     def epochs(self) -> list[Log]:
         """The log cut at `BEGINNINGS`: levels and time are continuous only in between."""
-        everything = [*self.past, *self.entries]
-        cuts = [0, *(i for i, entry in enumerate(everything) if i and entry.kind in BEGINNINGS)]
+        everything = joined(self.past, self.entries)
+        cuts = [0, *(place for place, _ in find(everything, *BEGINNINGS) if place)]
         return [Log(self.header, everything[a:b]) for a, b in pairwise([*cuts, len(everything)])]
 
     def of(self, *kinds: Kind, device: str | None = None, offset: int | None = None) -> list[Entry]:
         """The entries of these kinds (all kinds if none is given), of this device, at this offset or GSI."""
-        return [
-            entry
-            for entry in self.entries
-            if (not kinds or entry.kind in kinds)
-            and (device is None or entry.device == device)
-            and (offset is None or entry.offset == offset)
-        ]
+        return [entry for _, entry in find(self.entries, *kinds, device=device, offset=offset)]
 
     def require_complete(self) -> None:
         """Raise `CannotJudge` if entries were dropped: what happened then is unknown, so no verdict would be true."""
@@ -182,13 +337,14 @@ class LogReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._closed = False
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size < HEADER_SIZE:
                 raise LogError(f"{self.path}: {size} bytes are too few for an event log's header of {HEADER_SIZE}")
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        self._entries: list[Entry] = []
-        self._names: dict[int, str] = {IOAPIC_INDEX: IOAPIC}
+        self._raw = np.frombuffer(self._map, _FIELDS, (size - HEADER_SIZE) // ENTRY.size, HEADER_SIZE)
+        self._entries = Entries(self._raw, (), 0, 0)
         try:
             self.header()
         except LogError:
@@ -204,11 +360,13 @@ class LogReader:
         self.close()
 
     def close(self) -> None:
-        """Unmap the file; what was read stays readable."""
-        self._map.close()
+        """Read no more of the file; what was read stays readable, and keeps the file mapped."""
+        self._closed = True
 
     def header(self) -> Header:
-        """The header as it is now. Raises LogError."""
+        """The header as it is now. Raises LogError, and ValueError after `close`."""
+        if self._closed:
+            raise ValueError(f"{self.path}: the reader is closed")
         # struct loads each aligned native-size field at once, so head is never torn.
         magic, version, entry_size, capacity, epoch, head, dropped, devices = HEADER.unpack_from(self._map)
         if magic != MAGIC:
@@ -232,11 +390,11 @@ class LogReader:
         """The number of entries read so far, for ``Log.since``."""
         return len(self._entries)
 
-    def poll(self) -> list[Entry]:
+    def poll(self) -> Sequence[Entry]:
         """The entries that QEMU wrote since the last call. Raises LogError."""
         return self._read(self.header())
 
-    def since(self, mark: int) -> list[Entry]:
+    def since(self, mark: int) -> Sequence[Entry]:
         """What QEMU has written until now, from a `mark` on. Raises LogError."""
         self._read(self.header())
         return self._entries[mark:]
@@ -245,29 +403,30 @@ class LogReader:
         """Everything that QEMU has written until now. Raises LogError."""
         header = self.header()
         self._read(header)
-        return Log(header, list(self._entries))
+        return Log(header, self._entries)
 
     def _name(self, slot: int) -> str:
         start = HEADER.size + slot * NAME_SIZE
         return self._map[start : start + NAME_SIZE].split(b"\0")[0].decode(errors="replace")
 
-    def _read(self, header: Header) -> list[Entry]:
+    def _read(self, header: Header) -> Sequence[Entry]:
         first = len(self._entries)
         if header.head < first:
             raise LogError(f"{self.path}: head went back from {first} to {header.head}: another VM writes this file")
+        new = self._raw[first : header.head]
         # A device is entered in the table before its first entry, so names are looked up after head was read.
-        names = self._names | dict(enumerate(header.devices))
-        kinds = {kind.value: kind for kind in Kind}
-        raw = self._map[HEADER_SIZE + first * ENTRY.size : HEADER_SIZE + header.head * ENTRY.size]
-        new: list[Entry] = []
-        try:
-            for time, kind, space, width, vcpu, device, ring, offset, value in ENTRY.iter_unpack(raw):
-                new.append(Entry(time, kinds[kind], space, width, vcpu, names[device], ring, offset, value))
-        except KeyError as error:
-            what = f"device {device}, but the table has {len(header.devices)}" if kind in kinds else f"kind {kind}"
-            raise LogError(f"{self.path}: entry {first + len(new)} has the unknown {what}") from error
-        self._entries += new
-        return new
+        known = np.isin(new["kind"], list(_KINDS))
+        named = (new["device"] < len(header.devices)) | (new["device"] == IOAPIC_INDEX)
+        if len(wrong := np.flatnonzero(~(known & named))):
+            place = int(wrong[0])
+            what = (
+                f"device {new['device'][place]}, but the table has {len(header.devices)}"
+                if known[place]
+                else f"kind {new['kind'][place]}"
+            )
+            raise LogError(f"{self.path}: entry {first + place} has the unknown {what}")
+        self._entries = Entries(self._raw, header.devices, 0, header.head)
+        return self._entries[first:]
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
@@ -384,11 +543,11 @@ def parse_ftrace_events(text: str) -> list[GuestEvent]:
 # Clocks
 
 
-def clock_marks(entries: Iterable[Entry], device: str | None = None) -> list[tuple[int, int]]:
+def clock_marks(entries: Sequence[Entry], device: str | None = None) -> list[tuple[int, int]]:
     """Pairs (guest_ns, virtual_ns) from the marks that were written with 64 bits; shorter ones are labels."""
     pairs = []
     width: dict[str, int] = {}
-    for entry in entries:
+    for _, entry in find(entries, Kind.WRITE, Kind.MARK):
         if entry.kind is Kind.WRITE:
             width[entry.device] = entry.width
         elif entry.kind is Kind.MARK and width.get(entry.device) == 8 and device in (None, entry.device):

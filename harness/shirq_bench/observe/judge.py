@@ -22,11 +22,22 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import itertools
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
-from shirq_bench.channels.log import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.channels.log import (
+    BEGINNINGS,
+    IOAPIC,
+    ClockFit,
+    Entry,
+    HandlerCall,
+    Kind,
+    Log,
+    find,
+    joined,
+    last,
+    offsets,
+)
 from shirq_bench.errors import CannotJudge
 from shirq_bench.observe.words import duration, phrase
 
@@ -139,12 +150,8 @@ class Handling:
 def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> list[Interval]:
     """When a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
     _require_judgeable(log)
-
-    def ours(entry: Entry) -> bool:
-        return entry.kind is kind and entry.device == device and (gsi is None or entry.offset == gsi)
-
-    changes = [(index, entry) for index, entry in enumerate(log.entries) if ours(entry)]
-    before = next((entry for entry in reversed(log.past) if ours(entry)), None)
+    changes = find(log.entries, kind, device=device, offset=gsi)
+    before = last(log.past, kind, device=device, offset=gsi)
     intervals: list[Interval] = []
     start: tuple[int, Entry | None] | None = None
     if before.value if before else kind in (Kind.MASK, Kind.LINE_MASK):
@@ -173,9 +180,7 @@ def handlings(log: Log, gsi: int) -> list[Handling]:
     masked = high(log, Kind.LINE_MASK, gsi=gsi)  # refuses what cannot be judged
     found: list[Handling] = []
     deliver: tuple[int, Entry] | None = None
-    for index, entry in enumerate(log.entries):
-        if entry.device != IOAPIC or entry.offset != gsi:
-            continue
+    for index, entry in find(log.entries, Kind.DELIVER, Kind.EOI, device=IOAPIC, offset=gsi):
         if entry.kind is Kind.DELIVER and not deliver:
             deliver = (index, entry)
         elif entry.kind is Kind.EOI and deliver:
@@ -196,7 +201,7 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
     one for all; `CannotJudge` if it is not known since the guest does not use the I/O APIC.
     """
     log.require_complete()
-    delivered, unmasked = {entry.offset for entry in log.of(Kind.DELIVER)}, _unmasked(log)
+    delivered, unmasked = offsets(log.entries, Kind.DELIVER), _unmasked(log)
     moved = _moved(log)
     lines = {device: _used(moved.get(device, set()), delivered, unmasked) for device in devices}
     common = set.intersection(*lines.values()) if lines else set()
@@ -216,7 +221,7 @@ def lines_in_use(log: Log) -> list[int]:
     """
     log.require_complete()
     moved, unmasked = _moved(log), _unmasked(log)
-    level = {entry.offset for entry in _everything(log) if entry.kind is Kind.LINE and entry.offset >= _FIRST_LEVEL_GSI}
+    level = {gsi for gsi in offsets(_everything(log), Kind.LINE) if gsi >= _FIRST_LEVEL_GSI}
     unused = {gsi for gsis in moved.values() for gsi in gsis - _used(gsis, unmasked)}
     return sorted(level.union(*moved.values()) - unused)
 
@@ -232,13 +237,13 @@ def is_followed(log: Log) -> bool:
 
     If it does not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has the levels alone.
     """
-    return bool(_unmasked(log)) or any(entry.kind is Kind.DELIVER for entry in _everything(log))
+    return bool(_unmasked(log) or offsets(_everything(log), Kind.DELIVER))
 
 
 def require_followed(log: Log, gsi: int) -> None:
     """Raise `CannotJudge` unless what line ``gsi`` led to is in the log: the line never moved, or the I/O APIC is in
     use and delivers what the pins of this line raise by this input and no other."""
-    if not any(entry.kind is Kind.LINE and entry.offset == gsi for entry in _everything(log)):
+    if gsi not in offsets(_everything(log), Kind.LINE):
         if other := lines_in_use(log):
             raise CannotJudge(f"line {gsi} never moved, but {', '.join(map(str, other))} did: judge the line in use")
         return
@@ -248,13 +253,13 @@ def require_followed(log: Log, gsi: int) -> None:
         raise CannotJudge(f"line {gsi} moved, but the guest uses {', '.join(map(str, used))} instead")
 
 
-def _everything(log: Log) -> Iterable[Entry]:
-    return itertools.chain(log.past, log.entries)
+def _everything(log: Log) -> Sequence[Entry]:
+    return joined(log.past, log.entries)
 
 
 def _unmasked(log: Log) -> set[int]:
     """The GSIs whose redirection entry was unmasked at some time."""
-    return {entry.offset for entry in _everything(log) if entry.kind is Kind.LINE_MASK and not entry.value}
+    return offsets(_everything(log), Kind.LINE_MASK, value=False)
 
 
 def _moved(log: Log) -> dict[str, set[int]]:
@@ -265,7 +270,11 @@ def _moved(log: Log) -> dict[str, set[int]]:
     moved: dict[str, set[int]] = {}
     others: set[int] = set()
     pin = beginning = None
-    for entry in _everything(log):
+    after = 0
+    for place, entry in find(_everything(log), *BEGINNINGS, *_STATED, Kind.DELIVER):
+        if place != after:
+            pin = None  # something else came between
+        after = place + 1
         if entry.kind in BEGINNINGS:
             beginning = entry
         elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
@@ -337,7 +346,7 @@ def silent_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
 def line_low_at_end(log: Log, gsi: int) -> Verdict:
     """The line is low at the end of the log. Examines one case, or none if the line never moved."""
     intervals = high(log, Kind.LINE, gsi=gsi)
-    moved = any(entry.kind is Kind.LINE and entry.offset == gsi for entry in (*log.past, *log.entries))
+    moved = gsi in offsets(_everything(log), Kind.LINE)
     stuck = [Finding(f"line {gsi} is high at the end of the log", it.proof) for it in intervals if it.end is None]
     return Verdict(f"line {gsi} is low at the end", int(moved), tuple(stuck))
 
@@ -358,8 +367,9 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     until = log.entries[-1].time_ns if until_ns is None and log.entries else until_ns or 0
     kinds = (Kind.LINE, Kind.DELIVER, Kind.EOI)
     # A line that is high where the log was cut has been quiet since before the cut.
-    begin = next((entry.time_ns for entry in reversed(log.past) if entry.kind in kinds and entry.offset == gsi), 0)
-    activity = [(i, entry) for i, entry in enumerate(log.entries) if entry.kind in kinds[1:] and entry.offset == gsi]
+    before = last(log.past, *kinds, offset=gsi)
+    begin = before.time_ns if before else 0
+    activity = find(log.entries, *kinds[1:], offset=gsi)
     places = [index for index, _ in activity]
     findings = []
     for line in intervals:
@@ -463,8 +473,7 @@ def false_claims(
 
 def _require_judgeable(log: Log) -> None:
     log.require_complete()
-    everything = (*log.past, *log.entries)
-    if any(entry.kind in BEGINNINGS for entry in everything[1:]):
+    if find(_everything(log)[1:], *BEGINNINGS):
         raise BrokenRuleError(
             "the VM was started or restored, or its log switched on in the middle of this log: "
             "judge one of log.epochs()"
@@ -492,22 +501,19 @@ def _claims(log: Log, device: str, gsi: int) -> list[tuple[tuple[Entry, ...], in
     """The proof of each claim (as ``masked_before_eoi`` defines it), where it was made and where its handling ended."""
     require_followed(log, gsi)
     pins = high(log, Kind.PIN, device)
+    accesses = find(log.entries, Kind.READ, Kind.WRITE, device=device)
+    places = [index for index, _ in accesses]
     claims: list[tuple[tuple[Entry, ...], int, int]] = []
     for handling in handlings(log, gsi):
         if handling.end is None or handling.eoi is None:
             continue
         vcpus = {handling.eoi.vcpu} if handling.end is handling.eoi else range(256)
+        during = accesses[bisect.bisect_left(places, handling.first) : bisect.bisect_left(places, handling.last)]
         touched = (
-            index
-            for index in range(handling.first, handling.last)
-            if (entry := log.entries[index]).device == device
-            and entry.kind in (Kind.READ, Kind.WRITE)
-            and entry.ring != 3
-            and entry.vcpu in vcpus
-            and _at(pins, index)
+            (index, entry) for index, entry in during if entry.ring != 3 and entry.vcpu in vcpus and _at(pins, index)
         )
-        if (claimed := next(touched, None)) is not None:
-            claims.append(((handling.deliver, log.entries[claimed], handling.end), claimed, handling.last))
+        if claimed := next(touched, None):
+            claims.append(((handling.deliver, claimed[1], handling.end), claimed[0], handling.last))
         elif (pin := _at(pins, handling.first)) and pin.holds(handling.last):
             claims.append(((handling.deliver, handling.end), handling.first, handling.last))
     return claims

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Entry, Kind, LogReader
+from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Entry, Kind, LogReader, find
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.observe import splats
@@ -62,7 +62,7 @@ class Recording:
     """
 
     base_ns: int
-    entries: list[Entry]
+    entries: Sequence[Entry]
     digest: str
     report: str
     complaints: list[str]
@@ -142,19 +142,18 @@ def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
 
 def _until_end(
     vm: Vm, reader: LogReader, deadline: float, meanwhile: Callable[[Vm], None] | None
-) -> tuple[list[Entry], int]:
+) -> tuple[Sequence[Entry], int]:
     """The entries up to the run's end, or all that the log holds and how many more there are."""
-    entries: list[Entry] = []
+    first = reader.mark
     end = Deadline(deadline)
     while True:
-        new = reader.poll()
-        for index, entry in enumerate(new):
-            if entry.kind is Kind.SCHEDULED and entry.width == _NOTE and entry.value == _END:
-                return entries + new[: index + 1], 0
-        entries += new
+        seen = reader.mark
+        for place, entry in find(reader.poll(), Kind.SCHEDULED):
+            if entry.width == _NOTE and entry.value == _END:
+                return reader.since(first)[: seen - first + place + 1], 0
         if dropped := reader.header().dropped:
             # Some may have come between the two looks at it.
-            return entries + reader.poll(), dropped
+            return reader.since(first), dropped
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
         if end.passed:

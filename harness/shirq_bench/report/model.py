@@ -14,7 +14,18 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from shirq_bench import journal
-from shirq_bench.channels.log import BEGINNINGS, IOAPIC, ClockFit, Entry, HandlerCall, Kind, Log
+from shirq_bench.channels.log import (
+    BEGINNINGS,
+    IOAPIC,
+    ClockFit,
+    Entry,
+    HandlerCall,
+    Kind,
+    Log,
+    find,
+    joined,
+    written_ns,
+)
 from shirq_bench.journal import Step
 from shirq_bench.observe import judge, words
 
@@ -120,8 +131,8 @@ def build(
     """
     dropped = log.header.dropped
     log = log.kept()
-    moments = [entry.time_ns for entry in (*log.past, *log.entries)]
-    if any(entry.kind in BEGINNINGS for entry in (*log.past, *log.entries)[1:]):
+    moments = written_ns(joined(log.past, log.entries))
+    if find(joined(log.past, log.entries)[1:], *BEGINNINGS):
         log = log.epochs()[-1]
     log = Log(log.header, _without_marks(log.entries), log.past)
     if roles is None:

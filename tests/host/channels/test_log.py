@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logwriter import Story, pack_entries, pack_header, write_log
+from logwriter import GSI, INT_ACK, Story, pack_entries, pack_header, write_log
+from shirq_bench.channels import log as log_module
 from shirq_bench.channels.log import (
     ENTRY,
     HEADER_SIZE,
@@ -18,6 +21,7 @@ from shirq_bench.channels.log import (
     NONE,
     ClockError,
     ClockFit,
+    Entries,
     Entry,
     HandlerCall,
     Kind,
@@ -26,8 +30,13 @@ from shirq_bench.channels.log import (
     LogReader,
     TraceError,
     clock_marks,
+    find,
+    joined,
+    last,
+    offsets,
     parse_ftrace,
     read_log,
+    written_ns,
 )
 
 DEVICES = ("dev0", "dev1", "nic")
@@ -323,3 +332,74 @@ def test_cut_logs_clock_is_that_of_the_marks_behind_the_cut() -> None:
     mark = len(story.entries)
     story.marker("dev0", 1000).marker("dev0", 1100)
     assert story.log().since(mark).clock("dev0").span_ns == (1000, 1100)
+
+
+# Many entries
+
+
+def _read(tmp_path: Path, written: Sequence[Entry]) -> Log:
+    return read_log(write_log(tmp_path / "log", ("dev0", "dev1", "nic"), written))
+
+
+def _story() -> list[Entry]:
+    story = Story(("dev0", "dev1", "nic"))
+    for number in range(40):
+        story.claimed_interrupt(("dev0", "dev1")[number % 2]).neighbours_interrupt("nic").wait(1000)
+    return story.entries
+
+
+def test_entries_of_a_file_are_those_that_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, in parts, from behind, and whichever way they are counted."""
+    monkeypatch.setattr(log_module, "_CHUNK", 7)
+    written = _story()
+    found = _read(tmp_path, written).entries
+    assert found == written and list(found) == written and len(found) == len(written)
+    assert [found[place] for place in range(-len(written), len(written))] == written * 2
+    for part in (slice(3, 90), slice(-5, None), slice(8, 2), slice(0, 10**9), slice(None, None, -3)):
+        assert list(found[part]) == written[part]
+    assert list(found[5:50][3:9]) == written[8:14]
+    with pytest.raises(IndexError):
+        found[len(written)]
+    assert found != written[1:] and found[1:] != written
+
+
+@given(st.data())
+def test_what_is_found_in_a_file_is_what_is_found_in_a_list(data: st.DataObject) -> None:
+    written = _story()
+    with tempfile.TemporaryDirectory() as folder:
+        log = _read(Path(folder), written)
+    kinds = data.draw(st.lists(st.sampled_from(Kind), max_size=3, unique=True))
+    device = data.draw(st.sampled_from([None, "dev0", "nic", IOAPIC, "nobody"]))
+    offset = data.draw(st.sampled_from([None, 0, GSI, INT_ACK]))
+    value = data.draw(st.sampled_from([None, True, False]))
+    start = data.draw(st.integers(0, len(written)))
+    part = log.entries[start:]
+    assert find(part, *kinds, device=device, offset=offset, value=value) == find(
+        written[start:], *kinds, device=device, offset=offset, value=value
+    )
+    assert last(part, *kinds, device=device, offset=offset) == last(
+        written[start:], *kinds, device=device, offset=offset
+    )
+    for kind in kinds:
+        assert offsets(part, kind, value) == offsets(written[start:], kind, value)
+    assert list(written_ns(part)) == [entry.time_ns for entry in written[start:]]
+
+
+def test_a_cut_log_is_whole_again_without_a_copy(tmp_path: Path) -> None:
+    written = _story()
+    log = _read(tmp_path, written)
+    cut = log.since(20).since(30)
+    assert (list(cut.past), list(cut.entries)) == (written[:30], written[30:])
+    whole = joined(cut.past, cut.entries)
+    assert isinstance(whole, Entries) and whole == written
+    assert list(joined(cut.entries, cut.past)) == written[30:] + written[:30]
+
+
+def test_what_was_read_stays_when_the_reader_is_closed_and_the_file_gone(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log", ("dev0", "dev1", "nic"), _story())
+    with LogReader(path) as reader:
+        found = reader.log().entries
+    path.unlink()
+    assert list(found) == _story()
+    with pytest.raises(ValueError, match="the reader is closed"):
+        reader.poll()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logwriter import write_log
+from logwriter import Story, write_log
 from shirq_bench.campaigns.sweep import findings, scenario
 from shirq_bench.campaigns.sweep.run import case_of
 from shirq_bench.channels.log import NONE, Entry, Kind
@@ -90,6 +90,15 @@ def test_a_finding_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     found = Finding(case, ("lost",), ("it was lost",), "template", "digest", {"function": "f"})
     found.save(tmp_path / "finding.json")
     assert Finding.load(tmp_path / "finding.json") == found
+
+
+def test_a_finding_whose_device_moved_no_pin_is_drawn(tmp_path: Path) -> None:
+    case = case_of(scenario.get("neighbour"), "6.1", range(3), 1000)
+    story = Story(("dev0", "dev1"))
+    story.add(Kind.SCHEDULED, "dev0", offset=1).claimed_interrupt("dev1")
+    write_log(tmp_path / "events.shirqlog", ("dev0", "dev1"), story.entries)
+    findings.draw(case, tmp_path)
+    assert (tmp_path / "page.html").exists()
 
 
 @pytest.mark.parametrize(

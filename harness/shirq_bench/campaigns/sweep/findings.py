@@ -14,6 +14,7 @@ from shirq_bench.campaigns.sweep.run import Failure, Result
 from shirq_bench.channels.log import Kind, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import judge
+from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.paths import BUILD
 from shirq_bench.replay import stopped
 from shirq_bench.replay.case import Case, Finding, finding, shrink
@@ -52,7 +53,7 @@ def draw(case: Case, place: Path) -> None:
     cut = log.since(begin)
     try:
         gsi = judge.line_of(cut, case.devices[:1])
-    except BenchError:
+    except (BenchError, BrokenRuleError):
         # Not every finding moves its pin: the devices of all sweeps are in the same slots.
         gsi = GSI
     files.save(model.build(cut, title=case.title, gsi=gsi), place)

@@ -370,7 +370,7 @@ class _Player:
                 f"stimulus not played: in the background, {step.argument!r}: status {result.status}: {result.stderr}"
             )
 
-    def _account(self) -> list[Entry]:
+    def _account(self) -> Sequence[Entry]:
         """Take in what was logged since the last call. `CannotJudge` if the log is full."""
         new = self.reader.poll()
         self._take(new)
