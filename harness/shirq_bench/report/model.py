@@ -124,9 +124,10 @@ def build(
     """The picture of ``log``, or of its last epoch if it has several; what is before a cut only gives the levels.
 
     ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"); default: all that log
-    accesses. ``gsi`` is their line (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be).
-    ``calls`` are drawn if ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI). ``steps`` are
-    drawn from the entry that was the log's last when one began to the one that was it when it ended.
+    accesses, or, where there is none, all that share the line of the pin that moved first. ``gsi`` is their line
+    (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be). ``calls`` are drawn if ``fit`` is
+    given: those of kernel interrupt number ``irq`` (default: the GSI). ``steps`` are drawn from the entry that was the
+    log's last when one began to the one that was it when it ended.
     """
     dropped = log.header.dropped
     log = log.kept()
@@ -135,8 +136,7 @@ def build(
         log = log.epochs()[-1]
     log = Log(log.header, _without_marks(log.entries), log.past)
     if roles is None:
-        active = {entry.device for entry in log.of(Kind.READ, Kind.WRITE, Kind.RAISE)}
-        roles = {device: "" for device in log.header.devices if device in active}
+        roles = dict.fromkeys(_shown_devices(log), "")
     if gsi is None:
         moved = {entry.device for entry in log.of(Kind.PIN)}
         gsi = judge.line_of(log, [device for device in roles if device in moved])
@@ -167,6 +167,15 @@ def _pause(handlings: Sequence[judge.Handling]) -> int:
     took = [handling.eoi.time_ns - handling.deliver.time_ns for handling in handlings if handling.eoi]
     least = 5 * statistics.median(took) if took else PAUSE_NS
     return next(step for step in _NICE_NS if step >= least)
+
+
+def _shown_devices(log: Log) -> list[str]:
+    """The devices to show by default, in the log's order. Of devices that are not ours the log has the pins alone."""
+    active = {entry.device for entry in log.of(Kind.READ, Kind.WRITE, Kind.RAISE)}
+    if not active and (pins := log.of(Kind.PIN)):
+        gsi = judge.line_of(log, [pins[0].device])
+        active = {device for device in log.header.devices if gsi in judge.lines_moved(log, device)}
+    return [device for device in log.header.devices if device in active]
 
 
 def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:

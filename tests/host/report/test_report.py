@@ -104,6 +104,18 @@ def test_the_line_and_the_devices_are_found_if_not_given() -> None:
     assert [it.group for it in shown.tracks if it.name == "pin"] == ["dev0", "nic"]
 
 
+def test_devices_without_logged_accesses_are_found_by_their_pins() -> None:
+    """Of devices that are not ours the log has pins alone: those of the line that moved first are shown."""
+    told = Story(("nic", "other", "uart", "clock")).neighbours_interrupt("nic").wait(100).neighbours_interrupt("uart")
+    told.add(Kind.PIN, "other", value=1).add(Kind.LINE, offset=GSI + 1, value=1)
+    told.add(Kind.PIN, "other", value=0).add(Kind.LINE, offset=GSI + 1, value=0)
+    told.marker("clock", 123456789)
+    told.entries = [entry for entry in told.entries if entry.kind is not Kind.RAISE]
+    shown = build(told.log(), title="a run")
+    assert shown.gsi == GSI
+    assert [it.group for it in shown.tracks if it.name == "pin"] == ["nic", "uart"]
+
+
 def test_only_the_last_epoch_is_shown() -> None:
     told, later = story(), story()
     told.entries += later.entries
