@@ -11,21 +11,26 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from shirq_bench.channels.edu import Register
+from shirq_bench.channels.log import Kind, Log
 from shirq_bench.observe import judge, splats
 from shirq_bench.observe.judge import Finding, Verdict
 from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.words import duration
 from shirq_bench.paths import BUILD
 from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.vm.machine import SHARED_LINE
 from shirq_bench.vm.vm import Vm
 
+#: The ring of the guest's kernel.
+_KERNEL = 0
 _ROLES = {
     "dev0": "user-space driver in C, PCI 2.3 compliant",
     "dev1": "user-space driver in Python, no DisINTx",
@@ -115,13 +120,60 @@ def run(kernel: str, out: Path, console: Console) -> bool:
     with (out / "perfetto.json").open("w") as file:
         perfetto.write(picture, file, ftrace=handlers.text, fit=handlers.fit)
     console.print()
-    text.show(picture, console)
+    text.show_verdicts(picture, console)
+    console.print("\n[bold]what to look at[/]")
+    for time_ns, what in moments(log):
+        console.print(f"  {(time_ns - picture.start_ns) / 1000:11.3f} µs  {what}", highlight=False, soft_wrap=True)
     console.print()
     good = all(verdict.ok and verdict.checked for verdict in verdicts)
-    for what, name in (("page", "index.html"), ("waveform", "waveform.vcd"), ("trace", "perfetto.json")):
+    files = {"page": "index.html", "timeline": "timeline.txt", "waveform": "waveform.vcd", "trace": "perfetto.json"}
+    for what, name in files.items():
         console.print(f"{what + ':':10} {out / name}", highlight=False)
     console.print("verdict:   " + ("[green]every rule held[/]" if good else "[red]a rule was broken[/]"))
     return good
+
+
+def moments(log: Log) -> list[tuple[int, str]]:
+    """The most telling moments of the demo's log, each with its virtual time in ns: those that happened."""
+    found: list[tuple[int, str]] = []
+    pins = {device: judge.assertions(log, device) for device in _ROLES}
+    rises = {device: [it.start.time_ns for it in some if it.start] for device, some in pins.items()}
+    masks = {device: [entry.time_ns for entry in log.of(Kind.MASK, device=device) if entry.value] for device in _ROLES}
+    ends = [entry.time_ns for entry in log.of(Kind.EOI)]
+    if rises["dev0"] and (mask := _after(masks["dev0"], rises["dev0"][0])) and (eoi := _after(ends, mask)):
+        begin = rises["dev0"][0]
+        found.append(
+            (begin, f"dev0 asserts; it is masked {duration(mask - begin)} later, {duration(eoi - mask)} before the EOI")
+        )
+    if both := sorted(set(rises["dev0"]) & set(rises["dev1"])):
+        masked = [_after(masks[device], both[0]) for device in ("dev0", "dev1")]
+        if all(masked):
+            within = max(time for time in masked if time) - both[0]
+            found.append(
+                (both[0], f"dev0 and dev1 assert in the same instant: both are masked within {duration(within)}")
+            )
+    pending = [entry.time_ns for entry in log.of(Kind.RAISE, device="dev1") if entry.value]
+    released = [
+        entry.time_ns for entry in log.of(Kind.WRITE, device="dev1", offset=Register.INT_ACK) if entry.ring == _KERNEL
+    ]
+    if pending:
+        meanwhile = (it for it in pins["nic0"] if it.start and it.end and it.start.time_ns > pending[-1])
+        if it := next(meanwhile, None):
+            assert it.start and it.end
+            took = duration(it.end.time_ns - it.start.time_ns)
+            said = f"the neighbour interrupts while dev1 is pending and masked: it is served in {took}"
+            found.append((it.start.time_ns, said))
+        if silent := _after(released, pending[-1]):
+            found.append((silent, "dev1's driver was killed: its release program has masked dev1 and acknowledges all"))
+            acknowledged = [entry.time_ns for entry in log.of(Kind.WRITE, device="dev0", offset=Register.INT_ACK)]
+            if (again := _after(rises["dev0"], silent)) and (served := _after(acknowledged, again)):
+                found.append((again, f"dev0 asserts again and is served in {duration(served - again)}, as before"))
+    return sorted(found)
+
+
+def _after(times: Sequence[int], moment: int) -> int | None:
+    """The first of the times, which are in order, that is not before a moment."""
+    return next((time for time in times if time >= moment), None)
 
 
 @click.command("demo")

@@ -33,6 +33,12 @@ def show(picture: Picture, console: Console | None = None) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
 
+def show_verdicts(picture: Picture, console: Console) -> None:
+    """Print the head of the timeline alone: what was judged, and how it came out."""
+    for line in _head(picture):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
 def render(picture: Picture) -> str:
     """The timeline as plain text."""
     console = Console(file=io.StringIO(), color_system=None, force_terminal=False)
@@ -41,7 +47,7 @@ def render(picture: Picture) -> str:
     return console.file.getvalue()
 
 
-def _lines(picture: Picture) -> Iterator[Text]:
+def _head(picture: Picture) -> Iterator[Text]:
     span = words.duration(picture.end_ns - picture.start_ns)
     yield Text(f"{picture.title}: line {picture.gsi}, {len(picture.events)} events in {span}", style="bold")
     if picture.dropped:
@@ -53,6 +59,10 @@ def _lines(picture: Picture) -> Iterator[Text]:
             word, style = "nothing to judge", "yellow"
         yield Text.assemble((f"  {word:7}", style), f" {first}")
         yield from (Text(f"          {line}") for line in rest)
+
+
+def _lines(picture: Picture) -> Iterator[Text]:
+    yield from _head(picture)
     yield Text(f"{'time':>14}  {'since':>9}  {'who':10}  what", style="dim")
     before = picture.start_ns
     for bursts, count, last in _collapse(_bursts(picture.events, picture.pause_ns)):

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""What the demo points at is what its log holds, and what did not happen is not said."""
+
+from __future__ import annotations
+
+from logwriter import INT_ACK, Story
+from shirq_bench.channels.log import Kind
+from shirq_bench.cli.demo import moments
+
+
+def _story() -> Story:
+    """An interrupt of dev0, one of both, one of dev1 whose owner is killed while the neighbour interrupts, one more."""
+    story = Story(("dev0", "dev1", "nic0"))
+    story.claimed_interrupt("dev0").wait(1000)
+    story.stimulus("dev1")
+    return story
+
+
+def test_each_moment_is_said_with_its_time() -> None:
+    story = _story()
+    story.mask("dev1").wait(500).neighbours_interrupt("nic0").wait(500)
+    story.add(Kind.WRITE, "dev1", offset=INT_ACK, value=0xFFFFFFFF, ring=0).wait(500)
+    story.claimed_interrupt("dev0")
+    found = moments(story.log())
+    assert [time for time, _ in found] == sorted(time for time, _ in found)
+    said = "\n".join(what for _, what in found)
+    assert "dev0 asserts; it is masked" in said and "before the EOI" in said
+    assert "the neighbour interrupts while dev1 is pending and masked: it is served in" in said
+    assert "dev1's driver was killed" in said
+    assert "dev0 asserts again and is served in" in said
+
+
+def test_devices_that_assert_in_the_same_instant_are_named_together() -> None:
+    story = Story(("dev0", "dev1", "nic0"))
+    begin = story.now
+    story.stimulus("dev0")
+    story.now = begin
+    story.stimulus("dev1").deliver().mask("dev0").mask("dev1").eoi()
+    assert any("assert in the same instant: both are masked within" in what for _, what in moments(story.log()))
+
+
+def test_what_did_not_happen_is_not_said() -> None:
+    assert moments(Story(("dev0", "dev1", "nic0")).log()) == []
+    said = "\n".join(what for _, what in moments(Story(("dev0", "dev1", "nic0")).claimed_interrupt("dev0").log()))
+    assert "dev0 asserts; it is masked" in said
+    for absent in ("same instant", "killed", "neighbour", "again"):
+        assert absent not in said
