@@ -99,7 +99,7 @@ def document(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
         drivers=" | ".join(DRIVERS),
         rule="|---" * (len(DRIVERS) + 3) + "|",
         rows="\n".join(rows),
-        told=", ".join(f"`{name}`" for name, case in sorted(cases.items()) if "irq" in case.options["shirq"]),
+        told=", ".join(f"`{name}`" for name, case in sorted(cases.items()) if case.shirq.programs),
         argued="\n".join(argued) or "None.",
         outcomes="\n".join(f"- **{outcome}**: {meaning}" for outcome, meaning in MEANINGS.items()),
     )
