@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from shirq_bench import supervisor
 from shirq_bench.campaigns.torture.case import Case
 from shirq_bench.campaigns.torture.guests import Round
@@ -269,19 +271,17 @@ class _Killer:
 
 def _workers(begun: Path, leader: int) -> list[int]:
     """The leader's workers that have begun a test and live: pytest does not survive the death of one before that."""
-    return sorted(int(path.name) for path in begun.iterdir() if _status(int(path.name), "PPid") == leader)
+    try:
+        children = {child.pid for child in psutil.Process(leader).children()}
+    except psutil.NoSuchProcess:
+        return []
+    return sorted(children & {int(path.name) for path in begun.iterdir()})
 
 
 def _resident_kib(pid: int) -> int:
-    return _status(pid, "VmRSS")
-
-
-def _status(pid: int, key: str) -> int:
-    """A number in a process' status, or 0 if it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1])
+    """A process' memory, or 0 if it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).memory_info().rss // 1024
     return 0
 
 
@@ -304,10 +304,10 @@ def _left(temporary: Path) -> list[str]:
 def _of(temporary: Path) -> list[int]:
     """The processes whose TMPDIR this is."""
     found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if f"TMPDIR={temporary}".encode() in environment.read_bytes().split(b"\0"):
-                found.append(int(environment.parent.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TMPDIR") == str(temporary):
+                found.append(process.pid)
     return found
 
 
