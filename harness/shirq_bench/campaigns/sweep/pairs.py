@@ -11,11 +11,10 @@ import datetime
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from shirq_bench import toml
+from shirq_bench import pages, toml
 from shirq_bench.campaigns.sweep.run import Result
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.errors import BenchError
@@ -299,21 +298,13 @@ def _reasons(content: Mapping[str, Any]) -> list[str]:
 
 def document(content: Mapping[str, Any], matrix: Matrix) -> str:
     """The table for people, as Markdown."""
-    head, *body = rows(content)
-    lines = [_line(head), "|---" * len(head) + "|", *(_line([f"`{row[0]}`", *row[1:]]) for row in body)]
-    errors = [f"- `{c['operation']}{BETWEEN}{c['stimulus']}`: {c['error']}" for c in content["cells"] if c["error"]]
-    text = (resources.files(__package__) / "pairs.md").read_text("utf-8")
-    return text.format(
-        date=content["date"],
-        kernel=content["kernel"],
+    return pages.render(
+        __package__,
+        "pairs.md",
+        content=content,
         summary=summary(content),
-        table="\n".join(lines),
-        reasons="\n".join(f"{n}. {reason}" for n, reason in enumerate(_reasons(content), 1)) or "None.",
-        errors="".join(f"\nNot swept:\n\n{chr(10).join(errors)}\n" if errors else ""),
-        operations="\n".join(f"- `{one.name}`: {one.title}" for one in matrix.operations.values()),
-        stimuli="\n".join(f"- `{one.name}`: {one.title}" for one in matrix.stimuli.values()),
+        rows=rows(content),
+        reasons=_reasons(content),
+        operations=matrix.operations.values(),
+        stimuli=matrix.stimuli.values(),
     )
-
-
-def _line(words: Sequence[str]) -> str:
-    return f"| {' | '.join(words)} |"
