@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from cattrs import (
     AttributeValidationNote,
+    BaseValidationError,
     ClassValidationError,
     Converter,
     ForbiddenExtraKeysError,
@@ -40,7 +41,11 @@ class TomlError(BenchError):
 
 def read(kind: type[_T], path: Path) -> _T:
     """The ``kind``, a dataclass or a mapping of them, that a file describes. Raises `TomlError`."""
-    return parse(kind, path.read_text(), str(path))
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise TomlError(f"{path}: {error}") from error
+    return parse(kind, text, str(path))
 
 
 def parse(kind: type[_T], text: str, what: str) -> _T:
@@ -60,7 +65,7 @@ def convert(kind: type[_T], data: object, what: str) -> _T:
     """The ``kind`` of what `tomllib` made of a file or a part of one; messages call it ``what``. Raises `TomlError`."""
     try:
         return _converter.structure(data, kind)
-    except Exception as error:
+    except (BaseValidationError, ValueError) as error:
         raise TomlError(f"{what}: {'; '.join(p.lstrip(': ') for p in _problems(error, ''))}") from error
 
 
@@ -107,7 +112,7 @@ def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterat
             for inner, note in noted:
                 key = _keys(error.cl)[note.name] if isinstance(note, AttributeValidationNote) else note.index
                 yield from _problems(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}")
-        case KeyError():
+        case KeyError() if not of_table:
             yield f"{path} is missing"
         case ForbiddenExtraKeysError():
             known = sorted({*_keys(error.cl).values()} - {_NAME})

@@ -81,6 +81,12 @@ def test_all_that_is_wrong_is_told_with_its_key(tmp_path: Path, text: str, messa
     assert str(refused.value).startswith(f"{tmp_path / 'cars.toml'}: {message}")
 
 
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cars.toml").write_bytes(b"a = '\xff'\n")
+    with pytest.raises(TomlError, match=r"cars\.toml: 'utf-8' codec can't decode"):
+        toml.read(dict[str, Car], tmp_path / "cars.toml")
+
+
 def test_a_table_that_is_none_is_told_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(TomlError, match=r"cars\.toml: a must be a table, not 1$"):
         _read(tmp_path, "a = 1\n")
