@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.script_text import finish, start
 from shirq_bench.observe.scene import Scene
 
 pytestmark = pytest.mark.needs_kernel("debug")

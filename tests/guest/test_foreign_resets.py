@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
 from guest.port import behind_a_port
+from guest.script_text import finish, start
 from guest.test_ladder import stats_of
 from guest.test_storm import USELESS_RELEASE
 from shirq_bench.channels.log import CONFIG_SPACE, Kind

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import finish, start
 from guest.port import behind_a_port
+from guest.script_text import finish, start
 from guest.test_storm import CALLS
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.judge import assertions, line_of

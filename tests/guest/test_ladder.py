@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.quiet import STORM_ENTRIES, line_falls
+from guest.script_text import finish, start
 from guest.test_storm import CALLS, USELESS_RELEASE, calls
 from shirq_bench.channels.log import Kind, Log
 from shirq_bench.observe.judge import high, line_of

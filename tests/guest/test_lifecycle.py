@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import OWNER, finish, run, start
 from guest.quiet import is_quiet
+from guest.script_text import OWNER, finish, run, start
 from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
 from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
 from shirq_bench.observe.scene import Scene

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.script_text import finish, start
 from shirq_bench.observe.scene import Scene
 from shirq_bench.vm.machine import ADDRESSES
 

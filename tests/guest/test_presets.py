@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from guest.guest_python import TIMEOUT, run
+from guest.script_text import TIMEOUT, run
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, run, start
+from guest.script_text import finish, run, start
 from shirq_bench.channels.agent import Command
 from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
 from shirq_bench.observe.scene import Scene

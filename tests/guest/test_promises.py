@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from guest.guest_python import ACKNOWLEDGES, finish, run, start
 from guest.port import behind_a_port
 from guest.quiet import STORM_ENTRIES
+from guest.script_text import ACKNOWLEDGES, finish, run, start
 from guest.test_ladder import set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_RELEASE
 from shirq_bench.channels.log import Kind

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import ACKNOWLEDGES, finish, run, start
 from guest.quiet import line_falls
+from guest.script_text import ACKNOWLEDGES, finish, run, start
 from guest.test_c_library import LIBRARY, compiled
 from shirq_bench.observe.judge import assertions
 from shirq_bench.observe.scene import Scene

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
+from guest.script_text import finish, run, start
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind, insmod

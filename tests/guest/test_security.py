@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, run, start
+from guest.script_text import finish, run, start
 from guest.test_storm import CALLS
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.port import behind_a_port
+from guest.script_text import ACKNOWLEDGES, finish, start
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
 from guest.test_storm import USELESS_MASK, USELESS_RELEASE
 from shirq_bench.channels.edu import Register

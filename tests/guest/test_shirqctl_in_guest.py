@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import TIMEOUT
+from guest.script_text import TIMEOUT
 from shirq_bench.channels.agent import Result
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.judge import assertions, line_low_at_end, line_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import run
+from guest.script_text import run
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind_at

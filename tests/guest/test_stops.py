@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import OWNER, finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
+from guest.script_text import OWNER, finish, start
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log

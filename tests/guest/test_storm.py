@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import ACKNOWLEDGES, finish, start
 from guest.quiet import STORM_ENTRIES, line_falls
+from guest.script_text import ACKNOWLEDGES, finish, start
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.invariants import allowed_ns
 from shirq_bench.observe.judge import line_never_masked, line_of

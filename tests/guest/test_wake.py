@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, start
+from guest.script_text import finish, start
 from guest.test_storm import USELESS_RELEASE
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.judge import assertions, line_of
