@@ -125,6 +125,11 @@ def quarantined(device: shirq.Device) -> shirq.Event:
     return event
 
 
+def kind(event: shirq.Event) -> str:
+    """The name of the event's type."""
+    return shirq.EventType(event.type).name
+
+
 def become_nobody() -> None:
     """Give up every right of root."""
     os.setgroups([])
