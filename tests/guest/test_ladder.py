@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.quiet import STORM_ENTRIES, line_falls
-from guest.script_text import finish, start
-from guest.test_storm import CALLS, USELESS_RELEASE, calls
+from guest.scripts import ladder
+from guest.test_storm import CALLS, calls
 from shirq_bench.channels.log import Kind, Log
 from shirq_bench.observe.judge import high, line_of
 from shirq_bench.observe.scene import Scene
@@ -22,27 +23,6 @@ from shirq_bench.vm.machine import ADDRESSES
 #: A device with every means there is; the tests take them away.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on").with_(log_entries=STORM_ENTRIES)
 
-_OWNER = (
-    USELESS_RELEASE
-    + """
-device = shirq.Device.open(ADDRESS)
-device.set_quiesce(abi.Quiesce({rungs}))
-device.load(useless)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
-    pass
-report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]))
-proceed()
-report(child(lambda: registers.read32(0)), fails(device.pread, 0, 0, 4), state())
-device.load(SET)
-device.arm()
-report("armed again", state(), state("quarantine"))
-report(hex(device.read(timeout=TIMEOUT).r[0]), hex(device.mmap(0).read32(0)))
-"""
-)
 D3HOT, FLR, BUS = 1, 2, 4
 ALL_RUNGS = D3HOT | FLR | BUS
 
@@ -115,7 +95,7 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
     """A storm ends at the first rung that helps, and the owner can come back."""
     case = ENDS[end]
     set_faults(port, case.faults)
-    script = start(port, "dev2", _OWNER.format(rungs=case.allowed))
+    script = start(port, "dev2", ladder.storm, case.allowed)
     script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=5)
@@ -150,7 +130,7 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
 def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed: int, tried: tuple[str, ...]) -> None:
     """A device that no rung silences is declined and reported as failed."""
     set_faults(port, _NOTHING)
-    script = start(port, "dev2", _OWNER.format(rungs=allowed))
+    script = start(port, "dev2", ladder.storm, allowed)
     script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=1)
@@ -178,7 +158,7 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
 def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
     """FLR would help, and D3hot would: the owner allows a bus reset alone."""
     set_faults(port, _NO_DISINTX)
-    script = start(port, "dev2", _OWNER.format(rungs=BUS))
+    script = start(port, "dev2", ladder.storm, BUS)
     script.expect("^armed$", deadline=120)
     port.raise_("dev2")
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
@@ -221,21 +201,7 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
     set_faults(port, _NO_DISINTX)
     (tmp_path / "card.toml").write_text(_PROFILE)
     port.upload(tmp_path / "card.toml", "/tmp/card.toml")
-    script = start(
-        port,
-        "dev2",
-        """
-        from shirq import profile
-        device = shirq.Device.open(ADDRESS)
-        device.load_profile(profile.load(Path("/tmp/card.toml")))
-        device.arm(auto_unmask=False)
-        report("armed")
-        while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
-            pass
-        report(event.type.name)
-        proceed()
-        """,
-    )
+    script = start(port, "dev2", ladder.with_profile, "/tmp/card.toml")
     script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2", bits=9)
@@ -251,27 +217,6 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
 
 # ------------------------------------------------- at release, the line tells whether it worked
 
-#: In the guest: an owner whose release program unmasks, with an interrupt that it has read.
-_UNMASKED_BY_ITS_RELEASE = """
-device = shirq.Device.open(ADDRESS)
-device.load(dataclasses.replace(SET, release=SET.unmask))
-device.arm(auto_unmask=False)
-report("armed")
-report("masked", hex(device.read(timeout=TIMEOUT).r[0]))
-"""
-
-_ASSERTS_AFTER_ITS_RELEASE = (
-    _UNMASKED_BY_ITS_RELEASE
-    + """
-ends = {
-    "close": device.close,
-    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "unbind": lambda: Path("/sys/bus/pci/drivers/shirq/unbind").write_text(ADDRESS),
-}
-ends[%r]()
-"""
-)
-
 
 @pytest.mark.parametrize("end", ["close", "kill", "unbind"])
 @pytest.mark.parametrize(
@@ -282,7 +227,7 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
 ) -> None:
     """A device that asserts after its release is reset only if its line storms."""
     set_faults(port, faults)
-    script = start(port, "dev2", _ASSERTS_AFTER_ITS_RELEASE % end)
+    script = start(port, "dev2", ladder.asserts_after_its_release, end)
     script.expect("^armed$", deadline=60)
     port.raise_("dev2", bits=6)
     script.expect("^masked 0x6$", deadline=60)
@@ -299,30 +244,11 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
         assert port.run(f"cat /sys/class/shirq/{ADDRESSES['dev2']}/quarantine") == "none\n"
 
 
-#: In the guest: an owner whose device asserts after its release program, and which then asks for the line alone.
-_ASSERTS_WHEN_DISARMED = (
-    _UNMASKED_BY_ITS_RELEASE
-    + """
-proceed()
-device.disarm()
-event = device.read(timeout=TIMEOUT)
-report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]), state())
-proceed()
-report(fails(device.arm, shared=False), state(), state("quarantine"))
-proceed()
-device.load(SET)
-device.arm()
-report("armed again", state())
-report(hex(device.read(timeout=TIMEOUT).r[0]))
-"""
-)
-
-
 def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
     """Only D3hot silences it; arming that is refused, for its neighbours on the line, leaves it asleep."""
     port = Scene(boot(behind_a_port("pm=on", "pcie=on", "no-soft-reset=on")))
     set_faults(port, _NO_DISINTX)
-    script = start(port, "dev2", _ASSERTS_WHEN_DISARMED)
+    script = start(port, "dev2", ladder.asserts_when_disarmed)
     script.expect("^armed$", deadline=120)
     port.raise_("dev2", bits=6)
     script.expect("^masked 0x6$", deadline=120)
@@ -347,36 +273,10 @@ def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
 
 # ------------------------------------------------- somebody else writes Command, and clears DisINTx
 
-#: In the guest: what anybody with access to config space can do.
-_CLEAR_DISINTX = """
-def clear_disintx():
-    set_command(command() & ~0x400)
-    while not command() & 0x400:
-        time.sleep(0.01)
-"""
-
 
 def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> None:
     """A quarantined device whose DisINTx is cleared is held back again without a further rung."""
-    script = start(
-        port,
-        "dev2",
-        USELESS_RELEASE
-        + _CLEAR_DISINTX
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(useless)
-device.arm(auto_unmask=False)
-report("armed")
-while device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ:
-    pass
-report("quarantined")
-proceed()
-clear_disintx()
-report(state("quarantine"), stat("line_off"))
-proceed()
-""",
-    )
+    script = start(port, "dev2", ladder.disintx_cleared_in_quarantine)
     script.expect("^armed$", deadline=120)
     mark = port.vm.log().mark
     port.raise_("dev2")
@@ -392,23 +292,7 @@ proceed()
 
 def test_owners_disintx_mask_is_restored_without_an_event(port: Scene) -> None:
     """The owner's mask by DisINTx is set again when it is cleared, and the owner hears of no interrupt."""
-    script = start(
-        port,
-        "dev2",
-        _CLEAR_DISINTX
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.arm()
-seq = device.mask()
-report("masked", hex(command() & 0x400))
-proceed()
-clear_disintx()
-report(state(), stat("remasks"), stat("claims"), select.select([device], [], [], 0)[0])
-device.unmask(seq)
-report(device.read(timeout=TIMEOUT).type.name)
-""",
-    )
+    script = start(port, "dev2", ladder.disintx_cleared_under_its_owner)
     script.expect("^masked 0x400$", deadline=120)
     port.raise_("dev2", bits=3)
     script.write("\n")

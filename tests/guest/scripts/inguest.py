@@ -119,10 +119,16 @@ def silence(device: shirq.Device, seconds: float) -> str:
 
 
 def quarantined(device: shirq.Device) -> shirq.Event:
-    """The event that ends a storm's interrupts."""
+    """Read until the device is quarantined; returns that event."""
     while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
         pass
+    assert event.type is shirq.EventType.QUARANTINED, event
     return event
+
+
+def reason(event: shirq.Event) -> str:
+    """The name of a quarantine's reason."""
+    return abi.Quarantine(event.flags).name or ""
 
 
 def kind(event: shirq.Event) -> str:
