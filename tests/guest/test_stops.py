@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
-from guest.script_text import OWNER, finish, start
+from guest.scripts import stops
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
@@ -21,31 +22,10 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, GSI, LOAD_MODULE, SHARED_LINE, insmod
 
-#: In the guest: an owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
-_TOLD = (
-    OWNER
-    + """
-notice = device.read()
-report(notice.type.name, notice.seq, state(), bool(command() & 4))
-print("not armed:", fails(os.read, device.fileno(), 64), fails(device.unmask, 1), fails(device.mask))
-print("old mapping:", child(lambda: registers.read32(0)))
-print("new mapping:", hex(device.mmap(0).read32(0)))
-"""
-)
 
-#: In the guest: the owner comes back.
-_AGAIN = """
-report("again?")
-proceed()
-device.arm()
-report("armed again")
-report(hex(device.read().r[0]))
-"""
-
-
-def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Command, int]:
+def _owner(scene: Scene, device: str) -> tuple[Command, int]:
     """An owner whose device is masked and pending, waiting for news; and a place in the log before its interrupt."""
-    command = start(scene, device, script)
+    command = start(scene, device, stops.told)
     command.expect("^armed$")
     mark = scene.vm.log().mark
     scene.raise_(device)
@@ -133,7 +113,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
 
     As if the sleep had reset it. It has no DisINTx: its release program alone can silence it.
     """
-    script = start(scene, "dev1", "device, _ = armed()\nreport('armed')\nreport(device.read().type.name)")
+    script = start(scene, "dev1", stops.resumed)
     script.expect("^armed$")
     sleeper = _s2idle(scene)
     mark = scene.vm.log().mark
@@ -187,16 +167,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
     sleeper = _s2idle(scene)
     _wake_by_key(scene)
     assert sleeper.wait(30).status == 0
-    script = start(
-        scene,
-        "dev0",
-        """
-        report(state(), hex(command() & 0x404))
-        device, _ = armed()
-        report("armed")
-        print(hex(device.read(timeout=TIMEOUT).r[0]))
-        """,
-    )
+    script = start(scene, "dev0", stops.parked)
     script.expect("^parked 0x400$")
     script.expect("^armed$")
     scene.raise_("dev0", bits=2)
@@ -227,16 +198,7 @@ def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) ->
 
 def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> None:
     """An unplugged device wakes its reader, and its mappings are void."""
-    script = start(
-        port,
-        "dev2",
-        """
-        device, registers = armed(master=True)
-        report("armed")
-        print(fails(os.read, device.fileno(), 64), fails(lambda: device.info), child(lambda: registers.read32(0)))
-        print(os.path.exists("/dev/shirq/" + ADDRESS))
-        """,
-    )
+    script = start(port, "dev2", stops.unplugged)
     script.expect("^armed$")
     port.raise_("dev1")  # Another device's business is not disturbed.
     port.vm.qmp.execute("device_del", id="dev2")
@@ -276,47 +238,14 @@ def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: 
 
 # ------------------------------------------------------------- surprise removal
 
-#: In the guest: an owner that waits for what comes in one of four ways, and what each of them is told.
-_WAITS = {
-    "read": "waits = lambda: fails(os.read, device.fileno(), 64)",
-    "poll": "waits = lambda: _poll(device)",
-    "masked": "assert device.read(timeout=TIMEOUT).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
-    "mapping": "registers.read32(0)\nwaits = lambda: child(spin)",
-}
-#: In the guest: what poll() tells of a device that is gone.
-_POLL = """
-def _poll(device):
-    poll = select.poll()
-    poll.register(device, select.POLLIN)
-    events = poll.poll(TIMEOUT * 1000)[0][1]
-    return "POLLERR" if events & select.POLLERR else hex(events)
-"""
-_SURPRISED = (
-    _POLL
-    + """
-def spin():
-    while True:
-        registers.read32(0)
-        time.sleep(0.01)
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-{waits}
-report("waiting")
-print(waits(), fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
-print(child(lambda: registers.read32(0)))
-"""
-)
+#: What an owner is told that waits for what comes in one of four ways.
 _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
 
 
-@pytest.mark.parametrize("how", _WAITS)
+@pytest.mark.parametrize("how", _ANSWERS)
 def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: str) -> None:
     """A device that is torn out is not touched, and every waiter is told."""
-    script = start(port, "dev2", _SURPRISED.format(waits=_WAITS[how]))
+    script = start(port, "dev2", stops.torn_out, how)
     script.expect("^armed$", deadline=120)
     if how == "masked":
         port.raise_("dev2")
@@ -342,44 +271,12 @@ def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: s
 # ------------------------------------------------------------- a device that is given up
 
 _GIVE_UP = Path(__file__).parent / "giveup"
-_GIVEN_UP = (
-    _POLL
-    + """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.arm()
-registers = device.mmap(0)
-told = {}
-def read():
-    told["read"] = fails(os.read, device.fileno(), 64)
-def poll():
-    told["poll"] = _poll(device)
-threads = [threading.Thread(target=wait, daemon=True) for wait in (read, poll)]
-for thread in threads:
-    thread.start()
-asleep_in_read(threads[0], device)
-asleep_in(threads[1], 7) # poll()
-report("waiting")
-proceed()
-for thread in threads:
-    thread.join(TIMEOUT)
-print(told.get("read"), told.get("poll"))
-print(fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
-print(child(lambda: registers.read32(0)))
-device.close()
-with shirq.Device.open(ADDRESS) as successor:
-    successor.load(SET)
-    successor.arm()
-    report("armed again")
-    print(successor.read().type.name)
-"""
-)
 
 
 def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> None:
     """Waiters for a device that is given up are told, and the next owner tries again."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
-    script = start(scene, "dev1", _GIVEN_UP)
+    script = start(scene, "dev1", stops.given_up)
     script.expect("^waiting$")
     mark = scene.vm.log().mark
     scene.run(insmod("giveup", f"address={ADDRESSES['dev1']}"))

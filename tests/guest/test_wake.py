@@ -98,11 +98,7 @@ def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus
 
     The kernel wakes it to enable it, which resets it, and it asserts, with no driver's handler at its line.
     """
-    _is_asleep_again(
-        boot,
-        vcpus,
-        wake.bound_again,
-    )
+    _is_asleep_again(boot, vcpus, wake.bound_again)
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
