@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pytest
 
-from guest.script_text import TIMEOUT, run
+from guest.guest_python import run, start
+from guest.scripts import presets
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.vm.machine import SHARED_LINE
 
 #: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped.
 MACHINE = SHARED_LINE.with_(devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]))
@@ -111,35 +112,14 @@ CARDS = (
     ),
 )
 
-_DRIVER = """
-import sys
-import shirq
-from shirq.asm import assemble
-card = %r
-programs = shirq.ProgramSet.from_text(irq=card["irq"], unmask=card["unmask"], release=card["release"])
-with shirq.Device.open(%r) as device:
-    if card["setup"]:
-        device.exec(assemble(card["setup"]))
-    handle = assemble(card["handle"])
-    device.load(programs)
-    device.arm()
-    print("armed", flush=True)
-    for _ in range(%d):
-        event = device.read(timeout=%d)
-        device.exec(handle, [event.r[0]])
-        print("event", hex(event.r[0]), event.lost, flush=True)
-    try:
-        device.read(timeout=0.2)
-    except TimeoutError:
-        print("silence", flush=True)
-"""
-
 
 def _start(scene: Scene, card: Card) -> Command:
     vm = scene.vm
     with vm.frozen():
         vm.qmp.set("dev0", "preset", card.preset)
-    command = vm.agent.start("python3", "-c", _DRIVER % (asdict(card), ADDRESSES["dev0"], _ROUNDS, TIMEOUT))
+    command = start(
+        scene, "dev0", presets.drive, card.irq, card.unmask, card.release, card.setup, card.handle, rounds=_ROUNDS
+    )
     command.expect("^armed$", 30)
     return command
 
@@ -187,17 +167,6 @@ def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
     """
     scene = Scene(boot(MACHINE))
     mark = scene.vm.log().mark
-    assert run(
-        scene,
-        "dev0",
-        """
-        ports = shirq.assemble("read32 r0, bar1+8\\nwrite32 bar1+12, r0")
-        device = shirq.Device.open(ADDRESS)
-        device.load(dataclasses.replace(SET, release=(*SET.release, *ports)))
-        device.arm()
-        device.close()
-        print(state())
-        """,
-    ) == ["parked"]
+    assert run(scene, "dev0", presets.ports) == ["parked"]
     ports = [e for e in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
     assert [(e.kind, e.offset, e.width) for e in ports] == [(Kind.READ, 8, 4), (Kind.WRITE, 12, 4)]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from guest.script_text import TIMEOUT
+from guest.guest_python import finish, run, start
+from guest.scripts import shirqctl
 from shirq_bench.channels.agent import Result
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
@@ -81,31 +82,16 @@ def test_watch_without_service_leaves_the_device_masked(scene: Scene) -> None:
     assert len(assertions(scene.vm.log().since(mark), "dev1")) == 1
 
 
-#: In the guest: a device by its profile is masked, and unmasked by the number of that.
-_MASKED = """
-import shirq
-from shirq import profile
-with shirq.Device.open("{}") as device:
-    device.load_profile(profile.load(profile.folder() / "shirq-edu.toml"))
-    device.arm()
-    number = device.mask()
-    print(hex(device.pread(0, 0x28, 4)), flush=True)
-    input()
-    device.unmask(number)
-    print(hex(device.read(timeout={timeout}).r[0]), hex(device.pread(0, 0x28, 4)))
-"""
-
-
 def test_mask_program_of_profile_masks_device_without_disintx(scene: Scene) -> None:
     """The mask program of a profile masks a device without an interrupt-disable bit."""
-    owner = scene.vm.agent.start("python3", "-c", _MASKED.format(DEV1, timeout=TIMEOUT))
+    owner = start(scene, "dev1", shirqctl.masked_by_profile)
     owner.expect("^0xffffffff$", 60)
     mark = scene.vm.log().mark
     scene.raise_("dev1", bits=8)
     scene.run("true")
     assert not assertions(scene.vm.log().since(mark), "dev1"), "the device asserted although it was masked"
     owner.write("\n")
-    assert owner.wait(60).stdout.splitlines()[1] == "0x8 0xffffffff"
+    assert finish(owner)[1] == "0x8 0xffffffff"
 
 
 def test_exec_reads_and_writes_registers_by_their_profiles_names(scene: Scene) -> None:
@@ -215,29 +201,14 @@ def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: 
     )
 
 
-#: In the guest: the lines of sysfs and those of the table, where they differ; and how many there are in the table.
-_COMPARE = """
-from pathlib import Path
-from shirq import interrupts
-table = interrupts.parse(Path("/proc/interrupts").read_text())
-files = interrupts.from_sysfs(Path("/sys/kernel/irq"))
-what = lambda line: (line.chip, line.hwirq, line.flow, line.handlers)
-for irq, line in table.items():
-    if what(line) != what(files[irq]):
-        print(line, files[irq])
-print(len(table), *sorted(set(line.chip for line in table.values())), sep="|")
-"""
-
-
 @pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
 def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
     """Each guest's own table, on each controller: the files of /sys/kernel/irq say what is in it."""
     prepare = (NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"))
     scene = Scene(boot(_UNBOUND.with_(parameters=parameters, prepare=prepare)))
     driver = scene.drive("dev0")
-    result = scene.vm.agent.run("python3", "-c", _COMPARE)
-    *different, last = result.stdout.splitlines() or [result.stderr]
-    assert not different, result.stdout
+    *different, last = run(scene, "dev0", shirqctl.compare_tables)
+    assert not different, different
     count, *chips = last.split("|")
     assert int(count) > 4 and chip in chips, last
     line = scene.irq(f"shirq:{DEV0}")
