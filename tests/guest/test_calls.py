@@ -81,13 +81,10 @@ def test_positional_io_is_one_aligned_access_of_a_register(scene: Scene) -> None
 
 def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
     """Each buffer of preadv() and pwritev() is one access, of the register behind the one before; none is hit twice."""
-    mark = scene.vm.log().mark
-    assert run(scene, "dev1", calls.vectored_io) == ["8", "12 0x20000ed 0xffffedcb 0x78", "4 EINVAL"]
-    accesses = [
-        (entry.kind, entry.offset)
-        for entry in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev1")
-        if entry.space == 0
-    ]
+    with scene.record("dev1") as recorded:
+        assert run(scene, "dev1", calls.vectored_io) == ["8", "12 0x20000ed 0xffffedcb 0x78", "4 EINVAL"]
+    entries = recorded.of(Kind.READ, Kind.WRITE, device="dev1")
+    accesses = [(entry.kind, entry.offset) for entry in entries if entry.space == 0]
     assert accesses == [
         *((Kind.WRITE, offset) for offset in (4, 8)),
         *((Kind.READ, offset) for offset in (0, 4, 8, 0xFFC)),
@@ -96,10 +93,9 @@ def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
 
 def test_positional_io_waits_for_the_program_that_runs(scene: Scene) -> None:
     """A mask program, which takes long here, runs on one processor and pread() on another: they take turns."""
-    mark = scene.vm.log().mark
-    lines = run(scene, "dev1", calls.io_beside_programs)
-    assert lines == ["True"]
-    reads = [entry.offset for entry in scene.vm.log().since(mark).of(Kind.READ, device="dev1") if entry.space == 0]
+    with scene.record("dev1") as recorded:
+        assert run(scene, "dev1", calls.io_beside_programs) == ["True"]
+    reads = [entry.offset for entry in recorded.of(Kind.READ, device="dev1") if entry.space == 0]
     programs = [len(list(group)) for offset, group in groupby(reads) if offset == 0]
     assert sum(programs) == 300 * 60
     assert not [length for length in programs if length % 60], "a pread() came between two reads of a program"

@@ -10,10 +10,10 @@ import pytest
 
 from guest.guest_python import finish, start
 from guest.port import behind_a_port
+from guest.quiet import line_not_given_up
 from guest.scripts import gone
 from guest.test_storm import CALLS
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, insmod
@@ -47,20 +47,18 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
     script.write("\n")
     script.expect("^told ENODEV ENODEV$", deadline=120)
     vm.qmp.set("dev0", "dead", "off")
-    mark = vm.log().mark
-    script.write("\n")
-    script.expect("^bus mastering is off gone$", deadline=120)
-    script.expect("^mapping SIGBUS$", deadline=120)
-    vm.qmp.set("dev0", "raise", 1)
-    script.write("\n")
-    script.expect("^closed parked$", deadline=120)
-    finish(script, deadline=120)
-    vm.qmp.set("dev0", "lower", 1)
-    scene.network.ping(3)
-    log = vm.log()
-    assert "IRQ" not in scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true")
-    calls = log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))
-    assert len(calls) < CALLS, "the line stormed"
+    with scene.record("nic0") as recorded:
+        script.write("\n")
+        script.expect("^bus mastering is off gone$", deadline=120)
+        script.expect("^mapping SIGBUS$", deadline=120)
+        vm.qmp.set("dev0", "raise", 1)
+        script.write("\n")
+        script.expect("^closed parked$", deadline=120)
+        finish(script, deadline=120)
+        vm.qmp.set("dev0", "lower", 1)
+        scene.network.ping(3)
+    line_not_given_up(scene)
+    assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < CALLS, "the line stormed"
 
 
 def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
@@ -88,18 +86,17 @@ def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> N
     scene.network.ping(2)
     script.write("\n")
     script.expect("^closed parked$", deadline=120)
-    mark = scene.vm.log().mark
-    with scene.vm.frozen():
-        scene.vm.qmp.set("dev0", "dead", "off")
-        scene.vm.qmp.set("dev0", "raise", 1)
-    script.write("\n")
-    script.expect("^silent$", deadline=120)
-    script.expect("^opened OK$", deadline=120)
-    finish(script, deadline=120)
-    log = scene.vm.log()
-    assert assertions(log.since(mark), "dev0"), "it did not assert"
-    assert len(log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))) < CALLS, "the line stormed"
-    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    with scene.record("nic0") as recorded:
+        with scene.vm.frozen():
+            scene.vm.qmp.set("dev0", "dead", "off")
+            scene.vm.qmp.set("dev0", "raise", 1)
+        script.write("\n")
+        script.expect("^silent$", deadline=120)
+        script.expect("^opened OK$", deadline=120)
+        finish(script, deadline=120)
+    assert recorded.assertions("dev0"), "it did not assert"
+    assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < CALLS, "the line stormed"
+    line_not_given_up(scene)
     scene.network.ping(3)
 
 
@@ -128,14 +125,14 @@ def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
     script.write("\n")
     script.expect("^ENODEV$", deadline=120)
     vm.qmp.set("dev2", "dead", "off")
-    mark = vm.log().mark
-    script.write("\n")
-    script.expect("^reset gone$", deadline=120)
-    port.network.ping(3)
-    script.write("\n")
-    finish(script, deadline=120)
-    assert assertions(vm.log().since(mark), "dev2"), "it did not assert"
-    assert port.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    with port.record("dev2") as recorded:
+        script.write("\n")
+        script.expect("^reset gone$", deadline=120)
+        port.network.ping(3)
+        script.write("\n")
+        finish(script, deadline=120)
+    assert recorded.assertions(), "it did not assert"
+    line_not_given_up(port)
 
 
 _GIVE_UP = Path(__file__).parent / "giveup"

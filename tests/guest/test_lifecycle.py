@@ -8,8 +8,8 @@ import pytest
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
 from guest.scripts import lifecycle
-from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
+from shirq_bench.channels.log import CONFIG_SPACE, Kind
+from shirq_bench.observe.record import Recording
 from shirq_bench.observe.scene import Scene
 from shirq_bench.provision import kernel
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE
@@ -27,11 +27,10 @@ def _nobody_waits(scene: Scene, device: str) -> None:
 def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: str, end: str) -> None:
     script = start(scene, device, lifecycle.ends, end)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_(device)
     script.expect("^pending$")
     script.wait()
-    is_quiet(scene, device, mark)
+    is_quiet(scene, device)
     _nobody_waits(scene, device)
 
 
@@ -62,7 +61,6 @@ def test_next_owner_begins_with_event_1_masked_until_it_is_read(scene: Scene) ->
 def test_a_forked_child_keeps_the_device_until_it_exits_too(scene: Scene) -> None:
     script = start(scene, "dev1", lifecycle.forked_child)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev1")
     script.expect("^pending$")
     scene.run(f"while kill -0 {script.pid} 2>/dev/null; do usleep 9999; done")
@@ -73,18 +71,17 @@ def test_a_forked_child_keeps_the_device_until_it_exits_too(scene: Scene) -> Non
     script.write("\n")
     script.wait()
     scene.run(f"until python3 -c 'import shirq; shirq.Device.open(\"{ADDRESSES['dev1']}\")'; do usleep 20000; done")
-    is_quiet(scene, "dev1", mark)
+    is_quiet(scene, "dev1")
 
 
 def test_a_descriptor_in_flight_over_a_socket_keeps_the_device(scene: Scene) -> None:
     script = start(scene, "dev1", lifecycle.descriptor_in_flight)
     script.expect("^EBUSY armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev1", bits=4)
     script.write("\n")
     script.expect("^0x4$")
     assert finish(script)[-1] == "parked OK"
-    is_quiet(scene, "dev1", mark)
+    is_quiet(scene, "dev1")
 
 
 def test_a_mapping_alone_keeps_the_device(scene: Scene) -> None:
@@ -103,7 +100,6 @@ def test_unbind_wakes_every_reader_and_fails_every_later_call(scene: Scene) -> N
     """Unbinding wakes every reader and makes every later call fail."""
     script = start(scene, "dev1", lifecycle.unbound)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev1")
     script.expect("^pending$")
     assert finish(script)[2:] == [
@@ -114,7 +110,7 @@ def test_unbind_wakes_every_reader_and_fails_every_later_call(scene: Scene) -> N
         "ARMED ENODEV",
         "OK",
     ]
-    is_quiet(scene, "dev1", mark)
+    is_quiet(scene, "dev1")
 
 
 def test_the_module_cannot_be_removed_while_a_device_is_open(scene: Scene) -> None:
@@ -165,24 +161,23 @@ _ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
 def test_an_orderly_shutdown_leaves_the_device_quiet(scene: Scene, how: str) -> None:
     script = start(scene, "dev1", lifecycle.shut_down)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
-    scene.raise_("dev1")
-    script.expect("^pending$")
-    scene.vm.agent.start("sh", "-c", _ENDS[how])
-    scene.vm.wait_end(60)
-    log = scene.vm.log().since(mark)
-    _was_released(log, "dev1")
+    with scene.record("dev1", settled=False) as recorded:
+        scene.raise_("dev1")
+        script.expect("^pending$")
+        scene.vm.agent.start("sh", "-c", _ENDS[how])
+        scene.vm.wait_end(60)
+    _was_released(recorded, "dev1")
 
 
-def _was_released(log: Log, device: str) -> None:
+def _was_released(recorded: Recording, device: str) -> None:
     """Its owner's release program ran, bus mastering went off, and it asserted no more."""
-    writes = log.of(Kind.WRITE, device=device)
+    writes = recorded.of(Kind.WRITE, device=device)
     assert [entry for entry in writes if (entry.space, entry.offset) == (0, 0x64)], "the release program did not run"
     commands = [entry.value for entry in writes if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
     assert commands, "Command was not written"
     assert not commands[-1] & 0x4, "the device still masters the bus"
-    assert len(assertions(log, device)) == 1
-    line_low_at_end(log, line_of(log, [device])).require()
+    assert len(recorded.assertions()) == 1
+    recorded.line_low_at_end()
 
 
 @pytest.mark.splats_expected
@@ -192,12 +187,12 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
     scene.upload(kernel.get("6.1").vmlinuz, "/tmp/vmlinuz")
     owner = start(scene, "dev1", lifecycle.shut_down)
     owner.expect("^armed$")
-    mark = scene.vm.log().mark
-    scene.raise_("dev1")
-    owner.expect("^pending$")
-    loader = start(scene, "dev1", lifecycle.kexec)
-    loader.expect("^loaded$")
-    # Without an initramfs it panics, which resets the machine, which ends QEMU.
-    scene.vm.wait_end(120)
+    with scene.record("dev1", settled=False) as recorded:
+        scene.raise_("dev1")
+        owner.expect("^pending$")
+        loader = start(scene, "dev1", lifecycle.kexec)
+        loader.expect("^loaded$")
+        # Without an initramfs it panics, which resets the machine, which ends QEMU.
+        scene.vm.wait_end(120)
     assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"
-    _was_released(scene.vm.log().since(mark), "dev1")
+    _was_released(recorded, "dev1")

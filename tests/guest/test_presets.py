@@ -11,7 +11,6 @@ from guest.guest_python import run, start
 from guest.scripts import presets
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import SHARED_LINE
@@ -127,9 +126,8 @@ def _start(scene: Scene, card: Card) -> Command:
 def _drive(scene: Scene, card: Card) -> None:
     """Raise the card's sources time after time, with the neighbour at work, and judge the line and its handlers."""
     driver = _start(scene, card)
-    mark = scene.vm.log().mark
     # The clocks' relation may have changed while the VM was stopped: each card has a trace of its own.
-    with scene.tracing() as handlers:
+    with scene.record("dev0", "nic0") as recorded, scene.tracing() as handlers:
         for _ in range(_ROUNDS):
             scene.raise_("dev0", bits=card.sources)
             scene.network.ping(2)
@@ -138,14 +136,11 @@ def _drive(scene: Scene, card: Card) -> None:
         result = driver.wait(30)
     assert result.status == 0, result.stderr
     assert " 0x0 " not in result.stdout, f"{card.preset}: an event without a cause"
-    log = scene.settled(mark, "dev0")
-    gsi = line_of(log, ["dev0"])
-    assert gsi == line_of(log, ["nic0"]), "the neighbour is on another line"
-    assert len(assertions(log, "dev0")) == _ROUNDS, card.preset
-    masked_before_eoi(log, "dev0", gsi).require(at_least=_ROUNDS)
-    line_low_at_end(log, gsi).require()
-    line_never_masked(log, gsi).require(at_least=_ROUNDS)
-    assert log.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
+    assert len(recorded.assertions()) == _ROUNDS, card.preset
+    recorded.masked_before_eoi(at_least=_ROUNDS)
+    recorded.line_low_at_end()
+    recorded.line_never_masked(at_least=_ROUNDS)
+    assert recorded.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
     irq = scene.irq("eth0")
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
     handlers.false_claims("dev0", irq).require(at_least=_ROUNDS)
@@ -166,7 +161,7 @@ def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
     Of these accesses, those to memory are made without asking where a BAR lies.
     """
     scene = Scene(boot(MACHINE))
-    mark = scene.vm.log().mark
-    assert run(scene, "dev0", presets.ports) == ["parked"]
-    ports = [e for e in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
+    with scene.record("dev0") as recorded:
+        assert run(scene, "dev0", presets.ports) == ["parked"]
+    ports = [e for e in recorded.of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
     assert [(e.kind, e.offset, e.width) for e in ports] == [(Kind.READ, 8, 4), (Kind.WRITE, 12, 4)]

@@ -8,7 +8,6 @@ import pytest
 from guest.guest_python import finish, run, start
 from guest.scripts import programs
 from shirq_bench.channels.agent import Command
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import MODULES
 from shirq_bench.plugin import Boot
@@ -18,12 +17,11 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind_at, insmod
 def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
     script = start(scene, "dev1", programs.pending_source)
     script.expect("ready")
-    mark = scene.vm.log().mark
-    scene.raise_("dev1", bits=6)
-    assert finish(script)[1:] == ["0x6", "0x6 1", "silence", "silence"]
-    log = scene.settled(mark, "dev1")
-    assert len(assertions(log, "dev1")) == 2
-    line_low_at_end(log, line_of(log, ["dev1"])).require()
+    with scene.record("dev1") as recorded:
+        scene.raise_("dev1", bits=6)
+        assert finish(script)[1:] == ["0x6", "0x6 1", "silence", "silence"]
+    assert len(recorded.assertions()) == 2
+    recorded.line_low_at_end()
 
 
 @pytest.mark.smoke

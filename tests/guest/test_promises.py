@@ -199,10 +199,10 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
     wait_for_rung(scene, "d3hot")
     stats = stats_of(scene, "dev2")
     assert [stats[f"rung_{rung}"] for rung in ("d3hot", "flr", "bus", "failed")] == [1, 0, 0, 0]
-    mark = scene.vm.log().mark
-    script.write("\n")
-    finish(script)
-    assert not scene.vm.log().since(mark).of(Kind.RESET, device="dev2"), "close() has reset it"
+    with scene.record("dev2") as recorded:
+        script.write("\n")
+        finish(script)
+    assert not recorded.of(Kind.RESET, device="dev2"), "close() has reset it"
 
 
 @pytest.mark.splats_expected
@@ -215,12 +215,12 @@ def test_bus_with_another_device_is_not_reset(boot: Boot) -> None:
     set_faults(scene, {"disintx": "no-op", "pm-effective": "off", "flr-effective": "off"})
     script = start(scene, "dev2", promises.storms, BUS)
     script.expect("^armed$", deadline=60)
-    mark = scene.vm.log().mark
-    scene.raise_("dev2")
-    script.expect("^quarantined$", deadline=60)
-    wait_for_rung(scene, r"\(failed\|bus\)")
-    scene.vm.qmp.set("dev2", "lower", 1)
-    assert stats_of(scene, "dev2")["rung_bus"] == 0
-    assert not scene.vm.log().since(mark).of(Kind.RESET)
+    with scene.record("dev2", settled=False) as recorded:
+        scene.raise_("dev2")
+        script.expect("^quarantined$", deadline=60)
+        wait_for_rung(scene, r"\(failed\|bus\)")
+        scene.vm.qmp.set("dev2", "lower", 1)
+        assert stats_of(scene, "dev2")["rung_bus"] == 0
+    assert not recorded.of(Kind.RESET)
     script.write("\n")
     finish(script)

@@ -13,7 +13,6 @@ from guest.guest_python import finish, run, start
 from guest.scripts import shirqctl
 from shirq_bench.channels.agent import Result
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
@@ -59,15 +58,14 @@ def test_watch_serves_a_device_by_its_profile_until_interrupted(scene: Scene) ->
     """The watch command serves a device by its profile until it is interrupted."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--after", "write INT_ACK, r0")
     watch.expect("^armed: ", 30)
-    mark = scene.vm.log().mark
-    for bits in (0x1, 0x20, 0x400):
-        scene.raise_("dev1", bits=bits)
-        watch.expect(rf"IRQ seq=\d+ .* r0={bits:#x} ", 30)
-    watch.signal(signal.SIGINT)
-    assert watch.wait(20).status == _DONE
-    log = scene.vm.log().since(mark)
-    assert len(assertions(log, "dev1")) == 3
-    line_low_at_end(log, line_of(log, ["dev1"])).require()
+    with scene.record("dev1") as recorded:
+        for bits in (0x1, 0x20, 0x400):
+            scene.raise_("dev1", bits=bits)
+            watch.expect(rf"IRQ seq=\d+ .* r0={bits:#x} ", 30)
+        watch.signal(signal.SIGINT)
+        assert watch.wait(20).status == _DONE
+    assert len(recorded.assertions()) == 3
+    recorded.line_low_at_end()
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not run"
 
 
@@ -75,21 +73,21 @@ def test_watch_without_service_leaves_the_device_masked(scene: Scene) -> None:
     """The watch command without service leaves the device masked after its event."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--count", "2", "--timeout", "1")
     watch.expect("^the device stays masked", 30)
-    mark = scene.vm.log().mark
-    scene.raise_("dev1", bits=4)
-    assert watch.wait(30).status == _FAILED
+    with scene.record("dev1") as recorded:
+        scene.raise_("dev1", bits=4)
+        assert watch.wait(30).status == _FAILED
     assert watch.stdout.count("IRQ seq=") == 1
-    assert len(assertions(scene.vm.log().since(mark), "dev1")) == 1
+    assert len(recorded.assertions()) == 1
 
 
 def test_mask_program_of_profile_masks_device_without_disintx(scene: Scene) -> None:
     """The mask program of a profile masks a device without an interrupt-disable bit."""
     owner = start(scene, "dev1", shirqctl.masked_by_profile)
     owner.expect("^0xffffffff$", 60)
-    mark = scene.vm.log().mark
-    scene.raise_("dev1", bits=8)
-    scene.run("true")
-    assert not assertions(scene.vm.log().since(mark), "dev1"), "the device asserted although it was masked"
+    with scene.record("dev1") as recorded:
+        scene.raise_("dev1", bits=8)
+        scene.run("true")
+    assert not recorded.assertions(), "the device asserted although it was masked"
     owner.write("\n")
     assert finish(owner)[1] == "0x8 0xffffffff"
 

@@ -12,8 +12,8 @@ from guest.quiet import STORM_ENTRIES, line_falls
 from guest.scripts import storm
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.invariants import allowed_ns
-from shirq_bench.observe.judge import line_never_masked, line_of
 from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
@@ -33,14 +33,13 @@ def test_ineffective_mask_ends_in_quarantine_by_disintx(scene: Scene) -> None:
     """A mask without effect ends in quarantine by DisINTx, and the neighbour lives."""
     script = start(scene, "dev0", storm.ineffective_mask)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
-    scene.raise_("dev0", bits=5)
-    script.expect("^QUARANTINED MASKED 0x5 quarantined False$")
-    script.expect("^masked released 1 1 0$")
-    scene.network.ping(5)
-    line_falls(scene, "dev0", mark)
-    log = scene.vm.log().since(mark)
-    line_never_masked(log, line_of(log, ["dev0"])).require(at_least=5)
+    with scene.record("dev0") as recorded:
+        scene.raise_("dev0", bits=5)
+        script.expect("^QUARANTINED MASKED 0x5 quarantined False$")
+        script.expect("^masked released 1 1 0$")
+        scene.network.ping(5)
+    recorded.line_low_at_end()
+    recorded.line_never_masked(at_least=5)
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
     # The release program of the new set has acknowledged what stormed.
@@ -60,12 +59,11 @@ def test_release_program_ends_storm_of_device_without_disintx(scene: Scene) -> N
     """The release program ends the storm of a device without DisINTx."""
     script = start(scene, "dev1", storm.release_program, ENDED)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev1", bits=3)
     script.expect("^QUARANTINED MASKED 0x3 quarantined False$")
     script.expect("^masked released 0 True$")
     scene.network.ping(5)
-    line_falls(scene, "dev1", mark)
+    line_falls(scene, "dev1")
     assert calls(scene, "dev1") < CALLS
     script.write("\n")
     finish(script)
@@ -80,11 +78,11 @@ def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None
     scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev1", storm.unstoppable)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
-    scene.raise_("dev1")
-    script.expect("^QUARANTINED MASKED 0x1 quarantined False$", deadline=60)
     folder = f"/sys/class/shirq/{ADDRESSES['dev1']}"
-    scene.run(f"until grep -q failed {folder}/quarantine; do usleep 20000; done", deadline=60)
+    with scene.record("dev1", settled=False) as recorded:
+        scene.raise_("dev1")
+        script.expect("^QUARANTINED MASKED 0x1 quarantined False$", deadline=60)
+        scene.run(f"until grep -q failed {folder}/quarantine; do usleep 20000; done", deadline=60)
     assert scene.run(f"cat {folder}/quarantine {folder}/stats/line_off {folder}/stats/rung_failed").split() == [
         "masked",
         "failed",
@@ -92,12 +90,11 @@ def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None
         "1",
     ]
     assert "silenced, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
-    log = scene.vm.log().since(mark)
-    gsi = line_of(log, ["dev1"])
-    masks = log.of(Kind.LINE_MASK, offset=gsi)
+    masks = recorded.of(Kind.LINE_MASK, offset=recorded.gsi)
     assert [entry.value for entry in masks[:2]] == [1, 0], "the line was not masked and opened again"
     assert masks[1].time_ns - masks[0].time_ns < allowed_ns(scene.vm, 2)
-    before = [entry for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns < masks[0].time_ns]
+    delivered = recorded.of(Kind.DELIVER, offset=recorded.gsi)
+    before = [entry for entry in delivered if entry.time_ns < masks[0].time_ns]
     assert len(before) <= LINE_OFF, "the line was masked too late"
     scene.vm.qmp.set("dev1", "lower", 1)
     script.write("\n")
@@ -111,11 +108,10 @@ def test_device_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
     """
     script = start(scene, "dev0", storm.masked_again)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev0")
     script.expect("^IRQ 2 0x400 masked none 1$")
     scene.network.ping(3)
-    line_falls(scene, "dev0", mark)
+    line_falls(scene, "dev0")
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
     script.expect("^IRQ 4 masked none 2$")
@@ -127,9 +123,10 @@ def test_acknowledging_device_gets_every_irq_without_unmasking(scene: Scene) -> 
     """An acknowledging device gets every interrupt without unmasking."""
     script = start(scene, "dev1", storm.acknowledges)
     script.expect("^armed$")
-    for number in range(20):
-        scene.raise_("dev1", bits=1 << number)
-        scene.wait_level("dev1", False)
+    with scene.record("dev1") as recorded:
+        for number in range(20):
+            scene.raise_("dev1", bits=1 << number)
+            recorded.wait(PinFalls("dev1"))
     script.write("\n")
     assert finish(script)[1:] == ["20 20 0 0 armed"]
 
@@ -138,12 +135,11 @@ def test_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> 
     """An acknowledging device is quarantined by its rate alone."""
     script = start(scene, "dev0", storm.rate)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev0", bits=9)
     script.expect("^QUARANTINED RATE 0x9 quarantined False$")
     script.expect("^rate released ")
     scene.network.ping(3)
-    line_falls(scene, "dev0", mark)
+    line_falls(scene, "dev0")
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
     assert finish(script)[-1].startswith("rate released 1 ")
@@ -160,12 +156,11 @@ def test_neighbour_of_masked_pending_device_trips_no_breaker(
     script.expect("^armed$")
     scene.raise_("dev1")
     script.expect("^masked$")
-    mark = scene.vm.log().mark
     folder = f"/sys/class/shirq/{ADDRESSES['dev1']}/stats"
-    while int(scene.run(f"cat {folder}/silent")) < 3000:
-        scene.network.ping(300, deadline=60)
-    log = scene.vm.log().since(mark)
-    assert not log.of(Kind.READ, Kind.WRITE, device="dev1"), "the masked device was touched"
+    with scene.record("dev1", settled=False) as recorded:
+        while int(scene.run(f"cat {folder}/silent")) < 3000:
+            scene.network.ping(300, deadline=60)
+    assert not recorded.of(Kind.READ, Kind.WRITE, device="dev1"), "the masked device was touched"
     script.write("\n")
     assert finish(script)[2:] == ["True 0 masked none"]
 
@@ -201,11 +196,10 @@ def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> N
     scene.vm.qmp.set("dev0", "disintx", "no-op")
     script = start(scene, "dev0", storm.mask_by_call)
     script.expect("^masked$", deadline=120)
-    mark = scene.vm.log().mark
     scene.raise_("dev0", bits=5)
     # The interrupt that was held back for the owner becomes no event any more.
     script.expect("^QUARANTINED MASKED 0x5 quarantined 1 1$", deadline=120)
-    line_falls(scene, "dev0", mark)
+    line_falls(scene, "dev0")
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
     finish(script, deadline=120)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from guest.guest_python import finish, start
+from guest.quiet import line_not_given_up
 from guest.scripts import wake
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_of
+from shirq_bench.observe.judge import line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, Machine
@@ -20,14 +21,6 @@ def _machine(*properties: str, vcpus: int) -> Machine:
     """dev0 with these properties; on one vCPU a line that storms leaves no time to anybody."""
     cards = tuple(",".join((card, *properties)) if "id=dev0" in card else card for card in SHARED_LINE.devices)
     return SHARED_LINE.with_(devices=cards, vcpus=vcpus, log_entries=1 << 22, deterministic=vcpus == 1)
-
-
-def _no_storm(scene: Scene, mark: int, at_most: int) -> None:
-    log = scene.vm.log()
-    calls = log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))
-    assert len(calls) < at_most, "the line stormed"
-    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
-    scene.network.ping(3)
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
@@ -40,11 +33,13 @@ def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcp
     scene.vm.qmp.set("dev0", "reset-status", 1)
     script = start(scene, "dev0", wake.opens)
     script.expect("^ready$", deadline=120)
-    mark = scene.vm.log().mark
-    script.write("\n")
-    script.expect("^opened OK$", deadline=120)
-    finish(script, deadline=120)
-    _no_storm(scene, mark, 100)
+    with scene.record("nic0") as recorded:
+        script.write("\n")
+        script.expect("^opened OK$", deadline=120)
+        finish(script, deadline=120)
+    assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < 100, "the line stormed"
+    line_not_given_up(scene)
+    scene.network.ping(3)
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
@@ -65,7 +60,7 @@ def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> 
     gsi = line_of(log, ["nic0"])
     masked = log.of(Kind.LINE_MASK, offset=gsi)
     assert masked and not masked[-1].value, "the line is still masked"
-    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    line_not_given_up(scene)
     scene.network.ping(3)
     script.write("\n")
     finish(script, deadline=120)
@@ -83,12 +78,12 @@ def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
     script.expect("^armed$", deadline=120)
     scene.raise_("dev0")
     script.expect("^closed 0x3$", deadline=120)
-    mark = scene.vm.log().mark
-    script.write("\n")
-    script.expect("^after it 0x3 parked$", deadline=120)
-    finish(script, deadline=120)
-    assert assertions(scene.vm.log().since(mark), "dev0"), "it did not assert"
-    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    with scene.record("dev0") as recorded:
+        script.write("\n")
+        script.expect("^after it 0x3 parked$", deadline=120)
+        finish(script, deadline=120)
+    assert recorded.assertions(), "it did not assert"
+    line_not_given_up(scene)
     scene.network.ping(3)
 
 
