@@ -67,9 +67,9 @@ def test_gone_device_delivers_no_queued_event(scene: Scene) -> None:
     assert run(scene, "dev1", promises.gone_with_an_event) == ["ENODEV ENODEV True gone"]
 
 
-def test_notice_comes_behind_what_was_queued(boot: Boot) -> None:
+def test_notice_comes_behind_what_was_queued(port: Scene) -> None:
     """What was queued before a reset is read first; the notice has the last number and the time of the reset."""
-    assert run(Scene(boot(behind_a_port())), "dev2", promises.notice) == ["IRQ 1 0x5", "RESET 1 0 0 0 0 0 0 0", "True"]
+    assert run(port, "dev2", promises.notice) == ["IRQ 1 0x5", "RESET 1 0 0 0 0 0 0 0", "True"]
 
 
 # ---------------------------------------------------------------- calls
@@ -107,9 +107,9 @@ def test_refused_exec_leaves_its_registers(scene: Scene) -> None:
     assert run(scene, "dev1", promises.refused_exec) == ["OK 0 0 9 2 3 4 5 6 0 8", "EINVAL 1 11 1 2 3 4 5 6 7 8"]
 
 
-def test_calls_during_a_reset_fail_with_eio(boot: Boot) -> None:
+def test_calls_during_a_reset_fail_with_eio(port: Scene) -> None:
     """A function-level reset takes a tenth of a second, so that one of a few is met; read() would wait for news."""
-    assert run(Scene(boot(behind_a_port())), "dev2", promises.during_a_reset) == ["exec master mmap pread pwrite read"]
+    assert run(port, "dev2", promises.during_a_reset) == ["exec master mmap pread pwrite read"]
 
 
 def test_info_says_who_shares_the_line(scene: Scene) -> None:

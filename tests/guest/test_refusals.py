@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
 from guest.scripts import refusals
@@ -15,15 +13,6 @@ from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind, insmod
 
 _PORT = "0000:00:10.0"
-
-
-@pytest.fixture
-def port(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """A guest with dev2, bound, on the devices' line, in a PCI Express port."""
-    monkeypatch.setitem(ADDRESSES, "dev2", "0000:01:00.0")
-    devices = ("pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0")
-    machine = SHARED_LINE.with_(devices=(*SHARED_LINE.devices, *devices), prepare=(*SHARED_LINE.prepare, bind("dev2")))
-    return Scene(boot(machine))
 
 
 def test_a_bridge_is_not_bound(port: Scene) -> None:

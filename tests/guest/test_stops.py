@@ -178,12 +178,6 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
 # ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
 
 
-@pytest.fixture
-def port(boot: Boot) -> Scene:
-    """A guest with dev2, bound, on the same line, in a PCI Express port."""
-    return Scene(boot(behind_a_port()))
-
-
 def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) -> None:
     with _owner(port, "dev2") as (owner, recorded):
         port.run(f"echo 1 >/sys/bus/pci/devices/{ADDRESSES['dev2']}/reset")
