@@ -33,14 +33,23 @@ def _module(name: str, file: str) -> tuple[str, str, str]:
     return name, str(path.relative_to(_TOP)), path.read_text()
 
 
-def start(scene: Scene, device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> Command:
-    """Start a script; ``device`` is what its ADDRESS names."""
-    given = repr((arguments, options))
+def command_line(
+    device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs
+) -> tuple[list[str], str]:
+    """The command that runs a script in a guest, and what it reads from standard input; see `start`."""
+    given = ascii((arguments, options))
     assert ast.literal_eval(given) == (arguments, options), f"a script's arguments are literals, not {given}"
     name = f"{script.__module__.rpartition('.')[2]}.{script.__name__}"
     modules = [_module(inguest.__name__, inguest.__file__), _module(script.__module__, inspect.getfile(script))]
-    command = scene.vm.agent.start("python3", "-c", _BOOTSTRAP, str(len(_LOADER)), ADDRESSES[device], name, given)
-    command.write(f"{_LOADER}{modules!r}\n")
+    argv = ["python3", "-c", _BOOTSTRAP, str(len(_LOADER)), ADDRESSES[device], name, given]
+    return argv, f"{_LOADER}{modules!a}\n"
+
+
+def start(scene: Scene, device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> Command:
+    """Start a script; ``device`` is what its ADDRESS names."""
+    argv, source = command_line(device, script, *arguments, **options)
+    command = scene.vm.agent.start(*argv)
+    command.write(source)
     return command
 
 

@@ -20,13 +20,6 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGH
 DEV0, DEV1, NIC, CLOCK = (ADDRESSES[name] for name in ("dev0", "dev1", "nic0", "clock"))
 _DONE, _FAILED, _USAGE, _FOUND = range(4)
 
-#: Lets a function of nobody assert: INT_MASK_CLEAR, see qemu-device/SPEC.md.
-_UNMASK = """
-import mmap
-with open("{}/resource0", "r+b") as file:
-    memoryview(mmap.mmap(file.fileno(), 4096)).cast("I")[0x6C // 4] = 0xFFFFFFFF
-"""
-
 
 def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE, deadline: float = 60) -> Result:
     result = scene.vm.agent.run("shirqctl", *arguments, deadline=deadline)
@@ -116,9 +109,8 @@ def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> Non
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
     # Nobody's, and nobody handles its line: it may assert for ever.
-    function = f"/sys/bus/pci/devices/{CLOCK}"
-    scene.run(f"echo 1 >{function}/enable")
-    assert scene.vm.agent.run("python3", "-c", _UNMASK.format(function)).status == 0
+    scene.run(f"echo 1 >/sys/bus/pci/devices/{CLOCK}/enable")
+    run(scene, "clock", shirqctl.unmask_unbound)
     scene.raise_("clock")
     out = _shirqctl(scene, "top", "--count", "1", "--interval", "0.2").stdout
     says = {line.split()[0]: line for line in out.splitlines() if line.startswith("  0000:")}
