@@ -25,7 +25,7 @@ def main() -> None:
     for name, file, source in eval(sys.stdin.readline()):
         module = load(name, file, source)
         if name.endswith(".inguest"):
-            module.ADDRESS = address  # type: ignore[attr-defined]
+            vars(module)["ADDRESS"] = address
     args, kwargs = eval(arguments)
     getattr(module, script.rpartition(".")[2])(*args, **kwargs)
 
