@@ -22,7 +22,7 @@ _DRIVER = Path("/sys/bus/pci/drivers/shirq")
 
 
 class _Injection:
-    """Failures of allocations, and the kernel's search for leaks."""
+    """Lets allocations of this thread fail, and searches for leaks."""
 
     def __init__(self) -> None:
         debug = Path("/sys/kernel/debug")
@@ -43,7 +43,7 @@ class _Injection:
 
     @property
     def left(self) -> int:
-        """The number that is left of what `fail` was told."""
+        """The number of allocations that are left until the one that fails."""
         return int(os.pread(self._nth, 16, 0))
 
     def each(
@@ -53,10 +53,10 @@ class _Injection:
         untouched: Callable[[], bool] = lambda: True,
         first: int = 1,
     ) -> tuple[object, ...]:
-        """How often a call was made, and how it answered; where it failed, ``untouched`` must hold.
+        """Make a call until none of its allocations is left to fail; returns the number of calls and their errors.
 
-        What is left behind all the same lets the next attempt, which gets one allocation further, fail with another
-        errno.
+        Where it failed, ``untouched`` must hold. A remnant that ``untouched`` misses makes the next attempt, which gets
+        one allocation further, fail with another errno.
         """
         answers: set[str] = set()
         for n in itertools.count(first):
@@ -78,7 +78,7 @@ class _Injection:
         raise AssertionError("not reached")
 
     def leaks(self) -> str:
-        # What is younger than 5 s is not reported.
+        # kmemleak does not report allocations younger than 5 s.
         self._kmemleak.write_text("scan")
         time.sleep(6)
         self._kmemleak.write_text("scan")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The names that scripts share in the guest.
 
-The host imports this module and the scripts for their names and types alone: importing must do nothing.
+The host imports this module and the scripts, too, for their names and types: an import must not touch a device.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def fails(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwargs) -> str:
-    """The name of the error number that a call fails with, or OK."""
+    """Make a call; returns the name of its error number, or OK."""
     try:
         call(*arguments, **options)
     except OSError as error:
@@ -48,7 +48,7 @@ def fails(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwargs)
 
 
 def attempt(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwargs) -> shirq.ShirqError:
-    """The error of a call that must be refused."""
+    """Make a call that must be refused; returns its error."""
     try:
         call(*arguments, **options)
     except shirq.ShirqError as error:
@@ -57,7 +57,7 @@ def attempt(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwarg
 
 
 def refused(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwargs) -> shirq.ProgramRefused:
-    """The error of a call one of whose programs must be refused."""
+    """Make a call whose program must be refused; returns its error."""
     error = attempt(call, *arguments, **options)
     assert isinstance(error, shirq.ProgramRefused), error
     return error
@@ -85,14 +85,14 @@ def proceed() -> None:
 
 
 def loaded(programs: shirq.ProgramSet = SET, mask: shirq.Program = ()) -> shirq.Device:
-    """The device, opened, with a set."""
+    """Open the device and load a set."""
     device = shirq.Device.open(ADDRESS)
     device.load(programs, mask)
     return device
 
 
 def armed(master: bool = False, shared: bool = True, auto_unmask: bool = True) -> tuple[shirq.Device, shirq.Registers]:
-    """The device, armed with `SET`, and its BAR 0."""
+    """Open the device, load `SET` and arm; returns the device and its BAR 0."""
     device = loaded()
     if master:
         device.set_master(True)
@@ -101,7 +101,7 @@ def armed(master: bool = False, shared: bool = True, auto_unmask: bool = True) -
 
 
 def pending() -> tuple[shirq.Device, shirq.Registers]:
-    """An owner of everything there is to own, with an interrupt that it has read but not unmasked."""
+    """Arm with bus mastering and read one interrupt, which stays masked; returns the device and its BAR 0."""
     device, registers = armed(master=True, auto_unmask=False)
     report("armed")
     assert device.read(timeout=TIMEOUT).r[0] == 1
@@ -110,7 +110,7 @@ def pending() -> tuple[shirq.Device, shirq.Registers]:
 
 
 def silence(device: shirq.Device, seconds: float) -> str:
-    """Whether no event comes within so many seconds."""
+    """Return "silence" if no event comes within so many seconds, else "an event"."""
     try:
         device.read(timeout=seconds)
     except TimeoutError:
@@ -137,7 +137,7 @@ def kind(event: shirq.Event) -> str:
 
 
 def become_nobody() -> None:
-    """Give up every right of root."""
+    """Drop all privileges."""
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
@@ -156,7 +156,7 @@ ours:
 
 
 def with_irq(text: str, programs: shirq.ProgramSet = SET) -> shirq.ProgramSet:
-    """The set, with another irq program."""
+    """Return the set with another irq program."""
     return dataclasses.replace(programs, irq=shirq.assemble(text))
 
 
@@ -202,7 +202,7 @@ def stat(name: str) -> int:
 
 
 def calls() -> int:
-    """How often the device's handler ran."""
+    """The number of calls of the device's handler."""
     return stat("claims") + stat("declines") + stat("silent")
 
 
@@ -230,7 +230,7 @@ def reset() -> None:
 
 @contextlib.contextmanager
 def resetting() -> Iterator[None]:
-    """Sysfs resets the device all the time."""
+    """Have sysfs reset the device again and again during the block."""
     over = threading.Event()
 
     def again_and_again() -> None:
@@ -250,7 +250,7 @@ def resetting() -> Iterator[None]:
 
 
 def child(call: Callable[[], object]) -> str:
-    """How a child that makes the call ends: OK, or the signal's name."""
+    """Make the call in a child process; returns OK, or the name of the signal that ended it."""
     pid = os.fork()
     if not pid:
         call()

@@ -98,7 +98,7 @@ def asserts_when_disarmed() -> None:
 
 
 def _clear_disintx() -> None:
-    """What anybody with access to config space can do; returns when the module has set it again."""
+    """Clear DisINTx, as any process with access to config space can; returns when the module has set it again."""
     set_command(command() & ~0x400)
     while not command() & 0x400:
         time.sleep(0.01)

@@ -140,7 +140,7 @@ def bus_mastering() -> None:
     print(child(master), bool(command() & 4), said(), state())
     device.set_master(True)
     print(bool(command() & 4), said())
-    # What was switched on for another address space does not end with this one's child.
+    # Bus mastering that this process has enabled does not end with its child.
     print(child(lambda: None), bool(command() & 4))
 
 

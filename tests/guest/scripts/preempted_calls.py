@@ -14,7 +14,7 @@ from guest.scripts.inguest import SET, asleep_in_read, loaded, report
 #: Register of a device that puts a value into the event log.
 _MARK = 0x70
 
-#: What the first thread does, what the second does meanwhile, and what the first does afterwards.
+#: The call of the first thread, the call of the second one meanwhile, and the end of the first thread.
 Calls = tuple[Callable[[], object], Callable[[], object], Callable[[], object]]
 
 
@@ -71,7 +71,7 @@ def _own(address: str) -> tuple[shirq.Device, Callable[[int], None]]:
 
 
 def interrupted(case: str, ctl: str, trigger: str, begin: int, end: int, ok: int) -> None:
-    """Two calls: the second when `ctl` interrupts. The first is made when `trigger` does, between two marks of it."""
+    """Make the first call at the interrupt of ``trigger``, between two marks, and the second at that of ``ctl``."""
     control, answer = _own(ctl)
     start, mark = _own(trigger)
     first, second, afterwards = _CASES[case](mark)

@@ -48,7 +48,7 @@ def exclusive() -> None:
 
 
 def exclusive_owner(sharer: str) -> None:
-    """`sharer` is another device's address."""
+    """``sharer`` is another device's address."""
     device, _ = armed(shared=False)
     later = shirq.Device.open(sharer)
     later.load(SET)
@@ -64,9 +64,9 @@ def line_in_use() -> None:
     print(fails(device.arm), state())
 
 
-#: What a bad program of three operations begins and ends with.
+#: The first and the last operation of every bad program.
 _FIRST = Op(abi.Code.LOAD, dst=0, imm=1)
-#: What a program is refused for, by what is bad about it: the index and reason expected, and the bad operations.
+#: Bad programs by their defect: the index and the reason of the refusal, and the operations with the defect.
 BAD: dict[str, tuple[int, str, shirq.Program]] = {
     "out of the BAR": (1, "BOUNDS", (Op(abi.Code.READ, dst=0, width=4, imm=0x1000),)),
     "across the end of the BAR": (1, "ALIGNMENT", (Op(abi.Code.READ, dst=0, width=4, imm=0xFFE),)),

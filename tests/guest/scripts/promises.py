@@ -147,7 +147,7 @@ def notice() -> None:
 
 
 class _Calls:
-    """Each call, its struct, and the fields with which it is in order for a device that is merely open."""
+    """Every call with its struct, and the fields with which it is valid for a device that is open."""
 
     def __init__(self) -> None:
         self.device = shirq.Device.open(ADDRESS)
@@ -327,7 +327,7 @@ def close_ends_a_quarantine() -> None:
 
 
 def beside_a_storm(storming: str) -> None:
-    """`storming` is the address of another device."""
+    """``storming`` is the address of another device."""
     device, registers = armed(auto_unmask=False)
     neighbour = shirq.Device.open(storming)
     registers.write32(0x60, 1)
@@ -357,7 +357,7 @@ def first_owner() -> None:
 
 
 def storms(rungs: int | None) -> None:
-    """An owner whose programs silence nothing, until its device is quarantined; without ``rungs`` it chooses none."""
+    """Storm until the device is quarantined. ``rungs`` are the means that the owner allows; None: the default."""
     device = shirq.Device.open(ADDRESS)
     if rungs is not None:
         device.set_quiesce(abi.Quiesce(rungs))

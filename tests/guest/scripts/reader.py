@@ -102,7 +102,7 @@ def no_mask() -> None:
 
 
 def _flood(registers: shirq.Registers, count: int) -> None:
-    """Raise as many interrupts, which nobody reads."""
+    """Raise ``count`` interrupts; returns when all are claimed. None is read."""
     for _ in range(count):
         claims = stat("claims")
         registers.write32(0x60, 1)

@@ -49,7 +49,7 @@ def locked_down() -> None:
 
 
 def sysfs_mappings(unbound: str) -> None:
-    """`unbound` is the address of a function that is not bound."""
+    """``unbound`` is the address of a function that is not bound."""
 
     def through_sysfs(address: str) -> str:
         with Path(f"/sys/bus/pci/devices/{address}/resource0").open("r+b") as file:

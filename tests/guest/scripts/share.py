@@ -46,7 +46,7 @@ PROGRAMS: dict[str, Callable[[], shirq.ProgramSet]] = {
 
 
 def _bell(device: shirq.Device) -> Callable[[], None]:
-    """What starts the device's interrupts."""
+    """Return a call that starts the device's schedule."""
     registers = device.mmap(0)
     return lambda: registers.write32(0x74, 1)
 

@@ -11,7 +11,7 @@ from guest.scripts.inguest import ADDRESS, TIMEOUT, proceed, report
 
 
 def masked_by_profile() -> None:
-    """A device by its profile is masked, and unmasked by the number of that."""
+    """Mask a device by its profile, and unmask it by the number of that mask."""
     from shirq import profile
 
     with shirq.Device.open(ADDRESS) as device:
@@ -25,7 +25,7 @@ def masked_by_profile() -> None:
 
 
 def compare_tables() -> None:
-    """The lines of sysfs and those of the table, where they differ; and how many there are in the table."""
+    """Print the lines that sysfs and the table describe differently, and the number of lines in the table."""
     from shirq import interrupts
 
     table = interrupts.parse(Path("/proc/interrupts").read_text())
@@ -38,6 +38,6 @@ def compare_tables() -> None:
 
 
 def unmask_unbound() -> None:
-    """Let a function of nobody assert."""
+    """Unmask a function that no driver is bound to."""
     with Path("/sys/bus/pci/devices", ADDRESS, "resource0").open("r+b") as file:
         memoryview(mmap.mmap(file.fileno(), 4096)).cast("I")[0x6C // 4] = 0xFFFFFFFF  # INT_MASK_CLEAR

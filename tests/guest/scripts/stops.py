@@ -31,7 +31,7 @@ from guest.scripts.inguest import (
 
 
 def told() -> None:
-    """An owner, masked and pending, with a reader in read(): what it is told, what it may do then, and its return."""
+    """An owner, masked and pending, that waits in read(); it prints the notice, tries every call and arms again."""
     device, registers = pending()
     notice = device.read()
     report(kind(notice), notice.seq, state(), bool(command() & 4))
@@ -66,7 +66,7 @@ def unplugged() -> None:
 
 
 def _poll(device: shirq.Device) -> str:
-    """What poll() tells of a device that is gone."""
+    """Wait in poll(); returns the name of its answer."""
     poll = select.poll()
     poll.register(device, select.POLLIN)
     events = poll.poll(TIMEOUT * 1000)[0][1]
@@ -74,7 +74,7 @@ def _poll(device: shirq.Device) -> str:
 
 
 def torn_out(how: str) -> None:
-    """An owner that waits for what comes in one of four ways, and what each of them is told."""
+    """An owner that waits in one of four ways until its device is torn out."""
     device, registers = armed(master=True, auto_unmask=False)
     report("armed")
 

@@ -74,7 +74,7 @@ def ineffective_mask() -> None:
 
 
 def release_program(ended: int) -> None:
-    """`ended`: the handler's calls by when the storm must have ended."""
+    """``ended``: the number of handler calls within which the storm must have ended."""
     _owner = _storm(useless_mask())
     report(state("quarantine"), stat("line_off"), calls() <= ended)
     proceed()
