@@ -73,12 +73,11 @@ def _run(
     script = start(scene, "dev2", share.beside, ADDRESSES["dev0"], programs, rungs, 1.2 * seconds)
     script.expect("^armed$", deadline=60)
     before = stats_of(scene, "dev0")["claims"]
-    mark = scene.vm.log().mark
-    script.write("\n")
-    owner = finish(script, deadline=300)[-1]
-    log = scene.vm.log().since(mark)
-    assert len(log.of(Kind.SCHEDULED, device="dev0")) == len(times), "the neighbour's interrupts did not all come"
-    run = _Run(log, owner, stats_of(scene, "dev2"))
+    with scene.record("dev0", settled=False) as recorded:
+        script.write("\n")
+        owner = finish(script, deadline=300)[-1]
+    assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "the neighbour's interrupts did not all come"
+    run = _Run(recorded.log, owner, stats_of(scene, "dev2"))
     assert stats_of(scene, "dev0")["claims"] - before == run.delivered, "the log and the kernel do not agree"
     return run
 
