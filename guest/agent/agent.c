@@ -175,7 +175,10 @@ static void start(uint32_t id, char *payload, uint32_t length)
 	if (!pid) {
 		sigset_t none;
 
-		/* A group of its own, so that a signal reaches what a shell started. */
+		/*
+		 * Use a new process group, so that a signal also reaches the children
+		 * of a shell.
+		 */
 		setpgid(0, 0);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
@@ -266,7 +269,7 @@ static void handle(struct frame *f, char *payload)
 	}
 }
 
-/* Take what the port has, and handle every whole frame in it. */
+/* Read all available data from the port, and handle every complete frame. */
 static void receive(void)
 {
 	static char buffer[sizeof(struct frame) + MAX_PAYLOAD];

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the drivers of stock cards have in common: a profile, an owner, a main loop, and counts at its end."""
+"""Common code of the drivers of stock cards: a profile, an owner, a main loop, and counters printed at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shirq import profile
 
 
 class CardError(Exception):
-    """The card does what it must not."""
+    """The card behaves in a way that it must not."""
 
 
 class Card:
@@ -36,7 +36,7 @@ class Card:
         """The card may assert from now on: give it something to do, if nobody else does."""
 
     def handle(self, event: shirq.Event) -> None:
-        """Do what the interrupt asks for. The card is masked meanwhile, if its profile masks."""
+        """Handle the interrupt. The card is masked meanwhile, if its profile masks."""
         raise NotImplementedError
 
     def wait(self, space: int, offset: int, bits: int, value: int, seconds: float = 1.0) -> None:
@@ -48,7 +48,7 @@ class Card:
 
 
 def run(kind: type[Card]) -> None:
-    """Own the card on the command line and handle its events until SIGTERM; then print what was counted."""
+    """Own the card on the command line and handle its events until SIGTERM; then print the counters."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("address", help="PCI address such as 0000:00:04.0")
     parser.add_argument("--bind", action="store_true", help="bind the function to shirq first")

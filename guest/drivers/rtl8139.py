@@ -60,8 +60,8 @@ class Rtl8139(Nic):
         self.device.pwrite(BAR, TCR, 4, TCR_VALUE)
 
     def handle(self, event: shirq.Event) -> None:
-        # The card clears what it says of the ring only once the ring has been read; what came between the last look
-        # at the ring and the clearing is looked for again.
+        # The card clears its ring status only once the ring has been read, so look again for packets that arrived
+        # between the last check of the ring and the clearing.
         self.answer_all()
         self.device.pwrite(BAR, ISR, 2, event.r[0])
         self.answer_all()

@@ -65,7 +65,7 @@ class ProgramKind(enum.IntEnum):
 
 
 class Mode(enum.IntEnum):
-    """What the irq program does to the device."""
+    """How the irq program ends the assertion."""
 
     MASKS = 1
     ACKNOWLEDGES = 2

@@ -7,9 +7,9 @@
         async for event in device:
             ...
 
-What unmasks is the kernel, as for any reader: with auto_unmask the next read() unmasks the event that was delivered
-last, and waiting for it (poll) never does. So a device stays masked from the event until the owner asks for the next
-one, however many other tasks run meanwhile.
+The kernel unmasks, as for any reader: with auto_unmask the next read() unmasks the event that was delivered last;
+poll() never unmasks. So a device stays masked from the event until the owner asks for the next one, however many other
+tasks run meanwhile.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ _NUMBER_HELP: Final = "a number such as 12, 0x2c or 0b101"
 
 
 class _LineError(Exception):
-    """What is wrong with a line; the caller knows which."""
+    """An error in a line; the caller adds the line number."""
 
 
 def _number(text: str) -> int:
@@ -211,14 +211,14 @@ def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
 def assemble(text: str, names: Mapping[str, Place] = _NO_NAMES) -> Program:
     """Translate a program, in the language that this module describes; `names` are registers, in lower case.
 
-    Names and syntax are checked here; what only the device knows (its BARs, the paths through the program) is checked
-    when the program is loaded. Raises AssemblyError with the line, what is wrong, and what would be right.
+    Names and syntax are checked here; the rest (the BARs of the device, the paths through the program) is checked when
+    the program is loaded. Raises AssemblyError with the line, the error and the expected form.
     """
     return assemble_lines(text, names)[0]
 
 
 def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[Program, tuple[int, ...]]:
-    """As `assemble`, and the line that each operation is on, counted from 1."""
+    """As `assemble`, but also returns the line number of each operation, counted from 1."""
     lines, labels = _split(text)
     if len(lines) > MAX_OPS:
         number, line = lines[MAX_OPS]

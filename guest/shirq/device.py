@@ -137,7 +137,7 @@ class Device:
         return cls(fd, address)
 
     def close(self) -> None:
-        """Give the device up; its mappings are gone too. Does nothing the second time."""
+        """Close the device; its mappings become invalid. A second call does nothing."""
         for registers in self._mapped:
             registers.close()
         self._mapped.clear()
@@ -259,7 +259,7 @@ class Device:
         return tuple(raw.regs)
 
     def set_master(self, on: bool) -> None:
-        """Bus mastering on or off. It is off until it is asked for, and goes off when the device is closed."""
+        """Switch bus mastering on or off. It is off after open() and after close()."""
         self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO | _STOPPED)
 
     def mask(self) -> int:
@@ -281,7 +281,7 @@ class Device:
         release: abi.Quiesce = abi.Quiesce(0),  # noqa: B008
         max_rate: int = 0,
     ) -> None:
-        """What may silence the device when it storms, and (FLR alone) when it is closed.
+        """Set the rungs that may silence the device when it storms, and (FLR only) when it is closed.
 
         `max_rate` is in interrupts a second, for a device that acknowledges; 0 is the default, `abi.DEFAULT_RATE`.
         """
@@ -309,7 +309,7 @@ class Device:
         return event
 
     def _wait(self, timeout: float) -> None:
-        """poll() never unmasks, so what read() would unmask is unmasked here."""
+        """poll() never unmasks, so unmask here as read() would."""
         if self._auto_unmask and self._delivered.seq:
             try:
                 self.unmask(self._delivered.seq)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles: what a card's registers are and how its interrupts are claimed and silenced, as a TOML file.
+"""Profiles: a card's registers, and the programs that claim and silence its interrupts, as a TOML file.
 
 Its keys, by example:
 
@@ -77,7 +77,7 @@ from shirq.simulate import (
 )
 from shirq.verify import NO_SPACE, Kind, Space, verify
 
-#: What reads and writes do to a register.
+#: The effects of reads and writes on a register.
 ACCESS: Final = {
     "read-write": "reads what was written",
     "read-only": "writes do nothing",
@@ -98,7 +98,7 @@ BEHAVIOUR: Final[dict[str, tuple[OnRead, OnWrite]]] = {
     "write-1-to-set": (plain_read, write_1_to_set),
     "index": (plain_read, plain_write),
 }
-#: What may be done to silence a card that storms, from the gentlest on.
+#: The rungs that may silence a storming card, the mildest first.
 RUNGS: Final = {
     "d3hot": "put it to D3hot",
     "flr": "function-level reset",
@@ -113,7 +113,7 @@ _IDS: Final = {"vendor": 16, "device": 16, "subsystem_vendor": 16, "subsystem_de
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be used: `path`, `line` from 1, and what is wrong with what would be right."""
+    """An invalid profile: `path`, `line` from 1, and a message with the error and the expected form."""
 
     def __init__(self, path: str, line: int, problem: str) -> None:
         self.path = path
@@ -124,7 +124,7 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Register:
-    """A named register: where it is, and what its profile says of it; `sets`, `clears` and `index` name others."""
+    """A named register: its place and properties; `sets`, `clears` and `index` are names of other registers."""
 
     name: str
     place: Place
@@ -202,12 +202,12 @@ class Profile:
 
     @property
     def quiesce(self) -> Quiesce:
-        """What a quarantine may use."""
+        """The rungs that a quarantine may use."""
         return functools.reduce(Quiesce.__or__, (Quiesce[rung.upper()] for rung in self.rungs), Quiesce(0))
 
     @property
     def release_reset(self) -> Quiesce:
-        """By what the card is reset when its owner goes."""
+        """The reset used when the owner closes the card."""
         return Quiesce.FLR if self.reset_at_release else Quiesce(0)
 
     @property
@@ -251,7 +251,7 @@ def places(registers: Mapping[str, Register]) -> dict[str, Place]:
 
 
 class _Reader:
-    """Takes keys out of the tables of one file, and says on which line what is wrong."""
+    """Takes keys out of the tables of one file, and reports errors with their lines."""
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
@@ -532,7 +532,7 @@ def load(path: Path) -> Profile:
 
 
 def folder() -> Path:
-    """Where the profiles that come with the binding are."""
+    """The folder of the profiles that come with the binding."""
     return Path(__file__).with_name("profiles")
 
 

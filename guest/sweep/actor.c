@@ -7,7 +7,7 @@
  *
  * With --control it also owns a second device, and for each event of that one
  * does something to the first: what a driver does at any time beside handling
- * interrupts. The n-th --deed is done for the control device's source n. Before,
+ * interrupts. The n-th --deed is run for source n of the control device. Before,
  * between and after the steps of a deed it writes their numbers to the control
  * device's MARK, 64 bits wide: where a sweep's window begins and ends.
  *
@@ -19,7 +19,7 @@
  * with --victim, by its own deed, or because its device is gone. With --reload its parent unloads
  * shirq.ko and loads it again in between, which takes that nobody else uses it.
  *
- * It says nothing after "ready", and asks for no time: what it does depends on
+ * It prints nothing after "ready" and reads no clock: its behaviour depends on
  * the devices alone.
  */
 #include "../drivers/edu-set.h"
@@ -133,10 +133,12 @@ static void own(struct card *card)
 	arm(card);
 }
 
-/* Acknowledged first: what is raised from then on asserts again. */
+/* Acknowledge first: sources raised from then on assert again. */
 static void handle(struct card *card, const struct shirq_event *event)
 {
-	/* Another thread of a mortal may be about to use what is mapped. */
+	/*
+	 * Another thread of a --mortal process may be about to use the mapping.
+	 */
 	if (event->type == SHIRQ_EVENT_QUARANTINED && mortal)
 		_exit(0);
 	if (event->type != SHIRQ_EVENT_IRQ) {
@@ -146,7 +148,9 @@ static void handle(struct card *card, const struct shirq_event *event)
 		map(card);
 		return;
 	}
-	/* What a useless mask lets happen is for the storm breaker to end. */
+	/*
+	 * The storm that a useless mask allows is for the storm breaker to end.
+	 */
 	if (card->useless)
 		return;
 	shirq_write32(card->bar, INT_ACK, event->r[0]);
@@ -238,7 +242,9 @@ static void *by_eventfd(void *argument)
 
 	if (fd < 0 || shirq_set_eventfd(card->fd, fd))
 		err(1, "setting the eventfd");
-	/* It tells nothing of the events that were there before it. */
+	/*
+	 * An eventfd does not report events that were queued before it was set.
+	 */
 	for (;;) {
 		drain(card);
 		if (eventfd_read(fd, &count))
@@ -260,11 +266,14 @@ static const struct {
 	{ "poll", by_poll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
 	{ "epoll", by_epoll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
 	{ "eventfd", by_eventfd, SHIRQ_ARM_AUTO_UNMASK, 1, false },
-	/* No thread of its own: the one that does the deeds polls both devices. */
+	/*
+	 * This mode has no thread: the thread that does the deeds polls both
+	 * devices.
+	 */
 	{ "alone", by_poll, SHIRQ_ARM_AUTO_UNMASK, 0, false },
 };
 
-/* What the control device asks for */
+/* Deeds requested by the control device */
 
 static void hold(struct card *card)
 {
@@ -337,7 +346,7 @@ static void reopen(struct card *card)
 	step(6);
 }
 
-/* What the kernel has for a device below its directory, after the way there. */
+/* The kernel's sysfs file or link of a device, with its path. */
 static const char *attribute(const struct card *card, const char *name)
 {
 	static char path[128];
@@ -414,7 +423,7 @@ static void master(struct card *card)
 	step(3);
 }
 
-/* The kernel closes what is open. */
+/* The kernel closes the open files. */
 static void leave(struct card *card)
 {
 	(void)card;
@@ -476,7 +485,7 @@ static void suspend(struct card *card)
 	step(2);
 }
 
-/* Nothing comes after it. */
+/* Must be the last step: it never returns. */
 static void halt(struct card *card)
 {
 	(void)card;
@@ -536,7 +545,9 @@ static void usage(FILE *out, const char *self)
 	fprintf(out, "\n");
 }
 
-/* shirq.ko goes, and comes again: it binds the devices whose driver_override names it. */
+/*
+ * Unload shirq.ko and load it again: it binds the devices whose driver_override names it.
+ */
 static void reload(void)
 {
 	struct utsname name;
@@ -625,7 +636,7 @@ int main(int argc, char **argv)
 		{ "victim", no_argument, NULL, 'v' },
 		{ 0 },
 	};
-	/* Which deed each source of the control device asks for. */
+	/* The deed of each source of the control device. */
 	size_t asked[32], count = 0, way = 0, i;
 	struct card card = {};
 	struct shirq_event event;
@@ -662,7 +673,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 
-	/* Only the first life of a mortal has a reader of what it prints. */
+	/*
+	 * Only the first of the --mortal processes has a reader for its output.
+	 */
 	signal(SIGPIPE, SIG_IGN);
 	arguments = argv;
 	card.address = argv[optind];

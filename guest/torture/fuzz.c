@@ -3,14 +3,15 @@
  * shirq-fuzz: calls of one owned device, from several threads, with arguments
  * that are nearly right.
  *
- * Where the kernel has KCOV, a call that reaches code of shirq.ko that no call
- * of its thread has reached is kept, and changed ones of it are tried. What a
- * thread chooses is its seed's and, where it is guided, that of what it was told;
- * with --blind the seed's alone.
+ * If the kernel has KCOV, a call that reaches code of shirq.ko for the first time
+ * in its thread is kept, and mutations of it are tried. A thread's choices depend
+ * on its seed and, if guided, on the reported coverage; with --blind on the seed
+ * alone.
  *
- * After every call: what the kernel wrote is within the caller's struct, no word
- * of it looks like one of the kernel's own, and what needs CAP_SYS_RAWIO was
- * refused without it. Whether only this device was touched, the event log tells.
+ * Checked after every call: the kernel wrote only inside the caller's struct, no
+ * written word looks like a kernel address, and calls that need CAP_SYS_RAWIO
+ * were refused without it. The event log shows whether only this device was
+ * accessed.
  */
 #define _GNU_SOURCE
 #include "torture.h"
@@ -94,7 +95,7 @@ struct call {
 	struct shirq_op op[4][OPS];
 	unsigned int stray;	/* the pointers that are what they are, not the programs': a bit each */
 	uint64_t buffer;	/* where the kernel is to read or write, unless 0: nowhere good */
-	/* Of what is no ioctl. */
+	/* For calls that are not ioctls. */
 	uint64_t offset, length;
 };
 
@@ -139,7 +140,10 @@ static uint64_t some(struct choices *from)
 	return (choice >> 1) & 0xffffffff;
 }
 
-/* Addresses that are nobody's, the kernel's, or end soon. */
+/*
+ * Addresses that are unmapped, belong to the kernel, or lie just before the end
+ * of a mapping.
+ */
 static uint64_t stray_pointer(struct choices *from)
 {
 	static const uint64_t strays[] = {
@@ -151,10 +155,10 @@ static uint64_t stray_pointer(struct choices *from)
 }
 
 /*
- * Constants of 32 bits, and shifts to the left by few: no result
- * looks like an address of the kernel's, so that what leaks can be told.
- * Config space is not written: an owner that clears DisINTx before it arms can
- * make a line scream that has no handler, which is known (kmod/SECURITY.md).
+ * Constants of 32 bits, and shifts to the left by few: no result looks like an
+ * address of the kernel's, so that leaks are recognisable. Config space is not
+ * written: an owner that clears DisINTx before it arms can start a storm on a
+ * line without a handler, which is a known limitation (kmod/SECURITY.md).
  */
 static struct shirq_op some_op(struct choices *from)
 {
@@ -193,7 +197,10 @@ static struct shirq_op some_op(struct choices *from)
 	}
 	op.dst = below(from, 16) ? below(from, SHIRQ_REGS) : some(from);
 	op.src = below(from, 16) ? below(from, SHIRQ_REGS) : some(from);
-	/* What an operation does not use must be zero; sometimes it is not. */
+	/*
+	 * Fields that an operation does not use must be zero; here they
+	 * sometimes are not.
+	 */
 	if (below(from, 16)) {
 		if (op.code == SHIRQ_OP_WRITE || op.code == SHIRQ_OP_SKIP_Z || op.code == SHIRQ_OP_SKIP_NZ)
 			op.dst = 0;
@@ -331,9 +338,11 @@ static void choose(struct tormentor *t, struct call *call)
 		change(call, &t->choices);
 }
 
-/* What the kernel gave back */
+/* Checks of the data that the kernel returned */
 
-/* An address of the kernel's, or what its allocator fills memory with under slub_debug=P,kmalloc-*. */
+/*
+ * Return whether a word is a kernel address, or the allocator's poison of slub_debug=P,kmalloc-*.
+ */
 static bool alien(uint64_t word)
 {
 	return (word >> 48 == 0xffff && word < -4096ull) || word == 0x6b6b6b6b6b6b6b6b ||
@@ -417,7 +426,10 @@ static void read_call(struct tormentor *t, const struct call *call)
 	look_at_answer(t, call, given, space, got < 0 ? 0 : got);
 }
 
-/* One register of BAR 0, which is the only one, whole and aligned: what else succeeds is an access to something else. */
+/*
+ * Only aligned accesses of one whole register of BAR 0, the only BAR, may succeed; success of any
+ * other access is a failure.
+ */
 static void positional(struct tormentor *t, const struct call *call)
 {
 	size_t length = call->length > ROOM ? ROOM : call->length;
@@ -475,7 +487,9 @@ static void reopen(void)
 	struct shirq_programs programs = EDU_SET;
 	int before = device, next;
 
-	/* Without the right to load, what is opened anew would refuse nearly every call. */
+	/*
+	 * Without the right to load, a newly opened device would refuse nearly every call.
+	 */
 	if (!privileged)
 		return;
 	/* Somebody may be in a call: then it is closed when that returns, and opening fails until then. */
@@ -529,7 +543,10 @@ static void make(struct tormentor *t, const struct call *call)
 
 /* Guidance */
 
-/* Before rights are given up: who is nobody may not open KCOV's file. */
+/*
+ * Open KCOV's file before rights are dropped: an unprivileged user may not open
+ * it.
+ */
 static void prepare_cover(struct tormentor *t)
 {
 	t->kcov = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
@@ -540,7 +557,10 @@ static void prepare_cover(struct tormentor *t)
 		err(1, "kcov");
 }
 
-/* Did the call reach code of the module that is new to this thread? */
+/*
+ * Return whether the call reached code of the module that is new to this
+ * thread.
+ */
 static bool news(struct tormentor *t)
 {
 	unsigned long count = __atomic_load_n(&t->cover[0], __ATOMIC_RELAXED), i;
@@ -582,7 +602,7 @@ static void *torment(void *argument)
 	return NULL;
 }
 
-/* Where shirq.ko is; unknown to who may not know. */
+/* The load address of shirq.ko; hidden from unprivileged users. */
 static void find_module(void)
 {
 	char line[512];
@@ -606,7 +626,7 @@ static void on_wake(int number)
 	(void)number;
 }
 
-/* Give up a right that the module asks for, or every one. */
+/* Drop one of the capabilities that the module checks, or all of them. */
 static void drop_capability(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

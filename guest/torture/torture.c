@@ -3,12 +3,12 @@
  * shirq-torture: ends owners, bindings, modules and processors, again and
  * again, while interrupts flow.
  *
- * Each deed is an attempt, numbered from 0. The devices raise by themselves, so
- * nothing here waits for the host. What happened on the line is judged from the
- * event log, where marks tell attempts apart; what only the guest can see is
- * checked here: a line "FAIL attempt: what" for each thing that is wrong. The
- * last line is "done", with figures and a digest of all choices, which are those
- * of the seed.
+ * Each deed is an attempt, numbered from 0. The devices raise interrupts on
+ * timers of their own, so nothing here waits for the host. The line is judged
+ * from the event log, where marks separate the attempts; facts that only the
+ * guest can see are checked here and printed as "FAIL attempt: what". The last
+ * line is "done", with figures and a digest of all choices, which depend on the
+ * seed alone.
  */
 #define _GNU_SOURCE
 #include "torture.h"
@@ -50,7 +50,7 @@ struct run {
 
 /* Owners: each is a child. */
 
-/* What an owner does, from the bits of a random number. */
+/* An owner's actions, from the bits of a random number. */
 enum habit {
 	HABIT_AUTO_UNMASK	= 0x01,
 	HABIT_MASTER		= 0x02,
@@ -231,7 +231,10 @@ static void put_into(const char *format, const char *address, const char *text)
 		err(1, "writing %s to %s", text, path);
 }
 
-/* It is silent, so the next owner may come: nobody has it, and it does not master the bus. */
+/*
+ * The device is silent, so it can be opened again: check that it has no owner and that bus
+ * mastering is off.
+ */
 static void gone(const struct run *run, uint32_t n)
 {
 	char path[PATH_MAX];
@@ -551,7 +554,7 @@ static void by_passing(struct run *run, uint32_t n)
 	gone(run, n);
 }
 
-/* What is not an owner's */
+/* Deeds other than an owner's */
 
 static void unbind(struct run *run, uint32_t n)
 {
@@ -604,7 +607,9 @@ static void remove_module(struct run *run, uint32_t n)
 	}
 	pass_time(after);
 	mark(MARK_END, n);
-	/* Refused, unless the owner has not come to open it yet. */
+	/*
+	 * The open is refused, unless the owner has not opened the device yet.
+	 */
 	syscall(SYS_delete_module, "shirq", O_NONBLOCK);
 	kill(pid, SIGKILL);
 	reap(n, pid, SIGKILL);
@@ -626,7 +631,10 @@ static void be_unplugged(struct run *run, uint32_t n)
 	pid_t pid;
 
 	mark(MARK_OWN, n);
-	/* Whoever plugged it in may be binding it already, and not have come to the node. */
+	/*
+	 * The process that plugged it in may be binding it already, without the device node
+	 * existing yet.
+	 */
 	while (shirq_bind(device) || !exists("/dev/shirq/%s", device))
 		pass_time(1000);
 	pid = born();
@@ -701,7 +709,10 @@ static int usage(const char *name)
 	return 2;
 }
 
-/* Its mapping was void before it was told why: the notice is what it reads next. */
+/*
+ * The mapping is invalidated before the notice is queued: the next read() returns
+ * the notice.
+ */
 static sigjmp_buf untold;
 
 static void read_on(int number)
@@ -710,7 +721,7 @@ static void read_on(int number)
 	siglongjmp(untold, 1);
 }
 
-/* An owner for good, who says when it is armed. */
+/* An owner that keeps the device, and reports when it is armed. */
 static int serve_for_ever(const char *address)
 {
 	own(address, HABIT_AUTO_UNMASK);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The peer for vfio-pci: an eventfd tells of each interrupt, and a call unmasks
+ * The peer for vfio-pci: an eventfd signals each interrupt, and a call unmasks
  * it.
  */
 #include "peer.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The naive driver: what drivers did before they knew better.
+ * The naive driver: each bug is one that real drivers have had.
  *
  * It hands the interrupts of a shirq-edu device to user space, as a careful
  * driver would: it claims by the device's status, masks the device, and lets it
@@ -65,7 +65,7 @@ enum naive_bug {
 
 static const char * const bug_names[] = {
 	[NO_BUG] = "none",
-	/* nobody silences the device when the owner has gone */
+	/* does not silence the device when the owner has closed it */
 	[BUG_ABANDON] = "abandon",
 	/* every interrupt is ours */
 	[BUG_CLAIM_ALWAYS] = "claim-always",
@@ -73,9 +73,9 @@ static const char * const bug_names[] = {
 	[BUG_MASK_LINE] = "mask-line",
 	/* the same, for interrupts of others too */
 	[BUG_MASK_LINE_ALWAYS] = "mask-line-always",
-	/* masks the line, once more than it is unmasked if an interrupt comes at open */
+	/* masks the line by a counter, unbalanced if an interrupt comes during open */
 	[BUG_DOUBLE_DISABLE] = "double-disable",
-	/* masks only when an interrupt comes that should not, and forgets that it did */
+	/* masks lazily, when an unexpected interrupt comes, and does not record that */
 	[BUG_LAZY] = "lazy",
 	/* reads the status, and throws it away, while user space is busy */
 	[BUG_READ_WHILE_MASKED] = "read-while-masked",
@@ -83,13 +83,15 @@ static const char * const bug_names[] = {
 	[BUG_RMW] = "rmw",
 	/* acknowledges in the handler until nothing is pending */
 	[BUG_LOOP] = "loop",
-	/* takes all-ones for a status, and does not look whether its own mask holds */
+	/*
+	 * treats all-ones as a status, and does not check whether its mask took effect
+	 */
 	[BUG_ONES] = "ones",
-	/* requests the interrupt before there is what the handler needs */
+	/* requests the interrupt before the handler's data is initialised */
 	[BUG_EARLY_HANDLER] = "early-handler",
 	/* unmaps the registers at unbind though a descriptor is open */
 	[BUG_UNMAP_AT_UNBIND] = "unmap-at-unbind",
-	/* frees what the handler needs before the interrupt */
+	/* frees the handler's data before it frees the interrupt */
 	[BUG_FREE_BEFORE_IRQ] = "free-before-irq",
 	/* takes for granted that the device is unmasked at open */
 	[BUG_KEEP_MASKED] = "keep-masked",
@@ -97,13 +99,13 @@ static const char * const bug_names[] = {
 	[BUG_NO_FLUSH] = "no-flush",
 	/* clears the summary before its sources are masked */
 	[BUG_LATCH_FIRST] = "latch-first",
-	/* asks for IRQF_NO_THREAD */
+	/* requests the interrupt with IRQF_NO_THREAD */
 	[BUG_NO_THREAD] = "no-thread",
-	/* asks for the line without IRQF_SHARED */
+	/* requests the line without IRQF_SHARED */
 	[BUG_EXCLUSIVE] = "exclusive",
 	/* masks by DisINTx, read, modified and written without a lock */
 	[BUG_UNLOCKED_DISINTX] = "unlocked-disintx",
-	/* answers through an eventfd that may be gone */
+	/* signals an eventfd that may be freed already */
 	[BUG_STALE_EVENTFD] = "stale-eventfd",
 	/* handles in a thread and masks nothing meanwhile */
 	[BUG_THREAD_UNMASKED] = "thread-unmasked",
@@ -124,7 +126,7 @@ struct naive {
 	struct pci_dev *pdev;
 	void __iomem *regs;
 	struct miscdevice node;
-	/* guards the device's mask and what follows */
+	/* guards the device's mask and the fields below */
 	spinlock_t lock;
 	wait_queue_head_t wait;
 	u32 pending;
@@ -154,7 +156,7 @@ static void naive_disintx(struct naive *n, bool on, bool answering)
 	u16 command;
 
 	pci_read_config_word(n->pdev, PCI_COMMAND, &command);
-	/* Anything may come between; here it does. */
+	/* The race window of the read-modify-write; here it is held open. */
 	if (answering)
 		wait_event_interruptible(n->wait, n->masked);
 	if (on)
@@ -238,7 +240,7 @@ static void naive_set_masked(struct naive *n, bool masked)
 	wake_up_interruptible(&n->wait);
 }
 
-/* Is the interrupt ours? Returns the sources, 0 if it is not. */
+/* Return the active sources, or 0 if the interrupt is not ours. */
 static u32 naive_claim(struct naive *n)
 {
 	u32 active;
@@ -302,7 +304,7 @@ static irqreturn_t naive_thread(int irq, void *data)
 {
 	struct naive *n = data;
 
-	/* What it has to do takes a while: until then the device asserts. */
+	/* Simulate slow work: the device asserts until it is done. */
 	ssleep(THREAD_S);
 	spin_lock_irq(&n->lock);
 	n->pending |= ioread32(n->regs + INT_ACTIVE);
@@ -350,11 +352,14 @@ static int naive_open(struct inode *inode, struct file *file)
 		}
 	}
 	if (bug == BUG_DOUBLE_DISABLE) {
-		/* The interrupt begins masked, whatever has come since. */
+		/* The interrupt starts masked, even if one has come since. */
 		n->masked = true;
 		disable_irq(n->pdev->irq);
 	}
-	/* What is masked now has come since: user space answers it. */
+	/*
+	 * If it is masked now, an interrupt has come since: user space handles
+	 * it.
+	 */
 	if (!n->masked || bug == BUG_DOUBLE_DISABLE)
 		naive_enable(n);
 	return 0;

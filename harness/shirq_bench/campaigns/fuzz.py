@@ -120,7 +120,7 @@ class Fuzzer:
         return requests
 
     def _disturb(self, board: Board) -> None:
-        """Change what the device is, from outside; what does not fit is refused."""
+        """Change properties of the device from the host; QEMU refuses combinations that do not fit."""
         random = self._random
         device = f"dev{random.choice(tuple(_DEVICES))}"
         stopped = random.random() < 0.2
@@ -172,7 +172,7 @@ class Fuzzer:
                     board.qtest.batch(self._requests())
                     self._disturb(board)
                 for slot in _DEVICES:
-                    # What a state that was saved with it would be refused for.
+                    # The reason for which a state saved with it would be refused.
                     board.qmp.set(f"dev{slot}", "reset-disintx", "off")
                     board.qmp.set(f"dev{slot}", "disintx", "ok")
                 board.save(self._state)

@@ -55,7 +55,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Register:
-    """What the file says."""
+    """The contents of the file."""
 
     documents: dict[str, Path]
     promises: tuple[Promise, ...]
@@ -100,7 +100,7 @@ def _of_comment(lines: list[str]) -> Iterator[str]:
 
 
 def _named(name: str, sentence: str) -> str:
-    """The sentence, beginning with what it is about."""
+    """The sentence, prefixed with its subject."""
     name, sentence = _plain(name), _plain(sentence)
     return sentence if sentence.startswith(name) else f"{name} {sentence}"
 
@@ -146,7 +146,7 @@ def sentences(path: Path) -> list[str]:
 
 
 def parse(text: str) -> Register:
-    """What the text of the file says. `BenchError` says what is wrong with it."""
+    """Parse the text of the file. Raises `BenchError` with the error."""
     try:
         return _register(tomllib.loads(text))
     except (BenchError, tomllib.TOMLDecodeError) as error:
@@ -213,7 +213,7 @@ class Finding:
 
 
 def check(top: Path) -> list[Finding]:
-    """What is wrong with the promises of a checkout."""
+    """The errors in the promises of a checkout."""
     register = load(top)
     known = {one.name: one for one in mutant.load(top)}
     return [
@@ -268,7 +268,7 @@ def _exists(test: str, top: Path) -> bool:
 
 
 def _same(test: str, of_mutant: str) -> bool:
-    """Does a mutant's entry, which may be a file or have parameters, name this test?"""
+    """Whether a mutant's entry, which may be a file or have parameters, names this test."""
     return of_mutant.partition("[")[0] in (test, test.partition("::")[0])
 
 
@@ -289,7 +289,7 @@ def _open(register: Register) -> Iterator[Finding]:
 
 
 def summary(register: Register, top: Path) -> str:
-    """The numbers, and what is open."""
+    """The figures, and the open points."""
     counts = ", ".join(f"{len(sentences(top / path))} of {path}" for path in register.documents.values())
     untested = [promise for promise in register.promises if promise.why_no_test]
     excused = [promise for promise in register.promises if promise.why_no_mutant]

@@ -180,9 +180,9 @@ class Command:
 class Agent:
     """The agent of the guest ``name`` over the connected socket ``channel``.
 
-    ``situation`` tells, for a failure's message, how the VM is and what its console showed last. Every deadline, its
-    commands' too, is ``patience`` times what is asked for: some kernels are slow. A busy host stretches it further.
-    ``journal`` has each command as a step.
+    ``situation`` returns, for a failure's message, the state of the VM and the end of its console. Every timeout, also
+    of its commands, is multiplied by ``patience``, because some kernels are slow, and extended further on a busy host.
+    ``journal`` records each command as a step.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class Console(_Base):
                     return
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> str:
-        """What has arrived, waiting at most ``timeout`` seconds for the first of it: pexpect's contract."""
+        """Return the received text; wait at most ``timeout`` seconds for the first byte, as pexpect requires."""
         if timeout == -1:
             timeout = self.timeout
         try:

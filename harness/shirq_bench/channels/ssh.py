@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ssh into a guest, for people and for files: paramiko through the agent, so no network and no TCP port.
+"""ssh into a guest, for interactive use and for file transfer: paramiko through the agent, without network or TCP port.
 
 The guest runs dropbear on its loopback interface. Each connection is a guest command that carries bytes between its
 standard streams and dropbear; here a socket pair makes it look like a socket to paramiko.
@@ -20,7 +20,7 @@ from shirq_bench.channels.agent import Agent, Result
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 
-# What goes wrong is raised; paramiko's threads need not print it as well.
+# Errors are raised; paramiko's threads need not print them as well.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: Starts dropbear unless it runs already; makes a host key at the first connection.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq build`: what the bench is made of, into the cache; `shirq lint`: the style of what is in C."""
+"""`shirq build`: builds the parts of the bench into the cache; `shirq lint`: checks the style of the C sources."""
 
 from __future__ import annotations
 

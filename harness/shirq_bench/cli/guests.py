@@ -60,7 +60,7 @@ def run(
         else:
             threading.Thread(target=_feed, args=[command], daemon=True).start()
         try:
-            # What a person asks for is not stretched for a slow kernel.
+            # Do not extend a timeout from the command line for a slow kernel.
             status = command.wait(timeout / vm.patience).status
             kernel_log = vm.agent.run("dmesg").stdout
             found = [] if allow_splats else splats.scan(kernel_log)

@@ -53,7 +53,7 @@ def machine_options(command: Command) -> Command:
 
 
 def chosen(source: Path | None, **changes: Any) -> Machine:
-    """The machine that the options ask for; says which test it comes from."""
+    """The machine that the options select; prints the test that it comes from."""
     machine = _failed_machine(source) if source else SHARED_LINE
     given = {name: value for name, value in changes.items() if value}
     if devices := given.pop("devices", ()):

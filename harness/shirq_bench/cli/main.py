@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line `shirq`: guests, kernels, logs, campaigns and the cache, for people. Make forwards to it."""
+"""The command line `shirq`: guests, kernels, logs, campaigns and the cache. Make forwards to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Failure(click.ClickException):
 
 
 class _Shirq(click.Group):
-    """What is wrong is said in one message, with status 1; wrong usage has click's status 2."""
+    """Print errors as one message, with status 1; wrong usage has click's status 2."""
 
     def invoke(self, context: click.Context) -> Any:
         try:

@@ -23,12 +23,12 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import shown
 
-#: Seconds that the size that CI runs may take.
+#: Time budget of the size that CI runs, in seconds.
 CI_BUDGET = 240.0
 
 
 def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
-    """The mutants in another order for each turn, so that a few at a time are all in the end."""
+    """The mutants, rotated for each turn, so that several partial runs cover all of them."""
     ranked = sorted(mutants, key=lambda one: one.name)
     # A step that has no divisor in common with the count spreads the turns over the whole list.
     step = next(step for step in itertools.count(7) if math.gcd(step, len(ranked)) == 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq coverage`, `shirq promises`: what of the module the tests have met."""
+"""`shirq coverage`, `shirq promises`: the parts of the module that the tests cover."""
 
 from __future__ import annotations
 

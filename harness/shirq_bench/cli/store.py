@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq kernels`, `shirq templates`, `shirq gc`: what the cache holds."""
+"""`shirq kernels`, `shirq templates`, `shirq gc`: the contents of the cache."""
 
 from __future__ import annotations
 

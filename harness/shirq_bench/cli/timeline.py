@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq trace`, `shirq report`: an event log for people."""
+"""`shirq trace`, `shirq report`: show an event log in readable form."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What must hold in every guest during every test, whatever the test is about.
+"""Invariants: rules that hold in every guest during every test.
 
-Each invariant is a function whose docstring is the sentence that a failing test shows. It returns what breaks it, or
-an empty string.
+Each invariant is a function whose docstring is the sentence that a failing test shows. It returns a description of the
+violation, or an empty string.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.observe import judge
 from shirq_bench.vm.vm import Vm
 
-#: What `forgotten_ns` is with a stock kernel on an idle host, in seconds.
+#: The value of `forgotten_ns` with a stock kernel on an idle host, in seconds.
 _FORGOTTEN_S = 10
 
 
 @dataclass(frozen=True)
 class Waiver:
-    """What a test breaks on purpose, and in which guest: the arguments of the marker ``invariants_broken``.
+    """The invariants that a test breaks on purpose, and in which guest: arguments of the marker ``invariants_broken``.
 
     ``guest_ends``: it ends before its test does. ``line_of``: the line of that device may be forgotten. ``guest``
     counts the test's guests in the order of their boots. Raises `BenchError` if nothing is waived.
@@ -52,7 +52,7 @@ def no_entry_is_dropped(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:
 
 
 def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
-    """Virtual time, in ns, that what takes ``seconds`` with a stock kernel on an idle host may take in ``vm``.
+    """The limit in ``vm``, in ns of virtual time, for work that takes ``seconds`` with a stock kernel on an idle host.
 
     Virtual time passes while a busy host lets the guest wait, too. ``busy`` is the most `competition` that is known.
     """
@@ -80,7 +80,7 @@ ALL: tuple[Callable[[Vm, Log, Sequence[Waiver]], str], ...] = (no_vm_is_lost, no
 
 
 def broken(vm: Vm, waivers: Sequence[Waiver] = ()) -> str:
-    """What is broken in ``vm`` and not waived, each with the invariant's sentence; empty if all hold."""
+    """The violations in ``vm`` that are not waived, each with the invariant's sentence; empty if all hold."""
     log = vm.log().epochs()[-1]
     found = [(invariant, what) for invariant in ALL if (what := invariant(vm, log, waivers))]
     return "\n".join(f"{invariant.__doc__}\n{what}" for invariant, what in found)

@@ -32,7 +32,7 @@ _DRIVERS = {"c": ["shirq-edu"], "python": ["python3", "/usr/bin/shirq-edu.py"]}
 
 @dataclass(frozen=True)
 class Event:
-    """What a driver prints for one event."""
+    """The line that a driver prints for one event."""
 
     seq: int
     status: int
@@ -57,7 +57,7 @@ class Driver:
         return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
 
     def stop(self) -> None:
-        """Stop it, so that what is raised from now on stays pending; it has stopped on return."""
+        """Stop it, so that interrupts raised from now on stay pending; it has stopped on return."""
         self.command.signal(signal.SIGSTOP)
         self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
 
@@ -98,7 +98,7 @@ class Handlers:
 
 
 def handler_name(device: str) -> str:
-    """What shirq.ko's handler for ``device`` is called in /proc/interrupts and in traces."""
+    """The name of shirq.ko's handler for ``device`` in /proc/interrupts and in traces."""
     return f"shirq:{ADDRESSES[device]}"
 
 

@@ -22,7 +22,8 @@ _ANY = pytest.StashKey[bool]()
 def turn(directory: Path, alone: bool) -> Iterator[None]:
     """A test's turn among the processes that share ``directory``."""
     with (directory / "queue").open("w") as queue, (directory / "running").open("w") as running:
-        # Who waits to be alone keeps the queue, or the others would go on past it for ever.
+        # A test that waits for the exclusive lock holds the queue's lock; otherwise the others could overtake it for
+        # ever.
         fcntl.flock(queue, fcntl.LOCK_EX)
         fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(queue, fcntl.LOCK_UN)

@@ -239,7 +239,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
 
 
 def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Sequence[Path]) -> Path:
-    """The cpio archive of what a machine adds: modules compiled from their sources, and trees for the guest's root.
+    """The cpio archive of a machine's additions: modules compiled from their sources, and trees for the guest's root.
 
     Raises `BuildError` for a tree that is no directory.
     """

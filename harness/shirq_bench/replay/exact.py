@@ -22,7 +22,7 @@ from shirq_bench.vm.vm import Vm
 
 #: The number of a schedule's action `stop`: qemu-device/SPEC.md, "Schedule".
 _STOP = 8
-#: What QEMU's human monitor says of the processor and the interrupt controllers.
+#: Commands of QEMU's human monitor that show the processor and the interrupt controllers.
 _PROCESSOR = ("info registers", "info lapic", "info pic")
 
 
@@ -63,7 +63,7 @@ def state(
                 meanwhile(vm)
                 if pauses:
                     vm.qmp.execute("stop")
-                    # Its own stop may have come first: from there it must not go on.
+                    # Its scheduled stop may have come first: it must not continue from there.
                     if _is_over(reader):
                         break
                     vm.qmp.execute("cont")

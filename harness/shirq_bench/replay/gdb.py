@@ -14,7 +14,7 @@ from shirq_bench.provision import kernel
 from shirq_bench.replay import stopped, symbols
 from shirq_bench.replay.case import Case
 
-#: gdb's status when its user wants to be earlier.
+#: gdb's exit status when its user wants to go back.
 _BACK = 42
 
 _COMMANDS = """\

@@ -39,7 +39,7 @@ class Violation:
 
 @dataclass
 class Card:
-    """What is known of one device, from point to point."""
+    """The state of one device, carried from point to point."""
 
     name: str
     pending: int = 0
@@ -161,7 +161,7 @@ class Oracle:
         self._masked: set[int] = set()
 
     def judge(self, entries: Sequence[Entry]) -> list[Violation]:
-        """What is wrong with a point, given all its entries."""
+        """The violations in a point, given all its entries."""
         cards = self.cards
         for card in cards.values():
             card.begin()

@@ -2,7 +2,7 @@
 """A picture as a trace for ui.perfetto.dev and Chrome's tracing, in their JSON format.
 
 The line and every device are a "process" each, whose levels are counters, whose spans are slices and whose stimuli are
-instants. What was said in words is searchable below; the guest's own trace, if given, is there by CPU. Times are
+instants. The entries as text are searchable below; the guest's own trace, if given, is shown by CPU. Times are
 virtual, from the picture's start.
 """
 
@@ -102,7 +102,7 @@ def _changes(spans: Iterable[Span], start: int) -> Iterator[tuple[int, int]]:
 
 
 def _lanes(spans: Iterable[Span]) -> list[list[Span]]:
-    """Slices of one thread must nest: what overlaps, as handlers on two CPUs do, goes side by side."""
+    """Slices of one thread must nest: overlapping ones, such as handlers on two CPUs, go to separate threads."""
     lanes: list[list[Span]] = []
     for span in sorted(spans, key=lambda span: span.start_ns):
         free = (lane for lane in lanes if max(lane[-1].end_ns, lane[-1].start_ns + 1) <= span.start_ns)

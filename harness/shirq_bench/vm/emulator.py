@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A QEMU process with its channels and its run directory; neither outlives the process that asked for it."""
+"""A QEMU process with its channels and its run directory; neither outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shirq_bench import supervisor
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded
 
-#: Seconds within which a killed process is gone.
+#: Seconds within which a killed process must end.
 _KILLED = 10.0
 
 Arguments = Callable[[Mapping[str, int]], Sequence[str]]
@@ -43,7 +43,7 @@ class Emulator:
     def start(self, binary: Path, arguments: Arguments, channels: Sequence[str]) -> dict[str, socket.socket]:
         """Start ``binary`` with its firmware and these arguments; returns our ends of its channels.
 
-        ``arguments`` is asked with the descriptor that QEMU has of each channel's other end.
+        ``arguments`` is called with QEMU's descriptor for the other end of each channel.
         """
         pairs = {name: socket.socketpair() for name in channels}
         theirs = [other for _, other in pairs.values()]
@@ -73,7 +73,7 @@ class Emulator:
             return self._status
 
     def said(self) -> str:
-        """What it has printed."""
+        """Its output."""
         path = self.dir / "qemu.log"
         return path.read_text(errors="replace").strip() if path.exists() else ""
 
@@ -82,7 +82,7 @@ class Emulator:
         if self._ended < 0:
             return
         if self.wait(0.0) is None:
-            # It may have ended meanwhile, without our having been told.
+            # It may have ended meanwhile, before a notification arrived.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             end = Deadline(_KILLED)
@@ -94,7 +94,7 @@ class Emulator:
             self._ended = -1
 
     def close(self) -> None:
-        """Kill it, and delete its run directory."""
+        """Kill QEMU, and delete its run directory."""
         try:
             self.kill()
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest is made of: the part of the QEMU command line that a test chooses."""
+"""The configuration of a guest: the part of the QEMU command line that a test chooses."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def insmod(name: str, *parameters: str) -> str:
 
 #: Guest script: load shirq.ko.
 LOAD_MODULE = insmod("shirq")
-#: Guest scripts: load what stock kernels have for interrupts in user space.
+#: Guest scripts: load the stock kernels' drivers for interrupts in user space.
 LOAD_UIO = "modprobe uio_pci_generic"
 LOAD_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
-#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
+#: Guest script: wait until the kernel has finished its background work of boot, such as testing its ciphers.
 SETTLED = (
     "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
     ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'

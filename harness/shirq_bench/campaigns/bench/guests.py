@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest costs, side by side: a clone of ours, a cold boot of ours, and virtme-ng, as its users run it."""
+"""The cost of a guest, compared: a clone, a cold boot, and virtme-ng as its users run it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _ways(name: str, machine: Machine) -> dict[str, _Way]:
 
 
 def _milliseconds(way: _Way) -> tuple[int, int]:
-    """To the first command, by the clock and of a processor: the clock's depend on what else the machine does."""
+    """Time to the first command, as wall-clock and CPU time; the wall-clock figure depends on the machine's load."""
     started = time.monotonic()
     with way() as emulator:
         elapsed = time.monotonic() - started
@@ -165,7 +165,7 @@ def _places(devices: int) -> list[tuple[str, str]]:
 
 
 def line_of(name: str, devices: int) -> Machine:
-    """A deterministic guest whose line has so many devices, each driven by shirq.ko and a program that waits."""
+    """A deterministic guest with that many devices on one line, each driven by shirq.ko and a waiting program."""
     places = _places(devices)
     drivers = [
         script

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report for people: one page, with plots, that needs nothing else; and the tables of docs/performance.md."""
+"""The report as one self-contained page with plots; and the tables of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
 
 def _bars(rows: Mapping[str, Sequence[tuple[float, str]]], y: int = 0) -> str:
-    """For each row bars over one another, values and colours, the greatest first; it is what is written beside."""
+    """One line for each row: overlaid bars, each (value, colour), the greatest first; its value is the label."""
     most = max(bars[0][0] for bars in rows.values())
     parts = [f'<svg {_NAMESPACE} y="{y}" width="900" height="{34 * len(rows) + 10}" role="img" {_FONT}>']
     for row, (name, bars) in enumerate(rows.items()):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which functions an interrupt's instructions are in: every executed instruction of a few rounds, from QEMU's log.
 
-This is a run of its own, in a guest that is identical to the measured one up to its beginning.
+Profiling is a separate run, in a guest that is identical to the measured one up to the run's beginning.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How fast interrupts can come, and what is left of the processor: in guest time, so independent of the machine."""
+"""The highest interrupt rate, and the processor time left over; in guest time, so independent of the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WARM_UP, _WARM_UP_NS = 50, 200_000
 _LONGEST = 20_000
 #: Each period that is tried is this part of the one before.
 _STEP = 0.97
-#: The kernel's own work is met at other places of a trial that begins so many ns later: what is found is a median.
+#: Offsets in ns of a trial's beginning: each meets the kernel's own work at other places; the result is the median.
 _LEADS_NS = (0, 70_000, 140_000, 210_000, 280_000)
 #: Interrupts a second of guest time beside which somebody else computes, and for how long.
 RATES = (1_000, 10_000, 100_000)
@@ -69,7 +69,7 @@ def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
 
 
 def _work(kernel: str, chosen: Contender, rate: int) -> int:
-    """How much an idle-priority program computes in `_WINDOW_NS` beside ``rate`` interrupts a second; 0: none come."""
+    """The work of an idle-priority program in `_WINDOW_NS` beside ``rate`` interrupts per second; 0: no interrupts."""
     machine = contender.machine(kernel, *driving(chosen), then=_BURNING)
     begin = _WARM_UP * _WARM_UP_NS
     stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run over the mutants leaves: figures for programs, a table for people."""
+"""Writes the results of a mutation run: figures as JSON, and a table as Markdown."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ waiter looks when both are done. On two it may look in between, without the lock
 
 
 def document(content: dict[str, Any]) -> str:
-    """The table for people, as Markdown."""
+    """The results as a Markdown table."""
     killed = [m for m in content["mutants"] if m["verdict"] == KILLED]
     arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
     lines = [

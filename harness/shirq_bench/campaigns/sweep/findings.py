@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a sweep leaves: its figures, and for each violation a file that plays again, with a picture."""
+"""Writes the results of a sweep: its figures, and for each violation a replayable file with a picture."""
 
 from __future__ import annotations
 

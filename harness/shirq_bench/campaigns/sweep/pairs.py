@@ -96,13 +96,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What its scenario is called."""
+        """The name of its scenario."""
         return f"{self.operation}{BETWEEN}{self.stimulus}"
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """The two lists, the cells that are left out, and the points of a cell by size and by what a point costs."""
+    """The operations and stimuli, the omitted cells, and the number of points of a cell by size and cost."""
 
     operations: Mapping[str, Operation]
     stimuli: Mapping[str, Stimulus]
@@ -163,7 +163,7 @@ class Matrix:
 
 
 def _options(operation: Operation, stimulus: Stimulus) -> tuple[str, ...]:
-    """The options of dev0's owner, in one order whoever asks for them."""
+    """The options of dev0's owner, in a fixed order."""
     return (f"--how {operation.how}", *sorted({*operation.options, *stimulus.options}))
 
 
@@ -224,7 +224,7 @@ def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Swept:
-    """What became of a cell: ``error`` says why it could not be swept, if so. ``result`` is None then and for gaps."""
+    """The result of a cell. ``error`` says why it could not be swept, if so. ``result`` is None then and for gaps."""
 
     cell: Cell
     result: Result | None = None
@@ -304,7 +304,7 @@ def _reasons(content: Mapping[str, Any]) -> list[str]:
 
 
 def document(content: Mapping[str, Any], matrix: Matrix) -> str:
-    """The table for people, as Markdown."""
+    """The results as a Markdown table."""
     head, *body = rows(content)
     lines = [_line(head), "|---" * len(head) + "|", *(_line([f"`{row[0]}`", *row[1:]]) for row in body)]
     errors = [f"- `{c['operation']}{BETWEEN}{c['stimulus']}`: {c['error']}" for c in content["cells"] if c["error"]]

@@ -16,7 +16,7 @@ from shirq_bench.vm.machine import ADDRESSES
 
 #: Points of one guest at most.
 CHUNK = 4000
-#: So many violations, and a sweep ends: the scenario, or what it drives, is broken.
+#: A sweep ends after this many violations: the scenario, or the driver under test, is broken.
 MOST_FAILURES = 20
 #: A point's time in a calibration at least: far longer than most points take.
 _LONG_NS = 50_000_000
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass
 class Result:
-    """What a sweep found. ``seconds`` is the time of the guests' runs, cloning and judging included.
+    """The result of a sweep. ``seconds`` is the time of the guests' runs, cloning and judging included.
 
     ``places`` are the distinct instructions before which the second stimulus came.
     """
@@ -118,7 +118,7 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     while offsets:
         some = case_of(scenario, kernel, offsets[: _chunk(scenario)], long_ns).run().recording
         del offsets[: _chunk(scenario)]
-        # The module looks at a device that is gone again and again, which is no part of a point.
+        # The module polls a device that is gone, which is not part of a point.
         active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
     if quiet > long_ns // 2:
@@ -126,7 +126,7 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
 
 
-#: What may be said of where a window begins or ends: the kind of the log's entry, its value if it matters, its width.
+#: The places where a window may begin or end: the kind of the log's entry, its value if it matters, its width.
 _PLACES: dict[str, tuple[Kind, int | None, int]] = {
     "masked": (Kind.MASK, 1, 0),
     "unmasked": (Kind.MASK, 0, 0),
@@ -167,7 +167,7 @@ def sweep(
 ) -> Result:
     """Try ``points`` instructions of the window, evenly spread; 0: as many as the scenario allows.
 
-    ``tell`` hears of the progress. After ``most`` violations it ends.
+    ``tell`` is called with the progress. The sweep ends after ``most`` violations.
     """
     shape = calibrate(scenario, kernel)
     points = min(filter(None, (points, scenario.points)), default=0)
@@ -184,7 +184,7 @@ def sweep(
             bad = len(chunk) - 1
         if bad is not None:
             result.failures.append(Failure(case, bad, chunk[bad], outcome))
-        # What comes after a failure may be its consequence: it is tried again, by another guest.
+        # Points after a failure may fail as a consequence of it: another guest tries them again.
         done = len(chunk) if bad is None else bad + 1
         end = outcome.recording.base_ns + case.cuts[done - 1]
         result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scenarios of sweeps: what happens first, and what is injected at each instruction of what follows.
+"""Scenarios of sweeps: a first stimulus, and a second one injected at each instruction of its handling.
 
 They are data, in ``scenarios.toml``; its head describes the keys.
 """
@@ -101,7 +101,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def read_table(kind: type[_Table], what: str, name: str, table: dict[str, Any]) -> _Table:
-    """The dataclass ``kind`` of a table of a file; ``what`` is what messages call it. Raises `ScenarioError`."""
+    """Convert a table of a file to the dataclass ``kind``; messages call it ``what``. Raises `ScenarioError`."""
     types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {"name": name}
     for key, value in table.items():

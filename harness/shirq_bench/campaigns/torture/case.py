@@ -52,7 +52,7 @@ class Case:
         return not self.kernels or kernel in self.kernels
 
     def rounds(self, attempts: int) -> list[int]:
-        """The attempts of each guest, for so many in all."""
+        """The number of attempts of each guest, for a given total."""
         each = self.round or attempts
         return [min(each, attempts - first) for first in range(0, attempts, each)]
 

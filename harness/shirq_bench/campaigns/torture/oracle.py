@@ -23,7 +23,7 @@ KERNEL, USER = 0, 3
 
 @dataclass
 class Neighbour:
-    """What is known of one neighbour; ``ring`` is where its driver runs. ``worst_ns`` is the longest wait."""
+    """The state of one neighbour; ``ring`` is where its driver runs. ``worst_ns`` is the longest wait."""
 
     name: str
     ring: int
@@ -90,7 +90,7 @@ class Verdict:
     strayed: list[str] = field(default_factory=list)
 
     def stray(self, entry: Entry) -> None:
-        """Somebody touched what is not theirs."""
+        """A register was accessed by a driver that does not own the device."""
         self.strayed.append(
             f"{entry.device} was touched: {entry.kind.name} of {entry.offset:#x} in space {entry.space}"
             f" at {entry.time_ns} ns"

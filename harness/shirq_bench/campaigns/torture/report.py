@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""build/reports/torture.json: what each test showed on each kernel, added to what is there."""
+"""build/reports/torture.json: the result of each test on each kernel, added to the former results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shirq_bench.paths import BUILD
 
 FILE = BUILD / "reports" / "torture.json"
 _TEMPLATE = Path(__file__).with_name("document.md")
-#: Words kept of what went wrong; the counts are of all.
+#: Failure messages that are kept; the counts include all.
 _MOST_SAID = 20
 
 

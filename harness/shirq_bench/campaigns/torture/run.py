@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs torture tests guest by guest, and adds up what they showed."""
+"""Runs torture tests guest by guest, and sums up their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shirq_bench.campaigns.torture.outside import OUTSIDE
 from shirq_bench.paths import BUILD
 from shirq_bench.vm.vm import parts
 
-#: Where guests that showed something wrong leave what they were.
+#: Folder for the artefacts of guests that failed.
 ARTEFACTS = BUILD / "torture"
 #: So many guests that showed something wrong, and a test is given up.
 MOST_FAILURES = 5
@@ -26,7 +26,7 @@ MOST_FAILURES = 5
 
 @dataclass
 class Result:
-    """What a test showed on a kernel, whose ``uname -r`` is ``release``.
+    """The result of a test on a kernel, whose ``uname -r`` is ``release``.
 
     ``seed`` gives every guest's; ``choices`` is a digest of all that was chosen.
     """
@@ -50,7 +50,7 @@ class Result:
         return self.attempts >= self.wanted and not (self.failures or self.splats or self.lost)
 
     def add(self, round_: Round) -> None:
-        """Take in what one guest showed."""
+        """Add the result of one guest."""
         self.attempts += round_.attempts
         self.failures += round_.failures
         self.splats += round_.splats

@@ -74,7 +74,7 @@ DRIVERS: Final = ("shirq", "uio_pci_generic", "vfio-pci", "naive")
 #: Entries that a case's event log holds by default: a storm that ends in a hang fits, also if the host is so busy that
 #: it is seen and stopped late.
 LOG_ENTRIES: Final = 1 << 24
-#: What a step can do, and its argument.
+#: The verbs of steps, and their arguments.
 VERBS: Final = {
     "driver": "bind, unbind, start, stop (SIGSTOP), resume, kill (SIGKILL) or end (SIGTERM) the driver under test; "
     "dismiss: the case has taken its device away, from here on it need not serve",
@@ -94,7 +94,7 @@ VERBS: Final = {
     "judge": "'from here': what came before is no part of the verdict, but for interrupts that are still to be served",
     "check": "a shell script in the guest whose output must match the expression `shows`, such as `shirqctl list`",
 }
-#: Further keys of a step: the verbs that have it, and what it does.
+#: Further keys of a step: the verbs that have it, and its effect.
 OPTIONS: Final = {
     "device": (("raise", "lower", "schedule"), "the device, instead of dev0"),
     "decisive": (
@@ -117,7 +117,7 @@ OPTIONS: Final = {
     ),
     "shows": (("check",), "the expression that its output must match"),
 }
-#: What some verbs take as their argument.
+#: The accepted arguments of some verbs.
 _WORDS: Final = {
     "driver": ("bind", "unbind", "start", "stop", "resume", "kill", "end", "dismiss"),
     "join": ("background",),
@@ -135,12 +135,12 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 class CaseError(BenchError):
-    """A case's file says something that makes no sense; the message says what, and what would."""
+    """A case's file is invalid; the message gives the error and the expected form."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One verb with its argument; ``only``: the drivers that it is for, all if empty; the others are `OPTIONS`."""
+    """One verb with its argument. ``only`` are the drivers that it is for, all if empty; other fields are `OPTIONS`."""
 
     verb: str
     argument: Any
@@ -180,7 +180,7 @@ class Case:
     device: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     #: For each driver under test, its table.
     options: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
-    #: For each driver under test, expressions for the notices that its program is told.
+    #: For each driver under test, regular expressions that match the notices its program must receive.
     notices: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     #: For each driver under test, bounds on figures, in virtual us.
     latency: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
@@ -214,7 +214,7 @@ _LAST_SLOT = 0x1F
 
 
 def read(path: Path) -> Case:
-    """The case in a file. `CaseError` says what is wrong with it: the file, the key, what would be right."""
+    """Read the case in a file. Raises `CaseError` with the file, the key and the expected form."""
     try:
         return _case(path, tomllib.loads(path.read_text()))
     except (tomllib.TOMLDecodeError, ValueError) as error:

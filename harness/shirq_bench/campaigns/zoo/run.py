@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Plays a case with one driver under test, in a fresh guest, and says what became of it.
+"""Plays a case with one driver under test, in a fresh guest, and reports the outcome.
 
 All drivers of a case get the same guest: one machine, one template, the same stimuli. What differs is the driver that
 dev0 is bound to and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
@@ -37,7 +37,7 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
 from shirq_bench.vm.vm import PARAMETERS, Vm
 
-#: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
+#: Definitions for every script in the guest: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
 PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
 bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers/$1/bind; }}
@@ -63,7 +63,7 @@ _SILENCE = 120.0
 #: Log entries while the guest owes an answer, after which it is taken to hang: the kernel gives up a line after 100,000
 #: interrupts, and no driver's handler makes ten entries.
 _STORM = 1_500_000
-#: Seconds between two looks at a guest that owes an answer.
+#: Seconds between two polls of a guest that has not answered yet.
 _GLANCE = 0.25
 #: How the kernel refuses a driver: its line is taken, or the driver's probe function cannot use the device. Anything
 #: else with which a bind or a program fails is an error of the case.
@@ -72,11 +72,11 @@ _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
 _STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
 #: Said in the kernel's log where a case is judged from.
 _JUDGED = "shirq: judged from here"
-#: Guest seconds between two looks at what has been served.
+#: Guest seconds between two polls of the served interrupts.
 _LOOK = 0.02
 #: Guest seconds between two queries to the neighbour.
 _QUERY = 0.02
-#: Seconds in which the answers have come, or will not come.
+#: Seconds to wait for ARP replies.
 _WIRE = 15.0
 #: How many times as long a step may be whose interrupt is moved between vCPUs.
 _MOVED = 10
@@ -103,7 +103,7 @@ class NotPlayed(BenchError):
 
 
 class HungError(Exception):
-    """The guest does not answer any more; the message says what it does instead."""
+    """The guest no longer answers; the message describes its state."""
 
 
 def machine(case: Case, kernel: str) -> Machine:
@@ -161,7 +161,7 @@ class Played:
     log: Log
     seconds: float
 
-    #: What the case expects besides the outcome, and what was otherwise.
+    #: Deviations from the expectations of the case other than the outcome.
     unmet: tuple[str, ...] = ()
 
     @property
@@ -171,10 +171,10 @@ class Played:
 
 
 def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None) -> Played:
-    """Play a case with a driver under test; with ``keep``, what the guest left goes into that folder.
+    """Play a case with a driver under test; with ``keep``, the guest's artefacts go into that folder.
 
-    Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not tell what became of the run, and
-    other `BenchError`; what the guest left is kept then, too.
+    Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
+    `BenchError`; the guest's artefacts are kept in these cases, too.
     """
     began = time.monotonic()
     with template.clone(machine(case, kernel), name=f"{case.id}-{driver}") as vm:
@@ -201,7 +201,7 @@ def _keep(vm: Vm, place: Path) -> None:
 
 
 def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
-    """What took longer than a case allows."""
+    """Latencies above the bounds of the case."""
     names = {"served_us": "slowest_us", "neighbour_us": "neighbour_slowest_us"}
     found = {name: int(figures[names[name]]) for name in bounds}
     late = {name: bound for name, bound in bounds.items() if found[name] > bound}
@@ -221,17 +221,17 @@ class _Player:
         self.refused = ""
         self.owes = False
         self.asked = self.answered = 0
-        #: What the case expects of notices and tools, and what was otherwise.
+        #: Deviations from the notices and tool output that the case expects.
         self.unmet: list[str] = []
         self.background: list[tuple[Step, Command]] = []
-        #: What is being played, for messages.
+        #: The step being played, for messages.
         self.step = "before the first step"
         self.verb = ""
         self.number = 0
-        #: Raises, bursts, settings and entries of schedules that the steps have had, each proved.
+        #: Number of raises, bursts, settings and schedule entries so far, each confirmed to have happened.
         self.stimuli = 0
-        #: The last device schedules: the lines with entries that have not been executed, and when each is to be, in
-        #: virtual ns; infinite for one that waits for a doorbell.
+        #: For each device's last schedule: the lines whose entries are not executed yet, with their due time in virtual
+        #: ns; infinite for an entry that waits for the doorbell.
         self.due: dict[str, dict[int, float]] = {}
         self.pins: dict[str, bool] = {}
         #: Since the step began: the devices whose pin was high at any time, and the vCPUs that ended an interrupt of
@@ -257,7 +257,7 @@ class _Player:
             self.mark = self.reader.mark
             self.stimuli = 0
             for number, step in enumerate(self.case.steps, 1):
-                # A driver that has refused the device is not blamed for what comes later.
+                # A driver that has refused the device is not blamed for later events.
                 if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
                     self.step = f"step {number}, {step.verb} {step.argument!r}"
                     self.verb, self.number = step.verb, number
@@ -324,8 +324,8 @@ class _Player:
     def _require_stimulus(self, log: Log, statuses: Collection[int]) -> None:
         """A guest that has hung or panicked had a stimulus first, and everything that was due until then.
 
-        ``statuses`` are those with which a script in the background may have ended: the kernel kills what ran when it
-        failed.
+        ``statuses`` are those with which a script in the background may have ended: the kernel kills the running
+        process when it fails.
         """
         if not self.stimuli:
             raise NotPlayed(
@@ -339,12 +339,12 @@ class _Player:
         for device, lines in self.due.items():
             self._executed(device, [number for number, when in lines.items() if when < log.entries[-1].time_ns])
         for step, command in self.background:
-            # One that the guest's end has cut short was under way.
+            # A script that the guest's end has cut short counts as running.
             with contextlib.suppress(DeadlineExceeded, AgentGone):
                 self._require_success(step, command.wait(0), statuses)
 
     def _finish(self) -> None:
-        """What was to go on beside the steps, or by schedule, has happened; the driver was told what it should be."""
+        """Check that background scripts and schedules have completed, and that the driver got the expected notices."""
         for device, lines in self.due.items():
             self._executed(device, lines)
         try:
@@ -371,7 +371,7 @@ class _Player:
             )
 
     def _account(self) -> Sequence[Entry]:
-        """Take in what was logged since the last call. `CannotJudge` if the log is full."""
+        """Process the entries since the last call. `CannotJudge` if the log is full."""
         new = self.reader.poll()
         self._take(new)
         header = self.reader.header()
@@ -411,7 +411,7 @@ class _Player:
         return command.wait()
 
     def _guest(self, script: str, *argv: str) -> str:
-        """What it prints; as `_run`, and `CommandFailed` if its status is not 0."""
+        """Run it as `_run` does and return its output; `CommandFailed` if its status is not 0."""
         result = self._run(script, *argv)
         if result.status:
             raise CommandFailed(
@@ -452,7 +452,7 @@ class _Player:
     # -- before the steps ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Give the device its properties, and let the kernel look at it anew: it keeps what it found at boot."""
+        """Set the device's properties, and let the kernel scan it again: the kernel keeps its findings from boot."""
         with self.vm.frozen():
             for name, value in self.case.device.items():
                 self._set_property("dev0", name, value)
@@ -683,7 +683,7 @@ class _Player:
             self._await(upload)
         self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {step.argument}")
         crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
-        # The second kernel's agent says hello, which ends what the first one's was asked for.
+        # The second kernel's agent reconnects, which ends the command that the first kernel's agent was running.
         with contextlib.suppress(AgentGone):
             crash.wait(_CRASH)
         self.vm.agent.ping(_CRASH)
@@ -735,7 +735,7 @@ def _refusal(what: str, ended: agent.Result) -> str:
 
 
 def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
-    """Which of the expressions matches no notice that comes after those of the expressions before it."""
+    """The first expression without a matching notice, in order: each must match after the one before it."""
     rest = iter(told)
     return [
         f"its program was not told {pattern!r}; it was told {list(told)}"
@@ -758,7 +758,7 @@ def _line_of(words: str, text: str) -> int:
 
 def _programs(texts: Mapping[str, str]) -> bytes:
     """Mode and programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
-    # In a process of its own: the guest's binding need not be the one that is installed here, if any is.
+    # Use a separate process: the guest's binding may differ from the one that is installed here, if any.
     done = subprocess.run(
         [sys.executable, GUEST / "tools/programs.py"],
         input=json.dumps({name: text for name, text in texts.items() if name != "options"}).encode(),

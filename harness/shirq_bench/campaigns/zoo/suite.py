@@ -91,7 +91,7 @@ def _without_log(played: Played) -> Played:
 
 
 def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, document: Path | None = None) -> None:
-    """Write zoo.json and zoo.html, and the document if one is asked for."""
+    """Write zoo.json and zoo.html, and the document if one is requested."""
     directory.mkdir(parents=True, exist_ok=True)
     report = {"date": time.strftime("%Y-%m-%d"), "cases": [describe(each[0].case, each) for each in played]}
     (directory / "zoo.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -1,5 +1,6 @@
 /*
- * Register files as data: the language, and the cards that people know.
+ * Register files as data: the description language, and built-in descriptions
+ * of real cards.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

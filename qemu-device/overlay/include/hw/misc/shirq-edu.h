@@ -1,5 +1,5 @@
 /*
- * What a schedule needs to know of the device that it drives.
+ * The interface of the device for schedules.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
