@@ -27,7 +27,7 @@ class Memory:
     """`SIZE` bytes: `bytes` as the driver sees them, from the address `physical` on as the card does."""
 
     def __init__(self) -> None:
-        """Raises ShirqError if no huge page is available, or its physical address is not known."""
+        """Raises ShirqError if no huge page is available, or if its physical address is not visible."""
         self.bytes = self._map()
         frame = self._frame(ctypes.addressof(ctypes.c_char.from_buffer(self.bytes)))
         self.physical = frame * mmap.PAGESIZE

@@ -251,7 +251,7 @@ def entry(argument: int, setting: int) -> bytes:
     )
 
 
-#: What comes before: how many entries there are, and how many have absolute times.
+#: The preceding fields: the number of entries, and the number of entries with absolute times.
 ONE = b"\0\0\0\1" * 2
 
 

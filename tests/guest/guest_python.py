@@ -114,7 +114,7 @@ report("pending")
 
 
 def start(scene: Scene, device: str, script: str) -> Command:
-    """Start a script; ``device`` is what its ADDRESS names."""
+    """Start a script; its ADDRESS is that of ``device``."""
     return scene.vm.agent.start("python3", "-c", _PREAMBLE % (ADDRESSES[device], TIMEOUT) + textwrap.dedent(script))
 
 

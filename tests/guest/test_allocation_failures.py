@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every allocation of a system call fails once: the call says so, nothing is half-done, nothing leaks.
+"""Every allocation of a system call fails once: the call returns the error, has no partial effect, and leaks nothing.
 
 fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer. Many
 of these allocations are not the module's and their failure is absorbed: then the call succeeds.
@@ -50,7 +50,7 @@ def each(call, undo, untouched=lambda: True, first=1):
         answers.add(answer)
 
 def leaks():
-    # What is younger than 5 s is not reported.
+    # Memory younger than 5 s is not reported.
     kmemleak.write_text("scan")
     time.sleep(6)
     kmemleak.write_text("scan")
@@ -70,7 +70,7 @@ def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
 driver = Path("/sys/bus/pci/drivers/shirq")
 bind, unbind = (os.open(driver / name, os.O_WRONLY) for name in ("bind", "unbind"))
 os.pwrite(unbind, ADDRESS.encode(), 0)
-# Once enabled it stays so: ACPI, which looks up its line at that time, does not survive failures.
+# Keep it enabled: ACPI, which looks up the line when it is enabled, does not survive allocation failures.
 Path("/sys/bus/pci/devices", ADDRESS, "enable").write_text("1")
 def unbound():
     # Quiet, and its regions, node and number are free.
@@ -84,7 +84,7 @@ print(leaks() or "no leak")
     )
     allocations, *answers = lines[0].split()
     assert int(allocations) > 20, "hardly any allocation failed"
-    # The PCI core says busy when it cannot allocate a region, for which it may have a spare.
+    # The PCI core returns EBUSY if it cannot allocate a region; it may also have a spare one.
     assert {"ENOMEM", "OK"} <= set(answers) <= {"EBUSY", "ENOMEM", "OK"}
     assert lines[1:] == ["OPEN", "no leak"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ways into a guest, and what they report when the guest dies."""
+"""The channels into a guest, and their reports when the guest dies."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ ALL_RUNGS = D3HOT | FLR | BUS
 
 @dataclass(frozen=True)
 class Case:
-    """A device's faults, what its owner allows, the rungs that are tried, and the one that ends the storm."""
+    """A device's faults, the rungs that its owner allows, those that are tried, and the one that ends the storm."""
 
     faults: dict[str, object]
     allowed: int
@@ -112,7 +112,7 @@ def _line_was_off(log: Log, at_least: int, shut: bool = False) -> None:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: str) -> None:
-    """A storm ends at the first rung that helps, and the owner can come back."""
+    """A storm ends at the first effective rung, and the owner can arm again."""
     case = ENDS[end]
     set_faults(port, case.faults)
     script = start(port, "dev2", _OWNER.format(rungs=case.allowed))
@@ -156,8 +156,8 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
     port.raise_("dev2", bits=1)
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
     wait_for_rung(port, "failed")
-    # The handler leaves it alone from now on. Whether it falls before the kernel has counted 100,000 interrupts for
-    # nobody is up to the host; the kernel shuts the line down then, and its neighbours hear nothing any more.
+    # The handler declines from now on. Whether the pin falls before the kernel has counted 100,000 unhandled interrupts
+    # depends on the host; if not, the kernel disables the line, and its neighbours get no more interrupts.
     failed = port.vm.log().mark
     port.vm.qmp.set("dev2", "lower", 1)
     stats = stats_of(port, "dev2")
@@ -299,7 +299,7 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
         assert port.run(f"cat /sys/class/shirq/{ADDRESSES['dev2']}/quarantine") == "none\n"
 
 
-#: In the guest: an owner whose device asserts after its release program, and which then asks for the line alone.
+#: In the guest: an owner whose device asserts after its release program, and which then arms exclusively.
 _ASSERTS_WHEN_DISARMED = (
     _UNMASKED_BY_ITS_RELEASE
     + """
@@ -347,7 +347,7 @@ def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
 
 # ------------------------------------------------- somebody else writes Command, and clears DisINTx
 
-#: In the guest: what anybody with access to config space can do.
+#: In the guest: actions that any process with access to config space can do.
 _CLEAR_DISINTX = """
 def clear_disintx():
     set_command(command() & ~0x400)

@@ -181,7 +181,7 @@ def test_bus_mastering_ends_with_the_address_space(scene: Scene) -> None:
         said = lambda: abi.InfoFlag.MASTER in device.info.flags
         print(child(master), bool(command() & 4), said(), state())
         device.set_master(True); print(bool(command() & 4), said())
-        # What was switched on for another address space does not end with this one's child.
+        # Bus mastering enabled for one address space does not end with that of a child process.
         print(child(lambda: None), bool(command() & 4))
         """,
     ) == ["OK False False open", "True True", "OK True"]
@@ -271,7 +271,7 @@ def test_bind_silences_a_device_that_may_assert_and_master_bus(scene: Scene) -> 
 
 
 def test_settings_in_config_space_outlast_the_owners(scene: Scene) -> None:
-    """Made while the device is parked or owned, they stay; what a reset took away is put back at the next open()."""
+    """Settings made while the device is parked or owned stay; those lost in a reset are restored at the next open()."""
     assert run(
         scene,
         "dev0",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a processor reads from a device while another one changes the memory map."""
+"""Reads from a device by one CPU while another device changes the memory map."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ os.waitpid(changing, 0)
 def test_device_reads_stay_right_while_the_memory_map_changes(scene: Scene) -> None:
     """A processor reads its device correctly while another processor changes the memory map."""
     script = _READ_WHILE_ANOTHER_DEVICE_MOVES.format(read=ADDRESSES["dev1"], changes=_CHANGES)
-    # Millions of reads: what they read is judged, not what the log says of them.
+    # Millions of reads: judge the values read, and switch the log off meanwhile.
     scene.vm.qmp.set("/objects/log", "on", False)
     finish(start(scene, "dev0", script), deadline=120)
     scene.vm.qmp.set("/objects/log", "on", True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What user space may ask of the module, and what it is told: run with the Python binding inside the guest."""
+"""The module's calls and their results: run with the Python binding inside the guest."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_exclusive_arm_on_shared_line_is_ebusy_and_harmless(scene: Scene) -> Non
         error = attempt(device.arm, shared=False)
         report(errno.errorcode[error.errno])
         proceed()
-        device.arm(shared=True)                       # what was loaded is still there
+        device.arm(shared=True)                       # the former set is still loaded
         report("armed")
         event = device.read(timeout=TIMEOUT)
         report(hex(event.r[0]))
@@ -106,7 +106,7 @@ def test_line_of_a_oneshot_neighbour_is_not_shared(boot: Boot) -> None:
     ) == ["EBUSY loaded"]
 
 
-#: A release program that is good but for one operation, by what is bad about it; and the index and reason expected.
+#: A release program with one invalid operation, named by the error; and the expected index and reason.
 _BAD = {
     "out of the BAR": (1, "BOUNDS", "Op(abi.Code.READ, dst=0, width=4, imm=0x1000)"),
     "across the end of the BAR": (1, "ALIGNMENT", "Op(abi.Code.READ, dst=0, width=4, imm=0xffe)"),
@@ -153,7 +153,7 @@ def refused(scene: Scene) -> Command:
 def test_bad_program_is_refused_by_index_and_the_old_set_stays(scene: Scene, refused: Command) -> None:
     """A bad program is refused with the index of its operation, and the loaded set stays."""
     refused.expect("^armed$", deadline=60)
-    # What answers now is the set that was loaded before all the bad ones.
+    # The active set is still the one that was loaded before all the bad ones.
     scene.raise_("dev1", bits=0x20)
     refused.expect("^0x20$")
     lines = finish(refused)

@@ -114,7 +114,7 @@ def test_event_record_begins_with_its_size_and_type(scene: Scene) -> None:
 
 
 def test_signal_ends_a_read_that_has_unmasked(scene: Scene) -> None:
-    """The signal comes again and again, so that one of them meets the reader asleep."""
+    """The signal is sent repeatedly, so that one of them meets the reader asleep."""
     assert run(
         scene,
         "dev1",
@@ -153,7 +153,7 @@ def test_gone_device_delivers_no_queued_event(scene: Scene) -> None:
 
 
 def test_notice_comes_behind_what_was_queued(boot: Boot) -> None:
-    """What was queued before a reset is read first; the notice has the last number and the time of the reset."""
+    """Events queued before a reset are read first; the notice has the last number and the time of the reset."""
     assert run(
         Scene(boot(behind_a_port())),
         "dev2",
@@ -202,7 +202,7 @@ def answer(name, tail=b"", **fields):
 
 
 def test_every_call_checks_its_struct(scene: Scene) -> None:
-    """Its size, its tail, what is reserved, the source, and where it lies; what it only gives back is ignored."""
+    """Its size, its tail, the reserved fields, the source, and its address are checked; output fields are ignored."""
     lines = run(
         scene,
         "dev1",
@@ -342,7 +342,7 @@ def test_disarm_silences_the_device_and_keeps_the_set(scene: Scene) -> None:
 
 
 def test_counters_count_what_the_handler_did(scene: Scene) -> None:
-    """A neighbour's interrupts are declined, and not asked about while the device is masked."""
+    """A neighbour's interrupts are declined, and the irq program does not run while the device is masked."""
     script = start(
         scene,
         "dev1",
@@ -410,7 +410,7 @@ def test_bound_function_stays_awake(boot: Boot) -> None:
 
 # ---------------------------------------------------------------- storms
 
-#: In the guest: an irq program that claims what is pending, and silences nothing.
+#: In the guest: an irq program that claims pending sources, and silences nothing.
 _CLAIMS_ALONE = """
 claims_alone = dataclasses.replace(SET, irq=shirq.assemble(
     "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim"))
@@ -497,7 +497,7 @@ proceed()
 
 
 def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
-    """What the owner before had chosen ends with it: neither its means nor its reset at close() are the next one's."""
+    """Settings end with their owner: the next owner inherits neither its rungs nor its reset at close()."""
     scene = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     set_faults(scene, {"disintx": "no-op"})
     first = (

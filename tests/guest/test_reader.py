@@ -82,7 +82,7 @@ def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
     [("dev0", ""), ("dev0", "load r0, -1; write32 bar0+0x68, r0"), ("dev1", "load r0, -1; write32 bar0+0x68, r0")],
 )
 def test_an_explicit_mask_holds_until_its_own_number_is_unmasked(scene: Scene, device: str, mask: str) -> None:
-    """By its own program, or by the interrupt-disable bit for want of one. A read() does not undo it."""
+    """Masked by its own program, or by the interrupt-disable bit if there is none. A read() does not undo it."""
     script = start(
         scene,
         device,
@@ -124,7 +124,7 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
     ) == ["ENOTSUP armed"]
 
 
-#: In the guest: a set that acknowledges, and as many interrupts as one likes that nobody reads.
+#: In the guest: a set that acknowledges, and any number of interrupts that are not read.
 _FLOOD = (
     ACKNOWLEDGES
     + """
@@ -166,7 +166,7 @@ print(device.read().lost, stat("lost"))
 
 
 def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> None:
-    """An event carries nothing of what was in its place or in its registers before.
+    """An event contains no stale data of its slot or of the registers.
 
     A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later.
     """
@@ -272,7 +272,7 @@ def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> 
 def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -> None:
     """Of two readers on two processors, none returns without an event.
 
-    Both wake up at once, and who is first waits for a huge page to be cleared: the event is the other one's.
+    Both wake up at once, and the first one waits for a huge page to be cleared: the other one gets the event.
     """
     lines = run(
         scene,
@@ -312,7 +312,7 @@ def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -
 
 
 def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> None:
-    """read() unmasks what the same thread was given last: another one's event is still being handled."""
+    """read() unmasks the last event of the same thread only: another thread's event is still being handled."""
     script = start(
         scene,
         "dev1",

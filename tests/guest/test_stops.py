@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stops a device although its owner lives: sleep, resets, unplugging. It is quiet, and the owner is told."""
+"""Stops of a device whose owner lives: sleep, resets, unplugging. It is quiet, and the owner is notified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, GSI, LOAD_MODULE, SHARED_LINE, insmod
 
-#: In the guest: an owner, masked and pending, with a reader in read(); what it is told, and what it may do then.
+#: In the guest: an owner, masked and pending, with a reader in read(); its notices, and the calls allowed then.
 _TOLD = (
     OWNER
     + """
@@ -33,7 +33,7 @@ print("new mapping:", hex(device.mmap(0).read32(0)))
 """
 )
 
-#: In the guest: the owner comes back.
+#: In the guest: the owner arms again.
 _AGAIN = """
 report("again?")
 proceed()
@@ -69,7 +69,7 @@ def _masters(log: Log, device: str) -> bool:
 
 
 def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str) -> None:
-    """The owner was told, nothing asserts before it arms again, and then it works."""
+    """The owner was notified, nothing asserts before it arms again, and then the device works."""
     owner.expect(r"^again\?$", deadline=60)
     assert owner.stdout.splitlines()[2:6] == [
         f"{news} 1 loaded False",
@@ -83,7 +83,7 @@ def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str)
     assert len(assertions(log, device)) == 1, "the device asserted before its owner armed it again"
     line_falls(scene, device, mark)
     owner.write("\n")
-    # What was raised while it was silent is pending still.
+    # Sources raised while it was silent are still pending.
     owner.expect("^0x10$")
 
 
@@ -98,7 +98,7 @@ def _until(what: str, done: Callable[[], bool], deadline: float = 30.0) -> None:
 
 
 def _s2idle(scene: Scene) -> Command:
-    """Put the guest to sleep, idle, and wake it by a key; returns what put it to sleep."""
+    """Put the guest to sleep, idle, and wake it by a key; returns the command that put it to sleep."""
     scene.run(
         "for f in /sys/devices/platform/i8042/serio*/power/wakeup; do echo enabled >$f; done"
         " && echo 1 >/sys/power/pm_debug_messages && echo N >/sys/module/printk/parameters/console_suspend"
@@ -131,7 +131,7 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
 def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_path: Path) -> None:
     """A device that asserts when the system wakes is silent before its line opens.
 
-    As if the sleep had reset it. It has no DisINTx: its release program alone can silence it.
+    The device behaves as if the sleep had reset it. It has no DisINTx: only its release program can silence it.
     """
     script = start(scene, "dev1", "device, _ = armed()\nreport('armed')\nreport(device.read().type.name)")
     script.expect("^armed$")
@@ -154,7 +154,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
     else:
         pytest.fail("the release program did not run again")
     assert any(entry.kind is Kind.PIN and entry.device == "dev1" and entry.value for entry in until)
-    # The kernel masks a line that it does not want to hear from when it interrupts, not before.
+    # The kernel masks a disabled line lazily: when it interrupts, not before.
     heard = [entry for entry in until if entry.kind is Kind.DELIVER and entry.offset == GSI]
     assert len(heard) <= 1, "its line was open while it asserted"
     line_falls(scene, "dev1", mark)
@@ -164,8 +164,8 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.long
 def test_suspend_to_ram_resets_device_and_owner_reads_resumed(boot: Boot, device: str) -> None:
-    # Waking from S3 is QEMU's weak point: in clones and with e1000 the guest seldom comes up, and even here its
-    # timers may stand still, so that nothing after this may wait for one.
+    # Waking from S3 is unreliable in QEMU: in clones and with e1000 the guest seldom resumes, and even here its timers
+    # may stop, so that nothing after this may wait for one.
     """Suspend to RAM resets the device, and the owner reads RESUMED."""
     alone = SHARED_LINE.with_(devices=tuple(d for d in SHARED_LINE.devices if "e1000" not in d), networks=())
     scene = Scene(boot(alone, cold=True))
@@ -276,14 +276,14 @@ def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: 
 
 # ------------------------------------------------------------- surprise removal
 
-#: In the guest: an owner that waits for what comes in one of four ways, and what each of them is told.
+#: In the guest: an owner that waits for events in one of four ways, and the result of each.
 _WAITS = {
     "read": "waits = lambda: fails(os.read, device.fileno(), 64)",
     "poll": "waits = lambda: _poll(device)",
     "masked": "assert device.read(timeout=TIMEOUT).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
     "mapping": "registers.read32(0)\nwaits = lambda: child(spin)",
 }
-#: In the guest: what poll() tells of a device that is gone.
+#: In the guest: the result of poll() for a device that is gone.
 _POLL = """
 def _poll(device):
     poll = select.poll()
@@ -315,7 +315,7 @@ _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": 
 
 @pytest.mark.parametrize("how", _WAITS)
 def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: str) -> None:
-    """A device that is torn out is not touched, and every waiter is told."""
+    """A device that was surprise-removed is not accessed, and every waiter is woken with the error."""
     script = start(port, "dev2", _SURPRISED.format(waits=_WAITS[how]))
     script.expect("^armed$", deadline=120)
     if how == "masked":
@@ -331,7 +331,7 @@ def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: s
         assert finish(script, deadline=120)[2:] == [f"{_ANSWERS[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
         port.network.ping(20)
     touched = [e for e in port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2") if e.ring != 3]
-    # The irq program asks a device that is gone once, and finds all-ones.
+    # The irq program reads a device that is gone once, and gets all-ones.
     assert [entry for entry in touched if entry.space == 0][1:] == [], "a register of a device that is gone was touched"
     assert not [entry for entry in touched if entry.kind is Kind.WRITE and entry.space == 0]
     irq = port.irq("eth0")
@@ -377,7 +377,7 @@ with shirq.Device.open(ADDRESS) as successor:
 
 
 def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> None:
-    """Waiters for a device that is given up are told, and the next owner tries again."""
+    """Waiters for a device that is given up get an error, and the next open() tries again."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
     script = start(scene, "dev1", _GIVEN_UP)
     script.expect("^waiting$")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sweeps in guests: runs are identical, a stimulus meets its instruction, and what is wrong is found and explained."""
+"""Sweeps in guests: runs are identical, a stimulus meets its instruction, and bugs are found and explained."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_deterministic_guest_boots_once_for_all_preparations(
 
 @pytest.mark.long
 def test_a_busy_monitor_does_not_change_a_run(kernel_name: str) -> None:
-    """QEMU's main loop is awake all the time: no timer comes some instructions later for that."""
+    """QEMU's main loop is kept awake: timers must not come some instructions later because of that."""
     case = _case("reassert-unmask", kernel_name, range(4000))
     machine = case.machine.with_(wires=("monitor",), extra=("-mon", "chardev=monitor,mode=control"))
 

@@ -36,7 +36,7 @@ def _no_storm(scene: Scene, mark: int, at_most: int) -> None:
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcpus: int) -> None:
-    """Without No_Soft_Reset, waking is a reset, after which this one asserts at once: it is parked awake instead."""
+    """Without No_Soft_Reset, waking is a reset, after which this device asserts at once: it is parked in D0 instead."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)
@@ -102,7 +102,7 @@ def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> 
     assert ADDRESSES["dev0"] in scene.run("dmesg | grep 'nothing is left to try'")
 
 
-#: In the guest: an owner whose device only D3hot silences when it has left; and what an administrator does then.
+#: In the guest: an owner whose device only D3hot silences after close(); and an administrator's actions then.
 _LEAVES_IT_ASLEEP = (
     _POWER
     + USELESS_RELEASE
@@ -120,7 +120,7 @@ proceed()
 
 
 def _is_asleep_again(boot: Boot, vcpus: int, administrator: str) -> None:
-    """dev0, which asserts whenever it is woken, is asleep after what the administrator did, and the line lives."""
+    """dev0, which asserts whenever it is woken, sleeps after the administrator's actions, and the line still works."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)
@@ -159,6 +159,6 @@ def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus
 def test_device_only_d3hot_silences_is_quiet_at_foreign_resets(boot: Boot, vcpus: int) -> None:
     """A device that only D3hot silences causes no storm when others reset it.
 
-    It is parked, nobody owns it, and the kernel wakes it for an administrator's reset.
+    It is parked, without an owner, and the kernel wakes it for an administrator's reset.
     """
     _is_asleep_again(boot, vcpus, 'Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")')

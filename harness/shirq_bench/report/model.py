@@ -322,8 +322,7 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
 
 
 def _act(entries: Sequence[Entry], tone: Tone) -> Span:
-    """What a row of accesses amounts to, by their effects: a program that only reads zeroes declines. Without effect,
-    the registers are named."""
+    """The meaning of a row of accesses: a decline if it only reads zeroes. Without an effect, the registers."""
     masks = [entry.value for entry in entries if entry.kind is Kind.MASK]
     verbs = ["mask" if value else "unmask" for value in dict.fromkeys(masks)]
     falls = any(entry.kind is Kind.PIN and not entry.value for entry in entries)

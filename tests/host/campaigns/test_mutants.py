@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mutants: each file is one, its patch applies, its tests exist; and the runner tells what becomes of one."""
+"""Mutants: each file is valid, its patch applies, its tests exist; and the runner reports each result."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ _TRIPLES = ("    return 2 * x", "    return 3 * x")
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """A project of one function, whose tests look at it for numbers above 0 only."""
+    """A project of one function, whose tests cover numbers above 0 only."""
     monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
     top = tmp_path / "project"
     (top / "tests").mkdir(parents=True)
@@ -225,7 +225,7 @@ def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> N
 
 
 def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
-    """The document tells sweeps from tests and gives the argument for each equivalent mutant."""
+    """The document separates sweeps from tests and gives the argument for each equivalent mutant."""
     text = report.document(report.data(_verdicts(), "6.1", "full", _KNOWN))
     tests, sweeps = text.partition("## Found by sweeps alone")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests

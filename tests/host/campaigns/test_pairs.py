@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The matrix of operations and stimuli is generated from data: nothing in it is forgotten, and what is added joins."""
+"""The matrix of operations and stimuli is generated from data: it is complete, and additions are included."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_pair_of_the_file_is_a_scenario_or_has_a_reason() -> None:
 
 
 def test_every_scenario_can_be_played_by_its_guest() -> None:
-    """Its deed is one that the actor knows, and the source of ctl that asks for it."""
+    """Its deed is known to the actor, and a source of ctl requests it."""
     actor = (Path(__file__).parents[3] / "guest/sweep/actor.c").read_text()
     for item in _scenarios(pairs.load()).values():
         owner = item.actors[0].split()

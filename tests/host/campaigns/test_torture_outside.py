@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the torture of the bench sees what came out of pytest, and what it left behind."""
+"""How the torture of the bench reads pytest's results and finds its leftovers."""
 
 from __future__ import annotations
 

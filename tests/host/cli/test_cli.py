@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line says what it does, does what it says, and fails in one message with the right status."""
+"""The command line's help, behaviour, error messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None
 
 
 def test_doctor_says_what_to_do_and_exits_with_1_if_blocked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor says what to do about what is in the way and exits with status 1."""
+    """The doctor gives the remedy for each problem and exits with status 1."""
     monkeypatch.setattr(deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {})
     result = shirq("doctor")
     assert result.exit_code == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each judge passes a run as it should be and names what is wrong with one that is not."""
+"""Each judge passes a correct run and names the error in a wrong one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def clock(story: Story, error_ns: int = 2000) -> ClockFit:
 
 
 def handled_calls(story: Story) -> list[HandlerCall]:
-    """What a kernel would trace: in each handling every handler is called, the one whose device asserts handles."""
+    """A kernel's trace: in each interrupt every handler is called, and the one whose device asserts handles it."""
     log = story.log()
     pins = {device: assertions(log, device) for device in HANDLERS}
     calls = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What has not been used goes; what is in use stays, however that is."""
+"""Unused entries are deleted; entries in use stay, in whatever way they are used."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A build step's output is kept, its progress shown where somebody looks, and it ends by its deadline."""
+"""A build step's output is kept, its progress shown on a terminal, and it ends by its deadline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_step_output_is_in_its_log_and_reported_now_and_then(
 
 
 def _read_all(terminal: int) -> str:
-    """What is shown on a terminal until nobody has it open any more."""
+    """The text shown on a terminal until it is closed."""
     shown = b""
     with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
         while data := stream.read(65536):

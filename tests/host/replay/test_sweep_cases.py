@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scenarios, cases and findings as data: what is wrong in them is said, what is written is read back."""
+"""Scenarios, cases and findings as data: errors in them are reported, and files are read back as written."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Page:
 
 @pytest.fixture
 def shown(browser: Chrome, tmp_path: Path) -> Iterator[Page]:
-    """The page of a sound run; at the end nothing must have been complained of or asked for."""
+    """The page of a correct run; at the end there must be neither console messages nor requests."""
     opened = Page(browser, page(tmp_path))
     yield opened
     assert logged(browser, "browser") == []

@@ -24,8 +24,7 @@ _LONG_NS = 50_000_000
 
 @dataclass(frozen=True)
 class Shape:
-    """What calibration finds: where the window begins, counted from the point's beginning, how long it is, and how
-    long a point takes at most.
+    """The result of calibration, in ns: the window's begin (from the point's beginning) and length, a point's maximum.
 
     The kernel's own work may come between, as long as the bound on an interrupt's handling. It costs nothing to wait
     for it: an idle guest's time jumps.
