@@ -416,7 +416,7 @@ int main(void)
 		if (fds[0].revents & POLLHUP) {
 			if (hung_up_ms++ == HUNG_UP_MS) {
 				errno = EPIPE;
-				die("the host has gone");
+				die("the host has closed the connection");
 			}
 			usleep(1000);
 			continue;

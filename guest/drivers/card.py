@@ -68,7 +68,7 @@ def run(kind: type[Card]) -> None:
             card.armed()
             for event in events:
                 if event.type is not shirq.EventType.IRQ:
-                    raise CardError(f"the card was stopped from outside: {event.type!r}")
+                    raise CardError(f"the card was stopped (sleep, reset or quarantine): {event.type!r}")
                 card.counts["events"] += 1
                 card.counts["lost"] = event.lost
                 card.handle(event)

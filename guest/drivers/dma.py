@@ -52,5 +52,5 @@ class Memory:
         finally:
             os.close(fd)
         if not entry & _PRESENT or not entry & _FRAME:
-            raise shirq.ShirqError(errno.EPERM, "the address of memory is not told: CAP_SYS_ADMIN is needed")
+            raise shirq.ShirqError(errno.EPERM, "the physical address of memory is hidden: CAP_SYS_ADMIN is needed")
         return entry & _FRAME

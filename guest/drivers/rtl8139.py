@@ -48,7 +48,7 @@ class Rtl8139(Nic):
         self.mac = bytes(self.device.pread(BAR, IDR0 + n, 1) for n in range(6))
         self.memory = Memory()
         if self.memory.physical >> 32:
-            raise CardError(f"the card masters 32 bits, and our memory is at {self.memory.physical:#x}")
+            raise CardError(f"the card can address 32 bits only, and the buffer is at {self.memory.physical:#x}")
         self.device.set_master(True)
         self.at = self.sender = 0
         self.device.pwrite(BAR, RBSTART, 4, self.memory.physical)

@@ -234,9 +234,7 @@ def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[P
         else:
             raise _LineError(f"there is no label {target!r}: write one that is defined below, {END}, or +N")
         if skip < 1:
-            raise _LineError(
-                f"{target!r} is not further down than the next operation: jumps go forward, over at least one"
-            )
+            raise _LineError(f"{target!r} is not a forward target: a jump must skip at least one operation")
         if len(program) + 1 + skip > len(lines):
             raise _LineError(f"{target!r} leads past the end of the program")
         return skip
@@ -302,5 +300,5 @@ def disassemble(program: Program, names: Mapping[str, Place] = _NO_NAMES) -> str
             raise ValueError(f"operation {index} cannot be written as text: {disassemble_op(op)}") from None
     text = "".join(f"{line}\n" for line in lines)
     if assemble(text, names) != program:
-        raise ValueError("an operation has a value in a field that it does not use")
+        raise ValueError("a field that the operation does not use is not zero")
     return text

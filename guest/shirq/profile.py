@@ -367,7 +367,7 @@ def _match(table: _Table) -> Match:
     table.knows(*_IDS)
     table.done()
     if not ids:
-        raise table.reader.error(table.where, f"[[match]] fits everything: write one of {', '.join(_IDS)}")
+        raise table.reader.error(table.where, f"[[match]] matches every function: write one of {', '.join(_IDS)}")
     return Match(**ids)
 
 

@@ -398,7 +398,7 @@ static void settings(struct card *card)
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	if (fd < 0)
-		err(1, "making an eventfd");
+		err(1, "creating an eventfd");
 	step(1);
 	if (shirq_set_eventfd(card->fd, fd))
 		fail("setting the eventfd of", card->address);

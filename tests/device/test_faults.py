@@ -366,7 +366,7 @@ def test_every_pin_has_its_line(start: Start, pin: str, gsi: int) -> None:
 def test_an_asserted_pin_can_move_while_the_vm_is_stopped(start: Start, tmp_path: Path) -> None:
     scene = Scene(start)
     scene.raise_()
-    with pytest.raises(QmpFailed, match="'intx-pin' can be set while the VM is stopped: stop it first"):
+    with pytest.raises(QmpFailed, match="'intx-pin' can only be set while the VM is stopped: stop it first"):
         scene.set("intx-pin", "C")
     scene.board.qmp.execute("stop")
     scene.set("intx-pin", "C")
@@ -616,7 +616,7 @@ def test_storm_pause_survives_migration(start: Start, tmp_path: Path, paused: bo
         ("pm-effective=off", "'pm-effective' must be on without pm=on"),
         ("flr-effective=off", "'flr-effective' must be on without pcie=on"),
         ("no-soft-reset=on", "'no-soft-reset' must be off without pm=on"),
-        ("schedule=/dev/null", "'schedule' is for later"),
+        ("schedule=/dev/null", "'schedule' cannot be set now"),
         ("preset=edu,registers=bar0+0x20/32 status", "'preset' and 'registers' describe the same: give one of them"),
         ("registers=bar0+0x20/32 status,preset=edu", "'preset' and 'registers' describe the same: give one of them"),
     ],

@@ -118,7 +118,7 @@ def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_pa
     changed.save(tmp_path / "changed.json")
     said = CliRunner().invoke(main, ["replay", str(tmp_path / "changed.json")])
     assert said.exit_code == 1
-    assert "it does not happen in this run" in said.output
+    assert "the violation did not occur in this run" in said.output
 
 
 def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(

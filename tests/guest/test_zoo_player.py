@@ -115,7 +115,7 @@ def test_a_program_that_fails_otherwise_has_not_refused(trial: Play, driver: str
     ("driver", "more", "why"),
     [
         ("uio_pci_generic", '[device]\ndisintx = "read-only"', "No such device"),
-        ("vfio-pci", '[device]\ndisintx = "read-only"', "asking for the interrupt: Device or resource busy"),
+        ("vfio-pci", '[device]\ndisintx = "read-only"', "enabling the interrupt: Device or resource busy"),
         ("shirq", 'peer = "--exclusive"', "arming: Device or resource busy"),
         ("naive", '[naive]\nbug = "exclusive"', "opening /dev/naive: Device or resource busy"),
     ],

@@ -559,7 +559,7 @@ static int __init naive_init(void)
 	int index = match_string(bug_names, ARRAY_SIZE(bug_names), bug_name);
 
 	if (index < 0) {
-		pr_err("no bug %s: see bug_names in the source\n", bug_name);
+		pr_err("unknown bug %s: see bug_names in the source\n", bug_name);
 		return -EINVAL;
 	}
 	bug = index;

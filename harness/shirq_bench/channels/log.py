@@ -608,7 +608,7 @@ class ClockFit:
             if slack > cls.MAX_SLACK_NS:
                 raise ClockError(
                     f"no clock that runs within {cls.RATE:.1%} of virtual time fits the {len(pairs)} marks to "
-                    f"{cls.MAX_SLACK_NS} ns: were they written by several threads, or with another clock?"
+                    f"{cls.MAX_SLACK_NS} ns: they may be from several threads or another clock"
                 )
         return cls(g0, v0, (pairs[0][0], pairs[-1][0]), slack, tuple(extremes))
 

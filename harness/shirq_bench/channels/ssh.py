@@ -48,7 +48,7 @@ class Ssh:
         except (paramiko.SSHException, OSError, EOFError) as error:
             said = self._bridge.stderr.strip() or "nothing"
             self.close()
-            raise BenchError(f"{self._name}: ssh: {error}; the guest's side said: {said}") from error
+            raise BenchError(f"{self._name}: ssh: {error}; output of the guest's side: {said}") from error
 
     def _forward(self) -> None:
         with contextlib.suppress(OSError, BenchError):
@@ -84,7 +84,7 @@ class Ssh:
             status = channel.recv_exit_status()
             channel.close()
         except TimeoutError:
-            raise DeadlineExceeded(f"{self._name}: ssh: {command}: its end not within {end}") from None
+            raise DeadlineExceeded(f"{self._name}: ssh: {command}: not finished within {end}") from None
         except (paramiko.SSHException, EOFError) as error:
             raise BenchError(f"{self._name}: ssh: {command}: {error}") from error
         return Result((command,), status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))

@@ -105,15 +105,17 @@ def guard(reason: str | None) -> bool:
         print(f"{name}: {value:g}")
     if worse:
         print("\n".join(["worse than the baseline:", *worse]))
-        print('if that is right: make bench-guard ACCEPT="the reason"')
+        print('if the change is intended: make bench-guard ACCEPT="the reason"')
     return not worse
 
 
 @click.command("bench")
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)), metavar="[PART]...")
-@click.option("--kernel", "names", default="6.1,6.12", show_default=True, metavar="NAMES", help="With commas.")
+@click.option(
+    "--kernel", "names", default="6.1,6.12", show_default=True, metavar="NAMES", help="Kernels, separated by commas."
+)
 @click.option("--guard", "guarded", is_flag=True, help="Compare instruction counts with the committed baseline.")
-@click.option("--accept", metavar="REASON", help="With --guard: make them the baseline.")
+@click.option("--accept", metavar="REASON", help="With --guard: make the new counts the baseline.")
 def command(parts: tuple[str, ...], names: str, guarded: bool, accept: str | None) -> None:
     """Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
 

@@ -15,7 +15,7 @@ from shirq_bench.provision.steps import say
 
 @click.command("fuzz")
 @click.option("--accesses", type=click.IntRange(1), default=1_000_000, show_default=True, metavar="N")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same one makes the same accesses.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all accesses; a seed repeats them.")
 def command(accesses: int, seed: int) -> None:
     """Fuzz the emulated device in a QEMU that was built with sanitizers: no report, and no end of it, is right."""
     began = time.monotonic()

@@ -27,9 +27,11 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
     "--script",
     type=click.File("r"),
     metavar="FILE",
-    help="A shell script to run, '-' for standard input; words follow.",
+    help="A shell script to run, '-' for standard input; its arguments follow.",
 )
-@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep logs there.")
+@click.option(
+    "--artefacts", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep logs in this folder."
+)
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, metavar="S")
 @click.option("--allow-splats", is_flag=True, help="Do not fail when the guest's kernel complains.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [WORD]...]")
@@ -104,7 +106,7 @@ def shell(**options: Any) -> None:
     With --from the guest is a clone of the template that the failed test began with: run its steps by hand.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError("this attaches a terminal, and standard input is none; see `shirq run`")
+        raise click.UsageError("standard input is not a terminal: use `shirq run` instead")
     machine = chosen(**options)
     with template.clone(machine, name="shell") as vm:
         vm.boot()

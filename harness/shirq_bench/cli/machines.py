@@ -68,7 +68,7 @@ def _failed_machine(source: Path) -> Machine:
         source.glob(f"*/{template.DESCRIPTION}")
     )  # fmt: skip
     if not files:
-        raise BenchError(f"{source} holds no {template.DESCRIPTION}: it is no folder of a failed test")
+        raise BenchError(f"{source} holds no {template.DESCRIPTION}: it is not the folder of a failed test")
     if len(files) > 1:
         raise BenchError(f"the test had several guests, choose one: {', '.join(str(f.parent) for f in files)}")
     try:

@@ -16,7 +16,9 @@ from shirq_bench.paths import need_checkout
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--at-least", type=float, default=0.0, show_default=True, metavar="PERCENT", help="Fail below.")
+@click.option(
+    "--at-least", type=float, default=0.0, show_default=True, metavar="PERCENT", help="Fail below this coverage."
+)
 def coverage(directory: Path, at_least: float) -> None:
     """Say which lines of kmod/ ran in tests whose --shirq-coverage was DIR.
 

@@ -87,7 +87,7 @@ def _described(directory: Path) -> str:
 
 @click.command()
 @click.option("--older-than", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only list the entries that would be deleted.")
 def gc(older_than: float, dry_run: bool) -> None:
     """Delete from the cache what has not been used for some time, and what interrupted builds have left.
 

@@ -47,9 +47,9 @@ def trace(path: Path, gsi: int | None) -> None:
     "--ftrace",
     type=click.File("r", errors="replace"),
     metavar="FILE",
-    help="The guest's trace, by trace_clock mono, between clock marks: its handlers join the pictures.",
+    help="The guest's trace, by trace_clock mono, between clock marks: its handlers are added to the pictures.",
 )
-@click.option("--irq", type=int, help="The kernel's number of the line in that trace; default: the line's.")
+@click.option("--irq", type=int, help="The IRQ number of the line in that trace; default: the line's GSI.")
 def report(
     path: Path,
     gsi: int | None,

@@ -112,7 +112,7 @@ def report(directory: Path, at_least: float) -> int:
     page = BUILD / "reports" / "kmod-coverage" / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     if (missed := directory / _MISSED).exists():
-        print("not counted, since they ended before their tests did:", missed.read_text(), sep="\n")
+        print("not counted: these guests ended before their tests did:", missed.read_text(), sep="\n")
     gcovr: list[str | Path] = [sys.executable, "-m", "gcovr", "--root", KMOD]
     gcovr += ["--merge-lines", "--merge-mode-functions=separate", "--fail-under-line", str(at_least)]
     gcovr += ["--txt", "-", "--json", page.parent.with_suffix(".json"), "--html-details", page]

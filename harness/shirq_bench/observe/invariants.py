@@ -36,7 +36,7 @@ class Waiver:
 
     def __post_init__(self) -> None:
         if not (self.guest_ends or self.line_of):
-            raise BenchError("it must say what is broken: guest_ends=True, or line_of='dev0' and the like")
+            raise BenchError("it must name the broken invariant, such as guest_ends=True or line_of='dev0'")
 
 
 def no_vm_is_lost(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:

@@ -43,7 +43,7 @@ class Recording:
 
     def __init__(self, vm: Vm, devices: tuple[str, ...]) -> None:
         if not devices:
-            raise BenchError("a recording is about devices: name at least one")
+            raise BenchError("a recording needs at least one device")
         self._vm = vm
         self._devices = devices
         self._reader = LogReader(vm.log_path)

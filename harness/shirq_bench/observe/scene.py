@@ -83,7 +83,7 @@ class Handlers:
 
     def _complete(self) -> tuple[Log, ClockFit]:
         if self.log is None or self.fit is None:
-            raise BenchError("tracing is still on: the handler calls are known when its block has ended")
+            raise BenchError("tracing is still on: read the handler calls after its block")
         return self.log, self.fit
 
     def neighbour_lost(self, device: str, irq: int, name: str) -> Verdict:

@@ -72,7 +72,7 @@ def rules(path: Path) -> tuple[Rule, ...]:
             continue
         if line.strip():
             if not comment:
-                raise RulesError(f"{path.name}:{number}: {line!r} has no comment above it that says why")
+                raise RulesError(f"{path.name}:{number}: {line!r} has no comment above it with the reason")
             try:
                 found.append(Rule(re.compile(line), " ".join(comment)))
             except re.error as error:

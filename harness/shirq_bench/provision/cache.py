@@ -97,7 +97,7 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     with lock(f"{kind}-{key}"):
         if damage := _damage(final):
             if final.exists():
-                print(f"shirq: cache entry {kind}/{key} is damaged ({damage}): making it anew", file=sys.stderr)
+                print(f"shirq: cache entry {kind}/{key} is damaged ({damage}): building it again", file=sys.stderr)
             _make(final, build)
     return final
 

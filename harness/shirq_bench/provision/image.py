@@ -246,7 +246,9 @@ def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Seque
     built = [kmod.build_modules(target, source) for source in modules]
     for tree in trees:
         if not tree.is_dir():
-            raise BuildError(f"a machine's overlay is a directory to lay over the guest's root, and {tree} is none")
+            raise BuildError(
+                f"a machine's overlay must be a directory to copy over the guest's root: {tree} is not one"
+            )
 
     def fill(directory: Path) -> None:
         root = directory / "tree"

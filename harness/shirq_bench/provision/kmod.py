@@ -49,7 +49,7 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
     ``options`` are further arguments of make. Raises `BuildError` with the compiler's words.
     """
     if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
-        raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is no module's source")
+        raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is not the source of a module")
 
     instruments = [argument for option, argument in _INSTRUMENTS.items() if target.has(option)]
 

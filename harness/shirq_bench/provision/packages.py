@@ -100,7 +100,7 @@ def source_date_epoch(top: Path) -> int:
     except FileNotFoundError as error:
         raise BuildError(f"git is not installed: {advice}") from error
     if done.returncode or not done.stdout.strip():
-        raise BuildError(f"{done.stderr.strip() or 'git names no commit'}: {advice}")
+        raise BuildError(f"{done.stderr.strip() or 'git has no commit'}: {advice}")
     return int(done.stdout)
 
 

@@ -24,7 +24,7 @@ def write(picture: Picture, file: TextIO, *, ftrace: str = "", fit: ClockFit | N
     Raises TraceError if ``ftrace`` is no whole trace, ValueError if it comes without ``fit``.
     """
     if ftrace and fit is None:
-        raise ValueError("the guest's trace has a clock of its own: without a fit it has no place on this axis")
+        raise ValueError("the guest's trace uses another clock: a clock fit is needed to place it on this axis")
     guest = [(fit.virtual(event.time_s * 1e9), event) for event in parse_ftrace_events(ftrace)] if fit else []
     records = [*_tracks(picture), *_words(picture), *_guest(guest, picture.start_ns)]
     about = {"title": picture.title, "virtual_start_ns": picture.start_ns, "dropped": picture.dropped}

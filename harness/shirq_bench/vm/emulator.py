@@ -88,7 +88,7 @@ class Emulator:
             end = Deadline(_KILLED)
             while self.wait(end.step) is None:
                 if end.passed:
-                    raise DeadlineExceeded(f"{self.name}: QEMU, process {self.pid}, is there {end} after SIGKILL")
+                    raise DeadlineExceeded(f"{self.name}: QEMU, process {self.pid}, still exists {end} after SIGKILL")
         with self._lock:
             os.close(self._ended)
             self._ended = -1

@@ -59,7 +59,7 @@ class Machine:
         }
         for name, value in values.items():
             if type(value) is not type(known[name]):
-                raise BenchError(f"a machine's {name} is like {known[name]!r}, not {value!r}")
+                raise BenchError(f"a machine's {name} must have the type of {known[name]!r}, got {value!r}")
         return cls(**values)
 
 

@@ -97,7 +97,7 @@ def _prepare(vm: Vm, script: str) -> None:
         vm.agent.succeed(script, deadline=600)
     except CommandFailed as error:
         said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
-        raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
+        raise CommandFailed(f"{error}\nlast messages of the guest's kernel:\n{said}") from error
 
 
 def freeze(vm: Vm, state: Path) -> None:

@@ -161,7 +161,7 @@ reason = "it waits"
         ('reason = "it is dead twice"', 'reason = ""', "left_out 1: the reason is missing"),
         ('cost = "process"', 'cost = "planet"', "kill: size ci has no cost 'planet': there are instruction, process"),
         ('deed = "reopen"', 'did = "reopen"', "operation open: did is not known"),
-        ('deed = "reopen"\n', "", "operation open: it needs either a deed or what comes first"),
+        ('deed = "reopen"\n', "", "operation open: it needs either `deed` or `first`"),
         ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: wrong is not known"),
     ],
 )
@@ -199,7 +199,7 @@ def _swept(matrix: pairs.Matrix) -> list[pairs.Swept]:
         if cell.scenario is None:
             found.append(pairs.Swept(cell))
         elif cell.name == "kill+raise":
-            found.append(pairs.Swept(cell, error="it never came to 'unmasked dev0'"))
+            found.append(pairs.Swept(cell, error="no point reached 'unmasked dev0'"))
         else:
             found.append(pairs.Swept(cell, Result(cell.name, "6.1", shape, False, points=1000, places={1, 2, 3})))
     return found
@@ -217,7 +217,7 @@ def test_the_table_has_no_empty_cell(tmp_path: Path) -> None:
     text = pairs.document(content, matrix)
     assert "| `open` | 1,234 | 1,000 | 1,000 |" in text
     assert "1. it is dead twice" in text
-    assert "- `kill+raise`: it never came to 'unmasked dev0'" in text
+    assert "- `kill+raise`: no point reached 'unmasked dev0'" in text
     assert "- `open`: an open" in text and "- `dead`: a death" in text
 
 

@@ -68,7 +68,7 @@ def test_a_verbs_help_has_examples_that_it_accepts(verb: str) -> None:
         (["trace"], "Missing argument 'LOG'"),
         (["trace", "/does/not/exist"], "does not exist"),
         (["gc", "--older-than", "-1"], "-1"),
-        (["shell"], "standard input is none"),
+        (["shell"], "standard input is not a terminal"),
         (["report", "/"], "Missing option '-o'"),
     ],
 )
@@ -116,8 +116,8 @@ def test_a_machine_survives_its_description() -> None:
     ("data", "said"),
     [
         ({"cpus": 2}, "no machine has cpus: there are kernel, vcpus"),
-        ({"vcpus": "2"}, "a machine's vcpus is like 2, not '2'"),
-        ({"devices": "shirq-edu"}, r"a machine's devices is like \(\), not 'shirq-edu'"),
+        ({"vcpus": "2"}, "a machine's vcpus must have the type of 2, got '2'"),
+        ({"devices": "shirq-edu"}, r"a machine's devices must have the type of \(\), got 'shirq-edu'"),
     ],
 )
 def test_a_description_that_is_none_is_refused(data: dict[str, object], said: str) -> None:

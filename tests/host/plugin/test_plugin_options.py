@@ -128,7 +128,7 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     ("arguments", "said"),
     [
         ("", "missing 1 required positional argument: 'reason'"),
-        ("'a reason'", "it must say what is broken: guest_ends=True, or line_of='dev0' and the like"),
+        ("'a reason'", "it must name the broken invariant, such as guest_ends=True or line_of='dev0'"),
         ("'a reason', dropped=True", "unexpected keyword argument 'dropped'"),
     ],
     ids=["no reason", "nothing", "what is never excused"],

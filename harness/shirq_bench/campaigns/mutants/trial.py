@@ -226,7 +226,7 @@ class _Bench:
                 return failed
             if not failed.may_be_for_want_of_time or isinstance(self._first_failure([failed.id]), _Failure):
                 raise _End(STILLBORN if failed.before_it_began else verdict, failed.name, failed.message, failed.id)
-        raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
+        raise _End(UNSTABLE, detail="its tests fail intermittently: the machine may be busy")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
         """Run tests up to the first one that fails; if none does, how many there are."""

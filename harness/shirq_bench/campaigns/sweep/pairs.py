@@ -182,7 +182,7 @@ def load(path: Path = FILE) -> Matrix:
     )
     for operation in matrix.operations.values():
         if bool(operation.deed) == bool(operation.first):
-            raise ScenarioError(f"operation {operation.name}: it needs either a deed or what comes first")
+            raise ScenarioError(f"operation {operation.name}: it needs either `deed` or `first`")
     both: list[Operation | Stimulus] = [*matrix.operations.values(), *matrix.stimuli.values()]
     for one in both:
         for size, points in matrix.sizes.items():

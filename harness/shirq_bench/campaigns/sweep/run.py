@@ -109,7 +109,7 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
     alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
-        raise BenchError(f"scenario {scenario.name}: without a second stimulus: {wrong[0].what}")
+        raise BenchError(f"scenario {scenario.name}: it fails even without the second stimulus: {wrong[0].what}")
     begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
     window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
     offsets = [begin + window * slot // 8 for slot in range(9)]
@@ -121,7 +121,7 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
         active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
     if quiet > long_ns // 2:
-        raise BenchError(f"scenario {scenario.name}: it is not quiet {long_ns // 2} ns after it began")
+        raise BenchError(f"scenario {scenario.name}: devices are still active {long_ns // 2} ns after its beginning")
     return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
 
 
@@ -153,7 +153,7 @@ def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> li
         if (entry.kind, entry.device, entry.width) == (kind, device, width) and value in (None, entry.value)
     ]
     if not times:
-        raise BenchError(f"scenario {scenario.name}: it never came to {place!r}")
+        raise BenchError(f"scenario {scenario.name}: no point reached {place!r}")
     return times
 
 

@@ -370,5 +370,5 @@ def get(name: str) -> Case:
     """The case with this id. `CaseError` if there is none."""
     path = DIRECTORY / f"{name}.toml"
     if not path.exists():
-        raise CaseError(f"no case {name!r}: `shirq zoo list` shows those that there are")
+        raise CaseError(f"no case {name!r}: `shirq zoo list` lists the cases")
     return read(path)

@@ -187,7 +187,7 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
         except BenchError as error:
             place = keep or BUILD / "zoo" / case.id / driver
             _keep(vm, place)
-            raise type(error)(f"{case.id}, {driver}: {error}\nWhat the guest left is in {place}") from error
+            raise type(error)(f"{case.id}, {driver}: {error}\nThe artefacts of the guest are in {place}") from error
         if keep:
             _keep(vm, keep)
     seconds = time.monotonic() - began
@@ -438,7 +438,9 @@ class _Player:
             if end.passed:
                 with contextlib.suppress(DeadlineExceeded):
                     self.vm.agent.ping()
-                    raise BenchError(f"{self.vm.name}: {' '.join(command.argv)} does not end, and the guest answers")
+                    raise BenchError(
+                        f"{self.vm.name}: {' '.join(command.argv)} does not end, although the guest answers"
+                    )
                 raise HungError("the guest does not answer, and there is no storm")
 
     def _logged(self) -> int:
@@ -570,7 +572,7 @@ class _Player:
                 raise NotPlayed(f"after {number} times, no script in the background moves the interrupt any more")
             once(number)
         if len(self.ended_on) < vcpus:
-            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} alone")
+            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} only")
         return number + 1
 
     def _serve(self, step: Step) -> None:
@@ -703,7 +705,7 @@ class _Player:
     def _output(self, step: Step) -> None:
         command = self._running()
         if not self._await(command, step.argument):
-            raise NotPlayed(f"the driver's program ended before it printed that: {command.stderr}")
+            raise NotPlayed(f"the driver's program ended before it printed the expected line: {command.stderr}")
 
 
 _VERBS: Mapping[str, Callable[[_Player, Step], None]] = {

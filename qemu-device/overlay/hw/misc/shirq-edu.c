@@ -121,7 +121,7 @@ struct ShirqEdu {
 
     bool masked;
     bool wanted;                /* the device wants to assert */
-    bool driven;                /* the level of the pin, as the PCI core knows it */
+    bool driven;                /* the pin's level in the PCI core */
     bool pin;                   /* after the interrupt-disable bit */
     bool resetting;
     bool disintx_ignored;       /* the bit, where it has no effect */
@@ -1073,8 +1073,8 @@ static bool check_settings(ShirqEdu *s, Error **errp)
 static bool check_stopped(ShirqEdu *s, const char *name, Error **errp)
 {
     if (DEVICE(s)->realized && runstate_is_running()) {
-        error_setg(errp, "shirq-edu: property '%s' can be set while the VM is "
-                   "stopped: stop it first", name);
+        error_setg(errp, "shirq-edu: property '%s' can only be set while the "
+                   "VM is stopped: stop it first", name);
         return false;
     }
     return true;
@@ -1279,7 +1279,7 @@ static void set_schedule(Object *obj, const char *path, Error **errp)
     ShirqEdu *s = SHIRQ_EDU(obj);
 
     if (!DEVICE(s)->realized) {
-        error_setg(errp, "shirq-edu: 'schedule' is for later: set it with "
+        error_setg(errp, "shirq-edu: 'schedule' cannot be set now: set it with "
                    "qom-set once the device exists, while the VM is stopped");
         return;
     }

@@ -320,7 +320,7 @@ static void shirq_log_complete(UserCreatable *uc, Error **errp)
 
     if (the_log) {
         error_setg(errp, "shirq-log: the VM has one already, '%s': "
-                   "one is what a VM can have",
+                   "a VM can have only one",
                    object_get_canonical_path_component(OBJECT(the_log)));
         return;
     }
