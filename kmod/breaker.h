@@ -33,7 +33,7 @@
  * struct shirq_window - handler calls while the device should be silent
  * @last: the core's count of unhandled interrupts when the handler last ran
  * @entries: handler calls in this window
- * @unhandled: of these, how many followed an interrupt that nobody handled
+ * @unhandled: of these, how many followed an unhandled interrupt
  */
 struct shirq_window {
 	__u32	last;

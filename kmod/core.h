@@ -126,7 +126,8 @@ struct shirq_dma;
  * @pristine: its config space, in the silent state, saved before the last wake-up;
  * restored after resets
  * @messages: rate limit of the messages that the owner can cause; see shirq_warn()
- * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
+ * @irq_name: the name in /proc/interrupts; also the name of a folder in /proc, so
+ * without a slash
  *
  * @mutex: guards @mapping to @recover_by, which change in process context
  * @mapping: address space of the owner's file, to revoke its mappings
@@ -154,7 +155,7 @@ struct shirq_dma;
  * @set: the loaded set, or NULL
  * @eventfd: signalled with the waiters, or NULL
  * @dma: the watched address space for which bus mastering is on, or NULL
- * @quiesce: what SHIRQ_SET_QUIESCE set
+ * @quiesce: the settings of SHIRQ_SET_QUIESCE
  * @requested: the handler is registered, or about to be
  * @irq: the registered interrupt number: that of @pdev may change while the kernel
  * enables it
@@ -168,12 +169,12 @@ struct shirq_dma;
  * @held: an interrupt was claimed while the owner masked; its event is queued when @seq
  * is unmasked
  * @held_ns: time of that claim; its captured registers are in @captured
- * @intx_off: DisINTx was set by SHIRQ_MASK, for want of a mask program
+ * @intx_off: DisINTx was set by SHIRQ_MASK, because no mask program is loaded
  * @life: enum shirq_life, changed by lifecycle.c alone
  * @quarantined: the device stormed, or the handler only watches the line; ended only by
  * SHIRQ_ARM and close()
- * @gone: SHIRQ_DEAD, or a program found all-ones; user space may do nothing any more,
- * but the handler goes on
+ * @gone: SHIRQ_DEAD, or a program found all-ones; all calls of user space fail, but the
+ * handler goes on
  * @epoch: counts disarms, so that a reader notices that the device was disarmed
  * meanwhile
  * @head: events queued, ever

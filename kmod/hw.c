@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The function as hardware: config space, BARs, power state, resets. Nothing here
- * knows whether the device is armed, or who owns it.
+ * The function as hardware: config space, BARs, power state, resets. This file does not
+ * depend on the device's owner, or on whether it is armed.
  */
 #include <linux/io.h>
 #include <linux/irq.h>
@@ -83,7 +83,7 @@ static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64
 }
 
 /**
- * shirq_describe() - tell programs what spaces the device has
+ * shirq_describe() - describe the device's spaces to programs
  * @d: the device, enabled
  */
 void shirq_describe(struct shirq_device *d)

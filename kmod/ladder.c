@@ -20,7 +20,7 @@
  * @d: the device, locked by shirq_lock_resets()
  * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
  *
- * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
+ * Return: 0, -ENOTTY if the device does not support this reset, or another errno.
  */
 int shirq_reset_function(struct shirq_device *d, u32 rung)
 {

@@ -157,7 +157,7 @@ static void shirq_reopen(struct work_struct *work)
 	shirq_reopen_line(d);
 }
 
-/* What the line shows */
+/* Detecting a storm on the line */
 
 /**
  * shirq_take_due() - check whether the line stormed after the last rung

@@ -2,12 +2,12 @@
 /*
  * Events of the whole device that its owner did not request: system sleep, resets, and
  * errors of its link. The device is quiet before, and stays quiet until it is armed
- * again; the owner reads what happened.
+ * again; the owner reads an event with the reason.
  */
 #include "lifecycle.h"
 #include "power.h"
 
-/* System sleep. The PCI core saves the config space afterwards, silent as it is. */
+/* System sleep. The PCI core saves the config space afterwards, in the silent state. */
 
 static int shirq_suspend(struct device *dev)
 {

@@ -153,7 +153,7 @@ static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_progr
 /**
  * shirq_verify() - check whether a program may run on a device
  * @program: the program
- * @kind: what it is for
+ * @kind: its kind
  * @bus: the device
  * @index: set to the operation that is refused
  *
@@ -279,7 +279,7 @@ static inline void write_memory(const struct shirq_op *op, __u32 value)
 /**
  * shirq_link() - make a program faster
  * @program: verified for the device
- * @bus: the device; its @memory must stay as it is as long as the program runs
+ * @bus: the device; its @memory must not change as long as the program is in use
  */
 void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
 {
@@ -417,8 +417,9 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
  * shirq_run() - run a program that shirq_verify() has passed for this device
  * @program: the program
  * @bus: the device
- * @regs: the registers, changed in place; r0..r3 are zero to start with if it is
- *	SHIRQ_PROGRAM_IRQ: but for EXEC, nothing else reads what it has not written
+ * @regs: the registers, changed in place; r0..r3 must be zero at the start of
+ * SHIRQ_PROGRAM_IRQ; except for EXEC, programs read no register that they have not
+ * written
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes as many steps as the program has operations at most, and cannot fail.

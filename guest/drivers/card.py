@@ -33,7 +33,7 @@ class Card:
         """Initialise the card; it is not armed yet."""
 
     def armed(self) -> None:
-        """The card may assert from now on: give it something to do, if nobody else does."""
+        """Called once the card may assert: give it work, unless other sources do."""
 
     def handle(self, event: shirq.Event) -> None:
         """Handle the interrupt. The card is masked meanwhile, if its profile masks."""

@@ -37,7 +37,7 @@ static int is_bound(const char *address)
 	return access(path, F_OK) == 0;
 }
 
-/* Unbind the function from whoever has it. */
+/* Unbind the function from its present driver. */
 static int give_up(const char *address)
 {
 	char path[PATH_MAX];

@@ -8,7 +8,7 @@
             ...
 
 The kernel unmasks, as for any reader: with auto_unmask the next read() unmasks the event that was delivered last;
-poll() never unmasks. So a device stays masked from the event until the owner asks for the next one, however many other
+poll() never unmasks. So a device stays masked from the event until the owner reads the next one, however many other
 tasks run meanwhile.
 """
 
@@ -60,7 +60,7 @@ class AsyncDevice:
         self.device.arm(shared=shared, auto_unmask=auto_unmask)
 
     def disarm(self) -> None:
-        """As `Device.disarm`: whoever waits for an event gets ENXIO, and an iteration ends."""
+        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends."""
         self.device.disarm()
 
     def unmask(self, seq: int) -> None:

@@ -269,7 +269,7 @@ def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyTyp
 
 
 def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
-    """One operation as text; one that no text describes fully (it will be refused) is shown field by field."""
+    """One operation as text, or field by field if it has no full textual form (the verifier refuses it)."""
     try:
         text = _render(op, f"+{op.skip}", {place: name for name, place in names.items()})
         if assemble("\n".join([text, *["claim"] * op.skip]), names)[0] == op:

@@ -47,7 +47,7 @@ def _give_up(address: str, sysfs: Path) -> None:
 
 
 def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> None:
-    """Take the function from whoever has it and bind it to `driver`; nothing to do if that has it already.
+    """Unbind the function from its present driver and bind it to `driver`; does nothing if it is bound to it already.
 
     Raises ShirqError if the function or the driver is missing, or the driver refuses it; before the function is taken
     from its driver, if it is for shirq and has no interrupt pin: shirq serves INTx.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The linter: finds errors that the verifier accepts, in program sets and in profiles (which contain more facts).
 
-Every rule looks at straight runs through a program (`shirq.runs`). Rules that need to know what a register does when it
-is read or written (`access`, `sets`, `clears`, `index` of a profile) find nothing without. A rule reports only errors
+Every rule looks at straight runs through a program (`shirq.runs`). Rules that depend on the effects of register
+accesses (`access`, `sets`, `clears`, `index` of a profile) find nothing without these keys. A rule reports only errors
 that occur on every device that matches the profile; a profile can allow a finding that is correct for its card, by
 place.
 """
@@ -87,8 +87,10 @@ class Subject:
         return status.access in _STATUS and status.name not in {each.sets for each in self.registers.values()}
 
     def changes(self, kind: ProgramKind, run: Run) -> Iterator[Step]:
-        """The steps of a run that change what the card does: of irq, once it has claimed. No choice of an index
-        register is one, and no acknowledgement."""
+        """The steps of a run that change the card's behaviour; of irq, only those after the claim.
+
+        Writes of index registers and acknowledgements do not count.
+        """
         for step in run.after_claim if kind is IRQ else run.steps:
             if step.op.code == Code.WRITE and self.access(step.op) != "index" and not self.acknowledges(step.op):
                 yield step

@@ -548,5 +548,5 @@ def best(profiles: Iterable[Profile], ids: Mapping[str, int]) -> Profile | None:
 
 
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
-    """The profile of a folder that fits a function's IDs best. Raises ProfileError for one that cannot be read."""
+    """The profile of a folder that fits a function's IDs best. Raises ProfileError if a profile cannot be read."""
     return best(load_all(where), ids)

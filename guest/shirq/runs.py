@@ -74,7 +74,7 @@ def _calculate(code: int, a: Value, b: Value) -> Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a run; `value` is what it reads, writes or tests, or what it leaves in its register."""
+    """One operation of a run; `value` is the value read, written or tested, or the result in its register."""
 
     index: int
     op: Op

@@ -30,7 +30,7 @@ class Function:
     """One PCI function: its IDs as profiles name them, its driver, and its line.
 
     `pin` is A to D, or None if it has none. `irq` is the line that the pin leads to, by its number in /proc/interrupts;
-    None: it is on none, or on one that is not known, as `unknown` says. `disintx` and `status` are the
+    None if there is no line, or if it is unknown for the reason in `unknown`. `disintx` and `status` are the
     interrupt-disable bit of Command and the interrupt status bit of Status, None if config space cannot be read.
     """
 
@@ -140,7 +140,7 @@ class System:
         return self.sysfs / "kernel/irq"
 
     def lines(self) -> dict[int, Line]:
-        """The kernel's interrupts, by number, whoever uses them."""
+        """All of the kernel's interrupts, by number."""
         if self._interrupts.is_dir():
             lines = interrupts.from_sysfs(self._interrupts)
         else:

@@ -5,19 +5,20 @@
  * device's MARK register: the low half is the event's status, the high half the
  * low half of its sequence number.
  *
- * With --control it also owns a second device, and for each event of that one
- * does something to the first: what a driver does at any time beside handling
- * interrupts. The n-th --deed is run for source n of the control device. Before,
- * between and after the steps of a deed it writes their numbers to the control
- * device's MARK, 64 bits wide: where a sweep's window begins and ends.
+ * With --control it also owns a second device. Each event of the second device
+ * triggers an operation on the first: operations that a driver may do at any
+ * time beside handling interrupts. The n-th --deed is run for source n of the
+ * control device. Before, between and after the steps of a deed it writes their
+ * numbers to the control device's MARK, 64 bits wide: where a sweep's window
+ * begins and ends.
  *
  * With --useless its irq program does not mask, so that every interrupt of its
  * device is a storm; it arms again after each quarantine.
  *
- * With --mortal it is a child that does so, in whose place a new one comes as
- * often as it ends: killed by the neighbour module, whose victim it makes itself
- * with --victim, by its own deed, or because its device is gone. With --reload its parent unloads
- * shirq.ko and loads it again in between, which takes that nobody else uses it.
+ * With --mortal a child process does this, and the parent starts a new child whenever one ends:
+ * because the neighbour module kills it (it registers as the victim with --victim), by its own
+ * deed, or because its device is gone. With --reload the parent unloads and reloads shirq.ko in
+ * between, which requires that it has no other user.
  *
  * It prints nothing after "ready" and reads no clock: its behaviour depends on
  * the devices alone.
@@ -292,8 +293,8 @@ static void hold(struct card *card)
 
 /*
  * Source 8 is switched off and on again, in the register that the irq program
- * writes too. What to change in it comes in r1, and what it became goes in r0:
- * both are registers of the irq program as well.
+ * writes too. r1 holds the bits to change, and r0 returns the new value: the
+ * irq program uses both registers as well.
  */
 static void modify(struct card *card)
 {

@@ -75,7 +75,7 @@ static const struct {
 	[QUIESCE] = { SHIRQ_SET_QUIESCE, sizeof(struct shirq_quiesce), true },
 };
 
-/* One call, as far as it is chosen: a struct, and three programs that it may point to. */
+/* One generated call: a struct, and three programs that it may point to. */
 struct call {
 	enum kind kind;
 	union {
@@ -93,7 +93,7 @@ struct call {
 		unsigned char byte[ROOM];
 	};
 	struct shirq_op op[4][OPS];
-	unsigned int stray;	/* the pointers that are what they are, not the programs': a bit each */
+	unsigned int stray;	/* a bit per pointer that points to no program */
 	uint64_t buffer;	/* where the kernel is to read or write, unless 0: nowhere good */
 	/* For calls that are not ioctls. */
 	uint64_t offset, length;
@@ -676,7 +676,7 @@ static void watch(struct tormentor *all)
 	} while (running);
 }
 
-/* The end of a page behind which there is none. */
+/* The end of a page that is followed by an unmapped page. */
 static uint64_t unmapped_edge(void)
 {
 	char *pages = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

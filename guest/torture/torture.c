@@ -287,7 +287,10 @@ static void suffer(struct run *run, uint32_t n)
 	by_kill(run, n);
 }
 
-/* The same where the owner's allocations fail, as far as the kernel was told so. A thread is the C library's business. */
+/*
+ * The same with failing allocations in the owner, if fault injection is configured. Creating a
+ * thread is not tested: the C library does that.
+ */
 static void refuse_memory(struct run *run, uint32_t n)
 {
 	poor = true;
@@ -355,8 +358,8 @@ static void starve(struct run *run, uint32_t n)
 }
 
 /*
- * By its own deed, at the moment of an alarm, after which the process lives on,
- * without the device: it says so to its parent.
+ * The owner closes the device at the moment of an alarm and lives on without
+ * it; it reports that to its parent.
  */
 static int told;
 static uint32_t attempt;
@@ -509,7 +512,10 @@ static int receive_descriptor(int socket)
 	return fd;
 }
 
-/* One owner hands the device to another; each is killed, whoever holds it then, or while nobody but a socket does. */
+/*
+ * One owner hands the device to another; each of them is killed, also while the descriptor is held
+ * by the socket only.
+ */
 static void by_passing(struct run *run, uint32_t n)
 {
 	uint64_t habits = draw(&run->choices);

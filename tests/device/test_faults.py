@@ -56,7 +56,7 @@ class Scene:
         self.bar = self.function.enable()
 
     def migrate(self, path: Path, *properties: str) -> None:
-        """Go on in a clone; ``properties`` are its own."""
+        """Continue in a clone with other ``properties``."""
         self.board.save(path)
         self.board = self.start(",".join([self.device, *properties]), incoming=True)
         self.board.load(path)
@@ -486,7 +486,7 @@ def test_message_to_the_device_itself_is_sent_once(start: Start) -> None:
 
 
 def test_pin_rests_while_msi_is_on_and_returns_if_pending(start: Start, tmp_path: Path) -> None:
-    """The pin rests while MSI is enabled and comes back with what is pending."""
+    """The pin stays low while MSI is enabled, and is asserted afterwards if a source is pending."""
     scene = Scene(start, "msi=on")
     scene.raise_()
     messages(scene, True)

@@ -116,7 +116,7 @@ def test_a_line_that_fell_before_its_entry_was_programmed_is_not(board: Board, l
 
 
 def test_state_without_levels_loses_no_interrupt(start: Start, board: Board, tmp_path: Path) -> None:
-    """Stock QEMU's state tells of an input what the entry has pending, and that is enough."""
+    """Stock QEMU's state shows an input by the pending bit of its entry, which is sufficient."""
     ioapic = IoApic(board.qtest)
     ioapic.program(GSI, VECTOR, masked=True)
     board.qmp.set("dev0", "raise", 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every call answers in every state, and to every size of its struct."""
+"""The result of every call in every state, and for every size of its struct."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def filled(size, **fields):
     return (bytes(load) + bytes(16))[:size]
 def load(size, **fields):
     return raw(abi.LOAD, filled(size, **fields))
-# The first version ended before the mask program; the kernel writes its own size, and nothing behind the caller's.
+# The first version ended before the mask program; the kernel writes its own size, but no data behind the caller's
+# struct.
 print(struct.unpack("I", load(64)[:4])[0], struct.unpack("I", load(80)[:4])[0], struct.unpack("I", load(96)[:4])[0])
 memory = ctypes.create_string_buffer(filled(64) + b"x" * 32, 96)
 print(libc.ioctl(device.fileno(), ctypes.c_ulong(abi.LOAD), memory), memory[0], memory[64:] == b"x" * 32)
@@ -123,7 +124,7 @@ print("quiesce:", quiesce(rungs=8), quiesce(release=1), quiesce(release=4), quie
 def test_refused_set_keeps_the_old_one_and_exec_serves_config(scene: Scene) -> None:
     """A refused set leaves the loaded one in place, and exec serves config space.
 
-    Programs change one bit of config space, bus mastering has a call of its own, and close() takes both back.
+    Programs change one bit of config space, bus mastering has a separate call, and close() undoes both.
     """
     assert run(
         scene,

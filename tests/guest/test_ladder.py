@@ -93,7 +93,7 @@ def set_faults(scene: Scene, faults: dict[str, object]) -> None:
 
 
 def wait_for_rung(scene: Scene, rung: str) -> None:
-    """Wait until dev2's quarantine came to a rung: a basic regular expression, to wait for one of several."""
+    """Wait until dev2's quarantine reaches a rung; ``rung`` is a basic regular expression, so it can match several."""
     scene.run(
         f"until grep -q 'masked {rung}' /sys/class/shirq/{ADDRESSES['dev2']}/quarantine; do usleep 5000; done",
         deadline=60,
@@ -391,7 +391,7 @@ proceed()
 
 
 def test_owners_disintx_mask_is_restored_without_an_event(port: Scene) -> None:
-    """The owner's mask by DisINTx is set again when it is cleared, and the owner hears of no interrupt."""
+    """The owner's mask by DisINTx is set again when it is cleared, and no event is queued for that."""
     script = start(
         port,
         "dev2",

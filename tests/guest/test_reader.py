@@ -213,7 +213,7 @@ print(state(), stat("claims"), stat("storms_rate"))
 def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> None:
     """A read() takes the events that the memory has room for, and no more.
 
-    The page is one that was never touched, and what follows it may not be.
+    The page was never accessed, and the memory after it is inaccessible.
     """
     assert run(
         scene,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The share of its interrupts that a neighbour keeps beside a misbehaving shirq device, counted in guest time.
 
-One vCPU, one instruction a nanosecond, and an I/O APIC that does not brake a storm: what a device's storm costs here
-costs it on any machine. The neighbour is a third device, served in the kernel alone: its program acknowledges.
+One vCPU, one instruction a nanosecond, and an I/O APIC that does not slow a storm down: the measured cost of a storm
+holds for any machine. The neighbour is a third device, served in the kernel alone: its program acknowledges.
 """
 
 from __future__ import annotations

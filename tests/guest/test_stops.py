@@ -58,7 +58,7 @@ def _released(log: Log, device: str) -> bool:
 
 
 def _masters(log: Log, device: str) -> bool:
-    """Whether the device may master the bus, by what was last written to Command: something must have been."""
+    """Whether bus mastering is on, by the last write to Command, which must exist."""
     commands = [
         entry.value
         for entry in log.of(Kind.WRITE, device=device)

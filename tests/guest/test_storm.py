@@ -295,7 +295,7 @@ def test_neighbour_of_masked_pending_device_trips_no_breaker(
     assert finish(script)[2:] == ["True 0 masked none"]
 
 
-#: In the guest: MASK holds back what the device has pending, while a broken neighbour storms; then the owner unmasks.
+#: In the guest: MASK holds the device's pending source back while a broken neighbour storms; then the owner unmasks.
 _HOLDS_BACK = """
 device = shirq.Device.open(ADDRESS)
 device.load(SET, shirq.assemble(MASK) if MASK else ())
@@ -379,7 +379,7 @@ proceed()
 def test_quarantine_over_before_its_worker_has_voided_mapping(boot: Boot) -> None:
     """A quarantine that is over before its worker runs has voided the mapping.
 
-    A real-time owner hears of the quarantine and arms, with a better set, before the worker that revokes has run.
+    A real-time owner reads of the quarantine and arms, with a better set, before the worker has revoked its mappings.
     """
     scene = Scene(boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21)))
     script = start(

@@ -42,7 +42,7 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
 def test_a_deterministic_guest_boots_once_for_all_preparations(
     kernel_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A boot takes a minute on a busy host; what is prepared differently grows from the template of one boot."""
+    """A boot takes a minute on a busy host; differently prepared guests are derived from the template of one boot."""
     booted = Machine(kernel=kernel_name, deterministic=True, vcpus=1)
     template.get(booted)
     prepared = booted.with_(prepare=("echo prepared >/run/grown",))

@@ -149,7 +149,7 @@ def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
 
 
 def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
-    """Other devices are raised, lowered, set and scheduled as dev0 is; an expectation that is not met is told."""
+    """Other devices are raised, lowered, set and scheduled as dev0 is; an unmet expectation is reported."""
     steps = ARMED + (
         '{ raise = 2, device = "dev1" }, { lower = 2, device = "dev1" },'
         '{ schedule = "@1000000 raise 4", device = "clock" }, { wait = 0.01 },'

@@ -51,7 +51,7 @@ _FAULTS: dict[str, tuple[object, ...]] = {
     "lower": (1, 0xFFFFFFFF),
 }
 _BARS = "bar0=mem:16384,bar1=port:256"
-#: Slots of the devices, and what differs between them.
+#: Slots of the devices, and their different properties.
 _DEVICES = {4: "pm=on,msi=on,pcie=on", 8: "pm=on,no-soft-reset=on,msi=on", 5: "bar2=mem64:4096"}
 _MEMORY = {4: 0xE0000000, 8: 0xE0100000, 5: 0xE0200000}
 _PORTS = {4: 0xC000, 8: 0xC100, 5: 0xC200}

@@ -15,7 +15,7 @@ count: each member of a kernel-doc comment and each error number of a list is a 
 name and with what leads the list in; a comment behind code begins with that code. White space, ``**`` and the frames of
 comments do not matter. A quote must be in one sentence alone; a sentence may have several.
 
-`shirq promises` prints what is wrong, what is open and the numbers.
+`shirq promises` prints the errors, the open points and the figures.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class Command:
     def expect(self, pattern: str, deadline: float = 30.0) -> re.Match[str]:
         """Wait for a whole line of its output that ``pattern`` is found in; lines before it are passed over.
 
-        Every call goes on behind the line that the call before found. ``deadline`` is in seconds.
+        Every call continues after the line that the previous call found. ``deadline`` is in seconds.
         """
         wanted = re.compile(pattern)
         found: list[re.Match[str]] = []

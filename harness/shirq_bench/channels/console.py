@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A guest's serial console as a pexpect object that is always drained.
 
-QEMU stops a guest whose console nobody reads, so a thread reads all the time; it also keeps the whole text in a file.
+QEMU stops a guest whose console is not read, so a thread reads all the time and also writes the text to a file.
 """
 
 from __future__ import annotations

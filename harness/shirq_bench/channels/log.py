@@ -318,7 +318,7 @@ class Log:
             )
 
     def kept(self) -> Log:
-        """The entries that a full log has kept, as a log of its own: for pictures, which say so. Not for verdicts."""
+        """The entries that a full log has kept, as a separate log: for pictures, which mention it, not for verdicts."""
         return dataclasses.replace(self, header=dataclasses.replace(self.header, dropped=0))
 
     def clock(self, device: str | None = None) -> ClockFit:
@@ -364,7 +364,7 @@ class LogReader:
         self._closed = True
 
     def header(self) -> Header:
-        """The header as it is now. Raises LogError, and ValueError after `close`."""
+        """The current header. Raises LogError, and ValueError after `close`."""
         if self._closed:
             raise ValueError(f"{self.path}: the reader is closed")
         # struct loads each aligned native-size field at once, so head is never torn.
@@ -430,7 +430,7 @@ class LogReader:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """The log as it is now; the VM may still run. Raises LogError, or OSError if there is no such file."""
+    """The present contents of the log; the VM may still run. Raises LogError, or OSError if there is no such file."""
     with LogReader(path) as reader:
         return reader.log()
 

@@ -67,7 +67,7 @@ def _write(report: dict[str, Any]) -> None:
 
 
 def run(parts: list[str], names: list[str]) -> None:
-    """Measure parts; what was measured of the others before stays in the report."""
+    """Measure parts of the benchmark; the earlier figures of other parts stay in the report."""
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {"kernels": {}}
     for part in parts:
         for name in names[:1] if part in _ONCE else names:
@@ -84,7 +84,7 @@ def run(parts: list[str], names: list[str]) -> None:
 
 
 def guard(reason: str | None) -> bool:
-    """Measure what the baseline has, twice; whether it is as good and exact. With a reason it becomes the baseline."""
+    """Measure the baseline's figures twice; return whether they repeat and are no worse. With a reason, store them."""
     if reason is not None:
         need_checkout("accepting a baseline")
     release = kernel.get(_GUARDED).release
@@ -117,7 +117,7 @@ def guard(reason: str | None) -> bool:
 @click.option("--guard", "guarded", is_flag=True, help="Compare instruction counts with the committed baseline.")
 @click.option("--accept", metavar="REASON", help="With --guard: make the new counts the baseline.")
 def command(parts: tuple[str, ...], names: str, guarded: bool, accept: str | None) -> None:
-    """Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
+    """Measure the cost of an interrupt and of a guest; writes build/reports/bench.json and bench.html.
 
     PART is cost (instructions of an interrupt with each driver), rate (interrupts a second) or guest (boots and
     clones); all of them by default. Best on an idle machine.

@@ -192,7 +192,7 @@ _STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}
 
 @click.command("doctor")
 def command() -> None:
-    """Say what this machine has and lacks for the bench, and what to do about it; changes nothing.
+    """Check this machine for the needs of the bench, and print a remedy for each problem; changes nothing.
 
     Exits with 1 if anything is bad. A warning is something that works, but slower or later.
     """

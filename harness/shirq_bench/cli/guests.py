@@ -40,8 +40,8 @@ def run(
 ) -> None:
     """Run a command in a fresh guest, and exit with its status.
 
-    Standard input, output and error are the command's. A command that a signal ends gives 128 plus its number; a
-    kernel that complains gives 1, with what it said.
+    Standard input, output and error are the command's. The exit status of a command that a signal ends is 128 plus the
+    signal's number; if the kernel complains, it is 1 and the complaints are printed.
 
     \b
     shirq run -- lspci -nn

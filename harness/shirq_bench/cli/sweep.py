@@ -50,7 +50,7 @@ def sweep(
     document: bool,
     only_list: bool,
 ) -> None:
-    """Inject a second stimulus at each instruction of what follows a first one, and judge what happens.
+    """Inject a second stimulus at each instruction of the handling of a first one, and judge the result.
 
     A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
     re-enable can be met exactly. Without SCENARIO all are swept. Each violation is shrunk, explained and kept below
@@ -177,7 +177,7 @@ def _say(found: Finding, file: Path) -> None:
 
 
 def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
-    """Play runs of a few scenarios again and again; are the logs identical? What differs is kept."""
+    """Replay runs of a few scenarios repeatedly and check that their logs are identical. Differing logs are kept."""
     same = True
     with shown(f"{times} replays of {REPLAYED} runs") as tell:
         for index, item in enumerate(chosen[:REPLAYED]):

@@ -26,9 +26,9 @@ _line_option = click.option("--line", "gsi", type=int, metavar="GSI", help="The 
 @_log_argument
 @_line_option
 def trace(path: Path, gsi: int | None) -> None:
-    """Print the timeline of an event log: who did what, when, on a shared line.
+    """Print the timeline of an event log: the actions on a shared line, with their origins and times.
 
-    LOG is the file, or a folder that holds events.shirqlog: a failed test's, the demo's, what `shirq run` kept.
+    LOG is the file, or a folder that holds events.shirqlog: of a failed test, of the demo, or kept by `shirq run`.
 
     \b
     shirq trace build/demo/vm

@@ -89,7 +89,7 @@ def command(
 
 
 def _all(chosen: Sequence[cases.Case], kernel: str, size: str, attempts: int | None, seed: int) -> bool:
-    """Run tests on a kernel; did all go well?"""
+    """Run tests on a kernel; return whether all passed."""
     began = time.monotonic()
     good = True
     for each in chosen:

@@ -65,7 +65,7 @@ def list_() -> None:
 @zoo.command()
 @click.argument("name", metavar="ID", type=_Id())
 def show(name: str) -> None:
-    """Say what a case is about: symptom, cause, source, steps, expected outcomes."""
+    """Print a case: symptom, cause, source, steps, expected outcomes."""
     case = cases.get(name)
     console = Console()
     _story(console, case)
@@ -90,7 +90,7 @@ def show(name: str) -> None:
 def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -> None:
     """Run a case; show symptom, cause and verdict, and write a page with the waveforms of two drivers.
 
-    Exits with 1 if a driver came out otherwise than the case says. What the guests left is beside the page.
+    Exits with 1 if an outcome differs from the case's expectation. The guests' artefacts are beside the page.
     """
     case = cases.get(name)
     console = Console()
@@ -126,7 +126,7 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
 def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) -> None:
     """Run cases with every driver, all by default; write build/reports/zoo.json and zoo.html.
 
-    Exits with 1 if a case did not come out as it says. Size ci is a few of them, within a time budget.
+    Exits with 1 if an outcome differs from its case's expectation. Size ci runs a few cases, within a time budget.
     """
     began = time.monotonic()
     chosen = [cases.get(name) for name in names or cases.ids()]

@@ -60,7 +60,7 @@ def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
 
 
 def forgotten_ns(vm: Vm) -> int:
-    """Virtual time, in ns, after which a high line of ``vm`` that nobody handles has been forgotten."""
+    """Virtual time, in ns, after which an unhandled high line of ``vm`` counts as forgotten."""
     return allowed_ns(vm, _FORGOTTEN_S)
 
 

@@ -216,8 +216,8 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
 def lines_in_use(log: Log) -> list[int]:
     """The GSIs of the level-triggered lines that moved and that the guest uses.
 
-    Inputs below 16 are those that a PCI function's pin moved. Where a pin moves several inputs, as firmware routes it
-    to the legacy controller, too, those that stay masked are left out if another one of them does not.
+    Inputs below 16 are those that a PCI function's pin moved. If a pin moves several inputs (firmware also routes it to
+    the legacy controller), inputs that stay masked are left out, provided that another one is unmasked.
     """
     log.require_complete()
     moved, unmasked = _moved(log), _unmasked(log)
@@ -241,8 +241,11 @@ def is_followed(log: Log) -> bool:
 
 
 def require_followed(log: Log, gsi: int) -> None:
-    """Raise `CannotJudge` unless what line ``gsi`` led to is in the log: the line never moved, or the I/O APIC is in
-    use and delivers what the pins of this line raise by this input and no other."""
+    """Raise `CannotJudge` unless the log follows line ``gsi``.
+
+    It does if the line never moved, or if the I/O APIC is in use and delivers the interrupts of the line's pins through
+    this input only.
+    """
     if gsi not in offsets(_everything(log), Kind.LINE):
         if other := lines_in_use(log):
             raise CannotJudge(f"line {gsi} never moved, but {', '.join(map(str, other))} did: judge the line in use")
@@ -358,8 +361,8 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     it. A line that is high at the log's end is taken to be so until ``until_ns`` (default: the last entry of any
     kind). Examines every interval of the line being high.
 
-    Where the log does not follow the controller, a line that was low again within ``bound_ns`` each time proves the
-    rule by its level alone; one that was not, or is high at the end, raises `CannotJudge`.
+    If the log does not follow the controller, the level alone proves the rule for a line that was low again within
+    ``bound_ns`` each time; for any other line `CannotJudge` is raised.
     """
     intervals = high(log, Kind.LINE, gsi=gsi)
     if not is_followed(log):

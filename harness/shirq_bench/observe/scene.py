@@ -78,7 +78,7 @@ class Handlers:
     log: Log | None = None
     calls: list[HandlerCall] = field(default_factory=list)
     fit: ClockFit | None = None
-    #: The kernel's trace as it is, with whatever else was traced.
+    #: The kernel's unfiltered trace.
     text: str = ""
 
     def _complete(self) -> tuple[Log, ClockFit]:

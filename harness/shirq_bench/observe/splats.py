@@ -17,7 +17,8 @@ from pathlib import Path
 RULES = Path(__file__).parent
 #: The rules for splats.
 DENY = RULES / "splats-deny"
-#: A whole kernel log begins with the first of these; a console, which shows only what is grave, at least has the other.
+#: A complete kernel log begins with the first of these; a console, which shows only severe messages, at least has the
+#: other.
 _BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
 _STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _OPENING = re.compile(r"-+\[ cut here \]|^={20,}$")

@@ -97,7 +97,7 @@ class _OfLine:
 
 
 class LineFalls(_OfLine):
-    """The line is low: nobody asserts it."""
+    """The line is low: no device asserts it."""
 
     kind, value, said = Kind.LINE, 0, "falls"
 

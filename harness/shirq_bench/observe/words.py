@@ -33,7 +33,7 @@ def setting(entry: Entry) -> str:
 
 
 def who(entry: Entry) -> str:
-    """Who did it: the hardware by itself, the bench from outside, or the guest's kernel or user space.
+    """The origin of the entry: the hardware, the bench on the host, or the guest's kernel or user space.
 
     Under KVM the privilege level is unknown: it is just the guest.
     """

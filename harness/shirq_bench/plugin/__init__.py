@@ -2,8 +2,8 @@
 """pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
 A project loads it with ``-p shirq_bench.plugin`` (in `addopts`) or ``pytest_plugins`` (in its root conftest.py); in
-projects that do not, nothing of it exists. harness/README.md explains it to those who test a device or driver of their
-own; `pytest --help`, `--fixtures` and `--markers` have its options, fixtures and markers.
+other projects it has no effect. harness/README.md explains it to users who test a device or driver of their own;
+`pytest --help`, `--fixtures` and `--markers` have its options, fixtures and markers.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _fits(item: pytest.Item) -> bool:
-    """Whether the item's kernel, or one of the session's if the test has no guest, is one that it needs."""
+    """Whether the item's needs_kernel allows its kernel, or one of the session's kernels if the test has no guest."""
     marker = item.get_closest_marker("needs_kernel")
     if marker is None:
         return True

@@ -37,7 +37,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A worker's temporary directory lies in one that it shares with the others."""
+    """The parent of a worker's temporary directory is shared by all workers."""
     if not hasattr(item.config, "workerinput") or not item.config.stash[_ANY]:
         return (yield)
     shared = Path(str(item.config.getoption("basetemp"))).parent

@@ -77,7 +77,7 @@ PACKAGES: dict[str, dict[str, str]] = {
 }
 
 
-#: Seconds to wait for whoever else is installing packages.
+#: Seconds to wait for another process that is installing packages.
 _LOCK_S = 900
 
 

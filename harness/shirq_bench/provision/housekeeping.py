@@ -66,7 +66,7 @@ def items(kind: str = "") -> list[Item]:
 
 
 def _last_used(path: Path) -> float:
-    """Of what is no entry but a working directory, the logs in it tell."""
+    """For a working directory, which is not an entry, use the times of its logs."""
     times: list[float] = [p.lstat().st_mtime for p in (path, *(path.iterdir() if path.is_dir() else ()))]
     return max(times)
 

@@ -18,8 +18,8 @@ from shirq_bench.provision.steps import BuildError, run, say
 
 #: The files of the kernel's source that make up checkpatch.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
-#: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and
-#: the form in which kernels are told apart. A sysfs attribute's name appears twice in the macro that declares it.
+#: An out-of-tree module must test the kernel version, and checkpatch warns about these tests. A sysfs attribute's name
+#: appears twice in the macro that declares it.
 _IGNORE = ["LINUX_VERSION_CODE", "CONSTANT_COMPARISON", "MACRO_ARG_REUSE"]
 _SOURCE_SUITES = ("bookworm", "bookworm-security")
 

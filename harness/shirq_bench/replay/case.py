@@ -96,8 +96,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a case showed: ``violations`` has one list for each part that was judged, ``health`` is about the
-    guest at the end."""
+    """The result of a run of a case.
+
+    ``violations`` has one list for each judged part, ``health`` is about the guest at the end.
+    """
 
     recording: Recording
     violations: list[list[Violation]]
@@ -114,7 +116,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """A case that fails. ``template`` is the one that it ran in: another one's clones differ in their past."""
+    """A failing case. ``template`` is the template that it ran in: clones of another one have a different history."""
 
     case: Case
     rules: tuple[str, ...]
@@ -171,9 +173,9 @@ def _only(case: Case, first: int, last: int, shift_ns: int) -> Case:
 def shrink(case: Case, index: int, rules: set[str], tell: Callable[[str], None] = lambda _: None) -> Case:
     """The smallest case found that breaks one of ``rules`` as part ``index`` of ``case`` does.
 
-    Tried are the part alone, at the run's beginning and in its place, then with ever more of what was before it; of
-    the stimuli, those are left out that are not needed: half of them at a time, then a quarter, down to one, as long
-    as there are tries left.
+    First the part is tried alone, at the run's beginning and in its place, then with more and more of the preceding
+    parts. Then unneeded stimuli are removed: half of them at a time, then a quarter, down to one, as long as tries are
+    left.
     """
     tries = 0
 

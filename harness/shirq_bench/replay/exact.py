@@ -2,7 +2,7 @@
 """All that a run has left behind at an exact instruction: the event log, the processor and the whole memory.
 
 Two runs of the same stimuli are the same run if all of it is equal, whatever the host did meanwhile. An event log alone
-proves less: what a guest does between two accesses to the devices is not in it.
+proves less: it does not show a guest's activity between two accesses to the devices.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Card:
                 self._withdraw(entry.value)
             case Kind.WRITE if entry.space == 0 and entry.offset == Register.INT_ACK:
                 if entry.ring == _KERNEL:
-                    # A release program: whoever owns the device next begins anew.
+                    # A release program ran: the next owner starts afresh.
                     self._withdraw(self.pending & entry.value)
                     self.seq = None
                 self.pending &= ~entry.value

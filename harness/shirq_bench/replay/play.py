@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Play stimuli to a clone, at exact instructions, and record what the devices and the line did.
+"""Play stimuli to a clone, at exact instructions, and record the devices and the line.
 
 The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. Nothing from outside reaches it
 after it was cloned but the devices' schedules, so the same stimuli give the same recording, to the byte.
@@ -56,8 +56,8 @@ class Stimulus(NamedTuple):
 class Recording:
     """The result of a run: the log's entries from the run's beginning to its end, at their virtual times.
 
-    ``base_ns`` is the beginning. ``digest`` is of all that the devices logged, from the moment of cloning on.
-    ``report`` is what the guest said when it was asked ``question`` after the end. ``complaints`` are the splats of its
+    ``base_ns`` is the beginning. ``digest`` covers all entries of the devices, from the moment of cloning on.
+    ``report`` is the guest's output for the script ``question`` after the end. ``complaints`` are the splats of its
     kernel log.
     """
 
@@ -80,10 +80,11 @@ def play(
 ) -> Recording:
     """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
-    After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
-    leaves is copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on.
-    A guest that ``halts`` is asked nothing: its report says whether it has, and its splats are those of its console.
-    Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the question.
+    After that the guest runs ``question``, a shell script, which is not part of the recording. With ``keep``, the VM's
+    files are copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on. In a
+    guest that ``halts`` no script is run: its report says whether it has halted, and its splats are those of its
+    console. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the
+    question.
     """
     with template.clone(machine, stopped=True) as vm:
         vm.start()
@@ -112,7 +113,7 @@ def _asked(vm: Vm, question: str) -> tuple[str, str]:
 
 
 def _halted(vm: Vm) -> tuple[str, str]:
-    """`HALTED` and what the console showed, if the processor waits for an interrupt with interrupts off."""
+    """`HALTED` and the console's output, if the processor waits for an interrupt with interrupts off."""
     registers = vm.qmp.execute("human-monitor-command", command_line="info registers")
     flags = re.search(r"\bRFL=([0-9a-f]+)", registers)
     if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:

@@ -147,7 +147,7 @@ class Board:
     """A q35 machine with ``devices`` (``-device`` arguments) and no guest. Use as a context manager.
 
     ``incoming``: the machine is a clone that waits for `load`. ``log`` are further properties of the event log; None:
-    no event log. ``extra`` goes to QEMU as it is. ``emulator`` is another build of our QEMU.
+    no event log. ``extra`` is passed to QEMU unchanged. ``emulator`` is another build of our QEMU.
     """
 
     def __init__(

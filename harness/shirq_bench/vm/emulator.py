@@ -28,7 +28,7 @@ Arguments = Callable[[Mapping[str, int]], Sequence[str]]
 class Emulator:
     """One QEMU called ``name``. `start` it, `kill` it, `close` it.
 
-    ``dir`` is its run directory, ``dir/command`` its command line, ``dir/qemu.log`` what it printed.
+    ``dir`` is its run directory, ``dir/command`` its command line, ``dir/qemu.log`` its output.
     """
 
     def __init__(self, name: str, prefix: str = "shirq-") -> None:
@@ -65,7 +65,7 @@ class Emulator:
         return {name: ours for name, (ours, _) in pairs.items()}
 
     def wait(self, seconds: float) -> int | None:
-        """Its wait status once it has ended, or None after so many seconds. Any thread may ask."""
+        """Its wait status once it has ended, or None after this many seconds. Any thread may call this."""
         with self._lock:
             if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], seconds)[0]:
                 # Nothing to read: the supervisor was killed, and the kernel has killed its children.

@@ -110,7 +110,7 @@ def bind_at(address: str, driver: str) -> str:
 
 
 def start(command: str, ready: str, said: str = "/run/said") -> str:
-    """Guest script: start a program that goes on after the script has ended, and wait until it says ``ready``.
+    """Guest script: start a program that outlives the script, and wait until it prints ``ready``.
 
     Its complaints go to the file ``said``.
     """
@@ -140,7 +140,7 @@ GSI = gsi_of(4)
 #: The in-kernel driver's card on the devices' line, with the network net0.
 NEIGHBOUR_CARD = "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile="
 #: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a
-#: device of its own line, bound to nobody, through whose MARK register the guest's clock is related to the log's.
+#: device on a separate line, without a driver, whose MARK register relates the guest's clock to the log's.
 SHARED_LINE = Machine(
     devices=(
         "shirq-edu,id=dev0,addr=4",

@@ -5,8 +5,8 @@ A template is a guest's memory in a file and the rest of its state in another. A
 loads the state, so it only costs the pages that it touches, and starts in a fraction of a boot's time. Templates are
 cached by all their inputs: QEMU, kernel, image, machine, accelerator.
 
-A deterministic guest boots ten times as slowly as others. So it boots once for all that are prepared differently: their
-templates grow from that of the guest that is not prepared at all.
+A deterministic guest boots ten times as slowly as others. So it boots only once: templates with different preparation
+are derived from the template without any.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _prepare(vm: Vm, script: str) -> None:
 
 
 def freeze(vm: Vm, state: Path) -> None:
-    """Write the state of a running VM, but for its shared memory, to a file. The VM is stopped from then on.
+    """Write the state of a running VM, without its shared memory, to a file. The VM is stopped from then on.
 
     It is frozen as a running one: a clone of it runs at once.
     """

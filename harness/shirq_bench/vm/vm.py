@@ -69,7 +69,7 @@ def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = (
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
-    With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
+    With ``memory`` its memory is that file, created if need be and shared with other mappings. With ``template``, a
     directory that `shirq_bench.vm.template` has made, it is a clone: it continues where the template was frozen, at
     once or, with ``stopped``, after the QMP command ``cont``. With both, ``memory`` is a copy of the template's.
     """

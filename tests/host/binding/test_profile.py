@@ -212,7 +212,7 @@ ACK = (
 READ_ONLY = ("STATUS = { at", 'STATUS = { access = "read-only", at')
 MASKING = ('unmask = "', 'mask = "load r1, 0xffff\\nwrite MASK, r1\\nread r1, MASK"\nunmask = "')
 
-#: What is changed in the good profile (old, new), and the line that must be told, of the rule that must find it.
+#: A change of the good profile (old, new), the line that must be reported, and the rule that must find it.
 WRONG: dict[str, tuple[list[tuple[str, str]], str]] = {
     "claim-clears": ([("STATUS = { at", 'STATUS = { access = "clear-on-read", at'), MASKED_TEST], "read r0, STATUS"),
     "claim-masks": ([("STATUS = { at", 'STATUS = { access = "mask-on-read", at')], "read r0, STATUS"),
@@ -480,7 +480,7 @@ def test_what_is_acknowledged_by_reading_it_needs_no_write(access: str, found: b
     assert found == ("claim-without-silence" in [each.rule for each in lint.lint(read(text))])
 
 
-#: Mistakes put into the profiles of real cards: the file, what is changed, and the rule that must find it.
+#: Mistakes put into the profiles of real cards: the file, the change, and the rule that must find it.
 BREAKAGE = [
     ("pcnet", r"back:\n    write RAP, r1", "back:\n    load r1, 0", "index-kept"),
     (

@@ -214,7 +214,7 @@ _KNOWN = [*(verdict.mutant for verdict in _verdicts()), replace(_mutant("2", "3"
 
 
 def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> None:
-    """The report counts survivors without those that are equivalent."""
+    """The report does not count equivalent mutants as survivors."""
     report.write(report.data(_verdicts(), "6.1", "full", _KNOWN), tmp_path / "mutants.json")
     content = json.loads((tmp_path / "mutants.json").read_text())
     assert (content["total"], content["killed"], content["sweep_only"]) == (5, 2, 1)
@@ -243,7 +243,7 @@ def test_every_commit_begins_with_another_mutant_in_turn() -> None:
 
 
 def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No mutant begins after the budget, and one that the budget ended was not tried."""
+    """No trial begins after the budget, and a trial that the budget ended counts as not tried."""
     now = 0.0
 
     def try_(shop: Workshop, one: Mutant, __: object) -> Verdict:

@@ -186,7 +186,7 @@ def test_names_choose_rows_columns_or_one_pair(tmp_path: Path) -> None:
 
 
 def test_pair_is_a_scenario_and_one_left_out_says_why() -> None:
-    """A pair is a scenario, and one that is left out says why."""
+    """A pair is a scenario, and an omitted pair has a reason."""
     assert pairs.get("close+raise", "full").name == "close+raise"
     with pytest.raises(ScenarioError, match=r"vanish\+dead is left out: the operation is the stimulus"):
         pairs.get("vanish+dead", "full")

@@ -15,7 +15,7 @@
  *   - the accesses are a subsequence of the operations: none runs twice, none
  *     runs after a later one;
  *   - jumps go forward, within the program;
- *   - outside EXEC nothing depends on what was in the registers before;
+ *   - outside EXEC nothing depends on the registers' previous values;
  *   - a claim comes from an irq program alone, and captures r0..r3 once.
  */
 #include <stdint.h>

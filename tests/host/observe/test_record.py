@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recording waits for moments in the log, gives up in guest time, and judges its own part of the log alone."""
+"""A recording waits for moments in the log, times out in guest time, and judges only its own part of the log."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_what_a_running_process_uses_stays(root: Path, how: list[str], process: 
     assert shell.stdout is not None
     shell.stdout.readline()
     end = Deadline(60)
-    while names(7) and not end.passed:  # what the shell does first is told before it is done
+    while names(7) and not end.passed:  # the shell's first output comes before its first action
         time.sleep(0.01)
     assert names(7) == []
     os.killpg(shell.pid, 9)

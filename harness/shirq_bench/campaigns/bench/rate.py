@@ -81,8 +81,10 @@ def _work(kernel: str, chosen: Contender, rate: int) -> int:
 
 
 def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """For each contender ``highest``, interrupts a second, the spread over `_LEADS_NS`, and ``left``: for each of
-    `RATES` the part of the processor that a program of idle priority gets, of what it has when no interrupts come.
+    """The rates of each driver.
+
+    ``highest`` is in interrupts per second, a spread over `_LEADS_NS`. ``left`` is, for each of `RATES`, the CPU time
+    of an idle-priority program relative to that without interrupts.
     """
     result = {}
     for name, chosen in CONTENDERS.items():

@@ -19,7 +19,7 @@ DOCUMENT = Path("docs/mutants.md")
 
 
 def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mutant]) -> dict[str, Any]:
-    """The report's content. ``total`` counts all that were tried, those that are argued to be equivalent included.
+    """The report's content. ``total`` counts all mutants tried, including those argued to be equivalent.
 
     ``known`` are all mutants that there are.
     """

@@ -216,7 +216,7 @@ class _Bench:
             raise _End(STILLBORN, detail=done.stdout[-1500:])
 
     def test(self, tests: Sequence[str], verdict: str) -> int:
-        """Run tests and return how many passed; one that fails settles the mutant's fate with ``verdict``.
+        """Run tests and return how many passed; a failing test ends the trial with ``verdict``.
 
         On a busy machine a test may time out: it then passes the second time, and does not count as failed.
         """
@@ -229,7 +229,7 @@ class _Bench:
         raise _End(UNSTABLE, detail="its tests fail intermittently: the machine may be busy")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
-        """Run tests up to the first one that fails; if none does, how many there are."""
+        """Run tests and return the first failure; if all pass, return their number."""
         report = self.place / "report.xml"
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
         if boot_guests(tests):

@@ -153,7 +153,7 @@ class Matrix:
         )
 
     def _deeds(self, operation: Operation) -> list[str]:
-        """The deeds of all operations whose guests are alike but for options: one for each of ctl's sources."""
+        """The deeds of all operations whose guests differ in options only: one deed for each of ctl's sources."""
 
         def guest(one: Operation) -> tuple[object, ...]:
             return one.how, one.neighbour, one.drivers

@@ -135,7 +135,7 @@ _STEP_WIDTH = 8
 
 
 def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> list[int]:
-    """When each point of a run came to a place such as "unmasked dev0" or "step 2", from the point's beginning."""
+    """For each point of a run, the time from its beginning to a place such as "unmasked dev0" or "step 2"."""
     what, _, which = place.partition(" ")
     value: int | None
     if what == "step" and which.isdecimal():

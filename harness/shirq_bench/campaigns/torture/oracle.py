@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Judges a guest's torture by the event log alone: who asserted without an owner, and whose interrupts were lost.
+"""Judges a guest's torture by the event log alone: assertions without an owner, and lost interrupts of neighbours.
 
 The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``), which tell
 when the device under test can have an owner. Between the mark that its end is over and the next beginning its pin is
@@ -75,8 +75,8 @@ class Neighbour:
 
 @dataclass
 class Verdict:
-    """``ends`` counts the ends of owners that were judged, ``asserted`` those of owners whose device had asserted, and
-    ``asserting`` those that began while it did; ``assertions`` are all of the device's. ``worst_ns`` is from the
+    """``ends`` is the number of judged owner ends, ``asserted`` of those whose device had asserted, ``asserting`` of
+    those that began during an assertion; ``assertions`` counts all assertions of the device. ``worst_ns`` is from the
     beginning of an end to the low pin.
     """
 
@@ -118,8 +118,9 @@ def judge(
 
     A neighbour waits no longer than ``bound_ns``, and is acknowledged in its driver's ring, unless it may be
     ``withdrawn``. The pin falls within ``end_ns`` of the beginning of an end. Unless ``silent``, ends of owners are not
-    judged. ``bystanders`` are devices that nobody may touch from the first mark on, as no process may a neighbour whose
-    driver is in the kernel, and nobody the clock but for marks. `CannotJudge` if the log has dropped entries.
+    judged. ``bystanders`` are devices that must not be accessed from the first mark on. Likewise, no process may access
+    a neighbour with an in-kernel driver, and the clock device is accessed only for marks. `CannotJudge` if the log has
+    dropped entries.
     """
     log.require_complete()
     verdict = Verdict({name: Neighbour(name, ring, may_be_withdrawn=withdrawn) for name, ring in neighbours.items()})

@@ -222,7 +222,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
 
 
 class _Killer:
-    """Kills ``most`` workers of pytest at random instants; samples the memory of the one that leads them.
+    """Kills ``most`` workers of pytest at random times; samples the memory of their controller.
 
     ``begun`` is a directory in which each that has begun a test is a file. No more are killed: where a worker takes
     longer to begin than it is left alive, no test would ever end.

@@ -154,7 +154,7 @@ class Result:
 
 
 def classify(evidence: Evidence) -> Result:
-    """The outcome of a run. `CannotJudge` if the log has dropped entries or does not show what the line led to."""
+    """The outcome of a run. `CannotJudge` if the log has dropped entries or does not follow the line."""
     log, gsi = evidence.log, evidence.gsi
     log.require_complete()
     judge.require_followed(log, gsi)

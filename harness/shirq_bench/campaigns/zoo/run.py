@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Plays a case with one driver under test, in a fresh guest, and reports the outcome.
 
-All drivers of a case get the same guest: one machine, one template, the same stimuli. What differs is the driver that
-dev0 is bound to and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
+All drivers of a case get the same guest: one machine, one template, the same stimuli. Only the driver that dev0 is
+bound to differs, and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
 `NotPlayed`.
 """
 
@@ -380,7 +380,7 @@ class _Player:
         return new
 
     def _log_until(self, header: Header) -> Log:
-        """The log as it was with this header, all of it taken in. `CannotJudge` if it was full."""
+        """Process the log up to this header and return it. `CannotJudge` if it was full."""
         mark = self.reader.mark
         log = Log(header, self.reader.log().entries[: header.head])
         log.require_complete()
@@ -530,7 +530,7 @@ class _Player:
         return self.command
 
     def _stimulate(self, device: str, name: str, sources: int) -> list[Entry]:
-        """Raise or lower sources, all of them; returns what the device has logged since."""
+        """Raise or lower all given sources; returns the device's log entries since then."""
         self.vm.qmp.set(device, name, sources)
         new = [entry for entry in self._account() if entry.device == device]
         moved = [entry.value for entry in new if entry.kind is _STIMULI[name]]

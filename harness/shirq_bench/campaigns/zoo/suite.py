@@ -60,7 +60,7 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
 
 
 def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
-    """Play the cases with every driver, saying how it goes on standard output. The logs are not kept.
+    """Play the cases with every driver, with progress on standard output. The logs are not kept.
 
     Returns the cases that were played with every driver, and the errors of the others.
     """

@@ -6,7 +6,7 @@
  * up to `capacity` entries of 32 bytes.  QEMU is the only writer.  `head` is
  * stored with release semantics after the entry it counts, so a reader that
  * loads it with acquire semantics may use every entry below it while the VM
- * runs.  A full log keeps its beginning and counts what it drops.
+ * runs.  A full log keeps its beginning and counts the dropped entries.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -134,8 +134,8 @@ void shirq_log_where(DeviceState *dev);
 void shirq_log_restored(void);
 
 /*
- * @notifier is called after START, RESTORED and ON, to log what differs from the
- * state after a reset.
+ * @notifier is called after START, RESTORED and ON, to log all state that
+ * differs from the reset state.
  */
 void shirq_log_add_state_notifier(Notifier *notifier);
 
