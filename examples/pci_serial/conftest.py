@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fixture of this project's tests."""
+"""The guest fixture of this project's tests."""
 
 from __future__ import annotations
 

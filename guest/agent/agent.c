@@ -26,7 +26,7 @@
 #define MAX_COMMANDS	64
 #define MAX_PAYLOAD	(1u << 20)
 #define CHUNK		16384
-#define HUNG_UP_MS	5000	/* system sleep hangs up too, for a moment */
+#define HUNG_UP_MS	5000	/* system sleep closes the port too, for a moment */
 
 enum frame_type {
 	/* host to guest */
@@ -96,7 +96,9 @@ static void send_frame(uint16_t type, uint32_t id, const void *payload, uint32_t
 	static char buffer[sizeof(struct frame) + CHUNK];
 	struct frame head = { .length = length, .type = type, .id = id };
 
-	/* One write where it fits: every write is a trip to the host. */
+	/*
+	 * Use a single write if the frame fits: every write exits to the host.
+	 */
 	if (length <= CHUNK) {
 		memcpy(buffer, &head, sizeof(head));
 		if (length)
@@ -215,7 +217,10 @@ static void feed(struct command *c)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			/* The command does not read any more: that is its right. */
+			/*
+			 * The command has closed its standard input, which is
+			 * allowed.
+			 */
 			c->queued = 0;
 			close_fd(&c->in);
 			return;

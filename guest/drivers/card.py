@@ -27,7 +27,7 @@ class Card:
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        """The options that this card has beyond everybody's."""
+        """The options of this card besides the common ones."""
 
     def start(self) -> None:
         """Initialise the card; it is not armed yet."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Memory that a card may master, on a machine without an IOMMU: one huge page, whose physical address is known.
+"""Memory for a card's DMA, on a machine without an IOMMU: one huge page, whose physical address is known.
 
-A huge page is contiguous, is never swapped and stays where it is. With an IOMMU this is VFIO's business.
+A huge page is contiguous, is never swapped and stays where it is. With an IOMMU, use VFIO instead.
 """
 
 from __future__ import annotations

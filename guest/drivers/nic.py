@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A network card that answers ARP queries for one address: an answer proves that frames went through both ways."""
+"""A network card that replies to ARP queries for one address: a reply proves that frames are received and sent."""
 
 from __future__ import annotations
 

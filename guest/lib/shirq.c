@@ -21,7 +21,7 @@ static int write_file(const char *path, const char *text)
 	if (fd < 0)
 		return -1;
 	written = write(fd, text, length);
-	/* close() must not hide why the write failed. */
+	/* close() must not overwrite the errno of the write. */
 	int saved = errno;
 	close(fd);
 	errno = saved;

@@ -34,7 +34,7 @@ struct shirq_programs {
 	enum shirq_mode mode;
 	const struct shirq_op *irq, *unmask, *release;
 	size_t irq_count, unmask_count, release_count;
-	/* Optional: for shirq_mask(), which does without where the interrupt-disable bit works. */
+	/* Optional: for shirq_mask(), which uses the interrupt-disable bit without it. */
 	const struct shirq_op *mask;
 	size_t mask_count;
 	enum shirq_program_kind refused_program;
@@ -51,7 +51,10 @@ int shirq_bind(const char *address);
 /* Give the function back to the driver that the kernel would choose. */
 int shirq_unbind(const char *address);
 
-/* Become the owner. Returns a descriptor to read(), poll() and close(), or -1. */
+/*
+ * Open the device as its owner. Returns a descriptor for read(), poll() and
+ * close(), or -1.
+ */
 int shirq_open(const char *address);
 
 int shirq_get_info(int fd, struct shirq_info *info);
@@ -106,7 +109,7 @@ int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, 
 #error "libshirq does not know how this processor orders registers and memory"
 #endif
 
-/* A register of a PCI device as a number, and the other way round. */
+/* Convert a little-endian register to a number, and the other way round. */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define SHIRQ_LITTLE(bits, value) \
 	((bits) == 8 ? (value) : (bits) == 16 ? __builtin_bswap16(value) : \

@@ -43,7 +43,7 @@ class AsyncDevice:
         self.close()
 
     def close(self) -> None:
-        """Give the device up, once no task waits for its events."""
+        """Close the device, once no task waits for its events."""
         self.device.close()
 
     @property

@@ -30,7 +30,7 @@ _STATUS: Final = frozenset({"write-1-to-clear", "read-only", "clear-on-read", "m
 class Finding:
     """A finding: `index` is the operation in the program, `line` its line in the profile, if there is one.
 
-    `register` is the profile's name of the register that the finding is about, None if it is about none.
+    `register` is the profile's name of the register concerned, or None.
     """
 
     rule: str
@@ -126,7 +126,7 @@ class Subject:
                     yield place_of(program[step.value.copy_of]), place_of(step.op)
 
     def silences(self, kind: ProgramKind) -> bool:
-        """Whether a program sets the interrupt-disable bit, whatever it does to the card's own registers."""
+        """Whether a program sets the interrupt-disable bit."""
         return any(
             place.space == CONFIG_SPACE and effect.ones
             for run in self.runs[kind]

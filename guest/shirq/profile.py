@@ -136,7 +136,7 @@ class Register:
 
     @property
     def changes(self) -> str | None:
-        """The register that a write changes in this one's place."""
+        """The register that a write to this one changes instead."""
         return self.sets or self.clears
 
 
@@ -285,7 +285,7 @@ class _Table:
         return key in self._table
 
     def knows(self, *keys: str) -> None:
-        """Keys that may be absent and were looked at."""
+        """Optional keys that were looked up."""
         self._taken += [key for key in keys if key not in self._taken]
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -341,7 +341,7 @@ class _Table:
         return [_Table(self.reader, (*self.where, key, n), item) for n, item in enumerate(items)]
 
     def texts(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
-        """A list of texts; one alone may stand without the brackets."""
+        """A list of texts; a single text may be given without brackets."""
         values = [self._table[key]] if isinstance(self._table.get(key), str) else self._take(key, list, "a list")
         for value in values:
             if value not in allowed:
@@ -449,7 +449,7 @@ def _program(table: _Table, key: str, names: Mapping[str, Place]) -> tuple[Progr
 
 
 def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
-    """From the line of a text to the line of the file, by the line of the file on which its quotes open."""
+    """Convert a line of a text to the line of the file, from the line on which the text's quotes open."""
     value = opening.partition("=")[2].strip()
     if not value.startswith(('"""', "'''")):
         return lambda line: first

@@ -66,7 +66,7 @@ class Function:
 
 @dataclass(frozen=True)
 class System:
-    """Where sysfs and procfs are: elsewhere in tests."""
+    """The paths of sysfs and procfs, which tests replace."""
 
     sysfs: Path = Path("/sys")
     procfs: Path = Path("/proc")

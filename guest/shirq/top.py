@@ -50,7 +50,7 @@ class Change:
 
     @property
     def unhandled(self) -> int:
-        """By how many interrupts that no handler wanted the kernel's count grew; it begins anew now and then."""
+        """The growth of the kernel's count of unhandled interrupts, which the kernel resets from time to time."""
         return max(0, (self.after.unhandled or 0) - (self.before.unhandled or 0))
 
     @property

@@ -78,13 +78,16 @@ struct card {
 
 static struct card control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
 
-/* A deed is between its steps: not the end of an event's handling, which is 32 bits wide. */
+/*
+ * A step of a deed: written 64 bits wide, unlike the end of an event's handling, which is 32
+ * bits wide.
+ */
 static void step(uint64_t number)
 {
 	shirq_write64(control.bar, MARK, number);
 }
 
-/* Claims rightly, and masks nothing. */
+/* Claims correctly, but does not mask. */
 static const struct shirq_op useless[] = {
 	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
 	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
@@ -356,7 +359,7 @@ static const char *attribute(const struct card *card, const char *name)
 	return path;
 }
 
-/* As another program may, by mistake: the bit is the kernel's. */
+/* Clear DisINTx, as another program may by mistake: the kernel owns the bit. */
 static void toggle(struct card *card)
 {
 	static int config = -1;
@@ -458,7 +461,10 @@ static void unplug(struct card *card)
 		pause();
 }
 
-/* The owner before may have been deprived of it. */
+/*
+ * The previous owner's device may have been removed or unbound: rescan and bind
+ * it.
+ */
 static void bind(const struct card *card)
 {
 	if (access(attribute(card, ""), F_OK))
@@ -497,12 +503,12 @@ static void halt(struct card *card)
 
 static char **arguments;
 
-/* Another program in the same process, which is the same program. */
+/* exec() of the same program in the same process. */
 static void replace(struct card *card)
 {
 	char **word;
 
-	/* It has a parent already. */
+	/* Do not fork again: the parent process exists already. */
 	for (word = arguments; *word; word++)
 		if (!strcmp(*word, "--mortal"))
 			*word = "--reborn";
@@ -592,7 +598,10 @@ static void become_victim(void)
 	write_file("/sys/module/neighbour/parameters/pid", number);
 }
 
-/* Returns when the control device may have an event; until then the other one's are handled. */
+/*
+ * Return when the control device may have an event; handle the other device's events until
+ * then.
+ */
 static void wait_for_either(struct card *card)
 {
 	struct pollfd ready[] = {

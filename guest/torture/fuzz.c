@@ -107,7 +107,7 @@ struct tormentor {
 	size_t kept;
 	uint64_t made;		/* read by the watchdog */
 	unsigned long *cover;	/* NULL without KCOV */
-	int kcov;		/* stays open: closing it would end the recording */
+	int kcov;		/* kept open: closing it would end the coverage recording */
 	uint8_t seen[1 << SEEN_BITS];
 	unsigned int places;
 	unsigned int kinds[KINDS];
@@ -215,7 +215,7 @@ static void copy_ops(struct shirq_op *to, const struct shirq_op *from, size_t co
 	memcpy(to, from, count * sizeof(*to));
 }
 
-/* A right call of this kind. */
+/* A valid call of this kind. */
 static void begin(struct call *call, enum kind kind, struct choices *from)
 {
 	memset(call, 0, sizeof(*call));
@@ -458,7 +458,10 @@ static void on_fault(int number)
 		siglongjmp(me->fault, 1);
 }
 
-/* A mapping is of the BAR alone: whatever is mapped lets itself be touched, or was revoked. */
+/*
+ * A mapping covers the BAR only: every mapped byte is accessible, unless the mapping was
+ * revoked.
+ */
 static void map_call(struct tormentor *t, const struct call *call)
 {
 	int protection = call->word[1] & 1 ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -492,7 +495,10 @@ static void reopen(void)
 	 */
 	if (!privileged)
 		return;
-	/* Somebody may be in a call: then it is closed when that returns, and opening fails until then. */
+	/*
+	 * Another thread may be in a call: the file is then closed when the call returns, and
+	 * opening fails until then.
+	 */
 	device = -1;
 	close(before);
 	while ((next = shirq_open(address)) < 0 && errno == EBUSY)
@@ -667,7 +673,10 @@ static void watch(struct tormentor *all)
 			last[n] = made;
 			sum += made;
 		}
-		/* A silence is how the host learns that none of them gets on. */
+		/*
+		 * The host detects by the missing output that no thread makes
+		 * progress.
+		 */
 		if (++rounds % 300 == 0 && sum != said) {
 			printf("at %llu\n", (unsigned long long)sum);
 			fflush(stdout);

@@ -37,7 +37,9 @@
 #include "../drivers/edu-set.h"
 
 #define SELF		"/proc/self/exe"
-/* Statuses of an owner: its device went, as it may; something is wrong. */
+/*
+ * Exit statuses of an owner: its device is gone, which is allowed; a failure.
+ */
 #define VANISHED	0
 #define WRONG		9
 
@@ -68,14 +70,17 @@ struct owner {
 
 /* The child's own. */
 static struct owner self;
-/* Its device may go: that is an end like any other. */
+/* Its device may become gone: that is a normal end. */
 static bool mortal;
-/* It may get no memory: so is that. */
+/* An allocation may fail: that is a normal end, too. */
 static bool poor;
 
 static void __attribute__((noreturn)) wrong(const char *what)
 {
-	/* The node, the device behind it, a device that is about to go or in quarantine. */
+	/*
+	 * Errors of open(): no node, no device behind it, or a device that is about to go
+	 * or in quarantine.
+	 */
 	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
 		_exit(VANISHED);
 	if (poor && errno == ENOMEM)
@@ -107,7 +112,10 @@ static void own_arm(void)
 		wrong("arming");
 }
 
-/* SIGALRM finds a descriptor and a mapping that are known, or none. */
+/*
+ * Block SIGALRM, so that its handler finds a consistent descriptor and mapping,
+ * or none.
+ */
 static void own(const char *address, uint64_t habits)
 {
 	struct shirq_programs programs = EDU_SET;
@@ -196,7 +204,7 @@ static pid_t born(void)
 	return pid;
 }
 
-/* How many owners ended by themselves, as they may. */
+/* Number of owners that ended by themselves, which is allowed. */
 static unsigned int exited;
 
 /* Wait for a child that a signal, or 0 for none, was to end. */
@@ -339,7 +347,7 @@ static void __attribute__((noreturn)) hog(struct choices choices)
 	}
 }
 
-/* By SIGKILL, where memory is short. */
+/* Killed by SIGKILL while memory is short. */
 static void starve(struct run *run, uint32_t n)
 {
 	static pid_t hogging;
@@ -464,7 +472,7 @@ static void by_thread(struct run *run, uint32_t n)
 			pass_time(after[2]);
 			pthread_kill(opener, SIGUSR1);
 		}
-		/* The others end with their group. */
+		/* The other threads end with their thread group. */
 		syscall(habits & HABIT_TWO_READERS ? SYS_exit_group : SYS_exit, VANISHED);
 	}
 	/* The opener is gone, the readers are not: their process is killed. */

@@ -30,7 +30,7 @@ uint64_t below(struct choices *from, uint64_t limit);
 enum mark {
 	MARK_OWN	= 1,	/* it may have an owner, and assert, from here on */
 	MARK_END	= 2,	/* its owner's end begins */
-	MARK_GONE	= 3,	/* and is over: the pin is low */
+	MARK_GONE	= 3,	/* its owner's end is complete: the pin is low */
 };
 
 void map_marks(const char *address);

@@ -74,7 +74,7 @@ class Journal:
     """
 
     def __init__(self, guest: str, transcript: Path | None = None, position: Callable[[], int] = lambda: 0) -> None:
-        #: Not all of a run that takes very many.
+        #: Bounded: a long run has very many steps.
         self.steps: collections.deque[Step] = collections.deque(maxlen=_MOST)
         self.position = position
         self._guest = guest
@@ -90,7 +90,7 @@ class Journal:
         return step
 
     def end(self, step: Step, outcome: str = "") -> None:
-        """It has ended; a second end is none."""
+        """End the step; a second call has no effect."""
         with self._lock:
             if step.ended_s is not None:
                 return

@@ -39,13 +39,13 @@ struct peer {
 	const char *programs;
 };
 
-/* Fill it in from the command line, or end. */
+/* Fill in the peer from the command line; exits on an error. */
 void peer_parse(struct peer *peer, int argc, char **argv);
 
-/* Say that interrupts are served from now on. */
+/* Print that interrupts are served from now on. */
 void peer_armed(void);
 
-/* Say that the eventfd has been removed or restored. */
+/* Print that the eventfd has been removed or restored. */
 void peer_swapped(void);
 
 /* The last part of the path that a link in the device's folder points to, such as its IOMMU group. */
@@ -64,7 +64,7 @@ static inline void peer_write(volatile void *regs, size_t offset, uint32_t value
 	*(volatile uint32_t *)((volatile char *)regs + offset) = value;
 }
 
-/* How often a status that lags is looked at. */
+/* How often a lagging status is polled. */
 #define PATIENCE	1000000
 
 static inline uint32_t peer_status(const struct peer *peer, const volatile void *regs)

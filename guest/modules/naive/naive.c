@@ -69,15 +69,15 @@ static const char * const bug_names[] = {
 	[BUG_ABANDON] = "abandon",
 	/* every interrupt is ours */
 	[BUG_CLAIM_ALWAYS] = "claim-always",
-	/* masks the line, not the device, until user space has answered */
+	/* masks the line, not the device, until user space has acknowledged */
 	[BUG_MASK_LINE] = "mask-line",
-	/* the same, for interrupts of others too */
+	/* the same, also for interrupts of other devices */
 	[BUG_MASK_LINE_ALWAYS] = "mask-line-always",
 	/* masks the line by a counter, unbalanced if an interrupt comes during open */
 	[BUG_DOUBLE_DISABLE] = "double-disable",
 	/* masks lazily, when an unexpected interrupt comes, and does not record that */
 	[BUG_LAZY] = "lazy",
-	/* reads the status, and throws it away, while user space is busy */
+	/* reads the status, and discards it, while user space is busy */
 	[BUG_READ_WHILE_MASKED] = "read-while-masked",
 	/* masks by a read-modify-write of a register that user space writes too */
 	[BUG_RMW] = "rmw",
@@ -93,9 +93,9 @@ static const char * const bug_names[] = {
 	[BUG_UNMAP_AT_UNBIND] = "unmap-at-unbind",
 	/* frees the handler's data before it frees the interrupt */
 	[BUG_FREE_BEFORE_IRQ] = "free-before-irq",
-	/* takes for granted that the device is unmasked at open */
+	/* assumes that the device is unmasked at open */
 	[BUG_KEEP_MASKED] = "keep-masked",
-	/* does not read back after it has masked */
+	/* does not flush the posted write that masks */
 	[BUG_NO_FLUSH] = "no-flush",
 	/* clears the summary before its sources are masked */
 	[BUG_LATCH_FIRST] = "latch-first",
@@ -146,9 +146,9 @@ static bool requests_at_probe(void)
 		bug == BUG_EARLY_HANDLER;
 }
 
-/* How much later an answer is signalled. */
+/* Delay before an acknowledgement is signalled. */
 #define SIGNAL_MS	50
-/* How long the thread takes: longer than the kernel puts up with. */
+/* Run time of the thread: longer than the kernel tolerates. */
 #define THREAD_S	60
 
 static void naive_disintx(struct naive *n, bool on, bool answering)
@@ -254,7 +254,10 @@ static u32 naive_claim(struct naive *n)
 			ioread32(n->regs + INT_ACTIVE);
 			return 0;
 		case BUG_LAZY:
-			/* It came while it should not: now mask, and say nothing. */
+			/*
+			 * An interrupt came while none was expected: mask now,
+			 * without recording it.
+			 */
 			iowrite32(ALL, n->regs + INT_MASK_SET);
 			return 0;
 		case BUG_ONES:
@@ -330,7 +333,7 @@ static int naive_request(struct naive *n)
 
 static struct naive *naive_of(struct file *file)
 {
-	/* misc_open() has left the node there. */
+	/* misc_open() has stored the misc device there. */
 	return container_of(file->private_data, struct naive, node);
 }
 
@@ -543,7 +546,10 @@ static void naive_remove(struct pci_dev *pdev)
 		free_irq(pdev->irq, n);
 	pci_iounmap(pdev, n->regs);
 	pci_disable_device(pdev);
-	/* Not freed while a descriptor is open: each bug shall be the only one. */
+	/*
+	 * Not freed while a descriptor is open, so that the chosen bug is the only
+	 * one.
+	 */
 	if (!n->open)
 		kfree(n);
 }

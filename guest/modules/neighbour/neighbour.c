@@ -4,8 +4,8 @@
  * device in the kernel. A parameter sets its request_irq() flags, since some
  * failures on a shared line come from two drivers with different flags.
  *
- * With pid= each of its interrupts kills that process: the device's schedule
- * says when, to the instruction.
+ * With pid= each of its interrupts kills that process, at the instruction given
+ * by the device's schedule.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>

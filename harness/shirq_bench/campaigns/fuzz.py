@@ -185,7 +185,7 @@ class Fuzzer:
 
 
 def run(accesses: int, seed: int, directory: Path) -> int:
-    """Fuzz until ``accesses`` were made; returns how many. Raises BenchError when something is wrong."""
+    """Fuzz until ``accesses`` were made; returns their number. Raises BenchError on a failure."""
     os.environ["ASAN_OPTIONS"] = "detect_leaks=0:detect_stack_use_after_return=0"
     fuzzer = Fuzzer(qemu.build("sanitize", _SANITIZERS), seed, directory)
     registers: dict[str, str] | None = None

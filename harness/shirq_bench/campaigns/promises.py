@@ -203,7 +203,7 @@ def load(top: Path) -> Register:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong; ``kind`` is one of a few."""
+    """One error of the given ``kind``."""
 
     kind: str
     text: str

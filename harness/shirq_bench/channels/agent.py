@@ -103,7 +103,7 @@ class Command:
             self._changed.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
-        """Wait, holding the lock, until ``done()``; raises when the command cannot get there any more."""
+        """Wait, holding the lock, until ``done()``; raises if that has become impossible."""
         end = Deadline(deadline * self._agent.patience)
         while not done():
             if self._error:
@@ -248,7 +248,7 @@ class Agent:
         self._commands.clear()
 
     def wait_ready(self, deadline: float) -> None:
-        """Wait until the agent has said hello. ``deadline`` is in seconds."""
+        """Wait until the agent has reported its start. ``deadline`` is in seconds."""
         end = Deadline(deadline * self.patience)
         while not self._hello.wait(end.step):
             if end.passed:

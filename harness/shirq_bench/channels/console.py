@@ -34,7 +34,7 @@ ESCAPE = b"\x1d"
 
 
 class Console(_Base):
-    """The console behind the connected socket ``channel``; everything it says is appended to ``log``."""
+    """The console behind the connected socket ``channel``; all its output is appended to ``log``."""
 
     def __init__(self, name: str, channel: socket.socket, log: Path) -> None:
         super().__init__(timeout=120, encoding="utf-8", codec_errors="replace")

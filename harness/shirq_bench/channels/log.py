@@ -45,7 +45,7 @@ _FIELDS = np.dtype(
         "itemsize": ENTRY.size,
     }
 )
-#: Entries that are made at a time when many are wanted.
+#: Number of entry objects that are created at once.
 _CHUNK = 1 << 14
 
 IOAPIC_INDEX = 0xFFFF
@@ -217,7 +217,7 @@ def find(
 ) -> list[tuple[int, Entry]]:
     """Entries with their places: of these kinds (all kinds if none is given), of this device, at this offset or GSI.
 
-    ``value`` is whether their value is not 0; None: whichever.
+    ``value`` is whether their value is not 0; None: any value.
     """
     if isinstance(entries, Entries):
         places = entries.find(kinds, device, offset, value)
@@ -576,7 +576,7 @@ class ClockFit:
     gives a weaker bound, it never bends the fit. Two marks in direct succession suffice; bursts at the beginning and
     the end of a test make the bounds tight in between: about the shortest distance of two marks.
 
-    ``slack_ns`` is how far the marks are from any affine relation; it is part of every bound.
+    ``slack_ns`` is the distance of the marks from the closest affine relation; it is part of every bound.
     """
 
     guest_ns: int

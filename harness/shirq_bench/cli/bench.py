@@ -26,7 +26,7 @@ PAGE = REPORT.with_suffix(".html")
 DOCUMENT = REPORT.with_suffix(".md")
 PLOT = REPORT.with_suffix(".svg")
 INTERRUPTS = 1000
-#: Enough for a median: counts are exact.
+#: Sufficient for a median, because the counts are exact.
 CI_INTERRUPTS = 200
 _GUARDED = "6.1"
 

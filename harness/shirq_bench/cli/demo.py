@@ -173,7 +173,7 @@ def moments(log: Log) -> list[tuple[int, str]]:
 
 
 def _after(times: Sequence[int], moment: int) -> int | None:
-    """The first of the times, which are in order, that is not before a moment."""
+    """The first of the sorted times that is not before a moment."""
     return next((time for time in times if time >= moment), None)
 
 

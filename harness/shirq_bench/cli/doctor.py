@@ -32,7 +32,7 @@ _NEEDED = ("python", "qemu", "guest")
 
 
 class State(StrEnum):
-    """How it is: good, worth knowing, or in the way."""
+    """The result of a check: good, a warning, or an error."""
 
     OK = "ok"
     WARN = "warn"

@@ -30,7 +30,7 @@ CI_BUDGET = 240.0
 def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
     """The mutants, rotated for each turn, so that several partial runs cover all of them."""
     ranked = sorted(mutants, key=lambda one: one.name)
-    # A step that has no divisor in common with the count spreads the turns over the whole list.
+    # A step that is coprime to the count spreads the turns over the whole list.
     step = next(step for step in itertools.count(7) if math.gcd(step, len(ranked)) == 1)
     first = turn * step % len(ranked)
     return ranked[first:] + ranked[:first]

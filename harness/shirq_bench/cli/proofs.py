@@ -20,7 +20,7 @@ from shirq_bench.paths import need_checkout
     "--at-least", type=float, default=0.0, show_default=True, metavar="PERCENT", help="Fail below this coverage."
 )
 def coverage(directory: Path, at_least: float) -> None:
-    """Say which lines of kmod/ ran in tests whose --shirq-coverage was DIR.
+    """Report the lines of kmod/ that ran in tests with --shirq-coverage=DIR.
 
     Prints the figure of each file with the lines that never ran, and writes build/reports/kmod-coverage.json and
     build/reports/kmod-coverage/index.html.

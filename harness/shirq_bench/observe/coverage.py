@@ -55,7 +55,7 @@ def host_folder() -> Path | None:
 def collect(vm: Vm, directory: Path, test: str) -> None:
     """Fetch the counters of a guest to ``directory``, if its kernel has GCOV. ``test`` is the test that ran it.
 
-    `BenchError` if the guest lives and does not give them.
+    Raises `BenchError` if a running guest does not deliver them.
     """
     target = vm.parts.kernel
     if not target.has(kmod.COUNTS_LINES):

@@ -30,7 +30,8 @@ from shirq_bench.vm.vm import Vm
 _LOOK = 0.002
 #: Polls without a new entry after which the VM is asked for its time: an idle guest logs nothing.
 _IDLE = 50
-#: Seconds in which virtual time must go on, on an idle host: a VM that stands still is no guest that is late.
+#: Seconds in which virtual time must go on, on an idle host: a VM whose clock stands still is reported differently from
+#: a slow guest.
 _STANDSTILL = 20.0
 
 

@@ -62,7 +62,7 @@ class Driver:
         self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
 
     def resume(self) -> None:
-        """Let it go on after `stop`."""
+        """Continue it after `stop`."""
         self.command.signal(signal.SIGCONT)
 
     def end(self, number: signal.Signals = signal.SIGTERM, deadline: float = 20.0) -> int:
@@ -115,7 +115,7 @@ class Scene:
         return self.vm.networks["net0"]
 
     def prepare(self) -> None:
-        """Bring a guest that was booted, not cloned, to where a clone begins: neighbour up, dev0 and dev1 bound."""
+        """Bring a booted guest to the state of a prepared clone: neighbour up, dev0 and dev1 bound."""
         for script in self.vm.machine.prepare:
             self.run(script)
 

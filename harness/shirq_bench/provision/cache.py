@@ -87,7 +87,7 @@ class CacheError(BenchError):
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The directory of entry ``kind/key``; calls ``build(directory)`` to fill it if it is not there yet.
 
-    A build that raises, or is killed, leaves nothing behind; a full disk is a `CacheError`. An entry whose files have
+    A build that fails or is killed leaves no entry; a full disk is a `CacheError`. An entry whose files have
     been truncated or lost is built anew. Safe against concurrent callers in other processes.
     """
     final = root() / kind / key

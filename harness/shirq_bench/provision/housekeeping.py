@@ -58,7 +58,7 @@ def items(kind: str = "") -> list[Item]:
     for path in sorted(root.glob(f"{kind or '*'}/*")) + ([] if kind else sorted(root.glob("*.log"))):
         if path.parent.name == "locks":
             continue
-        with contextlib.suppress(FileNotFoundError):  # somebody else may be at work
+        with contextlib.suppress(FileNotFoundError):  # another process may be working there
             kind_of = "log" if path.parent == root else path.parent.name
             partial = path.name.startswith((_PARTIAL, _TRASH))
             found.append(Item(kind_of, path, now - _last_used(path), _size(path), partial))

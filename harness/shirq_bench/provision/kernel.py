@@ -141,7 +141,7 @@ def _check_config(fragments: list[Path], final: Path) -> None:
 
 
 def _from_path(vmlinuz: Path) -> Kernel:
-    """A kernel that somebody else built: its modules are where its installation put them."""
+    """A kernel built elsewhere: its modules are where its installation put them."""
     with vmlinuz.open("rb") as image:
         header = image.read(0x10000)
     if header[0x202:0x206] != b"HdrS":

@@ -65,7 +65,7 @@ class Card:
         self.found = []
 
     def see(self, entry: Entry, bound_ns: int) -> None:
-        """Take in one entry of this device."""
+        """Process one entry of this device."""
         match entry.kind:
             case Kind.RAISE:
                 self.raised += entry.value != 0

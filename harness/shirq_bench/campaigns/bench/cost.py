@@ -23,7 +23,7 @@ from shirq_bench.vm.machine import GSI, Machine
 
 #: Interrupts before the measured ones: first touches fault pages, caches of the allocator fill.
 WARM_UP = 200
-#: Between two interrupts, in ns of virtual time: the guest is idle again long before.
+#: Time between two interrupts, in ns of virtual time: the guest is idle again long before the next one.
 PERIOD_NS = 200_000
 #: Seed of the random phases, which meet the kernel's own work at any point.
 _SEED = 2005
@@ -60,7 +60,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[int]) -> Spread:
-        """Of at least one value."""
+        """The spread of at least one value."""
         ordered = sorted(values)
         p99 = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
         return cls(statistics.median(ordered), p99, ordered[0], ordered[-1])
@@ -122,7 +122,7 @@ def _enables(entry: Entry, wakes: bool) -> bool:
 
 
 def hard(entries: Sequence[Entry]) -> int:
-    """Instructions from the delivery of the line's interrupt to its end. Raises `BenchError` if it came not once."""
+    """Instructions from the delivery of the line's interrupt to its end. Raises `BenchError` unless there is one."""
     delivered = [e.time_ns for e in entries if e.kind is Kind.DELIVER and e.offset == GSI]
     ended = [e.time_ns for e in entries if e.kind is Kind.EOI and e.offset == GSI]
     if len(delivered) != 1 or len(ended) != 1:

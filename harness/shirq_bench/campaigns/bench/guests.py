@@ -38,7 +38,7 @@ _INTERRUPTS = 100
 #: Where virtme-ng is.
 _TOOLS = Path(sys.executable).parent
 
-#: A guest, from before its beginning to its end: entered, it has run its first command; gives its QEMU's process.
+#: A guest as a context: on entry it has run its first command; yields the process of its QEMU.
 _Way = Callable[[], AbstractContextManager[int]]
 
 
@@ -50,7 +50,7 @@ def first_command(vm: Vm) -> float:
 
 
 def cpu_ns(pid: int) -> int:
-    """The time, in ns, that a process's threads have run on the host's processors."""
+    """The CPU time, in ns, of a process's threads."""
     return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
@@ -155,7 +155,7 @@ def _measure_way(name: str, kind: str, tell: Callable[[str], None]) -> dict[str,
 
 
 def _places(devices: int) -> list[tuple[str, str]]:
-    """So many functions on one line: for each, its address in the guest and its ``-device`` argument."""
+    """Functions on one line: for each, its address in the guest and its ``-device`` argument."""
     slots = [(slot, "") for slot in (4, 8, 12, 16, 20, 24)] + [(slot, ",intx-pin=D") for slot in (5, 9)]
     functions = [(slot, function, pin) for slot, pin in slots for function in range(8)][:devices]
     return [

@@ -12,9 +12,9 @@ from shirq_bench.campaigns.bench.contender import CONTENDERS
 from shirq_bench.campaigns.bench.guests import WORKERS
 from shirq_bench.campaigns.bench.targets import judge
 
-#: Functions that a profile's table shows.
+#: Number of functions in a profile's table.
 _FUNCTIONS = 60
-#: And one in the document.
+#: Number of functions in the document's table.
 _DOCUMENTED = 20
 COLOURS = {"hard": "#3b6ea5", "awake": "#8fb3d9", "enabled": "#d99a3b"}
 _STYLE = """

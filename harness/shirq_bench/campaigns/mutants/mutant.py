@@ -35,7 +35,7 @@ def boot_guests(tests: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Mutant:
-    """See above; ``diff`` is against the top of the checkout."""
+    """The keys are described above; ``diff`` is relative to the top of the checkout."""
 
     name: str
     title: str

@@ -37,11 +37,11 @@ KILLED, SURVIVED = "killed", "survived"
 #: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
 #: without it; or of the machine's: its tests do not end, or fail now and then.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
-#: The time of all trials was over before this one's end.
+#: The time budget of all trials ended before this trial.
 UNTRIED = "untried"
-#: In the message of a test that waited in vain.
+#: Texts in the message of a test that timed out.
 _DEADLINE_SAID = "DeadlineExceeded"
-#: How often tests are tried whose failures do not repeat.
+#: Number of tries for tests whose failures do not repeat.
 _ROUNDS = 3
 
 
@@ -210,7 +210,7 @@ class _Bench:
         return subprocess.CompletedProcess(arguments, process.returncode, said)
 
     def compile(self) -> None:
-        """A bug that does not compile is none."""
+        """A mutant that does not compile is not a valid mutant."""
         done = self._run("-m", "shirq_bench.cli", "build", "image", self.kernel)
         if done.returncode:
             raise _End(STILLBORN, detail=done.stdout[-1500:])

@@ -14,7 +14,7 @@ from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.play import Stimulus
 from shirq_bench.vm.machine import ADDRESSES
 
-#: Points of one guest at most.
+#: Maximum number of points of one guest.
 CHUNK = 4000
 #: A sweep ends after this many violations: the scenario, or the driver under test, is broken.
 MOST_FAILURES = 20
@@ -37,7 +37,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Failure:
-    """A part of a run that the oracle objects to, and the offset of its second stimulus."""
+    """A part of a run with violations, and the offset of its second stimulus."""
 
     case: Case
     index: int

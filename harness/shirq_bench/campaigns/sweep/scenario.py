@@ -60,7 +60,7 @@ class Scenario:
 
     @property
     def processes(self) -> int:
-        """How many there are in a guest that is well: a mortal has a parent."""
+        """Number of actor processes in a healthy guest: a --mortal one has a parent."""
         return sum(2 if "--mortal" in actor else 1 for actor in self.actors)
 
     def machine(self, kernel: str) -> Machine:

@@ -37,7 +37,7 @@ echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
 
 
 def by_failing(guest: Tormented) -> None:
-    """shirq-torture, whose owners get memory most of the time."""
+    """shirq-torture, with an occasional allocation failure in its owners."""
     guest.vm.agent.succeed(_FAIL_ALLOCATIONS)
     by_guest(guest)
     if guest.round.attempts and not 0 < guest.round.figures["exited"] < guest.round.attempts:
@@ -54,7 +54,7 @@ def by_fuzz(guest: Tormented) -> None:
 
 
 def by_unplugging(guest: Tormented) -> None:
-    """The device that shirq-torture arms is pulled out in the moment at which it asserts."""
+    """Unplug the device that shirq-torture arms at the moment at which it asserts."""
     vm = guest.vm
     command = vm.agent.start("shirq-torture", *_options(guest))
     for attempt in range(guest.count):

@@ -97,7 +97,7 @@ class Tormented:
         self._busy = competition()
 
     def begin(self) -> None:
-        """Start the witness; then the devices raise by themselves."""
+        """Start the canary; then start the devices' periodic interrupts."""
         if self.case.witness:
             self._witness("dev1")
         if not self.case.silent:
@@ -117,7 +117,7 @@ class Tormented:
 
     @property
     def raising(self) -> list[str]:
-        """The devices that do, and that stay."""
+        """The devices with periodic interrupts that are not unplugged."""
         # A fuzzed device has an untouched device beside it.
         return ["dev0", "nb0"] if self.case.by == "fuzz" else ["dev0", "dev1", "nb0"]
 
@@ -161,7 +161,7 @@ class Tormented:
                 self.tell(f"{match[2]} failures were counted in the guest, {self._failed} were said")
 
     def rest(self) -> None:
-        """Nothing raises any more; wait until all that was raised has been served."""
+        """Stop the periodic interrupts; wait until all raised ones have been served."""
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", 0)
         end = Deadline(DEADLINE * self.vm.patience)

@@ -37,7 +37,7 @@ class Neighbour:
     lost: list[str] = field(default_factory=list)
 
     def see(self, entry: Entry, bound_ns: int) -> None:
-        """Take in one entry of this device."""
+        """Process one entry of this device."""
         if entry.kind is Kind.RAISE and entry.value:
             if not self.pending:
                 self.raised += 1
@@ -68,7 +68,7 @@ class Neighbour:
             )
 
     def end(self) -> None:
-        """The log is over: nothing raises any more, and everybody had time."""
+        """End of the log: no more interrupts are raised, and all drivers have had time to serve them."""
         if self.pending and self.since:
             self.lost.append(f"{self.name}: raised at {self.since.time_ns} ns and never served")
 

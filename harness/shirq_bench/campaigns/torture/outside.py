@@ -131,7 +131,7 @@ def _read(report: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Guest tests of other rooms, ``count`` times."""
+    """Run guest tests ``count`` times."""
     round_ = Round(seed)
     _runs(case, kernel, count, round_, keep)
     return round_
@@ -164,7 +164,7 @@ def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
 
 
 def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """The fast part of the guest suite, ``count`` times: whatever does not always pass is a failure, and flaky."""
+    """Run the fast part of the guest suite ``count`` times: a test that does not always pass is flaky, a failure."""
     round_ = Round(seed)
     outcomes = _runs(case, kernel, count, round_, keep)
     times = sorted(outcome.seconds for outcome in outcomes)
@@ -179,7 +179,7 @@ def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round
 
 
 def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Guest tests in a row in two workers, of which one is killed now and then: nothing is left, and nothing grows."""
+    """Guest tests in two workers, one of which is killed now and then: check for leftovers and growing memory."""
     round_ = Round(seed)
     with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
         directory = Path(folder, "suite")

@@ -20,7 +20,7 @@ from shirq_bench.vm.vm import parts
 
 #: Folder for the artefacts of guests that failed.
 ARTEFACTS = BUILD / "torture"
-#: So many guests that showed something wrong, and a test is given up.
+#: A test is aborted after this many guests with failures.
 MOST_FAILURES = 5
 
 
@@ -28,7 +28,7 @@ MOST_FAILURES = 5
 class Result:
     """The result of a test on a kernel, whose ``uname -r`` is ``release``.
 
-    ``seed`` gives every guest's; ``choices`` is a digest of all that was chosen.
+    The guests' seeds derive from ``seed``; ``choices`` is a digest of all choices.
     """
 
     test: str
@@ -60,7 +60,7 @@ class Result:
 
 
 def merged(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    """The figures of both: of the slowest, the slower one; of code that was reached, the more; of others, the sum."""
+    """Combine the figures: the maximum of the slowest times and of the reached code, the sum of all others."""
     both = dict(one)
     for name, value in other.items():
         before = both.get(name, 0)

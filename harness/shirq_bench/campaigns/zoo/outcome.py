@@ -167,7 +167,7 @@ def classify(evidence: Evidence) -> Result:
     if evidence.asked:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
-    # One about the log as a whole has line 0: a log that cannot be scanned is never passed.
+    # A complaint about the log as a whole has line 0: a log that cannot be scanned never passes.
     said = [s for s in splats.scan(evidence.kernel_log) if not 0 < s.line <= evidence.judged_line] if not gone else []
     found = [splat for splat in said if splat.rule not in evidence.forgiven]
     # Deliveries before the device was silenced were needed to detect the storm; STORM bounds their number.
@@ -206,7 +206,7 @@ def classify(evidence: Evidence) -> Result:
 
 
 def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
-    """Deliveries of the line that no rise of a pin explains, after a moment of virtual time."""
+    """Number of deliveries of the line without a rising pin, after a moment of virtual time."""
     delivered = sum(1 for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns > after_ns)
     rises = sum(1 for entry in log.of(Kind.PIN) if entry.value and entry.time_ns > after_ns)
     return max(0, delivered - rises)

@@ -21,7 +21,7 @@ from shirq_bench.report import model
 #: Maximum of log entries in a picture: the beginning of a storm shows all of its pattern.
 _SHOWN = 3000
 _ROLES = {"dev0": "the device", "nic0": "the neighbour: e1000 and its kernel driver"}
-#: How an outcome is coloured: well, ill, or in between.
+#: The colour of an outcome: good, bad, or in between.
 _TONES = {
     Outcome.SURVIVES: "good",
     Outcome.REFUSES: "fair",

@@ -58,7 +58,7 @@ alone() {{ rmmod e1000; }}
 sharers() {{ {NEIGHBOUR_UP}; }}
 register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
 """
-#: Seconds after which a guest that does not answer, and does not storm either, is given up.
+#: Seconds after which a guest without an answer and without a storm counts as hung.
 _SILENCE = 120.0
 #: Log entries while the guest owes an answer, after which it is taken to hang: the kernel gives up a line after 100,000
 #: interrupts, and no driver's handler makes ten entries.
@@ -70,7 +70,7 @@ _GLANCE = 0.25
 _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
 #: The properties that are stimuli, and how the log shows them.
 _STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
-#: Said in the kernel's log where a case is judged from.
+#: The message in the kernel's log from which on a case is judged.
 _JUDGED = "shirq: judged from here"
 #: Guest seconds between two polls of the served interrupts.
 _LOOK = 0.02
@@ -78,7 +78,7 @@ _LOOK = 0.02
 _QUERY = 0.02
 #: Seconds to wait for ARP replies.
 _WIRE = 15.0
-#: How many times as long a step may be whose interrupt is moved between vCPUs.
+#: Factor for the timeout of a step whose interrupt is moved between vCPUs.
 _MOVED = 10
 #: Guest seconds that one raise of a burst may take.
 _BURST_LATE = 1.0
@@ -128,7 +128,7 @@ def machine(case: Case, kernel: str) -> Machine:
         networks=("net0",),
         parameters=f"intel_iommu=on {case.parameters}".strip(),
         prepare=(NEIGHBOUR_UP, LOAD_MODULE, f"{LOAD_UIO} && {LOAD_VFIO}"),
-        # Hardware does not pause in a storm.
+        # Switch the I/O APIC's storm pause off: hardware has none.
         extra=("-global", "ioapic.storm-pause=off"),
     )
 
@@ -166,7 +166,7 @@ class Played:
 
     @property
     def expected(self) -> bool:
-        """Whether it came out as the case says."""
+        """Whether the outcome is the one that the case expects."""
         return self.result.outcome is self.case.expected[self.driver] and not self.unmet
 
 
@@ -209,7 +209,7 @@ def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -
 
 
 class _Player:
-    """One run, while it lasts."""
+    """A running case."""
 
     def __init__(self, vm: Vm, case: Case, driver: str) -> None:
         self.vm = vm
@@ -444,7 +444,7 @@ class _Player:
                 raise HungError("the guest does not answer, and there is no storm")
 
     def _logged(self) -> int:
-        """How much has happened on the line, whether it fitted into the log or not."""
+        """The number of entries so far, including those that did not fit into the log."""
         header = self.reader.header()
         return header.head + header.dropped
 
@@ -599,8 +599,8 @@ class _Player:
             self._account()
 
         asked = self._times(step, once)
-        # The wire is the host's, and slower than a guest that has nothing to do. Whether an answer was late is seen on
-        # the neighbour's pin.
+        # The network goes through the host, and is slower than an idle guest. The neighbour's pin shows whether a reply
+        # was late.
         end = Deadline(_WIRE)
         answers = network.answers()
         while answers < asked and not end.passed:
