@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who may reach the registers, and what keeps others out meanwhile.
+ * Access to the registers: who is allowed to reach them, and the locks that keep others
+ * out.
  */
 #include <linux/mm.h>
 
@@ -11,8 +12,8 @@
  * @d: the device
  *
  * The PCI core holds the config access lock around a reset, and the mutex is taken
- * inside of it, by shirq_pause() and shirq_continue(). So whoever may reset the
- * device, or must not meet a reset by others, takes that lock first.
+ * inside of it, by shirq_pause() and shirq_continue(). So any path that may reset the
+ * device, or must not run during a reset by others, takes that lock first.
  */
 void shirq_lock_resets(struct shirq_device *d)
 {
@@ -49,8 +50,8 @@ int shirq_enter(struct shirq_device *d)
  * shirq_lock_registers() - take the mutex and the lock
  * @d: the device
  *
- * What reaches registers by system call does so while nobody quiesces, resets or
- * unbinds the device.
+ * System calls that access registers hold these locks, so that the device is not
+ * quiesced, reset or unbound meanwhile.
  */
 void shirq_lock_registers(struct shirq_device *d)
 	__acquires(&d->lock)
@@ -70,7 +71,10 @@ void shirq_unlock_registers(struct shirq_device *d)
 	mutex_unlock(&d->mutex);
 }
 
-/* May the owner reach the registers? A quarantined one could switch its device on again. */
+/*
+ * Return whether the owner may access the registers. Not in quarantine: the owner could
+ * re-enable the source.
+ */
 int shirq_check_access(const struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
@@ -80,7 +84,7 @@ int shirq_check_access(const struct shirq_device *d)
 }
 
 /**
- * shirq_revoke() - make all mappings void: a later access gets SIGBUS
+ * shirq_revoke() - invalidate all mappings: a later access gets SIGBUS
  * @d: the device, @mutex held
  */
 void shirq_revoke(struct shirq_device *d)

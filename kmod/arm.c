@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * On and off: what lets the device assert, and what ends that.
- */
+/* Arm and disarm: the calls that let the device assert, and those that silence it. */
 #include <linux/errno.h>
 #include <linux/interrupt.h>
 
@@ -13,7 +11,7 @@
 #include "line.h"
 #include "source.h"
 
-/* From here on the handler claims interrupts. Under the lock. */
+/* Let the handler claim interrupts from now on. Called with the lock held. */
 static void shirq_handle(struct shirq_device *d, u32 flags)
 {
 	lockdep_assert_held(&d->lock);
@@ -28,13 +26,13 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
 }
 
 /*
- * End the quarantine: wake the device, which the rungs may have reset, still silent.
- * Awake it may storm again, until its set, perhaps a better one, has silenced it: the
- * handler watches that long.
+ * End the quarantine: wake the device, which the rungs may have reset, and leave it
+ * silent. Once awake it may storm again until the loaded set (perhaps a corrected one)
+ * has silenced it; the handler watches the line until then.
  */
 static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 {
-	/* The worker may not have come to it. */
+	/* The worker may not have revoked the mappings yet. */
 	shirq_revoke(d);
 	pci_set_power_state(d->pdev, PCI_D0);
 	shirq_restore(d);
@@ -45,9 +43,9 @@ static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 }
 
 /*
- * Have the handler registered with these flags, and claiming; in quarantine it only
- * watches, and goes on as it was if it cannot be registered so. That of a quarantine
- * stays where it is unless the line is to be had in another way.
+ * Register the handler with these flags, and let it claim. In quarantine a handler is
+ * registered already and only watches the line: it is replaced only if the flags
+ * differ, and is kept as it was if it cannot be registered with the new ones.
  */
 static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 flags)
 {
@@ -59,8 +57,8 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
 		shirq_free_line(d);
 	/*
 	 * The handler must be able to claim and mask from its first call on: a device
-	 * without DisINTx may be asserting already. User space must not, before the
-	 * handler is there: it could let the device assert.
+	 * without DisINTx may be asserting already. User space must not mask or unmask
+	 * before the handler is registered: it could let the device assert.
 	 */
 	spin_lock_irq(&d->lock);
 	shirq_begin(d, irqflags);
@@ -88,7 +86,7 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
  */
 int shirq_arm(struct shirq_device *d, u32 flags)
 {
-	/* A mismatch is an answer here, not a mistake: keep the core from logging it. */
+	/* A sharing conflict is reported to user space: suppress the core's warning. */
 	unsigned long irqflags = IRQF_PROBE_SHARED;
 	bool quarantined = READ_ONCE(d->quarantined);
 	int ret;
@@ -111,7 +109,10 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		shirq_rehabilitate(d, flags);
 
 	spin_lock_irq(&d->lock);
-	/* Its registers would say the same, but a program need not look at them. */
+	/*
+	 * The registers would show that the device is gone, but a program need not read
+	 * them.
+	 */
 	if (!d->gone && !pci_channel_offline(d->pdev) && !shirq_present(d))
 		shirq_lose(d);
 	if (d->gone) {
@@ -119,7 +120,10 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	} else if (d->handling) {
 		WRITE_ONCE(d->armed, true);
 		shirq_set_disintx(d, false);
-		/* Masked already: the owner gets that event first, and unmasks it. */
+		/*
+		 * The handler has claimed and masked already: the owner reads that
+		 * event first, and unmasks it.
+		 */
 		if (!d->masked)
 			ret = shirq_enable(d);
 	}
@@ -128,7 +132,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 }
 
 /**
- * shirq_halt() - quiesce, and let the handler watch the line; what is queued stays
+ * shirq_halt() - quiesce, and let the handler watch the line; queued events stay
  * @d: the device, @mutex held
  *
  * Ends with shirq_let_go() or shirq_withdraw().
@@ -146,21 +150,21 @@ void shirq_halt(struct shirq_device *d)
  * shirq_let_go() - end the watch of shirq_halt(), and free the interrupt
  * @d: the device, @mutex held, with an owner
  *
- * A device that the line is not free of is quarantined, and its handler stays.
+ * If the device still asserts the line, it is quarantined and its handler stays.
  */
 void shirq_let_go(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->mutex);
-	/* What is gone may come back: its line stays watched. */
+	/* A device that is gone may come back: keep watching its line. */
 	if (READ_ONCE(d->storm.watched) && !READ_ONCE(d->gone) && shirq_storm_released(d))
 		shirq_free_line(d);
 }
 
 /**
- * shirq_disarm() - quiesce, end what the readers wait for, and free the interrupt
+ * shirq_disarm() - quiesce, wake the readers, and free the interrupt
  * @d: the device, @mutex held
  *
- * The handler goes last: it sees whether the line is free of the device. If it is not,
+ * The handler is freed last: it sees whether the device still asserts the line. If so,
  * the handler stays and the device is quarantined.
  *
  * Return: 0, or the errno of SHIRQ_DISARM.
@@ -185,11 +189,11 @@ int shirq_disarm(struct shirq_device *d)
 }
 
 /**
- * shirq_withdraw() - silence for good, asleep and without bus mastering
+ * shirq_withdraw() - silence the device for good: in D3hot, bus mastering off
  * @d: the device, @mutex held
  *
- * The handler goes last, by shirq_free_line(): it sees whether the line is free of the
- * device.
+ * The handler is freed last, by shirq_free_line(): it sees whether the device still
+ * asserts the line.
  *
  * Return: false if the device does not answer. It may answer again, and assert.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The judgement of the storm breaker: numbers in, verdict out. storm.c says what
- * follows from it.
+ * The decision of the storm breaker: pure arithmetic on counts and times. storm.c acts
+ * on the result.
  *
- * This file needs nothing of the kernel but its integer types, and so also builds on
+ * This file uses nothing of the kernel but its integer types, and so also builds on
  * a host, where it is tested against a model of the core's own count.
  */
 #ifndef SHIRQ_BREAKER_H
@@ -21,7 +21,10 @@
 /* Handler calls while masked; claims of an acknowledging device */
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
-/* The core shuts a line down after this many interrupts, if nobody handled more than that. */
+/*
+ * The core disables a line if, out of this many interrupts, more than SHIRQ_CORE_LIMIT were
+ * unhandled.
+ */
 #define SHIRQ_CORE_WINDOW	100000
 #define SHIRQ_CORE_LIMIT	99900
 #define SHIRQ_PATIENCE		(SHIRQ_CORE_LIMIT - 1000)
@@ -30,7 +33,7 @@
  * struct shirq_window - handler calls while the device should be silent
  * @last: the core's count of unhandled interrupts when the handler last ran
  * @entries: handler calls in this window
- * @unhandled: of these, how many followed an interrupt that nobody handled
+ * @unhandled: of these, how many followed an unhandled interrupt
  */
 struct shirq_window {
 	__u32	last;
@@ -49,7 +52,7 @@ static inline void shirq_window_clear(struct shirq_window *window)
  * @window: the window
  * @now: the core's count of unhandled interrupts
  *
- * Return: does the call end a window that is a storm?
+ * Return: true if the call ends a window that is a storm.
  */
 static inline bool shirq_window_call(struct shirq_window *window, __u32 now)
 {
@@ -79,9 +82,9 @@ struct shirq_rate {
  * shirq_rate_claim() - count a claim
  * @rate: the window
  * @time_ns: when the interrupt came
- * @max_rate: interrupts a second that the device may make
+ * @max_rate: interrupts per second that the device may raise
  *
- * Return: does the claim end a window in which there were more?
+ * Return: true if the claim ends a window whose rate was above @max_rate.
  */
 static inline bool shirq_rate_claim(struct shirq_rate *rate, __u64 time_ns, __u32 max_rate)
 {
@@ -97,11 +100,12 @@ static inline bool shirq_rate_claim(struct shirq_rate *rate, __u64 time_ns, __u3
 }
 
 /**
- * shirq_shutdown_is_near() - may the core shut the line down within the next window?
+ * shirq_shutdown_is_near() - check whether the core may disable the line within the
+ * next window
  * @unhandled: the core's count of unhandled interrupts
  * @count: its count of interrupts
  *
- * Return: would it, if nobody handled any of them?
+ * Return: true if it would, should all interrupts of that window be unhandled.
  */
 static inline bool shirq_shutdown_is_near(__u32 unhandled, __u32 count)
 {

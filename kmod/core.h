@@ -20,14 +20,14 @@
 
 #define SHIRQ_QUEUE	256	/* events; a power of two */
 
-/* What may be done to a device without an owner: nobody's work is lost by a reset of its own. */
+/* Rungs allowed for a device without an owner: a function-level reset then loses nobody's work. */
 #define SHIRQ_RUNGS_UNOWNED	(SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR)
 
 /**
  * struct shirq_set - the programs of one IRQ source
  * @mode: enum shirq_mode
- * @program: indexed by enum shirq_program_kind; EXEC's place is empty, and MASK
- *	is if the owner has not given it
+ * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused, that of
+ * MASK is empty if the owner has loaded none
  */
 struct shirq_set {
 	u32			mode;
@@ -38,8 +38,8 @@ struct shirq_set {
  * struct shirq_stats - counted since the device was bound
  * @claims: interrupts that the irq program claimed
  * @declines: interrupts that it declined
- * @silent: interrupts of the line while the device was masked or quarantined:
- *	the neighbours'
+ * @silent: interrupts of the line while the device was masked or quarantined, so raised
+ * by neighbours
  * @events: events queued
  * @lost: interrupts that became no event: the queue was full, or a quarantine came first
  * @masks: SHIRQ_MASK
@@ -74,12 +74,12 @@ struct shirq_stats {
 
 /**
  * enum shirq_rung - how far a quarantined device was silenced
- * @SHIRQ_RUNG_NONE: it is not quarantined, or was gone before it could be silenced
+ * @SHIRQ_RUNG_NONE: not quarantined, or gone before it could be silenced
  * @SHIRQ_RUNG_RELEASED: release program, DisINTx, bus mastering off
  * @SHIRQ_RUNG_D3HOT: in D3hot
  * @SHIRQ_RUNG_FLR: function-level reset
  * @SHIRQ_RUNG_BUS: secondary bus reset
- * @SHIRQ_RUNG_FAILED: nothing helped, or nothing more is allowed
+ * @SHIRQ_RUNG_FAILED: no rung ended the storm, or no further one is allowed
  */
 enum shirq_rung {
 	SHIRQ_RUNG_NONE,
@@ -92,15 +92,15 @@ enum shirq_rung {
 
 /**
  * struct shirq_storm - the storm breaker of one device; see storm.c
- * @desc: the line as the core knows it, while the handler is there
+ * @desc: the core's descriptor of the line, while the handler is registered
  * @window: handler calls while the device should be silent
  * @strikes: windows in a row that were a storm
  * @rate: claims of an acknowledging device
- * @rung: how far the ladder was climbed
+ * @rung: the last rung taken
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
- * @line_off: it is masked
- * @due: that was for a storm that the last rung did not end
- * @watched: only until the line is free of the device, which is released
+ * @line_off: the line is masked
+ * @due: the line was masked because the last rung did not end the storm
+ * @watched: the device is released; watch only until it no longer asserts the line
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
@@ -123,38 +123,42 @@ struct shirq_dma;
  * @pdev: the function; not to be used once SHIRQ_DEAD
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
- * @pristine: its config space before it was woken last, silent: restored after resets
- * @messages: bounds what the device's owner can have logged; see shirq_warn()
- * @irq_name: what /proc/interrupts shows; a folder of /proc too, so without a slash
+ * @pristine: its config space, in the silent state, saved before the last wake-up;
+ * restored after resets
+ * @messages: rate limit of the messages that the owner can cause; see shirq_warn()
+ * @irq_name: the name in /proc/interrupts; also the name of a folder in /proc, so
+ * without a slash
  *
- * @mutex: guards what changes at the pace of system calls, @mapping to @recover_by
- * @mapping: of that file, to revoke what it maps
+ * @mutex: guards @mapping to @recover_by, which change in process context
+ * @mapping: address space of the owner's file, to revoke its mappings
  * @generation: counts revocations: an older mapping is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
- * @neighbour: somebody else had the line when the handler was registered
- * @leaving: without an owner, and to be parked as soon as it answers
- * @recovering: it is SHIRQ_PAUSED since its link had an error
- * @recovered: and that is over, but for what is left to @absent
- * @recover_by: in jiffies, when it is given up otherwise
+ * @neighbour: another handler was on the line when ours was registered
+ * @leaving: without an owner; to be parked as soon as the device answers
+ * @recovering: SHIRQ_PAUSED because of an error of its link
+ * @recovered: the recovery is over, except for the part left to @absent
+ * @recover_by: in jiffies: when the device is given up unless it has recovered
  *
  * @wait: readers and pollers; woken with shirq_notify()
- * @ladder: what a quarantine leaves to process context
- * @reopen: ends the time that the line is masked
- * @look: runs where the line interrupts, to see whether anything else does
- * @absent: looks after a device that is @gone, or in error recovery; see lifecycle.c
+ * @ladder: work of a quarantine that needs process context
+ * @reopen: timer that unmasks the line
+ * @look: runs on the CPU that takes the line's interrupts, to see whether other work
+ * gets to run there
+ * @absent: polls a device that is @gone, or in error recovery; see lifecycle.c
  *
- * @lock: guards what the interrupt sees, @set to @stats, and serialises programs
- *	and all writes to Command, but those of shirq_restore(), which sees to it.
- *	What is read without it, as a hint or under @mutex alone, is read with READ_ONCE().
- *	All but what claims, masks and reads change, @gone, @storm, the queue and @stats
- *	change only under @mutex too; the interrupt itself ends @handling and @armed
- *	and sets @quarantined.
+ * @lock: guards the fields that the interrupt uses, @set to @stats, and serialises
+ * programs and all writes to Command, except those of shirq_restore(), which repairs a
+ * race itself. Reads without it, as a hint or under @mutex alone, use READ_ONCE(). Most of
+ * these fields change only under @mutex too; the exceptions are those that claims, masks
+ * and reads change, @gone, @storm, the queue and @stats. The interrupt itself may clear
+ * @handling and @armed and set @quarantined.
  * @set: the loaded set, or NULL
  * @eventfd: signalled with the waiters, or NULL
- * @dma: whose memory the device may master the bus for, or NULL
- * @quiesce: what SHIRQ_SET_QUIESCE set
+ * @dma: the watched address space for which bus mastering is on, or NULL
+ * @quiesce: the settings of SHIRQ_SET_QUIESCE
  * @requested: the handler is registered, or about to be
- * @irq: on which interrupt: that of @pdev may change while the kernel enables it
+ * @irq: the registered interrupt number: that of @pdev may change while the kernel
+ * enables it
  * @irqflags: with which flags
  * @handling: the handler claims interrupts: from before it is registered until the
  *	device is stopped
@@ -162,22 +166,24 @@ struct shirq_dma;
  * @auto_unmask: read() unmasks
  * @masked: the device is masked until @seq is unmasked
  * @owner_masked: by SHIRQ_MASK
- * @held: an interrupt was claimed meanwhile; its event comes when @seq is unmasked
- * @held_ns: when that was; what it captured is in @captured
- * @intx_off: DisINTx was set by SHIRQ_MASK, for want of a mask program
+ * @held: an interrupt was claimed while the owner masked; its event is queued when @seq
+ * is unmasked
+ * @held_ns: time of that claim; its captured registers are in @captured
+ * @intx_off: DisINTx was set by SHIRQ_MASK, because no mask program is loaded
  * @life: enum shirq_life, changed by lifecycle.c alone
- * @quarantined: it stormed, or the handler only watches the line; only SHIRQ_ARM and
- *	close() end it
- * @gone: SHIRQ_DEAD, or a program found all-ones; ends what user space may do, and not
- *	what the handler does
- * @epoch: counts disarms: tells a reader that its armed time is over
+ * @quarantined: the device stormed, or the handler only watches the line; ended only by
+ * SHIRQ_ARM and close()
+ * @gone: SHIRQ_DEAD, or a program found all-ones; all calls of user space fail, but the
+ * handler goes on
+ * @epoch: counts disarms, so that a reader notices that the device was disarmed
+ * meanwhile
  * @head: events queued, ever
  * @tail: events taken from the queue or dropped at disarm, ever
  * @seq: of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
- * @reader: to which thread, or NULL; see shirq_reader()
+ * @reader: the thread that it was delivered to, or NULL; see shirq_reader()
  * @lost: interrupts that became no event, since armed
- * @regs: of the program that runs
+ * @regs: registers of the running program
  * @captured: r0..r3 at the claim of the irq program
  * @storm: see there
  * @stats: see there
@@ -243,7 +249,7 @@ struct shirq_device {
 	struct shirq_stats	stats;
 };
 
-/* Log what an owner can cause as often as he likes. */
+/* Log a message that an owner can cause at will, rate-limited. */
 #define shirq_warn(d, ...)						\
 	do {								\
 		if (__ratelimit(&(d)->messages))			\

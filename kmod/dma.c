@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Bus mastering ends with the memory that it is for.
+ * Switch bus mastering off when the address space that it was enabled for ends.
  *
- * When a process dies its memory is freed before its files are closed, so a
- * device that still masters the bus could write into pages that are somebody
- * else's by then. The address space that asked for bus mastering is watched,
- * and its end switches the device off before the first page is freed.
+ * When a process dies its memory is freed before its files are closed, so a device that
+ * is still a bus master could write into pages that belong to another process by then.
+ * The address space that enabled bus mastering is watched, and bus mastering is
+ * switched off before its first page is freed.
  */
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>
@@ -25,7 +25,7 @@ static void shirq_mm_release(struct mmu_notifier *notifier, struct mm_struct *mm
 	struct shirq_device *d = dma->d;
 
 	spin_lock_irq(&d->lock);
-	/* A pause has cleared it already, and the device may be in reset. */
+	/* While paused, bus mastering is off already and the device may be in reset. */
 	if (d->dma == dma && !(d->life & SHIRQ_PAUSED))
 		shirq_clear_master(d);
 	spin_unlock_irq(&d->lock);
@@ -41,7 +41,7 @@ static const struct mmu_notifier_ops shirq_mm_ops = {
  *
  * Takes mmap_lock: not to be called under the mutex.
  *
- * Return: what to give to shirq_unwatch_mm() in the end, or an ERR_PTR().
+ * Return: the watch, to be ended with shirq_unwatch_mm(), or an ERR_PTR().
  */
 struct shirq_dma *shirq_watch_mm(struct shirq_device *d)
 {
@@ -62,7 +62,7 @@ struct shirq_dma *shirq_watch_mm(struct shirq_device *d)
 
 /**
  * shirq_unwatch_mm() - stop watching
- * @dma: what was watched, no longer the @dma of its device; or NULL
+ * @dma: the watch, no longer the @dma of its device; or NULL
  */
 void shirq_unwatch_mm(struct shirq_dma *dma)
 {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The queue of events, and the waking of who waits for them.
- */
+/* The event queue, and the wake-up of its waiters. */
 #include <linux/ktime.h>
 #include <linux/version.h>
 
@@ -11,7 +9,7 @@
 #include "trace.h"
 
 /**
- * shirq_notify() - wake who waits: something was queued, or the state has changed
+ * shirq_notify() - wake the waiters: an event was queued, or the state has changed
  * @d: the device, @lock held
  */
 void shirq_notify(struct shirq_device *d)
@@ -27,7 +25,10 @@ void shirq_notify(struct shirq_device *d)
 #endif
 }
 
-/* There is room. Return: where the event goes; shirq_put_event() follows. */
+/*
+ * Return: the slot for the next event; the queue must have room. Call shirq_put_event()
+ * afterwards.
+ */
 static struct shirq_event *shirq_new_event(struct shirq_device *d)
 {
 	return &d->queue[d->head % SHIRQ_QUEUE];
@@ -58,7 +59,7 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 		return;
 	}
 	event = shirq_new_event(d);
-	/* All of it: what was here before is another event. */
+	/* Initialise every field: the slot holds a stale event. */
 	event->size = sizeof(*event);
 	event->type = SHIRQ_EVENT_IRQ;
 	event->source = 0;
@@ -71,13 +72,13 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 }
 
 /**
- * shirq_notice() - queue what is no interrupt
+ * shirq_notice() - queue an event that is no interrupt
  * @d: the device, @lock held, with an owner
  * @type: enum shirq_event_type
  * @flags: of the event
  * @regs: r0..r3 of the event, or NULL
  *
- * It is never lost: in a full queue it takes the place of the newest event.
+ * Such an event is never lost: in a full queue it replaces the newest event.
  */
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 {
@@ -104,7 +105,7 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 }
 
 /**
- * shirq_end_readers() - drop what is queued, and tell who waits for more
+ * shirq_end_readers() - drop the queued events, and wake the waiters
  * @d: the device, @lock held
  */
 void shirq_end_readers(struct shirq_device *d)

@@ -11,8 +11,8 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
 void shirq_end_readers(struct shirq_device *d);
 
 /**
- * shirq_check() - is there, or will there be, an event?
- * @d: the device, @lock held, or what it says is but a hint
+ * shirq_check() - check whether an event is queued or may still come
+ * @d: the device, @lock held, otherwise the result is only a hint
  *
  * Return: 0, or the errno of read().
  */

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The file: open and close, events, registers, mappings.
- */
+/* The file: open and close, events, registers, mappings. */
 #include <linux/compat.h>
 #include <linux/errno.h>
 #include <linux/mm.h>
@@ -42,12 +40,12 @@ static int shirq_open(struct inode *inode, struct file *file)
 		return ret;
 	file->private_data = d;
 	stream_open(inode, file);
-	/* read() has no position, so pread() can be told from it. */
+	/* read() has no position, which distinguishes it from pread(). */
 	file->f_mode |= FMODE_PREAD | FMODE_PWRITE;
 	return 0;
 }
 
-/* The last reference went: no reader, mapping or call is left. */
+/* The last reference is gone: no reader, mapping or call is left. */
 static int shirq_release(struct inode *inode, struct file *file)
 {
 	shirq_disown(file->private_data);
@@ -56,7 +54,7 @@ static int shirq_release(struct inode *inode, struct file *file)
 
 /* Events */
 
-/* Copy an event without waiting for a page. Return: was it there? */
+/* Copy an event without faulting a page in. Return: true if the page was present. */
 static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
 {
 	const u64 *from = (const u64 *)event;
@@ -66,7 +64,7 @@ static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
 	pagefault_disable();
 	if (!user_write_access_begin(to, sizeof(*event)))
 		goto out;
-	/* Stores in a row: unsafe_copy_to_user() would loop, six instructions a store. */
+	/* Unrolled stores: unsafe_copy_to_user() would loop, six instructions per store. */
 #pragma GCC unroll 8
 	for (i = 0; i < sizeof(*event) / sizeof(*from); i++)
 		unsafe_put_user(from[i], (u64 __user *)to + i, fault);
@@ -79,15 +77,15 @@ out:
 }
 
 /*
- * Who reads: a thread; of io_uring, whose workers come and go, the process. Both are
- * the same for a program of one thread.
+ * The reader is identified by its thread; for io_uring, whose workers come and go, by
+ * its process. For a single-threaded program both are the same.
  */
 static struct pid *shirq_reader(void)
 {
 	return current->flags & PF_IO_WORKER ? task_tgid(current) : task_pid(current);
 }
 
-/* Return: for put_pid(), without the lock. */
+/* Return: the former reader, for put_pid() once the lock is dropped. */
 static struct pid *shirq_set_reader(struct shirq_device *d)
 {
 	struct pid *reader = shirq_reader(), *former = d->reader;
@@ -99,7 +97,7 @@ static struct pid *shirq_set_reader(struct shirq_device *d)
 	return former;
 }
 
-/* Return: has the thread that got the last event come to its end, without unmasking it? */
+/* Return: true if the thread that got the last event has ended without unmasking it. */
 static bool shirq_reader_ended(const struct shirq_device *d)
 {
 	const struct task_struct *task;
@@ -113,8 +111,9 @@ static bool shirq_reader_ended(const struct shirq_device *d)
 }
 
 /*
- * Unmask the event that read() delivered last, if its reader is back for more. To
- * another thread it says nothing: the reader may still be at work on it.
+ * Unmask the event that read() delivered last, if the same reader calls read() again. A
+ * read() by another thread unmasks nothing: the first reader may still be handling the
+ * event.
  *
  * Return: 0, or the errno of read(); @epoch is the armed time that the reader
  * belongs to.
@@ -134,8 +133,8 @@ static int shirq_begin_read(struct shirq_device *d, u32 *epoch)
 }
 
 /*
- * Take the oldest event. It is the reader's if, and only if, it has been copied:
- * under the lock, where a page that is not there cannot be waited for.
+ * Take the oldest event. It leaves the queue if, and only if, it has been copied; the
+ * copy is made under the lock, where a page cannot be faulted in.
  *
  * Return: 1, 0 if there is no event, -EAGAIN if the copy needs a page first, or
  * the errno of read().
@@ -186,7 +185,7 @@ static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, s
 	return copied ?: ret;
 }
 
-/* Without the lock: what it says is a hint, and every change of it is followed by a wakeup. */
+/* Without the lock the result is a hint; every change is followed by a wake-up. */
 static bool shirq_wakes(const struct shirq_device *d, u32 epoch)
 {
 	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->epoch) != epoch ||
@@ -233,7 +232,7 @@ static __poll_t shirq_poll(struct file *file, poll_table *wait)
 
 /* Registers */
 
-/* Return: may there be one access of so many bytes there? */
+/* Return: true if an access of this size and offset is allowed. */
 static bool shirq_can_access(const struct shirq_device *d, loff_t position, size_t width)
 {
 	u64 bar = (u64)position >> SHIRQ_MMAP_SHIFT;
@@ -248,7 +247,10 @@ static bool shirq_can_access(const struct shirq_device *d, loff_t position, size
 	return !(offset & (width - 1)) && space->size >= width && offset <= space->size - width;
 }
 
-/* The position goes on: preadv() and pwritev() call once for each of their buffers. */
+/*
+ * Advance the position: preadv() and pwritev() call this once for each of their
+ * buffers.
+ */
 static ssize_t shirq_access(struct shirq_device *d, loff_t *position, size_t width, u64 *value,
 			    bool write)
 {
@@ -272,7 +274,7 @@ static ssize_t shirq_access(struct shirq_device *d, loff_t *position, size_t wid
 	return width;
 }
 
-/* The low bytes of a value in memory: what is copied for an access that is narrower. */
+/* Address of the low bytes of a value, which are copied for a narrower access. */
 static void *shirq_low(u64 *value, size_t width)
 {
 	return (char *)value + (IS_ENABLED(CONFIG_CPU_BIG_ENDIAN) ? sizeof(*value) - width : 0);
@@ -314,7 +316,10 @@ static vm_fault_t shirq_fault(struct vm_fault *vmf)
 	spin_lock_irq(&d->lock);
 	allowed = !shirq_check_access(d) && vmf->vma->vm_private_data == (void *)d->generation;
 	spin_unlock_irq(&d->lock);
-	/* What is quarantined meanwhile is revoked by its worker, under the mutex. */
+	/*
+	 * If the device is quarantined meanwhile, its worker revokes the mapping, under
+	 * the mutex.
+	 */
 	if (allowed)
 		ret = vmf_insert_pfn(vmf->vma, vmf->address,
 				     (pci_resource_start(d->pdev, bar) >> PAGE_SHIFT) + page);
@@ -355,7 +360,10 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	if (ret)
 		return ret;
 
-	/* Registers are not encrypted, where memory is (SEV, TDX). */
+	/*
+	 * Map as decrypted: registers are not encrypted, even where memory is (SEV,
+	 * TDX).
+	 */
 	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
 	shirq_vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &shirq_vm_ops;

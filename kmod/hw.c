@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The function as hardware: config space, BARs, power state, resets. Nothing here
- * knows whether the device is armed, or who owns it.
+ * The function as hardware: config space, BARs, power state, resets. This file does not
+ * depend on the device's owner, or on whether it is armed.
  */
 #include <linux/io.h>
 #include <linux/irq.h>
@@ -9,7 +9,7 @@
 
 #include "hw.h"
 
-/* What programs see of the device */
+/* The device as programs see it */
 
 static u64 shirq_config_read(struct pci_dev *pdev, u64 offset, unsigned int width)
 {
@@ -58,7 +58,7 @@ static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64
 {
 	const struct shirq_device *d = container_of_const(bus, struct shirq_device, bus);
 
-	/* The verifier lets one byte through. */
+	/* The verifier allows writes of one byte only. */
 	if (space == SHIRQ_SPACE_CONFIG) {
 		pci_write_config_byte(d->pdev, offset, value);
 		return;
@@ -83,7 +83,7 @@ static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64
 }
 
 /**
- * shirq_describe() - tell programs what spaces the device has
+ * shirq_describe() - describe the device's spaces to programs
  * @d: the device, enabled
  */
 void shirq_describe(struct shirq_device *d)
@@ -148,34 +148,37 @@ int shirq_map_bars(struct shirq_device *d)
 }
 
 /**
- * shirq_can_map() - may user space map a BAR?
+ * shirq_can_map() - check whether user space may map a BAR
  * @d: the device
  * @bar: which, below SHIRQ_BARS
  */
 bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 {
-	/* Whole pages of our own: what shares a page may be a neighbour's. */
+	/*
+	 * Map only whole pages of this BAR: the rest of a shared page may belong to a
+	 * neighbour.
+	 */
 	return d->bus.space[bar].kind != SHIRQ_SPACE_NONE &&
 	       pci_resource_flags(d->pdev, bar) & IORESOURCE_MEM &&
 	       PAGE_ALIGNED(pci_resource_start(d->pdev, bar)) &&
 	       d->bus.space[bar].size >= PAGE_SIZE;
 }
 
-/* Does it answer, and may it assert? */
+/* Presence, and permission to assert */
 
-/* Does config space answer? Behind a link that is frozen for an error, not even that is asked. */
+/* Return whether config space answers. Not read behind a link that is frozen after an error. */
 bool shirq_present(const struct shirq_device *d)
 {
 	return !pci_channel_offline(d->pdev) && pci_device_is_present(d->pdev);
 }
 
-/* Do the registers answer? */
+/* Return whether the registers answer. */
 bool shirq_answers(const struct shirq_device *d)
 {
 	return d->pdev->current_state == PCI_D0 && shirq_present(d);
 }
 
-/* Does the device have a line at all? */
+/* Return whether the device has an interrupt line. */
 bool shirq_has_line(const struct shirq_device *d)
 {
 	return d->pdev->pin && d->pdev->irq && d->pdev->irq != IRQ_NOTCONNECTED &&
@@ -185,10 +188,10 @@ bool shirq_has_line(const struct shirq_device *d)
 /**
  * shirq_set_disintx() - set or clear the interrupt-disable bit
  * @d: the device
- * @on: the device shall not assert
+ * @on: true: keep the device from asserting
  *
- * A byte of Command, as programs write it: the other byte has other writers.
- * Where the bit does not exist, nothing happens.
+ * Write one byte of Command, as programs do: the other byte has other writers. Does
+ * nothing if the device lacks the bit.
  */
 void shirq_set_disintx(struct shirq_device *d, bool on)
 {
@@ -204,10 +207,10 @@ void shirq_set_disintx(struct shirq_device *d, bool on)
 }
 
 /**
- * shirq_disintx_again() - DisINTx holds the device back, unless somebody has cleared it
+ * shirq_disintx_again() - set DisINTx again if it was cleared behind our back
  * @d: the device, @lock held
  *
- * Return: had somebody, and is it set again?
+ * Return: true if it was cleared, and is set again.
  */
 bool shirq_disintx_again(struct shirq_device *d)
 {
@@ -223,7 +226,10 @@ bool shirq_disintx_again(struct shirq_device *d)
 	return command & PCI_COMMAND_INTX_DISABLE;
 }
 
-/* Bus mastering off. A device that cannot be reached comes back without. */
+/*
+ * Clear bus mastering. Skipped if the device is inaccessible: recovery restores Command
+ * with it clear.
+ */
 void shirq_clear_master(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
@@ -234,10 +240,10 @@ void shirq_clear_master(struct shirq_device *d)
 /* Power and resets */
 
 /**
- * shirq_wakes_unchanged() - does the device come out of D3hot as it went there?
+ * shirq_wakes_unchanged() - check whether the device keeps its state in D3hot
  * @d: the device, with power management
  *
- * Else waking is a reset.
+ * If not, waking it is a reset.
  */
 bool shirq_wakes_unchanged(const struct shirq_device *d)
 {
@@ -251,9 +257,9 @@ bool shirq_wakes_unchanged(const struct shirq_device *d)
  * shirq_save() - save the config space of a device without an owner, silent
  * @d: the device
  *
- * What was set up there since the device was parked, by the PCI core or by the
- * administrator, is to stay: waking from D3hot may be a reset. A device that was
- * reset meanwhile has lost Command's enable bits: then what was saved before counts.
+ * Settings that the PCI core or the administrator made since the device was parked must
+ * survive waking, which may be a reset. If the device was reset meanwhile (the enable
+ * bits of Command are clear), keep the previous copy.
  *
  * Return: 0, or -ENOMEM.
  */
@@ -280,11 +286,12 @@ int shirq_save(struct shirq_device *d)
 }
 
 /**
- * shirq_restore() - give a device that was reset its config space back, silent
+ * shirq_restore() - restore the config space of a device that was reset, leaving it
+ * silent
  * @d: the device, in D0
  *
- * Writes Command without the lock, which it cannot hold; DisINTx is set again under
- * the lock, for who wrote Command meanwhile may have read it before.
+ * Writes Command without the lock, which cannot be held here. DisINTx is set again
+ * under the lock: a concurrent writer of Command may have read the old value.
  *
  * Return: 0, or -ENOMEM.
  */
@@ -302,10 +309,9 @@ int shirq_restore(struct shirq_device *d)
 }
 
 /*
- * A reset of the bus is nobody's business but ours if we are alone on it. The bridge's
- * config space is locked too, as for any reset behind it. Who holds that lock may be
- * waiting for ours, which is inside of it, so it is not waited for: he is resetting
- * that bus, or the bridge.
+ * A bus reset is allowed only if the device is alone on its bus. The bridge's config
+ * space is locked too, as for any reset behind it. Only try that lock: its holder is
+ * resetting the bus or the bridge and may be waiting for ours, which nests inside.
  */
 static int shirq_reset_bus(struct pci_dev *pdev)
 {
@@ -316,7 +322,7 @@ static int shirq_reset_bus(struct pci_dev *pdev)
 		return -ENOTTY;
 	if (!pci_cfg_access_trylock(bus->self))
 		return -EBUSY;
-	/* It fails if the link does not come back in time: the device was reset all the same. */
+	/* The call fails if the link does not come back in time, although the device was reset. */
 	pci_bridge_secondary_bus_reset(bus->self);
 	pci_cfg_access_unlock(bus->self);
 	return 0;
@@ -327,7 +333,7 @@ static int shirq_reset_bus(struct pci_dev *pdev)
  * @d: the device, locked by shirq_lock_resets()
  * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
  *
- * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
+ * Return: 0, -ENOTTY if the device does not support this reset, or another errno.
  */
 int shirq_reset(struct shirq_device *d, u32 rung)
 {
@@ -340,7 +346,7 @@ int shirq_reset(struct shirq_device *d, u32 rung)
 		ret = shirq_reset_bus(pdev);
 	else
 		ret = pcie_reset_flr(pdev, false);
-	/* Woken from D3hot, it may have been reset all the same. */
+	/* Waking from D3hot may have reset the device although the reset call failed. */
 	shirq_restore(d);
 	return ret;
 }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The calls.
- */
+/* The calls. */
 #include <linux/capability.h>
 #include <linux/errno.h>
 #include <linux/interrupt.h>
@@ -32,7 +30,10 @@ static u32 shirq_bar_flags(const struct shirq_device *d, unsigned int bar)
 	return flags;
 }
 
-/* What stands between the device and memory. A domain that blocks lets nothing pass either. */
+/*
+ * Flags for the kind of IOMMU domain between the device and memory. A blocking domain counts
+ * as translating: no DMA passes.
+ */
 static u32 shirq_iommu_flags(struct shirq_device *d)
 {
 #ifdef CONFIG_IOMMU_API
@@ -98,7 +99,10 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 	return 0;
 }
 
-/* Ops beyond the greatest count stay where they are: the verifier refuses by count. */
+/*
+ * Operations beyond the maximum are not copied: the verifier rejects the program by its
+ * count.
+ */
 static int shirq_copy_program(struct shirq_program *program, u64 ops, u32 count)
 {
 	program->count = count;
@@ -109,7 +113,7 @@ static int shirq_copy_program(struct shirq_program *program, u64 ops, u32 count)
 	return 0;
 }
 
-/* May the set lack this program? */
+/* Return whether the set may lack this program. */
 static bool shirq_optional(const struct shirq_set *set, u32 kind)
 {
 	return kind == SHIRQ_PROGRAM_EXEC || kind == SHIRQ_PROGRAM_MASK ||
@@ -136,7 +140,7 @@ static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set
 	return 0;
 }
 
-/* The BARs stay where they are mapped until there is no owner, nor a set. */
+/* The BARs stay mapped until the device has neither an owner nor a set. */
 static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
 {
 	u32 kind;
@@ -286,7 +290,7 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 		if (IS_ERR(dma))
 			return PTR_ERR(dma);
 	}
-	/* Command is rewritten as a whole: under the lock, as programs write DisINTx. */
+	/* This rewrites all of Command, and programs write DisINTx: hold the lock. */
 	shirq_lock_registers(d);
 	ret = shirq_check_access(d);
 	if (!ret) {
@@ -298,7 +302,7 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 	}
 	shirq_unlock_registers(d);
 	shirq_unwatch_mm(dma);
-	/* The device reaches all memory now: bug reports are to say so. */
+	/* The device can reach all memory now: taint, so that bug reports show it. */
 	if (!ret && master->on && !(shirq_iommu_flags(d) & SHIRQ_INFO_IOMMU))
 		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	return ret;
@@ -368,7 +372,7 @@ static int shirq_set_quiesce(struct shirq_device *d, void *arg)
 	return 0;
 }
 
-/* Sizes of the first version: they never change. The structs grow at their ends. */
+/* Sizes of the first version, which never change: structs grow only at the end. */
 #define SHIRQ_INFO_V1		152
 #define SHIRQ_LOAD_V1		64
 #define SHIRQ_ARM_V1		16

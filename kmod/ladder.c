@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The rungs that the storm breaker leaves to process context, each tried when the one
- * before it did not silence the device. Which, and when, is told in storm.c.
+ * The rungs of the storm breaker that need process context. Each is tried if the
+ * previous one did not silence the device. storm.c describes which and when.
  */
 #include <linux/errno.h>
 #include <linux/interrupt.h>
@@ -20,7 +20,7 @@
  * @d: the device, locked by shirq_lock_resets()
  * @rung: SHIRQ_QUIESCE_FLR or SHIRQ_QUIESCE_BUS
  *
- * Return: 0, or -ENOTTY if the device cannot be reset so, or what failed.
+ * Return: 0, -ENOTTY if the device does not support this reset, or another errno.
  */
 int shirq_reset_function(struct shirq_device *d, u32 rung)
 {
@@ -30,7 +30,7 @@ int shirq_reset_function(struct shirq_device *d, u32 rung)
 	return ret;
 }
 
-/* For a device that was gone, and could not be silenced then. */
+/* Silence a device that was gone and could not be silenced at that time. */
 static int shirq_rung_released(struct shirq_device *d)
 {
 	if (!shirq_answers(d))
@@ -89,7 +89,7 @@ static void shirq_climb(struct shirq_device *d, u32 rungs)
 {
 	enum shirq_rung rung = READ_ONCE(d->storm.rung);
 
-	/* What does not even answer is not waited for. */
+	/* Do not wait for a device that does not answer. */
 	while (shirq_present(d) && ++rung < SHIRQ_RUNG_FAILED) {
 		if (shirq_rungs[rung].allowed & ~rungs || shirq_rungs[rung].run(d))
 			continue;
@@ -108,7 +108,7 @@ static void shirq_ladder(struct work_struct *work)
 	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
 
 	shirq_lock_resets(d);
-	/* What is paused is not touched; its line is masked for some time, again and again. */
+	/* A paused device is not accessed; its line is masked for a while, repeatedly. */
 	if (d->life & SHIRQ_PAUSED)
 		goto out;
 	if (READ_ONCE(d->quarantined) && !(d->life & SHIRQ_DEAD)) {
@@ -130,14 +130,14 @@ out:
 	shirq_unlock_resets(d);
 }
 
-/* Until the line is free of the device */
+/* Until the device no longer asserts the line */
 
 /**
- * shirq_sleep() - put the device to D3hot, if it can and shall
+ * shirq_sleep() - put the device to D3hot, if it supports that and may be put there
  * @d: the device, @mutex held, silent
  *
- * One that is reset when it wakes may assert then, before anybody can silence it:
- * it stays in D0, unless it had to be put to D3hot before.
+ * A device that is reset when it wakes may assert then, before it can be silenced: it
+ * stays in D0, unless only D3hot has silenced it before.
  */
 void shirq_sleep(struct shirq_device *d)
 {
@@ -151,13 +151,13 @@ void shirq_sleep(struct shirq_device *d)
  * shirq_watch_wake() - watch the line of a device that is not armed, and is woken or reset
  * @d: the device, @mutex held
  *
- * Waking may reset it, and then nothing holds it back until its config space may be
- * accessed, 10 ms later; and D3hot may have been all that held it back: the rung that
- * was needed stays. Ends with shirq_storm_settle() or shirq_storm_released(), and
- * shirq_free_line().
+ * Waking may reset the device. After that nothing keeps it from asserting until its
+ * config space may be accessed, 10 ms later. D3hot may also have been the only thing
+ * that silenced it: the rung that was needed is kept. Ends with shirq_storm_settle() or
+ * shirq_storm_released(), and shirq_free_line().
  *
- * Return: 0, or the errno of request_irq(): -EBUSY where somebody has the line to
- * himself.
+ * Return: 0, or the errno of request_irq(): -EBUSY if another handler holds the line
+ * exclusively.
  */
 int shirq_watch_wake(struct shirq_device *d)
 {
@@ -180,11 +180,11 @@ int shirq_watch_wake(struct shirq_device *d)
 }
 
 /**
- * shirq_storm_released() - is the line free of a device that its owner has disarmed?
+ * shirq_storm_released() - check whether a disarmed device has released the line
  * @d: the device, @mutex held, watched by shirq_storm_watch()
  *
- * If the line storms and the irq program claims, the device is quarantined. One that is
- * found gone stays watched.
+ * If the line storms and the irq program claims, the device is quarantined. A device
+ * that is found gone stays watched.
  *
  * Return: true if it is free, and the watch is over.
  */
@@ -210,13 +210,14 @@ bool shirq_storm_released(struct shirq_device *d)
 }
 
 /**
- * shirq_storm_settle() - take further rungs until the line is free of a released device
+ * shirq_storm_settle() - take further rungs until a released device no longer asserts
+ * the line
  * @d: the device, locked by shirq_lock_resets(), watched by shirq_storm_watch()
  * @rungs: SHIRQ_QUIESCE_*, which may be taken
  *
- * Software cannot see the pin: that nothing storms is all that proves it. Without an
- * owner, nobody's work is lost by a function-level reset. The rung that was needed
- * stays in @storm.
+ * Software cannot see the pin: the only proof is that the line does not storm. Without
+ * an owner, a function-level reset loses nobody's work. The rung that was needed stays
+ * in @storm.
  */
 void shirq_storm_settle(struct shirq_device *d, u32 rungs)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The life of a device, as a table. lifecycle.c says what each turn brings about.
+ * The life of a device, as a table of states and turns. lifecycle.c carries out the
+ * turns.
  *
- * This file needs nothing of the kernel but its error numbers, and so also builds on
+ * This file uses nothing of the kernel but its error numbers, and so also builds on
  * a host, where the table is checked, and printed for docs/lifecycle.md.
  */
 #ifndef SHIRQ_LIFE_H
@@ -11,10 +12,11 @@
 #include <linux/errno.h>
 
 /**
- * enum shirq_life - bits of what a device is in; with none of them it is parked
+ * enum shirq_life - state of a device, as bits; without any of them it is parked
  * @SHIRQ_OWNED: a file is open
- * @SHIRQ_PAUSED: the system sleeps, or the device is being reset, not by its owner's doing
- * @SHIRQ_DEAD: it was unbound or shut down: nothing may touch it any more
+ * @SHIRQ_PAUSED: the system sleeps, or the device is being reset by someone other than its
+ * owner
+ * @SHIRQ_DEAD: it was unbound or shut down, and must not be accessed any more
  */
 enum shirq_life {
 	SHIRQ_PARKED	= 0,
@@ -26,12 +28,12 @@ enum shirq_life {
 #define SHIRQ_LIVES	6
 
 /**
- * enum shirq_turn - what happens to it
+ * enum shirq_turn - an event that changes the state of a device
  * @SHIRQ_TURN_OPEN: open()
- * @SHIRQ_TURN_CLOSE: the last reference of the owner's file went
+ * @SHIRQ_TURN_CLOSE: the last reference to the owner's file was dropped
  * @SHIRQ_TURN_PAUSE: the system is about to sleep, a reset or an error's recovery begins
- * @SHIRQ_TURN_CONTINUE: that is over
- * @SHIRQ_TURN_GIVE_UP: the link is lost for good, or nobody recovers from its error
+ * @SHIRQ_TURN_CONTINUE: the reason for the pause has ended
+ * @SHIRQ_TURN_GIVE_UP: the link is lost for good, or its error is not recovered from
  * @SHIRQ_TURN_RETIRE: unbind, shutdown
  */
 enum shirq_turn {
@@ -44,15 +46,15 @@ enum shirq_turn {
 	SHIRQ_TURNS,
 };
 
-/* Who is not there does not close. */
+/* Without an owner there is no close. */
 #define SHIRQ_NEVER	(-EINVAL)
 
 /**
- * shirq_after() - what a turn makes of a device
- * @life: what it is in
- * @turn: what happens to it
+ * shirq_after() - the state of a device after a turn
+ * @life: its state
+ * @turn: the turn
  *
- * Return: enum shirq_life; or why the turn does not take place, as a negative errno.
+ * Return: enum shirq_life, or a negative errno if the turn is refused.
  */
 static inline int shirq_after(unsigned int life, enum shirq_turn turn)
 {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a device. The table in life.h says what becomes of it; here is what each
- * turn brings about. Nothing else writes @life.
+ * The life of a device. The table in life.h gives the state after each turn; this file
+ * carries out the turns. Nothing else writes @life.
  *
- * What ends an owner is in shirq_disown() alone, what ends the device in
- * shirq_retire() alone. A parked device is silent: bus mastering off, DisINTx set,
- * in D3hot if it wakes from there without a reset or if nothing less silences it.
- * One that is paused is silent, and not touched; without an owner it is parked when
- * that ends. Not part of the table is @gone: a program may find it in the interrupt,
- * and the next open() ends it.
+ * An owner's end is handled in shirq_disown() alone, the device's end in shirq_retire()
+ * alone. A parked device is silent: bus mastering off, DisINTx set, in D3hot if it
+ * wakes from there without a reset or if only D3hot silences it. A paused device is
+ * silent, and not accessed; without an owner it is parked when the pause ends. @gone is
+ * not part of the table: a program may set it in the interrupt, and the next open()
+ * clears it.
  */
 #include <linux/errno.h>
 #include <linux/slab.h>
@@ -23,19 +23,22 @@
 #include "line.h"
 #include "source.h"
 
-/* How often a device that is gone is looked for. */
+/* Interval at which a device that is gone is polled. */
 #define SHIRQ_LOOK_FOR		HZ
-/* The PCI core waits for 60 s until a device that was reset answers. */
+/* The PCI core waits up to 60 s for a device to answer after a reset. */
 #define SHIRQ_RECOVERY		(70 * HZ)
 
-/* What the turn would make of the device, or why it cannot take place, as a negative errno. */
+/* Return the state after the turn, or a negative errno if the turn is refused. */
 static int shirq_may_turn(const struct shirq_device *d, enum shirq_turn turn)
 {
 	lockdep_assert_held(&d->mutex);
 	return shirq_after(d->life, turn);
 }
 
-/* The turn takes place: shirq_may_turn() said so, and the mutex was held since. */
+/*
+ * Carry out the turn: shirq_may_turn() has allowed it, and the mutex was held since
+ * then.
+ */
 static void shirq_turn(struct shirq_device *d, enum shirq_turn turn)
 {
 	int life = shirq_may_turn(d, turn);
@@ -45,7 +48,7 @@ static void shirq_turn(struct shirq_device *d, enum shirq_turn turn)
 		WRITE_ONCE(d->life, life);
 }
 
-/* Nothing of an owner's is left. */
+/* Check that nothing of the former owner is left. */
 static void shirq_clear_out(struct shirq_device *d)
 {
 	shirq_free_line(d);
@@ -59,8 +62,8 @@ static void shirq_clear_out(struct shirq_device *d)
 }
 
 /*
- * Park the device, silent for good. While one does not answer its line is watched, and
- * its set kept, whose release program it may need.
+ * Park the device, silent for good. While it does not answer, its line is watched and
+ * its set kept: it may need the release program.
  */
 static void shirq_park(struct shirq_device *d)
 {
@@ -71,7 +74,7 @@ static void shirq_park(struct shirq_device *d)
 		shirq_clear_out(d);
 }
 
-/* Silent again; asleep again if it was before the PCI core woke it. */
+/* Silence the device again, and put it back to sleep if the PCI core had woken it. */
 static void shirq_calm(struct shirq_device *d)
 {
 	shirq_quiesce_again(d);
@@ -80,8 +83,8 @@ static void shirq_calm(struct shirq_device *d)
 }
 
 /*
- * A device that did not answer does again: what was not possible when it went is done
- * now, and its line watched anew, from the first rung on.
+ * The device answers again: do now what was impossible while it was gone, and watch its
+ * line anew, from the first rung on.
  */
 static void shirq_calm_returned(struct shirq_device *d)
 {
@@ -97,8 +100,8 @@ static void shirq_calm_returned(struct shirq_device *d)
 }
 
 /*
- * Wake a parked device. Its line is watched, until it has been silenced or was seen
- * to be silent. What only D3hot silences cannot be had.
+ * Wake a parked device. Its line is watched until it has been silenced or was seen to
+ * be silent. Fails for a device that only D3hot silences.
  */
 static int shirq_wake(struct shirq_device *d)
 {
@@ -106,7 +109,10 @@ static int shirq_wake(struct shirq_device *d)
 
 	if (d->pdev->current_state != PCI_D0)
 		ret = shirq_watch_wake(d);
-	/* Where somebody has the line to himself, only what needs no watch is woken. */
+	/*
+	 * If another handler holds the line exclusively, wake only a device that needs
+	 * no watch.
+	 */
 	if (ret && (ret != -EBUSY || READ_ONCE(d->storm.rung) >= SHIRQ_RUNG_D3HOT))
 		return ret;
 	pci_set_power_state(d->pdev, PCI_D0);
@@ -175,7 +181,10 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 	return 0;
 }
 
-/* Enable it, which wakes it; its line is watched before, by the number that it had last. */
+/*
+ * Enable the device, which wakes it. Its line is watched from before that, under the last
+ * known interrupt number.
+ */
 static int shirq_rouse(struct shirq_device *d)
 {
 	bool asleep = d->pdev->current_state == PCI_D3hot;
@@ -194,12 +203,12 @@ static int shirq_rouse(struct shirq_device *d)
 
 /**
  * shirq_adopt() - enable a function that was just bound, and park it
- * @d: the device, not yet known to anybody
+ * @d: the device, not yet visible to user space
  *
- * What nothing less than D3hot silences asserts as soon as the PCI core wakes it, which
- * takes 10 ms, and somebody has to be at its line.
+ * A device that only D3hot silences asserts as soon as the PCI core wakes it, which
+ * takes 10 ms; a handler must be on its line by then.
  *
- * Return: 0, -ENOMEM, or what pci_enable_device() returned.
+ * Return: 0, -ENOMEM, or the errno of pci_enable_device().
  */
 int shirq_adopt(struct shirq_device *d)
 {
@@ -252,11 +261,11 @@ static void shirq_detach(struct shirq_device *d, struct eventfd_ctx **eventfd,
 }
 
 /**
- * shirq_disown() - the last reference of the owner's file went
+ * shirq_disown() - end the ownership: the last reference to the file was dropped
  * @d: the device; no reader, mapping or call is left
  *
- * A device that is paused is silent and not to be touched: shirq_continue() parks it,
- * with the set, whose release program it may need. It has been reset, or will be.
+ * A paused device is silent and must not be accessed: shirq_continue() parks it. The
+ * set is kept for its release program. The device has been reset, or will be.
  */
 void shirq_disown(struct shirq_device *d)
 {
@@ -271,7 +280,7 @@ void shirq_disown(struct shirq_device *d)
 	} else if (!(d->life & SHIRQ_DEAD)) {
 		shirq_park(d);
 	}
-	/* All of it before the next owner can come. */
+	/* Clear all of this before the next open() can succeed. */
 	shirq_detach(d, &eventfd, &dma);
 	kfree(d->queue);
 	d->queue = NULL;
@@ -288,11 +297,11 @@ void shirq_disown(struct shirq_device *d)
 }
 
 /**
- * shirq_retire() - unbind and shutdown: nobody touches the device afterwards
+ * shirq_retire() - unbind and shutdown: the device is not accessed afterwards
  * @d: the device
  *
- * The handler claims and masks until the device is silent, though no call or wait of
- * user space succeeds any more.
+ * The handler claims and masks until the device is silent, although calls and waits of
+ * user space already fail.
  */
 void shirq_retire(struct shirq_device *d)
 {
@@ -319,9 +328,10 @@ void shirq_retire(struct shirq_device *d)
 }
 
 /**
- * shirq_pause() - the device is about to sleep or to be reset, not by its owner's doing
+ * shirq_pause() - the device is about to sleep, or to be reset by someone other than
+ * its owner
  * @d: the device
- * @recovering: since its link had an error; shirq_continue() may never be called
+ * @recovering: true if its link had an error; shirq_continue() may never be called then
  */
 void shirq_pause(struct shirq_device *d, bool recovering)
 {
@@ -333,7 +343,10 @@ void shirq_pause(struct shirq_device *d, bool recovering)
 		shirq_clear_master(d);
 		spin_unlock_irq(&d->lock);
 		shirq_halt(d);
-		/* What was not armed may be woken, and may assert after a reset. */
+		/*
+		 * Even a device that was not armed may be woken, and may assert after a
+		 * reset.
+		 */
 		shirq_watch_wake(d);
 		if (recovering) {
 			d->recovering = true;
@@ -346,7 +359,7 @@ void shirq_pause(struct shirq_device *d, bool recovering)
 }
 
 /**
- * shirq_calm_early() - silence a device whose system wakes, before lines are open
+ * shirq_calm_early() - silence a device on resume, before interrupts are enabled
  * @d: the device
  */
 void shirq_calm_early(struct shirq_device *d)
@@ -357,7 +370,7 @@ void shirq_calm_early(struct shirq_device *d)
 	mutex_unlock(&d->mutex);
 }
 
-/* What the reset of its link has undone. One that was asleep is awake. */
+/* Redo what the reset of the link has undone. A device that was asleep is awake now. */
 static void shirq_wake_recovered(struct shirq_device *d)
 {
 	pci_set_power_state(d->pdev, PCI_D0);
@@ -367,16 +380,16 @@ static void shirq_wake_recovered(struct shirq_device *d)
 static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type type)
 {
 	shirq_calm(d);
-	/* What the line did until now says nothing of what is there now. */
+	/* The line's history says nothing about the device after the reset: count anew. */
 	shirq_take_due(d);
-	/* Before the owner is told, and may arm. */
+	/* Before the owner is notified and may arm. */
 	if (d->life & SHIRQ_OWNED)
 		shirq_let_go(d);
 	spin_lock_irq(&d->lock);
 	shirq_turn(d, SHIRQ_TURN_CONTINUE);
 	d->recovering = false;
 	d->recovered = false;
-	/* Behind a frozen link it was not possible. */
+	/* This was not possible behind a frozen link. */
 	shirq_clear_master(d);
 	if (d->life & SHIRQ_OWNED)
 		shirq_notice(d, type, 0, NULL);
@@ -386,9 +399,9 @@ static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type 
 }
 
 /**
- * shirq_continue() - what shirq_pause() was called for is over
+ * shirq_continue() - the reason for shirq_pause() has ended
  * @d: the device; the config access lock is held
- * @type: what the owner is told
+ * @type: type of the event for the owner
  *
  * A sleep or a reset that comes during the recovery from an error does not end that.
  */
@@ -409,7 +422,7 @@ void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
  * @d: the device
  *
  * The rest is left to @absent: the PCI core holds a lock here that a change of the
- * power state takes, too.
+ * power state would take as well.
  */
 void shirq_recovered(struct shirq_device *d)
 {
@@ -449,10 +462,10 @@ void shirq_give_up(struct shirq_device *d)
 }
 
 /*
- * What no callback ends. If an error of the link is not recovered from, since some
- * other driver on the bus cannot, nobody is told: the device is given up after a
- * while. One that is gone may answer again as it was, assert, and master the bus:
- * it is looked for as long as it is gone, with or without an owner.
+ * States that no callback ends. If a link error is not recovered from, because another
+ * driver on the bus cannot, drivers are not notified: give the device up after a while.
+ * A device that is gone may answer again unchanged, assert, and master the bus: poll it
+ * as long as it is gone, with or without an owner.
  */
 static void shirq_look_after_absent(struct work_struct *work)
 {

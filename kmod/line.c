@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The line: the interrupt handler and its registration, the time that the line is
- * masked, and what the line shows of the device.
+ * The line: the interrupt handler and its registration, masking the line for a time,
+ * and detecting whether the device still asserts it.
  */
 #include <linux/cpu.h>
 #include <linux/delay.h>
@@ -31,22 +31,25 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	bool ours = false;
 
 	/*
-	 * Interrupts are off here, forced into a thread or not. On PREEMPT_RT they are
-	 * not, but there the lock sleeps, and only threads take it.
+	 * Interrupts are off here, even if forced into a thread. Not so on PREEMPT_RT,
+	 * but there the lock sleeps, and only threads take it.
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
 	if (!d->requested)
 		goto out;
 	/*
-	 * While masked our own status may well be set: the interrupt is a neighbour's.
-	 * Behind a frozen link no program may run.
+	 * While masked the device's status may be set although the interrupt is a
+	 * neighbour's. Behind a frozen link no program may run.
 	 */
 	if (d->quarantined || d->masked || pci_channel_offline(d->pdev)) {
 		ours = shirq_storm_silent(d, now);
 		goto out;
 	}
-	/* Not d->gone: until it is stopped the device may assert, and nobody else would mask it. */
+	/*
+	 * Do not test d->gone: until the device is stopped it may assert, and only this handler
+	 * masks it.
+	 */
 	if (!d->handling)
 		goto out;
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
@@ -69,7 +72,7 @@ out:
 }
 
 /**
- * shirq_begin() - the handler is about to be registered, or goes on
+ * shirq_begin() - prepare for registering the handler, or for keeping it
  * @d: the device, @lock held, with a line
  * @irqflags: with which flags
  */
@@ -87,8 +90,7 @@ void shirq_begin(struct shirq_device *d, unsigned long irqflags)
  * shirq_request() - register the handler
  * @d: the device, @mutex held, after shirq_begin()
  *
- * What it is to do from its first call on is set already, by the caller, under the
- * lock.
+ * The caller has set the state for the handler's first call already, under the lock.
  *
  * Return: 0, or the errno of request_irq().
  */
@@ -133,7 +135,7 @@ void shirq_free_line(struct shirq_device *d)
 
 	spin_lock_irq(&d->lock);
 	requested = d->requested;
-	/* From here on the handler leaves the line alone. */
+	/* The handler must not disable the line after this point. */
 	d->requested = false;
 	spin_unlock_irq(&d->lock);
 	if (!requested)
@@ -155,14 +157,14 @@ static void shirq_reopen(struct work_struct *work)
 	shirq_reopen_line(d);
 }
 
-/* What the line shows */
+/* Detecting a storm on the line */
 
 /**
- * shirq_take_due() - did the line storm after the last rung?
+ * shirq_take_due() - check whether the line stormed after the last rung
  * @d: the device, @mutex held
  *
- * What it does while a rung is under way says nothing about that rung: then this is
- * called once more, and what it says not used.
+ * A storm while a rung is under way says nothing about that rung: call this once more
+ * afterwards and discard that result.
  */
 bool shirq_take_due(struct shirq_device *d)
 {
@@ -181,9 +183,9 @@ static void shirq_nothing(struct work_struct *work)
 }
 
 /*
- * When this returns, the processor that the line interrupts has taken what was pending.
- * Should that processor go offline meanwhile, its work is done elsewhere: the hotplug
- * lock is not taken, for it comes before mmap_lock elsewhere in the kernel.
+ * When this returns, the CPU that takes the line's interrupts has taken any pending
+ * one. If that CPU goes offline meanwhile, the work runs on another one: the hotplug
+ * lock is not taken here, because elsewhere in the kernel it nests outside mmap_lock.
  */
 static void shirq_let_interrupt(struct shirq_device *d)
 {
@@ -195,11 +197,11 @@ static void shirq_let_interrupt(struct shirq_device *d)
 }
 
 /**
- * shirq_line_storms() - does the line storm?
+ * shirq_line_storms() - check whether the line storms
  * @d: the device, @mutex held, watched by shirq_storm_watch()
  *
- * One that is stuck interrupts again before anything else runs on its processor; on
- * any other the count of the unhandled stands still.
+ * A stuck line interrupts again before any other work runs on its CPU; on any other
+ * line the count of unhandled interrupts does not move.
  */
 bool shirq_line_storms(struct shirq_device *d)
 {
@@ -208,7 +210,7 @@ bool shirq_line_storms(struct shirq_device *d)
 	bool was_off;
 
 	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
-		/* By us, or by somebody else who has the line. */
+		/* Masked by us, or by another driver on the line. */
 		was_off = READ_ONCE(d->storm.line_off) || irqd_irq_disabled(data);
 		before = READ_ONCE(d->storm.desc->irqs_unhandled);
 		shirq_let_interrupt(d);

@@ -16,8 +16,8 @@
  * lock of the bridge comes before the device_lock, so where that may be held it is
  * only tried (shirq_reset_bus()).
  *
- * The interrupt takes none but the last two, so free_irq() may wait for it under
- * the mutex. So may cancel_work_sync() for @reopen and @look, which take no mutex;
+ * The interrupt takes none but the last two, so free_irq() may wait for it under the
+ * mutex. The same holds for cancel_work_sync() on @reopen and @look, which take no mutex;
  * @ladder and @absent take it, and are only waited for at the end, without it. The
  * end of an address space (dma.c) takes shirq_device.lock alone.
  *
@@ -38,7 +38,7 @@
 #include "stats.h"
 
 #define SHIRQ_MINORS	256
-/* What a device's owner can have logged in a minute. */
+/* Maximum of log messages per minute that a device's owner can cause. */
 #define SHIRQ_MESSAGES		10
 #define SHIRQ_MESSAGES_TIME	(60 * HZ)
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What happens to the whole device, not by its owner's will: system sleep,
- * resets, and errors of its link. The device is quiet before, and stays quiet
- * until it is armed again; the owner reads what happened.
+ * Events of the whole device that its owner did not request: system sleep, resets, and
+ * errors of its link. The device is quiet before, and stays quiet until it is armed
+ * again; the owner reads an event with the reason.
  */
 #include "lifecycle.h"
 #include "power.h"
 
-/* System sleep. The PCI core saves the config space afterwards, silent as it is. */
+/* System sleep. The PCI core saves the config space afterwards, in the silent state. */
 
 static int shirq_suspend(struct device *dev)
 {
@@ -15,7 +15,10 @@ static int shirq_suspend(struct device *dev)
 	return 0;
 }
 
-/* The neighbours' lines open after this: nobody would answer for our device. */
+/*
+ * The line is enabled for the neighbours after this, and no handler would answer for
+ * our device.
+ */
 static int shirq_resume_noirq(struct device *dev)
 {
 	shirq_calm_early(dev_get_drvdata(dev));
@@ -50,10 +53,10 @@ static void shirq_reset_done(struct pci_dev *pdev)
 }
 
 /*
- * Errors of the link, from AER or the platform. Behind a frozen link nothing is
- * touched (see shirq_present()) until the reset is over; where it works, the
- * device is quiesced. An access may have failed unseen by anybody, so in either
- * case the owner begins anew.
+ * Errors of the link, from AER or the platform. Behind a frozen link nothing is touched
+ * (see shirq_present()) until the reset is over; where it works, the device is
+ * quiesced. An access may have failed unnoticed, so in either case the owner must start
+ * over.
  */
 
 static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
@@ -68,7 +71,10 @@ static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_s
 	return PCI_ERS_RESULT_NEED_RESET;
 }
 
-/* Whether it answers is seen, and what is undone restored, when all drivers have recovered. */
+/*
+ * The check whether the device answers, and the restore, happen once all drivers have
+ * recovered.
+ */
 static pci_ers_result_t shirq_slot_reset(struct pci_dev *pdev)
 {
 	return PCI_ERS_RESULT_RECOVERED;

@@ -50,7 +50,7 @@ static unsigned int fields_used(const struct shirq_op *op)
 	return uses;
 }
 
-/* What an operation says of itself, apart from the paths that lead to it. */
+/* Checks of a single operation, regardless of the paths that lead to it. */
 static enum shirq_reason check_fields(const struct shirq_op *op)
 {
 	unsigned int uses;
@@ -92,7 +92,7 @@ static enum shirq_reason check_address(const struct shirq_op *op, const struct s
 		return SHIRQ_REFUSED_ALIGNMENT;
 	if (space->size < op->width || op->imm > space->size - op->width)
 		return SHIRQ_REFUSED_BOUNDS;
-	/* The offset is odd, so what is aligned there is one byte wide. */
+	/* The offset is odd, so an aligned access there is one byte wide. */
 	if (op->code == SHIRQ_OP_WRITE && space->kind == SHIRQ_SPACE_PCI_CONFIG &&
 	    op->imm != SHIRQ_CONFIG_DISINTX_OFFSET)
 		return SHIRQ_REFUSED_CONFIG_WRITE;
@@ -108,11 +108,11 @@ static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
 	return SHIRQ_OK;
 }
 
-/* What is known of the paths that lead to one operation, or to the end. */
+/* Facts about all paths that lead to one operation, or to the end. */
 struct paths {
 	__u8	defined;	/* registers written on all of them, a bit each */
 	__u8	accesses;	/* reads and writes on the longest of them */
-	bool	reached;	/* there is one */
+	bool	reached;	/* at least one path leads here */
 };
 
 static void join(struct paths *at, const struct paths *from)
@@ -151,13 +151,13 @@ static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_progr
 }
 
 /**
- * shirq_verify() - may this program run on this device?
+ * shirq_verify() - check whether a program may run on a device
  * @program: the program
- * @kind: what it is for
+ * @kind: its kind
  * @bus: the device
  * @index: set to the operation that is refused
  *
- * Return: SHIRQ_OK, or why it may not.
+ * Return: SHIRQ_OK, or the reason for the refusal.
  */
 enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
 			       const struct shirq_bus *bus, __u32 *index)
@@ -255,9 +255,9 @@ static noinline void store(const struct shirq_op *op, const struct shirq_bus *bu
 }
 
 /*
- * What shirq_link() puts in the place of the most common operations: accesses to
- * registers of 4 bytes in memory, whose address is in imm, and the constant that
- * the next operation writes to one.
+ * Replacements by shirq_link() for the most common operations: accesses to 4-byte
+ * memory registers whose address is in imm, and a LOAD whose constant the next
+ * operation writes to such a register.
  */
 enum linked {
 	LINKED_READ = 0x80,
@@ -279,7 +279,7 @@ static inline void write_memory(const struct shirq_op *op, __u32 value)
 /**
  * shirq_link() - make a program faster
  * @program: verified for the device
- * @bus: the device; its @memory must stay as it is as long as the program runs
+ * @bus: the device; its @memory must not change as long as the program is in use
  */
 void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
 {
@@ -334,14 +334,14 @@ static noinline void calculate(const struct shirq_op *op, __u64 *regs)
 	}
 }
 
-/* How the interpreter goes on after an operation. */
+/* How the interpreter continues after an operation. */
 enum step {
 	STEP_NEXT,
 	STEP_RARE,	/* not done: not one of the common operations */
 	STEP_END,
 };
 
-/* What most programs consist of: nothing here calls, so it runs without a frame. */
+/* Fast path for the common operations: it calls nothing, so it needs no stack frame. */
 static __always_inline enum step do_common(const struct shirq_op **at, __u64 *regs,
 					   __u64 *captured, enum shirq_outcome *outcome)
 {
@@ -397,7 +397,7 @@ static enum step do_rare(const struct shirq_op *op, const struct shirq_bus *bus,
 	return STEP_NEXT;
 }
 
-/* From a rare operation to the end. */
+/* Run from the first uncommon operation to the end. */
 static noinline enum shirq_outcome run_any(const struct shirq_op *op, const struct shirq_op *end,
 					   const struct shirq_bus *bus, __u64 *regs,
 					   __u64 *captured, enum shirq_outcome outcome)
@@ -417,8 +417,9 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
  * shirq_run() - run a program that shirq_verify() has passed for this device
  * @program: the program
  * @bus: the device
- * @regs: the registers, changed in place; r0..r3 are zero to start with if it is
- *	SHIRQ_PROGRAM_IRQ: but for EXEC, nothing else reads what it has not written
+ * @regs: the registers, changed in place; r0..r3 must be zero at the start of
+ * SHIRQ_PROGRAM_IRQ; except for EXEC, programs read no register that they have not
+ * written
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes as many steps as the program has operations at most, and cannot fail.

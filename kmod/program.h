@@ -28,7 +28,7 @@
 #include "shirq.h"
 
 /**
- * enum shirq_space_kind - what a space is made of
+ * enum shirq_space_kind - the kind of registers in a space
  * @SHIRQ_SPACE_NONE: absent
  * @SHIRQ_SPACE_PLAIN: registers of up to 4 bytes, in memory or ports
  * @SHIRQ_SPACE_WIDE: memory where an access of 8 bytes is one access

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The device as a source of interrupts: what its programs do to it, and what is
- * known of it afterwards. All of it under the lock, most of it in the interrupt.
+ * The device as an interrupt source: running its programs and tracking its state.
+ * Everything here runs under the lock, most of it in the interrupt.
  */
 #include <linux/errno.h>
 #include <linux/irq.h>
@@ -17,7 +17,7 @@
 /**
  * shirq_load() - replace the loaded set
  * @d: the device, @mutex held, not armed
- * @set: a verified set; it belongs to the device from now on
+ * @set: a verified set; the device takes ownership
  */
 void shirq_load(struct shirq_device *d, struct shirq_set *set)
 {
@@ -28,10 +28,10 @@ void shirq_load(struct shirq_device *d, struct shirq_set *set)
 	kfree(set);
 }
 
-/* Masked, and let go */
+/* Masking and unmasking */
 
 /**
- * shirq_storm_begin() - the device is asserting by right again
+ * shirq_storm_begin() - reset the storm window: the device may assert again
  * @d: the device, about to be armed or unmasked
  */
 void shirq_storm_begin(struct shirq_device *d)
@@ -48,13 +48,16 @@ void shirq_storm_begin(struct shirq_device *d)
  * shirq_quiesce() - make sure that the device does not assert
  * @d: the device, @lock held
  *
- * Runs the release program whether armed or not: once a set is loaded, its
- * owner may have let the device assert in other ways.
+ * Runs the release program whether armed or not: once a set is loaded, the owner may
+ * have enabled the source by other means.
  */
 void shirq_quiesce(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	/* Not d->gone: all-ones in one register is no proof that the device cannot assert. */
+	/*
+	 * Do not test d->gone: all-ones in one register do not prove that the device cannot
+	 * assert.
+	 */
 	if (!shirq_answers(d))
 		return;
 	if (d->set)
@@ -63,7 +66,7 @@ void shirq_quiesce(struct shirq_device *d)
 }
 
 /**
- * shirq_lose_held() - what was claimed while SHIRQ_MASK held the device back becomes no event
+ * shirq_lose_held() - drop the claim that was held back by SHIRQ_MASK
  * @d: the device, @lock held
  */
 void shirq_lose_held(struct shirq_device *d)
@@ -77,7 +80,7 @@ void shirq_lose_held(struct shirq_device *d)
 }
 
 /**
- * shirq_stop() - quiesce, and claim no interrupt any more
+ * shirq_stop() - quiesce, and stop claiming interrupts
  * @d: the device, @lock held
  *
  * From here on the handler at most watches the line.
@@ -95,7 +98,8 @@ void shirq_stop(struct shirq_device *d)
 }
 
 /**
- * shirq_quiesce_again() - quiesce what a reset, lost power or its owner may have woken
+ * shirq_quiesce_again() - quiesce a device that a reset, a power loss or its owner may
+ * have re-enabled
  * @d: the device, @mutex held, not SHIRQ_DEAD
  */
 void shirq_quiesce_again(struct shirq_device *d)
@@ -107,7 +111,7 @@ void shirq_quiesce_again(struct shirq_device *d)
 }
 
 /**
- * shirq_storm_watch() - the device is released: from here on the handler only watches the line
+ * shirq_storm_watch() - the device is released: from now on the handler only watches the line
  * @d: the device, silenced
  */
 void shirq_storm_watch(struct shirq_device *d)
@@ -123,13 +127,14 @@ void shirq_storm_watch(struct shirq_device *d)
 }
 
 /**
- * shirq_lose() - a program found all-ones where that means gone
+ * shirq_lose() - a read with SHIRQ_GONE_IF_ONES returned all-ones
  * @d: the device, @lock held
  *
- * In one register it is no proof that the device cannot assert, and it may answer
- * again: what still answers is silenced, the handler watches the line as it does
- * in quarantine, and @absent revokes the owner's mappings and silences the device
- * when it answers. Until then no rung has been taken, not even the release program.
+ * All-ones in one register do not prove that the device cannot assert, and it may
+ * answer again. So as far as it still answers it is silenced, the handler watches the
+ * line as it does in quarantine, and @absent revokes the owner's mappings and silences
+ * the device when it answers. Until then no rung has been taken, not even the release
+ * program.
  */
 void shirq_lose(struct shirq_device *d)
 {
@@ -144,7 +149,7 @@ void shirq_lose(struct shirq_device *d)
 }
 
 /**
- * shirq_set_gone() - let nobody touch the device or wait for it from now on
+ * shirq_set_gone() - refuse all accesses to the device, and all waits, from now on
  * @d: the device
  */
 void shirq_set_gone(struct shirq_device *d)
@@ -175,7 +180,7 @@ static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kin
  * shirq_enable() - let the device assert
  * @d: the device, @lock held, armed
  *
- * Return: 0, or -ENODEV if its program found it gone.
+ * Return: 0, or -ENODEV if the unmask program found it gone.
  */
 int shirq_enable(struct shirq_device *d)
 {
@@ -212,7 +217,7 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 /**
  * shirq_mask() - silence the device, asserting or not
  * @d: the device
- * @seq: set to what unmasks it
+ * @seq: out: the number that unmasks it
  *
  * Return: 0, or the errno of SHIRQ_MASK.
  */
@@ -226,7 +231,10 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 	} else if (!d->armed) {
 		ret = -ENXIO;
 	} else if (pci_channel_offline(d->pdev)) {
-		/* Behind a frozen link nothing is touched; what follows silences it anyway. */
+		/*
+		 * Behind a frozen link the device is not accessed; the recovery silences it
+		 * anyway.
+		 */
 	} else if (d->set->program[SHIRQ_PROGRAM_MASK].count) {
 		ret = shirq_run_plain(d, SHIRQ_PROGRAM_MASK);
 	} else if (pci_intx_mask_supported(d->pdev)) {
@@ -261,7 +269,7 @@ static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 		d->held = false;
 		d->owner_masked = false;
 		shirq_claim(d, d->held_ns, d->captured);
-		/* Masked as after any claim, until its event is answered. */
+		/* Masked as after any claim, until its event is unmasked. */
 		if (d->set->mode == SHIRQ_MODE_MASKS)
 			return 0;
 	}

@@ -32,7 +32,10 @@ static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 					       enum shirq_program_kind kind, u64 *captured)
 {
 	lockdep_assert_held(&d->lock);
-	/* What a claim captures; nothing else reads what its program has not written. */
+	/*
+	 * Zero the registers that a claim captures; no other register is read unless the
+	 * program has written it.
+	 */
 	if (captured)
 		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
 	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What sysfs tells of a device.
- */
+/* The sysfs attributes of a device. */
 #include "core.h"
 #include "stats.h"
 
@@ -68,7 +66,10 @@ static const struct attribute_group shirq_stats_group = {
 	.attrs = shirq_stats_attrs,
 };
 
-/* Owner and state in one word each, for a tool that asks who asserts a line. */
+/*
+ * Owner and state in one word each, for tools that look for the device that asserts a
+ * line.
+ */
 
 static const char *shirq_state_name(const struct shirq_device *d)
 {
@@ -113,7 +114,7 @@ static const char *const shirq_rung_names[] = {
 	[SHIRQ_RUNG_FAILED] = "failed",
 };
 
-/* The last quarantine: why, and how far the ladder was climbed, or that it is over. */
+/* The last quarantine: its reason and the rung reached, or that it is over. */
 static ssize_t quarantine_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct shirq_device *d = shirq_of(dev);

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The storm breaker: no device of ours may keep a shared line busy.
+ * The storm breaker: keeps a device bound to shirq from occupying a shared line.
  *
- * What the interrupt can see of a line is how it came to be called again. While
- * our device is masked, a call is either for a neighbour, which handles it, or
- * it is for nobody. The core counts the latter, to shut down lines that are
- * stuck (kernel/irq/spurious.c); the breaker looks at that count long before.
- * A window is SHIRQ_WINDOW calls while masked; it is a storm if the count moved
- * between more than three quarters of them. A neighbour that handles what is
- * its own never moves it, at no rate.
+ * The handler judges a line by its own calls while the device is masked. Each such call
+ * is either for a neighbour, which handles it, or unhandled. The core counts the
+ * latter, to shut down lines that are stuck (kernel/irq/spurious.c); the breaker looks
+ * at that count long before. A window is SHIRQ_WINDOW calls while masked; it is a storm
+ * if the count moved between more than three quarters of them. A neighbour that handles
+ * its own interrupts never moves the count, whatever its rate.
  *
  * After a window that is a storm, the irq program runs again, as for any other
- * interrupt. If it declines, the device is not to blame. If it claims, that is
- * both the proof and the first remedy: it masks. It is not run dry, without its
- * writes: where a register is cleared by reading, what the program has read and
- * nobody else will ever read again travels in its event.
+ * interrupt. If it declines, the device is not to blame. If it claims, that proves that
+ * the device storms, and also masks it. The program is never run without its writes:
+ * reading may clear a register, and then the values read must be delivered in an event.
  *
  * The rungs, each tried when the one before it ends in a window that is a storm:
  *
@@ -23,15 +21,15 @@
  *				quarantine: bus mastering off, release program, DisINTx
  *	in the worker		D3hot, function-level reset, bus reset
  *
- * as far as the owner allows the worker's. The line is masked so that the worker
- * gets at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is
- * waiting, for 100 ms and more, and the neighbours shall not wait with it. If
- * the line storms meanwhile, the next window masks it again. The core shuts a line
- * down when it has counted more than SHIRQ_CORE_LIMIT unhandled interrupts in
- * SHIRQ_CORE_WINDOW, and counts anew after 100 ms without one: where that is near,
- * the mask lasts for SHIRQ_LINE_OFF_LONG_US. It is never near beside a neighbour
- * that has enough to do. Only a window that begins after the end of a rung leads to
- * the next one. After the last rung the handler declines and does nothing more.
+ * as far as the owner allows the worker's. The line is masked so that the worker gets
+ * at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is waiting, for
+ * 100 ms and more, and the neighbours must not wait for it. If the line storms
+ * meanwhile, the next window masks it again. The core shuts a line down when it has
+ * counted more than SHIRQ_CORE_LIMIT unhandled interrupts in SHIRQ_CORE_WINDOW, and
+ * counts anew after 100 ms without one: when that limit is near, the mask lasts for
+ * SHIRQ_LINE_OFF_LONG_US. It is never near if a neighbour on the line is busy enough.
+ * Only a window that begins after the end of a rung leads to the next one. After the
+ * last rung the handler declines and does nothing more.
  *
  * The storm may begin within a window. So the mask is tried again within 2
  * windows, the device is quarantined within 3, and the line is masked within 4:
@@ -42,8 +40,8 @@
  * its quarantine comes within 2 of these windows, and the line is masked one
  * SHIRQ_WINDOW later.
  *
- * A released device is watched in the same way, until the line shows for a moment
- * that it is free of it; a line that storms proves that the next rung is needed.
+ * A released device is watched in the same way, until the line is seen idle for a
+ * moment; a storm proves that the next rung is needed.
  *
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
@@ -60,9 +58,9 @@
 #include "trace.h"
 
 /**
- * shirq_quarantine() - the device stormed: silence it, and tell its owner
+ * shirq_quarantine() - the device stormed: silence it, and notify its owner
  * @d: the device, @lock held, with an owner and a set
- * @reason: why it is to blame
+ * @reason: reason for the quarantine
  * @captured: r0..r3 at the claim that proved it
  */
 void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, const u64 *captured)
@@ -85,24 +83,24 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 }
 
 /*
- * An interrupt of a device that SHIRQ_MASK masks: the owner hears of it when it
- * unmasks the number that it has. What the device holds back may be claimed only
- * because a neighbour storms.
+ * Handle an interrupt of a device that SHIRQ_MASK masks: its event is queued when the
+ * owner unmasks the number of its SHIRQ_MASK. The pending interrupt may have been
+ * claimed only because a neighbour storms.
  */
 static void shirq_hold(struct shirq_device *d, u64 time_ns)
 {
-	/* It declined meanwhile, or this would be a quarantine. */
+	/* The program declined in between; otherwise this would be a quarantine. */
 	shirq_lose_held(d);
 	d->held = true;
 	d->held_ns = time_ns;
 }
 
-/* Return: was the interrupt ours? */
+/* Return: true if the interrupt was ours. */
 static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
 	u64 *captured = d->captured;
 
-	/* The owner's own mask: it comes back without an interrupt for him. */
+	/* Restore the owner's own mask without counting an interrupt for the owner. */
 	if (d->intx_off && shirq_disintx_again(d)) {
 		d->stats.remasks++;
 		return false;
@@ -145,7 +143,7 @@ static void shirq_close_line(struct shirq_device *d)
  * @time_ns: when
  *
  * Context: interrupt, @lock held.
- * Return: was it ours?
+ * Return: true if it was ours.
  */
 bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 {
@@ -156,7 +154,7 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 	if (storm->rung == SHIRQ_RUNG_FAILED ||
 	    !shirq_window_call(&storm->window, READ_ONCE(storm->desc->irqs_unhandled)))
 		return false;
-	/* Masked by SHIRQ_MASK in its own way, or by the irq program: this one masks for sure. */
+	/* Mask again, by the irq program: SHIRQ_MASK may have masked by other means. */
 	if (!d->quarantined && !pci_channel_offline(d->pdev))
 		return shirq_mask_again(d, time_ns);
 	if (!shirq_disintx_again(d))
@@ -166,7 +164,7 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 
 /**
  * shirq_storm_acknowledged() - the irq program claimed
- * @d: the device, which it acknowledges
+ * @d: the device, of SHIRQ_MODE_ACKNOWLEDGES
  * @time_ns: when
  * @captured: r0..r3 at the claim
  *

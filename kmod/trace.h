@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Tracepoints shirq:*, one at each step of an interrupt, all under the device's
- * lock, so their order is the order of things.
+ * lock, so they are recorded in the order in which the steps happened.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM shirq

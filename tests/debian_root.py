@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Debian system of its own, in memory and without a network, to install a Debian package in and to use it there.
+"""A separate Debian system, in memory and without a network, to install and use a Debian package in.
 
 The system is made once, with exactly the packages that a test names, and cached. Each use unpacks it in a mount and PID
 namespace, which vanishes with its last process: nothing of this machine changes. A user who is not root is root there,
@@ -18,7 +18,7 @@ from shirq_bench.provision import cache
 from shirq_bench.provision.apt import Suites
 from shirq_bench.provision.steps import BuildError
 
-#: Count it up when `Suites.system` makes something else.
+#: Increment when the systems that `Suites.system` makes change.
 _LAYOUT = 1
 #: Where the script finds the directory that it shares with the test.
 SHARED = "/mnt"
@@ -57,7 +57,7 @@ def run(
     binds: Mapping[Path, str] | None = None,
     timeout: float = 600,
 ) -> str:
-    """Run a shell script as root in a fresh system that has ``packages`` and what they depend on; returns its output.
+    """Run a shell script as root in a fresh system with ``packages`` and their dependencies; returns its output.
 
     ``shared`` is `SHARED` there. ``binds`` are further directories of this machine and where they are there. Raises
     AssertionError with the whole output if any command of the script fails.
@@ -67,7 +67,7 @@ def run(
     root.mkdir(exist_ok=True)
     bound = {shared: SHARED, **(binds or {})}
     mounts = "\n".join(f"bind {shlex.quote(str(source))} {shlex.quote(target)}" for source, target in bound.items())
-    # A line of its own, since the script may end in a comment or a here-document.
+    # On a separate line, because the script may end in a comment or a here-document.
     inside = f"set -eux\n{_PREPARE}\n{script}\n"
     outside = f'set -eu\n{_ENTER}\n{mounts}\nexec chroot "$ROOT" /bin/sh -c {shlex.quote(inside)}\n'
     namespaces = ["--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fixture of this project's tests."""
+"""The guest fixture of this project's tests."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from shirq_bench.vm.vm import Vm
 
 @pytest.fixture
 def vm(boot: Boot) -> Vm:
-    """A fresh guest whose two cards are bound to the driver. What is sent down ``vm.wires`` interrupts."""
+    """A fresh guest whose two cards are bound to the driver. Data sent through ``vm.wires`` raises interrupts."""
     return boot(MACHINE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the guests are: two of QEMU's serial cards on one line, both driven by the module in driver/."""
+"""The guests' machine: two of QEMU's serial cards on one line, both driven by the module in driver/."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver shares its line: judged from the cards' pins and the line, whatever the driver says of itself."""
+"""The driver shares its line: judged by the cards' pins and the line, not by the driver's own reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def wait_received(vm: Vm, card: str, text: str) -> None:
 
 
 def send_to_an_undriven(vm: Vm, card: str, wire: str) -> None:
-    """Send a byte to a card without a driver; it is there on return."""
+    """Send a byte to a card without a driver; it has arrived on return."""
     vm.wires[wire].sendall(b"x")
     # The line status register is 0x61, an "a", when data is ready and the transmitter idle.
     status = f"dd if=/sys/bus/pci/devices/{ADDRESSES[card]}/resource0 bs=1 skip=5 count=1 2>/dev/null"

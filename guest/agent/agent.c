@@ -26,7 +26,7 @@
 #define MAX_COMMANDS	64
 #define MAX_PAYLOAD	(1u << 20)
 #define CHUNK		16384
-#define HUNG_UP_MS	5000	/* system sleep hangs up too, for a moment */
+#define HUNG_UP_MS	5000	/* system sleep closes the port too, for a moment */
 
 enum frame_type {
 	/* host to guest */
@@ -96,7 +96,9 @@ static void send_frame(uint16_t type, uint32_t id, const void *payload, uint32_t
 	static char buffer[sizeof(struct frame) + CHUNK];
 	struct frame head = { .length = length, .type = type, .id = id };
 
-	/* One write where it fits: every write is a trip to the host. */
+	/*
+	 * Use a single write if the frame fits: every write exits to the host.
+	 */
 	if (length <= CHUNK) {
 		memcpy(buffer, &head, sizeof(head));
 		if (length)
@@ -175,7 +177,10 @@ static void start(uint32_t id, char *payload, uint32_t length)
 	if (!pid) {
 		sigset_t none;
 
-		/* A group of its own, so that a signal reaches what a shell started. */
+		/*
+		 * Use a new process group, so that a signal also reaches the children
+		 * of a shell.
+		 */
 		setpgid(0, 0);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
@@ -212,7 +217,10 @@ static void feed(struct command *c)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			/* The command does not read any more: that is its right. */
+			/*
+			 * The command has closed its standard input, which is
+			 * allowed.
+			 */
 			c->queued = 0;
 			close_fd(&c->in);
 			return;
@@ -266,7 +274,7 @@ static void handle(struct frame *f, char *payload)
 	}
 }
 
-/* Take what the port has, and handle every whole frame in it. */
+/* Read all available data from the port, and handle every complete frame. */
 static void receive(void)
 {
 	static char buffer[sizeof(struct frame) + MAX_PAYLOAD];
@@ -413,7 +421,7 @@ int main(void)
 		if (fds[0].revents & POLLHUP) {
 			if (hung_up_ms++ == HUNG_UP_MS) {
 				errno = EPIPE;
-				die("the host has gone");
+				die("the host has closed the connection");
 			}
 			usleep(1000);
 			continue;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the drivers of stock cards have in common: a profile, an owner, a main loop, and counts at its end."""
+"""Common code of the drivers of stock cards: a profile, an owner, a main loop, and counters printed at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shirq import profile
 
 
 class CardError(Exception):
-    """The card does what it must not."""
+    """The card behaves in a way that it must not."""
 
 
 class Card:
@@ -27,16 +27,16 @@ class Card:
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        """The options that this card has beyond everybody's."""
+        """The options of this card besides the common ones."""
 
     def start(self) -> None:
         """Initialise the card; it is not armed yet."""
 
     def armed(self) -> None:
-        """The card may assert from now on: give it something to do, if nobody else does."""
+        """Called once the card may assert: give it work, unless other sources do."""
 
     def handle(self, event: shirq.Event) -> None:
-        """Do what the interrupt asks for. The card is masked meanwhile, if its profile masks."""
+        """Handle the interrupt. The card is masked meanwhile, if its profile masks."""
         raise NotImplementedError
 
     def wait(self, space: int, offset: int, bits: int, value: int, seconds: float = 1.0) -> None:
@@ -48,7 +48,7 @@ class Card:
 
 
 def run(kind: type[Card]) -> None:
-    """Own the card on the command line and handle its events until SIGTERM; then print what was counted."""
+    """Own the card on the command line and handle its events until SIGTERM; then print the counters."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("address", help="PCI address such as 0000:00:04.0")
     parser.add_argument("--bind", action="store_true", help="bind the function to shirq first")
@@ -68,7 +68,7 @@ def run(kind: type[Card]) -> None:
             card.armed()
             for event in events:
                 if event.type is not shirq.EventType.IRQ:
-                    raise CardError(f"the card was stopped from outside: {event.type!r}")
+                    raise CardError(f"the card was stopped (sleep, reset or quarantine): {event.type!r}")
                 card.counts["events"] += 1
                 card.counts["lost"] = event.lost
                 card.handle(event)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Memory that a card may master, on a machine without an IOMMU: one huge page, whose physical address is known.
+"""Memory for a card's DMA, on a machine without an IOMMU: one huge page, whose physical address is known.
 
-A huge page is contiguous, is never swapped and stays where it is. With an IOMMU this is VFIO's business.
+A huge page is contiguous, is never swapped and stays where it is. With an IOMMU, use VFIO instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Memory:
     """`SIZE` bytes: `bytes` as the driver sees them, from the address `physical` on as the card does."""
 
     def __init__(self) -> None:
-        """Raises ShirqError if the system has no huge page to give, or does not tell where it is."""
+        """Raises ShirqError if no huge page is available, or if its physical address is not visible."""
         self.bytes = self._map()
         frame = self._frame(ctypes.addressof(ctypes.c_char.from_buffer(self.bytes)))
         self.physical = frame * mmap.PAGESIZE
@@ -52,5 +52,5 @@ class Memory:
         finally:
             os.close(fd)
         if not entry & _PRESENT or not entry & _FRAME:
-            raise shirq.ShirqError(errno.EPERM, "the address of memory is not told: CAP_SYS_ADMIN is needed")
+            raise shirq.ShirqError(errno.EPERM, "the physical address of memory is hidden: CAP_SYS_ADMIN is needed")
         return entry & _FRAME

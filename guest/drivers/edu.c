@@ -18,7 +18,10 @@
 static int device;
 static volatile sig_atomic_t stopped;
 
-/* Disarming wakes a read() wherever it is: a flag alone could be set just before it blocks. */
+/*
+ * Disarm, which wakes a read() in any state: a flag alone could be set just before read()
+ * blocks.
+ */
 static void stop(int signal)
 {
 	int saved = errno;

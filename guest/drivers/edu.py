@@ -52,10 +52,10 @@ def positive(text: str) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="acknowledge the interrupts of a shirq-edu device")
     parser.add_argument("address", help="PCI address such as 0000:00:04.0")
-    parser.add_argument("--count", type=positive, help="stop after so many interrupts (default: go on until SIGTERM)")
+    parser.add_argument("--count", type=positive, help="stop after this many interrupts (default: go on until SIGTERM)")
     parser.add_argument("--exclusive", action="store_true", help="refuse to share the line")
     parser.add_argument("--bind", action="store_true", help="bind the function to shirq first")
-    parser.add_argument("--log", type=Path, help="write there instead of standard output")
+    parser.add_argument("--log", type=Path, help="write to FILE instead of standard output")
     return parser.parse_args(arguments)
 
 

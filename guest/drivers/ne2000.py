@@ -86,7 +86,7 @@ class Ne2000(Nic):
     def handle(self, event: shirq.Event) -> None:
         if event.r[0] & ISR_OVW:
             raise CardError("the ring was full: the card must be started again")
-        # First, so that what comes while the ring is read asserts again.
+        # Acknowledge first, so that a packet that arrives while the ring is read asserts again.
         self._write(ISR, event.r[0])
         self.answer_all()
 

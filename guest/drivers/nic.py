@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A network card that answers ARP queries for one address: an answer proves that frames went through both ways."""
+"""A network card that replies to ARP queries for one address: a reply proves that frames are received and sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Nic(Card):
         parser.add_argument("--ip", type=ipaddress.IPv4Address, required=True, help="answer ARP queries for it")
 
     def frames(self) -> Iterator[bytes]:
-        """The frames that wait in the card, without their check sums; each is taken out."""
+        """The frames pending in the card, without checksums; each is removed from the card."""
         raise NotImplementedError
 
     def send(self, frame: bytes) -> bool:
@@ -43,14 +43,14 @@ class Nic(Card):
         raise NotImplementedError
 
     def answer_all(self) -> None:
-        """Take all frames that wait, and answer those that ask for our address."""
+        """Take all pending frames, and reply to ARP queries for our address."""
         for frame in self.frames():
             self.counts["received"] += 1
             if answer := self.answer(frame):
                 self.counts["sent" if self.send(answer) else "dropped"] += 1
 
     def answer(self, frame: bytes) -> bytes | None:
-        """The answer to an ARP query for our address; None to anything else."""
+        """The reply to an ARP query for our address; None for any other frame."""
         if len(frame) < _ETHERNET.size + _ARP.size:
             return None
         *kind, operation, sender_mac, sender_ip, _, target_ip = _ARP.unpack_from(frame, _ETHERNET.size)

@@ -25,15 +25,15 @@ CR_RST, CR_RE, CR_TE, CR_BUFE = 0x10, 0x08, 0x04, 0x01
 TSD_OWN = 1 << 13
 #: Gap as in IEEE 802.3, bursts of 2 KiB.
 TCR_VALUE = 3 << 24 | 7 << 8
-#: Whole frames without a threshold, bursts without a limit, a ring of 8 KiB; a frame may run on behind its end; those
-#: for us and for everybody.
+#: Whole frames without a threshold, bursts without a limit, a ring of 8 KiB; a frame may extend past the ring's end;
+#: accept unicast to us and broadcast.
 RCR_VALUE = 7 << 13 | 7 << 8 | 1 << 7 | 0x08 | 0x02
 RECEIVED_OK = 0x1
 
 # In our memory: the ring with room for a frame behind it, then a buffer for each of the card's send descriptors.
 RING_SIZE = 8192
 SEND, SEND_SIZE, SENDERS = 0x4000, 0x800, 4
-#: The card's read pointer is that far behind the frame that it stands for.
+#: The card's read pointer is this many bytes behind the frame to read.
 CAPR_LAG = 16
 _HEADER = struct.Struct("<HH")
 CRC_SIZE = 4
@@ -48,20 +48,20 @@ class Rtl8139(Nic):
         self.mac = bytes(self.device.pread(BAR, IDR0 + n, 1) for n in range(6))
         self.memory = Memory()
         if self.memory.physical >> 32:
-            raise CardError(f"the card masters 32 bits, and our memory is at {self.memory.physical:#x}")
+            raise CardError(f"the card can address 32 bits only, and the buffer is at {self.memory.physical:#x}")
         self.device.set_master(True)
         self.at = self.sender = 0
         self.device.pwrite(BAR, RBSTART, 4, self.memory.physical)
         for n in range(SENDERS):
             self.device.pwrite(BAR, TSAD0 + 4 * n, 4, self.memory.physical + SEND + n * SEND_SIZE)
-        # Both must be on before they are configured.
+        # Enable receiver and transmitter before they are configured, as the card requires.
         self.device.pwrite(BAR, CR, 1, CR_RE | CR_TE)
         self.device.pwrite(BAR, RCR, 4, RCR_VALUE)
         self.device.pwrite(BAR, TCR, 4, TCR_VALUE)
 
     def handle(self, event: shirq.Event) -> None:
-        # The card clears what it says of the ring only once the ring has been read; what came between the last look
-        # at the ring and the clearing is looked for again.
+        # The card clears its ring status only once the ring has been read, so look again for packets that arrived
+        # between the last check of the ring and the clearing.
         self.answer_all()
         self.device.pwrite(BAR, ISR, 2, event.r[0])
         self.answer_all()

@@ -21,14 +21,14 @@ static int write_file(const char *path, const char *text)
 	if (fd < 0)
 		return -1;
 	written = write(fd, text, length);
-	/* close() must not hide why the write failed. */
+	/* close() must not overwrite the errno of the write. */
 	int saved = errno;
 	close(fd);
 	errno = saved;
 	return written == (ssize_t)length ? 0 : -1;
 }
 
-/* Is the function bound to shirq? */
+/* Return whether the function is bound to shirq. */
 static int is_bound(const char *address)
 {
 	char path[PATH_MAX];
@@ -37,7 +37,7 @@ static int is_bound(const char *address)
 	return access(path, F_OK) == 0;
 }
 
-/* Unbind the function from whoever has it. */
+/* Unbind the function from its present driver. */
 static int give_up(const char *address)
 {
 	char path[PATH_MAX];
@@ -54,7 +54,7 @@ static int set_override(const char *address, const char *driver)
 	return write_file(path, driver);
 }
 
-/* Does config space say that the function has no interrupt pin? */
+/* Return whether config space says that the function has no interrupt pin. */
 static int has_no_pin(const char *address)
 {
 	const off_t interrupt_pin = 0x3d;
@@ -218,7 +218,10 @@ union value {
 	uint64_t u64;
 };
 
-/* Where pread() and pwrite() find a register; -1 with errno set if there is no such place. */
+/*
+ * The file offset of a register for pread() and pwrite(); -1 with errno set if it is out of
+ * range.
+ */
 static off_t position(unsigned int bar, uint64_t offset, unsigned int width)
 {
 	if (bar < SHIRQ_BARS && offset < SHIRQ_MMAP_OFFSET(1) &&

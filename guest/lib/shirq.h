@@ -34,7 +34,7 @@ struct shirq_programs {
 	enum shirq_mode mode;
 	const struct shirq_op *irq, *unmask, *release;
 	size_t irq_count, unmask_count, release_count;
-	/* Optional: for shirq_mask(), which does without where the interrupt-disable bit works. */
+	/* Optional: for shirq_mask(), which uses the interrupt-disable bit without it. */
 	const struct shirq_op *mask;
 	size_t mask_count;
 	enum shirq_program_kind refused_program;
@@ -51,7 +51,10 @@ int shirq_bind(const char *address);
 /* Give the function back to the driver that the kernel would choose. */
 int shirq_unbind(const char *address);
 
-/* Become the owner. Returns a descriptor to read(), poll() and close(), or -1. */
+/*
+ * Open the device as its owner. Returns a descriptor for read(), poll() and
+ * close(), or -1.
+ */
 int shirq_open(const char *address);
 
 int shirq_get_info(int fd, struct shirq_info *info);
@@ -61,10 +64,10 @@ int shirq_disarm(int fd);
 int shirq_unmask(int fd, uint64_t seq);
 int shirq_set_master(int fd, int on);
 
-/* Silence the device; seq is what shirq_unmask() is to name. */
+/* Silence the device; pass seq to shirq_unmask() to undo it. */
 int shirq_mask(int fd, uint64_t *seq);
 
-/* Be told of events by an eventfd; -1 for none. */
+/* Signal events through an eventfd; -1 for none. */
 int shirq_set_eventfd(int fd, int eventfd);
 
 /* SHIRQ_QUIESCE_* that a quarantine and close() may use; max_rate 0 for the default. */
@@ -88,10 +91,10 @@ int shirq_pread(int fd, unsigned int bar, uint64_t offset, unsigned int width, u
 int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, uint64_t value);
 
 /*
- * What orders accesses to memory with those of a register. A store to a register often
- * lets the device look at memory, and what a load of one says is often that the device
- * has written there: the compiler must not move accesses over them, nor the processor,
- * if it is one that does.
+ * Barriers that order memory accesses against register accesses. A store to a register
+ * often makes the device read memory, and the value of a register often says that the
+ * device has written memory: neither the compiler nor the processor may reorder
+ * accesses across them.
  */
 #if defined(__x86_64__) || defined(__i386__)
 #define SHIRQ_DMA_RMB()	__asm__ volatile("" : : : "memory")
@@ -106,7 +109,7 @@ int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, 
 #error "libshirq does not know how this processor orders registers and memory"
 #endif
 
-/* A register of a PCI device as a number, and the other way round. */
+/* Convert a little-endian register to a number, and the other way round. */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define SHIRQ_LITTLE(bits, value) \
 	((bits) == 8 ? (value) : (bits) == 16 ? __builtin_bswap16(value) : \
@@ -116,9 +119,9 @@ int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, 
 #endif
 
 /*
- * One load or store each of a little-endian register in a mapped BAR. What the program
- * reads after a load is not older than it; what it has written before a store the device
- * sees before it.
+ * One load or store each of a little-endian register in a mapped BAR. Reads after a load
+ * are not older than the load; the device sees writes made before a store no later than
+ * the store.
  */
 #define SHIRQ_ACCESSORS(bits) \
 	static inline uint##bits##_t shirq_read##bits(const volatile void *bar, size_t offset) \

@@ -65,7 +65,7 @@ class ProgramKind(enum.IntEnum):
 
 
 class Mode(enum.IntEnum):
-    """What the irq program does to the device."""
+    """How the irq program ends the assertion."""
 
     MASKS = 1
     ACKNOWLEDGES = 2
@@ -148,7 +148,7 @@ class Quarantine(enum.IntFlag):
 
 
 class Quiesce(enum.IntFlag):
-    """By which means a device may be silenced, beyond its release program and the interrupt-disable bit."""
+    """Means to silence a device, besides its release program and the interrupt-disable bit."""
 
     D3HOT = 0x01
     FLR = 0x02

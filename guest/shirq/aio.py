@@ -7,9 +7,9 @@
         async for event in device:
             ...
 
-What unmasks is the kernel, as for any reader: with auto_unmask the next read() unmasks the event that was delivered
-last, and waiting for it (poll) never does. So a device stays masked from the event until the owner asks for the next
-one, however many other tasks run meanwhile.
+The kernel unmasks, as for any reader: with auto_unmask the next read() unmasks the event that was delivered last;
+poll() never unmasks. So a device stays masked from the event until the owner reads the next one, however many other
+tasks run meanwhile.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AsyncDevice:
         self.close()
 
     def close(self) -> None:
-        """Give the device up, once no task waits for its events."""
+        """Close the device, once no task waits for its events."""
         self.device.close()
 
     @property
@@ -60,7 +60,7 @@ class AsyncDevice:
         self.device.arm(shared=shared, auto_unmask=auto_unmask)
 
     def disarm(self) -> None:
-        """As `Device.disarm`: whoever waits for an event gets ENXIO, and an iteration ends."""
+        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends."""
         self.device.disarm()
 
     def unmask(self, seq: int) -> None:

@@ -69,7 +69,7 @@ _NUMBER_HELP: Final = "a number such as 12, 0x2c or 0b101"
 
 
 class _LineError(Exception):
-    """What is wrong with a line; the caller knows which."""
+    """An error in a line; the caller adds the line number."""
 
 
 def _number(text: str) -> int:
@@ -211,14 +211,14 @@ def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
 def assemble(text: str, names: Mapping[str, Place] = _NO_NAMES) -> Program:
     """Translate a program, in the language that this module describes; `names` are registers, in lower case.
 
-    Names and syntax are checked here; what only the device knows (its BARs, the paths through the program) is checked
-    when the program is loaded. Raises AssemblyError with the line, what is wrong, and what would be right.
+    Names and syntax are checked here; the rest (the BARs of the device, the paths through the program) is checked when
+    the program is loaded. Raises AssemblyError with the line, the error and the expected form.
     """
     return assemble_lines(text, names)[0]
 
 
 def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[Program, tuple[int, ...]]:
-    """As `assemble`, and the line that each operation is on, counted from 1."""
+    """As `assemble`, but also returns the line number of each operation, counted from 1."""
     lines, labels = _split(text)
     if len(lines) > MAX_OPS:
         number, line = lines[MAX_OPS]
@@ -234,9 +234,7 @@ def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[P
         else:
             raise _LineError(f"there is no label {target!r}: write one that is defined below, {END}, or +N")
         if skip < 1:
-            raise _LineError(
-                f"{target!r} is not further down than the next operation: jumps go forward, over at least one"
-            )
+            raise _LineError(f"{target!r} is not a forward target: a jump must skip at least one operation")
         if len(program) + 1 + skip > len(lines):
             raise _LineError(f"{target!r} leads past the end of the program")
         return skip
@@ -271,7 +269,7 @@ def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyTyp
 
 
 def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
-    """One operation as text; one that no text describes fully (it will be refused) is shown field by field."""
+    """One operation as text, or field by field if it has no full textual form (the verifier refuses it)."""
     try:
         text = _render(op, f"+{op.skip}", {place: name for name, place in names.items()})
         if assemble("\n".join([text, *["claim"] * op.skip]), names)[0] == op:
@@ -302,5 +300,5 @@ def disassemble(program: Program, names: Mapping[str, Place] = _NO_NAMES) -> str
             raise ValueError(f"operation {index} cannot be written as text: {disassemble_op(op)}") from None
     text = "".join(f"{line}\n" for line in lines)
     if assemble(text, names) != program:
-        raise ValueError("an operation has a value in a field that it does not use")
+        raise ValueError("a field that the operation does not use is not zero")
     return text

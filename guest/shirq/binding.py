@@ -28,7 +28,7 @@ def _function(address: str, sysfs: Path) -> Path:
 
 
 def bound_driver(address: str, sysfs: Path = Path("/sys")) -> str | None:
-    """The name of the driver that has the function, or None. Raises ShirqError if there is no such function."""
+    """The name of the driver bound to the function, or None. Raises ShirqError if there is no such function."""
     link = _function(address, sysfs) / "driver"
     return link.readlink().name if link.is_symlink() else None
 
@@ -47,7 +47,7 @@ def _give_up(address: str, sysfs: Path) -> None:
 
 
 def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> None:
-    """Take the function from whoever has it and bind it to `driver`; nothing to do if that has it already.
+    """Unbind the function from its present driver and bind it to `driver`; does nothing if it is bound to it already.
 
     Raises ShirqError if the function or the driver is missing, or the driver refuses it; before the function is taken
     from its driver, if it is for shirq and has no interrupt pin: shirq serves INTx.
@@ -68,7 +68,7 @@ def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> Non
 
 
 def unbind(address: str, sysfs: Path = Path("/sys")) -> None:
-    """Give the function back: unbind it, clear the override, and let the kernel look for its own driver."""
+    """Give the function back: unbind it, clear driver_override, and let the kernel probe its usual driver."""
     function = _function(address, sysfs)
     _give_up(address, sysfs)
     doing = f"giving {address} back"

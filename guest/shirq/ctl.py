@@ -48,7 +48,7 @@ _DEVICE_HELP = "PCI address such as 0000:00:04.0 (shirqctl list shows them)"
 
 
 class _Usage(Exception):
-    """The command line asks for what cannot be."""
+    """The command line is inconsistent."""
 
 
 def _say(text: str = "") -> None:
@@ -87,7 +87,7 @@ def _profile_for(system: System, options: argparse.Namespace) -> Profile:
 
 
 def _sharers(function: Function, functions: Iterable[Function]) -> list[Function]:
-    """Who is known to be on the line of a function whose line is known."""
+    """The known users of a function's line, if that line is known."""
     return [f for f in functions if f.irq == function.irq and f.address != function.address]
 
 
@@ -223,7 +223,7 @@ def do_lint(system: System, options: argparse.Namespace) -> int:
 
 
 def _kinds(name: str, card: Profile) -> list[ProgramKind]:
-    """The programs that are meant; all: those that the card has."""
+    """The selected programs; all selects those that the card has."""
     kinds = (ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK)
     if name == "all":
         return [kind for kind in kinds if card.programs.program(kind)]

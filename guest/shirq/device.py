@@ -25,7 +25,7 @@ from shirq.program import Program, to_array
 from shirq.programset import ProgramSet
 from shirq.records import Bar, Event, Info
 
-if TYPE_CHECKING:  # a driver does without it, and an emulated guest takes long to import it
+if TYPE_CHECKING:  # imported on use: drivers rarely need it, and importing is slow in an emulated guest
     from shirq.profile import Profile
 
 _EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
@@ -137,7 +137,7 @@ class Device:
         return cls(fd, address)
 
     def close(self) -> None:
-        """Give the device up; its mappings are gone too. Does nothing the second time."""
+        """Close the device; its mappings become invalid. A second call does nothing."""
         for registers in self._mapped:
             registers.close()
         self._mapped.clear()
@@ -194,7 +194,7 @@ class Device:
     def load(self, programs: ProgramSet, mask: Program = ()) -> None:
         """Verify and load all programs, or none. Raises ProgramRefused, or ShirqError.
 
-        `mask`, if it is given, is loaded in place of the set's own.
+        `mask`, if given, replaces the set's own mask program.
         """
         programs = dataclasses.replace(programs, mask=mask or programs.mask)
         irq, unmask, release, masking = (
@@ -220,12 +220,12 @@ class Device:
             raise
 
     def load_profile(self, card: Profile) -> None:
-        """Load a profile's programs, and say by which means the card may be silenced. Raises as load() does."""
+        """Load a profile's programs, and set its rungs for silencing the card. Raises as load() does."""
         self.load(card.programs)
         self.set_quiesce(card.quiesce, release=card.release_reset)
 
     def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
-        """Request the interrupt, shared or for us alone, and let the device assert."""
+        """Request the interrupt, shared or exclusive, and let the device assert."""
         flags = abi.ArmFlag.SHARED if shared else abi.ArmFlag.EXCLUSIVE
         if auto_unmask:
             flags |= abi.ArmFlag.AUTO_UNMASK
@@ -259,11 +259,11 @@ class Device:
         return tuple(raw.regs)
 
     def set_master(self, on: bool) -> None:
-        """Bus mastering on or off. It is off until it is asked for, and goes off when the device is closed."""
+        """Switch bus mastering on or off. It is off after open() and after close()."""
         self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO | _STOPPED)
 
     def mask(self) -> int:
-        """Silence the device, asserting or not, until unmask() of the number that this returns: read() will not."""
+        """Silence the device, asserting or not, and return a number: only unmask() of it unmasks, read() does not."""
         raw = abi.MaskStruct()
         hints = _NOT_ARMED | {errno.EOPNOTSUPP: "it has no interrupt-disable bit: load() a mask program"}
         self._call(abi.MASK, raw, "masking", hints)
@@ -281,7 +281,7 @@ class Device:
         release: abi.Quiesce = abi.Quiesce(0),  # noqa: B008
         max_rate: int = 0,
     ) -> None:
-        """What may silence the device when it storms, and (FLR alone) when it is closed.
+        """Set the rungs that may silence the device when it storms, and (FLR only) when it is closed.
 
         `max_rate` is in interrupts a second, for a device that acknowledges; 0 is the default, `abi.DEFAULT_RATE`.
         """
@@ -309,12 +309,13 @@ class Device:
         return event
 
     def _wait(self, timeout: float) -> None:
-        """poll() never unmasks, so what read() would unmask is unmasked here."""
+        """poll() never unmasks, so unmask here as read() would."""
         if self._auto_unmask and self._delivered.seq:
             try:
                 self.unmask(self._delivered.seq)
             except ShirqError as error:
-                # The device was stopped. The event that says why may be queued; if it is not, read() fails so.
+                # The device was stopped. The event with the reason may be queued; if it is not, read() raises this
+                # error.
                 if error.errno != errno.ENXIO:
                     raise
         poll = select.poll()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can go wrong, in words."""
+"""The exceptions of the binding, and their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shirq.abi import ProgramKind, Reason
 
 
 class ShirqError(OSError):
-    """A call to the module failed; `errno` as in kmod/shirq.h, the text says what was wrong and what would be right."""
+    """A call to the module failed; `errno` is as in kmod/shirq.h; the text gives the cause and the remedy."""
 
     def __str__(self) -> str:
         return str(self.strerror)

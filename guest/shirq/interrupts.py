@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The kernel's interrupt lines: who handles each, how often it came, and which input of which controller it is.
+"""The kernel's interrupt lines: the handlers and counts of each, and its interrupt controller and input.
 
-/sys/kernel/irq has a file for each fact. The table /proc/interrupts is for kernels without that folder: its columns
-depend on the controller, and a handler's name may look like one of them.
+/sys/kernel/irq has a file for each fact. /proc/interrupts is parsed only on kernels without that folder: its columns
+depend on the controller, and a handler's name may look like a column.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Line:
-    """One numbered interrupt: how often it came, who handles it, and how often nobody did.
+    """One numbered interrupt: its count, its handlers, and how often none of them handled it.
 
-    `chip` is the controller's name, `hwirq` its input, `flow` the kernel's name for how it handles the input, such as
-    fasteoi, `trigger` level or edge; None: the kernel does not say. In old kernels' tables `chip` ends with the flow.
+    `chip` is the controller's name, `hwirq` its input, `flow` the kernel's flow handler, such as fasteoi, `trigger`
+    level or edge; None if the kernel does not say. In old kernels' tables `chip` ends with the flow.
     """
 
     irq: int
@@ -41,8 +41,8 @@ class Line:
 
 # ------------------------------------------------------------------ the table
 
-#: What the name of a flow, or the end of an old kernel's chip, says of the trigger. On some controllers fasteoi is for
-#: edges too; these have a column for the trigger.
+#: The trigger implied by a flow handler's name, or by the end of an old kernel's chip name. On some controllers fasteoi
+#: is used for edges too; these have a column for the trigger.
 _TRIGGERS: Final = {"edge": "edge", "level": "level", "fasteoi": "level"}
 
 
@@ -52,7 +52,7 @@ def parse(table: str) -> dict[int, Line]:
 
 
 def _rows(table: str) -> Iterator[Line]:
-    # What follows the last newline is a row that was cut off.
+    # Text after the last newline is a truncated row.
     head, *rows = table.split("\n")[:-1] or [""]
     cpus = head.split()
     if not cpus or not all(re.fullmatch(r"CPU[0-9]+", cpu) for cpu in cpus):
@@ -65,7 +65,7 @@ def _rows(table: str) -> Iterator[Line]:
 
 
 def _described(irq: int, count: int, text: str, width: int) -> Line:
-    """A line from what follows the counts; `width` is that of the column of numbers.
+    """Parse the part of a row after the counts; `width` is the width of the column of numbers.
 
     The kernel prints, in this order: the chip; a space and the input, aligned to the right in `width` places, which are
     blank on a controller without inputs (old kernels leave them out); on some architectures a space and the trigger;
@@ -79,7 +79,7 @@ def _described(irq: int, count: int, text: str, width: int) -> Line:
         r"(?: {2,}(?P<handlers>\S.*))?",
         text.rstrip(),
     )
-    if match is None:  # damaged: nothing in it can be told from anything else
+    if match is None:  # damaged: its columns cannot be separated
         return Line(irq, count, text.strip(), ())
     chip, flow = match["chip"], match["flow"]
     trigger = (match["trigger"] or "").lower() or _TRIGGERS.get((flow or chip).rpartition("-")[2])

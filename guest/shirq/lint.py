@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the verifier accepts and is still wrong: rules for sets of programs, and for profiles, which say more.
+"""The linter: finds errors that the verifier accepts, in program sets and in profiles (which contain more facts).
 
-Every rule looks at straight runs through a program (`shirq.runs`). Rules that need to know what a register does when
-it is read or written (`access`, `sets`, `clears`, `index` of a profile) find nothing without. A rule says only what
-holds on every device that is as the profile says; what is as it must be nevertheless, a profile allows, by place.
+Every rule looks at straight runs through a program (`shirq.runs`). Rules that depend on the effects of register
+accesses (`access`, `sets`, `clears`, `index` of a profile) find nothing without these keys. A rule reports only errors
+that occur on every device that matches the profile; a profile can allow a finding that is correct for its card, by
+place.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from shirq.runs import Run, Step, runs
 
 IRQ, UNMASK, RELEASE, MASK = ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK
 _KINDS: Final = (IRQ, UNMASK, RELEASE, MASK)
-#: What a write cannot set: bits of such a register come from the card, unless another register sets them.
+#: Kinds of access whose bits a write cannot set: they come from the card, unless another register sets them.
 _STATUS: Final = frozenset({"write-1-to-clear", "read-only", "clear-on-read", "mask-on-read"})
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found: `index` is the operation of the program, `line` its line in the profile if there is one.
+    """A finding: `index` is the operation in the program, `line` its line in the profile, if there is one.
 
-    `register` is the profile's name of the register that the finding is about, None if it is about none.
+    `register` is the profile's name of the register concerned, or None.
     """
 
     rule: str
@@ -42,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Effect:
-    """The last write to a register on a run: where it went, and what is known of its bits, within the register."""
+    """The last write to a register on a run: its place, and the known bits of the register."""
 
     index: int
     written: Place
@@ -52,7 +53,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at: a set, and what is known of the registers that it uses."""
+    """The input of the rules: a set, and the known properties of the registers that it uses."""
 
     programs: ProgramSet
     registers: Mapping[Place, Register] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class Subject:
         return register.name if register else None
 
     def changed(self, op: Op) -> Place:
-        """The register that a write changes in the end."""
+        """The register that a write changes, after following `sets`, `clears` and `index`."""
         register = self.registers.get(place_of(op))
         return self.named(register.changes) if register and register.changes else place_of(op)
 
@@ -86,14 +87,16 @@ class Subject:
         return status.access in _STATUS and status.name not in {each.sets for each in self.registers.values()}
 
     def changes(self, kind: ProgramKind, run: Run) -> Iterator[Step]:
-        """The steps of a run that change what the card does: of irq, once it has claimed. No choice of an index
-        register is one, and no acknowledgement."""
+        """The steps of a run that change the card's behaviour; of irq, only those after the claim.
+
+        Writes of index registers and acknowledgements do not count.
+        """
         for step in run.after_claim if kind is IRQ else run.steps:
             if step.op.code == Code.WRITE and self.access(step.op) != "index" and not self.acknowledges(step.op):
                 yield step
 
     def writes(self, kind: ProgramKind) -> dict[Place, int]:
-        """What a program changes, with the first operation that does."""
+        """The registers that a program changes, each with the first operation that changes it."""
         found: dict[Place, int] = {}
         for run in self.runs[kind]:
             for step in self.changes(kind, run):
@@ -101,7 +104,7 @@ class Subject:
         return found
 
     def effects(self, kind: ProgramKind, run: Run) -> dict[Place, Effect]:
-        """What a run leaves in the registers that it changes."""
+        """The final values of the registers that a run changes."""
         found = {}
         for step in self.changes(kind, run):
             place = place_of(step.op)
@@ -111,7 +114,7 @@ class Subject:
         return found
 
     def kept(self) -> frozenset[Place]:
-        """The registers in which irq keeps what another one held, and from which unmask puts it back."""
+        """The registers in which irq saves another register's value, for unmask to restore."""
         saved = set(self._copies(IRQ))
         return frozenset(to for source, to in saved if (to, source) in set(self._copies(UNMASK)))
 
@@ -123,7 +126,7 @@ class Subject:
                     yield place_of(program[step.value.copy_of]), place_of(step.op)
 
     def silences(self, kind: ProgramKind) -> bool:
-        """Whether a program sets the interrupt-disable bit, whatever it does to the card's own registers."""
+        """Whether a program sets the interrupt-disable bit."""
         return any(
             place.space == CONFIG_SPACE and effect.ones
             for run in self.runs[kind]
@@ -142,7 +145,7 @@ def _spot(subject: Subject, place: Place) -> str:
 
 @dataclass(frozen=True)
 class _At:
-    """Where a rule found something, what it says, and about which register."""
+    """The place of a finding, its message, and the register concerned."""
 
     index: int
     text: str
@@ -227,7 +230,7 @@ def _acknowledge_misses(subject: Subject, kind: ProgramKind) -> _Found:
 
 
 def _may_clear(subject: Subject, step: Step, asked: set[Place]) -> bool:
-    """Whether a step may clear one of the registers that the claim asked: what its profile leaves open may."""
+    """Whether a step may clear a register that the claim depends on; true if the profile leaves that open."""
     place = place_of(step.op)
     register = subject.registers.get(place)
     if step.op.code == Code.READ:
@@ -260,7 +263,7 @@ def _unmask_acknowledges(subject: Subject, kind: ProgramKind) -> _Found:
 
 
 def _same_as_unmask(subject: Subject, kind: ProgramKind) -> Iterator[tuple[Place, Effect]]:
-    """What a program leaves in registers that unmask changes too, if that is in each of them what unmask leaves."""
+    """A program's final values of registers that unmask changes too, if they all equal those of unmask."""
     unmasked = [subject.effects(UNMASK, run) for run in subject.runs[UNMASK]]
     for run in subject.runs[kind]:
         common = {
@@ -398,9 +401,9 @@ def _value_cut(subject: Subject, kind: ProgramKind) -> _Found:
 
 
 def _index_kept(subject: Subject, kind: ProgramKind) -> _Found:
-    """On each run the last write of an index register must be of what was read from it.
+    """On each run the last write of an index register must restore the value that was read from it.
 
-    A part of what was read (pages share a register with commands) counts if another write chose the page before.
+    A part of the value (pages share a register with commands) suffices if another write selected the page before.
     """
     program = subject.programs.program(kind)
     for run in subject.runs[kind]:
@@ -433,7 +436,7 @@ def _index_chosen(subject: Subject, kind: ProgramKind) -> _Found:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: the programs that it looks at, why what it finds is wrong, what to do about it, and how it looks."""
+    """A rule: the programs it applies to, why a finding is an error, the remedy, and the check itself."""
 
     id: str
     kinds: tuple[ProgramKind, ...]
@@ -627,7 +630,7 @@ RULES: Final = (
 
 
 def explain(rule: str) -> str:
-    """Why what a rule finds is wrong, and what to do about it. Raises KeyError for one that does not exist."""
+    """Why a rule's findings are errors, and the remedy. Raises KeyError for an unknown rule."""
     return {each.id: f"{each.why} {each.remedy}" for each in RULES}[rule]
 
 
@@ -645,7 +648,7 @@ def lint_set(
         for kind in rule.kinds:
             for at in rule.check(subject, kind) if programs.program(kind) else ():
                 name = subject.name(at.place) if at.place else None
-                # Several registers may be missing at once; elsewhere an operation is told once.
+                # Several registers may be missing at once; other rules report an operation once.
                 key = (rule.id, kind, at.index, name)
                 found.setdefault(key, Finding(rule.id, kind, at.index, at.text, name))
     return list(found.values())
@@ -658,7 +661,7 @@ def _allows(allow: Allow, finding: Finding) -> bool:
 
 
 def _idle(allow: Allow, found: Iterable[Finding]) -> Iterator[str]:
-    """What an allowance names and no finding is about."""
+    """The allowances that match no finding."""
     used = {each.register for each in found if _allows(allow, each)}
     where = f" in {allow.program.name.lower()}" if allow.program is not None else ""
     for register in allow.registers:
@@ -671,7 +674,7 @@ def _idle(allow: Allow, found: Iterable[Finding]) -> Iterator[str]:
 
 
 def lint(profile: Profile) -> list[Finding]:
-    """All findings for a profile that it does not allow, with their lines, and what it allows in vain."""
+    """All findings that a profile does not allow, with their lines, and its unused allowances."""
     found = lint_set(profile.programs, profile.registers, profile.ports)
     lines = [
         replace(each, line=profile.line_of(each.kind, each.index))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A driver's main loop: events until somebody tells the process to stop."""
+"""A driver's main loop: read events until a signal stops the process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
-    """The events of an armed device, until it is disarmed or one of the signals `stop` comes, which disarms it.
+    """Yield the events of an armed device until it is disarmed, by the caller or by one of the signals `stop`.
 
     The signals are blocked from the call on, not from the first event on. Call it from the main thread, before others
     start: a thread has the signals blocked that its creator had.
@@ -26,7 +26,8 @@ def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
 
     def disarm() -> None:
-        # Disarming wakes a read() wherever it is. An exception could come just before it blocks.
+        # Disarming wakes a read() in any state. An exception from the signal handler could come just before read()
+        # blocks.
         signal.sigwait(stop)
         with contextlib.suppress(ShirqError, ValueError):  # closed meanwhile
             device.disarm()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles: what a card's registers are and how its interrupts are claimed and silenced, as a TOML file.
+"""Profiles: a card's registers, and the programs that claim and silence its interrupts, as a TOML file.
 
 Its keys, by example:
 
@@ -77,7 +77,7 @@ from shirq.simulate import (
 )
 from shirq.verify import NO_SPACE, Kind, Space, verify
 
-#: What reads and writes do to a register.
+#: The effects of reads and writes on a register.
 ACCESS: Final = {
     "read-write": "reads what was written",
     "read-only": "writes do nothing",
@@ -98,7 +98,7 @@ BEHAVIOUR: Final[dict[str, tuple[OnRead, OnWrite]]] = {
     "write-1-to-set": (plain_read, write_1_to_set),
     "index": (plain_read, plain_write),
 }
-#: What may be done to silence a card that storms, from the gentlest on.
+#: The rungs that may silence a storming card, the mildest first.
 RUNGS: Final = {
     "d3hot": "put it to D3hot",
     "flr": "function-level reset",
@@ -113,7 +113,7 @@ _IDS: Final = {"vendor": 16, "device": 16, "subsystem_vendor": 16, "subsystem_de
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be used: `path`, `line` from 1, and what is wrong with what would be right."""
+    """An invalid profile: `path`, `line` from 1, and a message with the error and the expected form."""
 
     def __init__(self, path: str, line: int, problem: str) -> None:
         self.path = path
@@ -124,7 +124,7 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Register:
-    """A named register: where it is, and what its profile says of it; `sets`, `clears` and `index` name others."""
+    """A named register: its place and properties; `sets`, `clears` and `index` are names of other registers."""
 
     name: str
     place: Place
@@ -136,7 +136,7 @@ class Register:
 
     @property
     def changes(self) -> str | None:
-        """The register that a write changes in this one's place."""
+        """The register that a write to this one changes instead."""
         return self.sets or self.clears
 
 
@@ -202,12 +202,12 @@ class Profile:
 
     @property
     def quiesce(self) -> Quiesce:
-        """What a quarantine may use."""
+        """The rungs that a quarantine may use."""
         return functools.reduce(Quiesce.__or__, (Quiesce[rung.upper()] for rung in self.rungs), Quiesce(0))
 
     @property
     def release_reset(self) -> Quiesce:
-        """By what the card is reset when its owner goes."""
+        """The reset used when the owner closes the card."""
         return Quiesce.FLR if self.reset_at_release else Quiesce(0)
 
     @property
@@ -251,7 +251,7 @@ def places(registers: Mapping[str, Register]) -> dict[str, Place]:
 
 
 class _Reader:
-    """Takes keys out of the tables of one file, and says on which line what is wrong."""
+    """Takes keys out of the tables of one file, and reports errors with their lines."""
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
@@ -285,7 +285,7 @@ class _Table:
         return key in self._table
 
     def knows(self, *keys: str) -> None:
-        """Keys that may be absent and were looked at."""
+        """Optional keys that were looked up."""
         self._taken += [key for key in keys if key not in self._taken]
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -341,7 +341,7 @@ class _Table:
         return [_Table(self.reader, (*self.where, key, n), item) for n, item in enumerate(items)]
 
     def texts(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
-        """A list of texts; one alone may stand without the brackets."""
+        """A list of texts; a single text may be given without brackets."""
         values = [self._table[key]] if isinstance(self._table.get(key), str) else self._take(key, list, "a list")
         for value in values:
             if value not in allowed:
@@ -367,7 +367,7 @@ def _match(table: _Table) -> Match:
     table.knows(*_IDS)
     table.done()
     if not ids:
-        raise table.reader.error(table.where, f"[[match]] fits everything: write one of {', '.join(_IDS)}")
+        raise table.reader.error(table.where, f"[[match]] matches every function: write one of {', '.join(_IDS)}")
     return Match(**ids)
 
 
@@ -449,7 +449,7 @@ def _program(table: _Table, key: str, names: Mapping[str, Place]) -> tuple[Progr
 
 
 def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
-    """From the line of a text to the line of the file, by the line of the file on which its quotes open."""
+    """Convert a line of a text to the line of the file, from the line on which the text's quotes open."""
     value = opening.partition("=")[2].strip()
     if not value.startswith(('"""', "'''")):
         return lambda line: first
@@ -532,7 +532,7 @@ def load(path: Path) -> Profile:
 
 
 def folder() -> Path:
-    """Where the profiles that come with the binding are."""
+    """The folder of the profiles that come with the binding."""
     return Path(__file__).with_name("profiles")
 
 
@@ -548,5 +548,5 @@ def best(profiles: Iterable[Profile], ids: Mapping[str, int]) -> Profile | None:
 
 
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
-    """The profile of a folder that fits a function's IDs best. Raises ProfileError for one that cannot be read."""
+    """The profile of a folder that fits a function's IDs best. Raises ProfileError if a profile cannot be read."""
     return best(load_all(where), ids)

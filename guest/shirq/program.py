@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs as data: operations, and where they access what."""
+"""Programs as data: operations, and the registers that they access."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Place:
     big_endian: bool = False
 
     def in_order(self, value: int) -> int:
-        """The value of the register from what is on the bus, or the other way round; cut to the width."""
+        """Convert between the bus value and the register value (either way), truncated to the width."""
         raw = (value & (1 << 8 * self.width) - 1).to_bytes(self.width, "little")
         return int.from_bytes(raw, "big" if self.big_endian else "little")
 
 
 def place_of(op: Op) -> Place:
-    """What a READ or WRITE accesses."""
+    """The register that a READ or WRITE accesses."""
     return Place(op.space, op.imm, op.width, bool(op.flags & abi.OpFlag.BIG_ENDIAN))
 
 

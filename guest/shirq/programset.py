@@ -12,7 +12,7 @@ from shirq.program import Program
 
 @dataclass(frozen=True)
 class ProgramSet:
-    """What a device is loaded with.
+    """The set of programs that is loaded into a device.
 
     `irq` claims, and masks or acknowledges, as `mode` says. `unmask` lets the device assert again. `release` leaves it
     silent for good. `mask` is for Device.mask(), which sets the interrupt-disable bit without one.
@@ -32,7 +32,7 @@ class ProgramSet:
         return cls(assemble(irq), assemble(release), assemble(unmask), mode, assemble(mask))
 
     def program(self, kind: abi.ProgramKind) -> Program:
-        """One of the four programs. Raises KeyError for EXEC, which is in no set."""
+        """One of the four programs. Raises KeyError for EXEC, which is not part of a set."""
         return {
             abi.ProgramKind.IRQ: self.irq,
             abi.ProgramKind.UNMASK: self.unmask,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel tells of a device, as data: events, and what it is."""
+"""The kernel's records about a device, as data: events and device information."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The straight runs through a program, and what is known of the values on each, whatever the device reads.
+"""The paths (runs) through a program, and the values known on each, independent of what the device returns.
 
-The verifier allows forward jumps only, so there are finitely many runs; one that contradicts itself (a register is zero
-at one skip and not at the next, or a constant is not what the skip takes it for) is none.
+The verifier allows forward jumps only, so there are finitely many runs; a contradictory run (a register is zero at one
+skip and not at the next, or a constant does not match its skip) is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _M64: Final = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of 64 bits: those of `known`, which are as in `ones`, a subset of it.
+    """Partial knowledge of 64 bits: the bits in `known` are known, and those of them in `ones` are set.
 
     `origins` are the reads that the value depends on, by their operations' indices; `copy_of` is the read whose value
     this is, unchanged.
@@ -47,7 +47,7 @@ def constant(number: int) -> Value:
 
 
 def _calculate(code: int, a: Value, b: Value) -> Value:
-    """An operation of the ALU, bit by bit where it can be told."""
+    """The result of an ALU operation, bit by bit as far as it is known."""
     origins = a.origins | b.origins
     if code == Code.LOAD:
         return b
@@ -74,7 +74,7 @@ def _calculate(code: int, a: Value, b: Value) -> Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a run; `value` is what it reads, writes or tests, or what it leaves in its register."""
+    """One operation of a run; `value` is the value read, written or tested, or the result in its register."""
 
     index: int
     op: Op
@@ -106,7 +106,7 @@ def _walk(
     steps: tuple[Step, ...],
     zeros: frozenset[int],
 ) -> Iterator[Run]:
-    """Runs from operation `index` on; `zero` has the registers of which a skip has told whether they are zero."""
+    """Runs from operation `index` on; `zero` holds the registers that a skip has tested for zero, with the result."""
     while index < len(program):
         op = program[index]
         if op.code in SKIPS:

@@ -5,7 +5,7 @@
     for step in trace(program, card):
         print(step)
 
-The interpreter does what the kernel's does (the host's tests hold the two against each other).
+The interpreter matches the kernel's (host tests compare the two).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Step:
         return self.describe({})
 
     def describe(self, names: Mapping[str, Place]) -> str:
-        """The operation, with the names of registers where they fit, and what it did."""
+        """The operation, with register names where known, and its effect."""
         text = f"{self.index:3}  {disassemble_op(self.op, names):44}"
         if self.value is not None:
             arrow = "->" if self.op.code == Code.READ else "<-"
@@ -93,7 +93,7 @@ def _calculate(code: int, a: int, b: int) -> int:
 
 
 def trace(program: Program, bus: Bus, regs: Sequence[int] = (0,) * abi.REGS) -> Iterator[Step]:
-    """Run a program that `verify` passes, one operation at a time: what the caller changes between steps is seen."""
+    """Run a program that `verify` accepts, one operation at a time; the caller may change registers between steps."""
     r = list(regs)
     position = 0
     while position < len(program):
@@ -126,7 +126,7 @@ def _says_gone(step: Step) -> bool:
 
 
 def outcome(steps: Sequence[Step], regs: Sequence[int] = (0,) * abi.REGS) -> Run:
-    """What the steps of a whole run come to; `regs` are what it began with."""
+    """The result of the steps of a complete run; `regs` are the initial registers."""
     end = steps[-1].regs if steps else tuple(regs)
     if steps and _says_gone(steps[-1]):
         return Run(Outcome.GONE, end, None)
@@ -137,15 +137,15 @@ def outcome(steps: Sequence[Step], regs: Sequence[int] = (0,) * abi.REGS) -> Run
 
 
 def run(program: Program, bus: Bus, regs: Sequence[int] = (0,) * abi.REGS) -> Run:
-    """Run a program that `verify` passes to its end."""
+    """Run a program that `verify` accepts, to its end."""
     return outcome(list(trace(program, bus, regs)), regs)
 
 
 # ---------------------------------------------------------- the registers
 
-#: Given what the register holds: what a read returns, and what the register holds afterwards.
+#: From the register's value: the value that a read returns, and the register's value afterwards.
 OnRead = Callable[[int], tuple[int, int]]
-#: Given what the register holds and what is written: what it holds afterwards.
+#: From the register's value and the written value: the register's value afterwards.
 OnWrite = Callable[[int, int], int]
 
 
@@ -179,9 +179,9 @@ def ignores_writes(held: int, written: int) -> int:
 
 @dataclass
 class Cell:
-    """One register: what it holds, in its own byte order, and what reads and writes do to it.
+    """One register: its value, in its own byte order, and the effects of reads and writes.
 
-    With `of` it holds nothing itself: what it does, it does to that register.
+    With `of` it is an alias without a value: its effects apply to that register.
     """
 
     value: int = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What sysfs and procfs tell of PCI functions, their lines, and who shares them."""
+"""PCI functions, their interrupt lines and the sharers of each, from sysfs and procfs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Function:
     """One PCI function: its IDs as profiles name them, its driver, and its line.
 
     `pin` is A to D, or None if it has none. `irq` is the line that the pin leads to, by its number in /proc/interrupts;
-    None: it is on none, or on one that is not known, as `unknown` says. `disintx` and `status` are the
+    None if there is no line, or if it is unknown for the reason in `unknown`. `disintx` and `status` are the
     interrupt-disable bit of Command and the interrupt status bit of Status, None if config space cannot be read.
     """
 
@@ -66,7 +66,7 @@ class Function:
 
 @dataclass(frozen=True)
 class System:
-    """Where sysfs and procfs are: elsewhere in tests."""
+    """The paths of sysfs and procfs, which tests replace."""
 
     sysfs: Path = Path("/sys")
     procfs: Path = Path("/proc")
@@ -75,7 +75,8 @@ class System:
     def functions(self) -> list[Function]:
         """All PCI functions, by address."""
         functions = [self.function(path.name) for path in sorted((self.sysfs / "bus/pci/devices").iterdir())]
-        # A slot has one wire for each pin: what is known of one function holds for its neighbours in the slot.
+        # A slot has one wire for each pin: the line of one function is also that of the slot's other functions on that
+        # pin.
         wires = {(_slot(each), each.pin): each.irq for each in functions if each.irq is not None}
         return [
             replace(each, irq=irq, unknown=None)
@@ -85,7 +86,7 @@ class System:
         ]
 
     def function(self, address: str) -> Function:
-        """One function, by itself. Raises FileNotFoundError."""
+        """A single function. Raises FileNotFoundError."""
         path = self.sysfs / "bus/pci/devices" / address
         ids = {name: int((path / name).read_text(), 16) for name in self._ids}
         ids["class_code"] = int((path / "class").read_text(), 16)
@@ -113,8 +114,9 @@ class System:
     def _route(self, path: Path, pin: str | None, msi: bool) -> tuple[int | None, str | None]:
         """The line of a function, or why it is not known.
 
-        The file `irq` has what the firmware wrote into the Interrupt Line register, often for another interrupt
-        controller, until pci_enable_device() asks where the pin leads. A function in use by MSI has its MSI's number.
+        The file `irq` holds the firmware's value of the Interrupt Line register, often for another interrupt
+        controller, until pci_enable_device() looks up the routing of the pin. A function in use by MSI has its MSI's
+        number.
         """
         if pin is None:
             return None, NO_PIN
@@ -138,7 +140,7 @@ class System:
         return self.sysfs / "kernel/irq"
 
     def lines(self) -> dict[int, Line]:
-        """The kernel's interrupts, by number, whoever uses them."""
+        """All of the kernel's interrupts, by number."""
         if self._interrupts.is_dir():
             lines = interrupts.from_sysfs(self._interrupts)
         else:

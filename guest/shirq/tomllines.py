@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""On which line of a TOML file a key is: tomllib reads the file, but does not say."""
+"""Finds the line of a key in a TOML file, which tomllib does not report."""
 
 from __future__ import annotations
 

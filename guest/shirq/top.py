@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happens on interrupt lines between two looks, and who asserts them: for shirqctl top."""
+"""Activity on interrupt lines between two samples, and the functions that assert them: for shirqctl top."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def look(system: System) -> Look:
 
 @dataclass(frozen=True)
 class Change:
-    """One line between two looks: its functions at the second, and the module's counters of its own, a second.
+    """One line between two samples: its functions at the second, and the module's counters of its devices, per second.
 
     `suspects` are functions that assert, and whose line is not known: it may be this one.
     """
@@ -50,7 +50,7 @@ class Change:
 
     @property
     def unhandled(self) -> int:
-        """By how many interrupts that no handler wanted the kernel's count grew; it begins anew now and then."""
+        """The growth of the kernel's count of unhandled interrupts, which the kernel resets from time to time."""
         return max(0, (self.after.unhandled or 0) - (self.before.unhandled or 0))
 
     @property
@@ -92,7 +92,7 @@ class Change:
 
 
 def _state(function: Function) -> str:
-    """What config space says of a function's pin now."""
+    """The present state of a function's pin, from config space."""
     if function.status is None:
         says = "config space cannot be read"
     elif function.status:
@@ -104,7 +104,7 @@ def _state(function: Function) -> str:
 
 @dataclass(frozen=True)
 class Changes:
-    """All lines that were asked for, and the functions whose line is not known, if all were asked for."""
+    """All requested lines, and the functions whose line is unknown if all lines were requested."""
 
     lines: Sequence[Change]
     lost: Sequence[Function]
@@ -139,10 +139,10 @@ def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
 
 
 def compare(old: Look, new: Look, seconds: float, only: int | None = None) -> Changes:
-    """What happened between two looks that are `seconds` apart: on the line `only`, or on all that matter.
+    """The activity between two samples that are `seconds` apart: on the line `only`, or on all relevant lines.
 
-    These are the lines that a function is known to be on, and those that stormed. Functions that assert on an unknown
-    line are suspects wherever it is asked for one line, and where one stormed.
+    Relevant are the lines that a function is known to be on, and those that stormed. Functions that assert an unknown
+    line are suspects if a single line was requested, and if a line stormed.
     """
     if only is not None:
         return Changes([_change(only, old, new, seconds)], [])

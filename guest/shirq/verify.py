@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The verifier's rules in Python: may a program run on a device with these spaces?
+"""The verifier's rules in Python: decides whether a program may run on a device with these spaces.
 
-The kernel decides when a set is loaded; this says the same on any machine, and names every rule that is broken where
-the kernel names the first. It follows every path by itself, where the kernel joins what it knows of them.
+The kernel decides when a set is loaded. This module gives the same answer on any machine, but reports every broken rule
+where the kernel reports the first. It follows each path separately; the kernel joins the state of paths.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shirq.records import Info
 
 
 class Kind(enum.IntEnum):
-    """What a space is made of."""
+    """The kind of registers in a space."""
 
     NONE = 0
     PLAIN = 1

@@ -5,21 +5,22 @@
  * device's MARK register: the low half is the event's status, the high half the
  * low half of its sequence number.
  *
- * With --control it also owns a second device, and for each event of that one
- * does something to the first: what a driver does at any time beside handling
- * interrupts. The n-th --deed is done for the control device's source n. Before,
- * between and after the steps of a deed it writes their numbers to the control
- * device's MARK, 64 bits wide: where a sweep's window begins and ends.
+ * With --control it also owns a second device. Each event of the second device
+ * triggers an operation on the first: operations that a driver may do at any
+ * time beside handling interrupts. The n-th --deed is run for source n of the
+ * control device. Before, between and after the steps of a deed it writes their
+ * numbers to the control device's MARK, 64 bits wide: where a sweep's window
+ * begins and ends.
  *
  * With --useless its irq program does not mask, so that every interrupt of its
  * device is a storm; it arms again after each quarantine.
  *
- * With --mortal it is a child that does so, in whose place a new one comes as
- * often as it ends: killed by the neighbour module, whose victim it makes itself
- * with --victim, by its own deed, or because its device is gone. With --reload its parent unloads
- * shirq.ko and loads it again in between, which takes that nobody else uses it.
+ * With --mortal a child process does this, and the parent starts a new child whenever one ends:
+ * because the neighbour module kills it (it registers as the victim with --victim), by its own
+ * deed, or because its device is gone. With --reload the parent unloads and reloads shirq.ko in
+ * between, which requires that it has no other user.
  *
- * It says nothing after "ready", and asks for no time: what it does depends on
+ * It prints nothing after "ready" and reads no clock: its behaviour depends on
  * the devices alone.
  */
 #include "../drivers/edu-set.h"
@@ -77,13 +78,16 @@ struct card {
 
 static struct card control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
 
-/* A deed is between its steps: not the end of an event's handling, which is 32 bits wide. */
+/*
+ * A step of a deed: written 64 bits wide, unlike the end of an event's handling, which is 32
+ * bits wide.
+ */
 static void step(uint64_t number)
 {
 	shirq_write64(control.bar, MARK, number);
 }
 
-/* Claims rightly, and masks nothing. */
+/* Claims correctly, but does not mask. */
 static const struct shirq_op useless[] = {
 	SHIRQ_DO_READ(4, 0, 0, INT_ACTIVE, SHIRQ_GONE_IF_ONES),
 	SHIRQ_DO_SKIP(SHIRQ_OP_SKIP_NZ, 0, 1),
@@ -133,10 +137,12 @@ static void own(struct card *card)
 	arm(card);
 }
 
-/* Acknowledged first: what is raised from then on asserts again. */
+/* Acknowledge first: sources raised from then on assert again. */
 static void handle(struct card *card, const struct shirq_event *event)
 {
-	/* Another thread of a mortal may be about to use what is mapped. */
+	/*
+	 * Another thread of a --mortal process may be about to use the mapping.
+	 */
 	if (event->type == SHIRQ_EVENT_QUARANTINED && mortal)
 		_exit(0);
 	if (event->type != SHIRQ_EVENT_IRQ) {
@@ -146,7 +152,9 @@ static void handle(struct card *card, const struct shirq_event *event)
 		map(card);
 		return;
 	}
-	/* What a useless mask lets happen is for the storm breaker to end. */
+	/*
+	 * The storm that a useless mask allows is for the storm breaker to end.
+	 */
 	if (card->useless)
 		return;
 	shirq_write32(card->bar, INT_ACK, event->r[0]);
@@ -238,7 +246,9 @@ static void *by_eventfd(void *argument)
 
 	if (fd < 0 || shirq_set_eventfd(card->fd, fd))
 		err(1, "setting the eventfd");
-	/* It tells nothing of the events that were there before it. */
+	/*
+	 * An eventfd does not report events that were queued before it was set.
+	 */
 	for (;;) {
 		drain(card);
 		if (eventfd_read(fd, &count))
@@ -260,11 +270,14 @@ static const struct {
 	{ "poll", by_poll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
 	{ "epoll", by_epoll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
 	{ "eventfd", by_eventfd, SHIRQ_ARM_AUTO_UNMASK, 1, false },
-	/* No thread of its own: the one that does the deeds polls both devices. */
+	/*
+	 * This mode has no thread: the thread that does the deeds polls both
+	 * devices.
+	 */
 	{ "alone", by_poll, SHIRQ_ARM_AUTO_UNMASK, 0, false },
 };
 
-/* What the control device asks for */
+/* Deeds requested by the control device */
 
 static void hold(struct card *card)
 {
@@ -283,8 +296,8 @@ static void hold(struct card *card)
 
 /*
  * Source 8 is switched off and on again, in the register that the irq program
- * writes too. What to change in it comes in r1, and what it became goes in r0:
- * both are registers of the irq program as well.
+ * writes too. r1 holds the bits to change, and r0 returns the new value: the
+ * irq program uses both registers as well.
  */
 static void modify(struct card *card)
 {
@@ -337,7 +350,7 @@ static void reopen(struct card *card)
 	step(6);
 }
 
-/* What the kernel has for a device below its directory, after the way there. */
+/* The kernel's sysfs file or link of a device, with its path. */
 static const char *attribute(const struct card *card, const char *name)
 {
 	static char path[128];
@@ -346,7 +359,7 @@ static const char *attribute(const struct card *card, const char *name)
 	return path;
 }
 
-/* As another program may, by mistake: the bit is the kernel's. */
+/* Clear DisINTx, as another program may by mistake: the kernel owns the bit. */
 static void toggle(struct card *card)
 {
 	static int config = -1;
@@ -389,7 +402,7 @@ static void settings(struct card *card)
 	int fd = eventfd(0, EFD_CLOEXEC);
 
 	if (fd < 0)
-		err(1, "making an eventfd");
+		err(1, "creating an eventfd");
 	step(1);
 	if (shirq_set_eventfd(card->fd, fd))
 		fail("setting the eventfd of", card->address);
@@ -414,7 +427,7 @@ static void master(struct card *card)
 	step(3);
 }
 
-/* The kernel closes what is open. */
+/* The kernel closes the open files. */
 static void leave(struct card *card)
 {
 	(void)card;
@@ -448,7 +461,10 @@ static void unplug(struct card *card)
 		pause();
 }
 
-/* The owner before may have been deprived of it. */
+/*
+ * The previous owner's device may have been removed or unbound: rescan and bind
+ * it.
+ */
 static void bind(const struct card *card)
 {
 	if (access(attribute(card, ""), F_OK))
@@ -476,7 +492,7 @@ static void suspend(struct card *card)
 	step(2);
 }
 
-/* Nothing comes after it. */
+/* Must be the last step: it never returns. */
 static void halt(struct card *card)
 {
 	(void)card;
@@ -487,12 +503,12 @@ static void halt(struct card *card)
 
 static char **arguments;
 
-/* Another program in the same process, which is the same program. */
+/* exec() of the same program in the same process. */
 static void replace(struct card *card)
 {
 	char **word;
 
-	/* It has a parent already. */
+	/* Do not fork again: the parent process exists already. */
 	for (word = arguments; *word; word++)
 		if (!strcmp(*word, "--mortal"))
 			*word = "--reborn";
@@ -536,7 +552,9 @@ static void usage(FILE *out, const char *self)
 	fprintf(out, "\n");
 }
 
-/* shirq.ko goes, and comes again: it binds the devices whose driver_override names it. */
+/*
+ * Unload shirq.ko and load it again: it binds the devices whose driver_override names it.
+ */
 static void reload(void)
 {
 	struct utsname name;
@@ -580,7 +598,10 @@ static void become_victim(void)
 	write_file("/sys/module/neighbour/parameters/pid", number);
 }
 
-/* Returns when the control device may have an event; until then the other one's are handled. */
+/*
+ * Return when the control device may have an event; handle the other device's events until
+ * then.
+ */
 static void wait_for_either(struct card *card)
 {
 	struct pollfd ready[] = {
@@ -625,7 +646,7 @@ int main(int argc, char **argv)
 		{ "victim", no_argument, NULL, 'v' },
 		{ 0 },
 	};
-	/* Which deed each source of the control device asks for. */
+	/* The deed of each source of the control device. */
 	size_t asked[32], count = 0, way = 0, i;
 	struct card card = {};
 	struct shirq_event event;
@@ -662,7 +683,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 
-	/* Only the first life of a mortal has a reader of what it prints. */
+	/*
+	 * Only the first of the --mortal processes has a reader for its output.
+	 */
 	signal(SIGPIPE, SIG_IGN);
 	arguments = argv;
 	card.address = argv[optind];

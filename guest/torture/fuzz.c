@@ -3,14 +3,15 @@
  * shirq-fuzz: calls of one owned device, from several threads, with arguments
  * that are nearly right.
  *
- * Where the kernel has KCOV, a call that reaches code of shirq.ko that no call
- * of its thread has reached is kept, and changed ones of it are tried. What a
- * thread chooses is its seed's and, where it is guided, that of what it was told;
- * with --blind the seed's alone.
+ * If the kernel has KCOV, a call that reaches code of shirq.ko for the first time
+ * in its thread is kept, and mutations of it are tried. A thread's choices depend
+ * on its seed and, if guided, on the reported coverage; with --blind on the seed
+ * alone.
  *
- * After every call: what the kernel wrote is within the caller's struct, no word
- * of it looks like one of the kernel's own, and what needs CAP_SYS_RAWIO was
- * refused without it. Whether only this device was touched, the event log tells.
+ * Checked after every call: the kernel wrote only inside the caller's struct, no
+ * written word looks like a kernel address, and calls that need CAP_SYS_RAWIO
+ * were refused without it. The event log shows whether only this device was
+ * accessed.
  */
 #define _GNU_SOURCE
 #include "torture.h"
@@ -74,7 +75,7 @@ static const struct {
 	[QUIESCE] = { SHIRQ_SET_QUIESCE, sizeof(struct shirq_quiesce), true },
 };
 
-/* One call, as far as it is chosen: a struct, and three programs that it may point to. */
+/* One generated call: a struct, and three programs that it may point to. */
 struct call {
 	enum kind kind;
 	union {
@@ -92,9 +93,9 @@ struct call {
 		unsigned char byte[ROOM];
 	};
 	struct shirq_op op[4][OPS];
-	unsigned int stray;	/* the pointers that are what they are, not the programs': a bit each */
+	unsigned int stray;	/* a bit per pointer that points to no program */
 	uint64_t buffer;	/* where the kernel is to read or write, unless 0: nowhere good */
-	/* Of what is no ioctl. */
+	/* For calls that are not ioctls. */
 	uint64_t offset, length;
 };
 
@@ -106,7 +107,7 @@ struct tormentor {
 	size_t kept;
 	uint64_t made;		/* read by the watchdog */
 	unsigned long *cover;	/* NULL without KCOV */
-	int kcov;		/* stays open: closing it would end the recording */
+	int kcov;		/* kept open: closing it would end the coverage recording */
 	uint8_t seen[1 << SEEN_BITS];
 	unsigned int places;
 	unsigned int kinds[KINDS];
@@ -139,7 +140,10 @@ static uint64_t some(struct choices *from)
 	return (choice >> 1) & 0xffffffff;
 }
 
-/* Addresses that are nobody's, the kernel's, or end soon. */
+/*
+ * Addresses that are unmapped, belong to the kernel, or lie just before the end
+ * of a mapping.
+ */
 static uint64_t stray_pointer(struct choices *from)
 {
 	static const uint64_t strays[] = {
@@ -151,10 +155,10 @@ static uint64_t stray_pointer(struct choices *from)
 }
 
 /*
- * Constants of 32 bits, and shifts to the left by few: no result
- * looks like an address of the kernel's, so that what leaks can be told.
- * Config space is not written: an owner that clears DisINTx before it arms can
- * make a line scream that has no handler, which is known (kmod/SECURITY.md).
+ * Constants of 32 bits, and shifts to the left by few: no result looks like an
+ * address of the kernel's, so that leaks are recognisable. Config space is not
+ * written: an owner that clears DisINTx before it arms can start a storm on a
+ * line without a handler, which is a known limitation (kmod/SECURITY.md).
  */
 static struct shirq_op some_op(struct choices *from)
 {
@@ -193,7 +197,10 @@ static struct shirq_op some_op(struct choices *from)
 	}
 	op.dst = below(from, 16) ? below(from, SHIRQ_REGS) : some(from);
 	op.src = below(from, 16) ? below(from, SHIRQ_REGS) : some(from);
-	/* What an operation does not use must be zero; sometimes it is not. */
+	/*
+	 * Fields that an operation does not use must be zero; here they
+	 * sometimes are not.
+	 */
 	if (below(from, 16)) {
 		if (op.code == SHIRQ_OP_WRITE || op.code == SHIRQ_OP_SKIP_Z || op.code == SHIRQ_OP_SKIP_NZ)
 			op.dst = 0;
@@ -208,7 +215,7 @@ static void copy_ops(struct shirq_op *to, const struct shirq_op *from, size_t co
 	memcpy(to, from, count * sizeof(*to));
 }
 
-/* A right call of this kind. */
+/* A valid call of this kind. */
 static void begin(struct call *call, enum kind kind, struct choices *from)
 {
 	memset(call, 0, sizeof(*call));
@@ -331,9 +338,11 @@ static void choose(struct tormentor *t, struct call *call)
 		change(call, &t->choices);
 }
 
-/* What the kernel gave back */
+/* Checks of the data that the kernel returned */
 
-/* An address of the kernel's, or what its allocator fills memory with under slub_debug=P,kmalloc-*. */
+/*
+ * Return whether a word is a kernel address, or the allocator's poison of slub_debug=P,kmalloc-*.
+ */
 static bool alien(uint64_t word)
 {
 	return (word >> 48 == 0xffff && word < -4096ull) || word == 0x6b6b6b6b6b6b6b6b ||
@@ -417,7 +426,10 @@ static void read_call(struct tormentor *t, const struct call *call)
 	look_at_answer(t, call, given, space, got < 0 ? 0 : got);
 }
 
-/* One register of BAR 0, which is the only one, whole and aligned: what else succeeds is an access to something else. */
+/*
+ * Only aligned accesses of one whole register of BAR 0, the only BAR, may succeed; success of any
+ * other access is a failure.
+ */
 static void positional(struct tormentor *t, const struct call *call)
 {
 	size_t length = call->length > ROOM ? ROOM : call->length;
@@ -446,7 +458,10 @@ static void on_fault(int number)
 		siglongjmp(me->fault, 1);
 }
 
-/* A mapping is of the BAR alone: whatever is mapped lets itself be touched, or was revoked. */
+/*
+ * A mapping covers the BAR only: every mapped byte is accessible, unless the mapping was
+ * revoked.
+ */
 static void map_call(struct tormentor *t, const struct call *call)
 {
 	int protection = call->word[1] & 1 ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -475,10 +490,15 @@ static void reopen(void)
 	struct shirq_programs programs = EDU_SET;
 	int before = device, next;
 
-	/* Without the right to load, what is opened anew would refuse nearly every call. */
+	/*
+	 * Without the right to load, a newly opened device would refuse nearly every call.
+	 */
 	if (!privileged)
 		return;
-	/* Somebody may be in a call: then it is closed when that returns, and opening fails until then. */
+	/*
+	 * Another thread may be in a call: the file is then closed when the call returns, and
+	 * opening fails until then.
+	 */
 	device = -1;
 	close(before);
 	while ((next = shirq_open(address)) < 0 && errno == EBUSY)
@@ -529,7 +549,10 @@ static void make(struct tormentor *t, const struct call *call)
 
 /* Guidance */
 
-/* Before rights are given up: who is nobody may not open KCOV's file. */
+/*
+ * Open KCOV's file before rights are dropped: an unprivileged user may not open
+ * it.
+ */
 static void prepare_cover(struct tormentor *t)
 {
 	t->kcov = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
@@ -540,7 +563,10 @@ static void prepare_cover(struct tormentor *t)
 		err(1, "kcov");
 }
 
-/* Did the call reach code of the module that is new to this thread? */
+/*
+ * Return whether the call reached code of the module that is new to this
+ * thread.
+ */
 static bool news(struct tormentor *t)
 {
 	unsigned long count = __atomic_load_n(&t->cover[0], __ATOMIC_RELAXED), i;
@@ -582,7 +608,7 @@ static void *torment(void *argument)
 	return NULL;
 }
 
-/* Where shirq.ko is; unknown to who may not know. */
+/* The load address of shirq.ko; hidden from unprivileged users. */
 static void find_module(void)
 {
 	char line[512];
@@ -606,7 +632,7 @@ static void on_wake(int number)
 	(void)number;
 }
 
-/* Give up a right that the module asks for, or every one. */
+/* Drop one of the capabilities that the module checks, or all of them. */
 static void drop_capability(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -647,7 +673,10 @@ static void watch(struct tormentor *all)
 			last[n] = made;
 			sum += made;
 		}
-		/* A silence is how the host learns that none of them gets on. */
+		/*
+		 * The host detects by the missing output that no thread makes
+		 * progress.
+		 */
 		if (++rounds % 300 == 0 && sum != said) {
 			printf("at %llu\n", (unsigned long long)sum);
 			fflush(stdout);
@@ -656,7 +685,7 @@ static void watch(struct tormentor *all)
 	} while (running);
 }
 
-/* The end of a page behind which there is none. */
+/* The end of a page that is followed by an unmapped page. */
 static uint64_t unmapped_edge(void)
 {
 	char *pages = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

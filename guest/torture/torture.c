@@ -3,12 +3,12 @@
  * shirq-torture: ends owners, bindings, modules and processors, again and
  * again, while interrupts flow.
  *
- * Each deed is an attempt, numbered from 0. The devices raise by themselves, so
- * nothing here waits for the host. What happened on the line is judged from the
- * event log, where marks tell attempts apart; what only the guest can see is
- * checked here: a line "FAIL attempt: what" for each thing that is wrong. The
- * last line is "done", with figures and a digest of all choices, which are those
- * of the seed.
+ * Each deed is an attempt, numbered from 0. The devices raise interrupts on
+ * timers of their own, so nothing here waits for the host. The line is judged
+ * from the event log, where marks separate the attempts; facts that only the
+ * guest can see are checked here and printed as "FAIL attempt: what". The last
+ * line is "done", with figures and a digest of all choices, which depend on the
+ * seed alone.
  */
 #define _GNU_SOURCE
 #include "torture.h"
@@ -37,7 +37,9 @@
 #include "../drivers/edu-set.h"
 
 #define SELF		"/proc/self/exe"
-/* Statuses of an owner: its device went, as it may; something is wrong. */
+/*
+ * Exit statuses of an owner: its device is gone, which is allowed; a failure.
+ */
 #define VANISHED	0
 #define WRONG		9
 
@@ -50,7 +52,7 @@ struct run {
 
 /* Owners: each is a child. */
 
-/* What an owner does, from the bits of a random number. */
+/* An owner's actions, from the bits of a random number. */
 enum habit {
 	HABIT_AUTO_UNMASK	= 0x01,
 	HABIT_MASTER		= 0x02,
@@ -68,14 +70,17 @@ struct owner {
 
 /* The child's own. */
 static struct owner self;
-/* Its device may go: that is an end like any other. */
+/* Its device may become gone: that is a normal end. */
 static bool mortal;
-/* It may get no memory: so is that. */
+/* An allocation may fail: that is a normal end, too. */
 static bool poor;
 
 static void __attribute__((noreturn)) wrong(const char *what)
 {
-	/* The node, the device behind it, a device that is about to go or in quarantine. */
+	/*
+	 * Errors of open(): no node, no device behind it, or a device that is about to go
+	 * or in quarantine.
+	 */
 	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
 		_exit(VANISHED);
 	if (poor && errno == ENOMEM)
@@ -107,7 +112,10 @@ static void own_arm(void)
 		wrong("arming");
 }
 
-/* SIGALRM finds a descriptor and a mapping that are known, or none. */
+/*
+ * Block SIGALRM, so that its handler finds a consistent descriptor and mapping,
+ * or none.
+ */
 static void own(const char *address, uint64_t habits)
 {
 	struct shirq_programs programs = EDU_SET;
@@ -196,7 +204,7 @@ static pid_t born(void)
 	return pid;
 }
 
-/* How many owners ended by themselves, as they may. */
+/* Number of owners that ended by themselves, which is allowed. */
 static unsigned int exited;
 
 /* Wait for a child that a signal, or 0 for none, was to end. */
@@ -231,7 +239,10 @@ static void put_into(const char *format, const char *address, const char *text)
 		err(1, "writing %s to %s", text, path);
 }
 
-/* It is silent, so the next owner may come: nobody has it, and it does not master the bus. */
+/*
+ * The device is silent, so it can be opened again: check that it has no owner and that bus
+ * mastering is off.
+ */
 static void gone(const struct run *run, uint32_t n)
 {
 	char path[PATH_MAX];
@@ -284,7 +295,10 @@ static void suffer(struct run *run, uint32_t n)
 	by_kill(run, n);
 }
 
-/* The same where the owner's allocations fail, as far as the kernel was told so. A thread is the C library's business. */
+/*
+ * The same with failing allocations in the owner, if fault injection is configured. Creating a
+ * thread is not tested: the C library does that.
+ */
 static void refuse_memory(struct run *run, uint32_t n)
 {
 	poor = true;
@@ -333,7 +347,7 @@ static void __attribute__((noreturn)) hog(struct choices choices)
 	}
 }
 
-/* By SIGKILL, where memory is short. */
+/* Killed by SIGKILL while memory is short. */
 static void starve(struct run *run, uint32_t n)
 {
 	static pid_t hogging;
@@ -352,8 +366,8 @@ static void starve(struct run *run, uint32_t n)
 }
 
 /*
- * By its own deed, at the moment of an alarm, after which the process lives on,
- * without the device: it says so to its parent.
+ * The owner closes the device at the moment of an alarm and lives on without
+ * it; it reports that to its parent.
  */
 static int told;
 static uint32_t attempt;
@@ -458,7 +472,7 @@ static void by_thread(struct run *run, uint32_t n)
 			pass_time(after[2]);
 			pthread_kill(opener, SIGUSR1);
 		}
-		/* The others end with their group. */
+		/* The other threads end with their thread group. */
 		syscall(habits & HABIT_TWO_READERS ? SYS_exit_group : SYS_exit, VANISHED);
 	}
 	/* The opener is gone, the readers are not: their process is killed. */
@@ -506,7 +520,10 @@ static int receive_descriptor(int socket)
 	return fd;
 }
 
-/* One owner hands the device to another; each is killed, whoever holds it then, or while nobody but a socket does. */
+/*
+ * One owner hands the device to another; each of them is killed, also while the descriptor is held
+ * by the socket only.
+ */
 static void by_passing(struct run *run, uint32_t n)
 {
 	uint64_t habits = draw(&run->choices);
@@ -551,7 +568,7 @@ static void by_passing(struct run *run, uint32_t n)
 	gone(run, n);
 }
 
-/* What is not an owner's */
+/* Deeds other than an owner's */
 
 static void unbind(struct run *run, uint32_t n)
 {
@@ -604,7 +621,9 @@ static void remove_module(struct run *run, uint32_t n)
 	}
 	pass_time(after);
 	mark(MARK_END, n);
-	/* Refused, unless the owner has not come to open it yet. */
+	/*
+	 * The open is refused, unless the owner has not opened the device yet.
+	 */
 	syscall(SYS_delete_module, "shirq", O_NONBLOCK);
 	kill(pid, SIGKILL);
 	reap(n, pid, SIGKILL);
@@ -626,7 +645,10 @@ static void be_unplugged(struct run *run, uint32_t n)
 	pid_t pid;
 
 	mark(MARK_OWN, n);
-	/* Whoever plugged it in may be binding it already, and not have come to the node. */
+	/*
+	 * The process that plugged it in may be binding it already, without the device node
+	 * existing yet.
+	 */
 	while (shirq_bind(device) || !exists("/dev/shirq/%s", device))
 		pass_time(1000);
 	pid = born();
@@ -701,7 +723,10 @@ static int usage(const char *name)
 	return 2;
 }
 
-/* Its mapping was void before it was told why: the notice is what it reads next. */
+/*
+ * The mapping is invalidated before the notice is queued: the next read() returns
+ * the notice.
+ */
 static sigjmp_buf untold;
 
 static void read_on(int number)
@@ -710,7 +735,7 @@ static void read_on(int number)
 	siglongjmp(untold, 1);
 }
 
-/* An owner for good, who says when it is armed. */
+/* An owner that keeps the device, and reports when it is armed. */
 static int serve_for_ever(const char *address)
 {
 	own(address, HABIT_AUTO_UNMASK);

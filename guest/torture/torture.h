@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tormentors share: choices that a seed repeats, marks in the event
- * log, and a word for each thing that went wrong.
+ * Common code of the stress programs: choices that are repeatable from a seed,
+ * marks in the event log, and failure reports.
  */
 #ifndef SHIRQ_TORTURE_H
 #define SHIRQ_TORTURE_H
@@ -24,13 +24,13 @@ uint64_t below(struct choices *from, uint64_t limit);
 
 /*
  * Marks, written to the MARK register of a device that has no driver: the host
- * finds them in the event log, among what the devices did. Each names an
- * attempt. From GONE to the next OWN nobody owns the device under test.
+ * finds them in the event log, among the devices' entries. Each names an
+ * attempt. From GONE to the next OWN the device under test has no owner.
  */
 enum mark {
 	MARK_OWN	= 1,	/* it may have an owner, and assert, from here on */
 	MARK_END	= 2,	/* its owner's end begins */
-	MARK_GONE	= 3,	/* and is over: the pin is low */
+	MARK_GONE	= 3,	/* its owner's end is complete: the pin is low */
 };
 
 void map_marks(const char *address);

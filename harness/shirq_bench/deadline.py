@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How long the bench waits on the host: a busy host gets more time, because slow is not hung.
 
-A deadline is there to end a wait for something that will never come. On a host with more work than processors a guest
-that is well gets only its share of a processor, so a deadline is stretched by how many processes compete for each one.
+A deadline ends a wait for an event that will never come. On an overloaded host a healthy guest gets only its share of a
+processor, so a deadline is stretched by the number of processes that compete for each processor.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import select
 import time
 from pathlib import Path
 
-#: A wait that is stretched more than this would hide a hang.
+#: Maximum stretch factor; a longer wait would hide a hang.
 _MOST = 20.0
-#: Seconds between two looks at how busy the host is.
+#: Seconds between two measurements of the host's load.
 STEP = 1.0
 
 
 def competition() -> float:
-    """How many processes want each processor that this one may use: at least 1, at most 20.
+    """The number of runnable processes per processor that this process may use: at least 1, at most 20.
 
     The average of the last minute or the number of the moment, whichever is greater: load that has just begun counts.
     """
@@ -29,10 +29,10 @@ def competition() -> float:
 
 
 class Deadline:
-    """``seconds`` from now on an idle host; the busiest moment that a look has met stretches them.
+    """``seconds`` from now on an idle host, stretched by the highest load that was measured.
 
-    A wait looks again at least every `STEP` seconds: ``while not deadline.passed: ready.wait(deadline.step)``. As text
-    it is the seconds that were asked for, and what they became: ``20 s (64 s on this busy host)``.
+    A wait must check again at least every `STEP` seconds: ``while not deadline.passed: ready.wait(deadline.step)``. Its
+    text gives the requested and the stretched seconds: ``20 s (64 s on this busy host)``.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -45,7 +45,7 @@ class Deadline:
         """Seconds until it passes, as far as is known now; never negative."""
         left = self._began + self._seconds * self._stretch - time.monotonic()
         if left <= 0:
-            # The last look may have been when the host was idle still.
+            # The host may have been idle at the last measurement.
             self._stretch = max(self._stretch, competition())
             left = self._began + self._seconds * self._stretch - time.monotonic()
         return max(0.0, left)
@@ -56,12 +56,12 @@ class Deadline:
 
     @property
     def step(self) -> float:
-        """Seconds to wait before the next look: what is left, but not more than `STEP`."""
+        """Seconds to wait before the next check: the remaining time, but at most `STEP`."""
         return min(STEP, self.left)
 
     @property
     def stretched(self) -> bool:
-        """Whether the host has been busy: what did not come in time may have been slow, not hung."""
+        """Whether the host has been busy: a missed deadline may then mean a slow guest, not a hung one."""
         return self._stretch > 1
 
     def readable(self, descriptor: int) -> bool:

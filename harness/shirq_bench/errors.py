@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can go wrong with a guest. Every message names the VM."""
+"""The errors of a guest. Every message names the VM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class BenchError(Exception):
 
 
 class CannotJudge(BenchError):
-    """The evidence that a verdict needs is missing: neither a pass nor a failure of what was to be judged."""
+    """The evidence that a verdict needs is missing: the judged rule has neither passed nor failed."""
 
 
 class DeadlineExceeded(BenchError):
@@ -17,7 +17,7 @@ class DeadlineExceeded(BenchError):
 
 
 class VmDied(BenchError):
-    """The QEMU process ended though nobody asked it to."""
+    """The QEMU process ended unexpectedly."""
 
 
 class AgentGone(BenchError):
@@ -25,7 +25,7 @@ class AgentGone(BenchError):
 
 
 class CommandFailed(BenchError):
-    """A guest command did not do what it was asked to."""
+    """A guest command failed."""
 
 
 class QmpFailed(BenchError):

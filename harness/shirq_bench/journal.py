@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What is done to a guest, step by step: commands, QMP calls, waits, each with its beginning, its end and its outcome.
+"""The steps of a guest: commands, QMP calls and waits, each with its beginning, its end and its outcome.
 
-Whoever wants to know subscribes to all journals with `subscribe`; `Journal.steps` is what one guest has had so far.
+`subscribe` subscribes to all journals; `Journal.steps` has the steps of one guest so far.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A step's words are cut to so many characters where they stand in one line.
+#: A step's text is cut to this many characters in a single line.
 _WIDTH = 200
 #: Steps that a journal remembers; its transcript has all.
 _MOST = 10_000
 
 
 class Kind(enum.StrEnum):
-    """What a step is."""
+    """The kind of a step."""
 
     COMMAND = "command"
     QMP = "qmp"
@@ -33,8 +33,9 @@ class Kind(enum.StrEnum):
 class Step:
     """One step: ``began_s`` and ``ended_s`` count from the journal's beginning, the latter is None while it lasts.
 
-    ``first`` and ``last`` are how many entries the event log had then, which tells the virtual time. A look, such as
-    the reading of a property, that is repeated without another step in between is one step: ``times`` counts.
+    ``first`` and ``last`` are the numbers of entries in the event log at these times, which give the virtual time. A
+    query, such as the reading of a property, that is repeated without another step in between is one step: ``times``
+    counts.
     """
 
     guest: str
@@ -48,7 +49,7 @@ class Step:
     times: int = 1
 
     def __str__(self) -> str:
-        """A line: when it began, how long it took, what it was, how it ended."""
+        """The step as one line: its beginning, duration, text and outcome."""
         took = "          " if self.ended_s is None else f"{self.ended_s - self.began_s:8.3f} s"
         words = " ".join(self.what.split())
         words = words if len(words) <= _WIDTH else f"{words[:_WIDTH]}..."
@@ -61,7 +62,7 @@ _reporters: list[Reporter] = []
 
 
 def subscribe(reporter: Reporter) -> Callable[[], None]:
-    """Have every step of every guest told, once it has ended, on the thread that ends it; returns what ends that."""
+    """Call ``tell`` with each step of every guest when it has ended, on the thread that ends it; returns an undo."""
     _reporters.append(reporter)
     return lambda: _reporters.remove(reporter)
 
@@ -73,7 +74,7 @@ class Journal:
     """
 
     def __init__(self, guest: str, transcript: Path | None = None, position: Callable[[], int] = lambda: 0) -> None:
-        #: Not all of a run that takes very many.
+        #: Bounded: a long run has very many steps.
         self.steps: collections.deque[Step] = collections.deque(maxlen=_MOST)
         self.position = position
         self._guest = guest
@@ -89,7 +90,7 @@ class Journal:
         return step
 
     def end(self, step: Step, outcome: str = "") -> None:
-        """It has ended; a second end is none."""
+        """End the step; a second call has no effect."""
         with self._lock:
             if step.ended_s is not None:
                 return
@@ -101,7 +102,7 @@ class Journal:
 
     @contextlib.contextmanager
     def during(self, kind: Kind, what: str, look: bool = False) -> Iterator[Step]:
-        """A step that lasts as long as the block; what the block raises is its outcome."""
+        """A step that lasts as long as the block; an exception of the block is its outcome."""
         step = (look and self._again(kind, what)) or self.begin(kind, what)
         try:
             yield step
@@ -111,7 +112,7 @@ class Journal:
         self.end(step)
 
     def _again(self, kind: Kind, what: str) -> Step | None:
-        """The last step, if it was the same look."""
+        """The last step, if it was the same query."""
         with self._lock:
             last = self.steps[-1] if self.steps else None
             if last and (last.kind, last.what, last.outcome) == (kind, what, "") and last.ended_s is not None:
@@ -121,7 +122,7 @@ class Journal:
         return None
 
     def close(self) -> None:
-        """Close the transcript; what is still under way is written as such."""
+        """Close the transcript; steps that have not ended are marked as such."""
         with self._lock:
             if self._transcript:
                 for step in self.steps:

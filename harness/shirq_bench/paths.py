@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where things are: what the package reads travels with it, what it writes goes below the current directory."""
+"""The paths of the package: input files are part of it, output goes below the current directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KMOD = (_DATA / "kmod").resolve()
 GUEST = (_DATA / "guest").resolve()
 #: Kernel modules of the bench itself, each a folder called like its module.
 MODULES = GUEST / "modules"
-#: What runs leave: reports, failure artefacts. Relative, so that it is the current project's.
+#: Output of runs: reports, failure artefacts. Relative, so that it belongs to the current project.
 BUILD = Path("build")
 
 
@@ -24,7 +24,7 @@ def checkout() -> Path | None:
 
 
 def need_checkout(what: str) -> Path:
-    """The same; raises `BenchError` where there is none. ``what`` is what cannot be done then."""
+    """The same; raises `BenchError` if there is none. ``what`` is the action that needs it."""
     if top := checkout():
         return top
     raise BenchError(

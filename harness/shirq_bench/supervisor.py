@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Guarantees that no QEMU process, no build and no run directory outlives the process that asked for it.
 
-A small process of its own session starts every VM and holds one end of a socket whose other end only the runner
-holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it, and the supervisor kills what it
-started or was told of, and deletes the directories it was told of. Should the supervisor itself be killed, the kernel
-kills its children: it has one thread, so PDEATHSIG means what it says.
+A small process in a separate session starts every VM and holds one end of a socket whose other end only the runner
+holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it. The supervisor then kills all
+processes that it started or that were registered with it, and deletes the registered directories. If the supervisor
+itself is killed, the kernel kills its children: PDEATHSIG is reliable because it has one thread.
 
 The runner's half is `spawn`, `adopt` and `own`; run as a script this file is the supervisor's half, which imports
 nothing of the package and so starts quickly.
@@ -119,7 +119,7 @@ _instance_lock = threading.Lock()
 
 
 def instance() -> Supervisor:
-    """This process's supervisor, started when first asked for."""
+    """This process's supervisor, started on first use."""
     global _instance
     with _instance_lock:
         if _instance is None or _instance._owner != os.getpid():

@@ -12,7 +12,7 @@ from shirq_bench.vm.board import Bar, Board, Function, Ports
 
 #: Opens a `Board`.
 Start = Callable[..., Board]
-#: BAR, offset, width in bytes, and what is written; None: a read.
+#: BAR, offset, width in bytes, and the written value; None: a read.
 Access = tuple[int, int, int, int | None]
 BARS = "bar0=mem:16384,bar1=port:256"
 SLOT, GSI = 4, 20
@@ -58,7 +58,7 @@ class Driver:
         return Driver(board, self.card, spaces)
 
     def do(self, accesses: tuple[Access, ...]) -> int:
-        """Execute the accesses; returns what the last read gave."""
+        """Execute the accesses; returns the value of the last read."""
         value = 0
         for bar, offset, width, written in accesses:
             if written is None:

@@ -88,7 +88,7 @@ def test_a_stopped_vm_can_exchange_its_card(start: Start, preset: Card) -> None:
     driver = Driver.attach(board, preset)
     driver.spaces[0].write(0x6C, 0xFFFFFFFF)
     board.qmp.set("dev0", "raise", 1)
-    with pytest.raises(QmpFailed, match="'preset' can be set while the VM is stopped"):
+    with pytest.raises(QmpFailed, match="'preset' can only be set while the VM is stopped"):
         board.qmp.set("dev0", "preset", preset.name)
     board.qmp.execute("stop")
     board.qmp.set("dev0", "preset", preset.name)
@@ -181,7 +181,7 @@ def test_a_set_register_and_a_clear_register_make_a_pair(start: Start) -> None:
 def test_scratch_constant_and_reset_values_are_as_described(start: Start) -> None:
     """Scratch bits, constants and reset values are as the register description says."""
     text = "bar0+0/32 const=0xabcd; bar0+4/16be[11:4] scratch3 =0x5a; bar0+6/8 ~; "
-    with pytest.raises(VmDied, match=r"entry 3, 'bar0\+6/8 ~': '~' is nothing that a register shows"):
+    with pytest.raises(VmDied, match=r"entry 3, 'bar0\+6/8 ~': '~' is not a state that a register shows"):
         start(f"shirq-edu,registers={text}")
     text = "bar0+0/32 const=0xabcd; bar0+4/16be[11:4] scratch3 =0x5a; bar0+8/32 status"
     bar = start(f"shirq-edu,id=dev0,addr=4,registers={text}").function(4).enable()
@@ -202,20 +202,20 @@ GOOD = "bar0+0/32 status w1c"
         ("bar6+0/32 mask", "'bar6.0/32' is no place"),
         ("bar0-4/32 mask", "is no place: write one such as"),
         ("bar0+4/24 mask", "the width is 24, and must be 8, 16 or 32, or 64 of a mark"),
-        ("bar0+8/64[3:0] mask", "the width is 64, and must be 8, 16 or 32, or 64 of a mark"),
+        ("bar0+8/64[3:0] mask", "a width of 64 is only for a mark"),
         ("bar0+6/32 mask", "offset 0x6 is not a multiple of the width, 4 bytes"),
         ("bar0+4/32[32] mask", "must be .BIT. or .HIGH:LOW., with bits from 0 to 31"),
         ("bar0+4/32[3:5] mask", "must be .BIT."),
-        ("bar0+4/32", "what it shows is missing"),
-        ("bar0+4/32 colour", "'colour' is nothing that a register shows: write one of status"),
-        ("bar0+4/32 const", "'const' is nothing that a register shows"),
+        ("bar0+4/32", "the shown state is missing"),
+        ("bar0+4/32 colour", "'colour' is not a state that a register shows: write one of status"),
+        ("bar0+4/32 const", "'const' is not a state that a register shows"),
         ("bar0+4/8 const=256", "the value '256' must be a number that fits into 8 bits"),
         ("bar0+4/32[7:0] mask[28]", "'mask' has 32 bits, of which 8 from bit 28 on are asked for"),
         ("bar0+4/32 gate", "'gate' has 1 bits"),
-        ("bar0+4/32 mask w2c", "'w2c' is no behaviour: write some of rw, ro"),
-        ("bar0+4/32 mask w1c w1s", "'w1s' contradicts what is before it"),
-        ("bar0+4/32 active w1c", "'w1c' contradicts what can only be read"),
-        ("bar0+4/32 status wo rc", "'wo' contradicts what a read does"),
+        ("bar0+4/32 mask w2c", "'w2c' is not a behaviour: write some of rw, ro"),
+        ("bar0+4/32 mask w1c w1s", "'w1s' contradicts an earlier word"),
+        ("bar0+4/32 active w1c", "'w1c': these bits are read-only"),
+        ("bar0+4/32 status wo rc", "'wo' contradicts a side effect of reads"),
         ("bar0+4/32 mask automask", "'automask' is for status and active"),
         ("bar0+4/32 summary w1c", "the summary needs group=N"),
         ("bar0+4/32 summary group=0", "1 to 32 sources"),

@@ -20,7 +20,7 @@ Start = Callable[..., Board]
 
 
 def refusal(*argv: str) -> str:
-    """What QEMU says when it refuses to start with ``argv``."""
+    """QEMU's message when it refuses to start with ``argv``."""
     emulator = qemu.build()
     machine = ["-machine", "q35", "-accel", "qtest", "-display", "none", "-nodefaults"]
     done = subprocess.run(
@@ -77,7 +77,7 @@ def test_a_full_log_keeps_its_beginning_and_counts_what_it_drops(start: Start) -
     assert [entry.value for entry in log.of(Kind.WRITE, offset=4)][-1] == 40 - len(before.entries) - 1
 
 
-#: A C library that has room for so many bytes in each file.
+#: A C library under which each file can hold only this many bytes.
 SMALL_DISK = """
 #include <errno.h>
 #include <sys/types.h>
@@ -127,7 +127,7 @@ def test_time_is_virtual_time(start: Start) -> None:
 
 
 def test_the_log_tells_the_present_virtual_time(start: Start) -> None:
-    """Also where nothing was logged for long: a schedule that begins now is built on it."""
+    """The log's `now` is exact even if the last entry is old; schedules are built relative to it."""
     board = start("shirq-edu,id=dev0,addr=4")
     now = board.qtest.clock_step(7_654_321)
     assert board.qmp.get("/objects/log", "now") == now

@@ -56,7 +56,7 @@ class Scene:
         self.bar = self.function.enable()
 
     def migrate(self, path: Path, *properties: str) -> None:
-        """Go on in a clone; ``properties`` are its own."""
+        """Continue in a clone with other ``properties``."""
         self.board.save(path)
         self.board = self.start(",".join([self.device, *properties]), incoming=True)
         self.board.load(path)
@@ -366,7 +366,7 @@ def test_every_pin_has_its_line(start: Start, pin: str, gsi: int) -> None:
 def test_an_asserted_pin_can_move_while_the_vm_is_stopped(start: Start, tmp_path: Path) -> None:
     scene = Scene(start)
     scene.raise_()
-    with pytest.raises(QmpFailed, match="'intx-pin' can be set while the VM is stopped: stop it first"):
+    with pytest.raises(QmpFailed, match="'intx-pin' can only be set while the VM is stopped: stop it first"):
         scene.set("intx-pin", "C")
     scene.board.qmp.execute("stop")
     scene.set("intx-pin", "C")
@@ -486,7 +486,7 @@ def test_message_to_the_device_itself_is_sent_once(start: Start) -> None:
 
 
 def test_pin_rests_while_msi_is_on_and_returns_if_pending(start: Start, tmp_path: Path) -> None:
-    """The pin rests while MSI is enabled and comes back with what is pending."""
+    """The pin stays low while MSI is enabled, and is asserted afterwards if a source is pending."""
     scene = Scene(start, "msi=on")
     scene.raise_()
     messages(scene, True)
@@ -616,7 +616,7 @@ def test_storm_pause_survives_migration(start: Start, tmp_path: Path, paused: bo
         ("pm-effective=off", "'pm-effective' must be on without pm=on"),
         ("flr-effective=off", "'flr-effective' must be on without pcie=on"),
         ("no-soft-reset=on", "'no-soft-reset' must be off without pm=on"),
-        ("schedule=/dev/null", "'schedule' is for later"),
+        ("schedule=/dev/null", "'schedule' cannot be set now"),
         ("preset=edu,registers=bar0+0x20/32 status", "'preset' and 'registers' describe the same: give one of them"),
         ("registers=bar0+0x20/32 status,preset=edu", "'preset' and 'registers' describe the same: give one of them"),
     ],

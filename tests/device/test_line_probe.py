@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The line probe: pins of any PCI function, lines, and what the interrupt controller does with them."""
+"""The line probe: pins of any PCI function, lines, and the interrupt controller's actions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def board(start: Start) -> Board:
 
 
 def controller(entries: list[Entry]) -> list[tuple[Kind, int, int]]:
-    """What the interrupt controller did: kind, GSI, value."""
+    """An entry of the interrupt controller: kind, GSI, value."""
     return [(entry.kind, entry.offset, entry.value) for entry in entries if entry.device == "ioapic"]
 
 
 def since(board: Board, mark: int) -> list[tuple[Kind, int, int]]:
-    """What the controller did after ``mark``, the machine's timer on GSI 2 aside."""
+    """The controller's entries after ``mark``, without the machine's timer on GSI 2."""
     return [entry for entry in controller(list(board.log().since(mark).entries)) if entry[1] != 2]
 
 
@@ -116,7 +116,7 @@ def test_a_line_that_fell_before_its_entry_was_programmed_is_not(board: Board, l
 
 
 def test_state_without_levels_loses_no_interrupt(start: Start, board: Board, tmp_path: Path) -> None:
-    """Stock QEMU's state tells of an input what the entry has pending, and that is enough."""
+    """Stock QEMU's state shows an input by the pending bit of its entry, which is sufficient."""
     ioapic = IoApic(board.qtest)
     ioapic.program(GSI, VECTOR, masked=True)
     board.qmp.set("dev0", "raise", 1)

@@ -234,7 +234,7 @@ def test_bad_line_is_refused_by_number_and_old_schedule_stays(
 
 
 def test_a_file_that_is_none_is_refused(board: Board, tmp_path: Path) -> None:
-    with pytest.raises(QmpFailed, match="'schedule' can be set while the VM is stopped"):
+    with pytest.raises(QmpFailed, match="'schedule' can only be set while the VM is stopped"):
         board.qmp.set("dev0", "schedule", "/nowhere")
     board.qmp.execute("stop")
     with pytest.raises(QmpFailed, match="No such file"):
@@ -251,7 +251,7 @@ def entry(argument: int, setting: int) -> bytes:
     )
 
 
-#: What comes before: how many entries there are, and how many have absolute times.
+#: The preceding fields: the number of entries, and the number of entries with absolute times.
 ONE = b"\0\0\0\1" * 2
 
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Every call of the C library on a shirq-edu device that nobody else drives: library_calls ADDRESS. */
+/*
+ * Every call of the C library on a shirq-edu device that has no other driver: library_calls
+ * ADDRESS.
+ */
 #include "../../guest/drivers/edu-set.h"
 
 #include <errno.h>

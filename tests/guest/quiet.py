@@ -6,8 +6,8 @@ from __future__ import annotations
 from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.vm.machine import ADDRESSES
 
-#: Entries of the log of a guest in which nothing ends a storm but the kernel or the test: how long that takes is up to
-#: the host. The log's file grows as it is written.
+#: Log entries for a guest in which only the kernel or the test ends a storm, which may take long on a slow host. The
+#: log's file grows as it is written.
 STORM_ENTRIES = 1 << 23
 
 

@@ -22,7 +22,7 @@ def arrange(directory: Path, tests: str) -> None:
 
 
 def start(directory: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
-    """Start pytest in the project; what it says goes to a pipe."""
+    """Start pytest in the project, with its output in a pipe."""
     return subprocess.Popen(
         [*INTERRUPTIBLE, sys.executable, "-m", "pytest", *options],
         cwd=directory,
@@ -35,7 +35,7 @@ def start(directory: Path, *options: str, **environment: str) -> subprocess.Pope
 
 
 def run(directory: Path, *options: str, **environment: str) -> tuple[int, str]:
-    """Run pytest in the project; returns its status and what it said."""
+    """Run pytest in the project; returns its status and output."""
     process = start(directory, *options, **environment)
     try:
         said, _ = process.communicate(timeout=1800)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every allocation of a system call fails once: the call says so, nothing is half-done, nothing leaks.
+"""Every allocation of a system call fails once: the call returns the error, has no partial effect, and leaks nothing.
 
 fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer. Many
 of these allocations are not the module's and their failure is absorbed: then the call succeeds.
@@ -20,7 +20,7 @@ def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     lines = finish(start(scene, "dev0", allocation_failures.bind), deadline=200)
     allocations, *answers = lines[0].split()
     assert int(allocations) > 20, "hardly any allocation failed"
-    # The PCI core says busy when it cannot allocate a region, for which it may have a spare.
+    # The PCI core returns EBUSY if it cannot allocate a region; it may also have a spare one.
     assert {"ENOMEM", "OK"} <= set(answers) <= {"EBUSY", "ENOMEM", "OK"}
     assert lines[1:] == ["OPEN", "no leak"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events in asyncio, with the module: what unmasks, and how an iteration ends."""
+"""Events in asyncio, with the module: when events are unmasked, and how an iteration ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_the_next_read_unmasks_and_waiting_for_an_event_does_not(scene: Scene) -
     scene.wait_unmasked("dev1")
     scene.raise_("dev1", bits=1)
     script.expect("^event 0x1$")
-    # The loop runs on and nobody has asked for the next event.
+    # The loop keeps running, and the next event has not been requested.
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
     script.write("\n")
     script.expect("^waiting$")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every call answers in every state, and to every size of its struct."""
+"""The result of every call in every state, and for every size of its struct."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_bad_arguments_are_refused_one_by_one(scene: Scene) -> None:
 def test_refused_set_keeps_the_old_one_and_exec_serves_config(scene: Scene) -> None:
     """A refused set leaves the loaded one in place, and exec serves config space.
 
-    Programs change one bit of config space, bus mastering has a call of its own, and close() takes both back.
+    Programs change one bit of config space, bus mastering has a separate call, and close() undoes both.
     """
     assert run(scene, "dev0", calls.refused_set) == [
         "RELEASE 0 BOUNDS",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line's guests do what they are asked and are gone afterwards."""
+"""Guests of the command line run their command and are gone afterwards."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines that do not go through an input of the I/O APIC above 15 are judged by what the log has, or not at all."""
+"""Lines that bypass the I/O APIC's inputs above 15 are judged as far as the log allows, or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNMASK = (
 
 
 def served(vm: Vm, count: int) -> Log:
-    """The log after so many interrupts, each of which was served before the next one."""
+    """The log after this many interrupts, each of which was served before the next one."""
     with vm.follow() as reader:
         for _ in range(count):
             vm.qmp.set("dev0", "raise", 1)
@@ -72,7 +72,7 @@ def test_interrupts_through_the_8259_are_judged_by_levels_alone(boot: Boot) -> N
 
 @pytest.mark.invariants_broken("the line stays high on purpose", line_of="dev0")
 def test_a_broken_line_on_the_8259_is_not_passed(boot: Boot) -> None:
-    """Nobody handles the interrupt: whether the guest has given the line up cannot be seen, and that is said."""
+    """An unhandled interrupt: the log cannot show whether the guest has disabled the line, and the judge says so."""
     vm = boot(DRIVERLESS.with_(parameters="noapic"))
     vm.agent.succeed(UNMASK)
     vm.qmp.set("dev0", "raise", 1)

@@ -72,7 +72,7 @@ def host_load() -> Iterator[None]:
 
 
 def run(kernel: str, condition: str) -> exact.State:
-    """The end of a run while the host does what ``condition`` says."""
+    """The end of a run under the host's ``condition``."""
     with host_load() if condition == "load" else contextlib.nullcontext():
         if condition == "monitor":
             return exact.state(busy(kernel), stimuli(), LENGTH_NS, meanwhile=ask)
@@ -81,7 +81,7 @@ def run(kernel: str, condition: str) -> exact.State:
 
 @functools.cache
 def first(kernel: str) -> exact.State:
-    """What all others are compared with."""
+    """The reference that all other runs are compared with."""
     return run(kernel, "calm")
 
 
@@ -90,7 +90,7 @@ def first(kernel: str) -> exact.State:
 def test_busy_guest_replays_identically(kernel_name: str, condition: str) -> None:
     """The event log, the processor's registers and all memory are the same at the same instruction.
 
-    The host is calm, asks the monitor all the time, is busy itself, or stops and continues the VM.
+    The host is idle, queries the monitor all the time, is busy itself, or stops and continues the VM.
     """
     reference = first(kernel_name)
     assert reference.entries > 10 * RAISES, "the devices were hardly served"
@@ -113,7 +113,7 @@ class Listener(Network):
 
 
 def test_clone_announces_itself_to_no_network(kernel_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """QEMU announces a guest that has moved, in frames and at times of its own: on the host's clock."""
+    """QEMU announces a migrated guest in network frames, at times of the host's clock."""
     monkeypatch.setattr(vm, "Network", Listener)
     with template.clone(SHARED_LINE.with_(kernel=kernel_name)) as clone:
         wire = clone.boot().networks["net0"]

@@ -15,7 +15,7 @@ from shirq_bench.plugin import Boot
 from shirq_bench.provision import cache, kernel, packages
 from shirq_bench.vm.machine import SHARED_LINE
 
-#: What a machine with headers has; DKMS itself is all that the package depends on.
+#: The packages of a machine with headers; the package itself depends only on DKMS.
 _SYSTEM = ("dkms", "gcc-12", "libelf1")
 _KERNEL = """
 mkdir -p /lib/modules/{release}
@@ -50,7 +50,7 @@ dkms remove shirq/{version} --all
 
 
 def _on_debian(script: str, target: kernel.Kernel, shared: Path) -> str:
-    """What a script says on a system with the headers of ``target``, once the module is installed there."""
+    """The output of a script on a system with the headers of ``target``, once the module is installed there."""
     headers = target.headers.resolve()
     # Headers of the cache lead to others beside them.
     tree = cache.root() / "kernel"

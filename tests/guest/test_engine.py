@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a fresh guest costs."""
+"""The cost of a fresh guest."""
 
 from __future__ import annotations
 

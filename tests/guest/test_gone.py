@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device that is gone, or that nobody recovers: it cannot storm when it is back, and its owner is told."""
+"""A device that is gone, or not recovered: it cannot storm when it is back, and its owner is notified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, insmod
 
 @dataclass(frozen=True)
 class Case:
-    """What of dev0 answers all-ones for a while, how its DisINTx works, and whether it can assert afterwards."""
+    """The part of dev0 that reads as all-ones for a while, the fault of its DisINTx, and whether it can assert then."""
 
     dead: str
     disintx: str
@@ -78,7 +78,7 @@ def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
 def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> None:
     """A device that asserts as soon as it is back has a handler at its line.
 
-    Its owner left while it did not answer: nobody will look for it for a second, and it asserts before.
+    Its owner closed it while it did not answer: it is polled only after a second, and asserts before that.
     """
     script = start(scene, "dev0", gone.asserts_on_return)
     script.expect("^armed$", deadline=120)
@@ -112,7 +112,7 @@ def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
 def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
     """A device that is gone stays watched after a reset by others.
 
-    It is back after the reset, asserts at once, and has an owner who can do nothing any more.
+    It is back after the reset, asserts at once, and has an owner whose calls all fail.
     """
     port = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     vm = port.vm
@@ -139,7 +139,7 @@ _GIVE_UP = Path(__file__).parent / "giveup"
 
 
 def test_an_error_that_nobody_recovers_from_ends_in_enodev(boot: Boot) -> None:
-    """Recovery fails if another driver on the bus has no part in it, and no callback tells of that."""
+    """Recovery fails if another driver on the bus does not support it, and no callback reports that."""
     machine = SHARED_LINE.with_(modules=(str(_GIVE_UP),), deterministic=True, vcpus=1)
     scene = Scene(boot(machine))
     script = start(scene, "dev1", gone.not_recovered)

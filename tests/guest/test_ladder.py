@@ -30,7 +30,7 @@ ALL_RUNGS = D3HOT | FLR | BUS
 
 @dataclass(frozen=True)
 class Case:
-    """A device's faults, what its owner allows, the rungs that are tried, and the one that ends the storm."""
+    """A device's faults, the rungs that its owner allows, those that are tried, and the one that ends the storm."""
 
     faults: dict[str, object]
     allowed: int
@@ -74,7 +74,7 @@ def set_faults(scene: Scene, faults: dict[str, object]) -> None:
 
 
 def wait_for_rung(scene: Scene, rung: str) -> None:
-    """Wait until dev2's quarantine came to a rung: a basic regular expression, to wait for one of several."""
+    """Wait until dev2's quarantine reaches a rung; ``rung`` is a basic regular expression, so it can match several."""
     scene.run(
         f"until grep -q 'masked {rung}' /sys/class/shirq/{ADDRESSES['dev2']}/quarantine; do usleep 5000; done",
         deadline=60,
@@ -93,7 +93,7 @@ def _line_was_off(recorded: Recording, at_least: int, shut: bool = False) -> Non
 
 @pytest.mark.parametrize("end", ENDS)
 def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: str) -> None:
-    """A storm ends at the first rung that helps, and the owner can come back."""
+    """A storm ends at the first effective rung, and the owner can arm again."""
     case = ENDS[end]
     set_faults(port, case.faults)
     script = start(port, "dev2", ladder.storm, case.allowed)

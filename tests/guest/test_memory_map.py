@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a processor reads from a device while another one changes the memory map."""
+"""Reads from a device by one CPU while another device changes the memory map."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_no_guest_and_no_worker_outlives_pytest(
 
 
 def _said(runner: subprocess.Popen[str]) -> str:
-    """What the runner has said when it has ended."""
+    """The output of the runner when it has ended."""
     end = Deadline(PATIENCE)
     while True:
         try:
@@ -129,7 +129,7 @@ def _said(runner: subprocess.Popen[str]) -> str:
 
 
 def _wait_until_deleted(directory: Path) -> None:
-    # The supervisor is nobody's child here, so its end can only be observed through what it does last.
+    # The supervisor is not a child of this process, so its end can only be observed through its last action.
     end = Deadline(PATIENCE)
     while directory.exists():
         assert not end.passed, f"{directory} outlived its runner"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the pytest plugin promises to those who use it, alone and with pytest-xdist and pytest-html."""
+"""The documented behaviour of the pytest plugin, alone and with pytest-xdist and pytest-html."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_that_passes(vm):
     assert vm.agent.succeed("echo fine") == "fine\\n"
 """
 
-#: What every guest of a failed test leaves, and how one recognises it.
+#: The artefacts of every guest of a failed test, and how each is recognised.
 _LEFT = {
     "command": "qemu-system-x86_64",
     "console.log": "shirq: the guest is up",

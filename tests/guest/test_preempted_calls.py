@@ -28,7 +28,7 @@ pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
 #: A third device, whose interrupt begins the first call, at a line of its own.
 _TRIGGER = "0000:00:06.0"
-#: What the marks of the first call's thread say; an answer of the second's is an error number or this.
+#: Values of the marks of the first call's thread; a result of the second call is an error number or this one.
 _BEGIN, _END, _OK = 0x111, 0x222, 0x1000
 #: Virtual times, from the run's beginning, in ns.
 _LATER, _LENGTH = 200_000_000, 300_000_000
@@ -38,7 +38,7 @@ _MASTER = 4
 
 @dataclass(frozen=True)
 class _Run:
-    """What one run showed; times count from the run's beginning."""
+    """The result of one run; times count from the run's beginning."""
 
     marks: dict[tuple[str, int], int]
     where: int
@@ -132,7 +132,7 @@ def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], N
 
 
 def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None:
-    """MASK says that the device is not armed until the handler is there; what it masks then stays masked."""
+    """MASK returns ENXIO until the handler is registered; a mask set after that stays."""
 
     def judge(run: _Run) -> None:
         asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
@@ -142,7 +142,7 @@ def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None
 
 
 def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
-    """Its eventfd, for example, is signalled; what close() has not done yet keeps the next owner out."""
+    """Its eventfd, for example, is signalled; the next open() fails until close() is complete."""
 
     def judge(run: _Run) -> None:
         assert (("trigger", 0x333) in run.marks) == (run.answer == _OK), "the next owner's eventfd was not signalled"

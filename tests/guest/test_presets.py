@@ -22,14 +22,14 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Card:
-    """A preset's programs. ``handle`` is what user space does for an event, whose r0 it finds in r0."""
+    """A preset's programs. ``handle`` is the program that user space runs for an event, with the event's r0 in r0."""
 
     preset: str
     irq: str
     unmask: str
     handle: str
     release: str
-    #: What makes the card work, once.
+    #: The setup of the card, run once.
     setup: str = ""
     #: Sources that are raised.
     sources: int = 1
@@ -77,7 +77,7 @@ CARDS = (
     ),
     Card(
         "nvme-like",
-        # Its causes are in memory: what asserts is seen from the interrupt status bit alone.
+        # Its causes are in memory: only the interrupt status bit shows whether it asserts.
         irq=_claim(
             "read16 r0, config+6\nand r0, 8",
             "load r1, 0xffffffff\nwrite32 bar0+0x0c, r1\nread32 r1, bar0+0x0c",

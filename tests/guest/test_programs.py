@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What user space may ask of the module, and what it is told: run with the Python binding inside the guest."""
+"""The module's calls and their results: run with the Python binding inside the guest."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def refused(scene: Scene) -> Command:
 def test_bad_program_is_refused_by_index_and_the_old_set_stays(scene: Scene, refused: Command) -> None:
     """A bad program is refused with the index of its operation, and the loaded set stays."""
     refused.expect("^armed$", deadline=60)
-    # What answers now is the set that was loaded before all the bad ones.
+    # The active set is still the one that was loaded before all the bad ones.
     scene.raise_("dev1", bits=0x20)
     refused.expect("^0x20$")
     lines = finish(refused)

@@ -188,7 +188,7 @@ def test_noirqdebug_leaves_the_rate_watched(boot: Boot) -> None:
 
 
 def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
-    """What the owner before had chosen ends with it: neither its means nor its reset at close() are the next one's."""
+    """Settings end with their owner: the next owner inherits neither its rungs nor its reset at close()."""
     scene = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     set_faults(scene, {"disintx": "no-op"})
     run(scene, "dev2", promises.first_owner)

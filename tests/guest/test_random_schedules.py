@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random schedules over two devices and their owners, to the instruction; what fails is shrunk and replays."""
+"""Random schedules over two devices and their owners, exact to the instruction; failures are shrunk and replayed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Line(RuleBasedStateMachine):
 
     @rule(delay=st.integers(0, 20_000), device=_DEVICES, sources=_SOURCES)
     def assert_(self, delay: int, device: str, sources: int) -> None:
-        """Raise sources of a device, some instructions after what was before."""
+        """Raise sources of a device, some instructions after the previous stimulus."""
         self.now += delay
         self.stimuli.append(Stimulus(self.now, device, f"raise {sources}"))
 
@@ -71,7 +71,7 @@ class Line(RuleBasedStateMachine):
             pytest.fail(f"{outcome.all()[0].what}\nshirq replay {self.file}")
 
     def case(self) -> Case:
-        """What was grown, with an end."""
+        """The generated schedule, with an end."""
         item = scenario.get("both-and-again")
         return Case(
             title="random schedule",

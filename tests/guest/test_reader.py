@@ -65,7 +65,7 @@ def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> 
 
 
 def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> None:
-    """An event carries nothing of what was in its place or in its registers before.
+    """An event contains no stale data of its slot or of the registers.
 
     A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later.
     """
@@ -80,7 +80,7 @@ def test_a_rate_of_zero_is_the_default_one(scene: Scene) -> None:
 def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> None:
     """A read() takes the events that the memory has room for, and no more.
 
-    The page is one that was never touched, and what follows it may not be.
+    The page was never accessed, and the memory after it is inaccessible.
     """
     assert run(scene, "dev1", reader.room_for_events) == ["[1] EFAULT [2, 3, 4] [5]"]
 
@@ -97,7 +97,7 @@ def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> 
 def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -> None:
     """Of two readers on two processors, none returns without an event.
 
-    Both wake up at once, and who is first waits for a huge page to be cleared: the event is the other one's.
+    Both wake up at once, and the first one waits for a huge page to be cleared: the other one gets the event.
     """
     lines = run(scene, "dev1", reader.readers_on_two_processors)
     assert lines == ["{64} 0"]

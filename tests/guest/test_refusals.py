@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the module refuses because of what the device is, or of what befalls it."""
+"""Calls that the module refuses because of the device's properties or state."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
 
 
 def test_device_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
-    """A device that is gone at its first interrupt is not armed.
+    """Arming fails if the device is gone at its first interrupt.
 
     The kernel may call the handler from request_irq(), so that arming fails, or right behind it.
     """

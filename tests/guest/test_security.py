@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may do what: kmod/SECURITY.md names these tests."""
+"""Privileges: kmod/SECURITY.md names these tests."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_dma_behind_an_iommu_faults(boot: Boot, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
-    """Who was handed a descriptor may arm a storming device again and again: ten messages a minute.
+    """A process with a received descriptor may arm a storming device repeatedly: ten messages a minute are logged.
 
     Each of its storms is ended as soon as the first.
     """

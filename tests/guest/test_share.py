@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a neighbour keeps of its interrupts beside a device of ours that misbehaves, counted in the guest's own time.
+"""The share of its interrupts that a neighbour keeps beside a misbehaving shirq device, counted in guest time.
 
-One vCPU, one instruction a nanosecond, and an I/O APIC that does not brake a storm: what a device's storm costs here
-costs it on any machine. The neighbour is a third device, served in the kernel alone: its program acknowledges.
+One vCPU, one instruction a nanosecond, and an I/O APIC that does not slow a storm down: the measured cost of a storm
+holds for any machine. The neighbour is a third device, served in the kernel alone: its program acknowledges.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def scene(boot: Boot) -> Scene:
 
 @dataclass(frozen=True)
 class _Run:
-    """What happened in the time in which the neighbour's interrupts were due, and what dev2's owner read."""
+    """The events while the neighbour's interrupts were due, and the events that dev2's owner read."""
 
     log: Log
     owner: str
@@ -62,7 +62,7 @@ class _Run:
 def _run(
     scene: Scene, tmp_path: Path, period_ns: int, storm: str, programs: str = "right", rungs: int = 0, seconds: int = 1
 ) -> _Run:
-    """Raise the neighbour every ``period_ns`` for so long, with dev2's schedule ``storm``."""
+    """Raise the neighbour every ``period_ns`` for the given time, with dev2's schedule ``storm``."""
     length_ns = seconds * _SECOND_NS
     times = range(period_ns, length_ns + 1, period_ns)
     for device, text in (("dev0", "".join(f"+{at} raise 1\n" for at in times)), ("dev2", storm)):
@@ -82,7 +82,7 @@ def _run(
     return run
 
 
-#: What the module may mask the line for at a time, with what it takes to wake its worker, on a stock kernel.
+#: The time for which the module may mask the line at once, including its worker's wake-up, on a stock kernel.
 _LINE_OFF_NS = 30_000_000
 #: 10,000 interrupts a second, on a stock kernel; the storm begins after a fifth of it.
 _PERIOD_NS = 100_000
@@ -133,7 +133,7 @@ def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_pa
     assert run.owner == "IRQ masked"
     # An instrumented kernel cannot do it: each handling takes it longer than an interrupt's period.
     if kernel_name != "debug":
-        # What is raised while it is pending is one interrupt: the kernel's own work may make it so a few times.
+        # Raises of a pending source merge into one interrupt: the kernel's own work may cause that a few times.
         assert run.delivered >= 99_900
     assert run.stats["silent"] >= 0.9 * run.delivered
     assert (run.stats["claims"], run.stats["remasks"], run.stats["storms_masked"], run.stats["line_off"]) == (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must hold on a shared line: judged from the line, the pins and the kernel's handlers, not from the driver."""
+"""The guarantees on a shared line: judged by the line, the pins and the kernel's handlers, not by the driver."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_masked_pending_device_does_not_disturb_busy_neighbour(scene: Scene) -> 
 def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how: str) -> None:
     """A driver that ends with an interrupt pending leaves the line low and the device quiet.
 
-    kill -9 as well as an orderly exit run the release program: what was pending is acknowledged and masked.
+    kill -9 and an orderly exit both run the release program: pending sources are acknowledged and masked.
     """
     driver = scene.drive("dev1")
     driver.stop()
@@ -126,7 +126,7 @@ def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how:
             assert driver.end(signal.SIGKILL) == -signal.SIGKILL
         assert scene.vm.qmp.get("dev1", "status") == 0, "the release program did not acknowledge"
         assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not mask"
-        # Whatever comes now must not reach the line: there is no driver.
+        # Interrupts from now on must not reach the line: there is no driver.
         scene.raise_("dev1", bits=0xFF)
         scene.network.ping(5)
     run.line_low_at_end()
@@ -136,7 +136,7 @@ def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how:
 
 @pytest.mark.parametrize("language", ["c", "python"])
 def test_source_raised_during_handling_is_an_event_of_its_own(scene: Scene, language: str) -> None:
-    """A source that comes while another one is handled is an event of its own."""
+    """A source raised while another one is handled gives a separate event."""
     driver = scene.drive("dev1", language)
     driver.stop()
     with scene.record("dev1", settled=False) as run:

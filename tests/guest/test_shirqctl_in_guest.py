@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command shirqctl in a guest: what it shows of a shared line, and devices that it serves."""
+"""The command shirqctl in a guest: its view of a shared line, and the devices that it serves."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_bind_and_unbind_move_a_function_between_drivers(scene: Scene) -> None:
 
 
 def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> None:
-    # Bound without an owner: what is pending is held back by the interrupt-disable bit.
+    # Bound without an owner: the interrupt-disable bit holds pending interrupts back.
     """The top command names the function that asserts a line and the one that is held back."""
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
@@ -171,7 +171,7 @@ def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None
 def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: Path) -> None:
     """The top command names an asserting function that no driver has enabled.
 
-    As a card that the firmware left asserting: the kernel gives its line up, and nobody handles the function.
+    Like a card that the firmware left asserting: the kernel disables its line, and the function has no handler.
     """
     storm = ("-global", "ioapic.storm-pause=off")
     scene = Scene(boot(_UNBOUND.with_(deterministic=True, vcpus=1, extra=storm)))
@@ -193,7 +193,7 @@ def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: 
 
 @pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
 def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
-    """Each guest's own table, on each controller: the files of /sys/kernel/irq say what is in it."""
+    """Each guest's own table, on each controller, is checked against the files of /sys/kernel/irq."""
     prepare = (NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"))
     scene = Scene(boot(_UNBOUND.with_(parameters=parameters, prepare=prepare)))
     driver = scene.drive("dev0")

@@ -52,7 +52,7 @@ def test_port_bar_is_reached_by_io_and_programs_but_not_mapped(functions: Scene)
 
 
 def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
-    """It has no line, which is all that shirq is for; the kernel log says so."""
+    """It has no interrupt line, so shirq refuses it; the kernel log gives the reason."""
     scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, "pci-testdev,addr=7")), cold=True))
     scene.run(LOAD_MODULE)
     address = "0000:00:07.0"

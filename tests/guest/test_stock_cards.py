@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Cards that are not ours, QEMU's own, on one line with a busy in-kernel driver: nobody loses an interrupt."""
+"""QEMU's stock cards on one line with a busy in-kernel driver: no interrupt is lost."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _drive(scene: Scene, device: str) -> Driver:
 
 
 def _counts(command: Command) -> dict[str, int]:
-    """What a driver that has ended says it has counted."""
+    """The counters that a driver printed at its end."""
     return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", command.stdout)}
 
 
 @dataclass
 class Load:
-    """Queries on one wire, each sent when the one before was answered, until it is told to end."""
+    """Queries on one network, each sent after the reply to the one before, until the end is requested."""
 
     network: Network
     over: threading.Event

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stops a device although its owner lives: sleep, resets, unplugging. It is quiet, and the owner is told."""
+"""Stops of a device whose owner lives: sleep, resets, unplugging. It is quiet, and the owner is notified."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _released(log: Log, device: str) -> bool:
 
 
 def _masters(log: Log, device: str) -> bool:
-    """Whether the device may master the bus, by what was last written to Command: something must have been."""
+    """Whether bus mastering is on, by the last write to Command, which must exist."""
     commands = [
         entry.value
         for entry in log.of(Kind.WRITE, device=device)
@@ -65,7 +65,7 @@ def _comes_back(scene: Scene, device: str, owner: Command, recorded: Recording, 
     assert len(recorded.assertions()) == 1, "the device asserted before its owner armed it again"
     line_falls(scene, device)
     owner.write("\n")
-    # What was raised while it was silent is pending still.
+    # Sources raised while it was silent are still pending.
     owner.expect("^0x10$")
 
 
@@ -80,7 +80,7 @@ def _until(what: str, done: Callable[[], bool], deadline: float = 30.0) -> None:
 
 
 def _s2idle(scene: Scene) -> Command:
-    """Put the guest to sleep, idle, and wake it by a key; returns what put it to sleep."""
+    """Put the guest to sleep, idle, and wake it by a key; returns the command that put it to sleep."""
     scene.run(
         "for f in /sys/devices/platform/i8042/serio*/power/wakeup; do echo enabled >$f; done"
         " && echo 1 >/sys/power/pm_debug_messages && echo N >/sys/module/printk/parameters/console_suspend"
@@ -112,7 +112,7 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
 def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_path: Path) -> None:
     """A device that asserts when the system wakes is silent before its line opens.
 
-    As if the sleep had reset it. It has no DisINTx: its release program alone can silence it.
+    The device behaves as if the sleep had reset it. It has no DisINTx: only its release program can silence it.
     """
     script = start(scene, "dev1", stops.resumed)
     script.expect("^armed$")
@@ -135,7 +135,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
     else:
         pytest.fail("the release program did not run again")
     assert any(entry.kind is Kind.PIN and entry.device == "dev1" and entry.value for entry in until)
-    # The kernel masks a line that it does not want to hear from when it interrupts, not before.
+    # The kernel masks a disabled line lazily: when it interrupts, not before.
     heard = [entry for entry in until if entry.kind is Kind.DELIVER and entry.offset == GSI]
     assert len(heard) <= 1, "its line was open while it asserted"
     recorded.line_low_at_end()
@@ -145,8 +145,8 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.long
 def test_suspend_to_ram_resets_device_and_owner_reads_resumed(boot: Boot, device: str) -> None:
-    # Waking from S3 is QEMU's weak point: in clones and with e1000 the guest seldom comes up, and even here its
-    # timers may stand still, so that nothing after this may wait for one.
+    # Waking from S3 is unreliable in QEMU: in clones and with e1000 the guest seldom resumes, and even here its timers
+    # may stop, so that nothing after this may wait for one.
     """Suspend to RAM resets the device, and the owner reads RESUMED."""
     alone = SHARED_LINE.with_(devices=tuple(d for d in SHARED_LINE.devices if "e1000" not in d), networks=())
     scene = Scene(boot(alone, cold=True))
@@ -252,7 +252,7 @@ def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: s
         assert finish(script, deadline=120)[2:] == [f"{_ANSWERS[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
         port.network.ping(20)
     touched = [e for e in port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2") if e.ring != 3]
-    # The irq program asks a device that is gone once, and finds all-ones.
+    # The irq program reads a device that is gone once, and gets all-ones.
     assert [entry for entry in touched if entry.space == 0][1:] == [], "a register of a device that is gone was touched"
     assert not [entry for entry in touched if entry.kind is Kind.WRITE and entry.space == 0]
     irq = port.irq("eth0")
@@ -266,7 +266,7 @@ _GIVE_UP = Path(__file__).parent / "giveup"
 
 
 def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> None:
-    """Waiters for a device that is given up are told, and the next owner tries again."""
+    """Waiters for a device that is given up get an error, and the next open() tries again."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
     script = start(scene, "dev1", stops.given_up)
     script.expect("^waiting$")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device of ours never keeps a shared line busy: a storm ends, the neighbours live, and the owner is told why."""
+"""A shirq device never keeps a shared line busy: a storm ends, neighbours live, and the owner gets the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 #: The handler calls within which a storm must have ended.
 CALLS = 5000
-#: What kmod/README.md says: by when the device's own means have ended it, and by when the line is masked else.
+#: The limits from kmod/README.md: for ending it by the device's own means, and for masking the line otherwise.
 ENDED, LINE_OFF = 2700, 3900
 
 
@@ -42,7 +42,7 @@ def test_ineffective_mask_ends_in_quarantine_by_disintx(scene: Scene) -> None:
     recorded.line_never_masked(at_least=5)
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
-    # The release program of the new set has acknowledged what stormed.
+    # The release program of the new set has acknowledged the storming source.
     script.expect("^armed again armed masked over$")
     scene.raise_("dev0", bits=6)
     assert finish(script)[2:] == [
@@ -71,9 +71,9 @@ def test_release_program_ends_storm_of_device_without_disintx(scene: Scene) -> N
 
 @pytest.mark.splats_expected
 def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None:
-    """When nothing helps, the line is masked once, briefly, and the kernel log says so.
+    """If no rung ends the storm, the line is masked once, briefly, and the kernel log says so.
 
-    dev1 has neither DisINTx nor power management: what the module has no means against is the kernel's to end.
+    dev1 has neither DisINTx nor power management: only the kernel can end a storm that the module cannot.
     """
     scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev1", storm.unstoppable)
@@ -167,14 +167,14 @@ def test_neighbour_of_masked_pending_device_trips_no_breaker(
 
 @pytest.mark.parametrize("auto", [False, True], ids=["unmask by call", "unmask by read"])
 def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path, auto: bool) -> None:
-    """The breaker has the irq program run, which claims what the owner holds back: its event waits for the unmask."""
+    """The breaker runs the irq program, which claims a source that the owner masked: its event waits for the unmask."""
     vm = boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21))
     vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene = Scene(vm)
     script = start(scene, "dev0", storm.mask_holds, auto)
     script.expect("^masked 1$", deadline=120)
     vm.qmp.set("dev0", "raise", 1)
-    # dev1, parked, without DisINTx, and with nobody to ask, asserts for 20 ms.
+    # dev1, parked, without DisINTx and without a loaded set, asserts for 20 ms.
     with vm.frozen():
         now = vm.now_ns()
         path = tmp_path / "storm"
@@ -208,7 +208,7 @@ def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> N
 def test_quarantine_over_before_its_worker_has_voided_mapping(boot: Boot) -> None:
     """A quarantine that is over before its worker runs has voided the mapping.
 
-    A real-time owner hears of the quarantine and arms, with a better set, before the worker that revokes has run.
+    A real-time owner reads of the quarantine and arms, with a better set, before the worker has revoked its mappings.
     """
     scene = Scene(boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21)))
     script = start(scene, "dev0", storm.over_at_once)

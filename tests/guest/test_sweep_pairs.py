@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Generated sweeps in guests: pairs of an operation and a stimulus are played, and find what is wrong in the module."""
+"""Generated sweeps in guests: pairs of an operation and a stimulus are played, and find bugs in the module."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sweeps in guests: runs are identical, a stimulus meets its instruction, and what is wrong is found and explained."""
+"""Sweeps in guests: runs are identical, a stimulus meets its instruction, and bugs are found and explained."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
 def test_a_deterministic_guest_boots_once_for_all_preparations(
     kernel_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A boot takes a minute on a busy host; what is prepared differently grows from the template of one boot."""
+    """A boot takes a minute on a busy host; differently prepared guests are derived from the template of one boot."""
     booted = Machine(kernel=kernel_name, deterministic=True, vcpus=1)
     template.get(booted)
     prepared = booted.with_(prepare=("echo prepared >/run/grown",))
@@ -63,7 +63,7 @@ def test_a_deterministic_guest_boots_once_for_all_preparations(
 
 @pytest.mark.long
 def test_a_busy_monitor_does_not_change_a_run(kernel_name: str) -> None:
-    """QEMU's main loop is awake all the time: no timer comes some instructions later for that."""
+    """QEMU's main loop is kept awake: timers must not come some instructions later because of that."""
     case = _case("reassert-unmask", kernel_name, range(4000))
     machine = case.machine.with_(wires=("monitor",), extra=("-mon", "chardev=monitor,mode=control"))
 
@@ -118,7 +118,7 @@ def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_pa
     changed.save(tmp_path / "changed.json")
     said = CliRunner().invoke(main, ["replay", str(tmp_path / "changed.json")])
     assert said.exit_code == 1
-    assert "it does not happen in this run" in said.output
+    assert "the violation did not occur in this run" in said.output
 
 
 def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(

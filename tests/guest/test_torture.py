@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Torture in guests: a seed repeats its choices, and what is broken is found."""
+"""Torture in guests: a seed repeats its choices, and bugs are found."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_interrupt_that_nobody_serves_is_found(
 def test_a_witness_that_ends_is_found_and_nobody_waits_for_it(kernel_name: str, tmp_path: Path) -> None:
     def by(guest: Tormented) -> None:
         BY["guest"](guest)
-        # The agent tells the end of a process before its process id is gone.
+        # The agent reports the end of a process before its process id is free.
         guest.vm.agent.succeed(
             "p=$(pidof shirq-torture); kill -TERM $p; while kill -0 $p 2>/dev/null; do usleep 1000; done"
         )

@@ -25,7 +25,7 @@ def _machine(*properties: str, vcpus: int) -> Machine:
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcpus: int) -> None:
-    """Without No_Soft_Reset, waking is a reset, after which this one asserts at once: it is parked awake instead."""
+    """Without No_Soft_Reset, waking is a reset, after which this device asserts at once: it is parked in D0 instead."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)
@@ -100,6 +100,6 @@ def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus
 def test_device_only_d3hot_silences_is_quiet_at_foreign_resets(boot: Boot, vcpus: int) -> None:
     """A device that only D3hot silences causes no storm when others reset it.
 
-    It is parked, nobody owns it, and the kernel wakes it for an administrator's reset.
+    It is parked, without an owner, and the kernel wakes it for an administrator's reset.
     """
     _is_asleep_again(boot, vcpus, wake.reset_by_others)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The module's README tells the truth: its worked example, command by command, on the card that it is about."""
+"""The worked example of the module's README, command by command, on its card."""
 
 from __future__ import annotations
 

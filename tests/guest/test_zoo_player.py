@@ -115,7 +115,7 @@ def test_a_program_that_fails_otherwise_has_not_refused(trial: Play, driver: str
     ("driver", "more", "why"),
     [
         ("uio_pci_generic", '[device]\ndisintx = "read-only"', "No such device"),
-        ("vfio-pci", '[device]\ndisintx = "read-only"', "asking for the interrupt: Device or resource busy"),
+        ("vfio-pci", '[device]\ndisintx = "read-only"', "enabling the interrupt: Device or resource busy"),
         ("shirq", 'peer = "--exclusive"', "arming: Device or resource busy"),
         ("naive", '[naive]\nbug = "exclusive"', "opening /dev/naive: Device or resource busy"),
     ],
@@ -126,7 +126,7 @@ def test_a_refusal_has_the_kernels_error(trial: Play, driver: str, more: str, wh
 
 
 def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
-    """What is raised afterwards has no handler, and would be the driver's fault."""
+    """Interrupts raised afterwards have no handler, and would count against the driver."""
     steps = ARMED + "{ guest = 'false' }, { raise = 1 }, { wait = 1 }, { neighbour = 2 }"
     played = trial(steps, '[device]\ndisintx = "read-only"', "uio_pci_generic")
     assert played.result.outcome is Outcome.REFUSES
@@ -136,7 +136,7 @@ def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
 def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
     """A case that begins on a dead line is judged from where it says.
 
-    The kernel gives the line up before the driver comes: its complaint and its storm are not the driver's.
+    The kernel disables the line before the driver starts: its complaint and the storm do not count against the driver.
 
     The neighbour, whose watchdog has it assert every two seconds, may starve on such a line.
     """
@@ -149,7 +149,7 @@ def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
 
 
 def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
-    """Other devices are raised, lowered, set and scheduled as dev0 is; an expectation that is not met is told."""
+    """Other devices are raised, lowered, set and scheduled as dev0 is; an unmet expectation is reported."""
     steps = ARMED + (
         '{ raise = 2, device = "dev1" }, { lower = 2, device = "dev1" },'
         '{ schedule = "@1000000 raise 4", device = "clock" }, { wait = 0.01 },'
@@ -170,7 +170,7 @@ def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
 
 
 def test_a_step_that_must_be_logged_and_a_bound_that_is_exceeded(trial: Play) -> None:
-    """What the log must show is looked for there; a slow service is told."""
+    """Entries that the case requires are searched in the log; a slow service is reported."""
     disable = "{ guest = 'config $DEV0 5 004', logged = 'WRITE dev0 config\\+0x5 0x4$' }, "
     steps = disable + ARMED + "{ burst = 2 }"
     played = trial(steps, "[latency.shirq]\nserved_us = 1")

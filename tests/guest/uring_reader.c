@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Whose is an event that an io_uring worker got? The process's first thread's: its next
- * read() unmasks it, and that of another one does not. uring_reader ADDRESS, of a
- * shirq-edu device that nobody else drives.
+ * An event that an io_uring worker read belongs to the process's first thread: its next
+ * read() unmasks it, a read() of another thread does not. Usage: uring_reader ADDRESS,
+ * of a shirq-edu device without another driver.
  */
 #define _GNU_SOURCE
 #include "../../guest/drivers/edu-set.h"
@@ -70,7 +70,7 @@ static int read_by_worker(void *to, size_t length)
 	return end->res;
 }
 
-/* The ring stays, and with it the worker, which may be told from the threads of ours by its name. */
+/* Keep the ring, and with it the worker, which is recognised by its name. */
 static bool worker_lives(void)
 {
 	DIR *threads = opendir("/proc/self/task");

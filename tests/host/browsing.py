@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The browser that pages are tested in, and what it has noted."""
+"""The browser that pages are tested in, and its logs."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def headless(profile: Path) -> Iterator[Chrome]:
 
 
 def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
-    """What the browser has noted since it was last asked: "browser" is its console, "performance" its requests."""
+    """The browser's new log entries since the last call: "browser" is its console, "performance" its requests."""
     entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
 
 def requested(browser: Chrome) -> list[str]:
-    """The addresses that pages have fetched since this was last asked."""
+    """The addresses that pages have fetched since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     requests = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     # The browser's own first tab fetches its pictures from the browser.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the host's tests need: the binding, which is not installed on the host, and a browser."""
+"""Fixtures of the host tests: the binding, which is not installed on the host, and a browser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from installing import make_packages
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "guest"))
 
-# An example takes as long as the host needs: what else runs there is no fault of the code. The examples of a plain run
-# are always the same ones, so that it passes or fails always; `make fuzz-examples` tries others each time.
+# Examples have no deadline: other load on the host is no fault of the code. A plain run always uses the same examples,
+# so that it is reproducible; `make fuzz-examples` tries others each time.
 settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("anew", settings.get_profile("same"), derandomize=False)
 settings.load_profile("same")

@@ -66,7 +66,7 @@ def wheel_of(source: Path, into: Path) -> Path:
 
 @dataclass(frozen=True)
 class Installed:
-    """A distribution's wheel, installed in a virtual environment that has what the present one has, but shirq."""
+    """A distribution's wheel, installed in a virtual environment with the present one's packages except shirq."""
 
     source: Path
     wheel: Path
@@ -110,13 +110,13 @@ def new_environment(directory: Path, dependencies: bool) -> Path:
 
 
 def pip(environment: Path, *arguments: str | Path) -> None:
-    """Install into an environment, from nowhere but what is named."""
+    """Install into an environment, only from the given files."""
     command = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
     must(*command, "install", "-q", "--no-deps", "--no-index", *arguments, cwd=environment)
 
 
 def install(factory: pytest.TempPathFactory, name: str, source: Path, wheel: Path, dependencies: bool) -> Installed:
-    """A wheel that was built from ``source``, in an environment of its own, for all tests of this run."""
+    """A wheel built from ``source``, in a separate environment, for all tests of this run."""
     with shared(factory, name) as directory:
         if not (directory / "complete").exists():
             pip(new_environment(directory, dependencies), wheel)

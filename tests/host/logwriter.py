@@ -63,9 +63,9 @@ def write_log(
 class Story:
     """Entries of a run, in virtual time: each verb advances ``now`` by the time that it takes (ns).
 
-    Every verb keeps levels as QEMU would: a device's pin is what it has pending and unmasked, the line is the OR of
-    all pins. It begins with the line and all devices unmasked. A test breaks a story by leaving verbs out or by
-    calling ``add``.
+    Every verb keeps levels as QEMU would: a device's pin is high if a source is pending and unmasked, the line is the
+    OR of all pins. It begins with the line and all devices unmasked. A test makes a story inconsistent by leaving verbs
+    out or by calling ``add``.
     """
 
     def __init__(self, devices: Sequence[str] = ("dev0", "dev1", "nic"), gsi: int = GSI, now: int = 1_000_000) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel's verifier and interpreter as a host library; the binding has the model that it is held against."""
+"""The kernel's verifier and interpreter as a host library, to compare with the model in the binding."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Bus:
 
 
 class Memory:
-    """Registers that hold what was written to them last; those of ``IN_MEMORY`` can be reached directly.
+    """Registers that hold the value written last; those of ``IN_MEMORY`` can be accessed directly.
 
     ``calls`` are the accesses by `read` and `write`: (verb, space, offset, width).
     """

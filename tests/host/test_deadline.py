@@ -13,7 +13,7 @@ from shirq_bench.deadline import Deadline
 
 
 class Host:
-    """What a host whose clock and load the test decides shows of itself; it has two processors."""
+    """A simulated host with two processors, whose clock and load the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was done to a guest is told as steps, each once, with its end and its outcome."""
+"""A guest's steps are reported once each, with their end and outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shirq_bench.journal import Journal, Kind, Step
 
 @pytest.fixture
 def told() -> Iterator[list[Step]]:
-    """The steps that a reporter has been told."""
+    """The steps reported to a subscriber."""
     steps: list[Step] = []
     end = journal.subscribe(steps.append)
     yield steps

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A few cases of the zoo, as everybody's tests run them, and one that takes longer; `make zoo` runs all."""
+"""A few cases of the zoo for the regular tests, and one that takes longer; `make zoo` runs all."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * QEMU's pci-serial on a shared line: what has arrived is in the device's
- * sysfs attribute "received".
+ * QEMU's pci-serial on a shared line: received data is in the device's sysfs
+ * attribute "received".
  */
 #include <linux/bits.h>
 #include <linux/interrupt.h>
@@ -26,7 +26,7 @@ MODULE_PARM_DESC(forgetful, "a bug to look for: leave the device unmasked on rem
 
 struct uartline {
 	void __iomem *regs;
-	/* Guards what follows. */
+	/* Guards the fields below. */
 	spinlock_t lock;
 	unsigned int length;
 	char text[256];

@@ -176,7 +176,10 @@ void peer_control(const struct peer *peer, volatile void *regs, const struct pee
 	case -1:
 		err(1, "forking");
 	case 0:
-		/* Of its own process group, so that signals stop the driver and not this. */
+		/*
+		 * Use a separate process group, so that signals stop the driver and not this
+		 * process.
+		 */
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() == parent)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the peers share: one driver of a shirq-edu device for each interface
- * that Linux has for interrupts in user space, with one command line and one
- * output, so that they can be compared. Each loop is what a careful user of its
- * interface would write.
+ * Common code of the peers: one driver of a shirq-edu device for each Linux
+ * interface for interrupts in user space, with the same command line and
+ * output, so that they can be compared. Each loop is written as a careful user
+ * of that interface would write it.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -14,7 +14,7 @@
 
 #include "../edu.h"
 
-/* A bit of ENABLE that is no source's: what user space changes there. */
+/* A bit of ENABLE that belongs to no source: user space changes it. */
 #define ENABLE_OTHER	0x100
 
 struct peer {
@@ -25,9 +25,9 @@ struct peer {
 	bool mark;
 	/* Do not arm if the line would be shared. */
 	bool exclusive;
-	/* End after so many events; 0: go on. */
+	/* End after this many events; 0: never. */
 	unsigned long count;
-	/* The status may lag: while it shows nothing, look again. */
+	/* The status may lag: poll again while it reads as zero. */
 	bool patient;
 	/* Registers to be cleared before and after the acknowledgement; 0: none. */
 	uint32_t before, after;
@@ -39,13 +39,13 @@ struct peer {
 	const char *programs;
 };
 
-/* Fill it in from the command line, or end. */
+/* Fill in the peer from the command line; exits on an error. */
 void peer_parse(struct peer *peer, int argc, char **argv);
 
-/* Say that interrupts are served from now on. */
+/* Print that interrupts are served from now on. */
 void peer_armed(void);
 
-/* Say that the eventfd has been removed or restored. */
+/* Print that the eventfd has been removed or restored. */
 void peer_swapped(void);
 
 /* The last part of the path that a link in the device's folder points to, such as its IOMMU group. */
@@ -64,7 +64,7 @@ static inline void peer_write(volatile void *regs, size_t offset, uint32_t value
 	*(volatile uint32_t *)((volatile char *)regs + offset) = value;
 }
 
-/* How often a status that lags is looked at. */
+/* How often a lagging status is polled. */
 #define PATIENCE	1000000
 
 static inline uint32_t peer_status(const struct peer *peer, const volatile void *regs)
@@ -86,7 +86,7 @@ static inline void peer_acknowledge(const struct peer *peer, volatile void *regs
 		peer_write(regs, peer->after, ALL);
 }
 
-/* To be called as soon as the interface has told of an interrupt. */
+/* Call this as soon as the interface has reported an interrupt. */
 static inline void peer_awake(const struct peer *peer, volatile void *regs)
 {
 	if (peer->mark)
@@ -100,9 +100,9 @@ static inline void peer_event(const struct peer *peer, uint32_t status)
 }
 
 /*
- * What --control serves on standard input, in a process of its own, also while
- * the driver is stopped. `read` and `write` are the two halves of a
- * read-modify-write of ENABLE, and anything may come between them; with
+ * The commands that --control reads from standard input, in a separate process,
+ * so also while the driver is stopped. `read` and `write` are the two halves of
+ * a read-modify-write of ENABLE, and anything may come between them; with
  * change() it is done at once, at `write`. `mask` and `unmask` are for the
  * interface's own way, if it has one.
  */

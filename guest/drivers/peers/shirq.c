@@ -14,7 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* The read-modify-write of ENABLE that the interrupt cannot come between. */
+/* Change ENABLE by a read-modify-write that is atomic against the interrupt. */
 static const struct shirq_op change[] = {
 	SHIRQ_DO_READ(4, 0, 0, INT_ENABLE, 0),
 	SHIRQ_DO_CONST(SHIRQ_OP_XOR, 0, ENABLE_OTHER),
@@ -85,7 +85,7 @@ static void notice(const struct shirq_event *event)
 	printf("notice %s flags=0x%x\n", name ? name : "unknown", event->flags);
 }
 
-/* The registers are out of reach: an event that comes next says why. */
+/* The mapping was revoked: the next event gives the reason. */
 static sigjmp_buf revoked;
 
 static void on_sigbus(int number)

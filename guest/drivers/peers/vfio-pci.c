@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The peer for vfio-pci: an eventfd tells of each interrupt, and a call unmasks
+ * The peer for vfio-pci: an eventfd signals each interrupt, and a call unmasks
  * it.
  */
 #include "peer.h"
@@ -30,11 +30,11 @@ static int open_device(const struct peer *peer)
 	if (group < 0)
 		err(1, "opening %s", path);
 	if (ioctl(group, VFIO_GROUP_GET_STATUS, &status))
-		err(1, "asking for the group's state");
+		err(1, "reading the status of the IOMMU group");
 	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
 		errx(1, "IOMMU group %s has functions with other drivers", group_name);
 	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container))
-		err(1, "putting the group into a container");
+		err(1, "adding the IOMMU group to a container");
 	if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		err(1, "choosing the IOMMU's type");
 	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, peer->address);
@@ -52,7 +52,7 @@ static volatile void *map(int device)
 	void *memory;
 
 	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region))
-		err(1, "asking for BAR 0");
+		err(1, "reading the region of BAR 0");
 	memory = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED, device, region.offset);
 	if (memory == MAP_FAILED)
 		err(1, "mapping BAR 0");
@@ -73,7 +73,7 @@ static void set_trigger(int device, int trigger)
 	};
 	memcpy(set->data, &trigger, sizeof(trigger));
 	if (ioctl(device, VFIO_DEVICE_SET_IRQS, set))
-		err(1, "asking for the interrupt");
+		err(1, "enabling the interrupt");
 }
 
 static void remove_trigger(int device)
@@ -85,7 +85,7 @@ static void remove_trigger(int device)
 	};
 
 	if (ioctl(device, VFIO_DEVICE_SET_IRQS, &set))
-		err(1, "giving the interrupt back");
+		err(1, "disabling the interrupt");
 }
 
 static struct vfio_irq_set set_mask = {
@@ -122,7 +122,7 @@ int main(int argc, char **argv)
 	regs = map(device);
 	trigger = eventfd(0, EFD_CLOEXEC);
 	if (trigger < 0)
-		err(1, "making an eventfd");
+		err(1, "creating an eventfd");
 	set_trigger(device, trigger);
 	peer_write(regs, INT_MASK_CLEAR, ALL);
 	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The least that an interrupt of a shirq-edu device can cost: drivers that know
- * their device and do nothing else, for the benchmark to compare others with.
+ * The lower bound of the cost of a shirq-edu interrupt: minimal drivers for
+ * this device only, as the reference of the benchmark.
  *
- * With wake=1 the handler masks the device and wakes who waits in read() on
- * /dev/floor, and the next read() unmasks it. With wake=0 the interrupt is
- * handled in the kernel. For one device.
+ * With wake=1 the handler masks the device and wakes readers of /dev/floor, and
+ * the next read() unmasks it. With wake=0 the interrupt is handled in the
+ * kernel. For one device.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -28,7 +28,7 @@ MODULE_PARM_DESC(wake, "wake a reader instead of handling the interrupt in the k
 
 static void __iomem *regs;
 static DECLARE_WAIT_QUEUE_HEAD(wait);
-/* What was active at the last interrupt; 0 once a reader has it. */
+/* The sources active at the last interrupt; 0 once a reader has taken them. */
 static u32 pending;
 
 static irqreturn_t floor_wake(int irq, void *data)
@@ -38,7 +38,7 @@ static irqreturn_t floor_wake(int irq, void *data)
 	if (!active)
 		return IRQ_NONE;
 	writel(~0, regs + INT_MASK_SET);
-	/* What masks it must have arrived before the interrupt ends. */
+	/* Flush the posted write that masks before the interrupt ends. */
 	readl(regs + INT_MASK);
 	WRITE_ONCE(pending, active);
 	wake_up_interruptible(&wait);
@@ -52,7 +52,7 @@ static irqreturn_t floor_handle(int irq, void *data)
 	if (!active)
 		return IRQ_NONE;
 	writel(active, regs + INT_ACK);
-	/* What was acknowledged must be so before the interrupt ends. */
+	/* Flush the posted acknowledgement before the interrupt ends. */
 	readl(regs + INT_ACTIVE);
 	return IRQ_HANDLED;
 }

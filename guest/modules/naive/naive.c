@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The naive driver: what drivers did before they knew better.
+ * The naive driver: each bug is one that real drivers have had.
  *
  * It hands the interrupts of a shirq-edu device to user space, as a careful
  * driver would: it claims by the device's status, masks the device, and lets it
@@ -65,45 +65,47 @@ enum naive_bug {
 
 static const char * const bug_names[] = {
 	[NO_BUG] = "none",
-	/* nobody silences the device when the owner has gone */
+	/* does not silence the device when the owner has closed it */
 	[BUG_ABANDON] = "abandon",
 	/* every interrupt is ours */
 	[BUG_CLAIM_ALWAYS] = "claim-always",
-	/* masks the line, not the device, until user space has answered */
+	/* masks the line, not the device, until user space has acknowledged */
 	[BUG_MASK_LINE] = "mask-line",
-	/* the same, for interrupts of others too */
+	/* the same, also for interrupts of other devices */
 	[BUG_MASK_LINE_ALWAYS] = "mask-line-always",
-	/* masks the line, once more than it is unmasked if an interrupt comes at open */
+	/* masks the line by a counter, unbalanced if an interrupt comes during open */
 	[BUG_DOUBLE_DISABLE] = "double-disable",
-	/* masks only when an interrupt comes that should not, and forgets that it did */
+	/* masks lazily, when an unexpected interrupt comes, and does not record that */
 	[BUG_LAZY] = "lazy",
-	/* reads the status, and throws it away, while user space is busy */
+	/* reads the status, and discards it, while user space is busy */
 	[BUG_READ_WHILE_MASKED] = "read-while-masked",
 	/* masks by a read-modify-write of a register that user space writes too */
 	[BUG_RMW] = "rmw",
 	/* acknowledges in the handler until nothing is pending */
 	[BUG_LOOP] = "loop",
-	/* takes all-ones for a status, and does not look whether its own mask holds */
+	/*
+	 * treats all-ones as a status, and does not check whether its mask took effect
+	 */
 	[BUG_ONES] = "ones",
-	/* requests the interrupt before there is what the handler needs */
+	/* requests the interrupt before the handler's data is initialised */
 	[BUG_EARLY_HANDLER] = "early-handler",
 	/* unmaps the registers at unbind though a descriptor is open */
 	[BUG_UNMAP_AT_UNBIND] = "unmap-at-unbind",
-	/* frees what the handler needs before the interrupt */
+	/* frees the handler's data before it frees the interrupt */
 	[BUG_FREE_BEFORE_IRQ] = "free-before-irq",
-	/* takes for granted that the device is unmasked at open */
+	/* assumes that the device is unmasked at open */
 	[BUG_KEEP_MASKED] = "keep-masked",
-	/* does not read back after it has masked */
+	/* does not flush the posted write that masks */
 	[BUG_NO_FLUSH] = "no-flush",
 	/* clears the summary before its sources are masked */
 	[BUG_LATCH_FIRST] = "latch-first",
-	/* asks for IRQF_NO_THREAD */
+	/* requests the interrupt with IRQF_NO_THREAD */
 	[BUG_NO_THREAD] = "no-thread",
-	/* asks for the line without IRQF_SHARED */
+	/* requests the line without IRQF_SHARED */
 	[BUG_EXCLUSIVE] = "exclusive",
 	/* masks by DisINTx, read, modified and written without a lock */
 	[BUG_UNLOCKED_DISINTX] = "unlocked-disintx",
-	/* answers through an eventfd that may be gone */
+	/* signals an eventfd that may be freed already */
 	[BUG_STALE_EVENTFD] = "stale-eventfd",
 	/* handles in a thread and masks nothing meanwhile */
 	[BUG_THREAD_UNMASKED] = "thread-unmasked",
@@ -124,7 +126,7 @@ struct naive {
 	struct pci_dev *pdev;
 	void __iomem *regs;
 	struct miscdevice node;
-	/* guards the device's mask and what follows */
+	/* guards the device's mask and the fields below */
 	spinlock_t lock;
 	wait_queue_head_t wait;
 	u32 pending;
@@ -144,9 +146,9 @@ static bool requests_at_probe(void)
 		bug == BUG_EARLY_HANDLER;
 }
 
-/* How much later an answer is signalled. */
+/* Delay before an acknowledgement is signalled. */
 #define SIGNAL_MS	50
-/* How long the thread takes: longer than the kernel puts up with. */
+/* Run time of the thread: longer than the kernel tolerates. */
 #define THREAD_S	60
 
 static void naive_disintx(struct naive *n, bool on, bool answering)
@@ -154,7 +156,7 @@ static void naive_disintx(struct naive *n, bool on, bool answering)
 	u16 command;
 
 	pci_read_config_word(n->pdev, PCI_COMMAND, &command);
-	/* Anything may come between; here it does. */
+	/* The race window of the read-modify-write; here it is held open. */
 	if (answering)
 		wait_event_interruptible(n->wait, n->masked);
 	if (on)
@@ -238,7 +240,7 @@ static void naive_set_masked(struct naive *n, bool masked)
 	wake_up_interruptible(&n->wait);
 }
 
-/* Is the interrupt ours? Returns the sources, 0 if it is not. */
+/* Return the active sources, or 0 if the interrupt is not ours. */
 static u32 naive_claim(struct naive *n)
 {
 	u32 active;
@@ -252,7 +254,10 @@ static u32 naive_claim(struct naive *n)
 			ioread32(n->regs + INT_ACTIVE);
 			return 0;
 		case BUG_LAZY:
-			/* It came while it should not: now mask, and say nothing. */
+			/*
+			 * An interrupt came while none was expected: mask now,
+			 * without recording it.
+			 */
 			iowrite32(ALL, n->regs + INT_MASK_SET);
 			return 0;
 		case BUG_ONES:
@@ -302,7 +307,7 @@ static irqreturn_t naive_thread(int irq, void *data)
 {
 	struct naive *n = data;
 
-	/* What it has to do takes a while: until then the device asserts. */
+	/* Simulate slow work: the device asserts until it is done. */
 	ssleep(THREAD_S);
 	spin_lock_irq(&n->lock);
 	n->pending |= ioread32(n->regs + INT_ACTIVE);
@@ -328,7 +333,7 @@ static int naive_request(struct naive *n)
 
 static struct naive *naive_of(struct file *file)
 {
-	/* misc_open() has left the node there. */
+	/* misc_open() has stored the misc device there. */
 	return container_of(file->private_data, struct naive, node);
 }
 
@@ -350,11 +355,14 @@ static int naive_open(struct inode *inode, struct file *file)
 		}
 	}
 	if (bug == BUG_DOUBLE_DISABLE) {
-		/* The interrupt begins masked, whatever has come since. */
+		/* The interrupt starts masked, even if one has come since. */
 		n->masked = true;
 		disable_irq(n->pdev->irq);
 	}
-	/* What is masked now has come since: user space answers it. */
+	/*
+	 * If it is masked now, an interrupt has come since: user space handles
+	 * it.
+	 */
 	if (!n->masked || bug == BUG_DOUBLE_DISABLE)
 		naive_enable(n);
 	return 0;
@@ -538,7 +546,10 @@ static void naive_remove(struct pci_dev *pdev)
 		free_irq(pdev->irq, n);
 	pci_iounmap(pdev, n->regs);
 	pci_disable_device(pdev);
-	/* Not freed while a descriptor is open: each bug shall be the only one. */
+	/*
+	 * Not freed while a descriptor is open, so that the chosen bug is the only
+	 * one.
+	 */
 	if (!n->open)
 		kfree(n);
 }
@@ -554,7 +565,7 @@ static int __init naive_init(void)
 	int index = match_string(bug_names, ARRAY_SIZE(bug_names), bug_name);
 
 	if (index < 0) {
-		pr_err("no bug %s: see bug_names in the source\n", bug_name);
+		pr_err("unknown bug %s: see bug_names in the source\n", bug_name);
 		return -EINVAL;
 	}
 	bug = index;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An innocent sharer: acknowledges the interrupts of a shirq-edu device in the
- * kernel. How it asks for its interrupt is a parameter, since some of what
- * goes wrong on a shared line is between two who ask differently.
+ * A well-behaved sharer of the line: acknowledges the interrupts of a shirq-edu
+ * device in the kernel. A parameter sets its request_irq() flags, since some
+ * failures on a shared line come from two drivers with different flags.
  *
- * With pid= each of its interrupts kills that process: the device's schedule
- * says when, to the instruction.
+ * With pid= each of its interrupts kills that process, at the instruction given
+ * by the device's schedule.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>
@@ -77,7 +77,7 @@ static irqreturn_t neighbour_interrupt(int irq, void *data)
 	if (!active)
 		return IRQ_NONE;
 	iowrite32(active, regs + INT_ACK);
-	/* What was acknowledged must be so before the interrupt ends. */
+	/* Flush the posted acknowledgement before the interrupt ends. */
 	ioread32(regs + INT_ACTIVE);
 	neighbour_kill();
 	return IRQ_HANDLED;

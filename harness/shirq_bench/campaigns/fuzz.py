@@ -51,7 +51,7 @@ _FAULTS: dict[str, tuple[object, ...]] = {
     "lower": (1, 0xFFFFFFFF),
 }
 _BARS = "bar0=mem:16384,bar1=port:256"
-#: Slots of the devices, and what differs between them.
+#: Slots of the devices, and their different properties.
 _DEVICES = {4: "pm=on,msi=on,pcie=on", 8: "pm=on,no-soft-reset=on,msi=on", 5: "bar2=mem64:4096"}
 _MEMORY = {4: 0xE0000000, 8: 0xE0100000, 5: 0xE0200000}
 _PORTS = {4: 0xC000, 8: 0xC100, 5: 0xC200}
@@ -120,7 +120,7 @@ class Fuzzer:
         return requests
 
     def _disturb(self, board: Board) -> None:
-        """Change what the device is, from outside; what does not fit is refused."""
+        """Change properties of the device from the host; QEMU refuses combinations that do not fit."""
         random = self._random
         device = f"dev{random.choice(tuple(_DEVICES))}"
         stopped = random.random() < 0.2
@@ -172,7 +172,7 @@ class Fuzzer:
                     board.qtest.batch(self._requests())
                     self._disturb(board)
                 for slot in _DEVICES:
-                    # What a state that was saved with it would be refused for.
+                    # The reason for which a state saved with it would be refused.
                     board.qmp.set(f"dev{slot}", "reset-disintx", "off")
                     board.qmp.set(f"dev{slot}", "disintx", "ok")
                 board.save(self._state)
@@ -185,7 +185,7 @@ class Fuzzer:
 
 
 def run(accesses: int, seed: int, directory: Path) -> int:
-    """Fuzz until ``accesses`` were made; returns how many. Raises BenchError when something is wrong."""
+    """Fuzz until ``accesses`` were made; returns their number. Raises BenchError on a failure."""
     os.environ["ASAN_OPTIONS"] = "detect_leaks=0:detect_stack_use_after_return=0"
     fuzzer = Fuzzer(qemu.build("sanitize", _SANITIZERS), seed, directory)
     registers: dict[str, str] | None = None

@@ -15,7 +15,7 @@ count: each member of a kernel-doc comment and each error number of a list is a 
 name and with what leads the list in; a comment behind code begins with that code. White space, ``**`` and the frames of
 comments do not matter. A quote must be in one sentence alone; a sentence may have several.
 
-`shirq promises` prints what is wrong, what is open and the numbers.
+`shirq promises` prints the errors, the open points and the figures.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _of_comment(lines: list[str]) -> Iterator[str]:
 
 
 def _named(name: str, sentence: str) -> str:
-    """The sentence, beginning with what it is about."""
+    """The sentence, prefixed with its subject."""
     name, sentence = _plain(name), _plain(sentence)
     return sentence if sentence.startswith(name) else f"{name} {sentence}"
 
@@ -179,7 +179,7 @@ def load(top: Path) -> Register:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong; ``kind`` is one of a few."""
+    """One error of the given ``kind``."""
 
     kind: str
     text: str
@@ -189,7 +189,7 @@ class Finding:
 
 
 def check(top: Path) -> list[Finding]:
-    """What is wrong with the promises of a checkout."""
+    """The errors in the promises of a checkout."""
     register = load(top)
     known = {one.name: one for one in mutant.load(top)}
     return [
@@ -244,7 +244,7 @@ def _exists(test: str, top: Path) -> bool:
 
 
 def _same(test: str, of_mutant: str) -> bool:
-    """Does a mutant's entry, which may be a file or have parameters, name this test?"""
+    """Whether a mutant's entry, which may be a file or have parameters, names this test."""
     return of_mutant.partition("[")[0] in (test, test.partition("::")[0])
 
 
@@ -264,7 +264,7 @@ def _open(register: Register) -> Iterator[Finding]:
 
 
 def summary(register: Register, top: Path) -> str:
-    """The numbers, and what is open."""
+    """The figures, and the open points."""
     counts = ", ".join(f"{len(sentences(top / path))} of {path}" for path in register.documents.values())
     untested = [promise for promise in register.promise.values() if promise.why_no_test]
     excused = [promise for promise in register.promise.values() if promise.why_no_mutant]

@@ -103,7 +103,7 @@ class Command:
             self._changed.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
-        """Wait, holding the lock, until ``done()``; raises when the command cannot get there any more."""
+        """Wait, holding the lock, until ``done()``; raises if that has become impossible."""
         end = Deadline(deadline * self._agent.patience)
         while not done():
             if self._error:
@@ -145,7 +145,7 @@ class Command:
     def expect(self, pattern: str, deadline: float = 30.0) -> re.Match[str]:
         """Wait for a whole line of its output that ``pattern`` is found in; lines before it are passed over.
 
-        Every call goes on behind the line that the call before found. ``deadline`` is in seconds.
+        Every call continues after the line that the previous call found. ``deadline`` is in seconds.
         """
         wanted = re.compile(pattern)
         found: list[re.Match[str]] = []
@@ -180,9 +180,9 @@ class Command:
 class Agent:
     """The agent of the guest ``name`` over the connected socket ``channel``.
 
-    ``situation`` tells, for a failure's message, how the VM is and what its console showed last. Every deadline, its
-    commands' too, is ``patience`` times what is asked for: some kernels are slow. A busy host stretches it further.
-    ``journal`` has each command as a step.
+    ``situation`` returns, for a failure's message, the state of the VM and the end of its console. Every timeout, also
+    of its commands, is multiplied by ``patience``, because some kernels are slow, and extended further on a busy host.
+    ``journal`` records each command as a step.
     """
 
     def __init__(
@@ -248,7 +248,7 @@ class Agent:
         self._commands.clear()
 
     def wait_ready(self, deadline: float) -> None:
-        """Wait until the agent has said hello. ``deadline`` is in seconds."""
+        """Wait until the agent has reported its start. ``deadline`` is in seconds."""
         end = Deadline(deadline * self.patience)
         while not self._hello.wait(end.step):
             if end.passed:

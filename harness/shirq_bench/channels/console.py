@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A guest's serial console as a pexpect object that is always drained.
 
-QEMU stops a guest whose console nobody reads, so a thread reads all the time; it also keeps the whole text in a file.
+QEMU stops a guest whose console is not read, so a thread reads all the time and also writes the text to a file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ESCAPE = b"\x1d"
 
 
 class Console(_Base):
-    """The console behind the connected socket ``channel``; everything it says is appended to ``log``."""
+    """The console behind the connected socket ``channel``; all its output is appended to ``log``."""
 
     def __init__(self, name: str, channel: socket.socket, log: Path) -> None:
         super().__init__(timeout=120, encoding="utf-8", codec_errors="replace")
@@ -60,7 +60,7 @@ class Console(_Base):
                     return
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> str:
-        """What has arrived, waiting at most ``timeout`` seconds for the first of it: pexpect's contract."""
+        """Return the received text; wait at most ``timeout`` seconds for the first byte, as pexpect requires."""
         if timeout == -1:
             timeout = self.timeout
         try:

@@ -7,7 +7,7 @@ import enum
 
 
 class Register(enum.IntEnum):
-    """Offsets; what each does is in qemu-device/SPEC.md."""
+    """Offsets of the registers, which qemu-device/SPEC.md describes."""
 
     ID = 0x00
     LIVENESS = 0x04

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happened, read back: QEMU's event log, the guest's handler trace, and the relation between their clocks.
+"""Readers of QEMU's event log and of the guest's handler trace, and the relation between their clocks.
 
 The event log is the file described by ``qemu-device/overlay/include/hw/misc/shirq-log.h``, on QEMU's virtual clock.
 The handler trace is the text of the guest kernel's ``irq:irq_handler_entry`` and ``irq:irq_handler_exit`` tracepoints,
@@ -45,7 +45,7 @@ _FIELDS = np.dtype(
         "itemsize": ENTRY.size,
     }
 )
-#: Entries that are made at a time when many are wanted.
+#: Number of entry objects that are created at once.
 _CHUNK = 1 << 14
 
 IOAPIC_INDEX = 0xFFFF
@@ -55,7 +55,7 @@ NONE = 0xFF
 
 
 class LogError(ValueError):
-    """The file is not an event log that this version can read; the message says what is wrong with it."""
+    """The file is not an event log that this version can read; the message gives the reason."""
 
 
 class TraceError(ValueError):
@@ -67,7 +67,7 @@ class ClockError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """What an entry tells. START to WHERE are of a device (or the VM), LINE to EOI of the interrupt controller."""
+    """The kind of an entry. START to WHERE are of a device (or the VM), LINE to EOI of the interrupt controller."""
 
     START = 1
     RESTORED = 2
@@ -93,7 +93,7 @@ class Kind(enum.IntEnum):
     EOI = 35
 
 
-#: After these, levels and time do not continue from what is before: they are stated anew.
+#: After these entries, levels and time do not continue from the earlier entries: they are stated anew.
 BEGINNINGS = (Kind.START, Kind.RESTORED, Kind.ON)
 
 
@@ -102,7 +102,7 @@ class Entry(NamedTuple):
 
     ``time_ns`` is on QEMU's virtual clock, ``width`` in bytes; ``space`` is a BAR number or ``CONFIG_SPACE``.
     ``vcpu`` and ``ring`` (privilege level, 0 to 3) are ``NONE`` where no vCPU caused it.
-    ``device`` is the device's QEMU id, or ``"ioapic"`` for what the controller and the VM as a whole did.
+    ``device`` is the device's QEMU id, or ``"ioapic"`` for entries of the controller and of the VM as a whole.
     For LINE, LINE_MASK, DELIVER and EOI ``offset`` is the GSI; for PIN it is 0..3 for INTA..D.
     """
 
@@ -118,9 +118,9 @@ class Entry(NamedTuple):
 
 
 class Entries(Sequence[Entry]):
-    """Entries as QEMU wrote them, in its file: each is made when it is asked for, and parts are views.
+    """Entries as QEMU wrote them, in its file: each object is created on access, and slices are views.
 
-    Millions take no memory of their own. `find` and its like look through them without making any but those found.
+    Even millions take no memory of their own. `find` and similar methods create objects only for the entries found.
     """
 
     def __init__(self, raw: npt.NDArray[np.void], devices: Sequence[str], start: int = 0, stop: int | None = None):
@@ -173,7 +173,7 @@ class Entries(Sequence[Entry]):
     def find(
         self, kinds: Sequence[Kind], device: str | None, offset: int | None, value: bool | None
     ) -> npt.NDArray[np.intp]:
-        """The places of the entries that `find` is asked for."""
+        """The indices of the entries that match, as for `find`."""
         part = self.raw[self.start : self.stop]
         wanted = np.ones(len(part), dtype=bool)
         if kinds:
@@ -217,7 +217,7 @@ def find(
 ) -> list[tuple[int, Entry]]:
     """Entries with their places: of these kinds (all kinds if none is given), of this device, at this offset or GSI.
 
-    ``value`` is whether their value is not 0; None: whichever.
+    ``value`` is whether their value is not 0; None: any value.
     """
     if isinstance(entries, Entries):
         places = entries.find(kinds, device, offset, value)
@@ -279,8 +279,8 @@ class Header:
 class Log:
     """Entries of one log in the order in which QEMU wrote them.
 
-    ``past`` holds what came before ``entries``, where the log was cut with ``since``: a level that was set there and
-    has not changed is still known.
+    ``past`` holds the entries before ``entries`` if the log was cut with ``since``, so that a level that was set there
+    and has not changed is still known.
     """
 
     header: Header
@@ -293,7 +293,7 @@ class Log:
         return len(self.past) + len(self.entries)
 
     def since(self, mark: int) -> Log:
-        """What was logged after ``mark``; raises ValueError for a mark that this log does not reach."""
+        """The entries after ``mark``; raises ValueError for a mark that this log does not reach."""
         everything = joined(self.past, self.entries)
         if not 0 <= mark <= len(everything):
             raise ValueError(f"mark {mark} is not in this log of {len(everything)} entries")
@@ -310,7 +310,7 @@ class Log:
         return [entry for _, entry in find(self.entries, *kinds, device=device, offset=offset)]
 
     def require_complete(self) -> None:
-        """Raise `CannotJudge` if entries were dropped: what happened then is unknown, so no verdict would be true."""
+        """Raise `CannotJudge` if entries were dropped: any verdict could then be wrong."""
         if dropped := self.header.dropped:
             raise CannotJudge(
                 f"{dropped} entries did not fit into the event log, which holds {self.header.capacity}: no verdict can "
@@ -318,7 +318,7 @@ class Log:
             )
 
     def kept(self) -> Log:
-        """The entries that a full log has kept, as a log of its own: for pictures, which say so. Not for verdicts."""
+        """The entries that a full log has kept, as a separate log: for pictures, which mention it, not for verdicts."""
         return dataclasses.replace(self, header=dataclasses.replace(self.header, dropped=0))
 
     def clock(self, device: str | None = None) -> ClockFit:
@@ -360,11 +360,11 @@ class LogReader:
         self.close()
 
     def close(self) -> None:
-        """Read no more of the file; what was read stays readable, and keeps the file mapped."""
+        """Stop reading from the file; entries read before stay readable, and keep the file mapped."""
         self._closed = True
 
     def header(self) -> Header:
-        """The header as it is now. Raises LogError, and ValueError after `close`."""
+        """The current header. Raises LogError, and ValueError after `close`."""
         if self._closed:
             raise ValueError(f"{self.path}: the reader is closed")
         # struct loads each aligned native-size field at once, so head is never torn.
@@ -395,7 +395,7 @@ class LogReader:
         return self._read(self.header())
 
     def since(self, mark: int) -> Sequence[Entry]:
-        """What QEMU has written until now, from a `mark` on. Raises LogError."""
+        """The entries that QEMU has written until now, from a `mark` on. Raises LogError."""
         self._read(self.header())
         return self._entries[mark:]
 
@@ -430,7 +430,7 @@ class LogReader:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """The log as it is now; the VM may still run. Raises LogError, or OSError if there is no such file."""
+    """The present contents of the log; the VM may still run. Raises LogError, or OSError if there is no such file."""
     with LogReader(path) as reader:
         return reader.log()
 
@@ -576,7 +576,7 @@ class ClockFit:
     gives a weaker bound, it never bends the fit. Two marks in direct succession suffice; bursts at the beginning and
     the end of a test make the bounds tight in between: about the shortest distance of two marks.
 
-    ``slack_ns`` is how far the marks are from any affine relation; it is part of every bound.
+    ``slack_ns`` is the distance of the marks from the closest affine relation; it is part of every bound.
     """
 
     guest_ns: int
@@ -591,7 +591,7 @@ class ClockFit:
 
     @classmethod
     def from_marks(cls, marks: Iterable[tuple[int, int]]) -> ClockFit:
-        """From pairs (guest_ns, virtual_ns) in the order of writing. Raises ClockError, naming what is wrong."""
+        """From pairs (guest_ns, virtual_ns) in the order of writing. Raises ClockError with the reason."""
         pairs = list(marks)
         if len(pairs) < 2:
             raise ClockError(f"{len(pairs)} clock marks, at least 2 are needed (64-bit writes to MARK)")
@@ -608,7 +608,7 @@ class ClockFit:
             if slack > cls.MAX_SLACK_NS:
                 raise ClockError(
                     f"no clock that runs within {cls.RATE:.1%} of virtual time fits the {len(pairs)} marks to "
-                    f"{cls.MAX_SLACK_NS} ns: were they written by several threads, or with another clock?"
+                    f"{cls.MAX_SLACK_NS} ns: they may be from several threads or another clock"
                 )
         return cls(g0, v0, (pairs[0][0], pairs[-1][0]), slack, tuple(extremes))
 
@@ -653,7 +653,7 @@ def _extremes(
     rates = (1 - rate, 1 + rate)
     above = [(x, y + slack) for x, y in upper]
     beneath = [(x, y - slack) for x, y in lower]
-    tolerance = 0.01  # ns: what floating point loses
+    tolerance = 0.01  # ns: rounding of floating point
 
     def fits(line: _Line) -> bool:
         return (

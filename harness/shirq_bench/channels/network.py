@@ -44,7 +44,7 @@ class Network:
                 self._take(stream.read(int.from_bytes(head, "big")))
 
     def _take(self, frame: bytes) -> None:
-        """A frame has come; called in the reader's thread."""
+        """Handle a received frame; called in the reader's thread."""
         if frame[12:14] == b"\x08\x06" and _ARP.unpack_from(frame, 14)[4] == _REPLY:
             self._replies.put(frame)
 
@@ -58,7 +58,7 @@ class Network:
         self.send((_BROADCAST + _HOST_MAC + b"\x08\x06" + arp).ljust(60, b"\0"))
 
     def answers(self) -> int:
-        """How many answers have come since the last call."""
+        """The number of replies since the last call."""
         count = 0
         with contextlib.suppress(queue.Empty):
             while True:

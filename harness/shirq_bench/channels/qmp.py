@@ -30,8 +30,8 @@ _LOOKS = ("qom-get", "query-")
 class Monitor:
     """The QMP monitor of one VM over the connected socket ``channel``.
 
-    Its messages are appended to ``transcript``, and ``journal`` has each call as a step.
-    Every deadline is ``patience`` times what is asked for, and more on a busy host.
+    Its messages are appended to ``transcript``, and ``journal`` records each call as a step. Every timeout is
+    multiplied by ``patience``, and extended further on a busy host.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Monitor:
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._watch())]
 
     async def _watch(self) -> None:
-        """Wake who waits for an event when none can come any more."""
+        """Wake the waiters for an event when none can come any more."""
         while self._client.runstate is Runstate.RUNNING:
             await self._client.runstate_changed()
         async with self._event_arrived:
@@ -107,7 +107,7 @@ class Monitor:
             raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed ({error})") from error
 
     def execute(self, command: str, deadline: float = 20.0, **arguments: Any) -> Any:
-        """Execute a QMP command and return what it returns. Underscores in argument names become dashes.
+        """Execute a QMP command and return its result. Underscores in argument names become dashes.
 
         Raises `QmpFailed` with QEMU's reason when it refuses, `DeadlineExceeded` after ``deadline`` seconds.
         """
@@ -120,7 +120,7 @@ class Monitor:
         return answer
 
     def wait_event(self, name: str, deadline: float = 20.0) -> dict[str, Any]:
-        """Wait for an event, one that came since the last call included, and take it and all before it."""
+        """Wait for an event, also one received since the last call; remove it and all events before it."""
 
         async def arrive() -> dict[str, Any]:
             async with self._event_arrived:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ssh into a guest, for people and for files: paramiko through the agent, so no network and no TCP port.
+"""ssh into a guest, for interactive use and for file transfer: paramiko through the agent, without network or TCP port.
 
 The guest runs dropbear on its loopback interface. Each connection is a guest command that carries bytes between its
 standard streams and dropbear; here a socket pair makes it look like a socket to paramiko.
@@ -20,7 +20,7 @@ from shirq_bench.channels.agent import Agent, Result
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 
-# What goes wrong is raised; paramiko's threads need not print it as well.
+# Errors are raised; paramiko's threads need not print them as well.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: Starts dropbear unless it runs already; makes a host key at the first connection.
@@ -48,7 +48,7 @@ class Ssh:
         except (paramiko.SSHException, OSError, EOFError) as error:
             said = self._bridge.stderr.strip() or "nothing"
             self.close()
-            raise BenchError(f"{self._name}: ssh: {error}; the guest's side said: {said}") from error
+            raise BenchError(f"{self._name}: ssh: {error}; output of the guest's side: {said}") from error
 
     def _forward(self) -> None:
         with contextlib.suppress(OSError, BenchError):
@@ -84,7 +84,7 @@ class Ssh:
             status = channel.recv_exit_status()
             channel.close()
         except TimeoutError:
-            raise DeadlineExceeded(f"{self._name}: ssh: {command}: its end not within {end}") from None
+            raise DeadlineExceeded(f"{self._name}: ssh: {command}: not finished within {end}") from None
         except (paramiko.SSHException, EOFError) as error:
             raise BenchError(f"{self._name}: ssh: {command}: {error}") from error
         return Result((command,), status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))

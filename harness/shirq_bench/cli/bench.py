@@ -26,7 +26,7 @@ PAGE = REPORT.with_suffix(".html")
 DOCUMENT = REPORT.with_suffix(".md")
 PLOT = REPORT.with_suffix(".svg")
 INTERRUPTS = 1000
-#: Enough for a median: counts are exact.
+#: Sufficient for a median, because the counts are exact.
 CI_INTERRUPTS = 200
 _GUARDED = "6.1"
 
@@ -67,7 +67,7 @@ def _write(report: dict[str, Any]) -> None:
 
 
 def run(parts: list[str], names: list[str]) -> None:
-    """Measure parts; what was measured of the others before stays in the report."""
+    """Measure parts of the benchmark; the earlier figures of other parts stay in the report."""
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {"kernels": {}}
     for part in parts:
         for name in names[:1] if part in _ONCE else names:
@@ -84,7 +84,7 @@ def run(parts: list[str], names: list[str]) -> None:
 
 
 def guard(reason: str | None) -> bool:
-    """Measure what the baseline has, twice; whether it is as good and exact. With a reason it becomes the baseline."""
+    """Measure the baseline's figures twice; return whether they repeat and are no worse. With a reason, store them."""
     if reason is not None:
         need_checkout("accepting a baseline")
     release = kernel.get(_GUARDED).release
@@ -105,17 +105,19 @@ def guard(reason: str | None) -> bool:
         print(f"{name}: {value:g}")
     if worse:
         print("\n".join(["worse than the baseline:", *worse]))
-        print('if that is right: make bench-guard ACCEPT="the reason"')
+        print('if the change is intended: make bench-guard ACCEPT="the reason"')
     return not worse
 
 
 @click.command("bench")
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)), metavar="[PART]...")
-@click.option("--kernel", "names", default="6.1,6.12", show_default=True, metavar="NAMES", help="With commas.")
+@click.option(
+    "--kernel", "names", default="6.1,6.12", show_default=True, metavar="NAMES", help="Kernels, separated by commas."
+)
 @click.option("--guard", "guarded", is_flag=True, help="Compare instruction counts with the committed baseline.")
-@click.option("--accept", metavar="REASON", help="With --guard: make them the baseline.")
+@click.option("--accept", metavar="REASON", help="With --guard: make the new counts the baseline.")
 def command(parts: tuple[str, ...], names: str, guarded: bool, accept: str | None) -> None:
-    """Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
+    """Measure the cost of an interrupt and of a guest; writes build/reports/bench.json and bench.html.
 
     PART is cost (instructions of an interrupt with each driver), rate (interrupts a second) or guest (boots and
     clones); all of them by default. Best on an idle machine.

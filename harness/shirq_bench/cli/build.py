@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq build`: what the bench is made of, into the cache; `shirq lint`: the style of what is in C."""
+"""`shirq build`: builds the parts of the bench into the cache; `shirq lint`: checks the style of the C sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _kernels = click.argument("names", nargs=-1, required=True, metavar="KERNEL...")
 
 @click.group()
 def build() -> None:
-    """Build or fetch a part of the bench, and print where it is. What needs a part does this for itself."""
+    """Build or fetch a part of the bench, and print its path. Other commands build the parts they need."""
 
 
 @build.command("qemu")

@@ -2,7 +2,8 @@
 """`make demo`: three functions on one interrupt line, driven from user space and by the kernel, and a driver's death.
 
 Boots a guest with `SHARED_LINE`, raises interrupts over QMP singly and together while the neighbour is busy, kills one
-driver with an interrupt pending, and shows what the line, the pins and the drivers did. Exits 0 if every verdict holds.
+driver with an interrupt pending, and shows the activity of the line, the pins and the drivers. Exits 0 if every verdict
+holds.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def run(kernel: str, out: Path, console: Console) -> bool:
 
 
 def moments(log: Log) -> list[tuple[int, str]]:
-    """The most telling moments of the demo's log, each with its virtual time in ns: those that happened."""
+    """The most important moments of the demo's log that occurred, each with its virtual time in ns."""
     found: list[tuple[int, str]] = []
     pins = {device: judge.assertions(log, device) for device in _ROLES}
     rises = {device: [it.start.time_ns for it in some if it.start] for device, some in pins.items()}
@@ -172,7 +173,7 @@ def moments(log: Log) -> list[tuple[int, str]]:
 
 
 def _after(times: Sequence[int], moment: int) -> int | None:
-    """The first of the times, which are in order, that is not before a moment."""
+    """The first of the sorted times that is not before a moment."""
     return next((time for time in times if time >= moment), None)
 
 
@@ -180,7 +181,7 @@ def _after(times: Sequence[int], moment: int) -> int | None:
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=BUILD / "demo", show_default=True)
 def command(kernel: str, out: Path) -> None:
-    """Boot three functions on one shared line, drive them, kill a driver; show what the line did.
+    """Boot three functions on one shared line, drive them, kill a driver; show the activity of the line.
 
     Exits with 0 if every verdict holds.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Looks whether this machine can run the bench, and says for everything that is amiss what to do about it.
+"""Checks whether this machine can run the bench, and gives the remedy for each problem.
 
 Nothing is fetched, built or changed.
 """
@@ -27,12 +27,12 @@ from shirq_bench.vm import accel
 _GIB = 1 << 30
 #: Free disk below which nothing can be built, and below which not everything can.
 _TOO_LITTLE, _LITTLE = 2 * _GIB, 12 * _GIB
-#: Package groups without which guests cannot be built; what the others are for can wait.
+#: Package groups that are needed to build guests; the other groups are optional.
 _NEEDED = ("python", "qemu", "guest")
 
 
 class State(StrEnum):
-    """How it is: good, worth knowing, or in the way."""
+    """The result of a check: good, a warning, or an error."""
 
     OK = "ok"
     WARN = "warn"
@@ -41,7 +41,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the examination. ``remedy`` is what to do, empty only where all is well."""
+    """One line of the report. ``remedy`` is the action to take, empty only if the check passed."""
 
     subject: str
     state: State
@@ -54,7 +54,7 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """All checks, in order. One that fails itself is a bad one, never silence."""
+    """All checks, in order. A check that raises an error is reported as failed."""
     parts: list[Callable[[], Iterator[Check]]] = [_python, _packages, _system, _disk, _emulator, _accelerator, _kernels]
     for part in parts:
         try:
@@ -82,7 +82,7 @@ def _python() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    """What is installed against what requirements.lock pins; of a wheel, against what it requires."""
+    """Compare the installed packages with requirements.lock; in a wheel, with its requirements."""
     if top := checkout():
         wanted = re.findall(r"^[\w.-]+==\S+", (top / "requirements.lock").read_text(), re.MULTILINE)
         right, remedy = "as locked", "make deps"
@@ -192,7 +192,7 @@ _STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}
 
 @click.command("doctor")
 def command() -> None:
-    """Say what this machine has and lacks for the bench, and what to do about it; changes nothing.
+    """Check this machine for the needs of the bench, and print a remedy for each problem; changes nothing.
 
     Exits with 1 if anything is bad. A warning is something that works, but slower or later.
     """

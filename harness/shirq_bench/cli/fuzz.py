@@ -15,9 +15,9 @@ from shirq_bench.provision.steps import say
 
 @click.command("fuzz")
 @click.option("--accesses", type=click.IntRange(1), default=1_000_000, show_default=True, metavar="N")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same one makes the same accesses.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all accesses; a seed repeats them.")
 def command(accesses: int, seed: int) -> None:
-    """Fuzz the emulated device in a QEMU that was built with sanitizers: no report, and no end of it, is right."""
+    """Fuzz the emulated device in a QEMU built with sanitizers; fails if a sanitizer reports an error or QEMU ends."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shirq-fuzz-") as directory:
         count = fuzz.run(accesses, seed, Path(directory))

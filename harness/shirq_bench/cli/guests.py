@@ -27,9 +27,11 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
     "--script",
     type=click.File("r"),
     metavar="FILE",
-    help="A shell script to run, '-' for standard input; words follow.",
+    help="A shell script to run, '-' for standard input; its arguments follow.",
 )
-@click.option("--artefacts", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep logs there.")
+@click.option(
+    "--artefacts", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep logs in this folder."
+)
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, metavar="S")
 @click.option("--allow-splats", is_flag=True, help="Do not fail when the guest's kernel complains.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [WORD]...]")
@@ -38,8 +40,8 @@ def run(
 ) -> None:
     """Run a command in a fresh guest, and exit with its status.
 
-    Standard input, output and error are the command's. A command that a signal ends gives 128 plus its number; a
-    kernel that complains gives 1, with what it said.
+    Standard input, output and error are the command's. The exit status of a command that a signal ends is 128 plus the
+    signal's number; if the kernel complains, it is 1 and the complaints are printed.
 
     \b
     shirq run -- lspci -nn
@@ -60,7 +62,7 @@ def run(
         else:
             threading.Thread(target=_feed, args=[command], daemon=True).start()
         try:
-            # What a person asks for is not stretched for a slow kernel.
+            # Do not extend a timeout from the command line for a slow kernel.
             status = command.wait(timeout / vm.patience).status
             kernel_log = vm.agent.run("dmesg").stdout
             found = [] if allow_splats else splats.scan(kernel_log)
@@ -104,7 +106,7 @@ def shell(**options: Any) -> None:
     With --from the guest is a clone of the template that the failed test began with: run its steps by hand.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError("this attaches a terminal, and standard input is none; see `shirq run`")
+        raise click.UsageError("standard input is not a terminal: use `shirq run` instead")
     machine = chosen(**options)
     with template.clone(machine, name="shell") as vm:
         vm.boot()

@@ -53,7 +53,7 @@ def machine_options(command: Command) -> Command:
 
 
 def chosen(source: Path | None, **changes: Any) -> Machine:
-    """The machine that the options ask for; says which test it comes from."""
+    """The machine that the options select; prints the test that it comes from."""
     machine = _failed_machine(source) if source else SHARED_LINE
     given = {name: value for name, value in changes.items() if value}
     if devices := given.pop("devices", ()):
@@ -68,7 +68,7 @@ def _failed_machine(source: Path) -> Machine:
         source.glob(f"*/{template.DESCRIPTION}")
     )  # fmt: skip
     if not files:
-        raise BenchError(f"{source} holds no {template.DESCRIPTION}: it is no folder of a failed test")
+        raise BenchError(f"{source} holds no {template.DESCRIPTION}: it is not the folder of a failed test")
     if len(files) > 1:
         raise BenchError(f"the test had several guests, choose one: {', '.join(str(f.parent) for f in files)}")
     try:

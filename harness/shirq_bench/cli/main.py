@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line `shirq`: guests, kernels, logs, campaigns and the cache, for people. Make forwards to it."""
+"""The command line `shirq`: guests, kernels, logs, campaigns and the cache. Make forwards to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Failure(click.ClickException):
 
 
 class _Shirq(click.Group):
-    """What is wrong is said in one message, with status 1; wrong usage has click's status 2."""
+    """Print errors as one message, with status 1; wrong usage has click's status 2."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -43,7 +43,7 @@ class _Shirq(click.Group):
         except (BenchError, LogError, TraceError, ClockError, BrokenRuleError) as error:
             raise _Failure(str(error)) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read has seen enough
+            if error.errno == errno.EPIPE:  # the reader has closed the pipe
                 raise
             raise _Failure(f"{error.filename or 'the operating system'}: {error.strerror}") from error
 
@@ -51,7 +51,7 @@ class _Shirq(click.Group):
 @click.group(cls=_Shirq, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="shirq-bench")
 def main() -> None:
-    """Guests with devices on one shared interrupt line, and what happened on it.
+    """Run guests with devices on one shared interrupt line, and examine the line.
 
     \b
     shirq run -- cat /proc/interrupts      a fresh guest, one command, its exit status
@@ -69,7 +69,7 @@ def main() -> None:
 @main.command()
 @click.argument("kind", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(kind: str) -> None:
-    """Print what makes a shell complete shirq's commands, options and kernels.
+    """Print the shell code that completes shirq's commands, options and kernels.
 
     \b
     eval "$(shirq completion bash)"       in ~/.bashrc

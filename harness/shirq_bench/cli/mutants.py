@@ -23,14 +23,14 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import shown
 
-#: Seconds that the size that CI runs may take.
+#: Time budget of the size that CI runs, in seconds.
 CI_BUDGET = 240.0
 
 
 def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
-    """The mutants in another order for each turn, so that a few at a time are all in the end."""
+    """The mutants, rotated for each turn, so that several partial runs cover all of them."""
     ranked = sorted(mutants, key=lambda one: one.name)
-    # A step that has no divisor in common with the count spreads the turns over the whole list.
+    # A step that is coprime to the count spreads the turns over the whole list.
     step = next(step for step in itertools.count(7) if math.gcd(step, len(ranked)) == 1)
     first = turn * step % len(ranked)
     return ranked[first:] + ranked[:first]
@@ -47,9 +47,9 @@ def _commit(top: Path) -> str:
 @click.argument("names", nargs=-1, metavar="[MUTANT]...")
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried side by side.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried in parallel.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants.")
-@click.option("--document", is_flag=True, help="Write docs/mutants.md from the last report; try nothing.")
+@click.option("--document", is_flag=True, help="Only write docs/mutants.md from the last report.")
 def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool) -> None:
     """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
 
@@ -75,7 +75,7 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
         commit = _commit(top)
         quick = [one for one in chosen if not one.sweep]
         if not quick:
-            raise BenchError("size ci leaves out what takes a sweep, minutes each, and nothing is left")
+            raise BenchError("size ci leaves out mutants that need a sweep (minutes each), and no other is selected")
         chosen, budget = rotated(quick, int(commit[:8], 16)), CI_BUDGET
         click.echo(f"size ci: no sweeps, from {chosen[0].name} on, by commit {commit[:8]}, for {budget:g} s at most")
     content = report.data(_try(top, chosen, kernel, jobs, budget), kernel, size, known)
@@ -112,6 +112,6 @@ def _say(verdict: Verdict) -> None:
     by = f" by {verdict.by}" if verdict.by else ""
     click.echo(f"{verdict.verdict:9} {verdict.mutant.name:34} {verdict.seconds:4.0f} s{by}")
     if verdict.verdict == SURVIVED and not verdict.mutant.equivalent:
-        click.echo(f"  {verdict.mutant.title}: no test notices it; write one")
+        click.echo(f"  {verdict.mutant.title}: no test detects it; write one")
     elif verdict.detail:
         click.echo(f"  {verdict.detail}")

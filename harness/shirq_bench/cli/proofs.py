@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq coverage`, `shirq promises`: what of the module the tests have met."""
+"""`shirq coverage`, `shirq promises`: the parts of the module that the tests cover."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from shirq_bench.paths import need_checkout
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--at-least", type=float, default=0.0, show_default=True, metavar="PERCENT", help="Fail below.")
+@click.option(
+    "--at-least", type=float, default=0.0, show_default=True, metavar="PERCENT", help="Fail below this coverage."
+)
 def coverage(directory: Path, at_least: float) -> None:
-    """Say which lines of kmod/ ran in tests whose --shirq-coverage was DIR.
+    """Report the lines of kmod/ that ran in tests with --shirq-coverage=DIR.
 
     Prints the figure of each file with the lines that never ran, and writes build/reports/kmod-coverage.json and
     build/reports/kmod-coverage/index.html.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq kernels`, `shirq templates`, `shirq gc`: what the cache holds."""
+"""`shirq kernels`, `shirq templates`, `shirq gc`: the contents of the cache."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def kernels() -> None:
 def templates() -> None:
     """List the templates: the booted, frozen guests that clones are made of.
 
-    Delete those that nobody has used lately with `shirq gc`.
+    Delete unused templates with `shirq gc`.
     """
     table = _table("key", "machine", "size", "unused for")
     for item in housekeeping.items("template"):
@@ -87,12 +87,12 @@ def _described(directory: Path) -> str:
 
 @click.command()
 @click.option("--older-than", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only list the entries that would be deleted.")
 def gc(older_than: float, dry_run: bool) -> None:
-    """Delete from the cache what has not been used for some time, and what interrupted builds have left.
+    """Delete unused entries and remains of interrupted builds from the cache.
 
-    All of it is made again when it is asked for. What a build or a guest uses now, and what was asked for within the
-    last hour, stays, whatever DAYS says.
+    Deleted entries are built again when they are needed. Entries in use by a build or a guest, and entries used within
+    the last hour, are kept, whatever DAYS says.
 
     \b
     shirq gc --dry-run

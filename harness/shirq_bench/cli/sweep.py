@@ -32,11 +32,13 @@ _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
-@click.option("--points", type=click.IntRange(1), metavar="N", help="Instructions to try of each window; default: all.")
+@click.option(
+    "--points", type=click.IntRange(1), metavar="N", help="Number of instructions to try in each window; default: all."
+)
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
-@click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="End at N violations.")
+@click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="Stop after N violations.")
 @click.option("--pairs", "crossed", is_flag=True, help="Cross operations with stimuli, all or the named ones.")
-@click.option("--document", is_flag=True, help=f"Of --pairs: write {pairs.DOCUMENT}, too.")
+@click.option("--document", is_flag=True, help=f"With --pairs: also write {pairs.DOCUMENT}, too.")
 @click.option("--list", "only_list", is_flag=True, help="List the scenarios, or the operations and stimuli.")
 def sweep(
     names: tuple[str, ...],
@@ -48,7 +50,7 @@ def sweep(
     document: bool,
     only_list: bool,
 ) -> None:
-    """Inject a second stimulus at each instruction of what follows a first one, and judge what happens.
+    """Inject a second stimulus at each instruction of the handling of a first one, and judge the result.
 
     A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
     re-enable can be met exactly. Without SCENARIO all are swept. Each violation is shrunk, explained and kept below
@@ -175,7 +177,7 @@ def _say(found: Finding, file: Path) -> None:
 
 
 def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:
-    """Play runs of a few scenarios again and again; are the logs identical? What differs is kept."""
+    """Replay runs of a few scenarios repeatedly and check that their logs are identical. Differing logs are kept."""
     same = True
     with shown(f"{times} replays of {REPLAYED} runs") as tell:
         for index, item in enumerate(chosen[:REPLAYED]):
@@ -195,7 +197,7 @@ def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> b
             same = False
             first, other = (read_log(kept / "events.shirqlog").entries for kept in list(runs.values())[:2])
             one, another = next((pair for pair in zip(first, other, strict=False) if pair[0] != pair[1]), ("", ""))
-            click.echo(f"  they part at\n    {one}\n    {another}")
+            click.echo(f"  they differ first at\n    {one}\n    {another}")
             click.echo(f"  {', '.join(map(str, runs.values()))}")
     return same
 
@@ -220,14 +222,14 @@ def replay(path: Path) -> None:
         click.echo(f"identical; the picture is {path.parent / 'page.html'}")
         return
     if not {violation.rule for violation in outcome.all()} >= set(found.rules):
-        raise click.ClickException("it does not happen in this run: the guest, or shirq.ko, is another one")
-    click.echo("the same rules are broken by a run that is not identical: the template was made anew")
+        raise click.ClickException("the violation did not occur in this run: the guest or shirq.ko has changed")
+    click.echo("the run breaks the same rules but is not identical: the template was built again")
 
 
 @click.command()
 @_finding
 @click.option("--before", default=0, type=click.IntRange(0), metavar="N", help="Stop N instructions earlier.")
-@click.option("--batch", multiple=True, metavar="COMMAND", help="Run gdb commands and leave.")
+@click.option("--batch", multiple=True, metavar="COMMAND", help="Run gdb commands and exit.")
 def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
     """Play a violation again, stop where its last stimulus comes, and attach gdb to the guest.
 

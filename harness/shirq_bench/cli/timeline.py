@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq trace`, `shirq report`: an event log for people."""
+"""`shirq trace`, `shirq report`: show an event log in readable form."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _line_option = click.option("--line", "gsi", type=int, metavar="GSI", help="The 
 @_log_argument
 @_line_option
 def trace(path: Path, gsi: int | None) -> None:
-    """Print the timeline of an event log: who did what, when, on a shared line.
+    """Print the timeline of an event log: the actions on a shared line, with their origins and times.
 
-    LOG is the file, or a folder that holds events.shirqlog: a failed test's, the demo's, what `shirq run` kept.
+    LOG is the file, or a folder that holds events.shirqlog: of a failed test, of the demo, or kept by `shirq run`.
 
     \b
     shirq trace build/demo/vm
@@ -47,9 +47,9 @@ def trace(path: Path, gsi: int | None) -> None:
     "--ftrace",
     type=click.File("r", errors="replace"),
     metavar="FILE",
-    help="The guest's trace, by trace_clock mono, between clock marks: its handlers join the pictures.",
+    help="The guest's trace, by trace_clock mono, between clock marks: its handlers are added to the pictures.",
 )
-@click.option("--irq", type=int, help="The kernel's number of the line in that trace; default: the line's.")
+@click.option("--irq", type=int, help="The IRQ number of the line in that trace; default: the line's GSI.")
 def report(
     path: Path,
     gsi: int | None,

@@ -25,11 +25,17 @@ CI_BUDGET_S = 300
 
 @click.command("torture")
 @click.argument("names", nargs=-1, metavar="[TEST]...")
-@click.option("--kernel", "kernels", default="6.1,debug", show_default=True, metavar="NAMES", help="With commas.")
+@click.option(
+    "--kernel", "kernels", default="6.1,debug", show_default=True, metavar="NAMES", help="Kernels, separated by commas."
+)
 @click.option("--size", type=click.Choice(cases.SIZES), default="full", show_default=True)
-@click.option("--attempts", type=click.IntRange(1), metavar="N", help="Of each test, instead of its size's.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same one makes the same choices.")
-@click.option("--duration", type=click.FloatRange(0), metavar="MINUTES", help="Go on with further seeds for so long.")
+@click.option(
+    "--attempts", type=click.IntRange(1), metavar="N", help="Attempts of each test; default: those of its size."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all choices; a seed repeats them.")
+@click.option(
+    "--duration", type=click.FloatRange(0), metavar="MINUTES", help="Continue with further seeds for this time."
+)
 @click.option("--list", "only_list", is_flag=True, help="List the tests.")
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE", help="Only write the page of figures.")
 def command(
@@ -83,7 +89,7 @@ def command(
 
 
 def _all(chosen: Sequence[cases.Case], kernel: str, size: str, attempts: int | None, seed: int) -> bool:
-    """Run tests on a kernel; did all go well?"""
+    """Run tests on a kernel; return whether all passed."""
     began = time.monotonic()
     good = True
     for each in chosen:

@@ -65,7 +65,7 @@ def list_() -> None:
 @zoo.command()
 @click.argument("name", metavar="ID", type=_Id())
 def show(name: str) -> None:
-    """Say what a case is about: symptom, cause, source, steps, expected outcomes."""
+    """Print a case: symptom, cause, source, steps, expected outcomes."""
     case = cases.get(name)
     console = Console()
     _story(console, case)
@@ -82,13 +82,15 @@ def show(name: str) -> None:
 
 @zoo.command()
 @click.argument("name", metavar="ID", type=_Id())
-@click.option("--driver", "drivers", multiple=True, type=click.Choice(DRIVERS), help="Only this one; repeatable.")
+@click.option("--driver", "drivers", multiple=True, type=click.Choice(DRIVERS), help="Only this driver; repeatable.")
 @click.option("--kernel", default="6.1", metavar="NAME", help="From `shirq kernels`.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="For the page.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder for the page."
+)
 def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -> None:
     """Run a case; show symptom, cause and verdict, and write a page with the waveforms of two drivers.
 
-    Exits with 1 if a driver came out otherwise than the case says. What the guests left is beside the page.
+    Exits with 1 if an outcome differs from the case's expectation. The guests' artefacts are beside the page.
     """
     case = cases.get(name)
     console = Console()
@@ -120,11 +122,11 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
 @click.argument("names", metavar="[ID]...", nargs=-1, type=_Id())
 @click.option("--size", type=click.Choice(["ci", "full"]), default="full", show_default=True)
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
-@click.option("--document", type=click.Path(path_type=Path), metavar="FILE", help="Write the matrix there, too.")
+@click.option("--document", type=click.Path(path_type=Path), metavar="FILE", help="Also write the matrix to this file.")
 def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) -> None:
     """Run cases with every driver, all by default; write build/reports/zoo.json and zoo.html.
 
-    Exits with 1 if a case did not come out as it says. Size ci is a few of them, within a time budget.
+    Exits with 1 if an outcome differs from its case's expectation. Size ci runs a few cases, within a time budget.
     """
     began = time.monotonic()
     chosen = [cases.get(name) for name in names or cases.ids()]
@@ -143,7 +145,7 @@ def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) 
         each[0].case.id for each in played if suite.reproducible(each[0].case) != suite.reproduced(each[0].case, each)
     ]
     if unseen:
-        click.echo(f"reproduced or not, against expectation: {', '.join(unseen)}")
+        click.echo(f"reproduction differs from the expectation: {', '.join(unseen)}")
     if errors:
         click.echo("\n".join([f"errors: {len(errors)}", *errors]))
     sys.exit(1 if unexpected or unseen or errors else 0)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What happened: rules over the event log, kernel complaints, what a test sees of a guest."""
+"""Observation: rules over the event log, kernel complaints, and a test's view of a guest."""

@@ -2,9 +2,9 @@
 """Which lines of kmod/ the tests run: counted by guests' kernels with GCOV, and for program.c by the host's tests too.
 
 The plugin's ``--shirq-coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its
-test is over. A clone goes on with its template's counters, so what the template ran is added once for each of its
-clones: the counts are no measure of how often, only of whether. The kernel keeps the counters of a module that was
-unloaded. What a guest ran last is lost if it ended before its test did; such guests are named.
+test is over. A clone continues with its template's counters, so lines that the template ran are counted once for each
+of its clones: the counts only show whether a line ran. The kernel keeps the counters of a module that was unloaded.
+Coverage is lost if a guest ends before its test does; such guests are listed.
 
 `shirq coverage` reports them.
 """
@@ -33,7 +33,7 @@ mkdir -p /tmp/counters && cd /tmp/counters
 find $debug/gcov -name '*.gcda' | while read -r file; do cat "$file" >"${file##*/}" || exit; done
 exec tar -c .
 """
-#: Tells the host's tests where what they compile shall count its lines.
+#: The environment variable that gives the host's tests the folder for coverage of the libraries they compile.
 _HOST = "SHIRQ_COVERAGE"
 #: Names the guests whose last counters are lost.
 _MISSED = "missed"
@@ -47,15 +47,15 @@ def begin(directory: Path) -> None:
 
 
 def host_folder() -> Path | None:
-    """A new folder for a library that shall count its lines in a host's test, or None if nobody wants to know."""
+    """A new folder for the coverage of a library in a host test, or None if coverage is off."""
     parent = os.environ.get(_HOST)
     return Path(tempfile.mkdtemp(dir=parent)) if parent else None
 
 
 def collect(vm: Vm, directory: Path, test: str) -> None:
-    """Fetch the counters of a guest to ``directory``, if its kernel counts. ``test`` names who ran it.
+    """Fetch the counters of a guest to ``directory``, if its kernel has GCOV. ``test`` is the test that ran it.
 
-    `BenchError` if the guest lives and does not give them.
+    Raises `BenchError` if a running guest does not deliver them.
     """
     target = vm.parts.kernel
     if not target.has(kmod.COUNTS_LINES):
@@ -76,7 +76,7 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
     guest = Path(tempfile.mkdtemp(prefix=f"{vm.name}-", dir=kernel_folder))
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(guest, filter="data")
-    # A guest that is going down gives what it still has.
+    # Fetch the counters of a guest that is shutting down.
     if any(not file.stat().st_size for file in guest.iterdir()):
         shutil.rmtree(guest)
         _miss(vm, directory, test)
@@ -101,7 +101,7 @@ def _merge(kernel_folder: Path, total: Path) -> None:
 
 
 def report(directory: Path, at_least: float) -> int:
-    """Print and write the figure from what ``directory`` holds. Returns 0, or 2 if it is below ``at_least`` percent."""
+    """Print and write the coverage figure from ``directory``. Returns 0, or 2 if it is below ``at_least`` percent."""
     kernels = [folder for folder in directory.glob("guests/*") if folder.is_dir()]
     if not kernels:
         raise BenchError(f"{directory} holds no guest's counters: run guest tests on a kernel with GCOV (debug)")
@@ -112,7 +112,7 @@ def report(directory: Path, at_least: float) -> int:
     page = BUILD / "reports" / "kmod-coverage" / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     if (missed := directory / _MISSED).exists():
-        print("not counted, since they ended before their tests did:", missed.read_text(), sep="\n")
+        print("not counted: these guests ended before their tests did:", missed.read_text(), sep="\n")
     gcovr: list[str | Path] = [sys.executable, "-m", "gcovr", "--root", KMOD]
     gcovr += ["--merge-lines", "--merge-mode-functions=separate", "--fail-under-line", str(at_least)]
     gcovr += ["--txt", "-", "--json", page.parent.with_suffix(".json"), "--html-details", page]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What must hold in every guest during every test, whatever the test is about.
+"""Invariants: rules that hold in every guest during every test.
 
-Each invariant is a function whose docstring is the sentence that a failing test shows. It returns what breaks it, or
-an empty string.
+Each invariant is a function whose docstring is the sentence that a failing test shows. It returns a description of the
+violation, or an empty string.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.observe import judge
 from shirq_bench.vm.vm import Vm
 
-#: What `forgotten_ns` is with a stock kernel on an idle host, in seconds.
+#: The value of `forgotten_ns` with a stock kernel on an idle host, in seconds.
 _FORGOTTEN_S = 10
 
 
 @dataclass(frozen=True)
 class Waiver:
-    """What a test breaks on purpose, and in which guest: the arguments of the marker ``invariants_broken``.
+    """The invariants that a test breaks on purpose, and in which guest: arguments of the marker ``invariants_broken``.
 
     ``guest_ends``: it ends before its test does. ``line_of``: the line of that device may be forgotten. ``guest``
     counts the test's guests in the order of their boots. Raises `BenchError` if nothing is waived.
@@ -36,7 +36,7 @@ class Waiver:
 
     def __post_init__(self) -> None:
         if not (self.guest_ends or self.line_of):
-            raise BenchError("it must say what is broken: guest_ends=True, or line_of='dev0' and the like")
+            raise BenchError("it must name the broken invariant, such as guest_ends=True or line_of='dev0'")
 
 
 def no_vm_is_lost(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:
@@ -52,7 +52,7 @@ def no_entry_is_dropped(vm: Vm, log: Log, waivers: Sequence[Waiver]) -> str:
 
 
 def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
-    """Virtual time, in ns, that what takes ``seconds`` with a stock kernel on an idle host may take in ``vm``.
+    """The limit in ``vm``, in ns of virtual time, for work that takes ``seconds`` with a stock kernel on an idle host.
 
     Virtual time passes while a busy host lets the guest wait, too. ``busy`` is the most `competition` that is known.
     """
@@ -60,7 +60,7 @@ def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
 
 
 def forgotten_ns(vm: Vm) -> int:
-    """Virtual time, in ns, after which a high line of ``vm`` that nobody handles has been forgotten."""
+    """Virtual time, in ns, after which an unhandled high line of ``vm`` counts as forgotten."""
     return allowed_ns(vm, _FORGOTTEN_S)
 
 
@@ -80,7 +80,7 @@ ALL: tuple[Callable[[Vm, Log, Sequence[Waiver]], str], ...] = (no_vm_is_lost, no
 
 
 def broken(vm: Vm, waivers: Sequence[Waiver] = ()) -> str:
-    """What is broken in ``vm`` and not waived, each with the invariant's sentence; empty if all hold."""
+    """The violations in ``vm`` that are not waived, each with the invariant's sentence; empty if all hold."""
     log = vm.log().epochs()[-1]
     found = [(invariant, what) for invariant in ALL if (what := invariant(vm, log, waivers))]
     return "\n".join(f"{invariant.__doc__}\n{what}" for invariant, what in found)

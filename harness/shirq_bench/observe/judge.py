@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Judges a run by what the line, the pins and the interrupt controller did, never by what a driver says of itself.
+"""Judges a run by the line, the pins and the interrupt controller, never by a driver's own reports.
 
 Every judge is a pure function that returns a ``Verdict``: the rule, how many cases it examined, and a finding for each
 case that breaks it, with the entries that prove it. ``verdict.require()`` raises ``BrokenRuleError`` unless the rule
@@ -10,9 +10,9 @@ tolerance. Rules that bring in the guest's handler calls know when a call happen
 the trace's rounding to a microsecond; they widen each call by both, so a finding is always a proven violation, while a
 violation shorter than that may pass. The verdict's note says how much it was.
 
-Levels are known from their changes: a log begins by stating what is not as after a reset (pins and lines low, devices
-and lines masked). Where a VM's state was loaded in between, nothing is continuous: judges refuse such a log, give them
-one of ``log.epochs()``.
+Levels are known from their changes: a log begins with all state that differs from the reset state (pins and lines low,
+devices and lines masked). Where a VM's state was loaded in between, nothing is continuous: judges refuse such a log,
+give them one of ``log.epochs()``.
 
 A judge that lacks the evidence raises `CannotJudge`, which is no verdict: the log has dropped entries, or the
 interrupts went through a controller that the log does not follow, which is any but the I/O APIC.
@@ -58,7 +58,7 @@ class BrokenRuleError(AssertionError):
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One case that breaks a rule: what is wrong and what proves it."""
+    """One violation of a rule: the error and its evidence."""
 
     what: str
     entries: tuple[Entry, ...] = ()
@@ -91,7 +91,7 @@ class Verdict:
         return not self.findings
 
     def require(self, at_least: int = 1) -> Verdict:
-        """Itself, or raises BrokenRuleError if a case broke the rule or fewer than ``at_least`` were there to judge."""
+        """Itself; raises BrokenRuleError if the rule was broken or fewer than ``at_least`` cases were judged."""
         if self.findings or self.checked < at_least:
             raise BrokenRuleError(str(self))
         return self
@@ -168,7 +168,7 @@ def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> 
 
 
 def assertions(log: Log, device: str) -> list[Assertion]:
-    """Each time that the device's own pin was high, and what ended it."""
+    """Each period in which the device's own pin was high, and the entry that ended it."""
     return [
         Assertion(it.start, it.end, it.first, it.last, _cause(log, it.last) if it.end else None)
         for it in high(log, Kind.PIN, device)
@@ -177,7 +177,7 @@ def assertions(log: Log, device: str) -> list[Assertion]:
 
 def handlings(log: Log, gsi: int) -> list[Handling]:
     """Each delivery of the line with its EOI. An EOI whose delivery is before the log's beginning is left out."""
-    masked = high(log, Kind.LINE_MASK, gsi=gsi)  # refuses what cannot be judged
+    masked = high(log, Kind.LINE_MASK, gsi=gsi)  # raises CannotJudge
     found: list[Handling] = []
     deliver: tuple[int, Entry] | None = None
     for index, entry in find(log.entries, Kind.DELIVER, Kind.EOI, device=IOAPIC, offset=gsi):
@@ -208,7 +208,7 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
     if len(common) != 1:
         found = ", ".join(f"{device} moved {sorted(gsis)}" for device, gsis in lines.items())
         if not is_followed(log) and all(lines.values()):
-            raise CannotJudge(f"{found}: which of the lines is in use is not known. {_NOT_FOLLOWED}")
+            raise CannotJudge(f"{found}: the line in use is unknown. {_NOT_FOLLOWED}")
         raise BrokenRuleError(f"the devices do not share one line: {found}")
     return common.pop()
 
@@ -216,8 +216,8 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
 def lines_in_use(log: Log) -> list[int]:
     """The GSIs of the level-triggered lines that moved and that the guest uses.
 
-    Inputs below 16 are those that a PCI function's pin moved. Where a pin moves several inputs, as firmware routes it
-    to the legacy controller, too, those that stay masked are left out if another one of them does not.
+    Inputs below 16 are those that a PCI function's pin moved. If a pin moves several inputs (firmware also routes it to
+    the legacy controller), inputs that stay masked are left out, provided that another one is unmasked.
     """
     log.require_complete()
     moved, unmasked = _moved(log), _unmasked(log)
@@ -233,7 +233,7 @@ def lines_moved(log: Log, device: str) -> set[int]:
 
 
 def is_followed(log: Log) -> bool:
-    """Whether the guest uses the I/O APIC, whose masks, deliveries and EOIs the log has, and so what a line led to.
+    """Whether the guest uses the I/O APIC, so that the log has the masks, deliveries and EOIs of each line.
 
     If it does not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has the levels alone.
     """
@@ -241,8 +241,11 @@ def is_followed(log: Log) -> bool:
 
 
 def require_followed(log: Log, gsi: int) -> None:
-    """Raise `CannotJudge` unless what line ``gsi`` led to is in the log: the line never moved, or the I/O APIC is in
-    use and delivers what the pins of this line raise by this input and no other."""
+    """Raise `CannotJudge` unless the log follows line ``gsi``.
+
+    It does if the line never moved, or if the I/O APIC is in use and delivers the interrupts of the line's pins through
+    this input only.
+    """
     if gsi not in offsets(_everything(log), Kind.LINE):
         if other := lines_in_use(log):
             raise CannotJudge(f"line {gsi} never moved, but {', '.join(map(str, other))} did: judge the line in use")
@@ -358,8 +361,8 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     it. A line that is high at the log's end is taken to be so until ``until_ns`` (default: the last entry of any
     kind). Examines every interval of the line being high.
 
-    Where the log does not follow the controller, a line that was low again within ``bound_ns`` each time proves the
-    rule by its level alone; one that was not, or is high at the end, raises `CannotJudge`.
+    If the log does not follow the controller, the level alone proves the rule for a line that was low again within
+    ``bound_ns`` each time; for any other line `CannotJudge` is raised.
     """
     intervals = high(log, Kind.LINE, gsi=gsi)
     if not is_followed(log):
@@ -451,7 +454,7 @@ def neighbour_lost(
 def false_claims(
     log: Log, calls: Iterable[HandlerCall], fit: ClockFit, device: str, irq: int, name: str | None = None
 ) -> Verdict:
-    """The device's handler claims only what is its own: no call returns handled while its pin is low throughout.
+    """The device's handler claims only its own interrupts: no call returns handled while its pin is low throughout.
 
     The claim test reads the device during the call, so the pin must have been high at some moment between the call's
     entry and exit, each widened by the tolerance. Examines the calls that returned handled between the first and the
@@ -487,7 +490,7 @@ def _at(intervals: Sequence[Interval], index: int) -> Interval | None:
 
 
 def _cause(log: Log, fall: int) -> Entry | None:
-    """What made the pin fall at this entry: a device logs an access directly before its effects."""
+    """The cause of the pin's fall at this entry: a device logs an access directly before its effects."""
     device, vcpu = log.entries[fall].device, log.entries[fall].vcpu
     for entry in (log.entries[index] for index in range(fall - 1, -1, -1)):
         if entry.device != device or entry.vcpu != vcpu:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happened during a block: waited for, and judged, by the event log.
+"""Records a block: waits for events in it, and judges it, by the event log.
 
 ::
 
@@ -26,16 +26,17 @@ from shirq_bench.observe.judge import Assertion, Handling, Verdict
 from shirq_bench.observe.triggers import PinFalls, Trigger
 from shirq_bench.vm.vm import Vm
 
-#: Seconds between two looks at the log: it is a mapped file, whose writer tells nobody.
+#: Seconds between two polls of the log: it is a mapped file without notifications.
 _LOOK = 0.002
-#: Looks without an entry after which the VM is asked for its time: a guest that has nothing to do logs nothing.
+#: Polls without a new entry after which the VM is asked for its time: an idle guest logs nothing.
 _IDLE = 50
-#: Seconds in which virtual time must go on, on an idle host: a VM that stands still is no guest that is late.
+#: Seconds in which virtual time must go on, on an idle host: a VM whose clock stands still is reported differently from
+#: a slow guest.
 _STANDSTILL = 20.0
 
 
 class Recording:
-    """What the VM logs during a block, with the devices whose line it is about; see `record`.
+    """The log of a VM during a block, and the devices whose line is judged; see `record`.
 
     The judges are those of `judge`, about these devices' line and, where they need one, the first device: each raises
     `BrokenRuleError` if the rule is broken or fewer than ``at_least`` cases were examined, and returns its verdict.
@@ -43,7 +44,7 @@ class Recording:
 
     def __init__(self, vm: Vm, devices: tuple[str, ...]) -> None:
         if not devices:
-            raise BenchError("a recording is about devices: name at least one")
+            raise BenchError("a recording needs at least one device")
         self._vm = vm
         self._devices = devices
         self._reader = LogReader(vm.log_path)
@@ -96,7 +97,7 @@ class Recording:
             self.wait(*(PinFalls(device) for device in self.log.header.devices), within_s=within_s)
 
     def end(self) -> None:
-        """The recording holds what was logged until now."""
+        """End the recording at the current end of the log."""
         self._log = self.log
         self._reader.close()
 
@@ -104,14 +105,14 @@ class Recording:
 
     @property
     def log(self) -> Log:
-        """What was logged during the block, so far if it lasts; `CannotJudge` if entries are missing."""
+        """The entries of the block, so far if it has not ended; `CannotJudge` if entries are missing."""
         log = self._log or self._reader.log().since(self._mark)
         log.require_complete()
         return log
 
     @functools.cached_property
     def gsi(self) -> int:
-        """The line of the devices. `BenchError` if the log does not tell it, or they have several."""
+        """The line of the devices. `BenchError` if the log does not show it, or they have several."""
         return judge.line_of(self.log, self._devices)
 
     def of(self, *kinds: Kind, device: str | None = None, offset: int | None = None) -> list[Entry]:
@@ -156,8 +157,8 @@ class Recording:
 def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
     """Record what happens during the block, about the devices' line.
 
-    A block that ends without an error ends when the line is low, or is not within 10 s of guest time, unless it is
-    not to be ``settled``: what was started in it may not be over on the line yet.
+    A block that ends without an error ends when the line is low, or is not within 10 s of guest time, unless
+    ``settled`` is false: interrupts raised in it may still be pending on the line.
     """
     recording = Recording(vm, devices)
     try:

@@ -31,7 +31,7 @@ _DRIVERS = {"c": ["shirq-edu"], "python": ["python3", "/usr/bin/shirq-edu.py"]}
 
 @dataclass(frozen=True)
 class Event:
-    """What a driver prints for one event."""
+    """The line that a driver prints for one event."""
 
     seq: int
     status: int
@@ -56,12 +56,12 @@ class Driver:
         return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
 
     def stop(self) -> None:
-        """Stop it, so that what is raised from now on stays pending; it has stopped on return."""
+        """Stop it, so that interrupts raised from now on stay pending; it has stopped on return."""
         self.command.signal(signal.SIGSTOP)
         self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
 
     def resume(self) -> None:
-        """Let it go on after `stop`."""
+        """Continue it after `stop`."""
         self.command.signal(signal.SIGCONT)
 
     def end(self, number: signal.Signals = signal.SIGTERM, deadline: float = 20.0) -> int:
@@ -77,12 +77,12 @@ class Handlers:
     log: Log | None = None
     calls: list[HandlerCall] = field(default_factory=list)
     fit: ClockFit | None = None
-    #: The kernel's trace as it is, with whatever else was traced.
+    #: The kernel's unfiltered trace.
     text: str = ""
 
     def _complete(self) -> tuple[Log, ClockFit]:
         if self.log is None or self.fit is None:
-            raise BenchError("tracing is still on: the handler calls are known when its block has ended")
+            raise BenchError("tracing is still on: read the handler calls after its block")
         return self.log, self.fit
 
     def neighbour_lost(self, device: str, irq: int, name: str) -> Verdict:
@@ -97,7 +97,7 @@ class Handlers:
 
 
 def handler_name(device: str) -> str:
-    """What shirq.ko's handler for ``device`` is called in /proc/interrupts and in traces."""
+    """The name of shirq.ko's handler for ``device`` in /proc/interrupts and in traces."""
     return f"shirq:{ADDRESSES[device]}"
 
 
@@ -114,7 +114,7 @@ class Scene:
         return self.vm.networks["net0"]
 
     def prepare(self) -> None:
-        """Bring a guest that was booted, not cloned, to where a clone begins: neighbour up, dev0 and dev1 bound."""
+        """Bring a booted guest to the state of a prepared clone: neighbour up, dev0 and dev1 bound."""
         for script in self.vm.machine.prepare:
             self.run(script)
 

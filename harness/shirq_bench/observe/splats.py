@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finds splats, the kernel's own complaints, in a kernel log. What counts is data: splats-deny and splats-allow.
+"""Finds splats, the kernel's own complaints, in a kernel log, by the rule files splats-deny and splats-allow.
 
 It fails closed: rules that cannot be read, and a log that cannot be one (empty, binary, without the guest's first
 message), are findings too.
@@ -15,9 +15,10 @@ from pathlib import Path
 
 #: The folder of the rule files.
 RULES = Path(__file__).parent
-#: What is a splat.
+#: The rules for splats.
 DENY = RULES / "splats-deny"
-#: A whole kernel log begins with the first of these; a console, which shows only what is grave, at least has the other.
+#: A complete kernel log begins with the first of these; a console, which shows only severe messages, at least has the
+#: other.
 _BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
 _STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _OPENING = re.compile(r"-+\[ cut here \]|^={20,}$")
@@ -30,7 +31,7 @@ _LONGEST, _SHORT = 100, 12
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a rule file: what it matches, and why that is a splat, or none."""
+    """One line of a rule file: its expression, and why a match is, or is not, a splat."""
 
     pattern: re.Pattern[str]
     why: str
@@ -38,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Splat:
-    """A finding. ``rule`` is the expression that matched, or what is wrong with the log or the rules.
+    """A finding. ``rule`` is the expression that matched, or the error in the log or the rules.
 
     ``line`` counts from 1; 0: the log as a whole. ``excerpt`` is the report, call trace included.
     """
@@ -72,7 +73,7 @@ def rules(path: Path) -> tuple[Rule, ...]:
             continue
         if line.strip():
             if not comment:
-                raise RulesError(f"{path.name}:{number}: {line!r} has no comment above it that says why")
+                raise RulesError(f"{path.name}:{number}: {line!r} has no comment above it with the reason")
             try:
                 found.append(Rule(re.compile(line), " ".join(comment)))
             except re.error as error:
@@ -82,7 +83,7 @@ def rules(path: Path) -> tuple[Rule, ...]:
 
 
 def scan(log: str | bytes, directory: Path = RULES) -> list[Splat]:
-    """The splats in a kernel log or a console's output, in order; what lies within one's excerpt belongs to it.
+    """The splats in a kernel log or a console's output, in order; matches within a splat's excerpt belong to it.
 
     ``directory`` holds the rule files.
     """
@@ -108,7 +109,7 @@ def scan(log: str | bytes, directory: Path = RULES) -> list[Splat]:
 
 
 def scan_file(path: Path) -> list[Splat]:
-    """`scan` of a file; one that cannot be read is a finding."""
+    """`scan` of a file; an unreadable file is reported as a finding."""
     try:
         return scan(path.read_bytes())
     except OSError as error:
@@ -116,7 +117,7 @@ def scan_file(path: Path) -> list[Splat]:
 
 
 def _unfit(text: str, lines: Sequence[str]) -> list[Splat]:
-    """What makes this no kernel log in which the absence of splats would mean anything."""
+    """The reason why this is not a complete kernel log, in which the absence of splats would prove nothing."""
     if not text.strip():
         return [Splat("the log", "it is empty")]
     if bad := next((n for n, line in enumerate(lines, 1) if "\0" in line or "\ufffd" in line), 0):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Moments that a test waits for, recognised in the event log: `PinFalls("dev0")`, `Masked("dev1")`, `Ended(20)`.
 
-A moment in the log cannot be missed: a wait that begins late finds it in what was logged before.
+A moment in the log cannot be missed: a wait that begins late finds it in the earlier entries.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from shirq_bench.channels.log import Entry, Kind
 
 
 class Trigger(Protocol):
-    """Anything that knows its moment when it sees it; as text it says what it is."""
+    """A condition on log entries; its text describes it."""
 
     def matches(self, entry: Entry) -> bool:
-        """Is this entry the moment?"""
+        """Whether this entry is the moment."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _OfLine:
 
 
 class LineFalls(_OfLine):
-    """The line is low: nobody asserts it."""
+    """The line is low: no device asserts it."""
 
     kind, value, said = Kind.LINE, 0, "falls"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Says in words what a log entry tells and who did it."""
+"""Describes a log entry and its cause in words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def setting(entry: Entry) -> str:
 
 
 def who(entry: Entry) -> str:
-    """Who did it: the hardware by itself, the bench from outside, or the guest's kernel or user space.
+    """The origin of the entry: the hardware, the bench on the host, or the guest's kernel or user space.
 
     Under KVM the privilege level is unknown: it is just the guest.
     """
@@ -47,7 +47,7 @@ def who(entry: Entry) -> str:
 
 
 def what(entry: Entry) -> str:
-    """What happened, as the rest of a sentence that ``who`` begins, with the device or line named."""
+    """The event, as the rest of a sentence that ``who`` begins, with the device or line named."""
     value, device, gsi = entry.value, entry.device, entry.offset
     match entry.kind:
         case Kind.START:
@@ -97,7 +97,7 @@ def what(entry: Entry) -> str:
 
 
 def phrase(entry: Entry) -> str:
-    """Who did what, without the time."""
+    """The whole sentence, without the time."""
     cpu = "" if entry.vcpu == NONE else f" (vCPU {entry.vcpu})"
     return f"{who(entry)}{cpu}: {what(entry)}"
 

@@ -2,8 +2,8 @@
 """pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
 
 A project loads it with ``-p shirq_bench.plugin`` (in `addopts`) or ``pytest_plugins`` (in its root conftest.py); in
-projects that do not, nothing of it exists. harness/README.md explains it to those who test a device or driver of their
-own; `pytest --help`, `--fixtures` and `--markers` have its options, fixtures and markers.
+other projects it has no effect. harness/README.md explains it to users who test a device or driver of their own;
+`pytest --help`, `--fixtures` and `--markers` have its options, fixtures and markers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _VMS = pytest.StashKey[list[Vm]]()
 
 
 class Boot(Protocol):
-    """What the fixture `boot` gives."""
+    """The type of the fixture `boot`."""
 
     def __call__(self, machine: Machine, cold: bool = False) -> Vm: ...
 
@@ -90,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"--shirq-kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path"
             )
     directory: Path | None = config.getoption("--shirq-coverage")
-    if directory and not hasattr(config, "workerinput"):  # Workers fill what their controller has emptied.
+    if directory and not hasattr(config, "workerinput"):  # Only the controller empties the folder; its workers fill it.
         coverage.begin(directory)
     if config.get_verbosity() > 0 and not hasattr(config, "workerinput"):
         config.add_cleanup(journal.subscribe(_Live(config)))
@@ -112,7 +112,7 @@ class _Live:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """What guests run on."""
+    """The environment of the guests."""
     return [f"{what}: {said}" for what, said in _environment(config).items()]
 
 
@@ -147,7 +147,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs another kernel: on this one there is nothing to skip, the test does not exist."""
+    """Deselect tests that need another kernel, rather than skip them: for this kernel they do not exist."""
     foreign = [item for item in items if not _fits(item)]
     if foreign:
         config.hook.pytest_deselected(items=foreign)
@@ -155,7 +155,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _fits(item: pytest.Item) -> bool:
-    """Whether the item's kernel, or one of the session's if the test has no guest, is one that it needs."""
+    """Whether the item's needs_kernel allows its kernel, or one of the session's kernels if the test has no guest."""
     marker = item.get_closest_marker("needs_kernel")
     if marker is None:
         return True
@@ -209,12 +209,12 @@ def vm(boot: Boot) -> Vm:
 
 
 def _waivers(item: pytest.Item) -> list[invariants.Waiver]:
-    """What the item breaks on purpose. Raises TypeError or `BenchError` if its markers do not say so."""
+    """The invariants that the item breaks on purpose. Raises TypeError or `BenchError` if its markers are invalid."""
     return [invariants.Waiver(*marker.args, **marker.kwargs) for marker in item.iter_markers("invariants_broken")]
 
 
 def _complaints(item: pytest.Item, vm: Vm, number: int) -> str:
-    """What is wrong with a guest, the item's ``number``-th, at the end of its test; empty if nothing is."""
+    """The problems of a guest, the item's ``number``-th, at the end of its test; empty if there are none."""
     found = []
     waivers = [waiver for waiver in _waivers(item) if waiver.guest == number]
     if broken := invariants.broken(vm, waivers):
@@ -255,7 +255,7 @@ def _last_steps(vm: Vm) -> str:
 
 
 def _link(report: pytest.TestReport, item: pytest.Item, page: Path) -> None:
-    """Links to what the test left, in pytest-html's report."""
+    """Links to the artefacts of the test, in pytest-html's report."""
     from pytest_html import extras
 
     beside = page.absolute().parent

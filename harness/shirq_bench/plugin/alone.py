@@ -22,7 +22,8 @@ _ANY = pytest.StashKey[bool]()
 def turn(directory: Path, alone: bool) -> Iterator[None]:
     """A test's turn among the processes that share ``directory``."""
     with (directory / "queue").open("w") as queue, (directory / "running").open("w") as running:
-        # Who waits to be alone keeps the queue, or the others would go on past it for ever.
+        # A test that waits for the exclusive lock holds the queue's lock; otherwise the others could overtake it for
+        # ever.
         fcntl.flock(queue, fcntl.LOCK_EX)
         fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(queue, fcntl.LOCK_UN)
@@ -36,7 +37,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A worker's temporary directory lies in one that it shares with the others."""
+    """The parent of a worker's temporary directory is shared by all workers."""
     if not hasattr(item.config, "workerinput") or not item.config.stash[_ANY]:
         return (yield)
     shared = Path(str(item.config.getoption("basetemp"))).parent

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a failed test leaves: all that its guests have, pictures of their runs, and how to run it again.
+"""The artefacts of a failed test: all data of its guests, pictures of their runs, and a script to run it again.
 
 A folder a test, below ``--shirq-artefacts``, with one folder a guest.
 """
@@ -39,10 +39,10 @@ def folder(item: pytest.Item) -> Path:
 
 
 def kernel_log(vm: Vm) -> str:
-    """The guest's kernel log, or what its console showed where the guest does not answer any more.
+    """The guest's kernel log, or its console's output if the guest no longer answers.
 
-    Then ``processors`` in its run directory says what each of them does, and which interrupts it has not taken. Where
-    QEMU did not start there is none: `Vm.situation` says what it said.
+    In the latter case ``processors`` in its run directory shows the state and the pending interrupts of each vCPU. If
+    QEMU did not start there is neither: `Vm.situation` has QEMU's message.
     """
     if not vm.started:
         return ""
@@ -78,7 +78,7 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:
 
 
 def _again(item: pytest.Item) -> str:
-    """A shell script that runs the test again, by itself."""
+    """A shell script that runs this test alone again."""
     options = ["-p", "shirq_bench.plugin", "--shirq-kernel", str(item.config.getoption("--shirq-kernel"))]
     if item.config.inipath:
         options += ["-c", str(item.config.inipath)]
@@ -101,7 +101,7 @@ def _draw(title: str, vm: Vm, directory: Path) -> None:
 
 
 def links(item: pytest.Item) -> list[tuple[str, Path]]:
-    """What the folder of ``item`` holds, pictures first, each with a name for people."""
+    """The contents of the folder of ``item``, pictures first, each with a readable name."""
     directory = folder(item)
     files = [path for path in directory.rglob("*") if path.is_file()]
     files.sort(key=lambda path: (path.name != "page.html", path.name != "waveform.vcd", path))

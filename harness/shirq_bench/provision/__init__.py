@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is built once and cached: QEMU, kernels, the module, the guest's image."""
+"""Builds and caches QEMU, kernels, the module and the guest's image."""

@@ -85,9 +85,9 @@ class Suites:
         return [f"{signed}{uri} {suite} main" for suite, uri in uris.items() if uri]
 
     def system(self, packages: Iterable[str], into: Path) -> None:
-        """Install a Debian system with ``packages`` and what they need, of the first suite, as the archive ``into``.
+        """Install a Debian system with ``packages`` and dependencies, of the first suite, as the archive ``into``.
 
-        Needs mmdebstrap, and to be root or to have subordinate ids; raises `BuildError` with what it says otherwise.
+        Needs mmdebstrap, and to be root or to have subordinate ids; raises `BuildError` with its output otherwise.
         """
         wanted = sorted(packages)
         if not shutil.which("mmdebstrap"):

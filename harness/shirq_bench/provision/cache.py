@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A content-addressed cache for what is expensive: QEMU, kernels, images, templates.
+"""A content-addressed cache for expensive builds: QEMU, kernels, images, templates.
 
 An entry is a directory ``<root>/<kind>/<key>`` that is complete or absent: it is built in a sibling directory and
-renamed into place. The key is a hash over everything the entry depends on, so a stale entry is simply never asked
-for again. Two builders of the same entry queue on a lock file instead of building twice.
+renamed into place. The key is a hash over everything the entry depends on, so a stale entry is never looked up again.
+Two builders of the same entry queue on a lock file instead of building twice.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def lock(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock_if_free(name: str) -> Iterator[bool]:
-    """Hold the lock ``name`` if nobody does; the value says whether."""
+    """Try to hold the lock ``name``; the value says whether it is held."""
     path = root() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
@@ -81,23 +81,23 @@ def lock_if_free(name: str) -> Iterator[bool]:
 
 
 class CacheError(BenchError):
-    """An entry cannot be made; the message says which, why and what to do."""
+    """An entry cannot be built; the message gives the entry, the reason and the remedy."""
 
 
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The directory of entry ``kind/key``; calls ``build(directory)`` to fill it if it is not there yet.
 
-    A build that raises, or is killed, leaves nothing behind; a full disk is a `CacheError`. An entry whose files have
+    A build that fails or is killed leaves no entry; a full disk is a `CacheError`. An entry whose files have
     been truncated or lost is built anew. Safe against concurrent callers in other processes.
     """
     final = root() / kind / key
     if not _damage(final):
-        os.utime(final)  # what `gc` goes by
+        os.utime(final)  # `gc` uses this time
         return final
     with lock(f"{kind}-{key}"):
         if damage := _damage(final):
             if final.exists():
-                print(f"shirq: cache entry {kind}/{key} is damaged ({damage}): making it anew", file=sys.stderr)
+                print(f"shirq: cache entry {kind}/{key} is damaged ({damage}): building it again", file=sys.stderr)
             _make(final, build)
     return final
 
@@ -106,7 +106,7 @@ def _make(final: Path, build: Callable[[Path], None]) -> None:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".partial-{final.name}-"
-        # Nobody else makes this entry now: these are of a machine that went down.
+        # The lock is held, so no other process builds this entry: these directories are left from a crash.
         for left in final.parent.glob(f"{glob.escape(prefix)}*"):
             shutil.rmtree(left)
         with supervisor.owned_directory(prefix, final.parent) as partial:
@@ -132,7 +132,7 @@ def _sizes(directory: Path) -> dict[str, int]:
 
 
 def _damage(directory: Path) -> str:
-    """What is wrong with an entry that should be complete; empty if nothing is."""
+    """The defect of an entry that should be complete; empty if there is none."""
     try:
         wanted = json.loads((directory / _MANIFEST).read_text())
     except (OSError, ValueError):

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-#: For each group of verbs: Debian's package, and what it is for.
+#: For each group of verbs: Debian's packages, and their purpose.
 PACKAGES: dict[str, dict[str, str]] = {
     "python": {
         "python3-venv": "the project's own virtual environment",
@@ -77,7 +77,7 @@ PACKAGES: dict[str, dict[str, str]] = {
 }
 
 
-#: Seconds to wait for whoever else is installing packages.
+#: Seconds to wait for another process that is installing packages.
 _LOCK_S = 900
 
 
@@ -92,7 +92,7 @@ def missing(groups: list[str]) -> dict[str, str]:
 
 
 def install(groups: list[str]) -> None:
-    """Install what is missing for ``groups`` with apt-get, through sudo when not root; says what and why."""
+    """Install the missing packages of ``groups`` with apt-get, through sudo when not root; prints their purpose."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
         names = sorted({name for group in groups for name in PACKAGES[group]})
         sys.exit(
@@ -112,7 +112,7 @@ def install(groups: list[str]) -> None:
         prefix = ["sudo"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *lacking]):
-        # A new machine installs its updates by itself just then; another user of the bench may be installing, too.
+        # A new machine may be installing its updates at this time, or another user of the bench may be installing.
         patient = [*prefix, "apt-get", f"-oDPkg::Lock::Timeout={_LOCK_S}", *command]
         done = subprocess.run(patient, env=environment, stdout=sys.stderr)
         if done.returncode:

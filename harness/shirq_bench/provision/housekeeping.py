@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the cache holds, and which of it can go.
+"""Lists the contents of the cache, and deletes entries that are not needed.
 
-Never deleted is what is being made (its lock is held), what a running process of this user names on its command line,
-has open or has mapped, and what was asked for within the last hour.
+Entries are never deleted while they are being built (their lock is held), while a running process of this user names
+them on its command line, has them open or mapped, or if they were used within the last hour.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _TRASH = ".trash-"
 
 @dataclass(frozen=True)
 class Item:
-    """An entry, what an interrupted build has left (``partial``), or a log, in the cache.
+    """An entry of the cache, the remains of an interrupted build (``partial``), or a log.
 
-    ``age`` is in seconds since it was last made, asked for or written to; ``size`` is what it takes on the disk, in
-    bytes.
+    ``age`` is in seconds since it was last built, used or written to; ``size`` is its size on the disk, in bytes.
     """
 
     kind: str
@@ -46,20 +45,20 @@ class Item:
         """The lock that is held while it is being made."""
         key = self.path.name
         if self.partial:
-            # The key, then what made the directory's name unique.
+            # The key, then the suffix that makes the directory's name unique.
             key = key.removeprefix(_PARTIAL).removeprefix(_TRASH).rpartition("-")[0]
         return f"{self.kind}-{key}"
 
 
 def items(kind: str = "") -> list[Item]:
-    """What the cache holds, of one kind or all of it, by name."""
+    """The contents of the cache, of one kind or all, by name."""
     root = cache.root()
     now = time.time()
     found = []
     for path in sorted(root.glob(f"{kind or '*'}/*")) + ([] if kind else sorted(root.glob("*.log"))):
         if path.parent.name == "locks":
             continue
-        with contextlib.suppress(FileNotFoundError):  # somebody else may be at work
+        with contextlib.suppress(FileNotFoundError):  # another process may be working there
             kind_of = "log" if path.parent == root else path.parent.name
             partial = path.name.startswith((_PARTIAL, _TRASH))
             found.append(Item(kind_of, path, now - _last_used(path), _size(path), partial))
@@ -67,7 +66,7 @@ def items(kind: str = "") -> list[Item]:
 
 
 def _last_used(path: Path) -> float:
-    """Of what is no entry but a working directory, the logs in it tell."""
+    """For a working directory, which is not an entry, use the times of its logs."""
     times: list[float] = [p.lstat().st_mtime for p in (path, *(path.iterdir() if path.is_dir() else ()))]
     return max(times)
 
@@ -87,7 +86,7 @@ def _size(path: Path) -> int:
 
 
 def unused(older_than: float) -> list[Item]:
-    """What can go: what has not been used for ``older_than`` days, and partial builds that nobody works on."""
+    """The items to delete: those not used for ``older_than`` days, and partial builds without a builder."""
     taken = _taken()
     return [item for item in items() if _limit(item, older_than) < item.age and not _in_use(item, taken)]
 
@@ -111,7 +110,7 @@ def _taken() -> str:
     root = str(cache.root())
     lines = []
     for process in Path("/proc").glob("[0-9]*"):
-        # Processes end while one looks, and other users' do not let themselves be looked at.
+        # Processes may end meanwhile, and those of other users cannot be inspected.
         with contextlib.suppress(OSError):
             said = (process / "cmdline").read_bytes().replace(b"\0", b"\n") + (process / "maps").read_bytes()
             opened = [str(link.readlink()) for link in _links(process)]

@@ -251,14 +251,16 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
 
 
 def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Sequence[Path]) -> Path:
-    """The cpio archive of what a machine adds: modules compiled from their sources, and trees for the guest's root.
+    """The cpio archive of a machine's additions: modules compiled from their sources, and trees for the guest's root.
 
     Raises `BuildError` for a tree that is no directory.
     """
     built = [kmod.build_modules(target, source) for source in modules]
     for tree in trees:
         if not tree.is_dir():
-            raise BuildError(f"a machine's overlay is a directory to lay over the guest's root, and {tree} is none")
+            raise BuildError(
+                f"a machine's overlay must be a directory to copy over the guest's root: {tree} is not one"
+            )
 
     def fill(directory: Path) -> None:
         root = directory / "tree"

@@ -22,9 +22,9 @@ from shirq_bench.toml import Words
 class Kernel:
     """A kernel that guests can boot."""
 
-    #: What users call it, for example ``6.1``.
+    #: Its name for users, for example ``6.1``.
     name: str
-    #: What ``uname -r`` says.
+    #: The output of ``uname -r``.
     release: str
     vmlinuz: Path
     #: The tree that holds ``lib/modules/<release>`` with ``modules.dep``.
@@ -33,13 +33,13 @@ class Kernel:
     headers: Path
     #: Part of the key of whatever is made for it: two builds may well call themselves the same release.
     identity: str
-    #: Every deadline of a guest with it is so many times longer: what it takes longer than a stock kernel, with room.
+    #: The factor for every timeout of a guest with it: its slowdown against a stock kernel, with a margin.
     patience: float = 1.0
     #: The least memory of a guest with it.
     memory_mib: int = 0
 
     def has(self, option: str) -> bool:
-        """Was it built with ``CONFIG_<option>=y``? Not, as far as is known, without its build tree."""
+        """Whether it was built with ``CONFIG_<option>=y``. False if its build tree is missing."""
         config = self.headers / ".config"
         return config.exists() and f"CONFIG_{option}=y" in config.read_text().splitlines()
 
@@ -63,12 +63,12 @@ class Recipe:
 
 #: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
 _LAYOUT = 2
-#: What is said of a kernel that changes nothing of how it is built.
+#: Keys of a kernel that do not affect its build.
 _HABITS = ("patience", "memory_mib")
 
 
 def names() -> list[str]:
-    """The names of the kernels that can be asked for."""
+    """The names of the available kernels."""
     return list(_table())
 
 
@@ -141,7 +141,7 @@ def _fragments(recipe: Recipe) -> list[Path]:
 
 
 def _check_config(fragments: list[Path], final: Path) -> None:
-    """kconfig drops without a word what it cannot satisfy: what the fragments ask for must be in the result."""
+    """kconfig silently drops options that it cannot satisfy: check that the result has all options of the fragments."""
     result = set(final.read_text().splitlines())
     wanted: dict[str, str] = {}
     for fragment in fragments:
@@ -158,7 +158,7 @@ def _check_config(fragments: list[Path], final: Path) -> None:
 
 
 def _from_path(vmlinuz: Path) -> Kernel:
-    """A kernel that somebody else built: its modules are where its installation put them."""
+    """A kernel built elsewhere: its modules are where its installation put them."""
     with vmlinuz.open("rb") as image:
         header = image.read(0x10000)
     if header[0x202:0x206] != b"HdrS":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
 
-For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which tell what the counters
-mean, are kept beside it. For one with KCOV it tells which of its code a system call has reached.
+For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which map the counters to lines,
+are kept beside it. For a kernel with KCOV it reports the code that a system call has reached.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from shirq_bench.paths import KMOD, MODULES
 from shirq_bench.provision import cache, kernel
 from shirq_bench.provision.steps import BuildError, run
 
-#: BTF wants a tool and the kernel's own image; nothing here reads it.
+#: BTF needs a tool and the kernel's own image, and is not used here.
 NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
 #: The option of a kernel that counts the lines of a module that is compiled for it.
 COUNTS_LINES = "GCOV_KERNEL"
-#: What make is told where the kernel has an option, so that the module has it, too.
+#: Arguments of make for kernel options that the module must be built with, too.
 _INSTRUMENTS = {COUNTS_LINES: "GCOV_PROFILE=y", "KCOV": "KCOV_INSTRUMENT=y"}
 
-#: What a build in the source's own place leaves there, perhaps for another kernel.
+#: Files that an in-tree build leaves in the source, perhaps for another kernel.
 _LEAVINGS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "Module.symvers", "modules.order", "__pycache__", "*~")
 #: Every compiler warning is an error.
 _STRICT = ("W=1", "KCFLAGS=-Werror")
@@ -49,7 +49,7 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
     ``options`` are further arguments of make. Raises `BuildError` with the compiler's words.
     """
     if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
-        raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is no module's source")
+        raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is not the source of a module")
 
     instruments = [argument for option, argument in _INSTRUMENTS.items() if target.has(option)]
 

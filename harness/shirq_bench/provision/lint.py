@@ -16,10 +16,10 @@ from shirq_bench.provision.kmod import NO_BTF
 from shirq_bench.provision.kmod import sources as own_modules
 from shirq_bench.provision.steps import BuildError, run, say
 
-#: What of the kernel's source checkpatch consists of.
+#: The files of the kernel's source that make up checkpatch.
 _CHECKPATCH = ["scripts/checkpatch.pl", "scripts/spelling.txt", "scripts/const_structs.checkpatch"]
-#: Out of tree the module has to know which kernel it is compiled for, and checkpatch dislikes both the question and
-#: the form in which kernels are told apart. A sysfs attribute's name appears twice in the macro that declares it.
+#: An out-of-tree module must test the kernel version, and checkpatch warns about these tests. A sysfs attribute's name
+#: appears twice in the macro that declares it.
 _IGNORE = ["LINUX_VERSION_CODE", "CONSTANT_COMPARISON", "MACRO_ARG_REUSE"]
 _SOURCE_SUITES = ("bookworm", "bookworm-security")
 
@@ -48,7 +48,7 @@ def _checkpatch() -> Path:
 
 
 def check_style() -> None:
-    """Run checkpatch over the modules' sources. Raises `BuildError` with what it says."""
+    """Run checkpatch over the modules' sources. Raises `BuildError` with its output."""
     sources = [p for tree in _sources() for p in sorted(tree.iterdir()) if p.suffix in (".c", ".h")]
     done = subprocess.run(
         [
@@ -71,7 +71,7 @@ def check_style() -> None:
 
 
 def check_sparse(target: kernel.Kernel, source: Path) -> None:
-    """Compile the modules of ``source`` with sparse and all warnings. Raises `BuildError` with what they say."""
+    """Compile the modules of ``source`` with sparse and all warnings. Raises `BuildError` with their output."""
     with tempfile.TemporaryDirectory(prefix="shirq-lint-") as work:
         tree = Path(work) / source.name
         shutil.copytree(source, tree)

@@ -34,18 +34,18 @@ PACKAGES = BUILD / "packages"
 #: Debian packages compress documents that are larger than this, and changelogs always.
 _COMPRESSED_ABOVE = 4096
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
-#: The module's source, without what a build in its own place leaves there.
+#: The module's source, without the files that an in-tree build leaves there.
 _MODULE = ("*.c", "*.h", "Kbuild", "Makefile", "dkms.conf")
 _NOT_MODULE = ("*.mod.c",)
 
 
 @dataclass(frozen=True)
 class _Build:
-    """What all packages of one build have in common."""
+    """The properties that all packages of one build share."""
 
     top: Path
     version: str
-    #: The time of every file, in seconds since 1970.
+    #: The mtime of every file, in seconds since 1970.
     epoch: int
     #: Where finished packages go.
     into: Path
@@ -100,7 +100,7 @@ def source_date_epoch(top: Path) -> int:
     except FileNotFoundError as error:
         raise BuildError(f"git is not installed: {advice}") from error
     if done.returncode or not done.stdout.strip():
-        raise BuildError(f"{done.stderr.strip() or 'git names no commit'}: {advice}")
+        raise BuildError(f"{done.stderr.strip() or 'git has no commit'}: {advice}")
     return int(done.stdout)
 
 
@@ -193,7 +193,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _document(root: Path, package: str, name: str, content: bytes, compressed: bool | None = None) -> None:
-    """A file of the package's documentation, compressed if it is large or if that is asked for."""
+    """A file of the package's documentation, compressed if it is large or on request."""
     path = root / "usr/share/doc" / package / name
     if len(content) > _COMPRESSED_ABOVE if compressed is None else compressed:
         path = path.with_name(f"{name}.gz")

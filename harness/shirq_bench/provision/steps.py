@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What takes long, with a progress bar on a terminal and plain lines elsewhere; a command's output goes to a log."""
+"""Progress of long steps: a bar on a terminal, plain lines elsewhere; a command's output goes to a log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def shown(what: str) -> Iterator[Callable[[str], None]]:
-    """Show that ``what`` is being done during the block; give the function each line of news, ``[2/3]`` is how far."""
+    """Show ``what`` as the running step; pass each line of output to the given function, ``[2/3]`` is progress."""
     console = Console(stderr=True)
     if not console.is_terminal:
         started = shown = time.monotonic()
@@ -76,7 +76,7 @@ def run(
     env: Mapping[str, str] | None = None,
     deadline: float = 3600.0,
 ) -> None:
-    """Run ``argv``, showing ``what`` and how far it is; append its output to ``log``.
+    """Run ``argv``, showing ``what`` and its progress; append its output to ``log``.
 
     ``deadline`` is in seconds. Raises `BuildError` when the command fails or overruns.
     """

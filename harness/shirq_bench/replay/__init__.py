@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""A run that plays again to the byte, stopped where one wants to look."""
+"""Replays a run exactly, and stops it at a chosen point."""

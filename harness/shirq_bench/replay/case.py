@@ -21,7 +21,7 @@ from shirq_bench.replay.play import HALTED, LogOverflow, Recording, Stimulus, pl
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
 
-#: Asked when a run is over: what the devices do not show.
+#: Guest script at the end of a run: state that the devices do not show.
 _QUESTION = "cat /run/actors; for pid in $(pidof shirq-actor); do echo alive; done"
 _FORMAT = 1
 #: Runs that shrinking a case may take.
@@ -33,7 +33,7 @@ class Case:
     """``cuts`` are the times, from the beginning, at which all that began before is over; the last one ends the run.
 
     ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are the oracle's, ``actors`` the number of user programs in
-    the guest. One that ``halts`` is asked nothing at the end.
+    the guest. If the guest ``halts``, the script at the end is not run.
     """
 
     title: str
@@ -85,19 +85,21 @@ class Case:
 
     @property
     def last_ns(self) -> int:
-        """When its last stimulus comes, from the beginning."""
+        """The time of its last stimulus, from the beginning."""
         return max(stimulus.at_ns for stimulus in self.stimuli)
 
     def part(self, index: int) -> tuple[int, tuple[Stimulus, ...]]:
-        """The beginning and the stimuli of what ends with a cut."""
+        """The beginning and the stimuli of the part that ends with a cut."""
         begin = self.cuts[index - 1] if index else 0
         return begin, tuple(s for s in self.stimuli if begin <= s.at_ns < self.cuts[index])
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a case showed: ``violations`` has one list for each part that was judged, ``health`` is about the
-    guest at the end."""
+    """The result of a run of a case.
+
+    ``violations`` has one list for each judged part, ``health`` is about the guest at the end.
+    """
 
     recording: Recording
     violations: list[list[Violation]]
@@ -114,7 +116,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """A case that fails. ``template`` is the one that it ran in: another one's clones differ in their past."""
+    """A failing case. ``template`` is the template that it ran in: clones of another one have a different history."""
 
     case: Case
     rules: tuple[str, ...]
@@ -132,7 +134,7 @@ class Finding:
 
     @classmethod
     def load(cls, path: Path) -> Finding:
-        """Read what `save` wrote. `BenchError` if it is something else."""
+        """Read a file that `save` wrote. `BenchError` if it is any other file."""
         try:
             data: dict[str, Any] = json.loads(path.read_text())
             if data.pop("format") != _FORMAT:
@@ -171,9 +173,9 @@ def _only(case: Case, first: int, last: int, shift_ns: int) -> Case:
 def shrink(case: Case, index: int, rules: set[str], tell: Callable[[str], None] = lambda _: None) -> Case:
     """The smallest case found that breaks one of ``rules`` as part ``index`` of ``case`` does.
 
-    Tried are the part alone, at the run's beginning and in its place, then with ever more of what was before it; of
-    the stimuli, those are left out that are not needed: half of them at a time, then a quarter, down to one, as long
-    as there are tries left.
+    First the part is tried alone, at the run's beginning and in its place, then with more and more of the preceding
+    parts. Then unneeded stimuli are removed: half of them at a time, then a quarter, down to one, as long as tries are
+    left.
     """
     tries = 0
 

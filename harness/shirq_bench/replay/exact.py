@@ -2,7 +2,7 @@
 """All that a run has left behind at an exact instruction: the event log, the processor and the whole memory.
 
 Two runs of the same stimuli are the same run if all of it is equal, whatever the host did meanwhile. An event log alone
-proves less: what a guest does between two accesses to the devices is not in it.
+proves less: it does not show a guest's activity between two accesses to the devices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shirq_bench.vm.vm import Vm
 
 #: The number of a schedule's action `stop`: qemu-device/SPEC.md, "Schedule".
 _STOP = 8
-#: What QEMU's human monitor says of the processor and the interrupt controllers.
+#: Commands of QEMU's human monitor that show the processor and the interrupt controllers.
 _PROCESSOR = ("info registers", "info lapic", "info pic")
 
 
@@ -63,7 +63,7 @@ def state(
                 meanwhile(vm)
                 if pauses:
                     vm.qmp.execute("stop")
-                    # Its own stop may have come first: from there it must not go on.
+                    # Its scheduled stop may have come first: it must not continue from there.
                     if _is_over(reader):
                         break
                     vm.qmp.execute("cont")

@@ -14,7 +14,7 @@ from shirq_bench.provision import kernel
 from shirq_bench.replay import stopped, symbols
 from shirq_bench.replay.case import Case
 
-#: gdb's status when its user wants to be earlier.
+#: gdb's exit status when its user wants to go back.
 _BACK = 42
 
 _COMMANDS = """\
@@ -62,7 +62,7 @@ def _symbol_files(case: Case, directory: Path) -> list[str]:
     known = symbols.of(case.machine)
     tree = kernel.get(case.machine.kernel).headers
     vmlinux = tree / "vmlinux"
-    # Where a kernel was not built there may be a vmlinux all the same, of types alone.
+    # A kernel that was not built here may still have a vmlinux, which contains types only.
     if not (tree / "System.map").exists():
         vmlinux = directory / "kernel"
         symbols.elf(known, vmlinux)

@@ -39,7 +39,7 @@ class Violation:
 
 @dataclass
 class Card:
-    """What is known of one device, from point to point."""
+    """The state of one device, carried from point to point."""
 
     name: str
     pending: int = 0
@@ -65,7 +65,7 @@ class Card:
         self.found = []
 
     def see(self, entry: Entry, bound_ns: int) -> None:
-        """Take in one entry of this device."""
+        """Process one entry of this device."""
         match entry.kind:
             case Kind.RAISE:
                 self.raised += entry.value != 0
@@ -75,7 +75,7 @@ class Card:
                 self._withdraw(entry.value)
             case Kind.WRITE if entry.space == 0 and entry.offset == Register.INT_ACK:
                 if entry.ring == _KERNEL:
-                    # A release program: whoever owns the device next begins anew.
+                    # A release program ran: the next owner starts afresh.
                     self._withdraw(self.pending & entry.value)
                     self.seq = None
                 self.pending &= ~entry.value
@@ -161,7 +161,7 @@ class Oracle:
         self._masked: set[int] = set()
 
     def judge(self, entries: Sequence[Entry]) -> list[Violation]:
-        """What is wrong with a point, given all its entries."""
+        """The violations in a point, given all its entries."""
         cards = self.cards
         for card in cards.values():
             card.begin()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Play stimuli to a clone, at exact instructions, and record what the devices and the line did.
+"""Play stimuli to a clone, at exact instructions, and record the devices and the line.
 
 The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. Nothing from outside reaches it
 after it was cloned but the devices' schedules, so the same stimuli give the same recording, to the byte.
@@ -24,12 +24,12 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import Vm
 
-#: From the moment of cloning to a run's beginning: what the template was doing is over.
+#: Time from cloning to a run's beginning, in which the template's activity ends.
 LEAD_NS = 5_000_000
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
 _NOTE = 6
 _END = 0xE0D
-#: What a recording's report says of a guest that has halted.
+#: The report of a recording whose guest has halted.
 HALTED = "halted"
 _LAST_WORDS = "System halted"
 #: The bit of RFLAGS.
@@ -37,7 +37,7 @@ _INTERRUPTS_ON = 1 << 9
 
 
 class LogOverflow(BenchError):
-    """A run was given up since its log was full; ``recording`` is of what came before. The guest was asked nothing."""
+    """A run was aborted because its log was full; ``recording`` ends there. The guest was not queried."""
 
     def __init__(self, message: str, recording: Recording) -> None:
         super().__init__(message)
@@ -54,10 +54,10 @@ class Stimulus(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """What a run did: the log's entries from the run's beginning to its end, at their virtual times.
+    """The result of a run: the log's entries from the run's beginning to its end, at their virtual times.
 
-    ``base_ns`` is the beginning. ``digest`` is of all that the devices logged, from the moment of cloning on.
-    ``report`` is what the guest said when it was asked ``question`` after the end. ``complaints`` are the splats of its
+    ``base_ns`` is the beginning. ``digest`` covers all entries of the devices, from the moment of cloning on.
+    ``report`` is the guest's output for the script ``question`` after the end. ``complaints`` are the splats of its
     kernel log.
     """
 
@@ -80,10 +80,11 @@ def play(
 ) -> Recording:
     """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
-    After that the guest is asked ``question``, a shell script, which no recording shows. With ``keep``, what the VM
-    leaves is copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on.
-    A guest that ``halts`` is asked nothing: its report says whether it has, and its splats are those of its console.
-    Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the question.
+    After that the guest runs ``question``, a shell script, which is not part of the recording. With ``keep``, the VM's
+    files are copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on. In a
+    guest that ``halts`` no script is run: its report says whether it has halted, and its splats are those of its
+    console. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the
+    question.
     """
     with template.clone(machine, stopped=True) as vm:
         vm.start()
@@ -105,19 +106,19 @@ def play(
 
 
 def _asked(vm: Vm, question: str) -> tuple[str, str]:
-    """What the guest answers, and its kernel log; both empty without a question."""
+    """The guest's answer, and its kernel log; both empty without a question."""
     if not question:
         return "", ""
     return vm.agent.succeed(question, deadline=60), vm.agent.succeed("dmesg")
 
 
 def _halted(vm: Vm) -> tuple[str, str]:
-    """`HALTED` and what the console showed, if the processor waits for an interrupt with interrupts off."""
+    """`HALTED` and the console's output, if the processor waits for an interrupt with interrupts off."""
     registers = vm.qmp.execute("human-monitor-command", command_line="info registers")
     flags = re.search(r"\bRFL=([0-9a-f]+)", registers)
     if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:
         return "it runs", ""
-    # The kernel's last words: what is before them has arrived then.
+    # The kernel's last message: all earlier output has arrived then.
     end = Deadline(60)
     if not vm.console.shows(_LAST_WORDS, end):
         raise DeadlineExceeded(f"the console does not show '{_LAST_WORDS}' within {end}\n{vm.situation()}")
@@ -152,7 +153,7 @@ def _until_end(
             if entry.width == _NOTE and entry.value == _END:
                 return reader.since(first)[: seen - first + place + 1], 0
         if dropped := reader.header().dropped:
-            # Some may have come between the two looks at it.
+            # Output may have arrived between the two checks.
             return reader.since(first), dropped
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")

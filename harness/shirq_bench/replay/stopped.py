@@ -27,7 +27,7 @@ class Where:
     instruction: str
 
     def as_data(self) -> dict[str, str]:
-        """For people and JSON."""
+        """As text and for JSON."""
         space = {0: "kernel", 3: "user space"}.get(self.ring, f"ring {self.ring}")
         return {"in": space, "function": self.function, "address": f"{self.pc:#x}", "instruction": self.instruction}
 
@@ -37,7 +37,7 @@ def stopped(case: Case, at_ns: int) -> Iterator[Vm]:
     """The guest of a case, stopped ``at_ns`` after its beginning, before another instruction is executed."""
     with template.clone(case.machine, stopped=True) as vm:
         vm.start()
-        # Last in its device's schedule: what else happens at this instant has happened.
+        # Put the stop last in its device's schedule: all other actions of this instant come before it.
         stop = Stimulus(at_ns, case.stimuli[0].device, "stop")
         schedule(vm, beginning(vm), [*case.stimuli, stop])
         vm.qmp.execute("cont")

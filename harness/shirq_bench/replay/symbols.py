@@ -39,7 +39,7 @@ class Symbols:
 
 
 def _texts(listing: str) -> list[tuple[int, str]]:
-    """The code symbols of what nm or /proc/kallsyms prints."""
+    """The code symbols in the output of nm or in /proc/kallsyms."""
     found = []
     for line in listing.splitlines():
         words = line.split()
@@ -49,7 +49,7 @@ def _texts(listing: str) -> list[tuple[int, str]]:
 
 
 def of(machine: Machine) -> Symbols:
-    """The symbols of the template of ``machine``; asked of a clone once a template."""
+    """The symbols of the template of ``machine``; read from a clone, once for each template."""
 
     def fill(directory: Path) -> None:
         with template.clone(machine) as vm:

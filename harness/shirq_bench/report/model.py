@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The picture of a run, independent of how it is drawn: tracks of levels, spans and points, and a list of events.
 
-All times are virtual ns. A level's spans are when it is high (a mask's: masked). The interrupt program is what the
-kernel accessed in a device between the delivery of its line and the EOI, the user handler is what user space accessed.
+All times are virtual ns. A level's spans are when it is high (a mask's: masked). The interrupt program is shown by the
+kernel's accesses to a device between the delivery of its line and the EOI, the user handler by the accesses from user
+space.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from shirq_bench.channels.log import (
 from shirq_bench.journal import Step
 from shirq_bench.observe import judge, words
 
-# What counts as a pause where the line was never handled.
+# The length of a pause if the line was never handled.
 PAUSE_NS = 20_000
 #: Characters of a step that its box shows.
 _STEP_WORDS = 40
@@ -37,7 +38,7 @@ _NICE_NS: list[int] = [digit * 10**power for power in range(3, 19) for digit in 
 
 
 class Tone(enum.StrEnum):
-    """What a track is about; renderers choose colours by it."""
+    """The kind of a track; renderers choose colours by it."""
 
     LINE = "line"
     PIN = "pin"
@@ -72,7 +73,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """One row. ``group`` is what rows are grouped under: the line, or a device with its role. Spans are in order."""
+    """One row. Rows are grouped by ``group``: the line, or a device with its role. Spans are in order."""
 
     group: str
     name: str
@@ -94,8 +95,8 @@ class Event:
 class Picture:
     """A run. ``events`` and each track's spans are in order of time; ``start_ns`` is the first event's time.
 
-    What is further apart than ``pause_ns`` does not belong together: about what the handling of five interrupts takes,
-    since a guest under emulation is a hundred times slower than one that is not.
+    Events further apart than ``pause_ns`` are shown separately. It is derived from the handling time of five
+    interrupts, because a guest under emulation is a hundred times slower than one under KVM.
     """
 
     title: str
@@ -121,7 +122,7 @@ def build(
     verdicts: Sequence[judge.Verdict] = (),
     steps: Iterable[Step] = (),
 ) -> Picture:
-    """The picture of ``log``, or of its last epoch if it has several; what is before a cut only gives the levels.
+    """The picture of ``log``, or of its last epoch if it has several; entries before a cut only give the levels.
 
     ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"); default: all that log
     accesses, or, where there is none, all that share the line of the pin that moved first. ``gsi`` is their line
@@ -204,14 +205,14 @@ def _levels(intervals: Iterable[judge.Interval], frame: tuple[int, int]) -> tupl
             detail.append(f"ended: {words.who(it.ended_by)} {words.what(it.ended_by)}")
         return Span(start, end, words.duration(end - start), "; ".join(detail))
 
-    # What is stated at the very beginning only corrects what is assumed before.
+    # Entries at the very beginning only correct the assumed reset state.
     return tuple(span(it) for it in intervals if it.start or not it.end or it.end.time_ns > frame[0])
 
 
 def _handler_spans(
     calls: Iterable[HandlerCall], fit: ClockFit, irq: int, handlings: Sequence[judge.Handling]
 ) -> list[tuple[str, Span]]:
-    """Each call with its handler's name. What the clocks' error puts outside of the call's handling is cut off."""
+    """Each call with its handler's name, clipped to its handling: the clocks' error may put an end outside of it."""
     delivered = [handling.deliver.time_ns for handling in handlings]
     error = words.duration(fit.error_ns + judge.TRACE_ROUNDING_NS)
     spans = []
@@ -229,7 +230,7 @@ def _handler_spans(
 
 
 def _step_tracks(steps: Iterable[Step], moments: Sequence[int], frame: tuple[int, int]) -> Iterable[Track]:
-    """What was done to the guest, a row a kind; what is outside of the picture is left out."""
+    """The steps of the guest, one row for each kind; steps outside of the picture are left out."""
     spans: dict[journal.Kind, list[Span]] = {}
     for step in steps:
         start, end = (_moment(moments, place, frame) for place in (step.first, step.last))
@@ -293,7 +294,7 @@ def _device_tracks(
 
 
 def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int) -> dict[Tone, tuple[Span, ...]]:
-    """The device's accesses by who made them, those close to each other as one span."""
+    """The device's accesses grouped by their origin; accesses close to each other form one span."""
     inside = {
         index: number for number, handling in enumerate(handlings) for index in range(handling.first, handling.last)
     }
@@ -321,8 +322,7 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
 
 
 def _act(entries: Sequence[Entry], tone: Tone) -> Span:
-    """What a row of accesses amounts to, by their effects: a program that only reads zeroes declines. Without effect,
-    the registers are named."""
+    """The meaning of a row of accesses: a decline if it only reads zeroes. Without an effect, the registers."""
     masks = [entry.value for entry in entries if entry.kind is Kind.MASK]
     verbs = ["mask" if value else "unmask" for value in dict.fromkeys(masks)]
     falls = any(entry.kind is Kind.PIN and not entry.value for entry in entries)

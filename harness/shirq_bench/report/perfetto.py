@@ -2,7 +2,7 @@
 """A picture as a trace for ui.perfetto.dev and Chrome's tracing, in their JSON format.
 
 The line and every device are a "process" each, whose levels are counters, whose spans are slices and whose stimuli are
-instants. What was said in words is searchable below; the guest's own trace, if given, is there by CPU. Times are
+instants. The entries as text are searchable below; the guest's own trace, if given, is shown by CPU. Times are
 virtual, from the picture's start.
 """
 
@@ -24,7 +24,7 @@ def write(picture: Picture, file: TextIO, *, ftrace: str = "", fit: ClockFit | N
     Raises TraceError if ``ftrace`` is no whole trace, ValueError if it comes without ``fit``.
     """
     if ftrace and fit is None:
-        raise ValueError("the guest's trace has a clock of its own: without a fit it has no place on this axis")
+        raise ValueError("the guest's trace uses another clock: a clock fit is needed to place it on this axis")
     guest = [(fit.virtual(event.time_s * 1e9), event) for event in parse_ftrace_events(ftrace)] if fit else []
     records = [*_tracks(picture), *_words(picture), *_guest(guest, picture.start_ns)]
     about = {"title": picture.title, "virtual_start_ns": picture.start_ns, "dropped": picture.dropped}
@@ -102,7 +102,7 @@ def _changes(spans: Iterable[Span], start: int) -> Iterator[tuple[int, int]]:
 
 
 def _lanes(spans: Iterable[Span]) -> list[list[Span]]:
-    """Slices of one thread must nest: what overlaps, as handlers on two CPUs do, goes side by side."""
+    """Slices of one thread must nest: overlapping ones, such as handlers on two CPUs, go to separate threads."""
     lanes: list[list[Span]] = []
     for span in sorted(spans, key=lambda span: span.start_ns):
         free = (lane for lane in lanes if max(lane[-1].end_ns, lane[-1].start_ns + 1) <= span.start_ns)

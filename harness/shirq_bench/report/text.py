@@ -34,7 +34,7 @@ def show(picture: Picture, console: Console | None = None) -> None:
 
 
 def show_verdicts(picture: Picture, console: Console) -> None:
-    """Print the head of the timeline alone: what was judged, and how it came out."""
+    """Print only the head of the timeline: the rules and their verdicts."""
     for line in _head(picture):
         console.print(line, soft_wrap=True, highlight=False)
 

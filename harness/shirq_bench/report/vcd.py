@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A picture as a VCD file, for GTKWave and other waveform viewers.
 
-Levels and spans are one-bit wires, high while it lasts; what a span is about is a string next to its wire; stimuli are
-VCD events. Times are virtual ns, as in the log.
+Levels and spans are one-bit wires, high while they last; a span's text is a string next to its wire; stimuli are VCD
+events. Times are virtual ns, as in the log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shirq_bench.report.model import Picture, Shape, Track
 
 def write(picture: Picture, file: TextIO) -> None:
     """Write the picture as VCD to a text file."""
-    # Time, what is first at the same time, variable, value.
+    # Time, order within the same time, variable, value.
     changes: list[tuple[int, int, Variable[Any], bool | str]] = []
     comment = picture.title.replace("$", "")
     with VCDWriter(file, timescale="1 ns", date="", comment=comment, init_timestamp=picture.start_ns) as writer:
@@ -42,7 +42,7 @@ def write(picture: Picture, file: TextIO) -> None:
 
 
 def _edges(track: Track) -> Iterator[tuple[int, int]]:
-    """Falls and rises. What took no time on the virtual clock gets one ns, or no viewer would show it."""
+    """Falls and rises. Spans of zero length on the virtual clock get one ns, because viewers would not show them."""
     end = -1
     for span in track.spans:
         if span.start_ns >= end:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Which accelerator guests run under: KVM where it really works, TCG elsewhere.
 
-That /dev/kvm opens proves nothing: on software-virtualised hosts Linux hangs under it before its first message. So
-the verdict comes from booting the real kernel to a late message within a deadline. It is cached for each combination of
-QEMU, host kernel and CPU, unless the deadline passed on a busy host. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides it.
+Opening /dev/kvm successfully proves nothing: on software-virtualised hosts Linux hangs under it before its first
+message. So the check boots the real kernel up to a late message within a timeout. The result is cached for each
+combination of QEMU, host kernel and CPU, unless the timeout expired on a busy host. ``SHIRQ_ACCEL=tcg`` or ``=kvm``
+overrides it.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ NODE = Path("/dev/kvm")
 _MARKER = "VFS: Unable to mount root fs"
 #: Seconds that the probe's kernel has, on an idle host.
 PROBE_DEADLINE = 20.0
-#: What is booted.
+#: The kernel that is booted.
 PROBE_KERNEL = "6.1"
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """``name`` is ``kvm`` or ``tcg``; ``why`` is one line for people.
+    """``name`` is ``kvm`` or ``tcg``; ``why`` is a one-line reason.
 
     ``certain`` is false if the probe timed out on a busy host: an hour later it is probed again.
     """

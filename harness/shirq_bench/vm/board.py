@@ -66,7 +66,7 @@ class QTest:
 
     def _line(self, request: str) -> str:
         """The next line from QEMU. Raises `DeadlineExceeded` or `VmDied`."""
-        end: Deadline | None = None  # Made when it is needed: to see how busy the host is costs as much as an answer.
+        end: Deadline | None = None  # created when needed: measuring the host's load is slow
         while b"\n" not in self._arrived:
             try:
                 data = self._channel.recv(1 << 16)
@@ -106,7 +106,7 @@ class QTest:
     def batch(self, requests: Sequence[str]) -> None:
         """Send all the requests before reading the answers, which are dropped. Raises as `command` does.
 
-        Keep it below what the connection buffers, some hundred requests.
+        Keep the number of requests below the connection's buffer, some hundred requests.
         """
         self._send(requests)
         for request in requests:
@@ -147,7 +147,7 @@ class Board:
     """A q35 machine with ``devices`` (``-device`` arguments) and no guest. Use as a context manager.
 
     ``incoming``: the machine is a clone that waits for `load`. ``log`` are further properties of the event log; None:
-    no event log. ``extra`` goes to QEMU as it is. ``emulator`` is another build of our QEMU.
+    no event log. ``extra`` is passed to QEMU unchanged. ``emulator`` is another build of our QEMU.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Board:
 
     def _arguments(self, channels: Mapping[str, int]) -> list[str]:
         argv = ["-machine", "q35", "-accel", self._accel, "-m", "16M"]
-        # Unplugging asks the slot's registers, which a test can write, not the guest's ACPI interpreter.
+        # Unplug through the slot's registers, which a test can write, without the guest's ACPI interpreter.
         argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
         argv += ["-chardev", f"socket,id=qtest,fd={channels['qtest']}", "-qtest", "chardev:qtest"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A QEMU process with its channels and its run directory; neither outlives the process that asked for it."""
+"""A QEMU process with its channels and its run directory; neither outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shirq_bench import supervisor
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded
 
-#: Seconds within which a killed process is gone.
+#: Seconds within which a killed process must end.
 _KILLED = 10.0
 
 Arguments = Callable[[Mapping[str, int]], Sequence[str]]
@@ -28,7 +28,7 @@ Arguments = Callable[[Mapping[str, int]], Sequence[str]]
 class Emulator:
     """One QEMU called ``name``. `start` it, `kill` it, `close` it.
 
-    ``dir`` is its run directory, ``dir/command`` its command line, ``dir/qemu.log`` what it printed.
+    ``dir`` is its run directory, ``dir/command`` its command line, ``dir/qemu.log`` its output.
     """
 
     def __init__(self, name: str, prefix: str = "shirq-") -> None:
@@ -43,7 +43,7 @@ class Emulator:
     def start(self, binary: Path, arguments: Arguments, channels: Sequence[str]) -> dict[str, socket.socket]:
         """Start ``binary`` with its firmware and these arguments; returns our ends of its channels.
 
-        ``arguments`` is asked with the descriptor that QEMU has of each channel's other end.
+        ``arguments`` is called with QEMU's descriptor for the other end of each channel.
         """
         pairs = {name: socket.socketpair() for name in channels}
         theirs = [other for _, other in pairs.values()]
@@ -65,7 +65,7 @@ class Emulator:
         return {name: ours for name, (ours, _) in pairs.items()}
 
     def wait(self, seconds: float) -> int | None:
-        """Its wait status once it has ended, or None after so many seconds. Any thread may ask."""
+        """Its wait status once it has ended, or None after this many seconds. Any thread may call this."""
         with self._lock:
             if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], seconds)[0]:
                 # Nothing to read: the supervisor was killed, and the kernel has killed its children.
@@ -73,7 +73,7 @@ class Emulator:
             return self._status
 
     def said(self) -> str:
-        """What it has printed."""
+        """Its output."""
         path = self.dir / "qemu.log"
         return path.read_text(errors="replace").strip() if path.exists() else ""
 
@@ -82,19 +82,19 @@ class Emulator:
         if self._ended < 0:
             return
         if self.wait(0.0) is None:
-            # It may have ended meanwhile, without our having been told.
+            # It may have ended meanwhile, before a notification arrived.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             end = Deadline(_KILLED)
             while self.wait(end.step) is None:
                 if end.passed:
-                    raise DeadlineExceeded(f"{self.name}: QEMU, process {self.pid}, is there {end} after SIGKILL")
+                    raise DeadlineExceeded(f"{self.name}: QEMU, process {self.pid}, still exists {end} after SIGKILL")
         with self._lock:
             os.close(self._ended)
             self._ended = -1
 
     def close(self) -> None:
-        """Kill it, and delete its run directory."""
+        """Kill QEMU, and delete its run directory."""
         try:
             self.kill()
         finally:

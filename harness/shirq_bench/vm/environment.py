@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What guests run on, in words: so that two people can tell whether they have seen the same."""
+"""A description of the guests' environment, so that two results can be compared."""
 
 from __future__ import annotations
 

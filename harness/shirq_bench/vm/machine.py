@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest is made of: the part of the QEMU command line that a test chooses."""
+"""The configuration of a guest: the part of the QEMU command line that a test chooses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Machine:
         }
         for name, value in values.items():
             if type(value) is not type(known[name]):
-                raise BenchError(f"a machine's {name} is like {known[name]!r}, not {value!r}")
+                raise BenchError(f"a machine's {name} must have the type of {known[name]!r}, got {value!r}")
         return cls(**values)
 
 
@@ -86,10 +86,10 @@ def insmod(name: str, *parameters: str) -> str:
 
 #: Guest script: load shirq.ko.
 LOAD_MODULE = insmod("shirq")
-#: Guest scripts: load what stock kernels have for interrupts in user space.
+#: Guest scripts: load the stock kernels' drivers for interrupts in user space.
 LOAD_UIO = "modprobe uio_pci_generic"
 LOAD_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
-#: Guest script: wait until the kernel is done with what it began at boot, such as testing its ciphers.
+#: Guest script: wait until the kernel has finished its background work of boot, such as testing its ciphers.
 SETTLED = (
     "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
     ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
@@ -110,7 +110,7 @@ def bind_at(address: str, driver: str) -> str:
 
 
 def start(command: str, ready: str, said: str = "/run/said") -> str:
-    """Guest script: start a program that goes on after the script has ended, and wait until it says ``ready``.
+    """Guest script: start a program that outlives the script, and wait until it prints ``ready``.
 
     Its complaints go to the file ``said``.
     """
@@ -140,7 +140,7 @@ GSI = gsi_of(4)
 #: The in-kernel driver's card on the devices' line, with the network net0.
 NEIGHBOUR_CARD = "e1000,id=nic0,addr=c,netdev=net0,mac=52:54:00:12:34:56,romfile="
 #: Two driven devices, one PCI 2.3 compliant and one without DisINTx, and an in-kernel neighbour, on one line; and a
-#: device of its own line, bound to nobody, through whose MARK register the guest's clock is related to the log's.
+#: device on a separate line, without a driver, whose MARK register relates the guest's clock to the log's.
 SHARED_LINE = Machine(
     devices=(
         "shirq-edu,id=dev0,addr=4",

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Templates: booted, prepared guests that are frozen once and cloned for every test.
 
-A template is a guest's memory in a file and the rest of its state in another. A clone maps the memory copy-on-write
-and loads the state, so it costs what it touches and is up in a fraction of a boot. Templates are cached by everything
-they are made of: QEMU, kernel, image, machine, accelerator.
+A template is a guest's memory in a file and the rest of its state in another. A clone maps the memory copy-on-write and
+loads the state, so it only costs the pages that it touches, and starts in a fraction of a boot's time. Templates are
+cached by all their inputs: QEMU, kernel, image, machine, accelerator.
 
-A deterministic guest boots ten times as slowly as others. So it boots once for all that are prepared differently: their
-templates grow from that of the guest that is not prepared at all.
+A deterministic guest boots ten times as slowly as others. So it boots only once: templates with different preparation
+are derived from the template without any.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from shirq_bench.provision.steps import shown
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import PARAMETERS, Vm, copy_sparse, parts
 
-#: What a template and an artefact folder call the description of their machine.
+#: The file name of the machine's description in a template and in an artefact folder.
 DESCRIPTION = "machine.json"
-#: Part of every template's key: count it up when what a template holds changes.
+#: Part of every template's key: increment it when the contents of templates change.
 _LAYOUT = 2
 _KIND = "template"
 
@@ -33,7 +33,7 @@ _KIND = "template"
 def _key(machine: Machine) -> str:
     made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # A clone opens its own log; the others are names of what is in the key by its content.
+    # A clone opens its own log; the contents of the other files are already in the key.
     for name in ("log_entries", "kernel", "modules", "overlay"):
         del description[name]
     description["memory_mib"] = made_of.memory_mib(machine)
@@ -59,7 +59,7 @@ def _name(machine: Machine) -> str:
 
 @functools.cache
 def get(machine: Machine) -> Path:
-    """The template of ``machine``: a directory with its memory, its state and what its console showed.
+    """The template of ``machine``: a directory with its memory, its state and its console output.
 
     Boots and prepares a guest if the cache has none.
     """
@@ -76,7 +76,7 @@ def get(machine: Machine) -> Path:
         ):
             # Once for all clones: let a busy machine take its time.
             if grown:
-                # Its state has arrived when start() returns: what the monitor says next is of the freezing.
+                # The state has been loaded when start() returns: the monitor's next event belongs to the freezing.
                 vm.start(deadline=600)
                 vm.qmp.execute("cont")
                 vm.agent.ping(600)
@@ -97,11 +97,11 @@ def _prepare(vm: Vm, script: str) -> None:
         vm.agent.succeed(script, deadline=600)
     except CommandFailed as error:
         said = vm.agent.run("sh", "-c", "dmesg | tail").stdout.rstrip()
-        raise CommandFailed(f"{error}\nthe guest's kernel said last:\n{said}") from error
+        raise CommandFailed(f"{error}\nlast messages of the guest's kernel:\n{said}") from error
 
 
 def freeze(vm: Vm, state: Path) -> None:
-    """Write the state of a running VM, but for its shared memory, to a file. The VM is stopped from then on.
+    """Write the state of a running VM, without its shared memory, to a file. The VM is stopped from then on.
 
     It is frozen as a running one: a clone of it runs at once.
     """

@@ -42,7 +42,7 @@ WIRE_DEADLINE = 120.0
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a guest of some kernel is put together from."""
+    """The files that a guest of a kernel is built from."""
 
     kernel: kernel.Kernel
     initrd: Path
@@ -50,7 +50,7 @@ class Parts:
     accelerator: accel.Accelerator
 
     def memory_mib(self, machine: Machine) -> int:
-        """The memory that a guest gets: the kernel may need more than was asked for."""
+        """The memory of a guest: the kernel may need more than was requested."""
         return max(machine.memory_mib, self.kernel.memory_mib)
 
 
@@ -69,9 +69,9 @@ def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = (
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
-    With ``memory`` its memory is that file, created if need be and shared with whoever maps it. With ``template``, a
-    directory that `shirq_bench.vm.template` has made, it is a clone: it goes on where the template was frozen, at once
-    or, with ``stopped``, when it is told to ``cont``. With both, ``memory`` is a copy of the template's.
+    With ``memory`` its memory is that file, created if need be and shared with other mappings. With ``template``, a
+    directory that `shirq_bench.vm.template` has made, it is a clone: it continues where the template was frozen, at
+    once or, with ``stopped``, after the QMP command ``cont``. With both, ``memory`` is a copy of the template's.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Vm:
         #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
         self.wires: dict[str, socket.socket] = {}
         self._emulator = Emulator(self.name)
-        #: What has been done to the guest; ``dir/steps`` is its transcript.
+        #: The steps of the guest; ``dir/steps`` is their transcript.
         self.journal = Journal(self.name, self.dir / "steps", self._logged)
         self._log_reader: LogReader | None = None
 
@@ -192,15 +192,15 @@ class Vm:
         return self
 
     def close(self) -> None:
-        """End the VM, if it still runs, and delete its run directory, if nobody has kept it."""
-        # First, so that every channel ends by itself.
+        """End the VM, if it still runs, and delete its run directory unless it is kept."""
+        # Kill QEMU first, so that every channel sees its end.
         self._emulator.kill()
         self._resources.close()
         self.journal.close()
         self._emulator.close()
 
     def keep(self, directory: Path) -> None:
-        """Copy what the run directory holds to ``directory``; the event log keeps its holes."""
+        """Copy the contents of the run directory to ``directory``; the event log stays sparse."""
         directory.mkdir(parents=True, exist_ok=True)
         for path in self.dir.iterdir():
             if path.is_file():
@@ -220,7 +220,7 @@ class Vm:
 
     @property
     def patience(self) -> float:
-        """How many times longer than asked for its deadlines are: its kernel's."""
+        """The factor for its timeouts, given by its kernel."""
         return self.parts.kernel.patience
 
     def status(self) -> int | None:
@@ -236,7 +236,7 @@ class Vm:
         return status
 
     def situation(self) -> str:
-        """What is known about the VM, for a failure's message: QEMU's state and the last console lines."""
+        """The state of the VM, for a failure's message: QEMU's state and the last console lines."""
         # A closed channel is seen a moment before the end of the process that closed it.
         status = self._emulator.wait(0.5)
         if status is None:
@@ -252,7 +252,7 @@ class Vm:
         )
 
     def _no_space(self, status: int) -> str:
-        """What a SIGBUS means: a mapped file, the event log or a template's memory, could not grow or was cut off."""
+        """The meaning of a SIGBUS: a mapped file (event log or template memory) could not grow or was truncated."""
         if os.waitstatus_to_exitcode(status) != -signal.SIGBUS:
             return ""
         places = [self.dir] + ([self._memory.parent] if self._memory else [])
@@ -289,7 +289,7 @@ class Vm:
     def now_ns(self) -> int:
         """The present virtual time in ns, the clock of the log's entries and of schedules.
 
-        A running VM is past it when the answer arrives: ask within `frozen` to build a schedule on it.
+        A running VM has passed it when the answer arrives: use `frozen` if a schedule is based on it.
         """
         return int(self.qmp.get("/objects/log", "now"))
 

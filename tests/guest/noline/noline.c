@@ -27,7 +27,7 @@ static int __init noline_init(void)
 		ret = -EBUSY;
 	} else {
 		pdev->irq = IRQ_NOTCONNECTED;
-		/* Whoever enables the function does not look for its line again. */
+		/* Enabling the function must not look up its line again. */
 		pdev->irq_managed = 1;
 	}
 	device_unlock(&pdev->dev);

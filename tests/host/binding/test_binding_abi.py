@@ -66,7 +66,7 @@ CONSTANTS: dict[str, int] = {
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """What the C compiler says of every struct, field and number that the binding knows."""
+    """The C compiler's layout of every struct, field and number in the binding."""
     folder = tmp_path_factory.mktemp("abi")
     expressions = {f"sizeof {name}": f"sizeof(struct shirq_{name})" for name in STRUCTS}
     for name, struct in STRUCTS.items():
@@ -118,7 +118,7 @@ def test_constants_are_those_of_the_header(probe: dict[str, int]) -> None:
     assert {name: probe[name] for name in CONSTANTS} == CONSTANTS
 
 
-# What the first version of each argument ended with: these never change.
+# The last field of each argument's first version: these never change.
 FIRST_VERSION = {
     "info": ("bar", 152),
     "load": ("error_reason", 64),

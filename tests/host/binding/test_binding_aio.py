@@ -15,7 +15,7 @@ from shirq.aio import AsyncDevice
 
 
 class Pipe:
-    """A device whose events are what is written here."""
+    """A device whose events are written by the test."""
 
     def __init__(self) -> None:
         fd, self._end = os.pipe()
@@ -54,7 +54,7 @@ def test_queued_events_come_in_order_and_others_are_awaited(pipe: Pipe) -> None:
 
 
 def test_each_read_asks_the_kernel_before_it_waits(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each read asks the kernel before it waits, so that it unmasks."""
+    """Each read calls the kernel before it waits, because that unmasks."""
     asked: list[str] = []
     read = os.read
 

@@ -89,7 +89,7 @@ def test_the_example_in_the_documentation_assembles() -> None:
     ],
 )
 def test_bad_line_is_named_with_the_mistake_and_the_remedy(text: str, line: int, problem: str) -> None:
-    """A bad line is named, with what is wrong and what is right."""
+    """A bad line is named, with the error and the expected form."""
     with pytest.raises(AssemblyError) as caught:
         assemble(text)
     assert caught.value.line == line

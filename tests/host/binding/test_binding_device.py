@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The binding's calls, against a stand-in for the module that records what it is given."""
+"""The binding's calls, against a stand-in for the module that records its arguments."""
 
 from __future__ import annotations
 
@@ -382,7 +382,7 @@ def test_a_bar_that_is_absent_cannot_be_mapped(device: Device) -> None:
 
 
 class Sysfs:
-    """A tree like /sys, and what the kernel does when its files are written."""
+    """A tree like /sys, and the kernel's reactions to writes to its files."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root

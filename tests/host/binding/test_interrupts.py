@@ -120,7 +120,7 @@ def interrupt(folder: Path, irq: int, **files: str) -> None:
 
 
 def test_sysfs_says_what_the_table_leaves_open(tmp_path: Path) -> None:
-    """A handler's name that looks like an input is told from one, and so is a line that nobody handles."""
+    """A handler whose name looks like an input, and a line without a handler, are both parsed correctly."""
     folder = tmp_path / "sys/kernel/irq"
     interrupt(
         folder, 10, actions="5-edge,eth0", chip_name="XT-PIC", hwirq="10", name="", per_cpu_count="51,2", type="level"

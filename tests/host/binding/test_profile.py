@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles as files: what is read from them, how errors are told, which one fits a function, and what lint finds."""
+"""Profiles as files: their contents, error messages, the choice for a function, and lint."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ def test_every_operation_has_its_line_in_the_file() -> None:
     ],
 )
 def test_error_names_file_line_mistake_and_remedy(old: str, new: str, at: str | None, problem: str) -> None:
-    """An error names the file, the line, what is wrong and what is right."""
+    """An error names the file, the line, the cause and the expected form."""
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     if at is None:
         at = "    write MASK, r1\n    read r1, mask"
-    # What lacks is told on the first line of its table.
+    # A missing key is reported on the first line of its table.
     line = 1 if at == 'name = "' else line_in(text, at)
     with pytest.raises(ProfileError) as caught:
         refusal = read(text).refusal()
@@ -212,7 +212,7 @@ ACK = (
 READ_ONLY = ("STATUS = { at", 'STATUS = { access = "read-only", at')
 MASKING = ('unmask = "', 'mask = "load r1, 0xffff\\nwrite MASK, r1\\nread r1, MASK"\nunmask = "')
 
-#: What is changed in the good profile (old, new), and the line that must be told, of the rule that must find it.
+#: A change of the good profile (old, new), the line that must be reported, and the rule that must find it.
 WRONG: dict[str, tuple[list[tuple[str, str]], str]] = {
     "claim-clears": ([("STATUS = { at", 'STATUS = { access = "clear-on-read", at'), MASKED_TEST], "read r0, STATUS"),
     "claim-masks": ([("STATUS = { at", 'STATUS = { access = "mask-on-read", at')], "read r0, STATUS"),
@@ -293,7 +293,7 @@ def test_each_rule_finds_its_mistake_on_its_line(rule: str) -> None:
     assert lint.explain(rule)
 
 
-#: What is right, though it looks like a mistake: changes of the good profile, and the rule that must not find them.
+#: Correct programs that look like mistakes: changes of the good profile, and the rule that must not find them.
 RIGHT = {
     "nothing is lost where a read that clears returned 0": (
         "claim-clears",
@@ -372,7 +372,7 @@ def test_what_is_right_is_not_found(name: str) -> None:
 
 
 def test_a_register_that_keeps_what_irq_found_is_no_mask() -> None:
-    """Neither unmask nor release has to write it, if unmask puts back what is in it."""
+    """Neither unmask nor release has to write it, if unmask restores its value."""
     _, edits = RIGHT["unmask puts back what irq has kept"]
     assert lint.lint(read(changed(edits))) == []
     edits = [*edits[:2], ('unmask = "load r1, 0', 'unmask = "read r1, SCRATCH\\nload r1, 0')]
@@ -480,7 +480,7 @@ def test_what_is_acknowledged_by_reading_it_needs_no_write(access: str, found: b
     assert found == ("claim-without-silence" in [each.rule for each in lint.lint(read(text))])
 
 
-#: Mistakes put into the profiles of real cards: the file, what is changed, and the rule that must find it.
+#: Mistakes put into the profiles of real cards: the file, the change, and the rule that must find it.
 BREAKAGE = [
     ("pcnet", r"back:\n    write RAP, r1", "back:\n    load r1, 0", "index-kept"),
     (

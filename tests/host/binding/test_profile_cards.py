@@ -224,7 +224,7 @@ class Ne2000(Card):
         match space, offset, width, self.page:
             case 0, 0x0, 1, _:
                 self.sent += bool(value & 0x4)
-                self.cr = value | self.cr & 0x4  # a 0 does not stop what is being sent
+                self.cr = value | self.cr & 0x4  # a 0 does not stop a running transmission
             case 0, 0x7, 1, 0:
                 self.isr &= ~value
             case 0, 0xF, 1, 0:
@@ -405,7 +405,7 @@ class Plx9050(Card):
 
 @dataclass(frozen=True)
 class Case:
-    """A card, the status that its owner must find in r0, and what of it must be as it was after irq and unmask."""
+    """A card, the status that its owner must find in r0, and the state that irq and unmask must leave unchanged."""
 
     make: Callable[[], Card]
     r0: int
@@ -528,7 +528,7 @@ def test_card_that_does_not_assert_is_declined_and_unchanged(bench: Bench, armed
 
 @pytest.mark.parametrize("name", sorted(WITH_MASK))
 def test_a_card_is_masked_by_a_program_of_its_own(library: Library, name: str) -> None:
-    """Asserting or not, until it is unmasked; what is the owner's stays."""
+    """The mask program works whether the card asserts or not, until unmask; the owner's registers stay unchanged."""
     case = CASES[name]
     bench = Bench(library, case.make(), profile.load(PROFILES / f"{name}.toml"))
     program = bench.profile.programs.mask

@@ -343,7 +343,7 @@ access_flags = st.sampled_from([0, 0, OpFlag.BIG_ENDIAN])
 
 @st.composite
 def tame_ops(draw: st.DrawFn) -> Op:
-    """Operations that are good in themselves: what is left to refuse is their order."""
+    """Operations that are valid by themselves: only their order can be refused."""
     code = draw(st.sampled_from(list(Code)))
     dst, src = draw(registers), draw(registers)
     if code in (Code.READ, Code.WRITE):
@@ -474,7 +474,7 @@ def test_linked_read_of_all_ones_means_gone_only_if_flagged(library: Library, fl
 
 @st.composite
 def often_linked(draw: st.DrawFn) -> list[Op]:
-    """What linking makes one operation of, and what looks like it."""
+    """Sequences that linking joins into one operation, and similar ones that it must not join."""
     register, other = draw(registers), draw(registers)
     space, flag = draw(st.sampled_from([0, 0, 1, 2])), draw(access_flags)
     load = Op(Code.LOAD, dst=register, imm=draw(values))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command shirqctl on trees like /sys and /proc: what it prints, and its exit status."""
+"""The command shirqctl on trees like /sys and /proc: its output and exit status."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_list_json_has_null_and_a_reason_for_an_unknown_line(tree: Tree, capsys:
 
 
 def top(tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out, change: object) -> str:
-    """What top says of line 20 when `change` happens while it waits."""
+    """The output of top for line 20 when `change` happens while it waits."""
     monkeypatch.setattr("time.sleep", lambda seconds: change() if callable(change) else None)
     assert shirqctl(tree, "top", "--line", "20", "--count", "1") == ctl.DONE
     return capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_top_names_the_function_that_asserts_and_the_rates(
         tree.config(NIC, status=0x18)
         tree.config(EDU, command=0x400, status=0x18)
 
-    # The clock is asked before and after the wait: one second.
+    # The clock is read before and after the wait: one second.
     monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
     out = top(tree, monkeypatch, capsys, change)
     assert "line 20 (IO-APIC 20-fasteoi): 600 interrupts/s, handlers: eth0, shirq:0000:00:04.0" in out
@@ -125,7 +125,7 @@ def test_top_says_that_a_line_is_busy_and_nobody_admits_it(
 def test_top_names_an_asserting_function_whose_line_is_not_known(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
-    """Beside the line that was asked for, beside each that stormed, and never on the line of the firmware's number."""
+    """Shown with the requested line and with each line that stormed, never on the line of the firmware's number."""
 
     def change() -> None:
         tree.interrupts(700, unhandled=600)

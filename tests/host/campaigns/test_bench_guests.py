@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest costs: where many devices share a line, and how a guest of virtme-ng is begun, measured and ended."""
+"""The cost of a guest: many devices on one line, and starting, measuring and ending a guest of virtme-ng."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark's page opens from a file in a browser, shows what was measured, and fetches nothing."""
+"""The benchmark's page opens from a file in a browser, shows the measured figures, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _driver(name: str) -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """What bench.json may contain; shirq.ko misses the first target alone."""
+    """An example of bench.json; shirq.ko misses only the first target."""
     profile = {"instructions": 7000.0, "calls": 1.0, "functions": {"__schedule": 372.0, "<odd>": 1.0}}
     beside = {name: {"added": 216.0, "registers": 1, "config": 0} for name in SHARING}
     return {

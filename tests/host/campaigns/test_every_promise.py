@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each sentence of the module's documents that promises something has a test; what is missing is found."""
+"""Each sentence of the module's documents that promises something has a test; missing tests are reported."""
 
 from __future__ import annotations
 

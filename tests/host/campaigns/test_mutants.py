@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mutants: each file is one, its patch applies, its tests exist; and the runner tells what becomes of one."""
+"""Mutants: each file is valid, its patch applies, its tests exist; and the runner reports each result."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ _TRIPLES = ("    return 2 * x", "    return 3 * x")
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """A project of one function, whose tests look at it for numbers above 0 only."""
+    """A project of one function, whose tests cover numbers above 0 only."""
     monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
     top = tmp_path / "project"
     (top / "tests").mkdir(parents=True)
@@ -217,7 +217,7 @@ _KNOWN = [*(verdict.mutant for verdict in _verdicts()), replace(_mutant("2", "3"
 
 
 def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> None:
-    """The report counts survivors without those that are equivalent."""
+    """The report does not count equivalent mutants as survivors."""
     report.write(report.data(_verdicts(), "6.1", "full", _KNOWN), tmp_path / "mutants.json")
     content = json.loads((tmp_path / "mutants.json").read_text())
     assert (content["total"], content["killed"], content["sweep_only"]) == (5, 2, 1)
@@ -228,7 +228,7 @@ def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> N
 
 
 def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
-    """The document tells sweeps from tests and gives the argument for each equivalent mutant."""
+    """The document separates sweeps from tests and gives the argument for each equivalent mutant."""
     text = report.document(report.data(_verdicts(), "6.1", "full", _KNOWN))
     tests, sweeps = text.partition("## Found by sweeps alone")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
@@ -246,7 +246,7 @@ def test_every_commit_begins_with_another_mutant_in_turn() -> None:
 
 
 def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No mutant begins after the budget, and one that the budget ended was not tried."""
+    """No trial begins after the budget, and a trial that the budget ended counts as not tried."""
     now = 0.0
 
     def try_(shop: Workshop, one: Mutant, __: object) -> Verdict:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The matrix of operations and stimuli is generated from data: nothing in it is forgotten, and what is added joins."""
+"""The matrix of operations and stimuli is generated from data: it is complete, and additions are included."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_pair_of_the_file_is_a_scenario_or_has_a_reason() -> None:
 
 
 def test_every_scenario_can_be_played_by_its_guest() -> None:
-    """Its deed is one that the actor knows, and the source of ctl that asks for it."""
+    """Its deed is known to the actor, and a source of ctl requests it."""
     actor = (Path(__file__).parents[3] / "guest/sweep/actor.c").read_text()
     for item in _scenarios(pairs.load()).values():
         owner = item.actors[0].split()
@@ -186,7 +186,7 @@ def test_names_choose_rows_columns_or_one_pair(tmp_path: Path) -> None:
 
 
 def test_pair_is_a_scenario_and_one_left_out_says_why() -> None:
-    """A pair is a scenario, and one that is left out says why."""
+    """A pair is a scenario, and an omitted pair has a reason."""
     assert pairs.get("close+raise", "full").name == "close+raise"
     with pytest.raises(BenchError, match=r"vanish\+dead is left out: the operation is the stimulus"):
         pairs.get("vanish+dead", "full")
@@ -199,7 +199,7 @@ def _swept(matrix: pairs.Matrix) -> list[pairs.Swept]:
         if cell.scenario is None:
             found.append(pairs.Swept(cell))
         elif cell.name == "kill+raise":
-            found.append(pairs.Swept(cell, error="it never came to 'unmasked dev0'"))
+            found.append(pairs.Swept(cell, error="no point reached 'unmasked dev0'"))
         else:
             found.append(pairs.Swept(cell, Result(cell.name, "6.1", shape, False, points=1000, places={1, 2, 3})))
     return found
@@ -217,7 +217,7 @@ def test_the_table_has_no_empty_cell(tmp_path: Path) -> None:
     text = pairs.document(content, matrix)
     assert "| `open` | 1,234 | 1,000 | 1,000 |" in text
     assert "1. it is dead twice" in text
-    assert "- `kill+raise`: it never came to 'unmasked dev0'" in text
+    assert "- `kill+raise`: no point reached 'unmasked dev0'" in text
     assert "- `open`: an open" in text and "- `dead`: a death" in text
 
 

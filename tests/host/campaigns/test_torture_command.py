@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq torture`: what it runs, with which seeds, how it ends, and the page that it writes."""
+"""`shirq torture`: its tests and seeds, its exit status, and the page that it writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ran = list[tuple[str, str, int, int]]
 
 @pytest.fixture
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """What was run: test, kernel, attempts, seed. Nothing of it is, but 150 s pass; kill fails with the seed 2."""
+    """The simulated runs: test, kernel, attempts, seed. Each takes 150 s on the clock; kill fails with seed 2."""
     runs: Ran = []
     clock = SimpleNamespace(monotonic=lambda: 150.0 * len(runs))
 

@@ -275,7 +275,7 @@ def test_result_is_whole_only_with_all_attempts_and_no_error() -> None:
 
 
 def test_report_replaces_results_of_the_same_seed_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report replaces what the same seed has shown before at the same size."""
+    """The report replaces the earlier result of the same seed at the same size."""
     monkeypatch.setattr(report, "FILE", tmp_path / "torture.json")
     report.add(Result("kill", "6.1", 1, wanted=4, attempts=2, failures=["a", "b"]))
     report.add(Result("kill", "6.1", 2, wanted=4, attempts=4))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the torture of the bench sees what came out of pytest, and what it left behind."""
+"""How the torture of the bench reads pytest's results and finds its leftovers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: p
 
 
 def test_only_the_leaders_own_workers_are_killed(tmp_path: Path) -> None:
-    """A process id outlives its process: whoever has it then is somebody else's."""
+    """A process id may be reused: its new process does not belong to the tests."""
     begun = tmp_path / "begun"
     begun.mkdir()
     for pid in (os.getpid(), os.getppid()):

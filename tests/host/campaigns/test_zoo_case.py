@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The zoo's cases are complete, and a case that makes no sense is refused with what would."""
+"""The zoo's cases are complete, and an invalid case is refused with the expected form."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ naive = "hang"
 """
 
 
-#: What keeps a script from failing when one of its commands does.
+#: Shell constructs that hide the failure of a command in a script.
 _HIDES = re.compile(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|2>\s*/dev/null|(?<![&>])&\s*$|set \+e")
 
 
@@ -67,7 +67,7 @@ def test_every_bug_of_the_list_is_a_case_and_nothing_else_is() -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
-    """A case tells its story and gives the argument where shirq does not come through."""
+    """A case is fully described, and gives the argument where shirq has no good outcome."""
     case = cases.get(name)
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}
@@ -205,14 +205,14 @@ def test_a_case_without_a_machine_has_the_usual_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_no_case_hides_the_failure_of_a_step(name: str) -> None:
-    """A script fails with its first command that fails, unless it says otherwise; what runs on is `background`."""
+    """A script fails with its first failing command, unless it says otherwise; `background` scripts continue."""
     for step in cases.get(name).steps:
         if step.verb in ("guest", "check"):
             assert not _HIDES.search(step.argument), step
 
 
 def test_the_player_hides_the_failure_of_no_step() -> None:
-    """Neither what every script can use nor a script of the player's own."""
+    """Applies neither to the common definitions of scripts nor to the player's own scripts."""
     assert not _HIDES.search(run.PRELUDE)
     assert not _HIDES.search(Path(run.__file__).read_text())
 
@@ -249,7 +249,7 @@ def test_a_bug_is_reproduced_when_one_driver_shows_its_symptom(tmp_path: Path) -
 
 
 def test_reports_show_outcomes_and_mark_unexpected_ones(tmp_path: Path) -> None:
-    """The reports say what came out and mark what was not expected."""
+    """The reports give the outcomes and mark the unexpected ones."""
     case = read(tmp_path, _GOOD)
     suite.write([played(case, Outcome.SURVIVES, Outcome.LOSES, Outcome.REFUSES, Outcome.HANG)], tmp_path)
     text = (tmp_path / "zoo.html").read_text()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each outcome of a run in the zoo is told from the line, the registers, the neighbour and the kernel's log."""
+"""Each outcome of a run in the zoo is derived from the line, the registers, the neighbour and the kernel's log."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 
 
 class Vm:
-    """What the player uses of a VM and of its log's reader.
+    """The interface of a VM and of its log's reader that the player uses.
 
     The log is a story; a script in the guest ends as ``ends`` says, or raises.
     """
@@ -226,7 +226,7 @@ def test_a_hang_by_the_neighbours_interrupt_counts(trial: Trial) -> None:
 
 @pytest.mark.parametrize("stops", [False, True])
 def test_a_storm_that_fills_the_log_before_it_stops_is_judged(trial: Trial, stops: bool) -> None:
-    """What was logged until the guest was found to hang is complete, whatever is dropped while it is stopped."""
+    """The log is complete until the hang was detected, even if entries are dropped while the guest is stopped."""
     vm, player = trial("{ raise = 1 }, { wait = 3 }")
     hang(vm, "3")
 
@@ -413,7 +413,7 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
 def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus: list[int]) -> None:
     """The neighbour's interrupts that are moved end on every vCPU.
 
-    It is asked again until they do, and each answer is waited for.
+    The query is repeated until they match, waiting for each answer.
     """
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)

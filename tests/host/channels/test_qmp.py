@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The monitor of a QEMU that ends says so, whenever it ends."""
+"""The monitor reports the end of QEMU, whenever it ends."""
 
 from __future__ import annotations
 

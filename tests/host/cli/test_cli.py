@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line says what it does, does what it says, and fails in one message with the right status."""
+"""The command line's help, behaviour, error messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_verbs_help_has_examples_that_it_accepts(verb: str) -> None:
         (["trace"], "Missing argument 'LOG'"),
         (["trace", "/does/not/exist"], "does not exist"),
         (["gc", "--older-than", "-1"], "-1"),
-        (["shell"], "standard input is none"),
+        (["shell"], "standard input is not a terminal"),
         (["report", "/"], "Missing option '-o'"),
     ],
 )
@@ -116,8 +116,8 @@ def test_a_machine_survives_its_description() -> None:
     ("data", "said"),
     [
         ({"cpus": 2}, "no machine has cpus: there are kernel, vcpus"),
-        ({"vcpus": "2"}, "a machine's vcpus is like 2, not '2'"),
-        ({"devices": "shirq-edu"}, r"a machine's devices is like \(\), not 'shirq-edu'"),
+        ({"vcpus": "2"}, "a machine's vcpus must have the type of 2, got '2'"),
+        ({"devices": "shirq-edu"}, r"a machine's devices must have the type of \(\), got 'shirq-edu'"),
     ],
 )
 def test_a_description_that_is_none_is_refused(data: dict[str, object], said: str) -> None:
@@ -194,7 +194,7 @@ def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None
 
 
 def test_doctor_says_what_to_do_and_exits_with_1_if_blocked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor says what to do about what is in the way and exits with status 1."""
+    """The doctor gives the remedy for each problem and exits with status 1."""
     monkeypatch.setattr(deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {})
     result = shirq("doctor")
     assert result.exit_code == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the demo points at is what its log holds, and what did not happen is not said."""
+"""The demo points only at moments that are in its log."""
 
 from __future__ import annotations
 

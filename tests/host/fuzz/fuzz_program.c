@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * libFuzzer target: whatever kmod/program.c accepts must keep to what it was
- * accepted for.
+ * libFuzzer target: every program that kmod/program.c accepts must keep the
+ * verifier's guarantees.
  *
  * The input is two bytes (kind and style; seed of the device's registers) and
  * operations of 16 bytes. In the tame style their fields are brought into
- * range, so that the order of operations is what is left to refuse.
+ * range, so that only the order of operations can be refused.
  *
- * The oracle does not share code with what it judges. It checks that
+ * The oracle shares no code with the verifier and interpreter. It checks that
  *   - verdict and index are in range, the same again, and the program is unchanged;
  *   - every access is one that the program names, whole and aligned within its
  *     space, of a width that the space takes, and in config space no write but
@@ -15,7 +15,7 @@
  *   - the accesses are a subsequence of the operations: none runs twice, none
  *     runs after a later one;
  *   - jumps go forward, within the program;
- *   - outside EXEC nothing depends on what was in the registers before;
+ *   - outside EXEC nothing depends on the registers' previous values;
  *   - a claim comes from an irq program alone, and captures r0..r3 once.
  */
 #include <stdint.h>
@@ -42,7 +42,10 @@ struct access {
 	__u64 offset, value;
 };
 
-/* What one run did. A write to config space is one entry: the read before it is taken back. */
+/*
+ * The accesses of one run. A write to config space is one entry: the read before it is
+ * removed.
+ */
 static struct access log_[MAX_ACCESSES];
 static unsigned int logged;
 static __u32 seed;
@@ -110,7 +113,7 @@ static void bus_write(const struct shirq_bus *bus, unsigned int space, __u64 off
 	enter((struct access){ true, space, width, offset, value });
 }
 
-/* The accesses must be made by operations in the program's order, each by one of its own. */
+/* Check that the accesses follow the program's order, each made by a separate operation. */
 static void check_order(const struct shirq_program *program)
 {
 	unsigned int done = 0;
@@ -169,7 +172,7 @@ static enum shirq_outcome run(const struct shirq_program *program, const struct 
 	return outcome;
 }
 
-/* Bring an operation's fields into range; what it does not use becomes zero. */
+/* Bring an operation's fields into range; unused fields become zero. */
 static void tame(struct shirq_op *op)
 {
 	struct shirq_op in = *op;
@@ -219,7 +222,10 @@ static void tame(struct shirq_op *op)
 
 int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 {
-	/* On the heap, of its own size: the sanitizer sees an access past it. */
+	/*
+	 * Allocate the exact size on the heap, so that the sanitizer detects an
+	 * access past it.
+	 */
 	struct shirq_program *program = calloc(1, sizeof(*program));
 	struct shirq_bus bus = { .read = bus_read, .write = bus_write };
 	__u64 first[SHIRQ_EVENT_REGS], second[SHIRQ_EVENT_REGS];
@@ -265,7 +271,10 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 			require(log[i].write == log_[i].write && log[i].space == log_[i].space &&
 				log[i].width == log_[i].width && log[i].offset == log_[i].offset &&
 				log[i].value == log_[i].value);
-		/* What was never written still is what it was; all else is the same. */
+		/*
+		 * Registers that were never written keep their values; all other
+		 * results are equal.
+		 */
 		for (i = 0; i < SHIRQ_EVENT_REGS; i++)
 			require(first[i] == second[i] || (first[i] == 0 && second[i] == POISON));
 	}

@@ -15,7 +15,7 @@ from program_model import compile_library
 
 _U32, _U64 = ctypes.c_uint32, ctypes.c_uint64
 
-#: As kmod/storm.c documents them: handler calls, claims, and what kernel/irq/spurious.c counts.
+#: As kmod/storm.c documents them: handler calls, claims, and the counts of kernel/irq/spurious.c.
 WINDOW, RATE_WINDOW, CORE_WINDOW, CORE_LIMIT = 900, 1500, 100_000, 99_900
 
 
@@ -28,7 +28,7 @@ class _Rate(ctypes.Structure):
 
 
 class Breaker:
-    """The kernel's code, called through ctypes, with a window and a rate of its own."""
+    """The kernel's code, called through ctypes, with a separate window and rate."""
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
@@ -132,7 +132,7 @@ def test_rate_is_judged_by_each_1500_claims_and_their_time(
 
 
 class Core:
-    """What the kernel counts of a line (kernel/irq/spurious.c)."""
+    """The kernel's counts for a line (kernel/irq/spurious.c)."""
 
     def __init__(self, unhandled: int, count: int) -> None:
         self.unhandled, self.count = unhandled, count

@@ -11,7 +11,7 @@ import pytest
 from shirq_bench.paths import need_checkout
 
 KMOD = need_checkout("comparing the module's layers") / "kmod"
-#: No code of the module's, or such as asks nothing of it; what they include themselves is checked, too.
+#: Headers that are not of the module, or that use nothing of it; their own includes are checked, too.
 PURE = {"shirq.h", "breaker.h", "life.h", "core.h", "trace.h"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The life cycle's table: what it says, that it is whole, and that docs/lifecycle.md shows it as it is."""
+"""The life cycle's table: its contents and completeness, and its copy in docs/lifecycle.md."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The coverage report adds up what guests and the host's tests have counted, and holds it against a bound."""
+"""The coverage report adds up the counts of guests and host tests, and compares the sum with a bound."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What --shirq-coverage leaves of guests whose module is `_SOURCE`; no guest has run it yet."""
+    """The files of --shirq-coverage for guests whose module is `_SOURCE`; no guest has run it yet."""
     source = tmp_path / "kmod"
     notes = tmp_path / "counted/guests/debug/notes"
     for folder in (source, notes, tmp_path / "counted/host"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The invariants name what is broken, say so where they cannot tell, and allow for a host that lets the guest wait."""
+"""The invariants name violations, say when they cannot judge, and tolerate a host that delays the guest."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each judge passes a run as it should be and names what is wrong with one that is not."""
+"""Each judge passes a correct run and names the error in a wrong one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def clock(story: Story, error_ns: int = 2000) -> ClockFit:
 
 
 def handled_calls(story: Story) -> list[HandlerCall]:
-    """What a kernel would trace: in each handling every handler is called, the one whose device asserts handles."""
+    """A kernel's trace: in each interrupt every handler is called, and the one whose device asserts handles it."""
     log = story.log()
     pins = {device: assertions(log, device) for device in HANDLERS}
     calls = []
@@ -257,7 +257,7 @@ def test_level_alone_proves_only_that_a_line_was_not_forgotten() -> None:
 
 def test_no_line_is_chosen_from_two_unused_inputs() -> None:
     """Of two inputs neither of which is used, no line is chosen."""
-    with pytest.raises(CannotJudge, match=r"dev0 moved \[10, 20\]: which of the lines is in use is not known"):
+    with pytest.raises(CannotJudge, match=r"dev0 moved \[10, 20\]: the line in use is unknown"):
         line_of(without_ioapic(routed_twice(run(), 10)), ["dev0"])
     assert line_of(routed_twice(run(), 10).log(), ["dev0"]) == GSI
 

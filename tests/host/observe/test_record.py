@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recording waits for moments in the log, gives up in guest time, and judges its own part of the log alone."""
+"""A recording waits for moments in the log, times out in guest time, and judges only its own part of the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Write = Callable[[], None]
 
 
 class Vm:
-    """What a recording uses of a VM: its story is in a log file, and its clock goes on by ``step_ns`` a question."""
+    """The interface of a VM that a recording uses: the log is a file, the clock advances by ``step_ns`` per query."""
 
     name = "trial"
     patience = 1.0
@@ -35,7 +35,7 @@ class Vm:
         self.dropped = 0
         self.asks = 0
         self.journal = Journal(self.name)
-        #: Called when the VM is asked for its time, which is when a wait has looked for some time.
+        #: Called when the VM is asked for its time, which a wait does after some polls.
         self.meanwhile: Callable[[], Any] = lambda: None
         self.write()
 
@@ -96,7 +96,7 @@ def test_time_passes_in_the_guest_and_a_standstill_is_reported(vm: Any, monkeypa
 
 
 def test_it_judges_its_own_part_of_the_log(vm: Any) -> None:
-    """What came before it, and what comes after it, has no part."""
+    """Entries before and after it are not part of it."""
     vm.story.claimed_interrupt("dev0")
     vm.write()
     with record(vm, "dev0") as run:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What runs at every submission stays quick and certain, and what a verb costs is said where people look."""
+"""The checks at every submission stay quick and reliable, and the cost of each make verb is documented."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _pieces() -> list[tuple[int, list[str]]]:
 
 
 def _help() -> dict[str, str]:
-    """What `make help` says of each verb."""
+    """The text of `make help` for each verb."""
     found: dict[str, str] = {}
     verb = ""
     for line in (TOP / "Makefile").read_text().splitlines():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The documentation builds without a warning, and what it says of files, symbols, messages and commands is so."""
+"""The documentation builds without a warning, and its files, symbols, messages and commands exist."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hypothesis tries the same examples in each plain run, and other ones when it is told to search anew."""
+"""Hypothesis tries the same examples in each plain run, and other ones in a search run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""guest/README.md names what there is: calls of the binding and of the C library, modules, profiles, rules of lint."""
+"""guest/README.md is complete: calls of the binding and of the C library, modules, profiles, lint rules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scripts in a guest wait for what comes as long as `TIMEOUT` says, and no number of their own shortens that."""
+"""Scripts in a guest wait for events with the timeout `TIMEOUT`, never with a shorter one of their own."""
 
 from __future__ import annotations
 

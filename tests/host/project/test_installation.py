@@ -19,7 +19,7 @@ from shirq_bench.campaigns.zoo import case as zoo
 from shirq_bench.paths import GUEST, KMOD, QEMU_DEVICE
 from shirq_bench.provision import cache, kernel
 
-#: What the bench carries of the checkout.
+#: The files of the checkout that are part of the bench.
 TREES = (GUEST, KMOD, QEMU_DEVICE)
 
 
@@ -61,7 +61,7 @@ def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
 def test_the_wheel_carries_what_the_checkout_has(bench: Installed, tree: Path, tmp_path: Path) -> None:
-    """All files, and with the same content hashes: what is cached serves both."""
+    """All files, with the same content hashes, so that both share cached entries."""
     carried = bench.packages / "shirq_bench/data" / tree.name
 
     def names(root: Path) -> set[str]:
@@ -98,7 +98,7 @@ def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> N
     assert not [word for word in ("cannot be examined", "git", "make ", "requirements.lock") if word in said], said
 
 
-#: Imported when it is needed: by the option of the plugin that it is, and by what needs a checkout.
+#: Optional packages, imported only on use: by an option of the plugin, and by commands that need a checkout.
 _IMPORTED_LATE = {"pytest_html", "markdown_it"}
 
 
@@ -124,7 +124,7 @@ def test_imports_are_told_by_when_they_happen() -> None:
 
 
 def test_what_the_wheel_imports_it_depends_on(bench: Installed) -> None:
-    """What only developers have is not imported where the wheel is installed with its dependencies alone."""
+    """Packages for developers are not imported if the wheel is installed with its dependencies only."""
     ours = [name for name in bench.record if name.endswith(".py") and not name.startswith("shirq_bench/data/")]
     assert len(ours) > 50
     found = {name: _imports((bench.packages / name).read_text()) for name in ours}
@@ -146,7 +146,7 @@ def _example(directory: Path) -> Path:
 
 @pytest.mark.long
 def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, kernel_name: str) -> None:
-    """With the wheel alone: what it carries makes the guest and compiles the example's driver for it."""
+    """With the wheel alone: its files build the guest and compile the example's driver for it."""
     project = _example(tmp_path)
     test = "test_uartline.py::test_what_arrives_is_read_and_the_line_falls"
     words = ["-m", "pytest", "-q", test, "--shirq-kernel", kernel_name]

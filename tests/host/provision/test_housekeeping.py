@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What has not been used goes; what is in use stays, however that is."""
+"""Unused entries are deleted; entries in use stay, in whatever way they are used."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_what_a_running_process_uses_stays(root: Path, how: list[str], process: 
     assert shell.stdout is not None
     shell.stdout.readline()
     end = Deadline(60)
-    while names(7) and not end.passed:  # what the shell does first is told before it is done
+    while names(7) and not end.passed:  # the shell's first output comes before its first action
         time.sleep(0.01)
     assert names(7) == []
     os.killpg(shell.pid, 9)

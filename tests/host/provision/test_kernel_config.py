@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the configuration of an instrumented kernel asks for is in it, or its build is refused."""
+"""The built kernel has all options of its configuration fragments, or its build is refused."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ RELEASE = "6.99.0-mine"
 
 
 def bzimage(release: str, build: str = "#1") -> bytes:
-    """What a boot loader, and the bench, look at in a kernel's image."""
+    """The fields of a kernel's image that a boot loader and the bench read."""
     header = bytearray(0x10000)
     header[0x202:0x206] = b"HdrS"
     header[0x20E:0x210] = (0x3000 - 0x200).to_bytes(2, "little")

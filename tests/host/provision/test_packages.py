@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `make packages` builds: its content, the same bytes each time, and the binding's Debian package in use."""
+"""The packages of `make packages`: contents, reproducibility, and the binding's Debian package in use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DKMS, BINDING = (f"{name}_{VERSION}_all.deb" for name in ("shirq-dkms", "python3
 
 
 def _copy(into: Path) -> Path:
-    """The checkout's files, without the repository and what is made in it."""
+    """The checkout's files, without the repository and build output."""
     made = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "build", "__pycache__", *_LEAVINGS)
     shutil.copytree(TOP, into, ignore=made, symlinks=True)
     return into
@@ -64,7 +64,7 @@ def test_every_package_is_built(packages: Path) -> None:
 
 
 def test_two_builds_are_identical(packages: Path, tmp_path: Path) -> None:
-    """Also in another place, at other times of the files, with another umask, time zone and language."""
+    """Also in another folder, with other file times, and with another umask, time zone and language."""
     copy = _copy(tmp_path / "copy")
     mask = os.umask(0o077)
     try:
@@ -263,7 +263,7 @@ echo "== left";     find / -xdev -name '*shirq*' -not -path '/mnt/*' -not -path 
 @pytest.mark.long
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_the_bindings_package_works_on_debian(packages: Path, tmp_path: Path, suite: str) -> None:
-    """On a system that has what it depends on and nothing else; it leaves nothing behind when it is purged."""
+    """On a system with only its dependencies; it leaves nothing behind when it is purged."""
     shutil.copy(packages / BINDING, tmp_path)
     profile = (TOP / "guest/profiles/rtl8139.toml").read_text()
     wrong = tmp_path / "wrong/rtl8139.toml"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How QEMU is built: what makes it another build, and what is never taken for granted."""
+"""The build of QEMU: the inputs that require another build, and the checks of its result."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A build step's output is kept, its progress shown where somebody looks, and it ends by its deadline."""
+"""A build step's output is kept, its progress shown on a terminal, and it ends by its deadline."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_a_raise_that_is_handled_is_in_order() -> None:
 
 
 def test_unhandled_raise_is_lost_and_its_point_unfinished() -> None:
-    """A raise that nobody handles is lost, and its point is unfinished."""
+    """An unhandled raise is lost, and its point is unfinished."""
     assert _rules(_claimed(0)[:4]) == [["lost", "unfinished"]]
 
 
@@ -125,7 +125,7 @@ def test_a_device_that_is_not_judged_is_not_looked_at() -> None:
 
 
 def test_a_line_that_the_kernel_has_masked_is_unfinished() -> None:
-    """free_irq() masks a line too, until somebody asks for it again."""
+    """free_irq() masks a line too, until it is requested again."""
     masked, unmasked = (_entry(at, Kind.LINE_MASK, value, offset=20, device="ioapic") for at, value in ((0, 1), (5, 0)))
     assert _rules([masked]) == [["unfinished"]]
     assert _rules([masked, unmasked]) == [[]]

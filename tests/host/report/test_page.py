@@ -93,7 +93,7 @@ class Page:
         return before, self.width()
 
     def wheel(self, by: int) -> None:
-        # ActionChains only scrolls by what the compositor makes of it; the page listens to the event itself.
+        # ActionChains scrolls only through the compositor; the page listens to the event itself.
         self.browser.execute_script(
             "const plot = document.querySelector('#plot'), box = plot.getBoundingClientRect();"
             "const at = {clientX: box.left + box.width / 2, clientY: box.top + 80};"
@@ -104,7 +104,7 @@ class Page:
 
 @pytest.fixture
 def shown(browser: Chrome, tmp_path: Path) -> Iterator[Page]:
-    """The page of a sound run; at the end nothing must have been complained of or asked for."""
+    """The page of a correct run; at the end there must be neither console messages nor requests."""
     opened = Page(browser, page(tmp_path))
     yield opened
     assert logged(browser, "browser") == []

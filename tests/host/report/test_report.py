@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run's picture shows what the log holds, as text, as a page that needs nothing else, and as a waveform."""
+"""A run's picture shows the log's contents, as text, as a self-contained page, and as a waveform."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_broken_and_unproven_verdicts_and_losses_are_said_first() -> None:
 
 
 class References(HTMLParser):
-    """Collects what a page would fetch."""
+    """Collects the addresses that a page would fetch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -361,7 +361,7 @@ def test_the_waveform_has_every_level_at_its_time() -> None:
 
 
 def test_waveform_names_spans_and_has_stimuli_as_events() -> None:
-    """The waveform names what spans are and has stimuli as events."""
+    """The waveform names spans and has stimuli as events."""
     shown = picture(story())
     types, changes = waveform(shown)
     (program,) = track(shown, "interrupt program").spans

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which line a slot of a guest leads to; tests/device/test_line_probe.py asks QEMU."""
+"""The line that a slot of a guest leads to; tests/device/test_line_probe.py compares it with QEMU."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What an interrupt costs, with each driver that Linux has for it, and what a guest costs: `make bench`."""
+"""Measures the cost of an interrupt with each driver that Linux has for it, and the cost of a guest: `make bench`."""

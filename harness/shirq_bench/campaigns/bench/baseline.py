@@ -11,12 +11,12 @@ from typing import Any
 from shirq_bench.errors import BenchError
 
 FILE = Path(__file__).with_name("baseline.json")
-#: A figure may grow by so much before it is a regression.
+#: Relative growth of a figure above which it counts as a regression.
 TOLERANCE = 0.02
 
 
 def figures(costs: Mapping[str, Any]) -> dict[str, float]:
-    """The guarded figures in what `cost.measure` gave for one kernel."""
+    """The guarded figures in the result of `cost.measure` for one kernel."""
     regular = costs["drivers"]["shirq"]["regular"]
     found = {f"interrupt, {name}": regular[name]["median"] for name in ("awake", "enabled", "hard")}
     found["neighbour's interrupt, added"] = costs["neighbour"]["beside"]["shirq"]["added"]
@@ -48,7 +48,7 @@ def load(path: Path = FILE) -> dict[str, Any]:
 
 
 def accept(measured: Mapping[str, float], release: str, date: str, reason: str, path: Path = FILE) -> None:
-    """Make what was measured the baseline, with the reason for it."""
+    """Store the measured figures as the baseline, with the reason for it."""
     if not reason.strip():
         raise BenchError("a new baseline needs its reason")
     content = {"release": release, "date": date, "reason": reason, "figures": dict(measured)}

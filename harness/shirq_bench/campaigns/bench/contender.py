@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is compared: ways to handle a device's interrupts, each in the same guest."""
+"""The drivers that are compared: ways to handle a device's interrupts, each in the same guest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOG_ENTRIES = 1 << 22
 
 @dataclass(frozen=True)
 class Contender:
-    """A driver for dev0. ``load`` is the guest script that loads it, ``driver`` what binds dev0.
+    """A driver for dev0. ``load`` is the guest script that loads it, ``driver`` the kernel driver that binds dev0.
 
     ``program`` is the user program, which blocks until there is an interrupt; empty: the kernel handles it.
     """
@@ -41,7 +41,7 @@ CONTENDERS = {
     )
 }
 
-#: What the neighbour's interrupts are measured beside.
+#: Drivers of the silent device beside which the neighbour's interrupts are measured.
 SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
 
 

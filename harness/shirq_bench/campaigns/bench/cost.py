@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What one interrupt costs, in instructions, from the event log of a deterministic guest.
+"""The cost of one interrupt in instructions, from the event log of a deterministic guest.
 
 One instruction is one nanosecond of virtual time there, and an idle processor executes none: the times between the
 log's entries are instruction counts, exact and independent of the machine that runs it.
@@ -23,9 +23,9 @@ from shirq_bench.vm.machine import GSI, Machine
 
 #: Interrupts before the measured ones: first touches fault pages, caches of the allocator fill.
 WARM_UP = 200
-#: Between two interrupts, in ns of virtual time: the guest is idle again long before.
+#: Time between two interrupts, in ns of virtual time: the guest is idle again long before the next one.
 PERIOD_NS = 200_000
-#: Of the phases at random, in which the kernel's own work is met as it may come.
+#: Seed of the random phases, which meet the kernel's own work at any point.
 _SEED = 2005
 _KERNEL = 0
 _COMMAND = (4, 5)
@@ -33,11 +33,13 @@ _COMMAND = (4, 5)
 
 @dataclass(frozen=True)
 class Round:
-    """What one interrupt took. Instructions from the assertion ``awake``, until the user program runs again (its first
-    store), and ``enabled``, until the device can assert again; ``hard`` from delivery to the end of interrupt.
+    """The cost of one interrupt, in instructions.
+
+    ``awake`` is from the assertion until the user program runs again (its first store), ``enabled`` from the assertion
+    until the device can assert again, ``hard`` from delivery to the end of interrupt.
 
     ``registers`` are accesses to the device's registers, ``config`` to its configuration space, without the store that
-    tells of the wake. ``awake`` is 0 if there is no user program.
+    marks the wake-up. ``awake`` is 0 if there is no user program.
     """
 
     awake: int
@@ -58,14 +60,14 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[int]) -> Spread:
-        """Of at least one value."""
+        """The spread of at least one value."""
         ordered = sorted(values)
         p99 = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
         return cls(statistics.median(ordered), p99, ordered[0], ordered[-1])
 
 
 def schedule(device: str, interrupts: int, seed: int | None = None) -> list[Stimulus]:
-    """Interrupts ``PERIOD_NS`` apart, after the warm-up's; with a seed each comes at random within a half of it."""
+    """Interrupts ``PERIOD_NS`` apart, after those of the warm-up; with a seed each is delayed by up to half of it."""
     generator = random.Random(seed)
     return [
         Stimulus(slot * PERIOD_NS + (generator.randrange(PERIOD_NS // 2) if seed is not None else 0), device, "raise 1")
@@ -120,7 +122,7 @@ def _enables(entry: Entry, wakes: bool) -> bool:
 
 
 def hard(entries: Sequence[Entry]) -> int:
-    """Instructions from the delivery of the line's interrupt to its end. Raises `BenchError` if it came not once."""
+    """Instructions from the delivery of the line's interrupt to its end. Raises `BenchError` unless there is one."""
     delivered = [e.time_ns for e in entries if e.kind is Kind.DELIVER and e.offset == GSI]
     ended = [e.time_ns for e in entries if e.kind is Kind.EOI and e.offset == GSI]
     if len(delivered) != 1 or len(ended) != 1:
@@ -159,7 +161,7 @@ def _neighbour(kernel: str, name: str | None, interrupts: int) -> list[list[Entr
 
 
 def of_neighbours(kernel: str, interrupts: int, names: Sequence[str] = SHARING) -> dict[str, Any]:
-    """What each contender's device, which is silent, adds to an interrupt of its neighbour: instructions from delivery
+    """The cost that each driver's silent device adds to an interrupt of its neighbour: instructions from delivery
     to end of interrupt, and accesses to the silent device."""
     alone = Spread.of([hard(r) for r in _neighbour(kernel, None, interrupts)])
     result: dict[str, Any] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest costs, side by side: a clone of ours, a cold boot of ours, and virtme-ng, as its users run it."""
+"""The cost of a guest, compared: a clone, a cold boot, and virtme-ng as its users run it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _INTERRUPTS = 100
 #: Where virtme-ng is.
 _TOOLS = Path(sys.executable).parent
 
-#: A guest, from before its beginning to its end: entered, it has run its first command; gives its QEMU's process.
+#: A guest as a context: on entry it has run its first command; yields the process of its QEMU.
 _Way = Callable[[], AbstractContextManager[int]]
 
 
@@ -109,7 +109,7 @@ def _ways(name: str, machine: Machine) -> dict[str, _Way]:
 
 
 def _milliseconds(way: _Way) -> tuple[int, int]:
-    """To the first command, by the clock and of a processor: the clock's depend on what else the machine does."""
+    """Time to the first command, as wall-clock and CPU time; the wall-clock figure depends on the machine's load."""
     started = time.monotonic()
     with way() as emulator:
         elapsed = time.monotonic() - started
@@ -154,7 +154,7 @@ def _measure_way(name: str, kind: str, tell: Callable[[str], None]) -> dict[str,
 
 
 def _places(devices: int) -> list[tuple[str, str]]:
-    """So many functions on one line: for each, its address in the guest and its ``-device`` argument."""
+    """Functions on one line: for each, its address in the guest and its ``-device`` argument."""
     slots = [(slot, "") for slot in (4, 8, 12, 16, 20, 24)] + [(slot, ",intx-pin=D") for slot in (5, 9)]
     functions = [(slot, function, pin) for slot, pin in slots for function in range(8)][:devices]
     return [
@@ -164,7 +164,7 @@ def _places(devices: int) -> list[tuple[str, str]]:
 
 
 def line_of(name: str, devices: int) -> Machine:
-    """A deterministic guest whose line has so many devices, each driven by shirq.ko and a program that waits."""
+    """A deterministic guest with that many devices on one line, each driven by shirq.ko and a waiting program."""
     places = _places(devices)
     drivers = [
         script

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report for people: one page, with plots, that needs nothing else; and the tables of docs/performance.md."""
+"""The report as one self-contained page with plots; and the tables of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shirq_bench.campaigns.bench.contender import CONTENDERS
 from shirq_bench.campaigns.bench.guests import WORKERS
 from shirq_bench.campaigns.bench.targets import judge
 
-#: Functions that a profile's table shows.
+#: Number of functions in a profile's table.
 _FUNCTIONS = 60
-#: And one in the document.
+#: Number of functions in the document's table.
 _DOCUMENTED = 20
 COLOURS = {"hard": "#3b6ea5", "awake": "#8fb3d9", "enabled": "#d99a3b"}
 _Row = Sequence[object]

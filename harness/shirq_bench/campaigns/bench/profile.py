@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which functions an interrupt's instructions are in: every executed instruction of a few rounds, from QEMU's log.
 
-This is a run of its own, in a guest that is identical to the measured one up to its beginning.
+Profiling is a separate run, in a guest that is identical to the measured one up to the run's beginning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shirq_bench.vm.vm import Vm
 
 #: Rounds that are logged.
 ROUNDS = 20
-#: Of QEMU's log: a block that is executed, and one that was left before it was.
+#: Lines of QEMU's log: a block that is executed, and a block that was left before its execution.
 _EXECUTED = re.compile(r"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/")
 _LEFT = re.compile(r"Stopped execution of TB chain before \S+ \[([0-9a-f]+)\]")
 _SYSTEM_CALL = ("entry_SYSCALL_64",)

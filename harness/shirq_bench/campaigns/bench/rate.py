@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How fast interrupts can come, and what is left of the processor: in guest time, so independent of the machine."""
+"""The highest interrupt rate, and the processor time left over; in guest time, so independent of the machine."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_UIO, bind, start
 
 #: Interrupts of one trial.
 TRIAL = 1000
-#: A trial begins when the warm-up's interrupts, far apart, are over.
+#: A trial begins after the interrupts of the warm-up, which are far apart.
 _WARM_UP, _WARM_UP_NS = 50, 200_000
-#: Between two interrupts, in ns: all contenders can keep up with it.
+#: The longest period between two interrupts, in ns: all drivers can keep up with it.
 _LONGEST = 20_000
-#: Each period that is tried is this part of the one before.
+#: Factor from each tried period to the next one.
 _STEP = 0.97
-#: The kernel's own work is met at other places of a trial that begins so many ns later: what is found is a median.
+#: Offsets in ns of a trial's beginning: each meets the kernel's own work at other places; the result is the median.
 _LEADS_NS = (0, 70_000, 140_000, 210_000, 280_000)
-#: Interrupts a second of guest time beside which somebody else computes, and for how long.
+#: Interrupt rates, per second of guest time, at which the left CPU time is measured, and the duration.
 RATES = (1_000, 10_000, 100_000)
 _WINDOW_NS = 100_000_000
 _BURNING = (LOAD_UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
@@ -57,7 +57,7 @@ def _handles(entry: Entry, chosen: Contender) -> bool:
 def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
     """The highest rate, in interrupts a second of guest time, up to which none is lost, ``lead_ns`` after the warm-up.
 
-    A higher one may be without a loss too, by chance: it depends on where, on its way to sleep, the program is met.
+    A higher rate may have no loss by chance: it depends on how far the program is on its way to sleep.
     """
     chosen = CONTENDERS[name]
     period = _LONGEST
@@ -69,7 +69,7 @@ def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
 
 
 def _work(kernel: str, chosen: Contender, rate: int) -> int:
-    """How much an idle-priority program computes in `_WINDOW_NS` beside ``rate`` interrupts a second; 0: none come."""
+    """The work of an idle-priority program in `_WINDOW_NS` beside ``rate`` interrupts per second; 0: no interrupts."""
     machine = contender.machine(kernel, *driving(chosen), then=_BURNING)
     begin = _WARM_UP * _WARM_UP_NS
     stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)
@@ -81,8 +81,10 @@ def _work(kernel: str, chosen: Contender, rate: int) -> int:
 
 
 def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """For each contender ``highest``, interrupts a second, the spread over `_LEADS_NS`, and ``left``: for each of
-    `RATES` the part of the processor that a program of idle priority gets, of what it has when no interrupts come.
+    """The rates of each driver.
+
+    ``highest`` is in interrupts per second, a spread over `_LEADS_NS`. ``left`` is, for each of `RATES`, the CPU time
+    of an idle-priority program relative to that without interrupts.
     """
     result = {}
     for name, chosen in CONTENDERS.items():

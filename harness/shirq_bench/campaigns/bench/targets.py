@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What shirq.ko is to reach, against the others, and whether it does."""
+"""The performance targets of shirq.ko against the other drivers, and whether they are met."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Target:
 
 
 def judge(costs: Mapping[str, Any], profiles: Mapping[str, Any]) -> list[Target]:
-    """The targets, given what `cost.measure` gave for one kernel and the profiles of its contenders."""
+    """The targets, from the result of `cost.measure` for one kernel and the profiles of its drivers."""
     rounds = {name: figures["regular"]["enabled"]["median"] for name, figures in costs["drivers"].items()}
     beside = costs["neighbour"]["beside"]
     accesses = {name: figures["regular"]["registers"] for name, figures in costs["drivers"].items()}

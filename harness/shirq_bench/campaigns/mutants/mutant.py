@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A mutant: one small, realistic bug as a patch, and what should notice it.
+"""A mutant: one small, realistic bug as a patch, and the tests that should detect it.
 
 A file ``NAME.patch`` begins with TOML and goes on with a unified diff:
 
@@ -28,7 +28,7 @@ _DIFF = "--- a/"
 
 
 def boot_guests(tests: Sequence[str]) -> bool:
-    """Does one of these tests boot a guest?"""
+    """Whether one of these tests boots a guest."""
     return any(test.startswith("tests/guest") for test in tests)
 
 
@@ -52,18 +52,18 @@ class Mutant(Head):
 
     @property
     def files(self) -> list[str]:
-        """What it changes."""
+        """The files that it changes."""
         lines = self.diff.splitlines()
         return [line.removeprefix(_DIFF).split("\t")[0] for line in lines if line.startswith(_DIFF)]
 
     @property
     def has_guest(self) -> bool:
-        """Does it take a guest to notice it?"""
+        """Whether a guest is needed to detect it."""
         return bool(self.sweep) or boot_guests(self.tests)
 
 
 def parse(name: str, text: str) -> Mutant:
-    """The mutant of a file's text. `BenchError` says what is wrong with it."""
+    """Parse the text of a mutant's file. Raises `BenchError` with the error."""
     head, found, diff = text.partition(_DIFF)
     if not found:
         raise BenchError(f"mutant {name}: it has no diff: a line that begins with '{_DIFF}'")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run over the mutants leaves: figures for programs, a table for people."""
+"""Writes the results of a mutation run: figures as JSON, and a table as Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOCUMENT = Path("docs/mutants.md")
 
 
 def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mutant]) -> dict[str, Any]:
-    """The report's content. ``total`` counts all that were tried, those that are argued to be equivalent included.
+    """The report's content. ``total`` counts all mutants tried, including those argued to be equivalent.
 
     ``known`` are all mutants that there are.
     """
@@ -75,7 +75,7 @@ def summary(content: dict[str, Any]) -> str:
 
 
 def document(content: dict[str, Any]) -> str:
-    """The table for people, as Markdown."""
+    """The results as a Markdown table."""
     killed = [m for m in content["mutants"] if m["verdict"] == KILLED]
     arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
     return pages.render(

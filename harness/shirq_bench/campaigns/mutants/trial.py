@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Try one mutant: apply its patch to a copy of the checkout, and see whether its tests fail there.
 
-What the copy makes (modules, images, templates) goes to a cache of its own, which borrows what no mutant changes and
-is deleted with the copy.
+Modules, images and templates built from the copy go to a separate cache, which shares the entries that no mutant
+changes and is deleted with the copy.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import cache
 
-#: What the cache of a mutant borrows: nothing of it depends on what a mutant may change.
+#: Kinds of entries that a mutant's cache shares: they depend on nothing that a mutant may change.
 _BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
-#: What it borrows if the mutant leaves guest/ as it is.
+#: Kinds that it shares as well if the mutant does not change guest/.
 _PROGRAMS = "image-programs"
 #: Seconds that the tests of one mutant may take altogether, and one sweep.
 DEADLINE = 1200.0
@@ -37,19 +37,19 @@ KILLED, SURVIVED = "killed", "survived"
 #: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
 #: without it; or of the machine's: its tests do not end, or fail now and then.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
-#: The time of all trials was over before this one's end.
+#: The time budget of all trials ended before this trial.
 UNTRIED = "untried"
-#: In the message of a test that waited in vain.
+#: Texts in the message of a test that timed out.
 _DEADLINE_SAID = "DeadlineExceeded"
-#: How often tests are tried whose failures do not repeat.
+#: Number of tries for tests whose failures do not repeat.
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant. ``by`` is the test or the scenario that noticed it, ``detail`` what that said.
+    """The result of a mutant's trial. ``by`` is the test or scenario that detected it, ``detail`` its message.
 
-    ``passed`` is how many tests did not notice it, if none did.
+    ``passed`` is the number of tests that passed, if none detected it.
     """
 
     mutant: Mutant
@@ -61,12 +61,12 @@ class Verdict:
 
     @property
     def swept(self) -> bool:
-        """Did nothing but a sweep notice it?"""
+        """Whether only a sweep detected it."""
         return self.verdict == KILLED and self.by in self.mutant.sweep
 
 
 class _End(Exception):
-    """The trial is over. ``what`` is the id of the test, or the scenario, that ended it."""
+    """Ends the trial. ``what`` is the id of the test, or the scenario, that ended it."""
 
     def __init__(self, verdict: str, by: str = "", detail: str = "", what: str = "", passed: int = 0) -> None:
         super().__init__(verdict)
@@ -74,7 +74,7 @@ class _End(Exception):
 
 
 def copy_checkout(top: Path, target: Path) -> None:
-    """Copy what git knows of the checkout, as it is in the working tree. `BenchError` where there is no git."""
+    """Copy the checkout's tracked files, as they are in the working tree. `BenchError` outside of a git checkout."""
     listed = subprocess.run(
         ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
     )
@@ -104,8 +104,7 @@ def apply(diff: str, tree: Path) -> str:
 class Workshop:
     """Where mutants are tried, in copies of the checkout ``top``, in guests with ``kernel``.
 
-    ``work`` is a directory for what all of them share. Past ``until``, as `time.monotonic` tells it, a trial ends
-    untried.
+    ``work`` is a directory that all trials share. After ``until``, on the clock `time.monotonic`, a trial ends untried.
     """
 
     top: Path
@@ -116,7 +115,7 @@ class Workshop:
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
-        """Whether a mutant is noticed, and by what."""
+        """Whether a mutant is detected, and by which test or scenario."""
         started = time.monotonic()
         with supervisor.owned_directory(f"shirq-mutant-{mutant.name}-") as place:
             try:
@@ -151,7 +150,7 @@ class Workshop:
         return passed
 
     def _require_sound(self, end: _End, kernel: str) -> None:
-        """What fails without the mutant too has not noticed it. On a busy machine a deadline may pass at any time."""
+        """A test that also fails without the mutant has not detected it: on a busy machine any timeout may expire."""
         key = (kernel, end.what)
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with supervisor.owned_directory("shirq-mutant-none-") as place:
@@ -177,7 +176,7 @@ class Workshop:
 
 @dataclass(frozen=True)
 class _Bench:
-    """The tests of one copy of the checkout. What it does raises `_End` when that settles the mutant's fate."""
+    """Runs the tests of one copy of the checkout. Its methods raise `_End` once the mutant's result is known."""
 
     tree: Path
     kernel: str
@@ -211,15 +210,15 @@ class _Bench:
         return subprocess.CompletedProcess(arguments, process.returncode, said)
 
     def compile(self) -> None:
-        """A bug that does not compile is none."""
+        """A mutant that does not compile is not a valid mutant."""
         done = self._run("-m", "shirq_bench.cli", "build", "image", self.kernel)
         if done.returncode:
             raise _End(STILLBORN, detail=done.stdout[-1500:])
 
     def test(self, tests: Sequence[str], verdict: str) -> int:
-        """Run tests and return how many passed; one that fails settles the mutant's fate with ``verdict``.
+        """Run tests and return how many passed; a failing test ends the trial with ``verdict``.
 
-        On a busy machine a test may fail for want of time: then it passes the second time, and does not count.
+        On a busy machine a test may time out: it then passes the second time, and does not count as failed.
         """
         for _ in range(_ROUNDS):
             failed = self._first_failure(tests)
@@ -227,7 +226,7 @@ class _Bench:
                 return failed
             if not failed.may_be_for_want_of_time or isinstance(self._first_failure([failed.id]), _Failure):
                 raise _End(STILLBORN if failed.before_it_began else verdict, failed.name, failed.message, failed.id)
-        raise _End(UNSTABLE, detail="its tests fail now and then: is the machine busy?")
+        raise _End(UNSTABLE, detail="its tests fail intermittently: the machine may be busy")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
         """Run tests up to the first one that fails; if none does, how many there are."""
@@ -239,7 +238,7 @@ class _Bench:
         if done.returncode == 0:
             return len(reportlog.read(report))
         if done.returncode < 0:
-            # A sanitizer, in what the tests run as a library.
+            # A sanitizer, in code that the tests run as a library.
             ended = signal.Signals(-done.returncode).name
             return _Failure(tests[0], Path(tests[0]).name, f"its process was ended by {ended}")
         if done.returncode != 1:

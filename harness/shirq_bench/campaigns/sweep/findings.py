@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a sweep leaves: its figures, and for each violation a file that plays again, with a picture."""
+"""Writes the results of a sweep: its figures, and for each violation a replayable file with a picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shirq_bench.vm.machine import GSI
 
 REPORT = BUILD / "reports" / "sweep.json"
 FINDINGS = BUILD / "sweep"
-#: Violations of one scenario that are shrunk and drawn; those of one bug are many.
+#: Maximum of violations per scenario that are shrunk and drawn: one bug causes many.
 MOST = 3
 
 
@@ -54,7 +54,7 @@ def draw(case: Case, place: Path) -> None:
     try:
         gsi = judge.line_of(cut, case.devices[:1])
     except (BenchError, BrokenRuleError):
-        # Not every finding moves its pin: the devices of all sweeps are in the same slots.
+        # Use fixed slots, as in all sweeps: a finding's pin may not move, so the line cannot be found from the log.
         gsi = GSI
     files.save(model.build(cut, title=case.title, gsi=gsi), place)
 
@@ -62,7 +62,7 @@ def draw(case: Case, place: Path) -> None:
 def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
     """The report's content. ``points_per_minute`` is over the time of the runs, on one core."""
     points = sum(result.points for result in results)
-    # A process or a device a point is another matter.
+    # Leave out scenarios that need a new process or device for each point.
     quick = [result for result in results if not result.mortal]
     seconds = sum(result.seconds for result in quick)
     return {

@@ -100,7 +100,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What its scenario is called."""
+        """The name of its scenario."""
         return f"{self.operation}{BETWEEN}{self.stimulus}"
 
 
@@ -113,7 +113,7 @@ class Guest:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The two lists, the cells that are left out, and the points of a cell by size and by what a point costs."""
+    """The operations and stimuli, the omitted cells, and the number of points of a cell by size and cost."""
 
     operations: Mapping[str, Operation]
     stimuli: Mapping[str, Stimulus]
@@ -174,7 +174,7 @@ class Matrix:
         )
 
     def _deeds(self, operation: Operation) -> list[str]:
-        """The deeds of all operations whose guests are alike but for options: one for each of ctl's sources."""
+        """The deeds of all operations whose guests differ in options only: one deed for each of ctl's sources."""
 
         def guest(one: Operation) -> tuple[object, ...]:
             return one.how, one.neighbour, one.drivers
@@ -184,7 +184,7 @@ class Matrix:
 
 
 def _options(operation: Operation, stimulus: Stimulus) -> tuple[str, ...]:
-    """The options of dev0's owner, in one order whoever asks for them."""
+    """The options of dev0's owner, in a fixed order."""
     return (f"--how {operation.how}", *sorted({*operation.options, *stimulus.options}))
 
 
@@ -217,7 +217,7 @@ def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Swept:
-    """What became of a cell: ``error`` says why it could not be swept, if so. ``result`` is None then and for gaps."""
+    """The result of a cell. ``error`` says why it could not be swept, if so. ``result`` is None then and for gaps."""
 
     cell: Cell
     result: Result | None = None

@@ -14,9 +14,9 @@ from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.play import Stimulus
 from shirq_bench.vm.machine import ADDRESSES
 
-#: Points of one guest at most.
+#: Maximum number of points of one guest.
 CHUNK = 4000
-#: So many violations, and a sweep ends: the scenario, or what it drives, is broken.
+#: A sweep ends after this many violations: the scenario, or the driver under test, is broken.
 MOST_FAILURES = 20
 #: A point's time in a calibration at least: far longer than most points take.
 _LONG_NS = 50_000_000
@@ -24,8 +24,7 @@ _LONG_NS = 50_000_000
 
 @dataclass(frozen=True)
 class Shape:
-    """What calibration finds: where the window begins, counted from the point's beginning, how long it is, and how
-    long a point takes at most.
+    """The result of calibration, in ns: the window's begin (from the point's beginning) and length, a point's maximum.
 
     The kernel's own work may come between, as long as the bound on an interrupt's handling. It costs nothing to wait
     for it: an idle guest's time jumps.
@@ -38,7 +37,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Failure:
-    """A part of a run that the oracle objects to, and the offset of its second stimulus."""
+    """A part of a run with violations, and the offset of its second stimulus."""
 
     case: Case
     index: int
@@ -48,7 +47,7 @@ class Failure:
 
 @dataclass
 class Result:
-    """What a sweep found. ``seconds`` is the time of the guests' runs, cloning and judging included.
+    """The result of a sweep. ``seconds`` is the time of the guests' runs, cloning and judging included.
 
     ``places`` are the distinct instructions before which the second stimulus came.
     """
@@ -110,7 +109,7 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
     alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
-        raise BenchError(f"scenario {scenario.name}: without a second stimulus: {wrong[0].what}")
+        raise BenchError(f"scenario {scenario.name}: it fails even without the second stimulus: {wrong[0].what}")
     begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
     window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
     offsets = [begin + window * slot // 8 for slot in range(9)]
@@ -118,15 +117,15 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     while offsets:
         some = case_of(scenario, kernel, offsets[: _chunk(scenario)], long_ns).run().recording
         del offsets[: _chunk(scenario)]
-        # The module looks at a device that is gone again and again, which is no part of a point.
+        # The module polls a device that is gone, which is not part of a point.
         active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
     if quiet > long_ns // 2:
-        raise BenchError(f"scenario {scenario.name}: it is not quiet {long_ns // 2} ns after it began")
+        raise BenchError(f"scenario {scenario.name}: devices are still active {long_ns // 2} ns after its beginning")
     return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
 
 
-#: What may be said of where a window begins or ends: the kind of the log's entry, its value if it matters, its width.
+#: The places where a window may begin or end: the kind of the log's entry, its value if it matters, its width.
 _PLACES: dict[str, tuple[Kind, int | None, int]] = {
     "masked": (Kind.MASK, 1, 0),
     "unmasked": (Kind.MASK, 0, 0),
@@ -136,7 +135,7 @@ _STEP_WIDTH = 8
 
 
 def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> list[int]:
-    """When each point of a run came to a place such as "unmasked dev0" or "step 2", from the point's beginning."""
+    """For each point of a run, the time from its beginning to a place such as "unmasked dev0" or "step 2"."""
     what, _, which = place.partition(" ")
     value: int | None
     if what == "step" and which.isdecimal():
@@ -154,7 +153,7 @@ def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> li
         if (entry.kind, entry.device, entry.width) == (kind, device, width) and value in (None, entry.value)
     ]
     if not times:
-        raise BenchError(f"scenario {scenario.name}: it never came to {place!r}")
+        raise BenchError(f"scenario {scenario.name}: no point reached {place!r}")
     return times
 
 
@@ -167,7 +166,7 @@ def sweep(
 ) -> Result:
     """Try ``points`` instructions of the window, evenly spread; 0: as many as the scenario allows.
 
-    ``tell`` hears of the progress. After ``most`` violations it ends.
+    ``tell`` is called with the progress. The sweep ends after ``most`` violations.
     """
     shape = calibrate(scenario, kernel)
     points = min(filter(None, (points, scenario.points)), default=0)
@@ -184,7 +183,7 @@ def sweep(
             bad = len(chunk) - 1
         if bad is not None:
             result.failures.append(Failure(case, bad, chunk[bad], outcome))
-        # What comes after a failure may be its consequence: it is tried again, by another guest.
+        # Points after a failure may fail as a consequence of it: another guest tries them again.
         done = len(chunk) if bad is None else bad + 1
         end = outcome.recording.base_ns + case.cuts[done - 1]
         result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}

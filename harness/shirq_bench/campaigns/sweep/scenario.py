@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scenarios of sweeps: what happens first, and what is injected at each instruction of what follows.
+"""Scenarios of sweeps: a first stimulus, and a second one injected at each instruction of its handling.
 
 They are data, in ``scenarios.toml``; its head describes the keys.
 """
@@ -55,7 +55,7 @@ class Scenario:
 
     @property
     def processes(self) -> int:
-        """How many there are in a guest that is well: a mortal has a parent."""
+        """Number of actor processes in a healthy guest: a --mortal one has a parent."""
         return sum(2 if "--mortal" in actor else 1 for actor in self.actors)
 
     def machine(self, kernel: str) -> Machine:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Ends owners, bindings, modules and guests again and again, and counts what went wrong: docs/reliability.md."""
+"""Repeatedly ends owners, bindings, modules and guests, and counts the failures: docs/reliability.md."""

@@ -37,17 +37,17 @@ class Case:
     kernels: Words = ()
 
     def attempts(self, size: str, kernel: str) -> int:
-        """How many attempts it makes at a size on a kernel."""
+        """The number of its attempts at a size on a kernel."""
         if size == "ci":
             return self.ci
         return self.debug if kernel == "debug" and self.debug else self.full
 
     def runs_on(self, kernel: str) -> bool:
-        """Whether it can be seen on a kernel."""
+        """Whether it can run on a kernel."""
         return not self.kernels or kernel in self.kernels
 
     def rounds(self, attempts: int) -> list[int]:
-        """The attempts of each guest, for so many in all."""
+        """The number of attempts of each guest, for a given total."""
         each = self.round or attempts
         return [min(each, attempts - first) for first in range(0, attempts, each)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Those who torment a guest: its own programs, and the host."""
+"""Stress actions, run in the guest or from the host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _options(guest: Tormented) -> list[str]:
     return ["--clock", address("clock"), *numbers, *case.words, *map(address, case.devices)]
 
 
-#: Guest script: a tenth of the allocations of who asks for it fails.
+#: Guest script: a tenth of the allocations fail in processes that opt in.
 _FAIL_ALLOCATIONS = """
 mount -t debugfs debugfs /sys/kernel/debug
 for fault in failslab fail_page_alloc; do
@@ -37,7 +37,7 @@ echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
 
 
 def by_failing(guest: Tormented) -> None:
-    """shirq-torture, whose owners get memory most of the time."""
+    """shirq-torture, with an occasional allocation failure in its owners."""
     guest.vm.agent.succeed(_FAIL_ALLOCATIONS)
     by_guest(guest)
     if guest.round.attempts and not 0 < guest.round.figures["exited"] < guest.round.attempts:
@@ -54,7 +54,7 @@ def by_fuzz(guest: Tormented) -> None:
 
 
 def by_unplugging(guest: Tormented) -> None:
-    """The device that shirq-torture arms is pulled out in the moment at which it asserts."""
+    """Unplug the device that shirq-torture arms at the moment at which it asserts."""
     vm = guest.vm
     command = vm.agent.start("shirq-torture", *_options(guest))
     for attempt in range(guest.count):
@@ -92,7 +92,7 @@ def by_sleep(guest: Tormented) -> None:
         sleeper = vm.agent.start("sh", "-c", "echo freeze >/sys/power/state")
         _until(guest, "the guest sleeps", lambda n=attempt: _slept(guest) > n)  # type: ignore[misc]
         time.sleep(asleep / 1e6)
-        # Let go at once: a key that comes up while the system falls asleep again is an interrupt that is never seen.
+        # Release the key at once: a release while the system suspends again would be an interrupt that is never seen.
         vm.qmp.execute("send-key", keys=[{"type": "qcode", "data": "a"}], **{"hold-time": 1})
         if status := sleeper.wait(DEADLINE).status:
             guest.tell(f"attempt {attempt}: the system did not sleep well: status {status}")
@@ -116,7 +116,7 @@ def _until(guest: Tormented, what: str, done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-#: What a device may do of its own that DisINTx, which must work, can still end: a fault's property, and values.
+#: Device faults that DisINTx, which must work, can still end: the fault's property, and its values.
 _GARBAGE: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("dead", ("off", "off", "bars")),
     ("intx-status", ("auto", "zero", "one")),
@@ -132,7 +132,7 @@ _GARBAGE: tuple[tuple[str, tuple[str | int, ...]], ...] = (
 
 
 def by_garbage(guest: Tormented) -> None:
-    """The device breaks in one way after another, and mends, while owners come and are killed."""
+    """Switch one fault of the device after another on and off while owners open it and are killed."""
     choices = random.Random(guest.seed)
     command = guest.vm.agent.start("shirq-torture", *_options(guest))
     broken, said, end = 0, -1, Deadline(DEADLINE * guest.vm.patience)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One guest of a torture test: boots it, lets its devices raise by themselves, torments it, and judges what it left."""
+"""One guest of a torture test: boots it, starts periodic interrupts, runs the stress actions, and judges its log."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from shirq_bench.vm.vm import Vm
 
 #: The device behind a port, which can be unplugged, and the neighbour with a driver in the kernel.
 PORT_ADDRESS, NEIGHBOUR_ADDRESS = "0000:01:00.0", "0000:00:0c.0"
-#: What each device raises by itself: how often, in ns, on a stock kernel.
+#: The period of each device's own interrupts, in ns, on a stock kernel.
 RATES = {"dev0": 300_000, "dev1": 900_000, "dev2": 300_000, "nb0": 400_000}
-#: Seconds within which the pin falls once its owner's end has begun, on a stock kernel and an idle host.
+#: Seconds within which the pin must fall once the end of its owner has begun, on a stock kernel and an idle host.
 END_S = 2
-#: Seconds that an attempt may take, and the guest to come to rest, on a stock kernel.
+#: Seconds allowed for an attempt, and for the guest to become idle, on a stock kernel.
 DEADLINE = 60.0
 _LOG_ENTRIES = 1 << 23
-#: Of many owners, one in so many lives to see an interrupt, at least.
+#: Of `_MANY` owners or more, at least one in `_ASSERTED` must live long enough to see an interrupt.
 _MANY, _ASSERTED = 50, 10
 _DONE = re.compile(r"done attempts=(\d+) failures=(\d+) choices=([0-9a-f]{16})(.*)")
 
@@ -49,8 +49,8 @@ def machine(case: Case, kernel: str) -> Machine:
         devices=tuple(devices),
         memory_mib=512,
         log_entries=_LOG_ENTRIES,
-        # A module that comes and goes says so each time; nothing of it may push out what was said first.
-        # Who has gone wrong in the kernel goes no further.
+        # Loading and unloading a module logs a message each time: the log must be large enough to keep its beginning.
+        # Panic on oops.
         parameters="log_buf_len=16M slub_debug=P,kmalloc-* oops=panic",
         prepare=(
             *(LOAD_MODULE, insmod("neighbour"), bind("dev0"), bind("dev1")),
@@ -67,7 +67,7 @@ def address(device: str) -> str:
 
 @dataclass
 class Round:
-    """What the torture of one guest showed. ``choices`` is the digest of all that its seed chose."""
+    """The result of one guest's torture. ``choices`` is the digest of all choices made from its seed."""
 
     seed: int
     attempts: int = 0
@@ -84,7 +84,7 @@ class Round:
 
 
 class Tormented:
-    """A running guest under torture, for those who do it."""
+    """A running guest under torture, as the stress actions see it."""
 
     def __init__(self, vm: Vm, case: Case, count: int, seed: int) -> None:
         self.vm = vm
@@ -97,11 +97,11 @@ class Tormented:
         self._busy = competition()
 
     def begin(self) -> None:
-        """Start the witness; then the devices raise by themselves."""
+        """Start the canary; then start the devices' periodic interrupts."""
         if self.case.witness:
             self._witness("dev1")
         if not self.case.silent:
-            # What has no end has an owner throughout, who shall lose nothing either.
+            # A test without ends has the same owner throughout, which must not lose interrupts either.
             self._witness("dev0")
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", self.rate(device))
@@ -112,18 +112,18 @@ class Tormented:
         self._witnesses.append(witness)
 
     def rate(self, device: str) -> int:
-        """How often a device raises by itself, in ns."""
+        """The period of a device's own interrupts, in ns."""
         return int(RATES[device] * self.vm.patience)
 
     @property
     def raising(self) -> list[str]:
-        """The devices that do, and that stay."""
-        # What is fuzzed has a bystander.
+        """The devices with periodic interrupts that are not unplugged."""
+        # A fuzzed device has an untouched device beside it.
         return ["dev0", "nb0"] if self.case.by == "fuzz" else ["dev0", "dev1", "nb0"]
 
     @property
     def neighbours(self) -> dict[str, int]:
-        """Those that must lose nothing, with the rings of their drivers."""
+        """The devices that must lose no interrupt, with the rings of their drivers."""
         witnesses = ["dev1"] * self.case.witness + ["dev0"] * (not self.case.silent)
         return {"nb0": KERNEL} | dict.fromkeys(witnesses, USER)
 
@@ -132,14 +132,14 @@ class Tormented:
         self.round.failures.append(what)
 
     def finish(self, command: Command) -> None:
-        """Follow shirq-torture or shirq-fuzz to its end, and take in what it says."""
+        """Follow shirq-torture or shirq-fuzz to its end, and record its output."""
         self.follow(command, "done ")
         result = command.wait(DEADLINE)
         if result.status or self.round.failures:
             self.tell(f"status {result.status}: {result.stderr.strip()}")
 
     def follow(self, command: Command, until: str) -> None:
-        """Take in what it says, up to a line that begins so."""
+        """Record its output, up to a line with this prefix."""
         while True:
             line = command.expect("^(at|done|FAIL|armed|gone) .*", deadline=DEADLINE)[0]
             self._take_in(line)
@@ -147,7 +147,7 @@ class Tormented:
                 break
 
     def _take_in(self, line: str) -> None:
-        # The load at the end says nothing of what the guest has been through.
+        # The load at the end does not show the load during the test.
         self._busy = max(self._busy, competition())
         if line.startswith("FAIL"):
             self._failed += 1
@@ -161,11 +161,11 @@ class Tormented:
                 self.tell(f"{match[2]} failures were counted in the guest, {self._failed} were said")
 
     def rest(self) -> None:
-        """Nothing raises any more; wait until all that was raised has been served."""
+        """Stop the periodic interrupts; wait until all raised ones have been served."""
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", 0)
         end = Deadline(DEADLINE * self.vm.patience)
-        # A witness that has ended is told even if nothing happens to be pending: what came later went unwatched.
+        # Report a canary that has ended even if nothing is pending: later losses would have gone unnoticed.
         while not self._ended_witnesses() and any(self.vm.qmp.get(device, "status") for device in self.neighbours):
             if end.passed:
                 break
@@ -177,7 +177,7 @@ class Tormented:
         return [witness for witness in self._witnesses if not witness.running]
 
     def verdict(self) -> Verdict:
-        """What the event log says."""
+        """Judge the event log."""
         bystanders = frozenset({"dev1"} if self.case.by == "fuzz" else ())
         return judge(
             self.vm.log(),
@@ -193,7 +193,7 @@ class Tormented:
 
 
 def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented], None], keep: Path) -> Round:
-    """Torment a fresh guest; what it leaves is kept in ``keep`` if anything went wrong."""
+    """Run the stress actions on a fresh guest; its artefacts are kept in ``keep`` if anything went wrong."""
     with template.clone(machine(case, kernel), name=case.name) as vm:
         guest = Tormented(vm, case, count, seed)
         round_ = guest.round
@@ -237,7 +237,7 @@ def _take_in(round_: Round, verdict: Verdict, case: Case) -> None:
         )
 
 
-#: Guest script: what nobody refers to any more; memory that is younger than 5 s is not reported.
+#: Guest script: report unreferenced memory; memory that is younger than 5 s is not reported.
 _LEAKS = """
 grep -q kmemleak_scan /proc/kallsyms || exit 0
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Judges a guest's torture by the event log alone: who asserted without an owner, and whose interrupts were lost.
+"""Judges a guest's torture by the event log alone: assertions without an owner, and lost interrupts of neighbours.
 
 The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``), which tell
 when the device under test can have an owner. Between the mark that its end is over and the next beginning its pin is
@@ -23,7 +23,7 @@ KERNEL, USER = 0, 3
 
 @dataclass
 class Neighbour:
-    """What is known of one neighbour; ``ring`` is where its driver runs. ``worst_ns`` is the longest wait."""
+    """The state of one neighbour; ``ring`` is where its driver runs. ``worst_ns`` is the longest wait."""
 
     name: str
     ring: int
@@ -37,7 +37,7 @@ class Neighbour:
     lost: list[str] = field(default_factory=list)
 
     def see(self, entry: Entry, bound_ns: int) -> None:
-        """Take in one entry of this device."""
+        """Process one entry of this device."""
         if entry.kind is Kind.RAISE and entry.value:
             if not self.pending:
                 self.raised += 1
@@ -68,15 +68,15 @@ class Neighbour:
             )
 
     def end(self) -> None:
-        """The log is over: nothing raises any more, and everybody had time."""
+        """End of the log: no more interrupts are raised, and all drivers have had time to serve them."""
         if self.pending and self.since:
             self.lost.append(f"{self.name}: raised at {self.since.time_ns} ns and never served")
 
 
 @dataclass
 class Verdict:
-    """``ends`` counts the ends of owners that were judged, ``asserted`` those of owners whose device had asserted, and
-    ``asserting`` those that began while it did; ``assertions`` are all of the device's. ``worst_ns`` is from the
+    """``ends`` is the number of judged owner ends, ``asserted`` of those whose device had asserted, ``asserting`` of
+    those that began during an assertion; ``assertions`` counts all assertions of the device. ``worst_ns`` is from the
     beginning of an end to the low pin.
     """
 
@@ -90,7 +90,7 @@ class Verdict:
     strayed: list[str] = field(default_factory=list)
 
     def stray(self, entry: Entry) -> None:
-        """Somebody touched what is not theirs."""
+        """A register was accessed by a driver that does not own the device."""
         self.strayed.append(
             f"{entry.device} was touched: {entry.kind.name} of {entry.offset:#x} in space {entry.space}"
             f" at {entry.time_ns} ns"
@@ -118,8 +118,9 @@ def judge(
 
     A neighbour waits no longer than ``bound_ns``, and is acknowledged in its driver's ring, unless it may be
     ``withdrawn``. The pin falls within ``end_ns`` of the beginning of an end. Unless ``silent``, ends of owners are not
-    judged. ``bystanders`` are devices that nobody may touch from the first mark on, as no process may a neighbour whose
-    driver is in the kernel, and nobody the clock but for marks. `CannotJudge` if the log has dropped entries.
+    judged. ``bystanders`` are devices that must not be accessed from the first mark on. Likewise, no process may access
+    a neighbour with an in-kernel driver, and the clock device is accessed only for marks. `CannotJudge` if the log has
+    dropped entries.
     """
     log.require_complete()
     verdict = Verdict({name: Neighbour(name, ring, may_be_withdrawn=withdrawn) for name, ring in neighbours.items()})

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Torture of the bench itself, and tests of other rooms: pytest in processes of its own, as a user would run it, and a
-bug of the zoo.
-"""
+"""Torture of the bench itself: repeated runs of pytest in separate processes, as a user would, and of zoo bugs."""
 
 from __future__ import annotations
 
@@ -38,9 +36,9 @@ _DEADLINE = 300.0
 _FAST_S = 5.0
 #: Seconds between two kills of a worker, on average.
 _BETWEEN_KILLS_S = 6.0
-#: Seconds within which whatever was left behind must be gone.
+#: Seconds within which all leftovers must be gone.
 _PATIENCE_S = 30.0
-#: What a run of many tests may add to the memory of the process that leads them, in KiB a test: its report.
+#: Allowed growth of the controller process, in KiB per test: the test's report.
 _REPORT_KIB = 32
 _GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
 _SUITE = """
@@ -61,7 +59,7 @@ def test_an_interrupt_reaches_its_driver(vm, n):
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How one run of pytest went: test ids that passed, and what was said of the others."""
+    """The result of one run of pytest: ids of the passed tests, and the messages of the others."""
 
     passed: list[str]
     failed: dict[str, str]
@@ -78,7 +76,7 @@ def _pytest(
 ) -> _Outcome:
     """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended.
 
-    What it said and its tests' artefacts are kept in ``keep`` if a test did not pass.
+    Its output and its tests' artefacts are kept in ``keep`` if a test did not pass.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shirq-report-") as folder:
@@ -96,7 +94,7 @@ def _pytest(
         end = Deadline(_DEADLINE * most_tests)
         with (
             said.open("wb") as output,
-            # One that has ended leaves its group as it is: what outlived it is to be found.
+            # If it has ended, do not kill its group: processes that outlived it must be found.
             supervisor.child(
                 command,
                 orphans=True,
@@ -126,7 +124,7 @@ def _pytest(
 
 
 def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Guest tests of other rooms, ``count`` times."""
+    """Run guest tests ``count`` times."""
     round_ = Round(seed)
     _runs(case, kernel, count, round_, keep)
     return round_
@@ -144,7 +142,7 @@ def _runs(case: Case, kernel: str, count: int, round_: Round, keep: Path) -> lis
 
 
 def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """A bug of the zoo met by a driver, ``count`` times: it comes out as the zoo says."""
+    """Run a bug of the zoo with a driver ``count`` times: each outcome must be the one that the zoo expects."""
     name, driver = case.words
     round_ = Round(seed)
     for number in range(count):
@@ -159,7 +157,7 @@ def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
 
 
 def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """The fast part of the guest suite, ``count`` times: whatever does not always pass is a failure, and flaky."""
+    """Run the fast part of the guest suite ``count`` times: a test that does not always pass is flaky, a failure."""
     round_ = Round(seed)
     outcomes = _runs(case, kernel, count, round_, keep)
     times = sorted(outcome.seconds for outcome in outcomes)
@@ -174,7 +172,7 @@ def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round
 
 
 def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Guest tests in a row in two workers, of which one is killed now and then: nothing is left, and nothing grows."""
+    """Guest tests in two workers, one of which is killed now and then: check for leftovers and growing memory."""
     round_ = Round(seed)
     with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
         directory = Path(folder, "suite")
@@ -209,7 +207,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
         if not killer.kills:
             round_.failures.append("no worker was killed: this run proves nothing")
         if round_.clean:
-            # What was kept is of tests whose worker was killed.
+            # The artefacts belong to tests whose worker was killed.
             shutil.rmtree(keep, ignore_errors=True)
         round_.choices = killer.digest
         round_.figures = {"kills": killer.kills, "flaky": len(flaky), "grown_kib": max(0, killer.grown_kib)}
@@ -217,7 +215,7 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
 
 
 class _Killer:
-    """Kills ``most`` workers of pytest at random instants; samples the memory of the one that leads them.
+    """Kills ``most`` workers of pytest at random times; samples the memory of their controller.
 
     ``begun`` is a directory in which each that has begun a test is a file. No more are killed: where a worker takes
     longer to begin than it is left alive, no test would ever end.
@@ -234,12 +232,12 @@ class _Killer:
 
     @property
     def digest(self) -> str:
-        """Of what was chosen: it is what the generator would give next."""
+        """A digest of all choices: the next value of the generator."""
         return f"{self._choices.getrandbits(64):016x}"
 
     @property
     def grown_kib(self) -> int:
-        """What the leader's memory grew by, from the first kill to the last."""
+        """Growth of the controller's memory, from the first kill to the last."""
         return self.last_kib - self.first_kib
 
     def run(self, process: subprocess.Popen[bytes], end: Deadline) -> None:
@@ -277,7 +275,7 @@ def _resident_kib(pid: int) -> int:
 
 
 def _left(temporary: Path) -> list[str]:
-    """What has outlived the tests: directories, and processes of theirs, which are ended. Supervisors take a moment."""
+    """Directories and processes that outlived the tests; the processes are ended. Supervisors take a moment."""
     end = Deadline(_PATIENCE_S)
     while True:
         left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
@@ -303,11 +301,11 @@ def _of(temporary: Path) -> list[int]:
 
 
 def _grown(own_cache: Path) -> list[str]:
-    """What is in the cache that should not be: one template serves all these tests."""
+    """Unexpected entries in the cache: one template serves all these tests."""
     templates = sorted(path.name for path in own_cache.glob("template/*"))
     return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
 
 
-#: Those that run tests of tests/, which no wheel has.
+#: The cases that run tests of tests/, which are not in the wheel.
 RUNS_OUR_TESTS = ("suite", "fast")
 OUTSIDE = {"suite": by_suite, "zoo": by_zoo, "fast": by_fast, "bench": by_bench}

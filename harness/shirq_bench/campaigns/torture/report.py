@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""build/reports/torture.json: what each test showed on each kernel, added to what is there."""
+"""build/reports/torture.json: the result of each test on each kernel, added to the former results."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs torture tests guest by guest, and adds up what they showed."""
+"""Runs torture tests guest by guest, and sums up their results."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shirq_bench.campaigns.torture.outside import OUTSIDE
 from shirq_bench.paths import BUILD
 from shirq_bench.vm.vm import parts
 
-#: Where guests that showed something wrong leave what they were.
+#: Folder for the artefacts of guests that failed.
 ARTEFACTS = BUILD / "torture"
-#: So many guests that showed something wrong, and a test is given up.
+#: A test is aborted after this many guests with failures.
 MOST_FAILURES = 5
 
 
 @dataclass
 class Result:
-    """What a test showed on a kernel, whose ``uname -r`` is ``release``.
+    """The result of a test on a kernel, whose ``uname -r`` is ``release``.
 
-    ``seed`` gives every guest's; ``choices`` is a digest of all that was chosen.
+    The guests' seeds derive from ``seed``; ``choices`` is a digest of all choices.
     """
 
     test: str
@@ -50,7 +50,7 @@ class Result:
         return self.attempts >= self.wanted and not (self.failures or self.splats or self.lost)
 
     def add(self, round_: Round) -> None:
-        """Take in what one guest showed."""
+        """Add the result of one guest."""
         self.attempts += round_.attempts
         self.failures += round_.failures
         self.splats += round_.splats
@@ -60,7 +60,7 @@ class Result:
 
 
 def merged(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    """The figures of both: of the slowest, the slower one; of code that was reached, the more; of others, the sum."""
+    """Combine the figures: the maximum of the slowest times and of the reached code, the sum of all others."""
     both = dict(one)
     for name, value in other.items():
         before = both.get(name, 0)

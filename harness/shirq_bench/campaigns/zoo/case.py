@@ -49,10 +49,10 @@ steps = [...]                   # tables of one verb and, optionally, `only`, th
                                 # options: see `Step`
 
 Each step is proved to have happened: a raise by the log, a setting read back, a script by its status, a schedule by its
-entries in the log, a query by the neighbour's pin, a signal by the process, a refusal by the kernel's error. One that
-did not is an error of the case (`NotPlayed`), not an outcome; so is a guest that hangs or panics before anything was
-raised or set, before what was due by then, or before the step that is `decisive`. Once a driver has refused the device
-the steps end for it, but for `neighbour` and `check`, so that it is not blamed for what comes later.
+entries in the log, a query by the neighbour's pin, a signal by the process, a refusal by the kernel's error. A step
+that did not happen is an error of the case (`NotPlayed`), not an outcome. So is a guest that hangs or panics before the
+first stimulus, before the stimuli that were due by then, or before the step that is `decisive`. Once a driver has
+refused the device, its steps end except for `neighbour` and `check`, so that it is not blamed for later events.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What became of a run: measured on the line, the device's registers, the neighbour's pin and the kernel's log.
+"""The outcome of a run: measured on the line, the device's registers, the neighbour's pin and the kernel's log.
 
-No driver is asked. An interrupt has been served when somebody acknowledged its source at the device (INT_ACK); one
-that the device was silenced with, by acknowledging all sources at once or by a reset, is neither served nor lost.
+Drivers are not queried. An interrupt is served when its source was acknowledged at the device (INT_ACK). If the device
+was silenced by acknowledging all sources at once or by a reset, its pending interrupts are neither served nor lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.observe import judge, splats
 
 _ALL = 0xFFFFFFFF
-#: Deliveries without a cause from which on it is a storm: shirq's breaker ends one within as many.
+#: Number of deliveries without a cause that counts as a storm: shirq's breaker ends a storm within fewer.
 STORM = 5000
 #: Share of the neighbour's interrupts that must be handled in time.
 _SHARE = 0.9
@@ -26,7 +26,7 @@ _DISABLED = re.compile(r"Disabling IRQ #|nobody cared")
 
 
 class Outcome(enum.StrEnum):
-    """What became of a run, the worst first: of several that apply, the first is it."""
+    """The outcomes of a run, the worst first; if several apply, the first one counts."""
 
     HANG = "hang"
     SPLAT = "splat"
@@ -40,7 +40,7 @@ class Outcome(enum.StrEnum):
     SURVIVES = "survives"
 
 
-#: What each means, for people.
+#: A description of each outcome.
 MEANINGS = {
     Outcome.HANG: "the guest does not answer any more",
     Outcome.SPLAT: "the kernel complained, of something other than the line",
@@ -58,7 +58,7 @@ MEANINGS = {
 class Ledger:
     """Interrupts raised against interrupts served, source by source, from the log of one device.
 
-    ``before`` is what was logged earlier: interrupts that were outstanding at its end count as raised.
+    ``before`` are the earlier entries: interrupts that were outstanding at their end count as raised.
     """
 
     def __init__(self, device: str = "dev0", before: Iterable[Entry] = ()) -> None:
@@ -82,7 +82,7 @@ class Ledger:
         return sum(map(len, self._outstanding.values()))
 
     def take(self, entries: Iterable[Entry]) -> None:
-        """Account for what was logged."""
+        """Account for the logged entries."""
         for entry in entries:
             if entry.device != self._device:
                 continue
@@ -119,20 +119,20 @@ def _sources(bits: int) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What a run left."""
+    """The data that a run leaves."""
 
-    #: Since before the first step, or since the case said that it is judged from here; its past is what was before.
+    #: The log since the first step, or since the step that the case is judged from; its past holds the earlier entries.
     log: Log
     kernel_log: str
     gsi: int
     #: Why the driver did not take the device; empty if it did.
     refused: str = ""
-    #: What the guest did last if it does not answer any more; empty if it does.
+    #: The guest's last activity if it no longer answers; empty if it does.
     hung: str = ""
     #: The kernel's last words if it has stopped.
     panicked: str = ""
-    #: Whether the driver had to serve what came: it was started, and nobody has killed it or taken its device away
-    #: since. One that ended by itself still had to.
+    #: Whether the driver had to serve interrupts: it was started, and since then neither killed nor deprived of its
+    #: device. A driver that ended by itself still had to.
     owes: bool = True
     #: Queries to the neighbour, and its answers.
     asked: int = 0
@@ -146,7 +146,7 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The outcome, what it is made of, and the kernel's complaints."""
+    """The outcome, its measurements, and the kernel's complaints."""
 
     outcome: Outcome
     figures: dict[str, int | float | str]
@@ -154,7 +154,7 @@ class Result:
 
 
 def classify(evidence: Evidence) -> Result:
-    """The outcome of a run. `CannotJudge` if the log has dropped entries or does not show what the line led to."""
+    """The outcome of a run. `CannotJudge` if the log has dropped entries or does not follow the line."""
     log, gsi = evidence.log, evidence.gsi
     log.require_complete()
     judge.require_followed(log, gsi)
@@ -167,10 +167,10 @@ def classify(evidence: Evidence) -> Result:
     if evidence.asked:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
-    # One about the log as a whole has line 0: a log that cannot be scanned is never passed.
+    # A complaint about the log as a whole has line 0: a log that cannot be scanned never passes.
     said = [s for s in splats.scan(evidence.kernel_log) if not 0 < s.line <= evidence.judged_line] if not gone else []
     found = [splat for splat in said if splat.rule not in evidence.forgiven]
-    # What came before the device was silenced is what it took to find out that it had to be; STORM bounds it.
+    # Deliveries before the device was silenced were needed to detect the storm; STORM bounds their number.
     unexplained = _spurious(log, gsi, ledger.silenced_ns)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
     mismatches = [splat for splat in found if _MISMATCH in splat.rule] if evidence.refused else []
@@ -206,7 +206,7 @@ def classify(evidence: Evidence) -> Result:
 
 
 def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
-    """Deliveries of the line that no rise of a pin explains, after a moment of virtual time."""
+    """Number of deliveries of the line without a rising pin, after a moment of virtual time."""
     delivered = sum(1 for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns > after_ns)
     rises = sum(1 for entry in log.of(Kind.PIN) if entry.value and entry.time_ns > after_ns)
     return max(0, delivered - rises)

@@ -17,10 +17,10 @@ from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.report import html as picture_page
 from shirq_bench.report import model
 
-#: Entries of a log that a picture shows: a storm's beginning tells all of it.
+#: Maximum of log entries in a picture: the beginning of a storm shows all of its pattern.
 _SHOWN = 3000
 _ROLES = {"dev0": "the device", "nic0": "the neighbour: e1000 and its kernel driver"}
-#: How an outcome is coloured: well, ill, or in between.
+#: The colour of an outcome: good, bad, or in between.
 _TONES = {
     Outcome.SURVIVES: "good",
     Outcome.REFUSES: "fair",
@@ -63,7 +63,7 @@ def render(case: Case, played: Sequence[Played]) -> str:
 
 
 def contrast(case: Case, played: Sequence[Played]) -> list[Played]:
-    """The two runs that tell the story: one that shows the bug, and shirq's, or the first other one."""
+    """The two runs that illustrate the case: one that shows the bug, and shirq's, or else the first other one."""
     ill = next((each for each in reversed(played) if each.result.outcome in case.shows), played[-1])
     well = next((each for each in played if each is not ill), None)
     return [ill, well] if well else [ill]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Plays a case with one driver under test, in a fresh guest, and says what became of it.
+"""Plays a case with one driver under test, in a fresh guest, and reports the outcome.
 
-All drivers of a case get the same guest: one machine, one template, the same stimuli. What differs is the driver that
-dev0 is bound to and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
+All drivers of a case get the same guest: one machine, one template, the same stimuli. Only the driver that dev0 is
+bound to differs, and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
 `NotPlayed`.
 """
 
@@ -37,7 +37,7 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
 from shirq_bench.vm.vm import PARAMETERS, Vm
 
-#: What every script in the guest can use: addresses, registers of a device's BAR 0, binding.
+#: Definitions for every script in the guest: addresses, registers of a device's BAR 0, binding.
 PRELUDE = f"""
 PCI=/sys/bus/pci/devices MODULES=/lib/modules/$(uname -r)/extra
 bind() {{ echo $1 >$PCI/$2/driver_override && echo $2 >/sys/bus/pci/drivers/$1/bind; }}
@@ -58,27 +58,27 @@ alone() {{ rmmod e1000; }}
 sharers() {{ {NEIGHBOUR_UP}; }}
 register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
 """
-#: Seconds after which a guest that does not answer, and does not storm either, is given up.
+#: Seconds after which a guest without an answer and without a storm counts as hung.
 _SILENCE = 120.0
 #: Log entries while the guest owes an answer, after which it is taken to hang: the kernel gives up a line after 100,000
 #: interrupts, and no driver's handler makes ten entries.
 _STORM = 1_500_000
-#: Seconds between two looks at a guest that owes an answer.
+#: Seconds between two polls of a guest that has not answered yet.
 _GLANCE = 0.25
 #: How the kernel refuses a driver: its line is taken, or the driver's probe function cannot use the device. Anything
 #: else with which a bind or a program fails is an error of the case.
 _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
 #: The properties that are stimuli, and how the log shows them.
 _STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
-#: Said in the kernel's log where a case is judged from.
+#: The message in the kernel's log from which on a case is judged.
 _JUDGED = "shirq: judged from here"
-#: Guest seconds between two looks at what has been served.
+#: Guest seconds between two polls of the served interrupts.
 _LOOK = 0.02
 #: Guest seconds between two queries to the neighbour.
 _QUERY = 0.02
-#: Seconds in which the answers have come, or will not come.
+#: Seconds to wait for ARP replies.
 _WIRE = 15.0
-#: How many times as long a step may be whose interrupt is moved between vCPUs.
+#: Factor for the timeout of a step whose interrupt is moved between vCPUs.
 _MOVED = 10
 #: Guest seconds that one raise of a burst may take.
 _BURST_LATE = 1.0
@@ -103,7 +103,7 @@ class NotPlayed(BenchError):
 
 
 class HungError(Exception):
-    """The guest does not answer any more; the message says what it does instead."""
+    """The guest no longer answers; the message describes its state."""
 
 
 def machine(case: Case, kernel: str) -> Machine:
@@ -127,7 +127,7 @@ def machine(case: Case, kernel: str) -> Machine:
         networks=("net0",),
         parameters=f"intel_iommu=on {case.parameters}".strip(),
         prepare=(NEIGHBOUR_UP, LOAD_MODULE, f"{LOAD_UIO} && {LOAD_VFIO}"),
-        # Hardware does not pause in a storm.
+        # Switch the I/O APIC's storm pause off: hardware has none.
         extra=("-global", "ioapic.storm-pause=off"),
     )
 
@@ -160,20 +160,20 @@ class Played:
     log: Log
     seconds: float
 
-    #: What the case expects besides the outcome, and what was otherwise.
+    #: Deviations from the expectations of the case other than the outcome.
     unmet: tuple[str, ...] = ()
 
     @property
     def expected(self) -> bool:
-        """Whether it came out as the case says."""
+        """Whether the outcome is the one that the case expects."""
         return self.result.outcome is self.case.expected[self.driver] and not self.unmet
 
 
 def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None) -> Played:
-    """Play a case with a driver under test; with ``keep``, what the guest left goes into that folder.
+    """Play a case with a driver under test; with ``keep``, the guest's artefacts go into that folder.
 
-    Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not tell what became of the run, and
-    other `BenchError`; what the guest left is kept then, too.
+    Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
+    `BenchError`; the guest's artefacts are kept in these cases, too.
     """
     began = time.monotonic()
     with template.clone(machine(case, kernel), name=f"{case.id}-{driver}") as vm:
@@ -186,7 +186,7 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
         except BenchError as error:
             place = keep or BUILD / "zoo" / case.id / driver
             _keep(vm, place)
-            raise type(error)(f"{case.id}, {driver}: {error}\nWhat the guest left is in {place}") from error
+            raise type(error)(f"{case.id}, {driver}: {error}\nThe artefacts of the guest are in {place}") from error
         if keep:
             _keep(vm, keep)
     seconds = time.monotonic() - began
@@ -200,7 +200,7 @@ def _keep(vm: Vm, place: Path) -> None:
 
 
 def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
-    """What took longer than a case allows."""
+    """Latencies above the bounds of the case."""
     names = {"served_us": "slowest_us", "neighbour_us": "neighbour_slowest_us"}
     found = {name: int(figures[names[name]]) for name in bounds}
     late = {name: bound for name, bound in bounds.items() if found[name] > bound}
@@ -208,7 +208,7 @@ def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -
 
 
 class _Player:
-    """One run, while it lasts."""
+    """A running case."""
 
     def __init__(self, vm: Vm, case: Case, driver: str) -> None:
         self.vm = vm
@@ -220,17 +220,17 @@ class _Player:
         self.refused = ""
         self.owes = False
         self.asked = self.answered = 0
-        #: What the case expects of notices and tools, and what was otherwise.
+        #: Deviations from the notices and tool output that the case expects.
         self.unmet: list[str] = []
         self.background: list[tuple[Step, Command]] = []
-        #: What is being played, for messages.
+        #: The step being played, for messages.
         self.step = "before the first step"
         self.verb = ""
         self.number = 0
-        #: Raises, bursts, settings and entries of schedules that the steps have had, each proved.
+        #: Number of raises, bursts, settings and schedule entries so far, each confirmed to have happened.
         self.stimuli = 0
-        #: The last device schedules: the lines with entries that have not been executed, and when each is to be, in
-        #: virtual ns; infinite for one that waits for a doorbell.
+        #: For each device's last schedule: the lines whose entries are not executed yet, with their due time in virtual
+        #: ns; infinite for an entry that waits for the doorbell.
         self.due: dict[str, dict[int, float]] = {}
         self.pins: dict[str, bool] = {}
         #: Since the step began: the devices whose pin was high at any time, and the vCPUs that ended an interrupt of
@@ -256,7 +256,7 @@ class _Player:
             self.mark = self.reader.mark
             self.stimuli = 0
             for number, step in enumerate(self.case.steps, 1):
-                # A driver that has refused the device is not blamed for what comes later.
+                # A driver that has refused the device is not blamed for later events.
                 if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
                     self.step = f"step {number}, {step.verb} {step.argument!r}"
                     self.verb, self.number = step.verb, number
@@ -323,8 +323,8 @@ class _Player:
     def _require_stimulus(self, log: Log, statuses: Collection[int]) -> None:
         """A guest that has hung or panicked had a stimulus first, and everything that was due until then.
 
-        ``statuses`` are those with which a script in the background may have ended: the kernel kills what ran when it
-        failed.
+        ``statuses`` are those with which a script in the background may have ended: the kernel kills the running
+        process when it fails.
         """
         if not self.stimuli:
             raise NotPlayed(
@@ -338,12 +338,12 @@ class _Player:
         for device, lines in self.due.items():
             self._executed(device, [number for number, when in lines.items() if when < log.entries[-1].time_ns])
         for step, command in self.background:
-            # One that the guest's end has cut short was under way.
+            # A script that the guest's end has cut short counts as running.
             with contextlib.suppress(DeadlineExceeded, AgentGone):
                 self._require_success(step, command.wait(0), statuses)
 
     def _finish(self) -> None:
-        """What was to go on beside the steps, or by schedule, has happened; the driver was told what it should be."""
+        """Check that background scripts and schedules have completed, and that the driver got the expected notices."""
         for device, lines in self.due.items():
             self._executed(device, lines)
         try:
@@ -370,7 +370,7 @@ class _Player:
             )
 
     def _account(self) -> Sequence[Entry]:
-        """Take in what was logged since the last call. `CannotJudge` if the log is full."""
+        """Process the entries since the last call. `CannotJudge` if the log is full."""
         new = self.reader.poll()
         self._take(new)
         header = self.reader.header()
@@ -379,7 +379,7 @@ class _Player:
         return new
 
     def _log_until(self, header: Header) -> Log:
-        """The log as it was with this header, all of it taken in. `CannotJudge` if it was full."""
+        """Process the log up to this header and return it. `CannotJudge` if it was full."""
         mark = self.reader.mark
         log = Log(header, self.reader.log().entries[: header.head])
         log.require_complete()
@@ -410,7 +410,7 @@ class _Player:
         return command.wait()
 
     def _guest(self, script: str, *argv: str) -> str:
-        """What it prints; as `_run`, and `CommandFailed` if its status is not 0."""
+        """Run it as `_run` does and return its output; `CommandFailed` if its status is not 0."""
         result = self._run(script, *argv)
         if result.status:
             raise CommandFailed(
@@ -437,11 +437,13 @@ class _Player:
             if end.passed:
                 with contextlib.suppress(DeadlineExceeded):
                     self.vm.agent.ping()
-                    raise BenchError(f"{self.vm.name}: {' '.join(command.argv)} does not end, and the guest answers")
+                    raise BenchError(
+                        f"{self.vm.name}: {' '.join(command.argv)} does not end, although the guest answers"
+                    )
                 raise HungError("the guest does not answer, and there is no storm")
 
     def _logged(self) -> int:
-        """How much has happened on the line, whether it fitted into the log or not."""
+        """The number of entries so far, including those that did not fit into the log."""
         header = self.reader.header()
         return header.head + header.dropped
 
@@ -451,7 +453,7 @@ class _Player:
     # -- before the steps ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Give the device its properties, and let the kernel look at it anew: it keeps what it found at boot."""
+        """Set the device's properties, and let the kernel scan it again: the kernel keeps its findings from boot."""
         with self.vm.frozen():
             for name, value in self.case.device.items():
                 self._set_property("dev0", name, value)
@@ -526,7 +528,7 @@ class _Player:
         return self.command
 
     def _stimulate(self, device: str, name: str, sources: int) -> list[Entry]:
-        """Raise or lower sources, all of them; returns what the device has logged since."""
+        """Raise or lower all given sources; returns the device's log entries since then."""
         self.vm.qmp.set(device, name, sources)
         new = [entry for entry in self._account() if entry.device == device]
         moved = [entry.value for entry in new if entry.kind is _STIMULI[name]]
@@ -568,7 +570,7 @@ class _Player:
                 raise NotPlayed(f"after {number} times, no script in the background moves the interrupt any more")
             once(number)
         if len(self.ended_on) < vcpus:
-            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} alone")
+            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} only")
         return number + 1
 
     def _serve(self, step: Step) -> None:
@@ -595,8 +597,8 @@ class _Player:
             self._account()
 
         asked = self._times(step, once)
-        # The wire is the host's, and slower than a guest that has nothing to do. Whether an answer was late is seen on
-        # the neighbour's pin.
+        # The network goes through the host, and is slower than an idle guest. The neighbour's pin shows whether a reply
+        # was late.
         end = Deadline(_WIRE)
         answers = network.answers()
         while answers < asked and not end.passed:
@@ -681,7 +683,7 @@ class _Player:
             self._await(upload)
         self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {step.argument}")
         crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
-        # The second kernel's agent says hello, which ends what the first one's was asked for.
+        # The second kernel's agent reconnects, which ends the command that the first kernel's agent was running.
         with contextlib.suppress(AgentGone):
             crash.wait(_CRASH)
         self.vm.agent.ping(_CRASH)
@@ -701,7 +703,7 @@ class _Player:
     def _output(self, step: Step) -> None:
         command = self._running()
         if not self._await(command, step.argument):
-            raise NotPlayed(f"the driver's program ended before it printed that: {command.stderr}")
+            raise NotPlayed(f"the driver's program ended before it printed the expected line: {command.stderr}")
 
 
 _VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
@@ -733,7 +735,7 @@ def _refusal(what: str, ended: agent.Result) -> str:
 
 
 def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
-    """Which of the expressions matches no notice that comes after those of the expressions before it."""
+    """The first expression without a matching notice, in order: each must match after the one before it."""
     rest = iter(told)
     return [
         f"its program was not told {pattern!r}; it was told {list(told)}"
@@ -756,7 +758,7 @@ def _line_of(words: str, text: str) -> int:
 
 def _programs(texts: Mapping[str, str]) -> bytes:
     """Mode and programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
-    # In a process of its own: the guest's binding need not be the one that is installed here, if any is.
+    # Use a separate process: the guest's binding may differ from the one that is installed here, if any.
     done = subprocess.run(
         [sys.executable, GUEST / "tools/programs.py"],
         input=json.dumps(texts).encode(),

@@ -60,7 +60,7 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
 
 
 def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
-    """Play the cases with every driver, saying how it goes on standard output. The logs are not kept.
+    """Play the cases with every driver, with progress on standard output. The logs are not kept.
 
     Returns the cases that were played with every driver, and the errors of the others.
     """
@@ -91,7 +91,7 @@ def _without_log(played: Played) -> Played:
 
 
 def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, document: Path | None = None) -> None:
-    """Write zoo.json and zoo.html, and the document if one is asked for."""
+    """Write zoo.json and zoo.html, and the document if one is requested."""
     directory.mkdir(parents=True, exist_ok=True)
     report = {"date": time.strftime("%Y-%m-%d"), "cases": [describe(each[0].case, each) for each in played]}
     (directory / "zoo.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -72,7 +72,7 @@ typedef struct ShirqBar {
     ShirqEdu *edu;
     MemoryRegion region;
     char *text;                 /* the property */
-    uint32_t size;              /* 0: there is none */
+    uint32_t size;              /* 0: none */
     uint8_t type;               /* of PCI_BASE_ADDRESS_* */
 } ShirqBar;
 
@@ -121,7 +121,7 @@ struct ShirqEdu {
 
     bool masked;
     bool wanted;                /* the device wants to assert */
-    bool driven;                /* it does: what the PCI core knows */
+    bool driven;                /* the pin's level in the PCI core */
     bool pin;                   /* after the interrupt-disable bit */
     bool resetting;
     bool disintx_ignored;       /* the bit, where it has no effect */
@@ -154,7 +154,10 @@ static int64_t now_ns(void)
 
 /* Sources, mask, pin */
 
-/* Let registers show what has not changed for as long as the status lags. */
+/*
+ * Let registers show the bits that have been unchanged for longer than the
+ * status lag.
+ */
 static void settle(ShirqEdu *s)
 {
     uint32_t differ = s->seen ^ s->word[SHIRQ_STATUS];
@@ -183,7 +186,7 @@ static void set_status(ShirqEdu *s, uint32_t status)
     }
 }
 
-/* A bit for every group that has one of @sources. */
+/* One bit for every group that contains one of @sources. */
 static uint32_t groups_of(ShirqEdu *s, uint32_t sources)
 {
     uint32_t groups = 0;
@@ -241,7 +244,7 @@ static void send_message(ShirqEdu *s)
     msi_notify(PCI_DEVICE(s), 0);
 }
 
-/* From the state of the registers to the pin: the only way. */
+/* Derive the pin from the state of the registers; nothing else drives it. */
 static void update_pin(ShirqEdu *s)
 {
     bool wanted, began, by_message = msi_enabled(PCI_DEVICE(s)), intx;
@@ -261,7 +264,7 @@ static void update_pin(ShirqEdu *s)
         timer_mod(&s->deassert_timer,
                   now_ns() + s->setting[SET_DEASSERT_DELAY_NS]);
     }
-    /* Last: a message can be a write to this device. */
+    /* Send the message last: it can be a write to this device. */
     if (began && by_message) {
         send_message(s);
     }
@@ -398,7 +401,7 @@ static void follow_stuck(ShirqEdu *s)
 }
 
 /*
- * What is so after a reset and not during it: in between, the PCI core
+ * State to set after a reset rather than during it: in between, the PCI core
  * deasserts every pin and clears Command.
  */
 static void come_up(ShirqEdu *s)
@@ -467,7 +470,7 @@ static uint32_t factorial(uint32_t n)
     return product;
 }
 
-/* What registers show of a word. */
+/* The bits of a word as registers show them. */
 static uint32_t view(ShirqEdu *s, const ShirqField *field)
 {
     uint32_t active;
@@ -513,7 +516,7 @@ static uint64_t in_byte_order(const ShirqField *field, uint64_t value)
         value;
 }
 
-/* What a read returns; it changes nothing. */
+/* The value that a read returns, without its side effects. */
 static uint64_t peek_location(ShirqEdu *s, uint8_t space, uint32_t offset,
                               unsigned width)
 {
@@ -539,7 +542,7 @@ static uint64_t peek_location(ShirqEdu *s, uint8_t space, uint32_t offset,
     return value;
 }
 
-/* What a read changes: it clears what it returned. */
+/* The side effect of a read: it clears the bits that it returned. */
 static void touch_location(ShirqEdu *s, uint8_t space, uint32_t offset,
                            unsigned width)
 {
@@ -675,7 +678,9 @@ static void write_location(ShirqEdu *s, uint8_t space, uint32_t offset,
 
 /* Accesses */
 
-/* The bench's own registers are no part of the card: nothing delays them. */
+/*
+ * The bench's own registers are not part of the card: faults do not delay them.
+ */
 static bool is_bench_register(ShirqEdu *s, uint8_t space, uint32_t offset,
                               unsigned width)
 {
@@ -702,7 +707,7 @@ static void land_first(ShirqEdu *s)
     write_location(s, write.bar, write.offset, write.width, write.value);
 }
 
-/* A read, and any configuration access, pushes the writes before it. */
+/* A read, and any configuration access, flushes the posted writes before it. */
 static void land_all(ShirqEdu *s)
 {
     while (s->posted_count) {
@@ -872,7 +877,7 @@ static void change_power(ShirqEdu *s, uint8_t before)
     uint8_t after = power_state(s);
 
     if (after == 1 || after == 2) {
-        /* There is D0 and D3hot. */
+        /* Only D0 and D3hot are supported. */
         pci_set_byte(control, (*control & ~PCI_PM_CTRL_STATE_MASK) | before);
     } else if (before && !after && s->setting[SET_PM_EFFECTIVE] &&
                !s->no_soft_reset) {
@@ -925,7 +930,10 @@ static void apply_disintx(ShirqEdu *s)
     uint64_t mode = s->setting[SET_DISINTX];
     bool effective = mode == DISINTX_OK || mode == DISINTX_STUCK;
 
-    /* Through the PCI core: a pin that the bit held back comes up. */
+    /*
+     * Go through the PCI core, so that a pin that the bit held back is
+     * asserted.
+     */
     pci_word_test_and_set_mask(writable, PCI_COMMAND_INTX_DISABLE);
     pci_default_write_config(pdev, PCI_COMMAND,
                              deposit32(command, 10, 1, set && effective), 2);
@@ -1065,8 +1073,8 @@ static bool check_settings(ShirqEdu *s, Error **errp)
 static bool check_stopped(ShirqEdu *s, const char *name, Error **errp)
 {
     if (DEVICE(s)->realized && runstate_is_running()) {
-        error_setg(errp, "shirq-edu: property '%s' can be set while the VM is "
-                   "stopped: stop it first", name);
+        error_setg(errp, "shirq-edu: property '%s' can only be set while the "
+                   "VM is stopped: stop it first", name);
         return false;
     }
     return true;
@@ -1086,7 +1094,7 @@ static bool change_setting(ShirqEdu *s, int id, uint64_t value, Error **errp)
             return false;
         }
         if (id == SET_STATUS_LAG_NS) {
-            /* What the former lag lets show is shown. */
+            /* Update the visible status with the former lag first. */
             s->setting[id] = before;
             settle(s);
             s->setting[id] = value;
@@ -1196,8 +1204,9 @@ static void set_setting(Object *obj, Visitor *v, const char *name,
 /* Schedule */
 
 /*
- * Before the next instruction: a request alone would be heard some later. The
- * main loop stops the clocks; until then no vCPU moves them.
+ * Stop before the next instruction: a stop request alone takes effect some
+ * instructions later. The main loop stops the clocks; until then no vCPU
+ * advances them.
  */
 static void stop_here(void)
 {
@@ -1270,7 +1279,7 @@ static void set_schedule(Object *obj, const char *path, Error **errp)
     ShirqEdu *s = SHIRQ_EDU(obj);
 
     if (!DEVICE(s)->realized) {
-        error_setg(errp, "shirq-edu: 'schedule' is for later: set it with "
+        error_setg(errp, "shirq-edu: 'schedule' cannot be set now: set it with "
                    "qom-set once the device exists, while the VM is stopped");
         return;
     }
@@ -1338,7 +1347,10 @@ static void exchange_registers(ShirqEdu *s, const char *name,
         return;
     }
     if (!DEVICE(s)->realized) {
-        /* QEMU sets properties in no order: neither is the later one. */
+        /*
+         * QEMU sets properties in no defined order, so neither can override the
+         * other.
+         */
         if (s->described_by && strcmp(s->described_by, name)) {
             error_setg(errp, "shirq-edu: properties 'preset' and 'registers' "
                        "describe the same: give one of them");
@@ -1582,8 +1594,8 @@ static bool realize_capabilities(ShirqEdu *s, Error **errp)
     }
     if (s->pm) {
         /*
-         * Not pci_pm_init(): the PCI core would unmap the BARs in D3hot, and
-         * what is not mapped reads as zero.
+         * Do not use pci_pm_init(): the PCI core would unmap the BARs in D3hot,
+         * and unmapped addresses read as zero.
          */
         cap = pci_add_capability(pdev, PCI_CAP_ID_PM, 0, PCI_PM_SIZEOF, errp);
         if (cap < 0) {
@@ -1708,7 +1720,10 @@ static bool refuse_registers(ShirqEdu *s)
     return false;
 }
 
-/* Before the text is loaded: a damaged size would ask for that much memory. */
+/*
+ * Check the size before the text is loaded: a damaged size would allocate that
+ * much memory.
+ */
 static bool is_text_size_right(void *opaque, int version_id)
 {
     ShirqEdu *s = opaque;
@@ -1785,7 +1800,10 @@ static int shirq_edu_post_load(void *opaque, int version_id)
         return -EINVAL;
     }
     follow_stuck(s);
-    /* The pin is where the state has it, and the property says so. */
+    /*
+     * Drive the pin to the level of the loaded state, which the property
+     * reports.
+     */
     s->setting[SET_INTX_PIN] = pdev->config[PCI_INTERRUPT_PIN] - 1;
     s->pin = s->driven && !pci_irq_disabled(pdev);
     if (!s->setting[SET_STORM_NS] || !timer_pending(&s->storm_timer)) {

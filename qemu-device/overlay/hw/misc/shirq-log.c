@@ -27,7 +27,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(ShirqLog, SHIRQ_LOG)
 
 #define DEFAULT_ENTRIES     (1 * MiB)
 #define MAX_ENTRIES         (1 * GiB)
-/* How much of the file gets its place on the disk at a time. */
+/* Bytes of the file to allocate on the disk at a time. */
 #define RESERVED_ENTRIES    (256 * KiB / sizeof(ShirqLogEntry))
 
 struct ShirqLog {
@@ -35,7 +35,7 @@ struct ShirqLog {
 
     char *path;
     uint64_t entries;
-    uint64_t reserved;          /* entries that have a place on the disk */
+    uint64_t reserved;          /* entries allocated on the disk */
     bool on;
 
     int fd;
@@ -52,7 +52,7 @@ struct ShirqLog {
 };
 
 ShirqLog *shirq_log;
-/* Also while it is switched off. */
+/* The log object, also while it is switched off. */
 static ShirqLog *the_log;
 
 static NotifierList state_notifiers =
@@ -63,7 +63,7 @@ void shirq_log_add_state_notifier(Notifier *notifier)
     notifier_list_add(&state_notifiers, notifier);
 }
 
-/* What @dev is called in the log; no two devices of a VM have one name. */
+/* The name of @dev in the log, unique in the VM. */
 static char *name_of(DeviceState *dev)
 {
     g_autofree char *path = dev->id ? NULL :
@@ -117,7 +117,7 @@ static int device_slot(ShirqLog *log, DeviceState *dev)
     return known ? known - 1 : find_slot(log, dev);
 }
 
-/* The same address may be another device's later. */
+/* Forget the device: its address may be reused by another one. */
 static void forget_device(DeviceListener *listener, DeviceState *dev)
 {
     ShirqLog *log = container_of(listener, ShirqLog, listener);
@@ -146,7 +146,9 @@ static void set_cause(ShirqLogEntry *entry, CPUState *cpu)
     }
 }
 
-/* While state is being loaded, devices move through states that never were. */
+/*
+ * While state is being loaded, devices pass through states that never existed.
+ */
 static bool is_muted(ShirqLog *log)
 {
     return !log->stating && (runstate_check(RUN_STATE_INMIGRATE) ||
@@ -154,8 +156,8 @@ static bool is_muted(ShirqLog *log)
 }
 
 /*
- * Give a part of the file its place on the disk. A page of the mapping that has
- * none when it is written is a SIGBUS. Returns 0 or an errno.
+ * Allocate a part of the file on the disk. Writing to a page of the mapping
+ * that is not allocated can raise SIGBUS. Returns 0 or an errno.
  */
 static int reserve(ShirqLog *log, uint64_t offset, uint64_t size)
 {
@@ -167,7 +169,9 @@ static int reserve(ShirqLog *log, uint64_t offset, uint64_t size)
     return error;
 }
 
-/* Reserve room for more entries; without, the log is full from now on. */
+/*
+ * Allocate room for more entries; if that fails, the log is full from now on.
+ */
 static void reserve_entries(ShirqLog *log)
 {
     uint64_t more = MIN(RESERVED_ENTRIES, log->entries - log->reserved);
@@ -241,7 +245,9 @@ void shirq_log_where(DeviceState *dev)
     }
 }
 
-/* Log a beginning: the entry that says so, then what is not as after reset. */
+/*
+ * Log a beginning: its entry, then all state that differs from the reset state.
+ */
 static void begin(ShirqLog *log, ShirqLogKind kind, uint64_t value)
 {
     log->stating = true;
@@ -314,7 +320,7 @@ static void shirq_log_complete(UserCreatable *uc, Error **errp)
 
     if (the_log) {
         error_setg(errp, "shirq-log: the VM has one already, '%s': "
-                   "one is what a VM can have",
+                   "a VM can have only one",
                    object_get_canonical_path_component(OBJECT(the_log)));
         return;
     }

@@ -1,5 +1,5 @@
 /*
- * The line probe: what interrupt lines and the I/O APIC do, for the event log.
+ * The line probe: logs interrupt lines and the I/O APIC in the event log.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -45,7 +45,7 @@ static void probe_mask(IOAPICCommonState *s, int pin)
     bool masked = s->ioredtbl[pin] & IOAPIC_LVT_MASKED;
     int gsi = s->gsi_base + pin;
 
-    /* KVM's own I/O APIC changes its entries without telling. */
+    /* KVM's in-kernel I/O APIC changes its entries without notifying QEMU. */
     if (shirq_log_enabled() && object_dynamic_cast(OBJECT(s), TYPE_IOAPIC) &&
         changes(&lines_unmasked, gsi, !masked)) {
         shirq_log_event(NULL, SHIRQ_LOG_LINE_MASK, gsi, masked);

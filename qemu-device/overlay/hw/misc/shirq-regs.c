@@ -1,5 +1,6 @@
 /*
- * Register files as data: the language, and the cards that people know.
+ * Register files as data: the description language, and built-in descriptions
+ * of real cards.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -294,8 +295,8 @@ static bool parse_word(const char *text, ShirqField *field, Error **errp)
         }
     }
     if (!bits || (field->word == SHIRQ_CONST) != (*at == '=')) {
-        error_setg(errp, "'%s' is nothing that a register shows: write one of "
-                   WORD_NAMES, text);
+        error_setg(errp, "'%s' is not a state that a register shows: "
+                   "write one of " WORD_NAMES, text);
         return false;
     }
     if (*at == '=') {
@@ -338,12 +339,12 @@ static bool parse_behaviour(const char *text, ShirqRegs *regs,
             continue;
         }
         if (*wrote) {
-            error_setg(errp, "'%s' contradicts what is before it: say once "
-                       "what a write does", text);
+            error_setg(errp, "'%s' contradicts an earlier word: give one "
+                       "effect of writes", text);
             return false;
         }
         if (field->write == SHIRQ_RO && writes[i].write != SHIRQ_RO) {
-            error_setg(errp, "'%s' contradicts what can only be read", text);
+            error_setg(errp, "'%s': these bits are read-only", text);
             return false;
         }
         *wrote = true;
@@ -358,7 +359,7 @@ static bool parse_behaviour(const char *text, ShirqRegs *regs,
         field->read_masks = true;
     } else if (*text == '=') {
         if (field->word >= SHIRQ_STATES) {
-            error_setg(errp, "'%s': there is nothing that a reset could set",
+            error_setg(errp, "'%s': this state has no reset value",
                        text);
             return false;
         }
@@ -378,7 +379,7 @@ static bool parse_behaviour(const char *text, ShirqRegs *regs,
         }
         regs->group = value;
     } else {
-        error_setg(errp, "'%s' is no behaviour: write some of "
+        error_setg(errp, "'%s' is not a behaviour: write some of "
                    BEHAVIOUR_NAMES, text);
         return false;
     }
@@ -388,7 +389,7 @@ static bool parse_behaviour(const char *text, ShirqRegs *regs,
 static bool check_field(const ShirqField *field, Error **errp)
 {
     if (field->write_only && (field->read_clears || field->read_masks)) {
-        error_setg(errp, "'wo' contradicts what a read does");
+        error_setg(errp, "'wo' contradicts a side effect of reads");
     } else if (field->write_only && field->write == SHIRQ_RO) {
         error_setg(errp, "'wo' contradicts 'ro'");
     } else if (field->read_masks && field->word != SHIRQ_STATUS &&
@@ -397,12 +398,11 @@ static bool check_field(const ShirqField *field, Error **errp)
     } else if (field->read_clears && (field->word >= SHIRQ_STATES ||
                                       field->inverted) &&
                field->word != SHIRQ_ACTIVE) {
-        error_setg(errp, "'rc' is for what has bits to clear");
+        error_setg(errp, "'rc' needs bits that a read can clear");
     } else if (field->word == SHIRQ_MARK && field->width < 4) {
         error_setg(errp, "a mark is 32 or 64 bits wide");
     } else if (field->word != SHIRQ_MARK && field->width == 8) {
-        error_setg(errp, "the width is 64, and must be 8, 16 or 32, or 64 of a "
-                   "mark");
+        error_setg(errp, "a width of 64 is only for a mark");
     } else if (field->word >= SHIRQ_DATA &&
                field->length != field->width * 8) {
         error_setg(errp, "data, mark and doorbell are whole registers");
@@ -423,7 +423,8 @@ static bool parse_entry(char **tokens, ShirqRegs *regs, ShirqField *field,
         return false;
     }
     if (!tokens[1]) {
-        error_setg(errp, "what it shows is missing: write one of " WORD_NAMES);
+        error_setg(errp, "the shown state is missing: write one of "
+                   WORD_NAMES);
         return false;
     }
     if (!parse_word(tokens[1], field, errp)) {

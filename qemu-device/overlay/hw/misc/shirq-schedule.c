@@ -1,5 +1,5 @@
 /*
- * Schedules: what to do to a device at which virtual time.
+ * Schedules: actions on a device at given virtual times.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -280,7 +280,7 @@ static const VMStateDescription vmstate_entry = {
     }
 };
 
-/* Before the entries are loaded: so many are allocated. */
+/* Check the count before the entries are loaded: it decides the allocation. */
 static bool is_count_possible(void *opaque, int version_id)
 {
     ShirqSchedule *schedule = opaque;

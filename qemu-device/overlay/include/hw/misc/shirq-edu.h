@@ -1,5 +1,5 @@
 /*
- * What a schedule needs to know of the device that it drives.
+ * The interface of the device for schedules.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,8 +7,8 @@
 #define HW_MISC_SHIRQ_EDU_H
 
 /*
- * The property @name, which can change while the VM runs, and @text as its
- * value; -1 with an error if there is none, or no such value.
+ * Look up the run-time property @name and convert @text to its value; -1 with
+ * an error if the property or the value is unknown.
  */
 int shirq_edu_parse_setting(const char *name, const char *text,
                             uint64_t *value, Error **errp);

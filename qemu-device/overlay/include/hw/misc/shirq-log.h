@@ -1,12 +1,12 @@
 /*
- * The event log: what devices, interrupt lines and the interrupt controller
- * did, on the virtual clock, in one file that the host maps.
+ * The event log: all actions of devices, interrupt lines and the interrupt
+ * controller, on the virtual clock, in one file that the host maps.
  *
  * The file is little endian: one header of SHIRQ_LOG_HEADER_SIZE bytes, then
  * up to `capacity` entries of 32 bytes.  QEMU is the only writer.  `head` is
  * stored with release semantics after the entry it counts, so a reader that
  * loads it with acquire semantics may use every entry below it while the VM
- * runs.  A full log keeps its beginning and counts what it drops.
+ * runs.  A full log keeps its beginning and counts the dropped entries.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,7 +22,7 @@
 #define SHIRQ_LOG_DEVICES       1000
 #define SHIRQ_LOG_NAME_SIZE     64
 
-/* ShirqLogEntry.device when the interrupt controller speaks. */
+/* ShirqLogEntry.device of entries by the interrupt controller. */
 #define SHIRQ_LOG_IOAPIC        0xffff
 /* ShirqLogEntry.space for config space; 0..5 are BARs. */
 #define SHIRQ_LOG_CONFIG        6
@@ -42,9 +42,9 @@ typedef enum ShirqLogKind {
     SHIRQ_LOG_PIN = 11,         /* its own INTx pin; offset: 0..3 = INTA..D, value: 0/1 */
     SHIRQ_LOG_RAISE = 12,       /* stimulus: value: source bits that became pending */
     SHIRQ_LOG_LOWER = 13,       /* stimulus: value: source bits withdrawn */
-    SHIRQ_LOG_MARK = 14,        /* guest wrote MARK; value: what it wrote */
+    SHIRQ_LOG_MARK = 14,        /* guest wrote MARK; value: the written value */
     SHIRQ_LOG_MASK = 15,        /* the mask state changed; value: 1 masked, 0 not */
-    SHIRQ_LOG_DOORBELL = 16,    /* the doorbell rang; value: what was written */
+    SHIRQ_LOG_DOORBELL = 16,    /* the doorbell was written; value: the written value */
     SHIRQ_LOG_SCHEDULED = 17,   /* schedule: width: action, offset: line, value */
     SHIRQ_LOG_SETTING = 18,     /* fault property; offset: number, value */
     SHIRQ_LOG_LAND = 19,        /* a posted write arrives: as WRITE */
@@ -123,7 +123,7 @@ static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
 
 /*
  * Append a WHERE entry for each vCPU.  With instruction counting only, in a timer
- * of the virtual clock: no vCPU is running, and each knows where it is.
+ * of the virtual clock: no vCPU is running, and each program counter is exact.
  */
 void shirq_log_where(DeviceState *dev);
 
@@ -134,8 +134,8 @@ void shirq_log_where(DeviceState *dev);
 void shirq_log_restored(void);
 
 /*
- * @notifier is called after START, RESTORED and ON, to log what differs from the
- * state after a reset.
+ * @notifier is called after START, RESTORED and ON, to log all state that
+ * differs from the reset state.
  */
 void shirq_log_add_state_notifier(Notifier *notifier);
 

@@ -1,5 +1,5 @@
 /*
- * The line probe: what interrupt lines and the I/O APIC do, for the event log.
+ * The line probe: logs interrupt lines and the I/O APIC in the event log.
  *
  * Called by the I/O APIC; a PCI function's own pin is logged by the PCI core.
  *

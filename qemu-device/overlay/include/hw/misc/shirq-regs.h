@@ -9,7 +9,10 @@
 #ifndef HW_MISC_SHIRQ_REGS_H
 #define HW_MISC_SHIRQ_REGS_H
 
-/* ShirqField.space of what is reached through an index and a data register. */
+/*
+ * ShirqField.space of a register that is reached through an index and a data
+ * register.
+ */
 #define SHIRQ_INDIRECT      6
 #define SHIRQ_SCRATCHES     8
 
@@ -25,7 +28,7 @@ typedef enum ShirqWord {
     SHIRQ_FACTORIAL,
     SHIRQ_SCRATCH,
     SHIRQ_STATES = SHIRQ_SCRATCH + SHIRQ_SCRATCHES,
-    /* What has no state of its own. */
+    /* Values computed from other state. */
     SHIRQ_ACTIVE = SHIRQ_STATES,    /* pending sources that are not masked */
     SHIRQ_ANY,                  /* bit 0: the device wants to assert */
     SHIRQ_CONST,
@@ -34,9 +37,9 @@ typedef enum ShirqWord {
     SHIRQ_DOORBELL,
 } ShirqWord;
 
-/* What a write does to the bits that it reaches. */
+/* The effect of a write on the bits that it covers. */
 typedef enum ShirqWrite {
-    SHIRQ_RW,                   /* they become what is written */
+    SHIRQ_RW,                   /* they take the written value */
     SHIRQ_RO,                   /* nothing */
     SHIRQ_W1C,                  /* a 1 clears */
     SHIRQ_W0C,                  /* a 0 clears */
@@ -44,7 +47,7 @@ typedef enum ShirqWrite {
     SHIRQ_WC,                   /* any value clears them all */
 } ShirqWrite;
 
-/* Some bits of a register, and what they are a view of. */
+/* A field: some bits of a register, and the state that they show. */
 typedef struct ShirqField {
     uint8_t space;              /* a BAR or SHIRQ_INDIRECT */
     uint8_t width;              /* of the register, in bytes */
@@ -68,9 +71,9 @@ typedef struct ShirqRegs {
     unsigned count;
     ShirqField *field;
 
-    uint32_t sources;           /* those that a register knows */
+    uint32_t sources;           /* the sources that a register shows */
     uint32_t maskable;
-    uint32_t sticky;            /* those that a cause keeps pending */
+    uint32_t sticky;            /* the sources that a cause keeps pending */
     uint32_t reset[SHIRQ_STATES];
     uint8_t group;              /* sources of a bit of the summary; 0: none */
     bool latched;               /* the summary is a latch and drives the pin */
@@ -80,11 +83,14 @@ typedef struct ShirqRegs {
 /* The bits of its word that @field reaches. */
 uint32_t shirq_field_cover(const ShirqField *field);
 
-/* A register file, or NULL: an error that names the entry and what is right. */
+/*
+ * Parse a register file. Returns NULL with an error that names the entry and
+ * the expected form.
+ */
 ShirqRegs *shirq_regs_parse(const char *text, Error **errp);
 void shirq_regs_free(ShirqRegs *regs);
 
-/* The description that is known as @name; NULL: there is none. */
+/* The built-in description called @name, or NULL. */
 const char *shirq_preset(const char *name);
 /* Their names, separated by commas. */
 char *shirq_preset_names(void);

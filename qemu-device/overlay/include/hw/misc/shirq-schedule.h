@@ -1,5 +1,5 @@
 /*
- * Schedules: what to do to a device at which virtual time.
+ * Schedules: actions on a device at given virtual times.
  *
  * The file's format is specified in SPEC.md, "Schedule".
  *
@@ -30,7 +30,7 @@ typedef struct ShirqEntry {
     uint64_t time;              /* in ns; since the doorbell if relative */
     uint64_t argument;
     uint32_t line;              /* of the file, from 1 */
-    uint16_t setting;           /* what SHIRQ_DO_SET sets */
+    uint16_t setting;           /* the property that SHIRQ_DO_SET sets */
     uint8_t action;
     bool relative;
 } ShirqEntry;
@@ -50,12 +50,15 @@ bool shirq_schedule_load(ShirqSchedule *schedule, const char *path,
                          uint32_t sources, int64_t now, Error **errp);
 void shirq_schedule_clear(ShirqSchedule *schedule);
 
-/* The doorbell rang: relative entries count from @now, from the first on. */
+/*
+ * Start the relative entries, from the first one, at @now: the doorbell was
+ * written.
+ */
 void shirq_schedule_ring(ShirqSchedule *schedule, int64_t now);
 
-/* When the next entry is due, INT64_MAX: there is none. */
+/* The time of the next entry, or INT64_MAX if there is none. */
 int64_t shirq_schedule_due(const ShirqSchedule *schedule);
-/* The next entry, which becomes a past one. */
+/* Take the next entry. */
 const ShirqEntry *shirq_schedule_take(ShirqSchedule *schedule);
 /* Entries that have not been taken; relative ones count before the doorbell. */
 uint32_t shirq_schedule_left(const ShirqSchedule *schedule);
