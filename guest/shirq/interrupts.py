@@ -74,7 +74,7 @@ def _described(irq: int, count: int, text: str, width: int) -> Line:
     match = re.fullmatch(
         rf"(?P<chip>\S+(?: \S+)*?)"
         rf"(?: {{1,{width}}}(?P<hwirq>[0-9]{{1,20}})| {{{width + 1}}}|)"
-        r"(?: (?:(?P<trigger>Level(?= {3}| *$)|Edge(?= {4}| *$)) *))?"
+        r"(?: (?P<trigger>Level(?= {3}|$)|Edge(?= {4}|$))(?:(?<=Level) {3}|(?<=Edge) {4}|))?"
         r"(?:-(?P<flow>\S+) *)?"
         r"(?: {2,}(?P<handlers>\S.*))?",
         text.rstrip(),
