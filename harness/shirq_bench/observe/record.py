@@ -86,19 +86,21 @@ class Recording:
                     )
             time.sleep(_LOOK)
 
-    def settle(self, within_s: float = 10.0) -> None:
-        """Wait until the line is low: a neighbour's answer is on the wire before its last interrupt is.
+    def settle(self, within_s: float = 10.0) -> Log:
+        """Wait until the line is low; returns the log until then. A neighbour's answer precedes its last interrupt.
 
         `DeadlineExceeded` if it stays high. A line that never moved is low.
         """
-        if not any(judge.lines_moved(self.log, device) for device in self._devices):
-            return
-        while not judge.line_low_at_end(self.log, self.gsi).ok:
-            self.wait(*(PinFalls(device) for device in self.log.header.devices), within_s=within_s)
+        while True:
+            log = self.log
+            moved = any(judge.lines_moved(log, device) for device in self._devices)
+            if not moved or judge.line_low_at_end(log, self.gsi).ok:
+                return log
+            self.wait(*(PinFalls(device) for device in log.header.devices), within_s=within_s)
 
-    def end(self) -> None:
-        """End the recording at the current end of the log."""
-        self._log = self.log
+    def end(self, log: Log | None = None) -> None:
+        """The recording holds ``log``; without it, all entries until now."""
+        self._log = self.log if log is None else log
         self._reader.close()
 
     # -- what it holds ------------------------------------------------------------------------------------------
@@ -161,10 +163,12 @@ def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
     ``settled`` is false: interrupts raised in it may still be pending on the line.
     """
     recording = Recording(vm, devices)
+    log = None
     try:
         yield recording
         if settled:
             with contextlib.suppress(DeadlineExceeded):
-                recording.settle()
+                # The log in which the line was low: a neighbour may have asserted it again since.
+                log = recording.settle()
     finally:
-        recording.end()
+        recording.end(log)

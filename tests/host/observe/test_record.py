@@ -130,6 +130,23 @@ def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPa
         run.line_low_at_end()
 
 
+def test_a_settled_recording_ends_at_the_moment_of_a_low_line(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour that asserts between the last look at the line and the recording's end is not in the recording."""
+    settle = recording.Recording.settle
+
+    def settle_and_go_on(run: recording.Recording) -> Any:
+        settled = settle(run)
+        vm.story.stimulus("nic0", 1)
+        vm.write()
+        return settled
+
+    monkeypatch.setattr(recording.Recording, "settle", settle_and_go_on)
+    with record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0")
+        vm.write()
+    run.line_low_at_end()
+
+
 def test_a_full_log_is_not_judged(vm: Any) -> None:
     with pytest.raises(CannotJudge, match="7 entries did not fit"), record(vm, "dev0", settled=False) as run:
         vm.story.claimed_interrupt("dev0")
