@@ -104,7 +104,7 @@ acknowledging = shirq.ProgramSet.from_text(
     release="load r0, -1\\nwrite32 bar0+0x68, r0\\nwrite32 bar0+0x64, r0")
 """
 
-#: In the guest: an owner of everything there is to own, and an interrupt that it has read but not unmasked.
+#: In the guest: an owner that uses every resource of the device, and an interrupt that it has read but not unmasked.
 OWNER = """
 device, registers = armed(master=True, auto_unmask=False)
 report("armed")
@@ -119,7 +119,7 @@ def start(scene: Scene, device: str, script: str) -> Command:
 
 
 def finish(command: Command, deadline: float = 60.0) -> list[str]:
-    """Wait until a script has ended well; returns the lines that it has printed."""
+    """Wait until a script has ended successfully; returns its output lines."""
     result = command.wait(deadline)
     assert result.status == 0, result.stderr
     return result.stdout.splitlines()

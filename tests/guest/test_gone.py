@@ -59,7 +59,7 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
     script = start(scene, "dev0", _OWNER)
     script.expect("^armed 0x4$", deadline=120)
     vm.qmp.set("dev0", "dead", case.dead)
-    scene.network.ping(2)  # The neighbour's interrupt has dev0's irq program run, which finds all-ones.
+    scene.network.ping(2)  # The neighbour's interrupt runs dev0's irq program, which reads all-ones.
     script.write("\n")
     script.expect("^told ENODEV ENODEV$", deadline=120)
     vm.qmp.set("dev0", "dead", "off")

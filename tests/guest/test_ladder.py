@@ -19,7 +19,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
-#: A device with every means there is; the tests take them away.
+#: A device with all means of silencing; the tests remove some of them.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on").with_(log_entries=STORM_ENTRIES)
 
 _OWNER = (
@@ -101,9 +101,9 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
 
 
 def _line_was_off(log: Log, at_least: int, shut: bool = False) -> None:
-    """The line was masked so often, and is open again, unless the kernel has ``shut`` it down and another came.
+    """The line was masked this many times, and is unmasked again, unless the kernel has ``shut`` it down.
 
-    For how long, test_share.py judges, in the guest's own time.
+    test_share.py judges the duration, in guest time.
     """
     off = [it for it in high(log, Kind.LINE_MASK, gsi=line_of(log, ["dev2"])) if it.start]
     assert len(off) >= at_least, "the line was not masked while the rungs were tried"
@@ -170,13 +170,13 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
     log = port.vm.log()
     assert not log.since(failed).of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
     _line_was_off(log.since(mark), len(tried) + 1, shut)
-    # The owner may still give up.
+    # The owner may still close the device.
     script.signal(signal.SIGKILL)
     assert script.wait().status == -signal.SIGKILL
 
 
 def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
-    """FLR would help, and D3hot would: the owner allows a bus reset alone."""
+    """FLR and D3hot would end the storm, but the owner allows only a bus reset."""
     set_faults(port, _NO_DISINTX)
     script = start(port, "dev2", _OWNER.format(rungs=BUS))
     script.expect("^armed$", deadline=120)

@@ -36,7 +36,7 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
 
 
 def test_close_gives_the_device_up_while_its_process_lives_on(scene: Scene) -> None:
-    """A mapping alone would keep the file, and with it the device."""
+    """A remaining mapping would keep the file open, and with it the device owned."""
     assert run(scene, "dev1", "device, registers = armed()\ndevice.close()\nprint(state(), device.fileno())") == [
         "parked -1"
     ]
@@ -335,7 +335,7 @@ def test_all_ones_means_gone_until_the_device_is_opened_again(scene: Scene) -> N
 
 # ------------------------------------------------------------------ shutdown
 
-#: In the guest: the end of the system, without asking anybody.
+#: In the guest: reboot at once, without an orderly shutdown.
 _ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
 
 
@@ -367,7 +367,7 @@ def _was_released(log: Log, device: str) -> None:
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it", guest_ends=True)
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
-    # A stock one, whatever the first is: it can be loaded anywhere.
+    # Use a stock kernel, whatever the first one is: it can be loaded on any machine.
     scene.upload(kernel.get("6.1").vmlinuz, "/tmp/vmlinuz")
     owner = start(scene, "dev1", OWNER + "proceed()")
     owner.expect("^armed$")

@@ -9,7 +9,7 @@ from guest.guest_python import finish, start
 from shirq_bench.observe.scene import Scene
 from shirq_bench.vm.machine import ADDRESSES
 
-#: The moment that matters is short: on a QEMU that gets it wrong, a read in about 10,000 changes meets it.
+#: The race window is short: on a faulty QEMU, about one read in 10,000 changes hits it.
 _CHANGES = 25_000
 
 _READ_WHILE_ANOTHER_DEVICE_MOVES = """

@@ -281,7 +281,7 @@ print(*execute("add r0, r7\\nread32 r1, bar0+0x1000"))
 
 
 def test_calls_during_a_reset_fail_with_eio(boot: Boot) -> None:
-    """A function-level reset takes a tenth of a second, so that one of a few is met; read() would wait for news."""
+    """A function-level reset takes a tenth of a second, so one of several is hit; read() would wait for an event."""
     assert run(
         Scene(boot(behind_a_port())),
         "dev2",
@@ -439,7 +439,7 @@ print(*states, state(), abi.InfoFlag.QUARANTINED in device.info.flags, hex(devic
 
 
 def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> None:
-    """dev1 asserts and has no handler; dev0 is masked and pending, and its claim test sees that it asserts not."""
+    """dev1 asserts and has no handler; dev0 is masked and pending, and its claim test sees that it does not assert."""
     assert run(
         scene,
         "dev0",

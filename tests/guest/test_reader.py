@@ -45,7 +45,7 @@ def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> N
 
 
 def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
-    """An eventfd counts events and whatever else read() would answer."""
+    """An eventfd counts events and other changes of the result of read()."""
     script = start(
         scene,
         "dev1",
@@ -427,7 +427,7 @@ def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> No
 
 
 def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
-    """Readable only if an event is queued, an error only if read() would fail, and nothing while it would wait."""
+    """poll() reports readable only if an event is queued, an error only if read() would fail, and nothing otherwise."""
     script = start(
         scene,
         "dev0",

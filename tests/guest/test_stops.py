@@ -44,7 +44,7 @@ report(hex(device.read().r[0]))
 
 
 def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Command, int]:
-    """An owner whose device is masked and pending, waiting for news; and a place in the log before its interrupt."""
+    """An owner whose device is masked and pending, waiting for an event; and a mark in the log before its interrupt."""
     command = start(scene, device, script)
     command.expect("^armed$")
     mark = scene.vm.log().mark
@@ -238,7 +238,7 @@ def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> No
         """,
     )
     script.expect("^armed$")
-    port.raise_("dev1")  # Another device's business is not disturbed.
+    port.raise_("dev1")  # Other devices are not disturbed.
     port.vm.qmp.execute("device_del", id="dev2")
     port.vm.qmp.wait_event("DEVICE_DELETED", deadline=60)
     assert finish(script)[1:] == ["ENODEV ENODEV SIGBUS", "False"]
@@ -251,7 +251,7 @@ def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> No
 
 #: The port's own hot plug, by which it knows whether its link is up: a reset of the bus waits for it.
 _NATIVE = behind_a_port("pcie=on").with_(extra=("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
-#: Uncorrectable errors of the port: of severity non-fatal and fatal as it comes out of reset.
+#: Uncorrectable errors of the port, whose severity after reset is non-fatal or fatal.
 _ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
 
 

@@ -21,7 +21,7 @@ CALLS = 5000
 #: The limits from kmod/README.md: for ending it by the device's own means, and for masking the line otherwise.
 ENDED, LINE_OFF = 2700, 3900
 
-#: In the guest: an irq program that claims rightly, and whose mask has no effect on the device.
+#: In the guest: an irq program that claims correctly, but whose mask has no effect on the device.
 USELESS_MASK = """
 useless = dataclasses.replace(SET, irq=shirq.assemble('''
     read32 r0, bar0+0x2c, gone_if_ones
@@ -348,7 +348,7 @@ def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path
 
 
 def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> None:
-    """DisINTx reads back and does nothing, and neither does the irq program: MASK is no excuse."""
+    """Neither DisINTx nor the irq program has an effect: SHIRQ_MASK does not prevent the quarantine."""
     scene.vm.qmp.set("dev0", "disintx", "no-op")
     script = start(
         scene,
@@ -368,7 +368,7 @@ proceed()
     script.expect("^masked$", deadline=120)
     mark = scene.vm.log().mark
     scene.raise_("dev0", bits=5)
-    # The interrupt that was held back for the owner becomes no event any more.
+    # The interrupt that was held back for the owner is dropped.
     script.expect("^QUARANTINED MASKED 0x5 quarantined 1 1$", deadline=120)
     line_falls(scene, "dev0", mark)
     assert calls(scene, "dev0") < CALLS

@@ -53,7 +53,7 @@ _NOT_FOLLOWED = (
 
 
 class BrokenRuleError(AssertionError):
-    """A rule was broken, or nothing was there to judge; the message shows the entries."""
+    """A rule was broken, or no case was judged; the message shows the entries."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,8 +197,8 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
     """The GSI of the line that these devices share: the one that their pins move.
 
     Firmware may also route the pin to an interrupt of the legacy controller, which the system then leaves masked: a
-    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is none, or not
-    one for all; `CannotJudge` if it is not known since the guest does not use the I/O APIC.
+    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is no such line,
+    or several; `CannotJudge` if the line is unknown because the guest does not use the I/O APIC.
     """
     log.require_complete()
     delivered, unmasked = offsets(log.entries, Kind.DELIVER), _unmasked(log)
@@ -312,10 +312,10 @@ def masked_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
     """Every claim of the device left it masked before the line's interrupt could come again.
 
     A claim is a handling during which the kernel accessed the device while its pin was high (on the vCPU that sent the
-    EOI, since others may be unmasking), or throughout which the pin was high, so that somebody should have. Between
-    the claim and its end (see ``Handling``) the device must become masked; it may be unmasked again before the end, by
-    an owner on another vCPU that is faster than the neighbours' handlers. A device that asserts only after its handler
-    ran may stay high over the EOI: the controller delivers again. A handling that has not ended is not judged.
+    EOI, since others may be unmasking), or throughout which the pin was high, so that a driver should have accessed it.
+    Between the claim and its end (see ``Handling``) the device must become masked; it may be unmasked again before the
+    end, by an owner on another vCPU that is faster than the neighbours' handlers. A device that asserts only after its
+    handler ran may stay high over the EOI: the controller delivers again. A handling that has not ended is not judged.
     """
     masks, claims = high(log, Kind.MASK, device), _claims(log, device, gsi)
     ends = [mask.last for mask in masks]
