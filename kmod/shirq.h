@@ -631,8 +631,8 @@ struct shirq_mask {
  * @fd: an eventfd; -1 for none. It replaces the one before
  * @flags: zero
  *
- * One is added for each event that is queued, and when what read() would answer
- * changes in another way (disarmed, gone). Events are read() as ever.
+ * One is added for each event that is queued, and when the result of read() changes in
+ * another way (disarmed, gone). Events are read() as ever.
  *
  * Fails with EBADF, or with EINVAL if @fd is not an eventfd.
  */

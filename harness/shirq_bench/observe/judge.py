@@ -422,7 +422,7 @@ def line_never_masked(log: Log, gsi: int) -> Verdict:
 def neighbour_lost(
     log: Log, calls: Iterable[HandlerCall], fit: ClockFit, device: str, irq: int, name: str | None = None
 ) -> Verdict:
-    """The neighbour lost no interrupt: each time that its pin was high, its own handler, returning handled, ended it.
+    """The neighbour lost no interrupt: each assertion of its pin was ended by a handled call of its own handler.
 
     ``irq`` is the kernel's number, ``name`` the handler's (None: any on that irq). The pin must fall during such a
     call, widened by the tolerance. Assertions that began before the first clock mark or ended after the last one are

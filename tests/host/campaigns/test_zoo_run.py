@@ -385,7 +385,7 @@ def test_entries_are_named_as_logged_has_them() -> None:
     ("vcpus", "runs", "why"),
     [
         ([0, 0, 0, 1], True, ""),
-        ([0], True, r"the line's interrupts have ended on vCPU \[0\] alone"),
+        ([0], True, r"the line's interrupts have ended on vCPU \[0\] only"),
         ([0, 1], False, "after 0 times, no script in the background moves the interrupt any more"),
     ],
 )
@@ -434,7 +434,7 @@ def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus
         player._neighbour(Step("neighbour", 2, moved=True))
         assert (player.asked, player.answered) == (4, 4)
     else:
-        with pytest.raises(NotPlayed, match=r"the line's interrupts have ended on vCPU \[0\] alone"):
+        with pytest.raises(NotPlayed, match=r"the line's interrupts have ended on vCPU \[0\] only"):
             player._neighbour(Step("neighbour", 2, moved=True))
 
 

@@ -192,5 +192,5 @@ def test_a_trace_that_is_not_whole_is_refused(line: str, said: str) -> None:
 
 
 def test_a_guests_trace_needs_its_clock() -> None:
-    with pytest.raises(ValueError, match="without a fit it has no place on this axis"):
+    with pytest.raises(ValueError, match="a clock fit is needed to place it on this axis"):
         written(picture(), ftrace=FTRACE)

@@ -108,7 +108,7 @@ def read_table(kind: type[_Table], what: str, name: str, table: dict[str, Any]) 
         try:
             match types.get(key) if key != "name" else None:
                 case None:
-                    raise ScenarioError(f"is unknown: known are {', '.join(sorted(types.keys() - {'name'}))}")
+                    raise ScenarioError(f"is not known: there are {', '.join(sorted(types.keys() - {'name'}))}")
                 case "tuple[str, ...]":
                     values[key] = _words(value)
                 case expected if type(value).__name__ != expected:

@@ -258,7 +258,7 @@ def _case(path: Path, data: dict[str, Any]) -> Case:
     for name in ("expected", "argued", "notices", "latency"):
         _known(f"[{name}]", tables[name], DRIVERS)
     if lacking := set(DRIVERS) - tables["expected"].keys():
-        raise ValueError(f"[expected] needs an outcome for each of {', '.join(DRIVERS)}, not for {', '.join(lacking)}")
+        raise ValueError(f"[expected] needs an outcome for each of {', '.join(DRIVERS)}: missing {', '.join(lacking)}")
     ids = _machine(tables["machine"])
     for driver in DRIVERS:
         _options(driver, tables[driver])
