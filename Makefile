@@ -63,7 +63,7 @@ guest: guest-deps ## Build the guest's image for KERNEL.
 	@$(SHIRQ) build image $(KERNEL)
 
 demo: guest-deps ## Boot three functions on one shared line, drive them, kill a driver; show what the line did.
-## Ends with a verdict; writes build/demo/ with a page to open in a browser. First 9 to 11 minutes and 2.2 GiB, then 20 s.
+## Ends with a verdict; writes build/demo/ with a page to open in a browser. First 4 to 11 minutes and 2.2 GiB, then 20 s.
 	@$(SHIRQ) demo --kernel $(KERNEL)
 
 shell: guest-deps ## Boot the demo's guest and attach this terminal to its console (Ctrl-] leaves).
@@ -94,7 +94,7 @@ USER_SET := tests/vm-test
 in_set := $(shell grep -v '^\#' $(USER_SET))
 
 vm-test: guest-deps ## Run the tests that tell whether this installation works, on KERNEL: the list is below.
-## 8 minutes the first time, 1.8 GiB. JOBS=1 runs one at a time. Reports go to build/reports/.
+## 3 to 8 minutes the first time, 1.8 GiB. JOBS=1 runs one at a time. Reports go to build/reports/.
 	@$(PYTEST) $(in_set) --shirq-kernel $(KERNEL) $(call reports,vm-test) $(PYTEST_ARGS)
 
 check: ## Run every test on KERNEL: vm-test, test, test-rest and long, one after the other.

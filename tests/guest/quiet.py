@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from shirq_bench.observe.judge import line_low_at_end, line_of
 from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.vm.machine import ADDRESSES
 
@@ -12,13 +11,19 @@ from shirq_bench.vm.machine import ADDRESSES
 STORM_ENTRIES = 1 << 23
 
 
-def line_falls(scene: Scene, device: str, mark: int, deadline: float = 5.0) -> None:
+def line_falls(scene: Scene, device: str) -> None:
     """The device's line is low, or falls soon: a neighbour may just have asserted it."""
-    log = scene.settled(mark, device, deadline)
-    line_low_at_end(log, line_of(log, [device])).require()
+    with scene.record(device) as run:
+        pass
+    run.line_low_at_end()
 
 
-def is_quiet(scene: Scene, device: str, mark: int) -> None:
+def line_not_given_up(scene: Scene) -> None:
+    """The kernel has not shut a line down for want of a handler that claims its interrupts."""
+    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+
+
+def is_quiet(scene: Scene, device: str) -> None:
     """The device is masked, it does not master the bus, and nothing that is raised reaches the line.
 
     Its interrupt-disable bit is set, if it has one.
@@ -32,5 +37,5 @@ def is_quiet(scene: Scene, device: str, mark: int) -> None:
     scene.raise_(device, bits=0xF0)
     scene.run("true")
     assert not scene.vm.qmp.get(device, "pin"), "the device asserts"
-    line_falls(scene, device, mark)
+    line_falls(scene, device)
     assert scene.vm.agent.run("grep", handler_name(device), "/proc/interrupts").status == 1

@@ -8,7 +8,6 @@ import re
 import subprocess
 from pathlib import Path
 
-from shirq_bench.observe.judge import assertions
 from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import GUEST, KMOD
 from shirq_bench.vm.machine import ADDRESSES
@@ -27,11 +26,10 @@ def compiled(target: Path, *arguments: str | Path) -> Path:
 def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: Path) -> None:
     program = compiled(tmp_path / "calls", "-static", f"-I{GUEST}/lib", _SOURCE, LIBRARY)
     scene.upload(program, "/tmp/calls")
-    mark = scene.vm.log().mark
-    result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
-    assert (result.status, result.stdout) == (0, "done\n"), result.stderr
-    log = scene.vm.log().since(mark)
-    assert len(assertions(log, "dev1")) == 2, "one interrupt before the mask, one after it"
+    with scene.record("dev1") as run:
+        result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
+        assert (result.status, result.stdout) == (0, "done\n"), result.stderr
+    assert len(run.assertions()) == 2, "one interrupt before the mask, one after it"
 
 
 def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> None:

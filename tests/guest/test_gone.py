@@ -10,29 +10,13 @@ import pytest
 
 from guest.guest_python import finish, start
 from guest.port import behind_a_port
+from guest.quiet import line_not_given_up
+from guest.scripts import gone
 from guest.test_storm import CALLS
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, insmod
-
-#: In the guest: an owner whose device goes and comes back, and which then writes through its old mapping.
-_OWNER = """
-device, registers = armed(master=True, auto_unmask=False)
-registers.read32(0) # From now on the page is there.
-report("armed", hex(command() & 4))
-proceed()
-report("told", fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4))
-proceed()
-while command() & 4:
-    time.sleep(0.05)
-report("bus mastering is off", state())
-report("mapping", child(lambda: registers.write32(0x6c, 0xffffffff)))
-proceed()
-device.close()
-report("closed", state())
-"""
 
 
 @dataclass(frozen=True)
@@ -56,47 +40,30 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
     """Its mappings are void, bus mastering ends when it answers again, and the line is watched all the time."""
     vm = scene.vm
     vm.qmp.set("dev0", "disintx", case.disintx)
-    script = start(scene, "dev0", _OWNER)
+    script = start(scene, "dev0", gone.back_again)
     script.expect("^armed 0x4$", deadline=120)
     vm.qmp.set("dev0", "dead", case.dead)
     scene.network.ping(2)  # The neighbour's interrupt runs dev0's irq program, which reads all-ones.
     script.write("\n")
     script.expect("^told ENODEV ENODEV$", deadline=120)
     vm.qmp.set("dev0", "dead", "off")
-    mark = vm.log().mark
-    script.write("\n")
-    script.expect("^bus mastering is off gone$", deadline=120)
-    script.expect("^mapping SIGBUS$", deadline=120)
-    vm.qmp.set("dev0", "raise", 1)
-    script.write("\n")
-    script.expect("^closed parked$", deadline=120)
-    finish(script, deadline=120)
-    vm.qmp.set("dev0", "lower", 1)
-    scene.network.ping(3)
-    log = vm.log()
-    assert "IRQ" not in scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true")
-    calls = log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))
-    assert len(calls) < CALLS, "the line stormed"
+    with scene.record("nic0") as recorded:
+        script.write("\n")
+        script.expect("^bus mastering is off gone$", deadline=120)
+        script.expect("^mapping SIGBUS$", deadline=120)
+        vm.qmp.set("dev0", "raise", 1)
+        script.write("\n")
+        script.expect("^closed parked$", deadline=120)
+        finish(script, deadline=120)
+        vm.qmp.set("dev0", "lower", 1)
+        scene.network.ping(3)
+    line_not_given_up(scene)
+    assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < CALLS, "the line stormed"
 
 
 def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
-    """The owner closes while the device cannot be written; it comes back without an owner, with bus mastering on."""
-    script = start(
-        scene,
-        "dev0",
-        """
-        device, registers = armed(master=True, auto_unmask=False)
-        report("armed", hex(command() & 4))
-        proceed()
-        report(fails(os.read, device.fileno(), 64))
-        device.close()
-        report("closed")
-        proceed()
-        while command() & 4 or not command() & 0x400:
-            time.sleep(0.05)
-        report("silent")
-        """,
-    )
+    """The owner closes while nothing can be written; nobody has the device when it is back, mastering the bus."""
+    script = start(scene, "dev0", gone.owner_left)
     script.expect("^armed 0x4$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
     scene.network.ping(2)
@@ -113,69 +80,33 @@ def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> N
 
     Its owner closed it while it did not answer: it is polled only after a second, and asserts before that.
     """
-    script = start(
-        scene,
-        "dev0",
-        """
-        device, registers = armed()
-        report("armed")
-        proceed()
-        report(fails(os.read, device.fileno(), 64))
-        device.close()
-        report("closed", state())
-        proceed()
-        while not command() & 0x400:
-            time.sleep(0.05)
-        report("silent")
-        report("opened", fails(shirq.Device.open, ADDRESS))
-        """,
-    )
+    script = start(scene, "dev0", gone.asserts_on_return)
     script.expect("^armed$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
     scene.network.ping(2)
     script.write("\n")
     script.expect("^closed parked$", deadline=120)
-    mark = scene.vm.log().mark
-    with scene.vm.frozen():
-        scene.vm.qmp.set("dev0", "dead", "off")
-        scene.vm.qmp.set("dev0", "raise", 1)
-    script.write("\n")
-    script.expect("^silent$", deadline=120)
-    script.expect("^opened OK$", deadline=120)
-    finish(script, deadline=120)
-    log = scene.vm.log()
-    assert assertions(log.since(mark), "dev0"), "it did not assert"
-    assert len(log.since(mark).of(Kind.DELIVER, offset=line_of(log, ["nic0"]))) < CALLS, "the line stormed"
-    assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    with scene.record("nic0") as recorded:
+        with scene.vm.frozen():
+            scene.vm.qmp.set("dev0", "dead", "off")
+            scene.vm.qmp.set("dev0", "raise", 1)
+        script.write("\n")
+        script.expect("^silent$", deadline=120)
+        script.expect("^opened OK$", deadline=120)
+        finish(script, deadline=120)
+    assert recorded.assertions("dev0"), "it did not assert"
+    assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < CALLS, "the line stormed"
+    line_not_given_up(scene)
     scene.network.ping(3)
 
 
 def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
-    """No program need read its registers: the kernel's own read of config space shows that it is gone."""
-    script = start(
-        scene,
-        "dev0",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        report("loaded")
-        proceed()
-        report(fails(device.arm), state(), fails(os.read, device.fileno(), 64))
-        """,
-    )
+    """No program need look at its registers: the kernel's own look at config space says so."""
+    script = start(scene, "dev0", gone.died_before_it_is_armed)
     script.expect("^loaded$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
     script.write("\n")
     assert finish(script, deadline=120)[1:] == ["ENODEV gone ENODEV"]
-
-
-#: In the guest: an owner whose release program lets the device assert.
-_WRONG_RELEASE = """
-wrong = dataclasses.replace(SET, release=shirq.assemble('''
-    load r1, 0xffffffff
-    write32 bar0+0x6c, r1
-'''))
-"""
 
 
 def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
@@ -187,37 +118,21 @@ def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
     vm = port.vm
     for name, value in {"disintx": "no-op", "reset-unmasked": 1, "reset-status": 1}.items():
         vm.qmp.set("dev2", name, value)
-    script = start(
-        port,
-        "dev2",
-        _WRONG_RELEASE
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(wrong)
-device.arm(auto_unmask=False)
-report("armed")
-proceed()
-report(fails(os.read, device.fileno(), 64))
-proceed()
-Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
-report("reset", state())
-proceed()
-""",
-    )
+    script = start(port, "dev2", gone.reset_by_others)
     script.expect("^armed$", deadline=120)
     vm.qmp.set("dev2", "dead", "bars")
     port.network.ping(2)
     script.write("\n")
     script.expect("^ENODEV$", deadline=120)
     vm.qmp.set("dev2", "dead", "off")
-    mark = vm.log().mark
-    script.write("\n")
-    script.expect("^reset gone$", deadline=120)
-    port.network.ping(3)
-    script.write("\n")
-    finish(script, deadline=120)
-    assert assertions(vm.log().since(mark), "dev2"), "it did not assert"
-    assert port.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    with port.record("dev2") as recorded:
+        script.write("\n")
+        script.expect("^reset gone$", deadline=120)
+        port.network.ping(3)
+        script.write("\n")
+        finish(script, deadline=120)
+    assert recorded.assertions(), "it did not assert"
+    line_not_given_up(port)
 
 
 _GIVE_UP = Path(__file__).parent / "giveup"
@@ -227,22 +142,7 @@ def test_an_error_that_nobody_recovers_from_ends_in_enodev(boot: Boot) -> None:
     """Recovery fails if another driver on the bus does not support it, and no callback reports that."""
     machine = SHARED_LINE.with_(modules=(str(_GIVE_UP),), deterministic=True, vcpus=1)
     scene = Scene(boot(machine))
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, registers = armed()
-        report("armed")
-        proceed()
-        report(state(), fails(device.pread, 0, 0, 4))
-        report(fails(os.read, device.fileno(), 64), state())
-        device.close()
-        with shirq.Device.open(ADDRESS) as successor:
-            successor.load(SET)
-            successor.arm()
-            report("armed again", state())
-        """,
-    )
+    script = start(scene, "dev1", gone.not_recovered)
     script.expect("^armed$", deadline=120)
     scene.run(insmod("giveup", f"address={ADDRESSES['dev1']} error=1"), deadline=60)
     script.write("\n")

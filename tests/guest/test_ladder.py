@@ -11,10 +11,12 @@ import pytest
 
 from guest.guest_python import finish, start
 from guest.port import behind_a_port
-from guest.quiet import STORM_ENTRIES, line_falls
-from guest.test_storm import CALLS, USELESS_RELEASE, calls
-from shirq_bench.channels.log import Kind, Log
-from shirq_bench.observe.judge import high, line_of
+from guest.quiet import STORM_ENTRIES, line_falls, line_not_given_up
+from guest.scripts import ladder
+from guest.test_storm import CALLS, calls
+from shirq_bench.channels.log import Kind
+from shirq_bench.observe.judge import high
+from shirq_bench.observe.record import Recording
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
@@ -22,27 +24,6 @@ from shirq_bench.vm.machine import ADDRESSES
 #: A device with all means of silencing; the tests remove some of them.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on").with_(log_entries=STORM_ENTRIES)
 
-_OWNER = (
-    USELESS_RELEASE
-    + """
-device = shirq.Device.open(ADDRESS)
-device.set_quiesce(abi.Quiesce({rungs}))
-device.load(useless)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
-    pass
-report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]))
-proceed()
-report(child(lambda: registers.read32(0)), fails(device.pread, 0, 0, 4), state())
-device.load(SET)
-device.arm()
-report("armed again", state(), state("quarantine"))
-report(hex(device.read(timeout=TIMEOUT).r[0]), hex(device.mmap(0).read32(0)))
-"""
-)
 D3HOT, FLR, BUS = 1, 2, 4
 ALL_RUNGS = D3HOT | FLR | BUS
 
@@ -100,12 +81,12 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
     )
 
 
-def _line_was_off(log: Log, at_least: int, shut: bool = False) -> None:
+def _line_was_off(recorded: Recording, at_least: int, shut: bool = False) -> None:
     """The line was masked this many times, and is unmasked again, unless the kernel has ``shut`` it down.
 
     test_share.py judges the duration, in guest time.
     """
-    off = [it for it in high(log, Kind.LINE_MASK, gsi=line_of(log, ["dev2"])) if it.start]
+    off = [it for it in high(recorded.log, Kind.LINE_MASK, gsi=recorded.gsi) if it.start]
     assert len(off) >= at_least, "the line was not masked while the rungs were tried"
     assert all(it.end for it in (off[:-1] if shut else off)), "the line is still masked"
 
@@ -115,24 +96,23 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
     """A storm ends at the first effective rung, and the owner can arm again."""
     case = ENDS[end]
     set_faults(port, case.faults)
-    script = start(port, "dev2", _OWNER.format(rungs=case.allowed))
+    script = start(port, "dev2", ladder.storm, case.allowed)
     script.expect("^armed$", deadline=120)
-    mark = port.vm.log().mark
-    port.raise_("dev2", bits=5)
-    script.expect("^QUARANTINED MASKED 0x5$", deadline=60)
-    wait_for_rung(port, case.last)
-    line_falls(port, "dev2", mark, deadline=20)
-    port.network.ping(5)
-    log = port.vm.log().since(mark)
+    with port.record("dev2") as recorded:
+        port.raise_("dev2", bits=5)
+        script.expect("^QUARANTINED MASKED 0x5$", deadline=60)
+        wait_for_rung(port, case.last)
+        line_falls(port, "dev2")
+        port.network.ping(5)
     stats = stats_of(port, "dev2")
     tried = [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]]
     assert tried == [rung for rung in case.tried if rung != "released"]
     assert all(stats[f"rung_{rung}"] == 1 for rung in tried)
     assert (stats["storms_masked"], stats["remasks"]) == (1, 1)
     assert bool(stats["line_off"]) == bool(tried)
-    _line_was_off(log, len(tried))
-    off = next((e.time_ns for e in log.of(Kind.LINE_MASK, offset=line_of(log, ["dev2"])) if e.value), None)
-    before = [e for e in log.of(Kind.DELIVER, offset=line_of(log, ["dev2"])) if off is None or e.time_ns < off]
+    _line_was_off(recorded, len(tried))
+    off = next((e.time_ns for e in recorded.of(Kind.LINE_MASK, offset=recorded.gsi) if e.value), None)
+    before = [e for e in recorded.of(Kind.DELIVER, offset=recorded.gsi) if off is None or e.time_ns < off]
     assert len(before) < CALLS, "the line was masked too late"
     script.write("\n")
     script.expect("^armed again armed masked over$", deadline=60)
@@ -150,26 +130,26 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
 def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed: int, tried: tuple[str, ...]) -> None:
     """A device that no rung silences is declined and reported as failed."""
     set_faults(port, _NOTHING)
-    script = start(port, "dev2", _OWNER.format(rungs=allowed))
+    script = start(port, "dev2", ladder.storm, allowed)
     script.expect("^armed$", deadline=120)
-    mark = port.vm.log().mark
-    port.raise_("dev2", bits=1)
-    script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
-    wait_for_rung(port, "failed")
-    # The handler declines from now on. Whether the pin falls before the kernel has counted 100,000 unhandled interrupts
-    # depends on the host; if not, the kernel disables the line, and its neighbours get no more interrupts.
-    failed = port.vm.log().mark
-    port.vm.qmp.set("dev2", "lower", 1)
-    stats = stats_of(port, "dev2")
-    assert [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]] == [*tried, "failed"]
-    messages = port.run("dmesg")
-    assert "nothing is left to try" in messages
-    shut = "Disabling IRQ" in messages
-    if not shut:
-        port.network.ping(3)
-    log = port.vm.log()
-    assert not log.since(failed).of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
-    _line_was_off(log.since(mark), len(tried) + 1, shut)
+    with port.record("dev2", settled=False) as recorded:
+        port.raise_("dev2", bits=1)
+        script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
+        wait_for_rung(port, "failed")
+        # The handler declines from now on. Whether the pin falls before the kernel has counted 100,000 unhandled
+        # interrupts depends on the host; if not, the kernel disables the line, and its neighbours get no more
+        # interrupts.
+        with port.record("dev2", settled=False) as failed:
+            port.vm.qmp.set("dev2", "lower", 1)
+            stats = stats_of(port, "dev2")
+            assert [rung for rung in ("d3hot", "flr", "bus", "failed") if stats[f"rung_{rung}"]] == [*tried, "failed"]
+            messages = port.run("dmesg")
+            assert "nothing is left to try" in messages
+            shut = "Disabling IRQ" in messages
+            if not shut:
+                port.network.ping(3)
+    assert not failed.of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
+    _line_was_off(recorded, len(tried) + 1, shut)
     # The owner may still close the device.
     script.signal(signal.SIGKILL)
     assert script.wait().status == -signal.SIGKILL
@@ -178,7 +158,7 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
 def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
     """FLR and D3hot would end the storm, but the owner allows only a bus reset."""
     set_faults(port, _NO_DISINTX)
-    script = start(port, "dev2", _OWNER.format(rungs=BUS))
+    script = start(port, "dev2", ladder.storm, BUS)
     script.expect("^armed$", deadline=120)
     port.raise_("dev2")
     script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
@@ -221,56 +201,22 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
     set_faults(port, _NO_DISINTX)
     (tmp_path / "card.toml").write_text(_PROFILE)
     port.upload(tmp_path / "card.toml", "/tmp/card.toml")
-    script = start(
-        port,
-        "dev2",
-        """
-        from shirq import profile
-        device = shirq.Device.open(ADDRESS)
-        device.load_profile(profile.load(Path("/tmp/card.toml")))
-        device.arm(auto_unmask=False)
-        report("armed")
-        while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
-            pass
-        report(event.type.name)
-        proceed()
-        """,
-    )
+    script = start(port, "dev2", ladder.with_profile, "/tmp/card.toml")
     script.expect("^armed$", deadline=120)
-    mark = port.vm.log().mark
-    port.raise_("dev2", bits=9)
-    script.expect("^QUARANTINED$", deadline=60)
-    wait_for_rung(port, "flr")
-    stats = stats_of(port, "dev2")
-    assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 1, 0, 0)
-    script.write("\n")
-    finish(script)
-    resets = port.vm.log().since(mark).of(Kind.RESET, device="dev2")
-    assert len(resets) == 2, "it was not reset for the storm and again when its owner left"
+    with port.record("dev2") as recorded:
+        port.raise_("dev2", bits=9)
+        script.expect("^QUARANTINED$", deadline=60)
+        wait_for_rung(port, "flr")
+        stats = stats_of(port, "dev2")
+        assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 1, 0, 0)
+        script.write("\n")
+        finish(script)
+    assert len(recorded.of(Kind.RESET, device="dev2")) == 2, (
+        "it was not reset for the storm and again when its owner left"
+    )
 
 
 # ------------------------------------------------- at release, the line tells whether it worked
-
-#: In the guest: an owner whose release program unmasks, with an interrupt that it has read.
-_UNMASKED_BY_ITS_RELEASE = """
-device = shirq.Device.open(ADDRESS)
-device.load(dataclasses.replace(SET, release=SET.unmask))
-device.arm(auto_unmask=False)
-report("armed")
-report("masked", hex(device.read(timeout=TIMEOUT).r[0]))
-"""
-
-_ASSERTS_AFTER_ITS_RELEASE = (
-    _UNMASKED_BY_ITS_RELEASE
-    + """
-ends = {
-    "close": device.close,
-    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "unbind": lambda: Path("/sys/bus/pci/drivers/shirq/unbind").write_text(ADDRESS),
-}
-ends[%r]()
-"""
-)
 
 
 @pytest.mark.parametrize("end", ["close", "kill", "unbind"])
@@ -282,13 +228,12 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
 ) -> None:
     """A device that asserts after its release is reset only if its line storms."""
     set_faults(port, faults)
-    script = start(port, "dev2", _ASSERTS_AFTER_ITS_RELEASE % end)
+    script = start(port, "dev2", ladder.asserts_after_its_release, end)
     script.expect("^armed$", deadline=60)
     port.raise_("dev2", bits=6)
     script.expect("^masked 0x6$", deadline=60)
     assert script.wait(60).status == (-signal.SIGKILL if end == "kill" else 0)
-    mark = port.vm.log().mark
-    line_falls(port, "dev2", mark, deadline=20)
+    line_falls(port, "dev2")
     log = port.vm.log()
     own = [entry for entry in log.of(Kind.PIN, Kind.RESET, device="dev2") if entry.kind is Kind.RESET or entry.value]
     assert [entry.kind for entry in own[-2 - resets :]] == [Kind.PIN] * 2 + [Kind.RESET] * resets
@@ -299,92 +244,46 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
         assert port.run(f"cat /sys/class/shirq/{ADDRESSES['dev2']}/quarantine") == "none\n"
 
 
-#: In the guest: an owner whose device asserts after its release program, and which then arms exclusively.
-_ASSERTS_WHEN_DISARMED = (
-    _UNMASKED_BY_ITS_RELEASE
-    + """
-proceed()
-device.disarm()
-event = device.read(timeout=TIMEOUT)
-report(event.type.name, abi.Quarantine(event.flags).name, hex(event.r[0]), state())
-proceed()
-report(fails(device.arm, shared=False), state(), state("quarantine"))
-proceed()
-device.load(SET)
-device.arm()
-report("armed again", state())
-report(hex(device.read(timeout=TIMEOUT).r[0]))
-"""
-)
-
-
 def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
     """Only D3hot silences it; arming that is refused, for its neighbours on the line, leaves it asleep."""
     port = Scene(boot(behind_a_port("pm=on", "pcie=on", "no-soft-reset=on")))
     set_faults(port, _NO_DISINTX)
-    script = start(port, "dev2", _ASSERTS_WHEN_DISARMED)
+    script = start(port, "dev2", ladder.asserts_when_disarmed)
     script.expect("^armed$", deadline=120)
     port.raise_("dev2", bits=6)
     script.expect("^masked 0x6$", deadline=120)
-    mark = port.vm.log().mark
     script.write("\n")
     script.expect("^QUARANTINED MASKED 0x6 quarantined$", deadline=120)
     wait_for_rung(port, "d3hot")
-    line_falls(port, "dev2", mark, deadline=60)
+    line_falls(port, "dev2")
     port.network.ping(5)
-    asleep = port.vm.log().mark
-    script.write("\n")
-    script.expect("^EBUSY quarantined masked d3hot$", deadline=120)
-    port.network.ping(3)
-    pins = port.vm.log().since(asleep).of(Kind.PIN, device="dev2")
-    assert not [entry for entry in pins if entry.value], "it was woken, and nothing holds it back"
+    with port.record("dev2") as asleep:
+        script.write("\n")
+        script.expect("^EBUSY quarantined masked d3hot$", deadline=120)
+        port.network.ping(3)
+    assert not [entry for entry in asleep.of(Kind.PIN, device="dev2") if entry.value], (
+        "it was woken, and nothing holds it back"
+    )
     script.write("\n")
     script.expect("^armed again armed$", deadline=120)
     port.raise_("dev2", bits=5)
     assert finish(script, deadline=120)[-1] == "0x5"
-    assert port.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
+    line_not_given_up(port)
 
 
 # ------------------------------------------------- somebody else writes Command, and clears DisINTx
 
-#: In the guest: actions that any process with access to config space can do.
-_CLEAR_DISINTX = """
-def clear_disintx():
-    set_command(command() & ~0x400)
-    while not command() & 0x400:
-        time.sleep(0.01)
-"""
-
 
 def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> None:
     """A quarantined device whose DisINTx is cleared is held back again without a further rung."""
-    script = start(
-        port,
-        "dev2",
-        USELESS_RELEASE
-        + _CLEAR_DISINTX
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(useless)
-device.arm(auto_unmask=False)
-report("armed")
-while device.read(timeout=TIMEOUT).type is shirq.EventType.IRQ:
-    pass
-report("quarantined")
-proceed()
-clear_disintx()
-report(state("quarantine"), stat("line_off"))
-proceed()
-""",
-    )
+    script = start(port, "dev2", ladder.disintx_cleared_in_quarantine)
     script.expect("^armed$", deadline=120)
-    mark = port.vm.log().mark
     port.raise_("dev2")
     script.expect("^quarantined$", deadline=60)
-    line_falls(port, "dev2", mark)
+    line_falls(port, "dev2")
     script.write("\n")
     script.expect("^masked released 0$", deadline=60)
-    line_falls(port, "dev2", mark)
+    line_falls(port, "dev2")
     assert calls(port, "dev2") < CALLS
     script.write("\n")
     finish(script)
@@ -392,23 +291,7 @@ proceed()
 
 def test_owners_disintx_mask_is_restored_without_an_event(port: Scene) -> None:
     """The owner's mask by DisINTx is set again when it is cleared, and no event is queued for that."""
-    script = start(
-        port,
-        "dev2",
-        _CLEAR_DISINTX
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.arm()
-seq = device.mask()
-report("masked", hex(command() & 0x400))
-proceed()
-clear_disintx()
-report(state(), stat("remasks"), stat("claims"), select.select([device], [], [], 0)[0])
-device.unmask(seq)
-report(device.read(timeout=TIMEOUT).type.name)
-""",
-    )
+    script = start(port, "dev2", ladder.disintx_cleared_under_its_owner)
     script.expect("^masked 0x400$", deadline=120)
     port.raise_("dev2", bits=3)
     script.write("\n")

@@ -7,12 +7,15 @@ that instruction, and makes its call before the first thread goes on.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
+from guest.guest_python import command_line
+from guest.scripts import preempted_calls
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind, LogReader
 from shirq_bench.deadline import Deadline
 from shirq_bench.replay import symbols
@@ -32,40 +35,6 @@ _LATER, _LENGTH = 200_000_000, 300_000_000
 #: In the Command register of config space.
 _MASTER = 4
 
-#: In the guest: dev, not armed; `first` and `second`, and the first thread's next calls.
-_CALLS = """
-import os, runpy, select, threading, time
-import shirq
-SET = runpy.run_path("/usr/bin/shirq-edu.py")["PROGRAMS"]
-def own(address):
-    device = shirq.Device.open(address); device.load(SET); device.arm()
-    return device, device.mmap(0)
-ctl, c = own("{ctl}")
-trigger, t = own("{trigger}")
-dev = shirq.Device.open("{dev0}")
-dev.load(SET)
-{calls}
-def interrupts():
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-    ctl.read()
-    try:
-        second()
-        answer = {ok}
-    except shirq.ShirqError as error:
-        answer = error.errno
-    c.write32(0x70, answer)
-thread = threading.Thread(target=interrupts); thread.start()
-while not open(f"/proc/self/task/{{thread.native_id}}/syscall").read().startswith("0 "):
-    time.sleep(0.01)
-print("ready", flush=True)
-trigger.read()
-t.write32(0x70, {begin})
-first()
-t.write32(0x70, {end})
-afterwards()
-time.sleep(100000)
-"""
-
 
 @dataclass(frozen=True)
 class _Run:
@@ -82,9 +51,9 @@ class _Run:
         return next((value for device, value in self.marks if device == "ctl"), None)
 
 
-def _machine(kernel: str, calls: str) -> Machine:
-    program = _CALLS.format(
-        calls=calls, ctl=ADDRESSES["ctl"], dev0=ADDRESSES["dev0"], trigger=_TRIGGER, begin=_BEGIN, end=_END, ok=_OK
+def _machine(kernel: str, case: str) -> Machine:
+    argv, source = command_line(
+        "dev0", preempted_calls.interrupted, case, ADDRESSES["ctl"], _TRIGGER, begin=_BEGIN, end=_END, ok=_OK
     )
     return Machine(
         kernel=kernel,
@@ -96,8 +65,8 @@ def _machine(kernel: str, calls: str) -> Machine:
             LOAD_MODULE,
             *(bind(card) for card in ("dev0", "ctl")),
             bind_at(_TRIGGER, "shirq"),
-            f"cat >/run/calls.py <<'X'\n{program}\nX",
-            start("python3 /run/calls.py", "ready"),
+            f"cat >/run/source <<'X'\n{source}X",
+            start(shlex.join(["sh", "-c", f"exec {shlex.join(argv)} </run/source"]), "ready"),
             # Virtual time, which costs nothing: with preempt=full the kernel's load never reads as idle.
             "sleep 3",
         ),
@@ -169,26 +138,7 @@ def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None
         asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
         assert asserted == (run.answer != _OK), "the device asserts exactly if it was not masked"
 
-    calls = "first, second, afterwards = dev.arm, dev.mask, lambda: None"
-    _around_the_change(_machine(kernel_name, calls), 6, judge)
-
-
-#: In the guest: the second thread opens the device as soon as it has no owner, and waits by eventfd.
-_REOPEN = """
-first = dev.close
-def second():
-    global dev
-    dev = shirq.Device.open("{dev0}")
-    dev.load(SET)
-    dev.eventfd = os.eventfd(0)
-    dev.set_eventfd(dev.eventfd)
-    dev.set_master(True)
-    dev.arm()
-def afterwards():
-    if hasattr(dev, "eventfd"):
-        os.read(dev.eventfd, 8)
-        t.write32(0x70, 0x333)
-"""
+    _around_the_change(_machine(kernel_name, "arm and mask"), 6, judge)
 
 
 def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
@@ -197,13 +147,12 @@ def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
     def judge(run: _Run) -> None:
         assert (("trigger", 0x333) in run.marks) == (run.answer == _OK), "the next owner's eventfd was not signalled"
 
-    _around_the_change(_machine(kernel_name, _REOPEN.format(dev0=ADDRESSES["dev0"])), 16, judge)
+    _around_the_change(_machine(kernel_name, "close and reopen"), 16, judge)
 
 
 def test_a_mask_between_read_and_write_of_set_master_holds(kernel_name: str) -> None:
     """SET_MASTER writes back the whole of Command: the bit that MASK sets there is not lost in between."""
-    calls = "dev.arm()\nfirst, second, afterwards = lambda: dev.set_master(True), dev.mask, lambda: None"
-    machine = _machine(kernel_name, calls)
+    machine = _machine(kernel_name, "set_master and mask")
     reference = _run(machine, None)
     command = [entry for entry in reference.dev0 if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
     written = next(n for n, entry in enumerate(command) if entry.kind is Kind.WRITE and entry.value & _MASTER)

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pytest
 
-from guest.guest_python import TIMEOUT, run
+from guest.guest_python import run, start
+from guest.scripts import presets
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_never_masked, line_of, masked_before_eoi
 from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.vm.machine import SHARED_LINE
 
 #: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped.
 MACHINE = SHARED_LINE.with_(devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]))
@@ -111,35 +111,14 @@ CARDS = (
     ),
 )
 
-_DRIVER = """
-import sys
-import shirq
-from shirq.asm import assemble
-card = %r
-programs = shirq.ProgramSet.from_text(irq=card["irq"], unmask=card["unmask"], release=card["release"])
-with shirq.Device.open(%r) as device:
-    if card["setup"]:
-        device.exec(assemble(card["setup"]))
-    handle = assemble(card["handle"])
-    device.load(programs)
-    device.arm()
-    print("armed", flush=True)
-    for _ in range(%d):
-        event = device.read(timeout=%d)
-        device.exec(handle, [event.r[0]])
-        print("event", hex(event.r[0]), event.lost, flush=True)
-    try:
-        device.read(timeout=0.2)
-    except TimeoutError:
-        print("silence", flush=True)
-"""
-
 
 def _start(scene: Scene, card: Card) -> Command:
     vm = scene.vm
     with vm.frozen():
         vm.qmp.set("dev0", "preset", card.preset)
-    command = vm.agent.start("python3", "-c", _DRIVER % (asdict(card), ADDRESSES["dev0"], _ROUNDS, TIMEOUT))
+    command = start(
+        scene, "dev0", presets.drive, card.irq, card.unmask, card.release, card.setup, card.handle, rounds=_ROUNDS
+    )
     command.expect("^armed$", 30)
     return command
 
@@ -147,9 +126,8 @@ def _start(scene: Scene, card: Card) -> Command:
 def _drive(scene: Scene, card: Card) -> None:
     """Raise the card's sources time after time, with the neighbour at work, and judge the line and its handlers."""
     driver = _start(scene, card)
-    mark = scene.vm.log().mark
     # The clocks' relation may have changed while the VM was stopped: each card has a trace of its own.
-    with scene.tracing() as handlers:
+    with scene.record("dev0", "nic0") as recorded, scene.tracing() as handlers:
         for _ in range(_ROUNDS):
             scene.raise_("dev0", bits=card.sources)
             scene.network.ping(2)
@@ -158,14 +136,11 @@ def _drive(scene: Scene, card: Card) -> None:
         result = driver.wait(30)
     assert result.status == 0, result.stderr
     assert " 0x0 " not in result.stdout, f"{card.preset}: an event without a cause"
-    log = scene.settled(mark, "dev0")
-    gsi = line_of(log, ["dev0"])
-    assert gsi == line_of(log, ["nic0"]), "the neighbour is on another line"
-    assert len(assertions(log, "dev0")) == _ROUNDS, card.preset
-    masked_before_eoi(log, "dev0", gsi).require(at_least=_ROUNDS)
-    line_low_at_end(log, gsi).require()
-    line_never_masked(log, gsi).require(at_least=_ROUNDS)
-    assert log.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
+    assert len(recorded.assertions()) == _ROUNDS, card.preset
+    recorded.masked_before_eoi(at_least=_ROUNDS)
+    recorded.line_low_at_end()
+    recorded.line_never_masked(at_least=_ROUNDS)
+    assert recorded.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
     irq = scene.irq("eth0")
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
     handlers.false_claims("dev0", irq).require(at_least=_ROUNDS)
@@ -186,18 +161,7 @@ def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
     Linked programs access memory BARs directly; ports must not be mistaken for memory.
     """
     scene = Scene(boot(MACHINE))
-    mark = scene.vm.log().mark
-    assert run(
-        scene,
-        "dev0",
-        """
-        ports = shirq.assemble("read32 r0, bar1+8\\nwrite32 bar1+12, r0")
-        device = shirq.Device.open(ADDRESS)
-        device.load(dataclasses.replace(SET, release=(*SET.release, *ports)))
-        device.arm()
-        device.close()
-        print(state())
-        """,
-    ) == ["parked"]
-    ports = [e for e in scene.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
+    with scene.record("dev0") as recorded:
+        assert run(scene, "dev0", presets.ports) == ["parked"]
+    ports = [e for e in recorded.of(Kind.READ, Kind.WRITE, device="dev0") if e.space == 1]
     assert [(e.kind, e.offset, e.width) for e in ports] == [(Kind.READ, 8, 4), (Kind.WRITE, 12, 4)]

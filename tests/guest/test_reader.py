@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import ACKNOWLEDGES, finish, run, start
+from guest.guest_python import finish, run, start
 from guest.quiet import line_falls
+from guest.scripts import reader
 from guest.test_c_library import LIBRARY, compiled
 from shirq_bench.observe.judge import assertions
 from shirq_bench.observe.scene import Scene
@@ -19,26 +20,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> None:
     """A non-blocking read() unmasks and returns EAGAIN, and epoll never unmasks."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, registers = armed()
-        os.set_blocking(device.fileno(), False)
-        poll = select.epoll()
-        poll.register(device.fileno(), select.EPOLLIN)
-        report("armed", poll.poll(0))
-        assert poll.poll(TIMEOUT)[0][1] & select.EPOLLIN
-        assert poll.poll(TIMEOUT)[0][1] & select.EPOLLIN
-        report(stat("unmasks"), state())
-        event = device.read()
-        registers.write32(edu["INT_ACK"], event.r[0])
-        report(poll.poll(0.1), stat("unmasks"), state())
-        report(fails(os.read, device.fileno(), 64), stat("unmasks"), state())
-        device.disarm()
-        report(poll.poll(TIMEOUT)[0][1] & select.EPOLLERR == select.EPOLLERR)
-        """,
-    )
+    script = start(scene, "dev1", reader.nonblocking)
     script.expect(r"^armed \[\]$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["0 masked", "[] 0 masked", "EAGAIN 1 armed", "True"]
@@ -46,31 +28,7 @@ def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> N
 
 def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
     """An eventfd counts events and other changes of the result of read()."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, registers = armed(auto_unmask=False)
-        fd = os.eventfd(0)
-        value = lambda: int.from_bytes(os.read(fd, 8), "little")
-        device.set_eventfd(fd)
-        for _ in range(3):
-            report("ready")
-            counted = value()
-            event = device.read()
-            registers.write32(edu["INT_ACK"], event.r[0])
-            device.unmask(event.seq)
-            report(counted, event.seq)
-        os.set_blocking(fd, False)
-        device.disarm()
-        report("disarmed", value() > 0)
-        device.set_eventfd(None)
-        device.arm()
-        report("ready")
-        device.read(timeout=TIMEOUT)
-        report(fails(value))
-        """,
-    )
+    script = start(scene, "dev1", reader.eventfd)
     for _ in range(4):
         script.expect("^ready$")
         scene.raise_("dev1")
@@ -83,59 +41,19 @@ def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
 )
 def test_an_explicit_mask_holds_until_its_own_number_is_unmasked(scene: Scene, device: str, mask: str) -> None:
     """Masked by its own program, or by the interrupt-disable bit if there is none. A read() does not undo it."""
-    script = start(
-        scene,
-        device,
-        f"""
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET, shirq.assemble({mask.replace("; ", chr(92) + "n")!r}.replace("\\\\n", "\\n")))
-        device.arm()
-        first, second = device.mask(), device.mask()
-        report("masked", first, second, state(), stat("masks"))
-        print(hex(command() & 0x400), hex(device.pread(0, 0x28, 4)))
-        proceed()
-        device.unmask(first)
-        os.set_blocking(device.fileno(), False)
-        report(fails(os.read, device.fileno(), 64), state())
-        os.set_blocking(device.fileno(), True)
-        device.unmask(second)
-        event = device.read()
-        report(event.seq, hex(event.r[0]), hex(command() & 0x400))
-        """,
-    )
-    mark = scene.vm.log().mark
-    script.expect("^masked 1 2 masked 2$")
-    scene.raise_(device, bits=8)
-    scene.run("true")
-    assert not assertions(scene.vm.log().since(mark), device), "the device asserted although it was masked"
+    script = start(scene, device, reader.explicit_mask, mask.replace("; ", "\n"))
+    with scene.record(device) as recorded:
+        script.expect("^masked 1 2 masked 2$")
+        scene.raise_(device, bits=8)
+        scene.run("true")
+    assert not recorded.assertions(), "the device asserted although it was masked"
     script.write("\n")
     by = "0x0 0xffffffff" if mask else "0x400 0x0"
     assert finish(script)[1:] == [by, "EAGAIN masked", "3 0x8 0x0"]
 
 
 def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
-    assert run(
-        scene,
-        "dev1",
-        """
-        device, _ = armed()
-        print(fails(device.mask), state())
-        """,
-    ) == ["ENOTSUP armed"]
-
-
-#: In the guest: a set that acknowledges, and any number of interrupts that are not read.
-_FLOOD = (
-    ACKNOWLEDGES
-    + """
-def flood(count):
-    for _ in range(count):
-        claims = stat("claims")
-        registers.write32(0x60, 1)
-        while stat("claims") == claims:
-            pass
-"""
-)
+    assert run(scene, "dev1", reader.no_mask) == ["ENOTSUP armed"]
 
 
 def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> None:
@@ -143,26 +61,7 @@ def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> 
 
     An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted until it arms.
     """
-    assert run(
-        scene,
-        "dev1",
-        _FLOOD
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(acknowledging)
-device.arm()
-registers = device.mmap(0)
-flood(300)
-events = [device.read() for _ in range(256)]
-flood(1)
-last = device.read()
-print(events[0].seq, events[-1].seq, last.seq, last.lost, stat("lost"), stat("events"))
-device.disarm()
-device.arm()
-flood(1)
-print(device.read().lost, stat("lost"))
-""",
-    ) == ["1 256 301 44 44 257", "0 44"]
+    assert run(scene, "dev1", reader.full_queue) == ["1 256 301 44 44 257", "0 44"]
 
 
 def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> None:
@@ -170,44 +69,12 @@ def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> Non
 
     A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later.
     """
-    assert run(
-        scene,
-        "dev1",
-        _FLOOD
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(dataclasses.replace(acknowledging, irq=acknowledging.irq + shirq.assemble("load r1, -1\\nload r3, 7")))
-device.set_quiesce(max_rate=1)
-device.arm()
-registers = device.mmap(0)
-flood(1501)
-last = [device.read() for _ in range(256)][-1]
-print(last.type.name, last.flags, last.lost)
-device.arm()
-registers = device.mmap(0)
-flood(256)
-events = [device.read() for _ in range(256)]
-print(*{(event.type.name, event.source, event.flags, event.lost, *event.r) for event in events})
-""",
-    ) == ["QUARANTINED 2 1246", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
+    assert run(scene, "dev1", reader.nothing_stale) == ["QUARANTINED 2 1246", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
 
 
 def test_a_rate_of_zero_is_the_default_one(scene: Scene) -> None:
     """As many claims as are judged together, each of them waited for: far fewer a second than the default allows."""
-    assert run(
-        scene,
-        "dev1",
-        _FLOOD
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(acknowledging)
-device.set_quiesce(max_rate=0)
-device.arm()
-registers = device.mmap(0)
-flood(1501)
-print(state(), stat("claims"), stat("storms_rate"))
-""",
-    ) == ["armed 1501 0"]
+    assert run(scene, "dev1", reader.rate_of_zero) == ["armed 1501 0"]
 
 
 def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> None:
@@ -215,54 +82,12 @@ def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> No
 
     The page was never accessed, and the memory after it is inaccessible.
     """
-    assert run(
-        scene,
-        "dev1",
-        _FLOOD
-        + """
-device = shirq.Device.open(ADDRESS)
-device.load(dataclasses.replace(acknowledging, irq=shirq.assemble("load r3, 9") + acknowledging.irq))
-device.arm()
-registers = device.mmap(0)
-flood(5)
-page = mmap.PAGESIZE
-memory = mmap.mmap(-1, 2 * page)
-start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-assert libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
-def take(at, size):
-    got = libc.read(device.fileno(), ctypes.c_void_p(start + at), ctypes.c_size_t(size))
-    if got < 0:
-        return errno.errorcode[ctypes.get_errno()]
-    events = [shirq.Event.from_bytes(memory[begin:begin + 64]) for begin in range(at, at + got, 64)]
-    assert all(event.r == (1, 0, 0, 9) for event in events), events
-    return [event.seq for event in events]
-print(take(page - 96, 128), take(page - 32, 64), take(0, 200), take(0, 64))
-""",
-    ) == ["[1] EFAULT [2, 3, 4] [5]"]
+    assert run(scene, "dev1", reader.room_for_events) == ["[1] EFAULT [2, 3, 4] [5]"]
 
 
 def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> None:
     """Of two readers, one gets the event and the other waits on."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        import queue
-        device, registers = armed(auto_unmask=False)
-        results = queue.SimpleQueue()
-        readers = [threading.Thread(target=lambda: results.put(os.read(device.fileno(), 64))) for _ in range(2)]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            asleep_in_read(reader, device)
-        for _ in readers:
-            report("ready")
-            event = results.get(timeout=TIMEOUT)
-            report(len(event), event and shirq.Event.from_bytes(event).seq)
-            registers.write32(edu["INT_ACK"], 1)
-            device.unmask(1)
-        """,
-    )
+    script = start(scene, "dev1", reader.two_readers)
     for _ in range(2):
         script.expect("^ready$")
         scene.raise_("dev1")
@@ -274,68 +99,13 @@ def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -
 
     Both wake up at once, and the first one waits for a huge page to be cleared: the other one gets the event.
     """
-    lines = run(
-        scene,
-        "dev1",
-        """
-        import queue
-        device, registers = armed(auto_unmask=False)
-        results = queue.SimpleQueue()
-        HUGE = 2 << 20
-        buffers = [mmap.mmap(-1, 2 * HUGE) for _ in range(2)]
-        def reader(cpu):
-            os.sched_setaffinity(0, {cpu})
-            # A kernel without huge pages clears a small one: the instrumented one takes long enough for that.
-            fails(buffers[cpu].madvise, mmap.MADV_HUGEPAGE)
-            start = ctypes.addressof(ctypes.c_char.from_buffer(buffers[cpu]))
-            to = ctypes.c_void_p(start + -start % HUGE)
-            while True:
-                results.put(libc.read(device.fileno(), to, 64))
-        readers = [threading.Thread(target=reader, args=(cpu,), daemon=True) for cpu in range(2)]
-        for thread in readers:
-            thread.start()
-        lengths = set()
-        for seq in range(1, 101):
-            for thread in readers:
-                asleep_in_read(thread, device)
-            for buffer in buffers:
-                buffer.madvise(mmap.MADV_DONTNEED)
-            registers.write32(0x60, 1)
-            lengths.add(results.get(timeout=TIMEOUT))
-            registers.write32(edu["INT_ACK"], 1)
-            device.unmask(seq)
-        report(lengths, results.qsize())
-        os._exit(0)
-        """,
-    )
+    lines = run(scene, "dev1", reader.readers_on_two_processors)
     assert lines == ["{64} 0"]
 
 
 def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> None:
     """read() unmasks the last event of the same thread only: another thread's event is still being handled."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, registers = armed()
-        claims, unmasks = stat("claims"), stat("unmasks")
-        report("armed")
-        event = device.read()
-        def second():
-            event = shirq.Event.from_bytes(os.read(device.fileno(), 64))
-            report("the second reader has", event.seq, hex(event.r[0]))
-        thread = threading.Thread(target=second, daemon=True)
-        thread.start()
-        asleep_in_read(thread, device)
-        report("it waits", state(), stat("unmasks") - unmasks)
-        registers.write32(edu["INT_ACK"], event.r[0])
-        os.set_blocking(device.fileno(), False)
-        report(fails(os.read, device.fileno(), 64), state(), stat("unmasks") - unmasks)
-        report("handled")
-        thread.join(TIMEOUT)
-        report(stat("claims") - claims)
-        """,
-    )
+    script = start(scene, "dev1", reader.second_reader)
     script.expect("^armed$")
     scene.raise_("dev1")
     script.expect("^handled$")
@@ -345,24 +115,7 @@ def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> 
 
 def test_event_of_an_ended_reader_is_unmasked_by_the_next(scene: Scene) -> None:
     """The event of a reader that ended is unmasked by the next reader."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, registers = armed()
-        report("armed")
-        def first():
-            registers.write32(edu["INT_ACK"], device.read().r[0])
-        thread = threading.Thread(target=first)
-        thread.start()
-        thread.join(TIMEOUT)
-        # The kernel may see the thread's end a moment later.
-        while Path(f"/proc/self/task/{thread.native_id}").exists():
-            pass
-        os.set_blocking(device.fileno(), False)
-        report(state(), fails(os.read, device.fileno(), 64), state())
-        """,
-    )
+    script = start(scene, "dev1", reader.ended_reader)
     script.expect("^armed$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["masked EAGAIN armed"]
@@ -379,22 +132,7 @@ def test_event_of_an_io_uring_worker_is_the_first_threads(scene: Scene, tmp_path
 
 def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -> None:
     """The binding unmasks before it waits with a timeout, and keeps to the same rule."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, registers = armed()
-        report("armed")
-        device.read(timeout=TIMEOUT)
-        results = []
-        thread = threading.Thread(target=lambda: results.append(silence(device, 0.2)))
-        thread.start()
-        thread.join(TIMEOUT)
-        report(*results, state())
-        registers.write32(edu["INT_ACK"], 1)
-        report(silence(device, 0.2), state())
-        """,
-    )
+    script = start(scene, "dev1", reader.timed_read)
     script.expect("^armed$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["silence masked", "silence armed"]
@@ -402,25 +140,7 @@ def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -
 
 def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> None:
     """One mask, one number: the unmask of the later one lets the device assert before the event was handled."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET, shirq.assemble("load r0, -1\\nwrite32 bar0+0x68, r0"))
-        device.arm(auto_unmask=False)
-        report("armed")
-        event = device.read()
-        def other():
-            device.unmask(device.mask())
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join(TIMEOUT)
-        again = device.read()
-        device.unmask(event.seq)
-        report(event.seq, again.seq, hex(again.r[0]), state())
-        """,
-    )
+    script = start(scene, "dev1", reader.mask_takes_over)
     script.expect("^armed$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["1 3 0x1 masked"]
@@ -428,41 +148,7 @@ def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> No
 
 def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
     """poll() reports readable only if an event is queued, an error only if read() would fail, and nothing otherwise."""
-    script = start(
-        scene,
-        "dev0",
-        """
-        device = shirq.Device.open(ADDRESS)
-        os.set_blocking(device.fileno(), False)
-        poll = select.poll()
-        poll.register(device.fileno(), select.POLLIN)
-        def says():
-            return {0: "wait", select.POLLIN: "read", select.POLLERR: "error"}[sum(mask for _, mask in poll.poll(0))]
-        words = [says()]
-        device.load(SET)
-        words.append(says())
-        device.arm()
-        words.append(says())
-        seq = device.mask()
-        words.append(says())
-        device.unmask(seq)
-        words.append(says())
-        report("armed")
-        while state() != "masked":
-            pass
-        words.append(says())
-        event = device.read()
-        words.append(says())
-        device.mask()
-        words.append(says())
-        device.pwrite(0, edu["INT_ACK"], 4, event.r[0])
-        device.disarm()
-        words.append(says())
-        device.arm()
-        words.append(says())
-        report(*words)
-        """,
-    )
+    script = start(scene, "dev0", reader.poll)
     script.expect("^armed$")
     scene.raise_("dev0")
     assert finish(script)[1] == "error error wait wait wait read wait wait error wait"
@@ -470,20 +156,7 @@ def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
 
 def test_read_unmasks_its_event_and_no_mask_set_meanwhile(scene: Scene) -> None:
     """A read() unmasks the event that it delivered, and no mask that was set meanwhile."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET, shirq.assemble("load r0, -1\\nwrite32 bar0+0x68, r0"))
-        device.arm()
-        report("armed")
-        assert select.select([device], [], [], TIMEOUT)[0]
-        mask = device.mask()
-        os.set_blocking(device.fileno(), False)
-        report(device.read().seq, mask, fails(os.read, device.fileno(), 64), state(), stat("unmasks"))
-        """,
-    )
+    script = start(scene, "dev1", reader.mask_set_meanwhile)
     script.expect("^armed$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["1 2 EAGAIN masked 0"]
@@ -491,19 +164,7 @@ def test_read_unmasks_its_event_and_no_mask_set_meanwhile(scene: Scene) -> None:
 
 def test_disarm_drops_what_is_queued_and_the_mask_it_left(scene: Scene) -> None:
     """Disarming drops the queued event and the mask that it left."""
-    script = start(
-        scene,
-        "dev1",
-        """
-        device, _ = armed()
-        report("armed")
-        assert select.select([device], [], [], TIMEOUT)[0]
-        device.disarm()
-        device.arm()
-        os.set_blocking(device.fileno(), False)
-        report(state(), fails(os.read, device.fileno(), 64), stat("events"))
-        """,
-    )
+    script = start(scene, "dev1", reader.disarm_drops)
     script.expect("^armed$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["armed EAGAIN 1"]
@@ -514,27 +175,7 @@ def test_disarm_ends_a_read_even_if_arming_follows_at_once(scene: Scene) -> None
 
     On one processor, the reader cannot run before the owner, whose priority is higher, has armed again.
     """
-    assert run(
-        scene,
-        "dev1",
-        """
-        device, _ = armed()
-        ended = []
-        def reader():
-            os.sched_setaffinity(0, {0})
-            ended.append(fails(os.read, device.fileno(), 64))
-        thread = threading.Thread(target=reader, daemon=True)
-        thread.start()
-        asleep_in_read(thread, device)
-        os.sched_setaffinity(0, {0})
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-        device.disarm()
-        device.arm()
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        thread.join(TIMEOUT)
-        print(ended, state())
-        """,
-    ) == ["['ENXIO'] armed"]
+    assert run(scene, "dev1", reader.disarm_ends_a_read) == ["['ENXIO'] armed"]
 
 
 def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:
@@ -542,7 +183,6 @@ def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:
     scene.prepare()
     drivers = {device: scene.drive(device) for device in ("dev0", "dev1")}
     assert scene.run("ps | grep -c '[i]rq/.*shirq'").strip() == "2", "the handlers do not run in threads"
-    mark = scene.vm.log().mark
     with scene.tracing() as handlers:
         for _ in range(10):
             scene.network.ping(2)
@@ -552,7 +192,7 @@ def test_forced_interrupt_threads_change_nothing(boot: Boot) -> None:
     assert handlers.log is not None
     for device, driver in drivers.items():
         assert len(assertions(handlers.log, device)) == 10
-        line_falls(scene, device, mark)
+        line_falls(scene, device)
         driver.end()
         assert scene.vm.qmp.get(device, "mask") == 0xFFFFFFFF
 

@@ -5,24 +5,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
+from guest.scripts import refusals
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind, insmod
 
 _PORT = "0000:00:10.0"
-
-
-@pytest.fixture
-def port(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """A guest with dev2, bound, on the devices' line, in a PCI Express port."""
-    monkeypatch.setitem(ADDRESSES, "dev2", "0000:01:00.0")
-    devices = ("pcie-root-port,id=rp0,chassis=1,addr=10", "shirq-edu,id=dev2,bus=rp0,addr=0")
-    machine = SHARED_LINE.with_(devices=(*SHARED_LINE.devices, *devices), prepare=(*SHARED_LINE.prepare, bind("dev2")))
-    return Scene(boot(machine))
 
 
 def test_a_bridge_is_not_bound(port: Scene) -> None:
@@ -38,25 +28,15 @@ def test_function_with_an_unrouted_pin_has_registers_and_no_irq(boot: Boot) -> N
     address = ADDRESSES["dev1"]
     scene.run(f"echo {address} >/sys/bus/pci/drivers/shirq/unbind")
     scene.run(f"{insmod('noline', f'address={address}')} && {bind('dev1')}")
-    assert run(
-        scene,
-        "dev1",
-        """
-        device = shirq.Device.open(ADDRESS)
-        print(device.info.sources, device.info.irq, abi.InfoFlag.SHARED in device.info.flags)
-        print(fails(device.load, SET), fails(device.arm), hex(device.pread(0, 0, 4)), state())
-        device.close()
-        print(state())
-        """,
-    ) == ["0 0 False", "ENXIO ENXIO 0x20000ed open", "parked"]
+    assert run(scene, "dev1", refusals.without_a_line) == ["0 0 False", "ENXIO ENXIO 0x20000ed open", "parked"]
 
 
 def test_device_is_not_opened_until_it_answers(scene: Scene) -> None:
     """A device that does not answer is not opened until it does."""
     scene.vm.qmp.set("dev1", "dead", "all")
-    assert run(scene, "dev1", "print(fails(shirq.Device.open, ADDRESS), state())") == ["ENODEV parked"]
+    assert run(scene, "dev1", refusals.not_opened) == ["ENODEV parked"]
     scene.vm.qmp.set("dev1", "dead", "off")
-    assert run(scene, "dev1", "print(shirq.Device.open(ADDRESS).info.state.name)") == ["OPEN"]
+    assert run(scene, "dev1", refusals.opened) == ["OPEN"]
 
 
 def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
@@ -64,26 +44,13 @@ def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
 
     While it did not answer, its release program could not run: it runs when the device is opened, at the latest.
     """
-    script = start(
-        scene,
-        "dev0",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.arm()
-        report("armed")
-        proceed()
-        gone = shirq.assemble("read32 r0, bar0, gone_if_ones")
-        report(fails(device.exec, gone), fails(lambda: device.info), fails(device.mask), fails(device.unmask, 0))
-        report(state())
-        """,
-    )
+    script = start(scene, "dev0", refusals.died)
     script.expect("^armed$")
     scene.vm.qmp.set("dev0", "dead", "all")
     script.write("\n")
     assert finish(script)[1:] == ["ENODEV ENODEV ENODEV ENODEV", "gone"]
     scene.vm.qmp.set("dev0", "dead", "off")
-    again = start(scene, "dev0", "device = shirq.Device.open(ADDRESS)\nreport(device.info.state.name)\nproceed()")
+    again = start(scene, "dev0", refusals.stays_open)
     again.expect("^OPEN$")
     scene.raise_("dev0")
     assert scene.vm.qmp.get("dev0", "mask") == 0xFFFFFFFF, "the release program of its last owner has not run"
@@ -98,38 +65,17 @@ def test_device_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
     The kernel may call the handler from request_irq(), so that arming fails, or right behind it.
     """
     scene.vm.qmp.set("dev1", "raise", 0xFFFFFFFF)
-    assert run(
-        scene,
-        "dev1",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(dataclasses.replace(SET, irq=shirq.assemble(
-            "read32 r0, bar0+0x24, gone_if_ones\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim")))
-        print(fails(device.arm) in ("OK", "ENODEV"), fails(os.read, device.fileno(), 64), state())
-        """,
-    ) == ["True ENODEV gone"]
+    assert run(scene, "dev1", refusals.gone_at_once) == ["True ENODEV gone"]
     scene.vm.qmp.set("dev1", "lower", 0xFFFFFFFF)
 
 
 def test_a_reset_at_release_that_the_device_cannot_do_is_told(scene: Scene) -> None:
-    script = start(
-        scene,
-        "dev1",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        device.set_quiesce(release=abi.Quiesce.FLR)
-        device.arm()
-        report("armed")
-        device.read()
-        """,
-    )
+    script = start(scene, "dev1", refusals.reset_at_release)
     script.expect("^armed$")
-    mark = scene.vm.log().mark
     scene.raise_("dev1")
     finish(script)
     assert f"{ADDRESSES['dev1']}: not reset at release" in scene.run("dmesg")
-    is_quiet(scene, "dev1", mark)
+    is_quiet(scene, "dev1")
 
 
 def test_device_under_reset_is_paused_and_cannot_be_armed(port: Scene) -> None:
@@ -137,38 +83,13 @@ def test_device_under_reset_is_paused_and_cannot_be_armed(port: Scene) -> None:
 
     A function-level reset takes a tenth of a second, so the owner hits one of several.
     """
-    assert run(
-        port,
-        "dev2",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(SET)
-        seen = set()
-        until = time.monotonic() + TIMEOUT
-        with resetting():
-            while seen != {"paused", "EIO"} and time.monotonic() < until:
-                seen |= {state(), fails(device.arm)} & {"paused", "EIO"}
-        print(*sorted(seen), fails(device.pread, 0, 0, 4))
-        """,
-    ) == ["EIO paused OK"]
+    assert run(port, "dev2", refusals.under_reset) == ["EIO paused OK"]
 
 
 def test_a_quarantine_has_its_tracepoint(scene: Scene) -> None:
     tracing = "/sys/kernel/tracing"
     scene.run(f"echo 1 >{tracing}/events/shirq/shirq_quarantine/enable && echo 1 >{tracing}/tracing_on")
-    script = start(
-        scene,
-        "dev0",
-        """
-        device = shirq.Device.open(ADDRESS)
-        device.load(dataclasses.replace(SET, irq=shirq.assemble(
-            "read32 r0, bar0+0x2c\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim")))
-        device.arm(auto_unmask=False)
-        report("armed")
-        while device.read(timeout=TIMEOUT).type is not shirq.EventType.QUARANTINED:
-            pass
-        """,
-    )
+    script = start(scene, "dev0", refusals.quarantine)
     script.expect("^armed$")
     scene.raise_("dev0")
     finish(script)

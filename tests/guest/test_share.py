@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import ACKNOWLEDGES, finish, start
+from guest.guest_python import finish, start
 from guest.port import behind_a_port
+from guest.scripts import share
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
-from guest.test_storm import USELESS_MASK, USELESS_RELEASE
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind, Log
 from shirq_bench.observe.judge import assertions, high, line_never_masked, line_of
@@ -29,33 +29,6 @@ _MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, log_entri
 
 _SECOND_NS = 1_000_000_000
 _STATUS_ACK = Register.INT_ACK
-
-#: In the guest: `neighbour` is armed, and a doorbell starts its interrupts; `device` has a set that is to be given.
-_SCRIPT = """
-raw_status = dataclasses.replace(SET, irq=shirq.assemble(
-    "read32 r0, bar0+0x24\\nskip_if_not_zero r0, ours\\ndecline\\nours:\\nclaim\\nload r1, -1\\nwrite32 bar0+0x68, r1"))
-def ring(device):
-    registers = device.mmap(0)
-    return lambda: registers.write32(0x74, 1)
-neighbour = shirq.Device.open({neighbour!r})
-neighbour.set_quiesce(max_rate=1000000)
-neighbour.load(acknowledging)
-neighbour.arm()
-device = shirq.Device.open(ADDRESS)
-device.set_quiesce(abi.Quiesce({rungs}))
-device.load({set})
-device.arm(auto_unmask=False)
-begin, storm = ring(neighbour), ring(device)
-report("armed")
-proceed()
-begin()
-storm()
-time.sleep({seconds})
-events = []
-while "QUARANTINED" not in events and select.select([device], [], [], 0)[0]:
-    events.append(device.read().type.name)
-report(*events, state())
-"""
 
 
 @pytest.fixture
@@ -87,7 +60,7 @@ class _Run:
 
 
 def _run(
-    scene: Scene, tmp_path: Path, period_ns: int, storm: str, programs: str = "SET", rungs: int = 0, seconds: int = 1
+    scene: Scene, tmp_path: Path, period_ns: int, storm: str, programs: str = "right", rungs: int = 0, seconds: int = 1
 ) -> _Run:
     """Raise the neighbour every ``period_ns`` for the given time, with dev2's schedule ``storm``."""
     length_ns = seconds * _SECOND_NS
@@ -97,23 +70,14 @@ def _run(
         path.write_text(text)
         with scene.vm.frozen():
             scene.vm.qmp.set(device, "schedule", str(path))
-    script = start(
-        scene,
-        "dev2",
-        USELESS_MASK
-        + "useless_mask = useless\n"
-        + USELESS_RELEASE
-        + ACKNOWLEDGES
-        + _SCRIPT.format(neighbour=ADDRESSES["dev0"], rungs=rungs, set=programs, seconds=1.2 * seconds),
-    )
+    script = start(scene, "dev2", share.beside, ADDRESSES["dev0"], programs, rungs, 1.2 * seconds)
     script.expect("^armed$", deadline=60)
     before = stats_of(scene, "dev0")["claims"]
-    mark = scene.vm.log().mark
-    script.write("\n")
-    owner = finish(script, deadline=300)[-1]
-    log = scene.vm.log().since(mark)
-    assert len(log.of(Kind.SCHEDULED, device="dev0")) == len(times), "the neighbour's interrupts did not all come"
-    run = _Run(log, owner, stats_of(scene, "dev2"))
+    with scene.record("dev0", settled=False) as recorded:
+        script.write("\n")
+        owner = finish(script, deadline=300)[-1]
+    assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "the neighbour's interrupts did not all come"
+    run = _Run(recorded.log, owner, stats_of(scene, "dev2"))
     assert stats_of(scene, "dev0")["claims"] - before == run.delivered, "the log and the kernel do not agree"
     return run
 
@@ -129,7 +93,7 @@ _STORM = "+200000000 raise 1\n"
 @pytest.mark.parametrize(
     ("end", "programs", "said"),
     [
-        ("DisINTx", "useless_mask", "released"),
+        ("DisINTx", "useless mask", "released"),
         *((end, "useless", case.last) for end, case in ENDS.items()),
     ],
     ids=["release program", *ENDS],
@@ -165,7 +129,7 @@ def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_pa
 
     Its claim test looks at the raw status, which stays set while it is masked: each of these calls would claim.
     """
-    run = _run(scene, tmp_path, 10_000, "+0 raise 1\n", "raw_status", ALL_RUNGS)
+    run = _run(scene, tmp_path, 10_000, "+0 raise 1\n", "raw status", ALL_RUNGS)
     assert run.owner == "IRQ masked"
     # An instrumented kernel cannot do it: each handling takes it longer than an interrupt's period.
     if kernel_name != "debug":

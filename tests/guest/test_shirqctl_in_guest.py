@@ -9,23 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from guest.guest_python import TIMEOUT
+from guest.guest_python import finish, run, start
+from guest.scripts import shirqctl
 from shirq_bench.channels.agent import Result
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.judge import assertions, line_low_at_end, line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
 
 DEV0, DEV1, NIC, CLOCK = (ADDRESSES[name] for name in ("dev0", "dev1", "nic0", "clock"))
 _DONE, _FAILED, _USAGE, _FOUND = range(4)
-
-#: Lets a function without an owner assert: INT_MASK_CLEAR, see qemu-device/SPEC.md.
-_UNMASK = """
-import mmap
-with open("{}/resource0", "r+b") as file:
-    memoryview(mmap.mmap(file.fileno(), 4096)).cast("I")[0x6C // 4] = 0xFFFFFFFF
-"""
 
 
 def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE, deadline: float = 60) -> Result:
@@ -58,15 +51,14 @@ def test_watch_serves_a_device_by_its_profile_until_interrupted(scene: Scene) ->
     """The watch command serves a device by its profile until it is interrupted."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--after", "write INT_ACK, r0")
     watch.expect("^armed: ", 30)
-    mark = scene.vm.log().mark
-    for bits in (0x1, 0x20, 0x400):
-        scene.raise_("dev1", bits=bits)
-        watch.expect(rf"IRQ seq=\d+ .* r0={bits:#x} ", 30)
-    watch.signal(signal.SIGINT)
-    assert watch.wait(20).status == _DONE
-    log = scene.vm.log().since(mark)
-    assert len(assertions(log, "dev1")) == 3
-    line_low_at_end(log, line_of(log, ["dev1"])).require()
+    with scene.record("dev1") as recorded:
+        for bits in (0x1, 0x20, 0x400):
+            scene.raise_("dev1", bits=bits)
+            watch.expect(rf"IRQ seq=\d+ .* r0={bits:#x} ", 30)
+        watch.signal(signal.SIGINT)
+        assert watch.wait(20).status == _DONE
+    assert len(recorded.assertions()) == 3
+    recorded.line_low_at_end()
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not run"
 
 
@@ -74,38 +66,23 @@ def test_watch_without_service_leaves_the_device_masked(scene: Scene) -> None:
     """The watch command without service leaves the device masked after its event."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--count", "2", "--timeout", "1")
     watch.expect("^the device stays masked", 30)
-    mark = scene.vm.log().mark
-    scene.raise_("dev1", bits=4)
-    assert watch.wait(30).status == _FAILED
+    with scene.record("dev1") as recorded:
+        scene.raise_("dev1", bits=4)
+        assert watch.wait(30).status == _FAILED
     assert watch.stdout.count("IRQ seq=") == 1
-    assert len(assertions(scene.vm.log().since(mark), "dev1")) == 1
-
-
-#: In the guest: a device by its profile is masked, and unmasked by the number of that.
-_MASKED = """
-import shirq
-from shirq import profile
-with shirq.Device.open("{}") as device:
-    device.load_profile(profile.load(profile.folder() / "shirq-edu.toml"))
-    device.arm()
-    number = device.mask()
-    print(hex(device.pread(0, 0x28, 4)), flush=True)
-    input()
-    device.unmask(number)
-    print(hex(device.read(timeout={timeout}).r[0]), hex(device.pread(0, 0x28, 4)))
-"""
+    assert len(recorded.assertions()) == 1
 
 
 def test_mask_program_of_profile_masks_device_without_disintx(scene: Scene) -> None:
     """The mask program of a profile masks a device without an interrupt-disable bit."""
-    owner = scene.vm.agent.start("python3", "-c", _MASKED.format(DEV1, timeout=TIMEOUT))
+    owner = start(scene, "dev1", shirqctl.masked_by_profile)
     owner.expect("^0xffffffff$", 60)
-    mark = scene.vm.log().mark
-    scene.raise_("dev1", bits=8)
-    scene.run("true")
-    assert not assertions(scene.vm.log().since(mark), "dev1"), "the device asserted although it was masked"
+    with scene.record("dev1") as recorded:
+        scene.raise_("dev1", bits=8)
+        scene.run("true")
+    assert not recorded.assertions(), "the device asserted although it was masked"
     owner.write("\n")
-    assert owner.wait(60).stdout.splitlines()[1] == "0x8 0xffffffff"
+    assert finish(owner)[1] == "0x8 0xffffffff"
 
 
 def test_exec_reads_and_writes_registers_by_their_profiles_names(scene: Scene) -> None:
@@ -131,10 +108,9 @@ def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> Non
     """The top command names the function that asserts a line and the one that is held back."""
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
-    # It has no driver, and its line has no handler: it may assert for ever.
-    function = f"/sys/bus/pci/devices/{CLOCK}"
-    scene.run(f"echo 1 >{function}/enable")
-    assert scene.vm.agent.run("python3", "-c", _UNMASK.format(function)).status == 0
+    # Nobody's, and nobody handles its line: it may assert for ever.
+    scene.run(f"echo 1 >/sys/bus/pci/devices/{CLOCK}/enable")
+    run(scene, "clock", shirqctl.unmask_unbound)
     scene.raise_("clock")
     out = _shirqctl(scene, "top", "--count", "1", "--interval", "0.2").stdout
     says = {line.split()[0]: line for line in out.splitlines() if line.startswith("  0000:")}
@@ -215,29 +191,14 @@ def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: 
     )
 
 
-#: In the guest: the lines of sysfs and those of the table, where they differ; and how many there are in the table.
-_COMPARE = """
-from pathlib import Path
-from shirq import interrupts
-table = interrupts.parse(Path("/proc/interrupts").read_text())
-files = interrupts.from_sysfs(Path("/sys/kernel/irq"))
-what = lambda line: (line.chip, line.hwirq, line.flow, line.handlers)
-for irq, line in table.items():
-    if what(line) != what(files[irq]):
-        print(line, files[irq])
-print(len(table), *sorted(set(line.chip for line in table.values())), sep="|")
-"""
-
-
 @pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
 def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
     """Each guest's own table, on each controller, is checked against the files of /sys/kernel/irq."""
     prepare = (NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"))
     scene = Scene(boot(_UNBOUND.with_(parameters=parameters, prepare=prepare)))
     driver = scene.drive("dev0")
-    result = scene.vm.agent.run("python3", "-c", _COMPARE)
-    *different, last = result.stdout.splitlines() or [result.stderr]
-    assert not different, result.stdout
+    *different, last = run(scene, "dev0", shirqctl.compare_tables)
+    assert not different, different
     count, *chips = last.split("|")
     assert int(count) > 4 and chip in chips, last
     line = scene.irq(f"shirq:{DEV0}")

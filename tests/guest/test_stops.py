@@ -3,54 +3,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from guest.guest_python import OWNER, finish, start
+from guest.guest_python import finish, start
 from guest.port import behind_a_port
 from guest.quiet import is_quiet, line_falls
+from guest.scripts import stops
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
 from shirq_bench.deadline import Deadline
-from shirq_bench.observe.judge import assertions
+from shirq_bench.observe.record import Recording
 from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.triggers import PinRises
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, GSI, LOAD_MODULE, SHARED_LINE, insmod
 
-#: In the guest: an owner, masked and pending, with a reader in read(); its notices, and the calls allowed then.
-_TOLD = (
-    OWNER
-    + """
-notice = device.read()
-report(notice.type.name, notice.seq, state(), bool(command() & 4))
-print("not armed:", fails(os.read, device.fileno(), 64), fails(device.unmask, 1), fails(device.mask))
-print("old mapping:", child(lambda: registers.read32(0)))
-print("new mapping:", hex(device.mmap(0).read32(0)))
-"""
-)
 
-#: In the guest: the owner arms again.
-_AGAIN = """
-report("again?")
-proceed()
-device.arm()
-report("armed again")
-report(hex(device.read().r[0]))
-"""
-
-
-def _owner(scene: Scene, device: str, script: str = _TOLD + _AGAIN) -> tuple[Command, int]:
-    """An owner whose device is masked and pending, waiting for an event; and a mark in the log before its interrupt."""
-    command = start(scene, device, script)
+@contextlib.contextmanager
+def _owner(scene: Scene, device: str) -> Iterator[tuple[Command, Recording]]:
+    """An owner whose device is masked and pending, waiting for news; recorded from before its interrupt."""
+    command = start(scene, device, stops.told)
     command.expect("^armed$")
-    mark = scene.vm.log().mark
-    scene.raise_(device)
-    command.expect("^pending$")
-    return command, mark
+    with scene.record(device, settled=False) as recorded:
+        scene.raise_(device)
+        command.expect("^pending$")
+        yield command, recorded
 
 
 def _released(log: Log, device: str) -> bool:
@@ -68,8 +51,8 @@ def _masters(log: Log, device: str) -> bool:
     return bool(commands[-1] & 0x4)
 
 
-def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str) -> None:
-    """The owner was notified, nothing asserts before it arms again, and then the device works."""
+def _comes_back(scene: Scene, device: str, owner: Command, recorded: Recording, news: str) -> None:
+    """The owner was told, nothing has asserted since its interrupt before it arms again, and then it works."""
     owner.expect(r"^again\?$", deadline=60)
     assert owner.stdout.splitlines()[2:6] == [
         f"{news} 1 loaded False",
@@ -79,9 +62,8 @@ def _comes_back(scene: Scene, device: str, owner: Command, mark: int, news: str)
     ]
     scene.raise_(device, bits=0x10)
     scene.run("true")
-    log = scene.vm.log().since(mark)
-    assert len(assertions(log, device)) == 1, "the device asserted before its owner armed it again"
-    line_falls(scene, device, mark)
+    assert len(recorded.assertions()) == 1, "the device asserted before its owner armed it again"
+    line_falls(scene, device)
     owner.write("\n")
     # Sources raised while it was silent are still pending.
     owner.expect("^0x10$")
@@ -115,17 +97,16 @@ def _wake_by_key(scene: Scene) -> None:
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, device: str) -> None:
-    owner, mark = _owner(scene, device)
-    sleeper = _s2idle(scene)
-    asleep = scene.vm.log().since(mark)
-    assert _released(asleep, device), "the device was not quiesced for sleep"
-    assert not _masters(asleep, device), "the device may master the bus while the system sleeps"
-    scene.raise_(device, bits=0x20)
-    scene.vm.qmp.set(device, "lower", 0x20)
-    assert len(assertions(scene.vm.log().since(mark), device)) == 1, "it asserted while the system slept"
-    _wake_by_key(scene)
-    assert sleeper.wait(30).status == 0
-    _comes_back(scene, device, owner, mark, "RESUMED")
+    with _owner(scene, device) as (owner, recorded):
+        sleeper = _s2idle(scene)
+        assert _released(recorded.log, device), "the device was not quiesced for sleep"
+        assert not _masters(recorded.log, device), "the device may master the bus while the system sleeps"
+        scene.raise_(device, bits=0x20)
+        scene.vm.qmp.set(device, "lower", 0x20)
+        assert len(recorded.assertions()) == 1, "it asserted while the system slept"
+        _wake_by_key(scene)
+        assert sleeper.wait(30).status == 0
+        _comes_back(scene, device, owner, recorded, "RESUMED")
 
 
 def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_path: Path) -> None:
@@ -133,21 +114,21 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
 
     The device behaves as if the sleep had reset it. It has no DisINTx: only its release program can silence it.
     """
-    script = start(scene, "dev1", "device, _ = armed()\nreport('armed')\nreport(device.read().type.name)")
+    script = start(scene, "dev1", stops.resumed)
     script.expect("^armed$")
     sleeper = _s2idle(scene)
-    mark = scene.vm.log().mark
-    with scene.vm.frozen():
-        soon = scene.vm.now_ns() + 1_000_000
-        path = tmp_path / "schedule"
-        path.write_text(f"@{soon} unmask 1\n@{soon} raise 1\n")
-        scene.vm.qmp.set("dev1", "schedule", str(path))
-    scene.wait_level("dev1", True)
-    _wake_by_key(scene)
-    assert sleeper.wait(30).status == 0
-    assert finish(script)[1:] == ["RESUMED"]
+    with scene.record("dev1") as recorded:
+        with scene.vm.frozen():
+            soon = scene.vm.now_ns() + 1_000_000
+            path = tmp_path / "schedule"
+            path.write_text(f"@{soon} unmask 1\n@{soon} raise 1\n")
+            scene.vm.qmp.set("dev1", "schedule", str(path))
+        recorded.wait(PinRises("dev1"))
+        _wake_by_key(scene)
+        assert sleeper.wait(30).status == 0
+        assert finish(script)[1:] == ["RESUMED"]
     until = []
-    for entry in scene.vm.log().since(mark).entries:
+    for entry in recorded.log.entries:
         if (entry.kind, entry.device, entry.space, entry.offset) == (Kind.WRITE, "dev1", 0, Register.INT_MASK_SET):
             break
         until.append(entry)
@@ -157,7 +138,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
     # The kernel masks a disabled line lazily: when it interrupts, not before.
     heard = [entry for entry in until if entry.kind is Kind.DELIVER and entry.offset == GSI]
     assert len(heard) <= 1, "its line was open while it asserted"
-    line_falls(scene, "dev1", mark)
+    recorded.line_low_at_end()
 
 
 @pytest.mark.invariants_broken("the guest's timers do not survive S3 under QEMU: the test ends it", guest_ends=True)
@@ -171,14 +152,14 @@ def test_suspend_to_ram_resets_device_and_owner_reads_resumed(boot: Boot, device
     scene = Scene(boot(alone, cold=True))
     scene.run(LOAD_MODULE)
     scene.bind(device)
-    owner, mark = _owner(scene, device)
-    sleeper = scene.vm.agent.start("sh", "-c", "echo deep >/sys/power/mem_sleep && echo mem >/sys/power/state")
-    scene.vm.qmp.wait_event("SUSPEND", deadline=30)
-    assert _released(scene.vm.log().since(mark), device), "the device was not quiesced for sleep"
-    scene.vm.qmp.execute("system_wakeup")
-    assert sleeper.wait(30).status == 0
-    assert scene.vm.log().since(mark).of(Kind.RESET, device=device), "the device was not reset"
-    _comes_back(scene, device, owner, mark, "RESUMED")
+    with _owner(scene, device) as (owner, recorded):
+        sleeper = scene.vm.agent.start("sh", "-c", "echo deep >/sys/power/mem_sleep && echo mem >/sys/power/state")
+        scene.vm.qmp.wait_event("SUSPEND", deadline=30)
+        assert _released(recorded.log, device), "the device was not quiesced for sleep"
+        scene.vm.qmp.execute("system_wakeup")
+        assert sleeper.wait(30).status == 0
+        assert recorded.of(Kind.RESET, device=device), "the device was not reset"
+        _comes_back(scene, device, owner, recorded, "RESUMED")
     scene.vm.qmp.execute("quit")
     scene.vm.wait_end(20)
 
@@ -187,16 +168,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
     sleeper = _s2idle(scene)
     _wake_by_key(scene)
     assert sleeper.wait(30).status == 0
-    script = start(
-        scene,
-        "dev0",
-        """
-        report(state(), hex(command() & 0x404))
-        device, _ = armed()
-        report("armed")
-        print(hex(device.read(timeout=TIMEOUT).r[0]))
-        """,
-    )
+    script = start(scene, "dev0", stops.parked)
     script.expect("^parked 0x400$")
     script.expect("^armed$")
     scene.raise_("dev0", bits=2)
@@ -206,37 +178,19 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
 # ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
 
 
-@pytest.fixture
-def port(boot: Boot) -> Scene:
-    """A guest with dev2, bound, on the same line, in a PCI Express port."""
-    return Scene(boot(behind_a_port()))
-
-
 def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) -> None:
-    owner, mark = _owner(port, "dev2")
-    port.run(f"echo 1 >/sys/bus/pci/devices/{ADDRESSES['dev2']}/reset")
-    log = port.vm.log().since(mark)
-    reset = log.of(Kind.RESET, device="dev2")
-    assert reset, "the device was not reset"
-    acks = [
-        entry for entry in log.of(Kind.WRITE, device="dev2") if (entry.space, entry.offset) == (0, Register.INT_ACK)
-    ]
-    assert acks and acks[0].time_ns < reset[0].time_ns, "it was not quiesced before the reset"
-    _comes_back(port, "dev2", owner, mark, "RESET")
+    with _owner(port, "dev2") as (owner, recorded):
+        port.run(f"echo 1 >/sys/bus/pci/devices/{ADDRESSES['dev2']}/reset")
+        reset = recorded.of(Kind.RESET, device="dev2")
+        assert reset, "the device was not reset"
+        acks = [entry for entry in recorded.of(Kind.WRITE, device="dev2", offset=Register.INT_ACK) if entry.space == 0]
+        assert acks and acks[0].time_ns < reset[0].time_ns, "it was not quiesced before the reset"
+        _comes_back(port, "dev2", owner, recorded, "RESET")
 
 
 def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> None:
     """An unplugged device wakes its reader, and its mappings are void."""
-    script = start(
-        port,
-        "dev2",
-        """
-        device, registers = armed(master=True)
-        report("armed")
-        print(fails(os.read, device.fileno(), 64), fails(lambda: device.info), child(lambda: registers.read32(0)))
-        print(os.path.exists("/dev/shirq/" + ADDRESS))
-        """,
-    )
+    script = start(port, "dev2", stops.unplugged)
     script.expect("^armed$")
     port.raise_("dev1")  # Other devices are not disturbed.
     port.vm.qmp.execute("device_del", id="dev2")
@@ -259,11 +213,11 @@ _ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
 def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: str) -> None:
     """After an error of its link the owner reads RESET, and a frozen link is not used."""
     port = Scene(boot(_NATIVE))
-    owner, mark = _owner(port, "dev2")
-    before = len(port.vm.log().since(mark).of(device="dev2"))
-    port.vm.qmp.execute("human-monitor-command", command_line=f"pcie_aer_inject_error rp0 {_ERRORS[error]}")
-    _comes_back(port, "dev2", owner, mark, "RESET")
-    entries = port.vm.log().since(mark).of(device="dev2")[before:]
+    with _owner(port, "dev2") as (owner, recorded):
+        before = len(recorded.of(device="dev2"))
+        port.vm.qmp.execute("human-monitor-command", command_line=f"pcie_aer_inject_error rp0 {_ERRORS[error]}")
+        _comes_back(port, "dev2", owner, recorded, "RESET")
+    entries = recorded.of(device="dev2")[before:]
     reset = next((n for n, entry in enumerate(entries) if entry.kind is Kind.RESET), None)
     if error == "fatal":
         assert reset is not None, "the link was not reset"
@@ -276,47 +230,14 @@ def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: 
 
 # ------------------------------------------------------------- surprise removal
 
-#: In the guest: an owner that waits for events in one of four ways, and the result of each.
-_WAITS = {
-    "read": "waits = lambda: fails(os.read, device.fileno(), 64)",
-    "poll": "waits = lambda: _poll(device)",
-    "masked": "assert device.read(timeout=TIMEOUT).r[0] == 1\nwaits = lambda: fails(os.read, device.fileno(), 64)",
-    "mapping": "registers.read32(0)\nwaits = lambda: child(spin)",
-}
-#: In the guest: the result of poll() for a device that is gone.
-_POLL = """
-def _poll(device):
-    poll = select.poll()
-    poll.register(device, select.POLLIN)
-    events = poll.poll(TIMEOUT * 1000)[0][1]
-    return "POLLERR" if events & select.POLLERR else hex(events)
-"""
-_SURPRISED = (
-    _POLL
-    + """
-def spin():
-    while True:
-        registers.read32(0)
-        time.sleep(0.01)
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.set_master(True)
-device.arm(auto_unmask=False)
-registers = device.mmap(0)
-report("armed")
-{waits}
-report("waiting")
-print(waits(), fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
-print(child(lambda: registers.read32(0)))
-"""
-)
+#: What an owner is told that waits for what comes in one of four ways.
 _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
 
 
-@pytest.mark.parametrize("how", _WAITS)
+@pytest.mark.parametrize("how", _ANSWERS)
 def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: str) -> None:
     """A device that was surprise-removed is not accessed, and every waiter is woken with the error."""
-    script = start(port, "dev2", _SURPRISED.format(waits=_WAITS[how]))
+    script = start(port, "dev2", stops.torn_out, how)
     script.expect("^armed$", deadline=120)
     if how == "masked":
         port.raise_("dev2")
@@ -342,48 +263,16 @@ def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: s
 # ------------------------------------------------------------- a device that is given up
 
 _GIVE_UP = Path(__file__).parent / "giveup"
-_GIVEN_UP = (
-    _POLL
-    + """
-device = shirq.Device.open(ADDRESS)
-device.load(SET)
-device.arm()
-registers = device.mmap(0)
-told = {}
-def read():
-    told["read"] = fails(os.read, device.fileno(), 64)
-def poll():
-    told["poll"] = _poll(device)
-threads = [threading.Thread(target=wait, daemon=True) for wait in (read, poll)]
-for thread in threads:
-    thread.start()
-asleep_in_read(threads[0], device)
-asleep_in(threads[1], 7) # poll()
-report("waiting")
-proceed()
-for thread in threads:
-    thread.join(TIMEOUT)
-print(told.get("read"), told.get("poll"))
-print(fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4), fails(device.mask))
-print(child(lambda: registers.read32(0)))
-device.close()
-with shirq.Device.open(ADDRESS) as successor:
-    successor.load(SET)
-    successor.arm()
-    report("armed again")
-    print(successor.read().type.name)
-"""
-)
 
 
 def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> None:
     """Waiters for a device that is given up get an error, and the next open() tries again."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
-    script = start(scene, "dev1", _GIVEN_UP)
+    script = start(scene, "dev1", stops.given_up)
     script.expect("^waiting$")
-    mark = scene.vm.log().mark
-    scene.run(insmod("giveup", f"address={ADDRESSES['dev1']}"))
-    assert _released(scene.vm.log().since(mark), "dev1"), "the device was not quiesced"
+    with scene.record("dev1") as recorded:
+        scene.run(insmod("giveup", f"address={ADDRESSES['dev1']}"))
+    assert _released(recorded.log, "dev1"), "the device was not quiesced"
     script.write("\n")
     script.expect("^armed again$")
     scene.raise_("dev1")
@@ -394,4 +283,4 @@ def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> Non
         "armed again",
         "IRQ",
     ]
-    is_quiet(scene, "dev1", mark)
+    is_quiet(scene, "dev1")

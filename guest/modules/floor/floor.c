@@ -52,7 +52,7 @@ static irqreturn_t floor_handle(int irq, void *data)
 	if (!active)
 		return IRQ_NONE;
 	writel(active, regs + INT_ACK);
-	/* Flush the posted acknowledgement before the interrupt ends. */
+	/* Flush the posted acknowledgment before the interrupt ends. */
 	readl(regs + INT_ACTIVE);
 	return IRQ_HANDLED;
 }

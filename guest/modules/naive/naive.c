@@ -146,7 +146,7 @@ static bool requests_at_probe(void)
 		bug == BUG_EARLY_HANDLER;
 }
 
-/* Delay before an acknowledgement is signalled. */
+/* Delay before an acknowledgment is signalled. */
 #define SIGNAL_MS	50
 /* Run time of the thread: longer than the kernel tolerates. */
 #define THREAD_S	60

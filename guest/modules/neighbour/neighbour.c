@@ -77,7 +77,7 @@ static irqreturn_t neighbour_interrupt(int irq, void *data)
 	if (!active)
 		return IRQ_NONE;
 	iowrite32(active, regs + INT_ACK);
-	/* Flush the posted acknowledgement before the interrupt ends. */
+	/* Flush the posted acknowledgment before the interrupt ends. */
 	ioread32(regs + INT_ACTIVE);
 	neighbour_kill();
 	return IRQ_HANDLED;

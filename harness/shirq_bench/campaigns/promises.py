@@ -22,15 +22,16 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
+from shirq_bench import toml
 from shirq_bench.campaigns.mutants import mutant
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.errors import BenchError
+from shirq_bench.toml import Text, Texts
 
 #: Below the checkout.
 FILE = Path("tests/promises.toml")
@@ -41,26 +42,35 @@ _MEMBER = re.compile(r"@\w+:")
 _ERROR = re.compile(r"  E[A-Z0-9]{2,}(\s|$)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Promise:
-    """``quotes`` are by document."""
+    """The rest of one's fields, which `parse` adds, are called as the documents."""
 
     name: str
-    quotes: dict[str, tuple[str, ...]]
-    tests: tuple[str, ...] = ()
-    mutants: tuple[str, ...] = ()
+    tests: Texts = ()
+    mutants: Texts = ()
     why_no_test: str = ""
     why_no_mutant: str = ""
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise ValueError("a name is words of small letters and digits with hyphens between them")
 
-@dataclass(frozen=True)
+    @property
+    def quotes(self) -> dict[str, Texts]:
+        """The quotes of each document that makes the promise."""
+        own = {field.name for field in fields(Promise)}
+        return {name: value for name, value in vars(self).items() if name not in own and value}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Register:
-    """The contents of the file."""
+    """What the file says; ``no_promise`` has the documents' names for fields."""
 
-    documents: dict[str, Path]
-    promises: tuple[Promise, ...]
-    no_promise: dict[str, tuple[str, ...]]
-    no_mutant_yet: tuple[str, ...]
+    documents: Mapping[str, Text]
+    promise: Mapping[str, Promise]
+    no_promise: Any
+    no_mutant_yet: Texts
 
 
 # ---------------------------------------------------------------- sentences
@@ -146,51 +156,17 @@ def sentences(path: Path) -> list[str]:
 
 
 def parse(text: str) -> Register:
-    """Parse the text of the file. Raises `BenchError` with the error."""
-    try:
-        return _register(tomllib.loads(text))
-    except (BenchError, tomllib.TOMLDecodeError) as error:
-        raise BenchError(f"{FILE}: {error}") from None
-
-
-def _register(table: dict[str, Any]) -> Register:
-    parts = ("documents", "promise", "no_promise", "no_mutant_yet")
-    _known(table, parts, "the file")
-    for part in parts:
-        if part not in table:
-            raise BenchError(f"{part} is missing")
-    documents = {name: Path(_text(path, f"documents.{name}")) for name, path in table["documents"].items()}
-    texts, lists = ("why_no_test", "why_no_mutant"), ("tests", "mutants")
-    promises = []
-    for name, values in table["promise"].items():
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-            raise BenchError(f"promise.{name}: a name is words of small letters and digits with hyphens between them")
-        _known(values, (*documents, *lists, *texts), f"promise.{name}")
-        quotes = {key: _list(values[key], f"promise.{name}.{key}") for key in documents if key in values}
-        others = {key: _list(values[key], f"promise.{name}.{key}") for key in lists if key in values}
-        reasons = {key: _text(values[key], f"promise.{name}.{key}") for key in texts if key in values}
-        promises.append(Promise(name, quotes, **others, **reasons))  # type: ignore[arg-type]
-    _known(table["no_promise"], documents, "no_promise")
-    no_promise = {key: _list(value, f"no_promise.{key}") for key, value in table["no_promise"].items()}
-    return Register(documents, tuple(promises), no_promise, _list(table["no_mutant_yet"], "no_mutant_yet"))
-
-
-def _known(table: dict[str, Any], keys: object, where: str) -> None:
-    for key in table:
-        if key not in keys:  # type: ignore[operator]
-            raise BenchError(f"{where}: {key} is not known: there are {', '.join(keys)}")  # type: ignore[arg-type]
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise BenchError(f"{where} must be a text, not {value!r}")
-    return value
-
-
-def _list(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-        raise BenchError(f"{where} must be a list of texts, not {value!r}")
-    return tuple(value)
+    """What the text of the file says. `BenchError` says what is wrong with it."""
+    data = toml.load(text, str(FILE))
+    documents = given if isinstance(given := data.get("documents"), dict) else {}
+    if wrong := [name for name in documents if not name.isidentifier()]:
+        raise BenchError(f"{FILE}: documents.{wrong[0]}: a short name is one word")
+    # The documents' names are keys of other tables.
+    quotes = [(name, Texts, field(default=())) for name in documents]
+    promise: Any = make_dataclass("Quoting", quotes, bases=(Promise,), frozen=True, kw_only=True)
+    more = [("promise", dict[str, promise]), ("no_promise", make_dataclass("Explaining", quotes, frozen=True))]
+    register = make_dataclass("Quoted", more, bases=(Register,), frozen=True, kw_only=True)
+    return toml.convert(register, data, str(FILE))
 
 
 def load(top: Path) -> Register:
@@ -218,7 +194,7 @@ def check(top: Path) -> list[Finding]:
     known = {one.name: one for one in mutant.load(top)}
     return [
         *(finding for name, path in register.documents.items() for finding in _quotes(register, name, top / path)),
-        *(finding for promise in register.promises for finding in _proof(promise, top, known)),
+        *(finding for promise in register.promise.values() for finding in _proof(promise, top, known)),
         *_open(register),
     ]
 
@@ -226,8 +202,8 @@ def check(top: Path) -> list[Finding]:
 def _quotes(register: Register, document: str, path: Path) -> Iterator[Finding]:
     said = sentences(path)
     covered: set[int] = set()
-    owners = [(f"promise.{promise.name}", promise.quotes.get(document, ())) for promise in register.promises]
-    for owner, quotes in [*owners, ("no_promise", register.no_promise.get(document, ()))]:
+    owners = [(f"promise.{promise.name}", promise.quotes.get(document, ())) for promise in register.promise.values()]
+    for owner, quotes in [*owners, ("no_promise", vars(register.no_promise)[document])]:
         for quote in quotes:
             places = [number for number, sentence in enumerate(said) if _plain(quote) in sentence]
             where = f"{owner}: {path.name}: {quote!r}"
@@ -273,11 +249,10 @@ def _same(test: str, of_mutant: str) -> bool:
 
 
 def _open(register: Register) -> Iterator[Finding]:
-    names = {promise.name for promise in register.promises}
     for name in register.no_mutant_yet:
-        if name not in names:
+        if name not in register.promise:
             yield Finding("an unknown promise in no_mutant_yet", name)
-    for promise in register.promises:
+    for promise in register.promise.values():
         ways = [bool(promise.mutants), bool(promise.why_no_mutant), promise.name in register.no_mutant_yet]
         if not any(ways):
             yield Finding("a promise without a mutant", promise.name)
@@ -291,11 +266,11 @@ def _open(register: Register) -> Iterator[Finding]:
 def summary(register: Register, top: Path) -> str:
     """The figures, and the open points."""
     counts = ", ".join(f"{len(sentences(top / path))} of {path}" for path in register.documents.values())
-    untested = [promise for promise in register.promises if promise.why_no_test]
-    excused = [promise for promise in register.promises if promise.why_no_mutant]
+    untested = [promise for promise in register.promise.values() if promise.why_no_test]
+    excused = [promise for promise in register.promise.values() if promise.why_no_mutant]
     lines = [
         f"sentences: {counts}",
-        f"promises: {len(register.promises)}",
+        f"promises: {len(register.promise)}",
         f"without a test: {len(untested)}",
         *(f"  {promise.name}: {promise.why_no_test}" for promise in untested),
         f"without a mutant, for a reason: {len(excused)}",

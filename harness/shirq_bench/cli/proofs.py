@@ -41,7 +41,7 @@ def promises(list_: bool, document: str | None) -> None:
         click.echo("\n".join(register.sentences(top / known.documents[document])))
         return
     if list_:
-        click.echo("\n".join(map(_listed, known.promises)))
+        click.echo("\n".join(map(_listed, known.promise.values())))
     found = register.check(top)
     for finding in found:
         click.echo(str(finding))

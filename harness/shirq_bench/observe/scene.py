@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shirq_bench.channels.agent import Command
-from shirq_bench.channels.log import ClockFit, HandlerCall, Log, LogReader, parse_ftrace
+from shirq_bench.channels.log import ClockFit, HandlerCall, Log, parse_ftrace
 from shirq_bench.channels.network import Network
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
-from shirq_bench.observe.judge import Verdict, false_claims, line_low_at_end, line_of, neighbour_lost
+from shirq_bench.observe.judge import Verdict, false_claims, neighbour_lost
 from shirq_bench.observe.record import Recording, record
 from shirq_bench.vm.machine import ADDRESSES, bind
 from shirq_bench.vm.vm import Vm
@@ -153,32 +152,9 @@ class Scene:
                 if end.passed:
                     raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
 
-    def wait_level(self, device: str, level: bool, deadline: float = 20.0) -> None:
-        """Wait until the device's pin is at ``level``."""
-        end = Deadline(deadline * self.vm.patience)
-        while self.vm.qmp.get(device, "pin") != level:
-            if end.passed:
-                raise DeadlineExceeded(f"{self.vm.name}: {device}'s pin is not {level} after {end}")
-
     def record(self, *devices: str, settled: bool = True) -> contextlib.AbstractContextManager[Recording]:
         """Record what happens during the block, about the devices' line: `record.record`."""
         return record(self.vm, *devices, settled=settled)
-
-    def settled(self, mark: int, device: str, deadline: float = 10.0) -> Log:
-        """The log since ``mark``, read when the device's line is low, or at the deadline if it never is.
-
-        The neighbour's answer is on the wire before its last interrupt is.
-        """
-        end = Deadline(deadline * self.vm.patience)
-        with LogReader(self.vm.log_path) as reader:
-            while True:
-                if reader.poll():
-                    log = reader.log().since(mark)
-                    if line_low_at_end(log, line_of(log, [device])).ok:
-                        return log
-                if end.passed:
-                    return log
-                time.sleep(0.002)
 
     def irq(self, name: str) -> int:
         """The kernel's number of the interrupt that has a handler called ``name``. `BenchError` if none has."""

@@ -103,7 +103,10 @@ def _in_use(item: Item, taken: str) -> bool:
 
 
 def _taken() -> str:
-    """Every path in the cache that a running process names, has open or has mapped, one a line."""
+    """Every path in the cache that a running process names, has open or has mapped, one a line.
+
+    psutil does not tell open directories, and reads what each mapping occupies to tell its path.
+    """
     root = str(cache.root())
     lines = []
     for process in Path("/proc").glob("[0-9]*"):

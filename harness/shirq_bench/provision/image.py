@@ -10,26 +10,38 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shirq_bench import toml
 from shirq_bench.paths import GUEST, KMOD
 from shirq_bench.provision import cache, kernel, kmod
 from shirq_bench.provision.apt import Suites
 from shirq_bench.provision.steps import BuildError, run
+from shirq_bench.toml import Words
 
 _IMAGE = GUEST / "image"
 #: Part of the key of the packages' root: count it up when `_packages` leaves something else.
 _LAYOUT = 1
 
 
-def _recipe() -> dict[str, Any]:
-    return tomllib.loads((_IMAGE / "image.toml").read_text())
+@dataclass(frozen=True)
+class _Recipe:
+    """See ``image.toml``."""
+
+    suite: str
+    packages: Words
+    exclude: Words
+    boot_modules: Words
+    modules: Words
+
+
+def _recipe() -> _Recipe:
+    return toml.read(_Recipe, _IMAGE / "image.toml")
 
 
 def _cpio(tree: Path, archive: Path) -> None:
@@ -99,13 +111,13 @@ def _packages() -> Path:
 
     def fill(directory: Path) -> None:
         root = directory / "root"
-        Suites(recipe["suite"]).unpack(recipe["packages"], root)
-        for name in recipe["exclude"]:
+        Suites(recipe.suite).unpack(recipe.packages, root)
+        for name in recipe.exclude:
             shutil.rmtree(root / name, ignore_errors=True)
         (root / "usr/bin/python3").symlink_to("python3.11")
         _byte_compile(root, root, "usr/lib/python3.11")
 
-    return cache.entry("image-packages", cache.digest(_LAYOUT, recipe), fill) / "root"
+    return cache.entry("image-packages", cache.digest(_LAYOUT, asdict(recipe)), fill) / "root"
 
 
 def _base(target: kernel.Kernel) -> Path:
@@ -125,7 +137,7 @@ def _base(target: kernel.Kernel) -> Path:
             (tree / empty).mkdir(parents=True, exist_ok=True)
 
         modules = Path("lib/modules") / target.release
-        for name in _module_closure(target.modules, target.release, recipe["boot_modules"] + recipe["modules"]):
+        for name in _module_closure(target.modules, target.release, recipe.boot_modules + recipe.modules):
             (tree / modules / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(target.modules / modules / name, tree / modules / name)
         for index in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
@@ -134,7 +146,7 @@ def _base(target: kernel.Kernel) -> Path:
         _cpio(tree, directory / "base.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.identity, str(packages))
+    key = cache.digest(asdict(recipe), target.identity, str(packages))
     return cache.entry("image-base", key, fill) / "base.cpio"
 
 
@@ -225,7 +237,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         etc.mkdir()
         for name in ("rcS", "inittab", "profile", "passwd", "group"):
             shutil.copy2(_IMAGE / name, etc)
-        (etc / "boot-modules").write_text("\n".join(recipe["boot_modules"]) + "\n")
+        (etc / "boot-modules").write_text("\n".join(recipe.boot_modules) + "\n")
         ssh = tree / "root/.ssh"
         ssh.mkdir(parents=True)
         shutil.copy2(public_key, ssh / "authorized_keys")
@@ -234,7 +246,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _cpio(tree, directory / "layer.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(recipe, target.identity, str(packages), *modules, public_key, GUEST, KMOD / "shirq.h")
+    key = cache.digest(asdict(recipe), target.identity, str(packages), *modules, public_key, GUEST, KMOD / "shirq.h")
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 

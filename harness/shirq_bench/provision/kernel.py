@@ -7,15 +7,15 @@ import os
 import re
 import shutil
 import subprocess
-import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from shirq_bench import toml
 from shirq_bench.paths import GUEST
 from shirq_bench.provision import cache
 from shirq_bench.provision.apt import Suites
 from shirq_bench.provision.steps import BuildError, run
+from shirq_bench.toml import Words
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,23 @@ class Kernel:
         return config.exists() and f"CONFIG_{option}=y" in config.read_text().splitlines()
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a kernel is made: a stock one has ``image`` and ``headers``, one of our own ``source`` and ``config``."""
+
+    suites: Words
+    image: str = ""
+    headers: str = ""
+    source: str = ""
+    config: Words = ()
+    patience: float = 1.0
+    memory_mib: int = 0
+
+    def __post_init__(self) -> None:
+        if [bool(self.source), bool(self.config)] != [not self.image, not self.headers]:
+            raise ValueError("needs either image and headers, or source and config")
+
+
 #: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
 _LAYOUT = 2
 #: Keys of a kernel that do not affect its build.
@@ -55,15 +72,15 @@ def names() -> list[str]:
     return list(_table())
 
 
-def _table() -> dict[str, dict[str, Any]]:
-    return tomllib.loads((GUEST / "kernels.toml").read_text())
+def _table() -> dict[str, Recipe]:
+    return toml.read(dict[str, Recipe], GUEST / "kernels.toml")
 
 
-def _unpack(recipe: dict[str, Any], target: Path) -> None:
+def _unpack(recipe: Recipe, target: Path) -> None:
     """A stock kernel, from Debian's packages."""
-    suites = Suites(*recipe["suites"])
-    image = suites.depends(recipe["image"])[0]
-    headers = suites.depends(recipe["headers"])[0]
+    suites = Suites(*recipe.suites)
+    image = suites.depends(recipe.image)[0]
+    headers = suites.depends(recipe.headers)[0]
     build_parts = [p for p in suites.depends(headers) if re.match(r"linux-(headers|kbuild)-", p)]
     root = target / "root"
     suites.unpack([f"{image}-unsigned", headers, *build_parts], root)
@@ -86,10 +103,10 @@ def _finish(target: Path, release: str) -> None:
     (target / "release").write_text(release)
 
 
-def _compile(recipe: dict[str, Any], target: Path) -> None:
+def _compile(recipe: Recipe, target: Path) -> None:
     """A kernel of our own configuration, from Debian's source. Its build tree stays, for modules and debuggers."""
-    suites = Suites(*recipe["suites"])
-    package = suites.depends(recipe["source"])[0]
+    suites = Suites(*recipe.suites)
+    package = suites.depends(recipe.source)[0]
     log = cache.root() / "kernel.log"
     suites.unpack([package], target / "package")
     tree = target / "build"
@@ -118,9 +135,9 @@ def _compile(recipe: dict[str, Any], target: Path) -> None:
     _finish(target, release)
 
 
-def _fragments(recipe: dict[str, Any]) -> list[Path]:
-    """The fragments applied to tinyconfig; later ones override earlier ones."""
-    return [GUEST / "config" / name for name in recipe["config"]]
+def _fragments(recipe: Recipe) -> list[Path]:
+    """The files that say what differs from tinyconfig; a later one has the last word."""
+    return [GUEST / "config" / name for name in recipe.config]
 
 
 def _check_config(fragments: list[Path], final: Path) -> None:
@@ -184,7 +201,7 @@ def get(name: str) -> Kernel:
             return _from_path(Path(name).absolute())
         raise BuildError(f"no kernel {name!r}: there are {', '.join(table)}, or give a vmlinuz's path")
     recipe = table[name]
-    make = _compile if "source" in recipe else _unpack
+    make = _compile if recipe.source else _unpack
     return _at(name, cache.entry("kernel", _key(name, recipe), lambda target: make(recipe, target)))
 
 
@@ -194,9 +211,9 @@ def cached(name: str) -> Kernel | None:
     return _at(name, directory) if (directory / "release").exists() else None
 
 
-def _key(name: str, recipe: dict[str, Any]) -> str:
-    what = _fragments(recipe) if "source" in recipe else [_LAYOUT]
-    made_of = {key: value for key, value in recipe.items() if key not in _HABITS}
+def _key(name: str, recipe: Recipe) -> str:
+    what = _fragments(recipe) if recipe.source else [_LAYOUT]
+    made_of = {key: value for key, value in asdict(recipe).items() if value and key not in _HABITS}
     return f"{name}-{cache.digest(made_of, *what)}"
 
 
@@ -208,5 +225,5 @@ def _at(name: str, directory: Path) -> Kernel:
         modules=directory / "root",
         headers=directory / "headers",
         identity=directory.name,
-        **{habit: _table()[name][habit] for habit in _HABITS if habit in _table()[name]},
+        **{habit: getattr(_table()[name], habit) for habit in _HABITS},
     )

@@ -13,22 +13,35 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from shirq_bench import toml
 from shirq_bench.paths import QEMU_DEVICE
 from shirq_bench.provision import cache
 from shirq_bench.provision.apt import Suites
 from shirq_bench.provision.steps import BuildError, run
+from shirq_bench.toml import Words
 
 _OVERLAY = QEMU_DEVICE / "overlay"
 _PATCHES = QEMU_DEVICE / "patches"
 
 
-def _recipe() -> dict[str, Any]:
-    return tomllib.loads((QEMU_DEVICE / "recipe.toml").read_text())
+@dataclass(frozen=True)
+class _Recipe:
+    """See ``recipe.toml``."""
+
+    suite: str
+    source: str
+    python: Words
+    configure: Words
+    firmware_packages: Words
+    firmware: Words
+
+
+def _recipe() -> _Recipe:
+    return toml.read(_Recipe, QEMU_DEVICE / "recipe.toml")
 
 
 def _place(source: Path, target: Path) -> None:
@@ -86,16 +99,16 @@ def _venv(directory: Path, packages: Sequence[str], log: Path) -> Path:
     return python
 
 
-def _unpack(recipe: dict[str, Any], version: str, work: Path) -> None:
+def _unpack(recipe: _Recipe, version: str, work: Path) -> None:
     """Make ``work``/src the source of ``version``, unless it is up to date."""
     stamp = work / "unpacked"
     if stamp.exists() and stamp.read_text() == version:
         return
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    fetched = Suites(recipe["suite"]).source(recipe["source"], work)
+    fetched = Suites(recipe.suite).source(recipe.source, work)
     if fetched != version:
-        raise BuildError(f"the mirror has {recipe['source']} {fetched} now instead of {version}: build again")
+        raise BuildError(f"the mirror has {recipe.source} {fetched} now instead of {version}: build again")
     stamp.write_text(version)
 
 
@@ -110,18 +123,18 @@ def _configure(command: list[str], log: Path, build: Path) -> None:
     stamp.write_text(shlex.join(command))
 
 
-def _compile(recipe: dict[str, Any], version: str, variant: str, extra: Sequence[str]) -> Path:
+def _compile(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> Path:
     """Bring the working tree up to date and compile it; returns the build directory."""
-    key = cache.digest(recipe)
+    key = cache.digest(asdict(recipe))
     work = cache.root() / "qemu-work" / key
     log = work / f"{variant}.log"
     with cache.lock(f"qemu-work-{key}"):
         tree = work / "src"
         _unpack(recipe, version, work)
-        python = _venv(work / "venv", recipe["python"], log)
+        python = _venv(work / "venv", recipe.python, log)
         apply_device(tree)
         build = work / f"build-{variant}"
-        _configure([str(tree / "configure"), f"--python={python}", *recipe["configure"], *extra], log, build)
+        _configure([str(tree / "configure"), f"--python={python}", *recipe.configure, *extra], log, build)
         run("compiling QEMU", ["ninja", "qemu-system-x86_64"], log=log, cwd=build)
         return build
 
@@ -132,32 +145,32 @@ def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
     ``extra`` are further configure arguments, which ``variant`` names.
     """
     recipe = _recipe()
-    suites = Suites(recipe["suite"])
-    version = suites.source_version(recipe["source"])
+    suites = Suites(recipe.suite)
+    version = suites.source_version(recipe.source)
 
     def fill(target: Path) -> None:
         built = _compile(recipe, version, variant, extra)
         shutil.copy2(built / "qemu-system-x86_64", target)
         data = target / "unpacked"
-        suites.unpack(recipe["firmware_packages"], data)
+        suites.unpack(recipe.firmware_packages, data)
         (target / "firmware").mkdir()
-        for name in recipe["firmware"]:
+        for name in recipe.firmware:
             shutil.copy2(data / name, target / "firmware")
         shutil.rmtree(data)
 
     return cache.entry("qemu", _key(recipe, version, variant, extra), fill) / "qemu-system-x86_64"
 
 
-def _key(recipe: dict[str, Any], version: str, variant: str, extra: Sequence[str]) -> str:
-    return cache.digest(recipe, version, variant, list(extra), _OVERLAY, _PATCHES)
+def _key(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> str:
+    return cache.digest(asdict(recipe), version, variant, list(extra), _OVERLAY, _PATCHES)
 
 
 def cached() -> Path | None:
     """The emulator's path, or None if it would have to be built."""
     recipe = _recipe()
-    suites = Suites(recipe["suite"])
+    suites = Suites(recipe.suite)
     if not suites.known:
         return None
-    version = suites.source_version(recipe["source"])
+    version = suites.source_version(recipe.source)
     path = cache.root() / "qemu" / _key(recipe, version, "plain", ()) / "qemu-system-x86_64"
     return path if path.exists() else None

@@ -7,27 +7,25 @@ the picture's start.
 
 from __future__ import annotations
 
-import html
 import json
-import re
-from importlib import resources
 from typing import Any
 
+from shirq_bench import pages
 from shirq_bench.observe import judge, words
 from shirq_bench.report.model import Picture
 
 
 def render(picture: Picture) -> str:
     """The page's text; write it as UTF-8."""
-    files = resources.files(__package__)
-    parts = {
-        "title": html.escape(picture.title),
-        "css": (files / "page.css").read_text("utf-8"),
-        "js": (files / "page.js").read_text("utf-8"),
+    return pages.render(
+        __package__,
+        "page.html",
+        title=picture.title,
+        css=pages.verbatim(__package__, "page.css"),
+        js=pages.verbatim(__package__, "page.js"),
         # A "</script>" or "<!--" in a name must not end the element.
-        "data": json.dumps(_data(picture), separators=(",", ":")).replace("<", "\\u003c"),
-    }
-    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], (files / "page.html").read_text("utf-8"))
+        data=json.dumps(_data(picture), separators=(",", ":")).replace("<", "\\u003c"),
+    )
 
 
 def _data(picture: Picture) -> dict[str, Any]:

@@ -80,9 +80,12 @@ _DIFF = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
         ("title = 't'\ntests = ['x']\n", "mutant m: it has no diff"),
         ("title = 't'\n" + _DIFF, "mutant m: tests is missing"),
         ("tests = ['x']\n" + _DIFF, "mutant m: title is missing"),
-        ("title = 't'\ntests = 'x'\n" + _DIFF, "mutant m: tests must be a list of texts, not 'x'"),
-        ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m: sweep must be a list of texts, not []"),
-        ("title = 't'\ntests = ['x']\nother = 1\n" + _DIFF, "mutant m: other is not known: there are title, "),
+        ("title = 't'\ntests = 'x'\n" + _DIFF, "mutant m: tests must be a list, not 'x'"),
+        ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m: sweep must not be empty"),
+        (
+            "title = 't'\ntests = ['x']\nother = 1\n" + _DIFF,
+            "mutant m: other is not known: there are equivalent, kernel, ",
+        ),
         ("title = t\n" + _DIFF, "mutant m: Invalid value"),
     ],
 )
@@ -121,7 +124,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
 def _mutant(old: str, new: str, test: str = "test_that_passes", equivalent: str = "") -> Mutant:
     texts = (_PRODUCT.splitlines(True), _PRODUCT.replace(old, new).splitlines(True))
     diff = "".join(difflib.unified_diff(*texts, "a/double.py", "b/double.py"))
-    return Mutant("m", "t", diff, (f"tests/test_double.py::{test}",), equivalent=equivalent)
+    return Mutant(name="m", title="t", diff=diff, tests=(f"tests/test_double.py::{test}",), equivalent=equivalent)
 
 
 def test_a_mutant_that_a_test_notices_is_killed_by_that_test(workshop: Workshop) -> None:
@@ -199,7 +202,7 @@ def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp
 def _verdicts() -> list[Verdict]:
     survivor = _mutant("2", "3")
     equivalent = _mutant("2", "3", equivalent="Nobody can tell.")
-    swept = Mutant("w", "a wake-up is lost", _DIFF, ("tests/x.py",), ("reassert",))
+    swept = Mutant(name="w", title="a wake-up is lost", diff=_DIFF, tests=("tests/x.py",), sweep=("reassert",))
     return [
         Verdict(_mutant("2", "3"), "killed", "test_x[a|b]", "assert 1 == 2", 2.0),
         Verdict(swept, "killed", "reassert", "lost: dev0", 3.0, passed=31),

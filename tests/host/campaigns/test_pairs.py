@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from shirq_bench.campaigns.sweep import pairs, run
 from shirq_bench.campaigns.sweep.run import Result, Shape
-from shirq_bench.campaigns.sweep.scenario import Scenario, ScenarioError
+from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 
@@ -150,24 +150,24 @@ reason = "it waits"
         5_000_000,
         200_000,
     ]
-    with pytest.raises(ScenarioError, match="bounds 1: the reason is missing"):
+    with pytest.raises(BenchError, match=r"bounds\[0\].reason must not be empty"):
         _matrix(tmp_path, _SMALL + more.replace("it waits", ""))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('stimuli = ["dead"]\nreason', 'stimuli = ["death"]\nreason', "left_out 1: there is no death"),
-        ('reason = "it is dead twice"', 'reason = ""', "left_out 1: the reason is missing"),
+        ('stimuli = ["dead"]\nreason', 'stimuli = ["death"]\nreason', "left_out[0]: there is no death"),
+        ('reason = "it is dead twice"', 'reason = ""', "left_out[0].reason must not be empty"),
         ('cost = "process"', 'cost = "planet"', "kill: size ci has no cost 'planet': there are instruction, process"),
-        ('deed = "reopen"', 'did = "reopen"', "operation open: did is not known"),
-        ('deed = "reopen"\n', "", "operation open: it needs either `deed` or `first`"),
+        ('deed = "reopen"', 'did = "reopen"', "operations.open: did is not known: there are bound_ns, "),
+        ('deed = "reopen"\n', "", "operations.open: needs either a deed or what comes first"),
         ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: wrong is not known"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in _SMALL
-    with pytest.raises(ScenarioError) as refused:
+    with pytest.raises(BenchError) as refused:
         _matrix(tmp_path, _SMALL.replace(old, new))
     assert message in str(refused.value)
 
@@ -181,14 +181,14 @@ def test_names_choose_rows_columns_or_one_pair(tmp_path: Path) -> None:
     assert names("open") == ["open+raise", "open+dead"]
     assert names("dead") == ["open+dead", "kill+dead"]
     assert names("open", "dead") == ["open+dead"]
-    with pytest.raises(ScenarioError, match="there is no operation or stimulus deed: operations are open, kill;"):
+    with pytest.raises(BenchError, match="there is no operation or stimulus deed: operations are open, kill;"):
         names("open", "deed")
 
 
 def test_pair_is_a_scenario_and_one_left_out_says_why() -> None:
     """A pair is a scenario, and an omitted pair has a reason."""
     assert pairs.get("close+raise", "full").name == "close+raise"
-    with pytest.raises(ScenarioError, match=r"vanish\+dead is left out: the operation is the stimulus"):
+    with pytest.raises(BenchError, match=r"vanish\+dead is left out: the operation is the stimulus"):
         pairs.get("vanish+dead", "full")
 
 

@@ -16,6 +16,7 @@ from shirq_bench.campaigns.torture import case as cases
 from shirq_bench.campaigns.torture import report
 from shirq_bench.campaigns.torture.run import Result
 from shirq_bench.cli import torture as cli
+from shirq_bench.errors import BenchError
 
 Ran = list[tuple[str, str, int, int]]
 
@@ -75,7 +76,7 @@ def test_the_small_run_begins_nothing_when_its_time_is_spent(ran: Ran) -> None:
 
 def test_an_unknown_test_runs_nothing(ran: Ran) -> None:
     ended = _shirq("close", "kil")
-    assert isinstance(ended.exception, cases.TestError)
+    assert isinstance(ended.exception, BenchError)
     assert ran == []
 
 

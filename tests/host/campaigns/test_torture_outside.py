@@ -32,9 +32,9 @@ def _run(directory: Path, *options: str) -> outside._Outcome:
 
 def test_what_failed_or_was_left_out_is_told_from_what_passed(tmp_path: Path) -> None:
     outcome = _run(tmp_path, "-k", "not time")
-    assert outcome.passed == ["test_suite::test_passes"]
-    assert sorted(outcome.failed) == ["test_suite::test_fails", "test_suite::test_is_skipped"]
-    assert "assert 1 == 2" in outcome.failed["test_suite::test_fails"]
+    assert outcome.passed == ["test_suite.py::test_passes"]
+    assert sorted(outcome.failed) == ["test_suite.py::test_fails", "test_suite.py::test_is_skipped"]
+    assert "assert 1 == 2" in outcome.failed["test_suite.py::test_fails"]
     assert "test_fails" in (tmp_path / "kept/said").read_text()
 
 

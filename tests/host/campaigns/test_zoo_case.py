@@ -14,12 +14,13 @@ from click.testing import CliRunner
 
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo import page, run, suite
-from shirq_bench.campaigns.zoo.case import DRIVERS, Case, CaseError
+from shirq_bench.campaigns.zoo.case import DRIVERS, Case
 from shirq_bench.campaigns.zoo.outcome import Outcome, Result
 from shirq_bench.campaigns.zoo.run import Played, addresses, line, machine
 from shirq_bench.channels.log import Header, Log
 from shirq_bench.cli import zoo as cli
 from shirq_bench.cli.main import main
+from shirq_bench.errors import BenchError
 from shirq_bench.vm.machine import ADDRESSES, GSI
 
 #: Every bug that the zoo is to hold.
@@ -93,69 +94,87 @@ def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ('id = "x"', 'id = "y"', "the file is called 'x'"),
-        ('title = "t"', 'titel = "t"', "the case has titel"),
-        ("raise = 1", "rise = 1", "needs exactly one of driver"),
-        ('raise = 1, only = ["naive"]', "raise = 1, wait = 2", "needs exactly one of"),
-        ('only = ["naive"]', 'only = ["uio"]', "only has uio"),
+        ('title = "t"', 'titel = "t"', "titel is not known: there are .*, title, "),
+        ("raise = 1", "rise = 1", r"steps\[1\]: rise is not known: there are .*, raise, "),
+        (
+            'raise = 1, only = ["naive"]',
+            "raise = 1, wait = 2",
+            r"steps\[1\]: needs exactly one of driver, raise, lower",
+        ),
+        (
+            'only = ["naive"]',
+            'only = ["uio"]',
+            r"steps\[1\]\.only\[0\] must be one of shirq, uio_pci_generic, vfio-pci, naive, not 'uio'",
+        ),
         ('naive = "hang"', "", "needs an outcome for each of"),
-        ('shows = ["hang"]', 'shows = ["hangs"]', "one of shows is 'hangs': there are hang"),
+        ('shows = ["hang"]', 'shows = ["hangs"]', r"shows\[0\] must be one of hang, .*, not 'hangs'"),
         ('cause = "c"', "cause = ", "Invalid value"),
-        ('source = ["somewhere"]', "", "the case has no source"),
+        ('source = ["somewhere"]', "", "source is missing"),
     ],
 )
 def test_a_case_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
-    with pytest.raises(CaseError, match=says):
+    with pytest.raises(BenchError, match=says):
         read(tmp_path, _GOOD.replace(old, new))
 
 
 _MORE = {
-    "machine key": ("[machine]\ncpus = 2", r"\[machine\] has cpus: there are dev0, devices, late_ms, log_entries"),
-    "machine type": ('[machine]\nvcpus = "2"', r"\[machine\] vcpus must be int, not '2'"),
-    "machine bool": ("[machine]\nvcpus = true", r"\[machine\] vcpus must be int, not True"),
-    "log_entries": ("[machine]\nlog_entries = 0", r"\[machine\] log_entries must be 1 or more, not 0"),
-    "slot": ('[machine]\nslots = { dev0 = "20" }', "dev0: a place is SLOT or SLOT.FUNCTION, hexadecimal, up to 1f"),
-    "slot of": ('[machine]\nslots = { dev9 = "4" }', r"\[machine\] slots has dev9: there are clock, dev0, dev1, nic0"),
+    "machine key": ("[machine]\ncpus = 2", "machine: cpus is not known: there are dev0, devices, late_ms, log_entries"),
+    "machine type": ('[machine]\nvcpus = "2"', "machine.vcpus must be int, not '2'"),
+    "machine bool": ("[machine]\nvcpus = true", "machine.vcpus must be int, not True"),
+    "log_entries": ("[machine]\nlog_entries = 0", "machine.log_entries must be at least 1, not 0"),
+    "slot": (
+        '[machine]\nslots = { dev0 = "20" }',
+        "machine.slots.dev0 must be SLOT or SLOT.FUNCTION, hexadecimal, up to 1f",
+    ),
+    "slot of": (
+        '[machine]\nslots = { dev9 = "4" }',
+        "machine.slots: dev9 is not known: there are clock, dev0, dev1, nic0",
+    ),
     "device": ('[machine]\ndevices = ["shirq-edu,id=dev2"]', "'shirq-edu,id=dev2' needs id=NAME and addr=SLOT"),
     "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "there is a device dev1 already"),
-    "mode": ('[shirq]\nmode = "acks"\nirq = ""\nunmask = ""\nrelease = ""', "mode is 'acks': there are masks, acknow"),
+    "mode": (
+        '[shirq]\nmode = "acks"\nirq = ""\nunmask = ""\nrelease = ""',
+        "shirq.mode must be one of masks, acknowledges, not 'acks'",
+    ),
     "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask, release, or none of them and no mode"),
     "programs": ('[shirq]\nirq = "claim"', "needs all of irq, unmask, release"),
-    "driver's key": ('[vfio-pci]\nbug = "x"', r"\[vfio-pci\] has bug: there are options"),
-    "notices": ('[notices]\nuio = ["x"]', r"\[notices\] has uio: there are naive, shirq"),
-    "notices type": ('[notices]\nshirq = "x"', r"\[notices\] shirq must be list, not 'x'"),
+    "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: bug is not known: there are options"),
+    "notices": ('[notices]\nuio = ["x"]', "notices.uio must be one of shirq, .*, not 'uio'"),
+    "notices type": ('[notices]\nshirq = "x"', "notices.shirq must be a list, not 'x'"),
     "latency": (
         "[latency.shirq]\nserved_ms = 3",
-        r"\[latency.shirq\] has served_ms: there are neighbour_us, served_us",
+        "latency.shirq.served_ms must be one of served_us, neighbour_us, not 'served_ms'",
     ),
-    "latency, vcpus": ("[latency.shirq]\nserved_us = 3\n[machine]\nvcpus = 2", "needs .* vcpus = 1"),
+    "latency, vcpus": ("[latency.shirq]\nserved_us = 3\n[machine]\nvcpus = 2", "needs machine.vcpus = 1"),
 }
 _STEPS = {
-    "word": ('driver = "bnid"', "driver takes one of bind, unbind, start"),
-    "type": ('raise = "1"', "its argument must be int, not '1'"),
-    "zero": ("burst = 0", "burst takes a number above 0"),
-    "option": ("wait = 1, frozen = true", r"has frozen: there are decisive, logged, only, wait"),
-    "option type": ('set = { dead = "all" }, frozen = 1', "frozen must be bool, not 1"),
+    "word": ('driver = "bnid"', r"\.driver must be one of bind, unbind, start, .*, not 'bnid'"),
+    "type": ('raise = "1"', r"\.raise must be int, not '1'"),
+    "seconds": ("wait = 0", r"\.wait must be above 0, not 0"),
+    "zero": ("burst = 0", r"\.burst must be at least 1, not 0"),
+    "option": ("wait = 1, frozen = true", ": frozen is for set, not for wait"),
+    "option type": ('set = { dead = "all" }, frozen = 1', r"\.frozen must be bool, not 1"),
     "device": ('raise = 1, device = "dev7"', "names the device 'dev7': there are dev0, dev1, nic0, clock"),
     "device of set": ('set = { device = "dev7", dead = "all" }', "names the device 'dev7'"),
     "check": ('check = "true"', "needs shows"),
-    "output": ('output = "("', "output is no regular expression"),
-    "logged": ('guest = "true", logged = "("', "logged is no regular expression"),
+    "output": ('output = "("', r"\.output is no regular expression"),
+    "logged": ('guest = "true", logged = "("', r"\.logged is no regular expression"),
     "logged beside": ('guest = "true", logged = "x", background = true', "logged is for a script that ends"),
-    "expression": ('check = "true", shows = "("', "shows is no regular expression"),
-    "judge": ('judge = "here"', "judge takes one of from here"),
+    "expression": ('check = "true", shows = "("', r"\.shows is no regular expression"),
+    "judge": ('judge = "here"', r"\.judge must be one of from here, not 'here'"),
 }
 
 
 @pytest.mark.parametrize(("table", "says"), _MORE.values(), ids=_MORE)
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, table: str, says: str) -> None:
-    """The message names the file, the key, and the expected form."""
-    with pytest.raises(CaseError, match=rf"x\.toml: .*{says}"):
+    """The message names the file, the key, and what would be right."""
+    with pytest.raises(BenchError, match=rf"x\.toml: .*{says}"):
         read(tmp_path, f"{_GOOD}\n{table}")
 
 
 @pytest.mark.parametrize(("step", "says"), _STEPS.values(), ids=_STEPS)
 def test_a_step_that_makes_no_sense_is_refused(tmp_path: Path, step: str, says: str) -> None:
-    with pytest.raises(CaseError, match=rf"x\.toml: the step .*{says}"):
+    with pytest.raises(BenchError, match=rf"x\.toml: steps\[0\].*{says}"):
         read(tmp_path, _GOOD.replace('driver = "bind"', step))
 
 
@@ -199,7 +218,7 @@ def test_the_player_hides_the_failure_of_no_step() -> None:
 
 
 def test_an_unknown_case_is_refused_with_where_to_look() -> None:
-    with pytest.raises(CaseError, match="zoo list"):
+    with pytest.raises(BenchError, match="zoo list"):
         cases.get("no-such-bug")
     result = CliRunner().invoke(main, ["zoo", "show", "no-such-bug"])
     assert result.exit_code == 2 and "zoo list" in result.output

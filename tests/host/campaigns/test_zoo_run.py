@@ -304,17 +304,17 @@ def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> 
 def test_a_setting_counts_if_it_reads_back(trial: Trial) -> None:
     """An entry of another setting in the log does not prove it."""
     _, player = trial("{ raise = 1 }")
-    player._set(Step("set", {"dead": "bars"}))
+    player._set(Step(set={"dead": "bars"}))
     with pytest.raises(NotPlayed, match="dev0's broken is None, not 1"):
-        player._set(Step("set", {"broken": 1}))
+        player._set(Step(set={"broken": 1}))
 
 
 def test_a_set_raises_what_was_not_pending(trial: Trial) -> None:
     vm, player = trial("{ raise = 1 }")
-    player._set(Step("set", {"raise": 1}))
+    player._set(Step(set={"raise": 1}))
     vm.qmp.set = lambda device, name, value: vm.story.add(Kind.RAISE, device, value=0)
     with pytest.raises(NotPlayed, match=r"dev0 has logged raise \['0x0'\]: some of the sources were pending before"):
-        player._set(Step("set", {"raise": 1}))
+        player._set(Step(set={"raise": 1}))
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
     """It begins while the script that moves it runs, and goes on until each vCPU has ended an interrupt."""
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
-    player.background.append((Step("guest", ""), SimpleNamespace(running=runs)))
+    player.background.append((Step(guest=""), SimpleNamespace(running=runs)))
     ending = iter(vcpus)
 
     def stimulate(device: str, name: str, value: int) -> None:
@@ -403,9 +403,9 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
     vm.qmp.set = stimulate
     if why:
         with pytest.raises(NotPlayed, match=why):
-            player._burst(Step("burst", 2, moved=True))
+            player._burst(Step(burst=2, moved=True))
     else:
-        player._burst(Step("burst", 2, moved=True))
+        player._burst(Step(burst=2, moved=True))
         assert len([entry for entry in vm.story.entries if entry.kind is Kind.RAISE]) == 4
 
 
@@ -417,7 +417,7 @@ def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus
     """
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
-    player.background.append((Step("guest", ""), SimpleNamespace(running=True)))
+    player.background.append((Step(guest=""), SimpleNamespace(running=True)))
     ending = iter(vcpus)
     waiting: list[int] = []
 
@@ -431,11 +431,11 @@ def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus
 
     vm.networks["net0"] = SimpleNamespace(answers=answers, ask=ask)
     if 1 in vcpus:
-        player._neighbour(Step("neighbour", 2, moved=True))
+        player._neighbour(Step(neighbour=2, moved=True))
         assert (player.asked, player.answered) == (4, 4)
     else:
         with pytest.raises(NotPlayed, match=r"the line's interrupts have ended on vCPU \[0\] only"):
-            player._neighbour(Step("neighbour", 2, moved=True))
+            player._neighbour(Step(neighbour=2, moved=True))
 
 
 @pytest.mark.parametrize("panics", [True, False])

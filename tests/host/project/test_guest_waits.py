@@ -30,6 +30,6 @@ def test_a_wait_with_a_number_is_recognised(line: str) -> None:
     assert _WAIT.search(line)
 
 
-@pytest.mark.parametrize("path", sorted(GUEST.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted([*GUEST.glob("*.py"), *GUEST.glob("scripts/*.py")]), ids=lambda path: path.stem)
 def test_no_wait_in_a_guest_has_a_number_of_its_own(path: Path) -> None:
     assert _WAIT.findall(path.read_text()) == []

@@ -40,7 +40,7 @@ def test_an_option_that_must_be_off_is_not_on(tmp_path: Path) -> None:
 
 
 def test_every_kernel_of_the_table_names_files_that_exist() -> None:
-    compiled = [recipe for recipe in kernel._table().values() if "source" in recipe]
+    compiled = [recipe for recipe in kernel._table().values() if recipe.source]
     assert compiled
     for recipe in compiled:
         for path in kernel._fragments(recipe):

@@ -41,7 +41,7 @@ class Mirror:
         return self.version
 
     def unpack(self, packages: Sequence[str], into: Path) -> None:
-        for name in qemu._recipe()["firmware"]:
+        for name in qemu._recipe().firmware:
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             (into / name).touch()
 

@@ -34,12 +34,14 @@ def test_step_output_is_in_its_log_and_reported_now_and_then(
     assert "\x1b" not in said
 
 
-def _read_all(terminal: int) -> str:
-    """The text shown on a terminal until it is closed."""
+def _read_all(terminal: int, awaited: bytes, gate: Path) -> str:
+    """What is shown on a terminal until nobody has it open any more; the gate goes when ``awaited`` is shown."""
     shown = b""
     with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
         while data := stream.read(65536):
             shown += data
+            if awaited in shown and gate.exists():
+                gate.unlink()
     return shown.decode()
 
 
@@ -48,10 +50,14 @@ def test_terminal_bar_shows_progress_and_leaves_nothing(tmp_path: Path, monkeypa
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
     with ThreadPoolExecutor() as pool:
-        reading = pool.submit(_read_all, ours)
+        (gate := tmp_path / "gate").touch()
+        reading = pool.submit(_read_all, ours, b"2/3", gate)
+        # The bar is drawn now and then: what it shows is waited for.
+        waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+        says = f"print('[1/3] a\\n[2/3] b', flush=True)\n{waits}print('[3/3] c')"
         with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
             patched.setattr(sys, "stderr", terminal)
-            run("counting [sic]", [sys.executable, "-c", SAYS], log=tmp_path / "log")
+            run("counting [sic]", [sys.executable, "-c", says], log=tmp_path / "log", deadline=100)
         shown = reading.result(120)
     assert "counting [sic]" in shown
     assert "2/3" in shown

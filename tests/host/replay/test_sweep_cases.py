@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logwriter import Story, write_log
+from shirq_bench import toml
 from shirq_bench.campaigns.sweep import findings, scenario
 from shirq_bench.campaigns.sweep.run import case_of
 from shirq_bench.channels.log import NONE, Entry, Kind
@@ -24,6 +26,10 @@ from shirq_bench.vm.machine import Machine
 _LEAST = {"title": "t", "actors": ["dev0"], "first": ["dev0 raise 1"], "second": ["dev0 raise 2"], "until": "x"}
 
 
+def _parse(table: dict[str, Any]) -> scenario.Scenario:
+    return toml.convert(dict[str, scenario.Scenario], {"s": table}, "scenarios.toml")["s"]
+
+
 def test_every_scenario_of_the_file_is_one() -> None:
     known = scenario.load()
     assert len(known) >= 12
@@ -35,33 +41,35 @@ def test_every_scenario_of_the_file_is_one() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"wrong": 1}, "scenario s: wrong is not known: there are actors, "),
-        ({"actors": "dev0"}, "scenario s: actors must be a list of strings, not 'dev0'"),
-        ({"first": []}, "scenario s: first must be a list of strings"),
-        ({"step": "2"}, "scenario s: step must be of type int, not '2'"),
-        ({"halts": 1}, "scenario s: halts must be of type bool, not 1"),
+        ({"wrong": 1}, "scenarios.toml: s: wrong is not known: there are actors, "),
+        ({"name": "t"}, "scenarios.toml: s: name is not known: there are actors, "),
+        ({"actors": "dev0"}, "scenarios.toml: s.actors must be a list, not 'dev0'"),
+        ({"actors": ["dev0", 1]}, "scenarios.toml: s.actors[1] must be str, not 1"),
+        ({"first": []}, "scenarios.toml: s.first must not be empty"),
+        ({"step": "2"}, "scenarios.toml: s.step must be int, not '2'"),
+        ({"halts": 1}, "scenarios.toml: s.halts must be bool, not 1"),
     ],
 )
 def test_a_key_that_is_wrong_is_refused_by_its_name(change: dict[str, object], message: str) -> None:
-    with pytest.raises(scenario.ScenarioError) as refused:
-        scenario.parse("s", _LEAST | change)
+    with pytest.raises(BenchError) as refused:
+        _parse(_LEAST | change)
     assert message in str(refused.value)
 
 
 def test_a_scenario_that_lacks_a_key_is_refused() -> None:
-    with pytest.raises(scenario.ScenarioError, match=r"scenario s: .*until"):
-        scenario.parse("s", {key: value for key, value in _LEAST.items() if key != "until"})
+    with pytest.raises(BenchError, match=r"s\.until is missing"):
+        _parse({key: value for key, value in _LEAST.items() if key != "until"})
 
 
 def test_unknown_scenario_is_refused_with_the_known_ones() -> None:
     """An unknown scenario is refused with those that there are."""
-    with pytest.raises(scenario.ScenarioError, match="'nothing': there are reassert, "):
+    with pytest.raises(BenchError, match="'nothing': there are reassert, "):
         scenario.get("nothing")
 
 
 def test_each_point_has_its_period_and_offset_second_stimulus() -> None:
     """Each point has its period, and the second stimulus at its offset."""
-    case = case_of(scenario.parse("s", _LEAST), "6.1", [0, 7, None], 1000)
+    case = case_of(_parse(_LEAST), "6.1", [0, 7, None], 1000)
     assert case.cuts == (1000, 2000, 3000)
     assert [stimulus for stimulus in case.stimuli if stimulus.action == "raise 2"] == [
         Stimulus(0, "dev0", "raise 2"),
@@ -71,7 +79,7 @@ def test_each_point_has_its_period_and_offset_second_stimulus() -> None:
 
 
 def test_an_entry_may_come_later_than_the_others_of_its_stimulus() -> None:
-    item = scenario.parse("s", _LEAST | {"second": ["dev0 set dead all", "+30 dev1 raise 1"]})
+    item = _parse(_LEAST | {"second": ["dev0 set dead all", "+30 dev1 raise 1"]})
     assert case_of(item, "6.1", [7], 1000).stimuli[-2:] == (
         Stimulus(7, "dev0", "set dead all"),
         Stimulus(37, "dev1", "raise 1"),
@@ -80,7 +88,7 @@ def test_an_entry_may_come_later_than_the_others_of_its_stimulus() -> None:
 
 def test_operation_measured_alone_omits_what_comes_before() -> None:
     """The steps before a point are left out where the operation is measured alone."""
-    item = scenario.parse("s", _LEAST | {"before": ["dev0 set dead all"]})
+    item = _parse(_LEAST | {"before": ["dev0 set dead all"]})
     case = case_of(item, "6.1", [None, 7], 1000)
     assert [s for s in case.stimuli if "dead" in s.action] == [Stimulus(1000, "dev0", "set dead all")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from shirq_bench import supervisor
 from shirq_bench.campaigns.bench import contender, cost
@@ -50,14 +51,13 @@ def first_command(vm: Vm) -> float:
 
 
 def cpu_ns(pid: int) -> int:
-    """The CPU time, in ns, of a process's threads."""
+    """The time, in ns, that a process's threads have run on the host's processors. psutil counts in ticks of 10 ms."""
     return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 def _private_mib(pid: int) -> float:
     """The memory, in MiB, that a process shares with no other one."""
-    usage = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(kib) for kib in re.findall(r"^Private_\w+:\s+(\d+) kB", usage, re.M)) / 1024
+    return psutil.Process(pid).memory_full_info().uss / 2**20
 
 
 @contextlib.contextmanager
@@ -93,11 +93,10 @@ def _virtme(name: str, machine: Machine) -> Iterator[int]:
 
 def _emulator(session: int) -> int:
     """The QEMU of a session."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            command, _, fields = stat.read_text().partition("(")[2].rpartition(")")
-            if command.startswith("qemu-system") and int(fields.split()[3]) == session:
-                return int(stat.parent.name)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if process.name().startswith("qemu-system") and os.getsid(process.pid) == session:
+                return process.pid
     raise BenchError(f"virtme-ng's session {session} has no QEMU")
 
 

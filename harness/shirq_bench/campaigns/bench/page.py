@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from shirq_bench import pages
 from shirq_bench.campaigns.bench.contender import CONTENDERS
 from shirq_bench.campaigns.bench.guests import WORKERS
 from shirq_bench.campaigns.bench.targets import judge
@@ -17,30 +17,9 @@ _FUNCTIONS = 60
 #: Number of functions in the document's table.
 _DOCUMENTED = 20
 COLOURS = {"hard": "#3b6ea5", "awake": "#8fb3d9", "enabled": "#d99a3b"}
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .2em .7em; text-align: right }
-th { border-bottom: 1px solid #888 } td:first-child, th:first-child { text-align: left }
-.missed { color: #a33 } .met { color: #262 } details { margin: .5em 0 }
-"""
-_FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 _Row = Sequence[object]
-
-
-def _table(head: Sequence[str], rows: Iterable[_Row]) -> str:
-    def line(tag: str, cells: _Row) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(_text(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    return f"<table>{line('th', head)}{''.join(line('td', row) for row in rows)}</table>\n"
-
-
-def _text(cell: object) -> str:
-    return f"{cell:,g}" if isinstance(cell, float | int) and not isinstance(cell, bool) else str(cell)
-
-
-def _markdown(head: Sequence[str], rows: Iterable[_Row]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(_text(cell) for cell in line) + " |" for line in lines) + "\n"
+#: For each row, values and colours.
+_Bars = Mapping[str, Sequence[tuple[float, str]]]
 
 
 _COST_HEAD = (
@@ -86,48 +65,26 @@ def _rate_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
         yield (name, *highest, *(f"{part:.1%}" for part in figures["left"].values()))
 
 
-_NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
-
-
-def _bars(rows: Mapping[str, Sequence[tuple[float, str]]], y: int = 0) -> str:
-    """One line for each row: overlaid bars, each (value, colour), the greatest first; its value is the label."""
-    most = max(bars[0][0] for bars in rows.values())
-    parts = [f'<svg {_NAMESPACE} y="{y}" width="900" height="{34 * len(rows) + 10}" role="img" {_FONT}>']
-    for row, (name, bars) in enumerate(rows.items()):
-        top = 34 * row + 8
-        parts.append(f'<text x="0" y="{top + 15}">{html.escape(name)}</text>')
-        for value, colour in bars:
-            width = 680 * value / most
-            parts.append(f'<rect x="130" y="{top}" width="{width:.1f}" height="22" fill="{colour}"/>')
-        parts.append(f'<text x="{135 + 680 * bars[0][0] / most:.1f}" y="{top + 15}">{bars[0][0]:,g}</text>')
-    return "".join(parts) + "</svg>\n"
-
-
-def _cost_bars(kernel: Mapping[str, Any], y: int = 0) -> str:
+def _cost_bars(kernel: Mapping[str, Any]) -> _Bars:
     """Instructions until the end of the hard part, until awake, until enabled."""
     rows = {}
     for name, phases in kernel["cost"]["drivers"].items():
         regular = phases["regular"]
         figures = ("enabled", "awake", "hard") if "awake" in regular else ("enabled",)
         rows[name] = [(regular[figure]["median"], COLOURS[figure]) for figure in figures]
-    return _bars(rows, y)
+    return rows
 
 
-def _growth(points: Mapping[str, float], across: str, up: str) -> str:
+def _growth(points: Mapping[str, float], across: str, up: str) -> tuple[Sequence[tuple[float, float, str]], str, str]:
     """How a figure grows, both axes logarithmic: a line of slope 1 is growth in proportion."""
     xs = [math.log10(float(x)) for x in points]
     ys = [math.log10(y) for y in points.values()]
     decades = max(max(xs) - min(xs), max(ys) - min(ys))
     places = [
-        (40 + 360 * (x - min(xs)) / decades, 400 - 360 * (y - min(ys)) / decades) for x, y in zip(xs, ys, strict=True)
+        (40 + 360 * (x - min(xs)) / decades, 400 - 360 * (y - min(ys)) / decades, f"{count}: {pages.figure(value)}")
+        for x, y, (count, value) in zip(xs, ys, points.items(), strict=True)
     ]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    parts = [f'<svg {_NAMESPACE} width="520" height="450" role="img" {_FONT}>']
-    parts.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS["hard"]}" stroke-width="2"/>')
-    for (x, y), (count, value) in zip(places, points.items(), strict=True):
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS["hard"]}"/>')
-        parts.append(f'<text x="{x + 8:.1f}" y="{y - 8:.1f}">{count}: {value:,g}</text>')
-    return "".join(parts) + f'<text x="40" y="440">{across}: {up}</text></svg>\n'
+    return places, f"{across}: {up}", COLOURS["hard"]
 
 
 def _profile_rows(kernel: Mapping[str, Any], functions: int) -> Iterable[_Row]:
@@ -183,47 +140,53 @@ _LOAD = (
 _GUEST_TABLES = ((_WAYS_HEAD, _way_rows), (_SUITES_HEAD, _suite_rows), (_LINE_HEAD, _line_rows))
 
 
-def _guest_plots(guest: Mapping[str, Any]) -> str:
-    first = {kind: [(f["first_command_ms"]["median"], COLOURS["hard"])] for kind, f in guest["ways"].items()}
+def _kernels(report: Mapping[str, Any], functions: int) -> Iterator[dict[str, Any]]:
+    """What the templates show of each kernel; tables are their heads and rows."""
+    for release, kernel in report["kernels"].items():
+        shown: dict[str, Any] = {"release": release}
+        if "cost" in kernel:
+            shown["bars"] = _cost_bars(kernel)
+            shown["cost"] = _COST_HEAD, _cost_rows(kernel)
+            shown["targets"] = _TARGET_HEAD, _target_rows(kernel)
+            shown["reason"] = _reason(kernel)
+            shown["neighbour"] = _NEIGHBOUR_HEAD, _neighbour_rows(kernel)
+            shown["profile"] = _profile_head(kernel), _profile_rows(kernel, functions)
+        if "rate" in kernel:
+            shown["highest"] = {
+                name: [(figures["highest"]["median"], COLOURS["hard"])] for name, figures in kernel["rate"].items()
+            }
+            shown["rate"] = _rate_head(kernel), _rate_rows(kernel)
+        yield shown
+
+
+def _guest(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the templates show of guests."""
+    if not (guest := report.get("guest")):
+        return None
     hard = {devices: figures["hard"]["median"] for devices, figures in guest["line"].items()}
-    return (
-        _bars(first)
-        + _growth(hard, "devices on the line", "instructions of the hard part")
-        + _growth(guest["suites"], "tests", "seconds")
-    )
+    return {
+        "kernel": guest["kernel"],
+        "load": _LOAD.format(guest["load"]),
+        "first": {kind: [(f["first_command_ms"]["median"], COLOURS["hard"])] for kind, f in guest["ways"].items()},
+        "growths": [
+            _growth(hard, "devices on the line", "instructions of the hard part"),
+            _growth(guest["suites"], "tests", "seconds"),
+        ],
+        "tables": [(head, rows(guest)) for head, rows in _GUEST_TABLES],
+    }
 
 
 def page(report: Mapping[str, Any]) -> str:
     """bench.html, from the content of bench.json."""
-    body = [f"<h1>What an interrupt costs</h1>\n<p>{report['date']}, {html.escape(report['machine'])}.</p>"]
-    body.append(
-        "<ul>" + "".join(f"<li><b>{c.name}</b>: {html.escape(c.title)}</li>" for c in CONTENDERS.values()) + "</ul>"
-    )
-    for release, kernel in report["kernels"].items():
-        body.append(f"<h2>Kernel {html.escape(release)}</h2>")
-        if "cost" in kernel:
-            body.append(
-                "<p>Instructions from the assertion: until the end of the hard-interrupt part (dark), until the user"
-                " program runs (light), until the device can assert again (orange).</p>"
-            )
-            body += [_cost_bars(kernel), _table(_COST_HEAD, _cost_rows(kernel))]
-            body += ["<h3>Targets</h3>", _table(_TARGET_HEAD, _target_rows(kernel)), f"<p>{_reason(kernel)}</p>"]
-            body += ["<h3>The neighbour's interrupt</h3>", _table(_NEIGHBOUR_HEAD, _neighbour_rows(kernel))]
-            table = _table(_profile_head(kernel), _profile_rows(kernel, _FUNCTIONS))
-            body.append(f"<details><summary>Instructions by function</summary>{table}</details>")
-        if "rate" in kernel:
-            body += ["<h3>Rates, of guest time at 10<sup>9</sup> instructions a second</h3>"]
-            highest = {
-                name: [(figures["highest"]["median"], COLOURS["hard"])] for name, figures in kernel["rate"].items()
-            }
-            body += [_bars(highest), _table(_rate_head(kernel), _rate_rows(kernel))]
-    if guest := report.get("guest"):
-        body.append(f"<h2>What a guest costs, kernel {html.escape(guest['kernel'])}</h2>")
-        body += [f"<p>{_LOAD.format(guest['load'])}</p>", _guest_plots(guest)]
-        body += [_table(head, rows(guest)) for head, rows in _GUEST_TABLES]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>What an interrupt costs</title>'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(body) + "</body></html>\n"
+    return pages.render(
+        __package__,
+        "page.html",
+        css=pages.verbatim(__package__, "page.css"),
+        date=report["date"],
+        machine=report["machine"],
+        contenders=CONTENDERS.values(),
+        kernels=_kernels(report, _FUNCTIONS),
+        guest=_guest(report),
     )
 
 
@@ -238,31 +201,16 @@ def _reason(kernel: Mapping[str, Any]) -> str:
 
 def document(report: Mapping[str, Any]) -> str:
     """The measured part of docs/performance.md."""
-    parts = []
-    for release, kernel in report["kernels"].items():
-        parts.append(f"## Kernel {release}, {report['date']}\n")
-        if "cost" in kernel:
-            parts += [_markdown(_COST_HEAD, _cost_rows(kernel)), _markdown(_TARGET_HEAD, _target_rows(kernel))]
-            parts += [_reason(kernel) + "\n", _markdown(_NEIGHBOUR_HEAD, _neighbour_rows(kernel))]
-        if "rate" in kernel:
-            parts.append(_markdown(_rate_head(kernel), _rate_rows(kernel)))
-        if "cost" in kernel:
-            parts.append(_markdown(_profile_head(kernel), _profile_rows(kernel, _DOCUMENTED)))
-    if guest := report.get("guest"):
-        parts.append(f"## What a guest costs, kernel {guest['kernel']}, {report['date']}\n")
-        parts.append(_LOAD.format(guest["load"]) + "\n")
-        parts += [_markdown(head, rows(guest)) for head, rows in _GUEST_TABLES]
-    return "\n".join(parts)
+    kernels, guest = _kernels(report, _DOCUMENTED), _guest(report)
+    text = pages.render(__package__, "document.md", date=report["date"], kernels=kernels, guest=guest)
+    return f"{text.rstrip()}\n"
 
 
 def plot(report: Mapping[str, Any]) -> str:
     """bench.svg: the costs' bars of each kernel."""
-    parts, y = [], 0
+    kernels, y = [], 0
     for release, kernel in report["kernels"].items():
         if "cost" in kernel:
-            parts += [
-                f'<text x="0" y="{y + 20}" {_FONT}>kernel {html.escape(release)}</text>',
-                _cost_bars(kernel, y + 24),
-            ]
+            kernels.append((release, y, _cost_bars(kernel)))
             y += 34 * len(kernel["cost"]["drivers"]) + 44
-    return f'<svg {_NAMESPACE} width="900" height="{max(y, 1)}">' + "".join(parts) + "</svg>\n"
+    return pages.render(__package__, "costs.svg", kernels=kernels, height=y)

@@ -12,20 +12,19 @@ A file ``NAME.patch`` begins with TOML and goes on with a unified diff:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from shirq_bench import toml
 from shirq_bench.errors import BenchError
+from shirq_bench.toml import Words, filled
 
 #: Below the checkout.
 FOLDER = Path("tests/mutants")
 
 _DIFF = "--- a/"
-_TEXTS = ("title", "kernel", "equivalent")
-_LISTS = ("tests", "sweep")
 
 
 def boot_guests(tests: Sequence[str]) -> bool:
@@ -33,17 +32,23 @@ def boot_guests(tests: Sequence[str]) -> bool:
     return any(test.startswith("tests/guest") for test in tests)
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """The keys are described above; ``diff`` is relative to the top of the checkout."""
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a file begins with."""
 
-    name: str
-    title: str
-    diff: str
-    tests: tuple[str, ...]
-    sweep: tuple[str, ...] = ()
+    title: Annotated[str, filled]
+    tests: Words
+    sweep: Words = ()
     kernel: str = ""
     equivalent: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant(Head):
+    """``diff`` is against the top of the checkout."""
+
+    name: str
+    diff: str
 
     @property
     def files(self) -> list[str]:
@@ -60,28 +65,9 @@ class Mutant:
 def parse(name: str, text: str) -> Mutant:
     """Parse the text of a mutant's file. Raises `BenchError` with the error."""
     head, found, diff = text.partition(_DIFF)
-    try:
-        if not found:
-            raise BenchError(f"it has no diff: a line that begins with '{_DIFF}'")
-        return Mutant(name=name, diff=found + diff, **_values(tomllib.loads(head)))
-    except (BenchError, tomllib.TOMLDecodeError) as error:
-        raise BenchError(f"mutant {name}: {error}") from None
-
-
-def _values(table: dict[str, Any]) -> dict[str, Any]:
-    for key, value in table.items():
-        if key in _TEXTS:
-            right = isinstance(value, str) and bool(value)
-        elif key in _LISTS:
-            right = isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
-        else:
-            raise BenchError(f"{key} is not known: there are {', '.join((*_TEXTS, *_LISTS))}")
-        if not right:
-            raise BenchError(f"{key} must be {'a text' if key in _TEXTS else 'a list of texts'}, not {value!r}")
-    for key in ("title", "tests"):
-        if key not in table:
-            raise BenchError(f"{key} is missing")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    if not found:
+        raise BenchError(f"mutant {name}: it has no diff: a line that begins with '{_DIFF}'")
+    return Mutant(**vars(toml.parse(Head, head, f"mutant {name}")), name=name, diff=found + diff)
 
 
 def load(top: Path) -> list[Mutant]:

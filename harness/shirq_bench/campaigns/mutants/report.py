@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shirq_bench import pages
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import KILLED, SURVIVED, Verdict
 from shirq_bench.paths import BUILD
@@ -73,69 +74,10 @@ def summary(content: dict[str, Any]) -> str:
     return line
 
 
-_HEAD = """\
-# Mutants
-
-Small bugs, put one at a time into a copy of the module, the binding or the reference drivers, and the test that noticed
-each: `make mutants`. They are the patches in `tests/mutants/`, whose heads say which tests touch what they break. The
-tests must pass without the mutant; a survivor is a test that is missing.
-"""
-
-_VCPUS = """
-## Several vCPUs
-
-A sweep has one vCPU and puts a stimulus before each instruction of a window: what it finds it finds every time, and
-what it passes is proven for these moments. But on one vCPU nothing runs beside the kernel's critical sections, and no
-sweep says anything about what would. Three other means do, and none of them is as good:
-
-- lockdep, on the kernel `debug`, objects to a lock that is missing or taken with interrupts enabled at its first use,
-  whatever the moment; it sees no more than the locks that the code claims to hold;
-- the ordinary tests run with two vCPUs. Where two vCPUs meet there is up to the host's scheduler, so it is random: a
-  run that fails proves a bug, a run that passes proves nothing, and no seed brings it back;
-- reading.
-
-So there are bugs that nothing here is sure to find, and they are not in the set, since a mutant that dies by chance
-says nothing of the tests. One that was tried: to wake the waiters before the event is in the queue. On one vCPU the
-waiter looks when both are done. On two it may look in between, without the lock, and sleep on.
-"""
-
-
 def document(content: dict[str, Any]) -> str:
     """The results as a Markdown table."""
     killed = [m for m in content["mutants"] if m["verdict"] == KILLED]
     arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
-    lines = [
-        _HEAD,
-        f"Run on {content['date']} with kernel {content['kernel']}: {summary(content)}.",
-        "",
-        "## Found by tests",
-        "",
-        *("| mutant | the bug | the test |", "|---|---|---|", *(_row(m) for m in killed if not m["by_sweep"])),
-        "",
-        "## Found by sweeps alone",
-        "",
-        "The ordinary tests that touch the same code pass; the scenario of `shirq sweep` finds the moment.",
-        "",
-        *(
-            "| mutant | the bug | tests that pass | scenario: what happened, and when |",
-            "|---|---|---|---|",
-            *(_row(m) for m in killed if m["by_sweep"]),
-        ),
-        _VCPUS.rstrip(),
-    ]
-    if arguments:
-        lines += ["", "## Equivalent", "", *(f"- `{m['name']}`: {m['title']}. {m['equivalent']}" for m in arguments)]
-    if content["untried"]:
-        untried = ", ".join(f"`{name}`" for name in content["untried"])
-        lines += ["", "## Not tried in this run", "", f"Nothing is said here of {untried}."]
-    if content["survivors"]:
-        lines += ["", "## Survivors", "", *(f"- `{name}`" for name in content["survivors"])]
-    return "\n".join(lines) + "\n"
-
-
-def _row(mutant: dict[str, Any]) -> str:
-    by = f"`{mutant['by']}`"
-    cells = [f"`{mutant['name']}`", mutant["title"], by]
-    if mutant["by_sweep"]:
-        cells[2:] = [str(mutant["ordinary_tests_passed"]), f"{by}: {mutant['detail']}"]
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return pages.render(
+        __package__, "document.md", run=content, summary=summary(content), killed=killed, arguments=arguments
+    )

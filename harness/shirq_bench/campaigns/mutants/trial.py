@@ -16,12 +16,12 @@ import signal
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shirq_bench import supervisor
+from shirq_bench.campaigns import reportlog
 from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import cache
@@ -229,14 +229,14 @@ class _Bench:
         raise _End(UNSTABLE, detail="its tests fail intermittently: the machine may be busy")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
-        """Run tests and return the first failure; if all pass, return their number."""
-        report = self.place / "report.xml"
-        options = ["-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        """Run tests up to the first one that fails; if none does, how many there are."""
+        report = self.place / "report.jsonl"
+        options = ["-q", "-x", "-p", "no:cacheprovider", *reportlog.options(report)]
         if boot_guests(tests):
             options.append(f"--shirq-kernel={self.kernel}")
         done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
         if done.returncode == 0:
-            return len(list(ElementTree.parse(report).iter("testcase")))
+            return len(reportlog.read(report))
         if done.returncode < 0:
             # A sanitizer, in code that the tests run as a library.
             ended = signal.Signals(-done.returncode).name
@@ -283,16 +283,13 @@ def _fails(bench: _Bench, what: str) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    """The first test that failed: its id and name, the first line of why."""
+    """The first test that failed, and the first line of why."""
 
     id: str
     name: str
     message: str
-
-    @property
-    def before_it_began(self) -> bool:
-        """The test could not run: the mutant does not compile, or no guest boots with it. No test detected it."""
-        return self.message.startswith("failed on setup")
+    #: What a test needs was not there: it does not compile, or no guest boots with it. That is no test's merit.
+    before_it_began: bool = False
 
     @property
     def may_be_for_want_of_time(self) -> bool:
@@ -300,12 +297,8 @@ class _Failure:
 
 
 def _failure(report: Path) -> _Failure:
-    for case in ElementTree.parse(report).iter("testcase"):
-        for kind in ("failure", "error"):
-            if (element := case.find(kind)) is not None:
-                lines = (element.get("message") or element.text or "").strip().splitlines() or [""]
-                message = re.sub(r"^(AssertionError: |E\s+)", "", lines[0])
-                name = f"{case.get('name')}"
-                file = f"{case.get('classname')}".replace(".", "/") + ".py"
-                return _Failure(f"{file}::{name}", name, message[:300])
+    for test in reportlog.read(report):
+        if test.outcome == "failed":
+            message = re.sub(r"^(AssertionError: |E\s+)", "", test.message.strip().partition("\n")[0])
+            return _Failure(test.id, test.name, message[:300], test.when == "setup")
     raise BenchError(f"pytest failed, and its report {report} names no test")

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import datetime
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from shirq_bench import pages, toml
 from shirq_bench.campaigns.sweep.run import Result
-from shirq_bench.campaigns.sweep.scenario import Scenario, ScenarioError, read_table
+from shirq_bench.campaigns.sweep.scenario import Scenario
+from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
+from shirq_bench.toml import Words, filled
 
 FILE = Path(__file__).with_name("pairs.toml")
 REPORT = BUILD / "reports" / "pairs.json"
@@ -36,16 +37,20 @@ class Operation:
     until: str
     deed: str = ""
     since: str = ""
-    first: tuple[str, ...] = ()
+    first: Words = ()
     how: str = "read"
-    options: tuple[str, ...] = ()
-    neighbour: tuple[str, ...] = ()
+    options: Words = ()
+    neighbour: Words = ()
     cost: str = "instruction"
     bound_ns: int = 200_000
     spurious: int = 0
-    broken: tuple[str, ...] = ()
-    drivers: tuple[str, ...] = ()
+    broken: Words = ()
+    drivers: Words = ()
     halts: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.deed) == bool(self.first):
+            raise ValueError("needs either a deed or what comes first")
 
 
 @dataclass(frozen=True)
@@ -54,24 +59,23 @@ class Stimulus:
 
     name: str
     title: str
-    entries: tuple[str, ...]
-    before: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    neighbour: tuple[str, ...] = ()
+    entries: Words
+    before: Words = ()
+    options: Words = ()
+    neighbour: Words = ()
     cost: str = "instruction"
     bound_ns: int = 0
     spurious: int = 0
-    broken: tuple[str, ...] = ()
+    broken: Words = ()
 
 
 @dataclass(frozen=True)
 class Gap:
     """Cells that are not played, and why."""
 
-    name: str
-    operations: tuple[str, ...]
-    stimuli: tuple[str, ...]
-    reason: str
+    operations: Words
+    stimuli: Words
+    reason: Annotated[str, filled]
 
     def holds(self, operation: Operation, stimulus: Stimulus) -> bool:
         """Whether the pair is one of these cells."""
@@ -101,16 +105,33 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Guest:
+    """``cards`` are properties of devices, "DEVICE PROPERTIES"."""
+
+    cards: Words = ()
+
+
+@dataclass(frozen=True)
 class Matrix:
     """The operations and stimuli, the omitted cells, and the number of points of a cell by size and cost."""
 
     operations: Mapping[str, Operation]
     stimuli: Mapping[str, Stimulus]
-    gaps: Sequence[Gap]
     sizes: Mapping[str, Mapping[str, int]]
-    bounds: Sequence[Bound] = ()
-    #: Properties of devices, "DEVICE PROPERTIES".
-    cards: tuple[str, ...] = ()
+    left_out: tuple[Gap, ...] = ()
+    bounds: tuple[Bound, ...] = ()
+    guest: Guest = Guest()
+
+    def __post_init__(self) -> None:
+        both: list[Operation | Stimulus] = [*self.operations.values(), *self.stimuli.values()]
+        for one in both:
+            for size, points in self.sizes.items():
+                if one.cost not in points:
+                    raise ValueError(f"{one.name}: size {size} has no cost {one.cost!r}: there are {', '.join(points)}")
+        for kind, gaps in (("left_out", self.left_out), ("bounds", self.bounds)):
+            for n, gap in enumerate(gaps):
+                if unknown := {*gap.operations} - self.operations.keys() | {*gap.stimuli} - self.stimuli.keys():
+                    raise ValueError(f"{kind}[{n}]: there is no {', '.join(sorted(unknown))}")
 
     def cells(self, size: str) -> Iterator[Cell]:
         """All pairs, operation by operation."""
@@ -120,7 +141,7 @@ class Matrix:
 
     def cell(self, operation: Operation, stimulus: Stimulus, size: str) -> Cell:
         """One pair."""
-        for gap in self.gaps:
+        for gap in self.left_out:
             if gap.holds(operation, stimulus):
                 return Cell(operation.name, stimulus.name, reason=gap.reason)
         cost = max(operation.cost, stimulus.cost, key=list(self.sizes[size]).index)
@@ -147,7 +168,7 @@ class Matrix:
             spurious=operation.spurious + stimulus.spurious,
             drivers=operation.drivers,
             halts=operation.halts,
-            cards=self.cards,
+            cards=self.guest.cards,
             before=stimulus.before,
             broken=tuple(dict.fromkeys(operation.broken + stimulus.broken)),
         )
@@ -168,45 +189,17 @@ def _options(operation: Operation, stimulus: Stimulus) -> tuple[str, ...]:
 
 
 def load(path: Path = FILE) -> Matrix:
-    """The matrix of a file. Raises `ScenarioError` if it is not one."""
-    data = tomllib.loads(path.read_text())
-    if unknown := data.keys() - {"guest", "bounds", "sizes", "operations", "stimuli", "left_out"}:
-        raise ScenarioError(f"{path.name}: {', '.join(sorted(unknown))} is not known")
-    matrix = Matrix(
-        operations={name: read_table(Operation, "operation", name, t) for name, t in data["operations"].items()},
-        stimuli={name: read_table(Stimulus, "stimulus", name, t) for name, t in data["stimuli"].items()},
-        gaps=[read_table(Gap, "left_out", str(n), t) for n, t in enumerate(data.get("left_out", []), 1)],
-        sizes=data["sizes"],
-        bounds=[read_table(Bound, "bounds", str(n), t) for n, t in enumerate(data.get("bounds", []), 1)],
-        cards=tuple(data.get("guest", {}).get("cards", ())),
-    )
-    for operation in matrix.operations.values():
-        if bool(operation.deed) == bool(operation.first):
-            raise ScenarioError(f"operation {operation.name}: it needs either `deed` or `first`")
-    both: list[Operation | Stimulus] = [*matrix.operations.values(), *matrix.stimuli.values()]
-    for one in both:
-        for size, points in matrix.sizes.items():
-            if one.cost not in points:
-                raise ScenarioError(f"{one.name}: size {size} has no cost {one.cost!r}: there are {', '.join(points)}")
-    for gap in (*matrix.gaps, *matrix.bounds):
-        if unknown := {*gap.operations} - matrix.operations.keys() | {*gap.stimuli} - matrix.stimuli.keys():
-            raise ScenarioError(f"{_kind(gap)}: there is no {', '.join(sorted(unknown))}")
-        if not gap.reason:
-            raise ScenarioError(f"{_kind(gap)}: the reason is missing")
-    return matrix
-
-
-def _kind(gap: Gap) -> str:
-    return f"{'bounds' if isinstance(gap, Bound) else 'left_out'} {gap.name}"
+    """The matrix of a file. Raises `TomlError` if it is not one."""
+    return toml.read(Matrix, path)
 
 
 def get(name: str, size: str) -> Scenario:
-    """The scenario of the pair "OPERATION+STIMULUS". Raises `ScenarioError` if it is not played."""
+    """The scenario of the pair "OPERATION+STIMULUS". Raises `BenchError` if it is not played."""
     matrix = load()
     operation, _, stimulus = name.partition(BETWEEN)
     (cell,) = choose(matrix, size, [operation, stimulus])
     if cell.scenario is None:
-        raise ScenarioError(f"{name} is left out: {cell.reason}")
+        raise BenchError(f"{name} is left out: {cell.reason}")
     return cell.scenario
 
 
@@ -215,7 +208,7 @@ def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
     operations = [name for name in names if name in matrix.operations] or list(matrix.operations)
     stimuli = [name for name in names if name in matrix.stimuli] or list(matrix.stimuli)
     if unknown := set(names) - {*operations, *stimuli}:
-        raise ScenarioError(
+        raise BenchError(
             f"there is no operation or stimulus {', '.join(sorted(unknown))}: operations are"
             f" {', '.join(matrix.operations)}; stimuli are {', '.join(matrix.stimuli)}"
         )
@@ -304,22 +297,14 @@ def _reasons(content: Mapping[str, Any]) -> list[str]:
 
 
 def document(content: Mapping[str, Any], matrix: Matrix) -> str:
-    """The results as a Markdown table."""
-    head, *body = rows(content)
-    lines = [_line(head), "|---" * len(head) + "|", *(_line([f"`{row[0]}`", *row[1:]]) for row in body)]
-    errors = [f"- `{c['operation']}{BETWEEN}{c['stimulus']}`: {c['error']}" for c in content["cells"] if c["error"]]
-    text = (resources.files(__package__) / "pairs.md").read_text("utf-8")
-    return text.format(
-        date=content["date"],
-        kernel=content["kernel"],
+    """The table for people, as Markdown."""
+    return pages.render(
+        __package__,
+        "pairs.md",
+        content=content,
         summary=summary(content),
-        table="\n".join(lines),
-        reasons="\n".join(f"{n}. {reason}" for n, reason in enumerate(_reasons(content), 1)) or "None.",
-        errors="".join(f"\nNot swept:\n\n{chr(10).join(errors)}\n" if errors else ""),
-        operations="\n".join(f"- `{one.name}`: {one.title}" for one in matrix.operations.values()),
-        stimuli="\n".join(f"- `{one.name}`: {one.title}" for one in matrix.stimuli.values()),
+        rows=rows(content),
+        reasons=_reasons(content),
+        operations=matrix.operations.values(),
+        stimuli=matrix.stimuli.values(),
     )
-
-
-def _line(words: Sequence[str]) -> str:
-    return f"| {' | '.join(words)} |"

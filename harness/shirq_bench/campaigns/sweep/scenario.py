@@ -6,23 +6,18 @@ They are data, in ``scenarios.toml``; its head describes the keys.
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
+from shirq_bench import toml
 from shirq_bench.errors import BenchError
+from shirq_bench.toml import Words
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bind, insmod, start
 
 FILE = Path(__file__).with_name("scenarios.toml")
 _ACTOR = "/usr/bin/shirq-actor"
 #: Entries of the log that a run may need.
 _LOG_ENTRIES = 1 << 22
-_Table = TypeVar("_Table")
-
-
-class ScenarioError(BenchError):
-    """``scenarios.toml`` does not describe one; the message names the scenario and the key."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +31,22 @@ class Scenario:
 
     name: str
     title: str
-    actors: tuple[str, ...]
-    first: tuple[str, ...]
-    second: tuple[str, ...]
+    actors: Words
+    first: Words
+    second: Words
     until: str
-    devices: tuple[str, ...] = ("dev0",)
+    devices: Words = ("dev0",)
     extra_ns: int = 100
     bound_ns: int = 200_000
     step: int = 1
     points: int = 0
     spurious: int = 0
-    drivers: tuple[str, ...] = ()
+    drivers: Words = ()
     halts: bool = False
-    cards: tuple[str, ...] = ()
+    cards: Words = ()
     since: str = ""
-    before: tuple[str, ...] = ()
-    broken: tuple[str, ...] = ()
+    before: Words = ()
+    broken: Words = ()
 
     @property
     def mortal(self) -> bool:
@@ -94,48 +89,14 @@ def _start(actor: str) -> str:
     return start(f"{_ACTOR} {arguments}", "ready", "/run/actors")
 
 
-def _words(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
-        raise ScenarioError(f"must be a list of strings, not {value!r}")
-    return tuple(value)
-
-
-def read_table(kind: type[_Table], what: str, name: str, table: dict[str, Any]) -> _Table:
-    """Convert a table of a file to the dataclass ``kind``; messages call it ``what``. Raises `ScenarioError`."""
-    types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {"name": name}
-    for key, value in table.items():
-        try:
-            match types.get(key) if key != "name" else None:
-                case None:
-                    raise ScenarioError(f"is not known: there are {', '.join(sorted(types.keys() - {'name'}))}")
-                case "tuple[str, ...]":
-                    values[key] = _words(value)
-                case expected if type(value).__name__ != expected:
-                    raise ScenarioError(f"must be of type {expected}, not {value!r}")
-                case _:
-                    values[key] = value
-        except ScenarioError as error:
-            raise ScenarioError(f"{what} {name}: {key} {error}") from None
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ScenarioError(f"{what} {name}: {error}") from None
-
-
-def parse(name: str, table: dict[str, Any]) -> Scenario:
-    """The scenario of one table of the file. Raises `ScenarioError`."""
-    return read_table(Scenario, "scenario", name, table)
-
-
 def load(path: Path = FILE) -> dict[str, Scenario]:
-    """All scenarios, by name."""
-    return {name: parse(name, table) for name, table in tomllib.loads(path.read_text()).items()}
+    """All scenarios, by name. Raises `TomlError`."""
+    return toml.read(dict[str, Scenario], path)
 
 
 def get(name: str) -> Scenario:
-    """The scenario called ``name``. Raises `ScenarioError`."""
+    """The scenario called ``name``. Raises `BenchError` if there is none."""
     known = load()
     if name not in known:
-        raise ScenarioError(f"there is no scenario {name!r}: there are {', '.join(known)}")
+        raise BenchError(f"there is no scenario {name!r}: there are {', '.join(known)}")
     return known[name]

@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from shirq_bench import toml
 from shirq_bench.errors import BenchError
+from shirq_bench.toml import Words, at_least
 
 FILE = Path(__file__).with_name("tests.toml")
 SIZES = ("full", "ci")
-
-
-class TestError(BenchError):
-    """``tests.toml`` does not describe one; the message names the test and the key."""
-
-    __test__ = False
 
 
 @dataclass(frozen=True)
@@ -27,19 +22,19 @@ class Case:
     name: str
     title: str
     by: str
-    full: int
-    ci: int
-    debug: int = 0
-    words: tuple[str, ...] = ()
+    full: Annotated[int, at_least(1)]
+    ci: Annotated[int, at_least(0)]
+    debug: Annotated[int, at_least(0)] = 0
+    words: Words = ()
     round: int = 0
-    span_us: int = 6000
-    devices: tuple[str, ...] = ("dev0",)
-    properties: tuple[str, ...] = ()
+    span_us: Annotated[int, at_least(1)] = 6000
+    devices: Words = ("dev0",)
+    properties: Words = ()
     witness: bool = False
     silent: bool = True
     leaks: bool = False
-    lost_s: int = 3
-    kernels: tuple[str, ...] = ()
+    lost_s: Annotated[int, at_least(1)] = 3
+    kernels: Words = ()
 
     def attempts(self, size: str, kernel: str) -> int:
         """The number of its attempts at a size on a kernel."""
@@ -57,40 +52,14 @@ class Case:
         return [min(each, attempts - first) for first in range(0, attempts, each)]
 
 
-def parse(name: str, table: dict[str, Any]) -> Case:
-    """The test of one table of the file. Raises `TestError`."""
-    types = {field.name: field.type for field in fields(Case) if field.name != "name"}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        kind = types.get(key)
-        if kind is None:
-            raise TestError(f"test {name}: {key} is not known: there are {', '.join(sorted(types))}")
-        if kind == "tuple[str, ...]":
-            if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
-                raise TestError(f"test {name}: {key} must be a list of strings, not {value!r}")
-            values[key] = tuple(value)
-        elif type(value).__name__ != kind:
-            raise TestError(f"test {name}: {key} must be of type {kind}, not {value!r}")
-        else:
-            values[key] = value
-    try:
-        case = Case(name=name, **values)
-    except TypeError as error:
-        raise TestError(f"test {name}: {error}") from None
-    for key, least in (("full", 1), ("ci", 0), ("debug", 0), ("span_us", 1), ("lost_s", 1)):
-        if getattr(case, key) < least:
-            raise TestError(f"test {name}: {key} must be at least {least}, not {getattr(case, key)}")
-    return case
-
-
 def load(path: Path = FILE) -> dict[str, Case]:
-    """All tests, by name, in the file's order."""
-    return {name: parse(name, table) for name, table in tomllib.loads(path.read_text()).items()}
+    """All tests, by name, in the file's order. Raises `TomlError`."""
+    return toml.read(dict[str, Case], path)
 
 
 def get(name: str) -> Case:
-    """The test called ``name``. Raises `TestError`."""
+    """The test called ``name``. Raises `BenchError` if there is none."""
     known = load()
     if name not in known:
-        raise TestError(f"there is no torture test {name!r}: there are {', '.join(known)}")
+        raise BenchError(f"there is no torture test {name!r}: there are {', '.join(known)}")
     return known[name]

@@ -12,17 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from shirq_bench import supervisor
+from shirq_bench.campaigns import reportlog
 from shirq_bench.campaigns.torture.case import Case
 from shirq_bench.campaigns.torture.guests import Round
 from shirq_bench.campaigns.zoo import case as zoo
 from shirq_bench.campaigns.zoo.run import play
 from shirq_bench.deadline import Deadline
+from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision import cache
 from shirq_bench.vm.vm import parts
@@ -77,13 +80,13 @@ def _pytest(
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shirq-report-") as folder:
-        report, said = Path(folder, "junit.xml"), Path(folder, "said")
+        report, said = Path(folder, "report.jsonl"), Path(folder, "said")
         command = [
             sys.executable,
             "-m",
             "pytest",
             *("-q", "-p", "shirq_bench.plugin"),
-            f"--junitxml={report}",
+            *reportlog.options(report),
             f"--shirq-artefacts={folder}/artefacts",
             *options,
         ]
@@ -109,25 +112,15 @@ def _pytest(
                 trouble = f"has not ended within {end}: "
         seconds = time.monotonic() - began
         try:
-            passed, failed = _read(report)
-        except (OSError, ElementTree.ParseError):
+            tests = reportlog.read(report)
+            passed = [test.id for test in tests if test.outcome == "passed"]
+            failed = {test.id: test.message for test in tests if test.outcome != "passed"}
+        except BenchError:
             passed, failed = [], {"pytest": trouble + said.read_text(errors="replace")[-2000:]}
         if failed:
             shutil.rmtree(keep, ignore_errors=True)
             shutil.copytree(folder, keep)
         return _Outcome(passed, failed, seconds)
-
-
-def _read(report: Path) -> tuple[list[str], dict[str, str]]:
-    passed, failed = [], {}
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
-        name = f"{case.get('classname')}::{case.get('name')}"
-        wrong = [child for child in case if child.tag in ("failure", "error", "skipped")]
-        if wrong:
-            failed[name] = " ".join(f"{child.get('message')}" for child in wrong)
-        else:
-            passed.append(name)
-    return passed, failed
 
 
 def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
@@ -267,19 +260,17 @@ class _Killer:
 
 def _workers(begun: Path, leader: int) -> list[int]:
     """The leader's workers that have begun a test and live: pytest does not survive the death of one before that."""
-    return sorted(int(path.name) for path in begun.iterdir() if _status(int(path.name), "PPid") == leader)
+    try:
+        children = {child.pid for child in psutil.Process(leader).children()}
+    except psutil.NoSuchProcess:
+        return []
+    return sorted(children & {int(path.name) for path in begun.iterdir()})
 
 
 def _resident_kib(pid: int) -> int:
-    return _status(pid, "VmRSS")
-
-
-def _status(pid: int, key: str) -> int:
-    """A number in a process' status, or 0 if it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1])
+    """A process' memory, or 0 if it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).memory_info().rss // 1024
     return 0
 
 
@@ -302,10 +293,10 @@ def _left(temporary: Path) -> list[str]:
 def _of(temporary: Path) -> list[int]:
     """The processes whose TMPDIR this is."""
     found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if f"TMPDIR={temporary}".encode() in environment.read_bytes().split(b"\0"):
-                found.append(int(environment.parent.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TMPDIR") == str(temporary):
+                found.append(process.pid)
     return found
 
 

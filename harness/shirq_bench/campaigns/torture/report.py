@@ -6,18 +6,18 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from shirq_bench import pages
 from shirq_bench.campaigns.torture import case
 from shirq_bench.campaigns.torture.run import Result, merged
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 FILE = BUILD / "reports" / "torture.json"
-_TEMPLATE = Path(__file__).with_name("document.md")
-#: Failure messages that are kept; the counts include all.
+#: Words kept of what went wrong; the counts are of all.
 _MOST_SAID = 20
 
 
@@ -63,16 +63,16 @@ def document(path: Path) -> None:
     entries = _entries()
     if not entries:
         raise BenchError(f"{FILE} has no figures yet: run `make torture` first")
-    path.write_text(_TEMPLATE.read_text().replace("{table}", table(entries)))
+    path.write_text(pages.render(__package__, "document.md", rows=_rows(entries)))
 
 
 def table(entries: Sequence[dict[str, Any]]) -> str:
     """The report as a table in Markdown, in the order of the tests; a test's seeds on a kernel are one line."""
+    return pages.render(__package__, "table.md", rows=_rows(entries))
+
+
+def _rows(entries: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
     titles = {name: each.title for name, each in case.load().items()}
-    lines = [
-        "| test | what is done | kernel | attempts | failures | splats | lost interrupts | seeds | date | measured |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
     places: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for entry in entries:
         places[entry["test"], entry["kernel"]].append(entry)
@@ -85,6 +85,4 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
         seeds = ", ".join(str(run["seed"]) for run in runs)
         measured = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items())
         place = f"{kernel} ({runs[-1]['release']})"
-        cells = [f"`{test}`", titles[test], place, *counts, seeds, max(run["date"] for run in runs), measured]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        yield [f"`{test}`", titles[test], place, *counts, seeds, max(run["date"] for run in runs), measured]

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pexpect
 
-from shirq_bench.campaigns.zoo.case import LOG_ENTRIES, Case, Step
+from shirq_bench.campaigns.zoo.case import Case, Step
 from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Result, classify
 from shirq_bench.channels import agent
 from shirq_bench.channels.agent import Command
@@ -108,22 +108,21 @@ class HungError(Exception):
 
 def machine(case: Case, kernel: str) -> Machine:
     """The guest of a case, the same for every driver under test."""
-    vcpus = case.machine.get("vcpus", 1)
-    fixed = f",{dev0}" if (dev0 := case.machine.get("dev0")) else ""
-    slots = {"dev0": "4", "dev1": "8", "nic0": "c", "clock": "5"} | case.machine.get("slots", {})
+    board, slots = case.machine, case.machine.slots
+    fixed = f",{board.dev0}" if board.dev0 else ""
     return Machine(
         kernel=kernel,
-        vcpus=vcpus,
-        memory_mib=case.machine.get("memory_mib", 256),
-        log_entries=case.machine.get("log_entries", LOG_ENTRIES),
-        deterministic=vcpus == 1,
+        vcpus=board.vcpus,
+        memory_mib=board.memory_mib,
+        log_entries=board.log_entries,
+        deterministic=board.vcpus == 1,
         devices=(
             "intel-iommu,intremap=off",
-            f"shirq-edu,id=dev0,addr={slots['dev0']}{fixed}",
-            f"shirq-edu,id=dev1,addr={slots['dev1']}",
-            NEIGHBOUR_CARD.replace(",addr=c,", f",addr={slots['nic0']},"),
-            f"shirq-edu,id=clock,addr={slots['clock']}",
-            *case.machine.get("devices", ()),
+            f"shirq-edu,id=dev0,addr={slots.dev0}{fixed}",
+            f"shirq-edu,id=dev1,addr={slots.dev1}",
+            NEIGHBOUR_CARD.replace(",addr=c,", f",addr={slots.nic0},"),
+            f"shirq-edu,id=clock,addr={slots.clock}",
+            *board.devices,
         ),
         networks=("net0",),
         parameters=f"intel_iommu=on {case.parameters}".strip(),
@@ -135,7 +134,7 @@ def machine(case: Case, kernel: str) -> Machine:
 
 def line(case: Case) -> int:
     """The GSI of dev0's line."""
-    slot = case.machine.get("slots", {}).get("dev0", "4").partition(".")[0]
+    slot = case.machine.slots.dev0.partition(".")[0]
     return gsi_of(int(slot, 16))
 
 
@@ -215,7 +214,7 @@ class _Player:
         self.vm = vm
         self.case = case
         self.driver = driver
-        self.options = case.options[driver]
+        self.programs = case.shirq.programs if driver == "shirq" else {}
         self.gsi = line(case)
         self.command: Command | None = None
         self.refused = ""
@@ -294,7 +293,7 @@ class _Player:
             owes=self.owes,
             asked=self.asked,
             answered=self.answered,
-            late_ms=self.case.machine.get("late_ms", 20),
+            late_ms=self.case.machine.late_ms,
             forgiven=self.case.forgives,
             judged_line=_line_of(_JUDGED, kernel_log),
         )
@@ -461,10 +460,9 @@ class _Player:
         if self.case.device:
             self._guest("echo 1 >$PCI/$DEV0/remove && echo 1 >/sys/bus/pci/rescan && test -e $PCI/$DEV0")
         if self.driver == "naive":
-            words = f"bug={self.options.get('bug', 'none')} {self.options.get('options', '')}"
-            self._guest(f"insmod $MODULES/naive.ko {words}")
-        if "irq" in self.options:
-            self._guest(f"printf '{_printf(_programs(self.options))}' >/run/programs")
+            self._guest(f"insmod $MODULES/naive.ko bug={self.case.naive.bug} {self.case.naive.options}")
+        if self.programs:
+            self._guest(f"printf '{_printf(_programs(self.programs))}' >/run/programs")
 
     # -- verbs --------------------------------------------------------------------------------------------------
 
@@ -494,8 +492,8 @@ class _Player:
     def _start(self) -> None:
         words = [f"peer-{self.driver}", *self.case.peer.split()]
         if self.driver != "naive":
-            words += self.options.get("options", "").split()
-        if "irq" in self.options:
+            words += self.case.options(self.driver).options.split()
+        if self.programs:
             words += ["--programs", "/run/programs"]
         self.command = self.vm.agent.start(*words, self.addresses["dev0"])
         self.owes = True
@@ -763,7 +761,7 @@ def _programs(texts: Mapping[str, str]) -> bytes:
     # Use a separate process: the guest's binding may differ from the one that is installed here, if any.
     done = subprocess.run(
         [sys.executable, GUEST / "tools/programs.py"],
-        input=json.dumps({name: text for name, text in texts.items() if name != "options"}).encode(),
+        input=json.dumps(texts).encode(),
         env={**os.environ, "PYTHONPATH": str(GUEST), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         timeout=60,

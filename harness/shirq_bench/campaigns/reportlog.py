@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""How the tests of a run of pytest came out, by what pytest-reportlog wrote of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shirq_bench.errors import BenchError
+
+
+def options(report: Path) -> tuple[str, ...]:
+    """Make pytest write a report. A project may have switched off that plugins load by themselves."""
+    return ("-p", "pytest_reportlog", f"--report-log={report}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a test came out. ``message`` says why it did not pass; ``when`` that was: setup, call, teardown, collect."""
+
+    id: str
+    outcome: str
+    when: str = "call"
+    message: str = ""
+
+    @property
+    def name(self) -> str:
+        """The test's, without its file's."""
+        return self.id.partition("::")[2] or self.id
+
+
+def read(report: Path) -> list[Outcome]:
+    """The tests of a run, in the order of their beginning. `BenchError` if pytest did not come to its end."""
+    lines = report.read_text().splitlines() if report.exists() else []
+    if not any('"SessionFinish"' in line for line in lines):
+        raise BenchError(f"pytest did not come to its end, by its report {report}")
+    tests: dict[str, Outcome] = {}
+    for entry in map(json.loads, lines):
+        kind, outcome = entry["$report_type"], entry.get("outcome")
+        if kind != "TestReport" and (kind, outcome) != ("CollectReport", "failed"):
+            continue
+        name = entry["nodeid"]
+        # A test has three reports, of which one that is not passed counts.
+        if outcome != "passed":
+            tests[name] = Outcome(name, outcome, entry.get("when", "collect"), _message(entry))
+        else:
+            tests.setdefault(name, Outcome(name, outcome))
+    return list(tests.values())
+
+
+def _message(entry: dict[str, Any]) -> str:
+    match entry["longrepr"]:
+        case {"reprcrash": {"message": str(message)}}:
+            pass
+        case [_, _, str(message)]:
+            pass
+        case other:
+            message = str(other)
+    when = entry.get("when")
+    return (
+        f"failed on {when} with {message}"
+        if when in ("setup", "teardown") and entry["outcome"] == "failed"
+        else message
+    )

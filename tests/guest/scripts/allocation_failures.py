@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""Scripts of test_allocation_failures.py."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import itertools
+import mmap
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import shirq
+from guest.scripts.inguest import ADDRESS, SET, command, libc, libc_errno, state
+
+_T = TypeVar("_T")
+
+_DRIVER = Path("/sys/bus/pci/drivers/shirq")
+
+
+class _Injection:
+    """Lets allocations of this thread fail, and searches for leaks."""
+
+    def __init__(self) -> None:
+        debug = Path("/sys/kernel/debug")
+        if not debug.joinpath("failslab").exists():
+            os.system("mount -t debugfs debugfs /sys/kernel/debug")
+        for fault in ("failslab", "fail_page_alloc"):
+            (debug / fault / "ignore-gfp-wait").write_text("N")
+            (debug / fault / "verbose").write_text("0")
+        (debug / "fail_page_alloc/min-order").write_text("0")
+        self._kmemleak = debug / "kmemleak"
+        self._nth = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
+        self._kmemleak.write_text("scan")
+        self._kmemleak.write_text("clear")
+
+    def fail(self, nth: int) -> None:
+        """Let the allocation of this number fail, from here on; 0: none."""
+        os.pwrite(self._nth, str(nth).encode(), 0)
+
+    @property
+    def left(self) -> int:
+        """The number of allocations that are left until the one that fails."""
+        return int(os.pread(self._nth, 16, 0))
+
+    def each(
+        self,
+        call: Callable[[], _T],
+        undo: Callable[[_T], object],
+        untouched: Callable[[], bool] = lambda: True,
+        first: int = 1,
+    ) -> tuple[object, ...]:
+        """Make a call until none of its allocations is left to fail; returns the number of calls and their errors.
+
+        Where it failed, ``untouched`` must hold. A remnant that ``untouched`` misses makes the next attempt, which gets
+        one allocation further, fail with another errno.
+        """
+        answers: set[str] = set()
+        for n in itertools.count(first):
+            self.fail(n)
+            try:
+                result, answer = [call()], "OK"
+            except OSError as error:
+                result, answer = [], errno.errorcode[error.errno or 0]
+            left = self.left
+            self.fail(0)
+            if result:
+                undo(result[0])
+            else:
+                assert untouched(), f"allocation {n} has left something behind"
+            if left:
+                assert answer == "OK", f"{answer} without a failed allocation"
+                return n, *sorted(answers)
+            answers.add(answer)
+        raise AssertionError("not reached")
+
+    def leaks(self) -> str:
+        # kmemleak does not report allocations younger than 5 s.
+        self._kmemleak.write_text("scan")
+        time.sleep(6)
+        self._kmemleak.write_text("scan")
+        return self._kmemleak.read_text() or "no leak"
+
+
+def bind() -> None:
+    injection = _Injection()
+    bind, unbind = (os.open(_DRIVER / name, os.O_WRONLY) for name in ("bind", "unbind"))
+    address = ADDRESS.encode()
+    os.pwrite(unbind, address, 0)
+    # Once enabled it stays so: ACPI, which looks up its line at that time, does not survive failures.
+    Path("/sys/bus/pci/devices", ADDRESS, "enable").write_text("1")
+
+    def unbound() -> bool:
+        # Quiet, and its regions, node and number are free.
+        paths = (_DRIVER / ADDRESS, Path("/sys/class/shirq", ADDRESS), Path("/dev/shirq", ADDRESS))
+        return not any(path.exists() for path in paths) and not command() & 4
+
+    print(*injection.each(lambda: os.pwrite(bind, address, 0), lambda _: os.pwrite(unbind, address, 0), unbound))
+    os.pwrite(bind, address, 0)
+    print(shirq.Device.open(ADDRESS).info.state.name)
+    print(injection.leaks())
+
+
+def calls() -> None:
+    injection = _Injection()
+    each = injection.each
+    path = "/dev/shirq/" + ADDRESS
+    print("open", *each(lambda: os.open(path, os.O_RDWR), os.close, lambda: state() == "parked"))
+    device = shirq.Device.open(ADDRESS)
+
+    def nothing(_: object) -> None:
+        pass
+
+    def is_loaded() -> bool:
+        return state() == "loaded"
+
+    print("load", *each(lambda: device.load(SET), nothing))
+    print("exec", *each(lambda: device.exec(SET.release), nothing, is_loaded))
+    print("arm", *each(device.arm, lambda _: device.disarm(), is_loaded))
+    print(
+        "master", *each(lambda: device.set_master(True), lambda _: device.set_master(False), lambda: not command() & 4)
+    )
+    print("mmap", *each(lambda: mmap.mmap(device.fileno(), 4096), lambda mapping: mapping.close()))
+    print("fault", *each(lambda: device.mmap(0), lambda registers: registers.read32(0)))
+    eventfd = os.eventfd(0)
+    print("eventfd", *each(lambda: device.set_eventfd(eventfd), lambda _: device.set_eventfd(None)))
+    print("quiesce", *each(device.set_quiesce, nothing))
+    print("info", *each(lambda: device.info, nothing))
+    device.arm()
+    print("state", state())
+    device.close()
+    print(injection.leaks())
+
+
+def module_load() -> None:
+    injection = _Injection()
+    for function in sorted(_DRIVER.glob("0000:*")):
+        (function / "driver_override").write_text("\n")
+        (_DRIVER / "unbind").write_text(function.name)
+    image = Path("/lib/modules", os.uname().release, "extra/shirq.ko").read_bytes()
+    init_module, delete_module = 175, 176
+
+    def call(number: int, *arguments: object) -> None:
+        if libc.syscall(number, *arguments):
+            raise OSError(ctypes.get_errno(), f"a module's system call: {libc_errno()}")
+
+    def insert() -> None:
+        call(init_module, image, ctypes.c_ulong(len(image)), b"")
+
+    def remove(_: object = None) -> None:
+        call(delete_module, b"shirq", os.O_NONBLOCK)
+
+    def absent() -> bool:
+        return not any(Path("/sys", path).exists() for path in ("class/shirq", "bus/pci/drivers/shirq"))
+
+    remove()
+    injection.fail(1000000)
+    insert()
+    allocations = 1000000 - injection.left
+    injection.fail(0)
+    remove()
+    print(*injection.each(insert, remove, absent, first=allocations - 150))
+    insert()
+    print(Path("/sys/class/shirq").exists(), injection.leaks())

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Runs in the guest, from standard input: makes modules of the sources that follow, and calls a script's function.
+
+Arguments behind its own length: the device's address, MODULE.FUNCTION, and the function's arguments as (args, kwargs).
+The line behind it is a list of (module, file, source). A script's traceback has the file and line of the repository.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+def load(name: str, file: str, source: str) -> ModuleType:
+    module = sys.modules[name] = ModuleType(name)
+    exec(compile(source, file, "exec"), module.__dict__)
+    return module
+
+
+def main() -> None:
+    _, _, address, script, arguments = sys.argv
+    driver = Path("/usr/bin/shirq-edu.py")
+    load("edu", str(driver), driver.read_text())
+    for name, file, source in eval(sys.stdin.readline()):
+        module = load(name, file, source)
+        if name.endswith(".inguest"):
+            vars(module)["ADDRESS"] = address
+    args, kwargs = eval(arguments)
+    getattr(module, script.rpartition(".")[2])(*args, **kwargs)
+
+
+if __name__ == "__main__":
+    main()

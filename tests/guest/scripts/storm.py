@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Scripts of test_storm.py."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import time
+
+import shirq
+from guest.scripts.inguest import (
+    CLAIM,
+    INT_ACK,
+    SET,
+    TIMEOUT,
+    acknowledging,
+    calls,
+    child,
+    command,
+    fails,
+    kind,
+    loaded,
+    proceed,
+    quarantined,
+    reason,
+    report,
+    set_command,
+    stat,
+    state,
+    useless,
+    useless_mask,
+    with_irq,
+)
+from shirq import abi
+
+
+def _storm(programs: shirq.ProgramSet, max_rate: int = 0) -> tuple[shirq.Device, shirq.Registers, shirq.Event]:
+    """An owner until its device is quarantined."""
+    device = loaded(programs)
+    if max_rate:
+        device.set_quiesce(max_rate=max_rate)
+    device.set_master(True)
+    device.arm(auto_unmask=False)
+    registers = device.mmap(0)
+    report("armed")
+    event = quarantined(device)
+    report(kind(event), reason(event), hex(event.r[0]), state(), bool(command() & 4))
+    return device, registers, event
+
+
+def ineffective_mask() -> None:
+    device, registers, event = _storm(useless())
+    print("mapping:", child(lambda: registers.read32(0)))
+    print(
+        "refused:",
+        fails(mmap.mmap, device.fileno(), 4096),
+        fails(device.exec, SET.release),
+        fails(device.pread, 0, 0, 4),
+        fails(device.set_master, True),
+        fails(device.unmask, event.seq),
+        fails(device.mask),
+        fails(os.read, device.fileno(), 64),
+        abi.InfoFlag.QUARANTINED in device.info.flags,
+    )
+    report(state("quarantine"), stat("storms_masked"), stat("remasks"), stat("line_off"))
+    proceed()
+    device.load(SET)
+    print("with another set:", state(), fails(device.pread, 0, 0, 4))
+    device.arm()
+    report("armed again", state(), state("quarantine"))
+    event = device.read(timeout=TIMEOUT)
+    report(hex(event.r[0]), hex(device.mmap(0).read32(0)))
+
+
+def release_program(ended: int) -> None:
+    """``ended``: the number of handler calls within which the storm must have ended."""
+    _owner = _storm(useless_mask())
+    report(state("quarantine"), stat("line_off"), calls() <= ended)
+    proceed()
+
+
+def unstoppable() -> None:
+    _owner = _storm(useless())
+    proceed()
+
+
+def masked_again() -> None:
+    device = loaded(
+        shirq.ProgramSet.from_text(
+            irq=CLAIM + "load r1, 4\nwrite8 config+5, r1",
+            unmask="load r0, -1\nwrite32 bar0+0x6c, r0\nload r0, 0\nwrite8 config+5, r0",
+            release="load r0, -1\nwrite32 bar0+0x68, r0",
+        )
+    )
+    device.arm(auto_unmask=False)
+    report("armed")
+    assert device.read(timeout=TIMEOUT).seq == 1
+    set_command(command() & ~0x400)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, hex(command() & 0x400), state(), state("quarantine"), stat("remasks"))
+    proceed()
+    # Once it was unmasked by right, what was before counts no more.
+    device.unmask(event.seq)
+    event = device.read(timeout=TIMEOUT)
+    set_command(command() & ~0x400)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, state(), state("quarantine"), stat("remasks"))
+    proceed()
+
+
+def acknowledges() -> None:
+    device = loaded(acknowledging())
+    device.arm()
+    report("armed")
+    proceed()
+    seen = events = 0
+    while seen != (1 << 20) - 1:
+        seen |= device.read(timeout=TIMEOUT).r[0]
+        events += 1
+    print(stat("claims"), events, stat("unmasks"), stat("silent"), state())
+
+
+def rate() -> None:
+    """The acknowledgement has no effect."""
+    _owner = _storm(with_irq(CLAIM + "write32 bar0+0x04, r0", acknowledging()), max_rate=500)
+    report(state("quarantine"), stat("storms_rate"), stat("lost"))
+    proceed()
+
+
+def raw_status() -> None:
+    device = loaded(
+        with_irq("""
+            read32 r0, bar0+0x24
+            skip_if_not_zero r0, ours
+            decline
+        ours:
+            claim
+            load r1, -1
+            write32 bar0+0x68, r1
+        """)
+    )
+    device.arm(auto_unmask=False)
+    report("armed")
+    assert device.read(timeout=TIMEOUT).seq == 1
+    report("masked")
+    proceed()
+    print(stat("silent") >= 3000, stat("remasks"), state(), state("quarantine"))
+
+
+def mask_holds(auto: bool) -> None:
+    """MASK holds back what the device has pending, while a broken neighbour storms; then the owner unmasks."""
+    device = loaded()
+    device.arm(auto_unmask=auto)
+    seq = device.mask()
+    report("masked", seq)
+    proceed()
+    while not stat("remasks"):
+        time.sleep(0.01)
+    report(select.select([device], [], [], 0.2)[0], state(), stat("claims"), stat("unmasks"))
+    if auto:
+        os.set_blocking(device.fileno(), False)
+        report(fails(os.read, device.fileno(), 64), fails(os.read, device.fileno(), 64), state(), stat("unmasks"))
+        os.set_blocking(device.fileno(), True)
+    device.unmask(seq)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, hex(event.r[0]), event.lost, state())
+    device.mmap(0).write32(INT_ACK, event.r[0])
+    device.unmask(event.seq)
+    report("unmasked", state(), stat("unmasks"), stat("claims"), stat("storms_masked"))
+    proceed()
+    report(device.read(timeout=TIMEOUT).seq)
+
+
+def mask_by_call() -> None:
+    device = loaded(useless_mask())
+    device.arm(auto_unmask=False)
+    device.mask()
+    report("masked")
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), reason(event), hex(event.r[0]), state(), event.lost, stat("lost"))
+    proceed()
+
+
+def over_at_once() -> None:
+    device = loaded(useless_mask())
+    device.arm(auto_unmask=False)
+    registers = device.mmap(0)
+    registers.read32(0)  # From now on the page is there.
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    report("armed")
+    quarantined(device)
+    device.load(SET)
+    device.arm(auto_unmask=False)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    report(state(), child(lambda: registers.write32(0x6C, 0xFFFFFFFF)))
+    proceed()
