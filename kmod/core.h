@@ -27,7 +27,7 @@
  * struct shirq_set - the programs of one IRQ source
  * @mode: enum shirq_mode
  * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused, that of
- * MASK is empty if the owner has loaded none
+ *	MASK is empty if the owner has loaded none
  */
 struct shirq_set {
 	u32			mode;
@@ -39,7 +39,7 @@ struct shirq_set {
  * @claims: interrupts that the irq program claimed
  * @declines: interrupts that it declined
  * @silent: interrupts of the line while the device was masked or quarantined, so raised
- * by neighbours
+ *	by neighbours
  * @events: events queued
  * @lost: interrupts that became no event: the queue was full, or a quarantine came first
  * @masks: SHIRQ_MASK
@@ -124,10 +124,10 @@ struct shirq_dma;
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
  * @pristine: its config space, in the silent state, saved before the last wake-up;
- * restored after resets
+ *	restored after resets
  * @messages: rate limit of the messages that the owner can cause; see shirq_warn()
  * @irq_name: the name in /proc/interrupts; also the name of a folder in /proc, so
- * without a slash
+ *	without a slash
  *
  * @mutex: guards @mapping to @recover_by, which change in process context
  * @mapping: address space of the owner's file, to revoke its mappings
@@ -143,22 +143,22 @@ struct shirq_dma;
  * @ladder: work of a quarantine that needs process context
  * @reopen: timer that unmasks the line
  * @look: runs on the CPU that takes the line's interrupts, to see whether other work
- * gets to run there
+ *	gets to run there
  * @absent: polls a device that is @gone, or in error recovery; see lifecycle.c
  *
  * @lock: guards the fields that the interrupt uses, @set to @stats, and serialises
- * programs and all writes to Command, except those of shirq_restore(), which repairs a
- * race itself. Reads without it, as a hint or under @mutex alone, use READ_ONCE(). Most of
- * these fields change only under @mutex too; the exceptions are those that claims, masks
- * and reads change, @gone, @storm, the queue and @stats. The interrupt itself may clear
- * @handling and @armed and set @quarantined.
+ *	programs and all writes to Command, except those of shirq_restore(), which
+ *	repairs a race itself. Reads without it, as a hint or under @mutex alone, use
+ *	READ_ONCE(). Most of these fields change only under @mutex too; the exceptions
+ *	are those that claims, masks and reads change, @gone, @storm, the queue and
+ *	@stats. The interrupt itself may clear @handling and @armed and set @quarantined.
  * @set: the loaded set, or NULL
  * @eventfd: signalled with the waiters, or NULL
  * @dma: the watched address space for which bus mastering is on, or NULL
  * @quiesce: the settings of SHIRQ_SET_QUIESCE
  * @requested: the handler is registered, or about to be
  * @irq: the registered interrupt number: that of @pdev may change while the kernel
- * enables it
+ *	enables it
  * @irqflags: with which flags
  * @handling: the handler claims interrupts: from before it is registered until the
  *	device is stopped
@@ -167,16 +167,16 @@ struct shirq_dma;
  * @masked: the device is masked until @seq is unmasked
  * @owner_masked: by SHIRQ_MASK
  * @held: an interrupt was claimed while the owner masked; its event is queued when @seq
- * is unmasked
+ *	is unmasked
  * @held_ns: time of that claim; its captured registers are in @captured
  * @intx_off: DisINTx was set by SHIRQ_MASK, because no mask program is loaded
  * @life: enum shirq_life, changed by lifecycle.c alone
  * @quarantined: the device stormed, or the handler only watches the line; ended only by
- * SHIRQ_ARM and close()
+ *	SHIRQ_ARM and close()
  * @gone: SHIRQ_DEAD, or a program found all-ones; all calls of user space fail, but the
- * handler goes on
+ *	handler goes on
  * @epoch: counts disarms, so that a reader notices that the device was disarmed
- * meanwhile
+ *	meanwhile
  * @head: events queued, ever
  * @tail: events taken from the queue or dropped at disarm, ever
  * @seq: of the last claim or SHIRQ_MASK

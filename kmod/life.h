@@ -15,7 +15,7 @@
  * enum shirq_life - state of a device, as bits; without any of them it is parked
  * @SHIRQ_OWNED: a file is open
  * @SHIRQ_PAUSED: the system sleeps, or the device is being reset by someone other than its
- * owner
+ *	owner
  * @SHIRQ_DEAD: it was unbound or shut down, and must not be accessed any more
  */
 enum shirq_life {

@@ -418,8 +418,8 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
  * @program: the program
  * @bus: the device
  * @regs: the registers, changed in place; r0..r3 must be zero at the start of
- * SHIRQ_PROGRAM_IRQ; except for EXEC, programs read no register that they have not
- * written
+ *	SHIRQ_PROGRAM_IRQ; except for EXEC, programs read no register that they have not
+ *	written
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes as many steps as the program has operations at most, and cannot fail.

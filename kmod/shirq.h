@@ -21,15 +21,15 @@
  * unplugged, or a read with SHIRQ_GONE_IF_ONES returned all-ones). Only
  * close() is left then.
  *
- * Not by its owner's will the device is stopped: for system sleep, for a reset
- * from outside or after an error of its link, and in quarantine, because it
- * stormed. It is then disarmed and silent, its interrupt is freed or answered
- * with IRQ_NONE, bus mastering is off, and all mappings are void. What was
- * queued stays, and behind it the owner reads an event that says what happened
- * (RESUMED, RESET, QUARANTINED). The loaded set stays. After RESUMED and RESET
- * the registers are as the reset left them: map them anew, initialise them,
- * arm. Quarantine ends only with SHIRQ_ARM, which may wake the device from
- * D3hot, or with close(); until then nothing reaches its registers.
+ * The device is stopped without its owner's request for system sleep, for a reset from
+ * outside, after an error of its link, and in quarantine, because it stormed. It is
+ * then disarmed and silent, its interrupt is freed or answered with IRQ_NONE, bus
+ * mastering is off, and all mappings are void. What was queued stays, and behind it the
+ * owner reads an event that says what happened (RESUMED, RESET, QUARANTINED). The
+ * loaded set stays. After RESUMED and RESET the registers are as the reset left them:
+ * map them anew, initialise them, arm. Quarantine ends only with SHIRQ_ARM, which may
+ * wake the device from D3hot, or with close(); until then nothing reaches its
+ * registers.
  *
  * Registers: memory BARs by mmap() at offset SHIRQ_MMAP_OFFSET(bar), shared
  * and in whole pages. A mapping that was revoked gets SIGBUS for ever.
@@ -162,7 +162,7 @@ enum shirq_program_kind {
 
 /**
  * enum shirq_reason - why a program is refused
- * @SHIRQ_OK: it is not
+ * @SHIRQ_OK: it is accepted
  * @SHIRQ_REFUSED_EMPTY: the program has no operation
  * @SHIRQ_REFUSED_TOO_LONG: more than SHIRQ_MAX_OPS operations
  * @SHIRQ_REFUSED_CODE: no such operation
@@ -220,13 +220,13 @@ enum shirq_reason {
 };
 
 /**
- * enum shirq_event_type - what an event tells
+ * enum shirq_event_type - the kind of an event
  * @SHIRQ_EVENT_IRQ: the device asserted the line and the irq program claimed it
  * @SHIRQ_EVENT_RESUMED: the system slept; the device is quiet until it is armed again
  * @SHIRQ_EVENT_QUARANTINED: the device was silenced because it stormed
  * @SHIRQ_EVENT_RESET: the device was reset
- * @SHIRQ_EVENT_GONE: never read: that the device is gone, read() says by ENODEV, at once
- *	and whatever is queued, and poll() by POLLERR; the number stays free of other use
+ * @SHIRQ_EVENT_GONE: never read: once the device is gone, read() fails with ENODEV, even
+ *	if events are queued, and poll() reports POLLERR; the number stays free of other use
  *
  * Skip the types that you do not know.
  */
@@ -240,9 +240,9 @@ enum shirq_event_type {
 
 /**
  * enum shirq_quarantine - flags of SHIRQ_EVENT_QUARANTINED: why
- * @SHIRQ_QUARANTINE_MASKED: the line went on without a handler of anybody's
- *	while the device was masked, and the irq program claimed each time that
- *	it was asked; r holds what it captured last
+ * @SHIRQ_QUARANTINE_MASKED: the line kept interrupting, unhandled, while the device was
+ *	masked, and the irq program claimed each time that it ran; r holds what it captured
+ *	last
  * @SHIRQ_QUARANTINE_RATE: an acknowledging device claimed faster than
  *	shirq_quiesce.max_rate; r holds what the last claim captured
  */
@@ -364,7 +364,7 @@ struct shirq_bar {
 #define SHIRQ_INFO_PASSTHROUGH	0x40	/* an IOMMU lets all that the device sends pass */
 
 /**
- * enum shirq_state - how far the owner is
+ * enum shirq_state - the state of the device's owner
  * @SHIRQ_STATE_OPEN: no set is loaded
  * @SHIRQ_STATE_LOADED: a set is loaded, the interrupt is not requested
  * @SHIRQ_STATE_ARMED: interrupts become events
@@ -599,7 +599,7 @@ struct shirq_master {
  * struct shirq_mask - SHIRQ_MASK: silence the device until it is unmasked
  * @size: see above
  * @source: the IRQ source
- * @seq: out: what SHIRQ_UNMASK is to name; earlier ones are stale from now on,
+ * @seq: out: the number to pass to SHIRQ_UNMASK; earlier ones are stale from now on,
  *	so that neither they nor read() unmask
  * @flags: zero
  * @reserved: zero
@@ -608,10 +608,10 @@ struct shirq_master {
  * Events that are queued stay queued. Masking twice is masking: the last @seq
  * counts. Unmasking clears the bit, if it was set so, and runs the unmask program.
  *
- * There is one mask, and no count of who wants it. A SHIRQ_MASK while an event is
- * being handled takes that event's mask over: unmasking @seq lets the device assert
- * though nobody has acknowledged the event, and it asserts for it again. Threads that
- * mask on their own keep others from unmasking with a lock of theirs.
+ * There is one mask, and masks are not counted. A SHIRQ_MASK while an event is being
+ * handled takes that event's mask over: unmasking @seq lets the device assert though
+ * nobody has acknowledged the event, and it asserts for it again. Threads that mask
+ * independently of each other need a lock of their own, so that none unmasks too early.
  *
  * Fails with ENXIO if not armed, with EOPNOTSUPP if no mask program is loaded
  * and the device has no interrupt-disable bit.
@@ -625,14 +625,14 @@ struct shirq_mask {
 };
 
 /**
- * struct shirq_eventfd - SHIRQ_SET_EVENTFD: be told by an eventfd
+ * struct shirq_eventfd - SHIRQ_SET_EVENTFD: signal events through an eventfd
  * @size: see above
  * @source: the IRQ source
  * @fd: an eventfd; -1 for none. It replaces the one before
  * @flags: zero
  *
- * One is added for each event that is queued, and when what read() would answer
- * changes in another way (disarmed, gone). Events are read() as ever.
+ * One is added for each event that is queued, and when the result of read() changes in
+ * another way (disarmed, gone). Events are read() as ever.
  *
  * Fails with EBADF, or with EINVAL if @fd is not an eventfd.
  */

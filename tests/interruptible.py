@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Processes that tests interrupt, whatever the tests themselves were started by."""
+"""Processes that tests interrupt, however the tests themselves were started."""
 
 from __future__ import annotations
 
-#: Begins the command of a process that Ctrl-C shall end. A shell's background job ignores SIGINT, and so does all that
-#: it starts; `env` puts that right and becomes the command.
+#: Prefix for the command of a process that Ctrl-C must end. Background jobs of a shell and their children ignore
+#: SIGINT; `env` restores the default and executes the command.
 INTERRUPTIBLE = ("env", "--default-signal=INT")

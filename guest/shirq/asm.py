@@ -234,7 +234,7 @@ def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[P
         else:
             raise _LineError(f"there is no label {target!r}: write one that is defined below, {END}, or +N")
         if skip < 1:
-            raise _LineError(f"{target!r} is not a forward target: a jump must skip at least one operation")
+            raise _LineError(f"{target!r} is not a forward target: jumps go forward, over at least one")
         if len(program) + 1 + skip > len(lines):
             raise _LineError(f"{target!r} leads past the end of the program")
         return skip

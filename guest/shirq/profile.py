@@ -41,7 +41,7 @@ Its keys, by example:
     [[allow]]                               # optional: a finding of lint that is as it must be, in this place
     rule = "claim-clears"
     register = "ICR"                        # the register that the finding is about, or a list of several
-    program = "irq"                         # for a finding that is about none; with register it narrows
+    program = "irq"                         # for a finding without a register; otherwise narrows it
     reason = "..."
 """
 

@@ -21,7 +21,7 @@ unsigned int failures;
 
 static volatile uint32_t *marks;
 
-/* Choices: splitmix64, and FNV-1a over what was drawn. */
+/* Choices: random numbers by splitmix64, and an FNV-1a digest of them. */
 
 struct choices choices_of(uint64_t seed)
 {

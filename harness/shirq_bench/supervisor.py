@@ -107,7 +107,7 @@ class Supervisor:
         self._ask({"op": "disown", "path": str(directory)})
 
     def close(self) -> None:
-        """End the supervisor, and with it all that it started. A forked child of the runner leaves it alone."""
+        """End the supervisor, and with it all its processes. In a forked child of the runner this does nothing."""
         if os.getpid() == self._owner:
             self._socket.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -178,7 +178,7 @@ def _serve(channel: socket.socket) -> None:
         assert isinstance(argv, list)
         output = os.open(str(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            # High copies first, so that placing one cannot overwrite another.
+            # Make copies with high numbers first, so that placing one descriptor cannot overwrite another.
             high = [os.dup(fd) for fd in fds[1:]]
             pid = os.fork()
             if pid == 0:

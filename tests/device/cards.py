@@ -20,7 +20,7 @@ SLOT, GSI = 4, 20
 
 @dataclass(frozen=True)
 class Card:
-    """How a driver of the card unmasks and masks everything, and acknowledges ``source``, with accesses in order."""
+    """A driver's accesses, in order, that unmask and mask everything, and that acknowledge ``source``."""
 
     name: str
     source: int

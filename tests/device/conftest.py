@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Machines without a guest, for tests that are the processor themselves."""
+"""Machines without a guest, for tests that act as the processor."""
 
 from __future__ import annotations
 

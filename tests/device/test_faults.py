@@ -60,7 +60,7 @@ class Scene:
         self.board.save(path)
         self.board = self.start(",".join([self.device, *properties]), incoming=True)
         self.board.load(path)
-        # The clock that is stepped by hand is no part of the state.
+        # The manually stepped clock is not part of the state.
         if self.now:
             self.board.qtest.command("clock_set", self.now)
         self.bar = Bar(self.board.qtest, self.bar.base)

@@ -42,7 +42,7 @@ def bar(board: Board) -> Bar:
 
 
 def scheduled(board: Board) -> list[tuple[int, int]]:
-    """When which line of the file was executed."""
+    """The time at which each line of the file was executed."""
     return [(entry.time_ns, entry.offset) for entry in board.log().of(Kind.SCHEDULED, device="dev0")]
 
 
@@ -140,7 +140,7 @@ def test_icount_executes_every_entry_at_its_nanosecond(start: Start, tmp_path: P
 
 @pytest.mark.parametrize("first", [BUSY, HALTED], ids=["busy", "halted"])
 def test_stop_leaves_the_clock_at_its_time(start: Start, tmp_path: Path, first: bytes) -> None:
-    """QEMU's main loop, which stops the VM, does not take the stopped processor for an idle one before it does."""
+    """QEMU's main loop must not treat the stopping processor as idle before it has stopped the VM."""
     board = counting(start, tmp_path, first)
     (tmp_path / "s").write_text("@1000 stop\n@5000 note 1\n@9000 stop\n")
     board.qmp.set("dev0", "schedule", str(tmp_path / "s"))

@@ -46,7 +46,7 @@ def command_line(
 
 
 def start(scene: Scene, device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> Command:
-    """Start a script; ``device`` is what its ADDRESS names."""
+    """Start a script; its ADDRESS is that of ``device``."""
     argv, source = command_line(device, script, *arguments, **options)
     command = scene.vm.agent.start(*argv)
     command.write(source)
@@ -54,7 +54,7 @@ def start(scene: Scene, device: str, script: Callable[_P, None], *arguments: _P.
 
 
 def finish(command: Command, deadline: float = 60.0) -> list[str]:
-    """Wait until a script has ended well; returns the lines that it has printed."""
+    """Wait until a script has ended successfully; returns its output lines."""
     result = command.wait(deadline)
     assert result.status == 0, result.stderr
     return result.stdout.splitlines()

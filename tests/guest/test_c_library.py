@@ -18,7 +18,7 @@ _PROTOTYPE = re.compile(r"^(?:int|volatile void \*) ?(shirq_\w+)\(", re.MULTILIN
 
 
 def compiled(target: Path, *arguments: str | Path) -> Path:
-    """Compile a program or library with all warnings; returns ``target``, which it is."""
+    """Compile a program or library with all warnings; returns ``target``, its path."""
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", *arguments, "-o", target], check=True)
     return target
 
@@ -54,5 +54,5 @@ def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:
     arguments = ["gcc", "-O2", "-Wall", "-Werror", f"-I{GUEST}/lib", "-S", "-o", "-", str(source)]
     text = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
     functions = {name: body for name, body in re.findall(r"^(store|load):\n(.*?)^\s+\.size", text, re.M | re.S)}
-    # Of the second argument, which is the memory.
+    # The index of the second argument, the memory.
     assert {name: body.count("(%rsi)") for name, body in functions.items()} == {"store": 2, "load": 2}

@@ -113,7 +113,7 @@ class Listener(Network):
 
 
 def test_clone_announces_itself_to_no_network(kernel_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """QEMU announces a migrated guest in network frames, at times of the host's clock."""
+    """A clone sends no announcement frames: QEMU would send them at times of the host's clock."""
     monkeypatch.setattr(vm, "Network", Listener)
     with template.clone(SHARED_LINE.with_(kernel=kernel_name)) as clone:
         wire = clone.boot().networks["net0"]

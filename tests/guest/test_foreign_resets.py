@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Resets by others while the module resets, silences or gives up the same device: each ends, in any order."""
+"""Resets by others while the module resets, silences or gives up the same device: both complete, in any order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_quarantines_among_foreign_resets_all_end(boot: Boot) -> None:
 def test_device_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> None:
     """A device that only a reset silences does not storm before that reset.
 
-    The handler goes after the reset, not before it. One vCPU: a line that storms leaves no time to anybody.
+    The handler is freed after the reset, not before it. With one vCPU, a storming line leaves no CPU time.
     """
     port = Scene(boot(_MACHINE.with_(vcpus=1, deterministic=True, log_entries=1 << 22)))
     port.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)

@@ -43,7 +43,7 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
     script = start(scene, "dev0", gone.back_again)
     script.expect("^armed 0x4$", deadline=120)
     vm.qmp.set("dev0", "dead", case.dead)
-    scene.network.ping(2)  # The neighbour's interrupt has dev0's irq program run, which finds all-ones.
+    scene.network.ping(2)  # The neighbour's interrupt runs dev0's irq program, which reads all-ones.
     script.write("\n")
     script.expect("^told ENODEV ENODEV$", deadline=120)
     vm.qmp.set("dev0", "dead", "off")
@@ -62,7 +62,7 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
 
 
 def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
-    """The owner closes while nothing can be written; nobody has the device when it is back, mastering the bus."""
+    """The owner closes while the device cannot be written; it comes back without an owner, with bus mastering on."""
     script = start(scene, "dev0", gone.owner_left)
     script.expect("^armed 0x4$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
@@ -101,7 +101,7 @@ def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> N
 
 
 def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
-    """No program need look at its registers: the kernel's own look at config space says so."""
+    """No program need read its registers: the kernel's own read of config space shows that it is gone."""
     script = start(scene, "dev0", gone.died_before_it_is_armed)
     script.expect("^loaded$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")

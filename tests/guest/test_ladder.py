@@ -21,7 +21,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
-#: A device with every means there is; the tests take them away.
+#: A device with all means of silencing; the tests remove some of them.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on").with_(log_entries=STORM_ENTRIES)
 
 D3HOT, FLR, BUS = 1, 2, 4
@@ -82,9 +82,9 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
 
 
 def _line_was_off(recorded: Recording, at_least: int, shut: bool = False) -> None:
-    """The line was masked so often, and is open again, unless the kernel has ``shut`` it down and another came.
+    """The line was masked this many times, and is unmasked again, unless the kernel has ``shut`` it down.
 
-    For how long, test_share.py judges, in the guest's own time.
+    test_share.py judges the duration, in guest time.
     """
     off = [it for it in high(recorded.log, Kind.LINE_MASK, gsi=recorded.gsi) if it.start]
     assert len(off) >= at_least, "the line was not masked while the rungs were tried"
@@ -136,8 +136,9 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
         port.raise_("dev2", bits=1)
         script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
         wait_for_rung(port, "failed")
-        # The handler leaves it alone from now on. Whether it falls before the kernel has counted 100,000 interrupts for
-        # nobody is up to the host; the kernel shuts the line down then, and its neighbours hear nothing any more.
+        # The handler declines from now on. Whether the pin falls before the kernel has counted 100,000 unhandled
+        # interrupts depends on the host; if not, the kernel disables the line, and its neighbours get no more
+        # interrupts.
         with port.record("dev2", settled=False) as failed:
             port.vm.qmp.set("dev2", "lower", 1)
             stats = stats_of(port, "dev2")
@@ -149,13 +150,13 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
                 port.network.ping(3)
     assert not failed.of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
     _line_was_off(recorded, len(tried) + 1, shut)
-    # The owner may still give up.
+    # The owner may still close the device.
     script.signal(signal.SIGKILL)
     assert script.wait().status == -signal.SIGKILL
 
 
 def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
-    """FLR would help, and D3hot would: the owner allows a bus reset alone."""
+    """FLR and D3hot would end the storm, but the owner allows only a bus reset."""
     set_faults(port, _NO_DISINTX)
     script = start(port, "dev2", ladder.storm, BUS)
     script.expect("^armed$", deadline=120)
@@ -289,7 +290,7 @@ def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> 
 
 
 def test_owners_disintx_mask_is_restored_without_an_event(port: Scene) -> None:
-    """The owner's mask by DisINTx is set again when it is cleared, and the owner hears of no interrupt."""
+    """The owner's mask by DisINTx is set again when it is cleared, and no event is queued for that."""
     script = start(port, "dev2", ladder.disintx_cleared_under_its_owner)
     script.expect("^masked 0x400$", deadline=120)
     port.raise_("dev2", bits=3)

@@ -35,7 +35,7 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
 
 
 def test_close_gives_the_device_up_while_its_process_lives_on(scene: Scene) -> None:
-    """A mapping alone would keep the file, and with it the device."""
+    """A remaining mapping would keep the file open, and with it the device owned."""
     assert run(scene, "dev1", lifecycle.close) == ["parked -1"]
 
 
@@ -131,7 +131,7 @@ def test_bind_silences_a_device_that_may_assert_and_master_bus(scene: Scene) -> 
 
 
 def test_settings_in_config_space_outlast_the_owners(scene: Scene) -> None:
-    """Made while the device is parked or owned, they stay; what a reset took away is put back at the next open()."""
+    """Settings made while the device is parked or owned stay; those lost in a reset are restored at the next open()."""
     assert run(scene, "dev0", lifecycle.settings) == ["0x10", "0x20 0x402", "0x20 0x402 0x20000ed"]
 
 
@@ -152,7 +152,7 @@ def test_all_ones_means_gone_until_the_device_is_opened_again(scene: Scene) -> N
 
 # ------------------------------------------------------------------ shutdown
 
-#: In the guest: the end of the system, without asking anybody.
+#: In the guest: reboot at once, without an orderly shutdown.
 _ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
 
 
@@ -183,7 +183,7 @@ def _was_released(recorded: Recording, device: str) -> None:
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it", guest_ends=True)
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
-    # A stock one, whatever the first is: it can be loaded anywhere.
+    # Use a stock kernel, whatever the first one is: it can be loaded on any machine.
     scene.upload(kernel.get("6.1").vmlinuz, "/tmp/vmlinuz")
     owner = start(scene, "dev1", lifecycle.shut_down)
     owner.expect("^armed$")

@@ -158,7 +158,7 @@ def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
 def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
     """A loaded program does not take four bytes of ports for memory.
 
-    Of these accesses, those to memory are made without asking where a BAR lies.
+    Linked programs access memory BARs directly; ports must not be mistaken for memory.
     """
     scene = Scene(boot(MACHINE))
     with scene.record("dev0") as recorded:

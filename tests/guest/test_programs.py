@@ -26,7 +26,7 @@ def test_unmask_lets_a_still_pending_source_fire_again(scene: Scene) -> None:
 
 @pytest.mark.smoke
 def test_exclusive_arm_on_shared_line_is_ebusy_and_harmless(scene: Scene) -> None:
-    """Arming exclusively on a shared line fails with EBUSY and harms nobody."""
+    """Arming exclusively on a shared line fails with EBUSY and has no effect on the neighbours."""
     script = start(scene, "dev0", programs.exclusive)
     script.expect("^EBUSY$")
     scene.network.ping(20)

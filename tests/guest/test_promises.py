@@ -58,7 +58,7 @@ def test_event_record_begins_with_its_size_and_type(scene: Scene) -> None:
 
 
 def test_signal_ends_a_read_that_has_unmasked(scene: Scene) -> None:
-    """The signal comes again and again, so that one of them meets the reader asleep."""
+    """The signal is sent repeatedly, so that one of them meets the reader asleep."""
     assert run(scene, "dev1", promises.interrupted_read) == ["masked -1 EINTR armed"]
 
 
@@ -68,7 +68,7 @@ def test_gone_device_delivers_no_queued_event(scene: Scene) -> None:
 
 
 def test_notice_comes_behind_what_was_queued(port: Scene) -> None:
-    """What was queued before a reset is read first; the notice has the last number and the time of the reset."""
+    """Events queued before a reset are read first; the notice has the last number and the time of the reset."""
     assert run(port, "dev2", promises.notice) == ["IRQ 1 0x5", "RESET 1 0 0 0 0 0 0 0", "True"]
 
 
@@ -76,7 +76,7 @@ def test_notice_comes_behind_what_was_queued(port: Scene) -> None:
 
 
 def test_every_call_checks_its_struct(scene: Scene) -> None:
-    """Its size, its tail, what is reserved, the source, and where it lies; what it only gives back is ignored."""
+    """Its size, its tail, the reserved fields, the source, and its address are checked; output fields are ignored."""
     lines = run(scene, "dev1", promises.structs)
     answers = {
         "GET_INFO": "OK",
@@ -108,7 +108,7 @@ def test_refused_exec_leaves_its_registers(scene: Scene) -> None:
 
 
 def test_calls_during_a_reset_fail_with_eio(port: Scene) -> None:
-    """A function-level reset takes a tenth of a second, so that one of a few is met; read() would wait for news."""
+    """A function-level reset takes a tenth of a second, so one of several is hit; read() would wait for an event."""
     assert run(port, "dev2", promises.during_a_reset) == ["exec master mmap pread pwrite read"]
 
 
@@ -127,7 +127,7 @@ def test_disarm_silences_the_device_and_keeps_the_set(scene: Scene) -> None:
 
 
 def test_counters_count_what_the_handler_did(scene: Scene) -> None:
-    """A neighbour's interrupts are declined, and not asked about while the device is masked."""
+    """A neighbour's interrupts are declined, and the irq program does not run while the device is masked."""
     script = start(scene, "dev1", promises.counters)
     for word in ("armed", "masked"):
         script.expect(f"^{word}$")
@@ -176,7 +176,7 @@ def test_close_ends_a_quarantine(scene: Scene) -> None:
 
 
 def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> None:
-    """dev1 asserts and has no handler; dev0 is masked and pending, and its claim test sees that it asserts not."""
+    """dev1 asserts and has no handler; dev0 is masked and pending, and its claim test sees that it does not assert."""
     assert run(scene, "dev0", promises.beside_a_storm, ADDRESSES["dev1"]) == ["1 0 0 masked"]
 
 

@@ -27,7 +27,7 @@ def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> N
 
 
 def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
-    """An eventfd counts events and whatever else read() would answer."""
+    """An eventfd counts events and other changes of the result of read()."""
     script = start(scene, "dev1", reader.eventfd)
     for _ in range(4):
         script.expect("^ready$")
@@ -40,7 +40,7 @@ def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
     [("dev0", ""), ("dev0", "load r0, -1; write32 bar0+0x68, r0"), ("dev1", "load r0, -1; write32 bar0+0x68, r0")],
 )
 def test_an_explicit_mask_holds_until_its_own_number_is_unmasked(scene: Scene, device: str, mask: str) -> None:
-    """By its own program, or by the interrupt-disable bit for want of one. A read() does not undo it."""
+    """Masked by its own program, or by the interrupt-disable bit if there is none. A read() does not undo it."""
     script = start(scene, device, reader.explicit_mask, mask.replace("; ", "\n"))
     with scene.record(device) as recorded:
         script.expect("^masked 1 2 masked 2$")
@@ -104,7 +104,7 @@ def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -
 
 
 def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> None:
-    """read() unmasks what the same thread was given last: another one's event is still being handled."""
+    """read() unmasks the last event of the same thread only: another thread's event is still being handled."""
     script = start(scene, "dev1", reader.second_reader)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -147,7 +147,7 @@ def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> No
 
 
 def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
-    """Readable only if an event is queued, an error only if read() would fail, and nothing while it would wait."""
+    """poll() reports readable only if an event is queued, an error only if read() would fail, and nothing otherwise."""
     script = start(scene, "dev0", reader.poll)
     script.expect("^armed$")
     scene.raise_("dev0")

@@ -40,7 +40,7 @@ def test_device_is_not_opened_until_it_answers(scene: Scene) -> None:
 
 
 def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
-    """A device that died under its owner is silent when it lives again and is opened.
+    """A device that died while it was owned is silent when it answers again and is opened.
 
     While it did not answer, its release program could not run: it runs when the device is opened, at the latest.
     """
@@ -81,7 +81,7 @@ def test_a_reset_at_release_that_the_device_cannot_do_is_told(scene: Scene) -> N
 def test_device_under_reset_is_paused_and_cannot_be_armed(port: Scene) -> None:
     """While it is being reset, a device is paused and cannot be armed.
 
-    A function-level reset takes a tenth of a second, so that one of a few is met by the owner.
+    A function-level reset takes a tenth of a second, so the owner hits one of several.
     """
     assert run(port, "dev2", refusals.under_reset) == ["EIO paused OK"]
 

@@ -30,7 +30,7 @@ def test_a_kernel_that_is_locked_down_opens_no_device(scene: Scene) -> None:
 
 @pytest.mark.needs_kernel("6.1", "6.12")
 def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
-    """Such a mapping could not be revoked. An unbound function's can be had."""
+    """Such a mapping could not be revoked. The BARs of an unbound function can be mapped."""
     assert run(scene, "dev0", security.sysfs_mappings, "0000:00:05.0") == ["EINVAL OK"]
 
 
@@ -44,7 +44,7 @@ def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
 )
 @pytest.mark.long
 def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, flags: str, tainted: bool) -> None:
-    """And the kernel is tainted as soon as a device reaches all of memory at its owner's word."""
+    """The kernel is also tainted as soon as an owner enables DMA to all of memory."""
     machine = SHARED_LINE.with_(
         devices=("intel-iommu,intremap=off", *SHARED_LINE.devices), parameters=f"intel_iommu={iommu}"
     )

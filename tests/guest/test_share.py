@@ -24,7 +24,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
-#: dev0 is the neighbour, dev2 has every means there is.
+#: dev0 is the neighbour, dev2 has all means of silencing.
 _MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, log_entries=1 << 22)
 
 _SECOND_NS = 1_000_000_000
@@ -33,7 +33,7 @@ _STATUS_ACK = Register.INT_ACK
 
 @pytest.fixture
 def scene(boot: Boot) -> Scene:
-    """A guest of one vCPU whose storms nothing brakes."""
+    """A guest of one vCPU without a limit on storms."""
     vm = boot(_MACHINE)
     vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     return Scene(vm)

@@ -108,7 +108,7 @@ def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> Non
     """The top command names the function that asserts a line and the one that is held back."""
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
-    # Nobody's, and nobody handles its line: it may assert for ever.
+    # It has no driver, and its line has no handler: it may assert for ever.
     scene.run(f"echo 1 >/sys/bus/pci/devices/{CLOCK}/enable")
     run(scene, "clock", shirqctl.unmask_unbound)
     scene.raise_("clock")

@@ -62,5 +62,5 @@ def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
 
 @pytest.mark.parametrize("device", ["ports", "buffer"])
 def test_info_says_what_sysfs_says(functions: Scene, device: str) -> None:
-    """Numbers and BARs of the function, as the PCI core has them; and what the module itself has to offer."""
+    """Numbers and BARs of the function, as the PCI core has them; and the module's features."""
     assert run(functions, device, spaces.info) == ["[] True", "True 1 256", "True", "True True"]

@@ -192,7 +192,7 @@ def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> No
     """An unplugged device wakes its reader, and its mappings are void."""
     script = start(port, "dev2", stops.unplugged)
     script.expect("^armed$")
-    port.raise_("dev1")  # Another device's business is not disturbed.
+    port.raise_("dev1")  # Other devices are not disturbed.
     port.vm.qmp.execute("device_del", id="dev2")
     port.vm.qmp.wait_event("DEVICE_DELETED", deadline=60)
     assert finish(script)[1:] == ["ENODEV ENODEV SIGBUS", "False"]
@@ -205,7 +205,7 @@ def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> No
 
 #: The port's own hot plug, by which it knows whether its link is up: a reset of the bus waits for it.
 _NATIVE = behind_a_port("pcie=on").with_(extra=("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
-#: Uncorrectable errors of the port: of severity non-fatal and fatal as it comes out of reset.
+#: Uncorrectable errors of the port, whose severity after reset is non-fatal or fatal.
 _ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
 
 
@@ -236,7 +236,7 @@ _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": 
 
 @pytest.mark.parametrize("how", _ANSWERS)
 def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: str) -> None:
-    """A device that is torn out is not touched, and every waiter is told."""
+    """A device that was surprise-removed is not accessed, and every waiter is woken with the error."""
     script = start(port, "dev2", stops.torn_out, how)
     script.expect("^armed$", deadline=120)
     if how == "masked":

@@ -192,12 +192,12 @@ def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path
 
 
 def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> None:
-    """DisINTx reads back and does nothing, and neither does the irq program: MASK is no excuse."""
+    """Neither DisINTx nor the irq program has an effect: SHIRQ_MASK does not prevent the quarantine."""
     scene.vm.qmp.set("dev0", "disintx", "no-op")
     script = start(scene, "dev0", storm.mask_by_call)
     script.expect("^masked$", deadline=120)
     scene.raise_("dev0", bits=5)
-    # The interrupt that was held back for the owner becomes no event any more.
+    # The interrupt that was held back for the owner is dropped.
     script.expect("^QUARANTINED MASKED 0x5 quarantined 1 1$", deadline=120)
     line_falls(scene, "dev0")
     assert calls(scene, "dev0") < CALLS

@@ -32,7 +32,7 @@ def test_a_pair_is_played_without_a_violation(kernel_name: str, name: str) -> No
 def test_a_bug_of_the_module_is_found_by_a_pair(
     kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bug is a mutant that no test notices that does not sweep."""
+    """The bug is a mutant that only sweeps detect."""
     top = need_checkout("putting a bug into the module")
     shutil.copytree(top / "kmod", tmp_path / "kmod")
     (one,) = (known for known in mutant.load(top) if known.name == "asserts-before-handler")

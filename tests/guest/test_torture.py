@@ -14,7 +14,7 @@ from shirq_bench.campaigns.torture.guests import Round, Tormented
 from shirq_bench.observe import invariants
 
 _FEW = 12
-#: So long that most owners are armed before their end, on a busy host too.
+#: Long enough that most owners are armed before their end, even on a busy host.
 _SPAN_US = 30_000
 
 
@@ -69,7 +69,7 @@ def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -
 
 
 def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, tmp_path: Path) -> None:
-    """Its pin falls late, and nothing holds it back. Owners live long enough for most to meet an interrupt."""
+    """Its pin falls late, and nothing else silences it. Owners live long enough for most to see an interrupt."""
 
     def by(guest: Tormented) -> None:
         guest.vm.qmp.set("dev0", "disintx", "read-only")
@@ -86,7 +86,7 @@ def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, t
 def test_an_interrupt_that_nobody_serves_is_found(
     kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The witness stands still for longer than anybody may, on an idle host: how busy this one is does not count."""
+    """The canary stalls for longer than the limit of an idle host; the load of this host must not extend it."""
     for module in (guests, invariants):
         monkeypatch.setattr(module, "competition", lambda: 1.0)
     kill = replace(_case("kill"), lost_s=2)

@@ -68,7 +68,7 @@ def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> 
 
 
 def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
-    """dev0, which asserts whenever it is woken, is asleep after what the administrator did, and the line lives."""
+    """dev0, which asserts whenever it is woken, sleeps after the administrator's actions, and the line still works."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)

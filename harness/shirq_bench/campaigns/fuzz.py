@@ -172,7 +172,7 @@ class Fuzzer:
                     board.qtest.batch(self._requests())
                     self._disturb(board)
                 for slot in _DEVICES:
-                    # The reason for which a state saved with it would be refused.
+                    # QEMU would refuse to load a state with this property.
                     board.qmp.set(f"dev{slot}", "reset-disintx", "off")
                     board.qmp.set(f"dev{slot}", "disintx", "ok")
                 board.save(self._state)

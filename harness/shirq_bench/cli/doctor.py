@@ -71,7 +71,7 @@ def _repair() -> str:
 
 
 def _how(verb: str, words: str) -> str:
-    """The command that does something: make's verb in a checkout, else the command line's words."""
+    """The command to suggest: make's verb in a checkout, otherwise the words of the command line."""
     return f"make {verb}" if checkout() else f"{sys.executable} -m shirq_bench.cli {words}"
 
 

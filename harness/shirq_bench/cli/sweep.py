@@ -38,7 +38,7 @@ _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), 
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
 @click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="Stop after N violations.")
 @click.option("--pairs", "crossed", is_flag=True, help="Cross operations with stimuli, all or the named ones.")
-@click.option("--document", is_flag=True, help=f"With --pairs: also write {pairs.DOCUMENT}, too.")
+@click.option("--document", is_flag=True, help=f"With --pairs: also write {pairs.DOCUMENT}.")
 @click.option("--list", "only_list", is_flag=True, help="List the scenarios, or the operations and stimuli.")
 def sweep(
     names: tuple[str, ...],

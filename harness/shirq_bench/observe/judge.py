@@ -53,7 +53,7 @@ _NOT_FOLLOWED = (
 
 
 class BrokenRuleError(AssertionError):
-    """A rule was broken, or nothing was there to judge; the message shows the entries."""
+    """A rule was broken, or no case was judged; the message shows the entries."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,8 +197,8 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
     """The GSI of the line that these devices share: the one that their pins move.
 
     Firmware may also route the pin to an interrupt of the legacy controller, which the system then leaves masked: a
-    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is none, or not
-    one for all; `CannotJudge` if it is not known since the guest does not use the I/O APIC.
+    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is no such line,
+    or several; `CannotJudge` if the line is unknown because the guest does not use the I/O APIC.
     """
     log.require_complete()
     delivered, unmasked = offsets(log.entries, Kind.DELIVER), _unmasked(log)
@@ -312,10 +312,10 @@ def masked_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
     """Every claim of the device left it masked before the line's interrupt could come again.
 
     A claim is a handling during which the kernel accessed the device while its pin was high (on the vCPU that sent the
-    EOI, since others may be unmasking), or throughout which the pin was high, so that somebody should have. Between
-    the claim and its end (see ``Handling``) the device must become masked; it may be unmasked again before the end, by
-    an owner on another vCPU that is faster than the neighbours' handlers. A device that asserts only after its handler
-    ran may stay high over the EOI: the controller delivers again. A handling that has not ended is not judged.
+    EOI, since others may be unmasking), or throughout which the pin was high, so that a driver should have accessed it.
+    Between the claim and its end (see ``Handling``) the device must become masked; it may be unmasked again before the
+    end, by an owner on another vCPU that is faster than the neighbours' handlers. A device that asserts only after its
+    handler ran may stay high over the EOI: the controller delivers again. A handling that has not ended is not judged.
     """
     masks, claims = high(log, Kind.MASK, device), _claims(log, device, gsi)
     ends = [mask.last for mask in masks]
@@ -422,7 +422,7 @@ def line_never_masked(log: Log, gsi: int) -> Verdict:
 def neighbour_lost(
     log: Log, calls: Iterable[HandlerCall], fit: ClockFit, device: str, irq: int, name: str | None = None
 ) -> Verdict:
-    """The neighbour lost no interrupt: each time that its pin was high, its own handler, returning handled, ended it.
+    """The neighbour lost no interrupt: each assertion of its pin was ended by a handled call of its own handler.
 
     ``irq`` is the kernel's number, ``name`` the handler's (None: any on that irq). The pin must fall during such a
     call, widened by the tolerance. Assertions that began before the first clock mark or ended after the last one are

@@ -44,7 +44,7 @@ class Recording:
 
     def __init__(self, vm: Vm, devices: tuple[str, ...]) -> None:
         if not devices:
-            raise BenchError("a recording needs at least one device")
+            raise BenchError("a recording needs devices: name at least one")
         self._vm = vm
         self._devices = devices
         self._reader = LogReader(vm.log_path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Finds splats, the kernel's own complaints, in a kernel log, by the rule files splats-deny and splats-allow.
 
-It fails closed: rules that cannot be read, and a log that cannot be one (empty, binary, without the guest's first
+It fails closed: unreadable rules, and files that cannot be a kernel log (empty, binary, without the guest's first
 message), are findings too.
 """
 

@@ -136,7 +136,7 @@ def _compile(recipe: Recipe, target: Path) -> None:
 
 
 def _fragments(recipe: Recipe) -> list[Path]:
-    """The files that say what differs from tinyconfig; a later one has the last word."""
+    """The fragments applied to tinyconfig; later ones override earlier ones."""
     return [GUEST / "config" / name for name in recipe.config]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compile shirq.ko, the bench's own modules and anybody's, against a kernel's headers, in copies, into the cache.
+"""Compile shirq.ko, the bench's modules and others against a kernel's headers, from copies, into the cache.
 
 For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which map the counters to lines,
 are kept beside it. For a kernel with KCOV it reports the code that a system call has reached.
@@ -46,7 +46,7 @@ def build_own(target: kernel.Kernel) -> list[Path]:
 def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = ()) -> Path:
     """A directory with every module that the Kbuild or Makefile in ``source`` makes for ``target``.
 
-    ``options`` are further arguments of make. Raises `BuildError` with the compiler's words.
+    ``options`` are further arguments of make. Raises `BuildError` with the compiler's output.
     """
     if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
         raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is not the source of a module")

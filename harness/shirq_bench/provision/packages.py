@@ -89,7 +89,7 @@ def _check_tools() -> None:
 
 
 def source_date_epoch(top: Path) -> int:
-    """The time that packages of the checkout ``top`` bear: SOURCE_DATE_EPOCH, else the last commit's."""
+    """The mtime in packages of the checkout ``top``: SOURCE_DATE_EPOCH, else the time of the last commit."""
     if (said := os.environ.get("SOURCE_DATE_EPOCH")) is not None:
         if not said.isdecimal():
             raise BuildError(f"SOURCE_DATE_EPOCH is {said!r}: it must be a number of seconds since 1970")
@@ -155,7 +155,7 @@ def _debian(this: _Build, name: str, fill: Callable[[_Build, Path], None]) -> No
     for script in ("postinst", "prerm"):
         (control / script).write_text(_filled(recipe / script, values))
     _normalise(root, this.epoch)
-    # One thread and a named compression: both may change the bytes, and differ between machines.
+    # Use one thread and a fixed compression: both affect the bytes, and their defaults differ between machines.
     options = ["--root-owner-group", "-Zxz", "--threads-max=1"]
     target = this.into / f"{name}_{this.version}_all.deb"
     this.run(f"Debian package {name}", ["dpkg-deb", *options, "--build", root, target])
@@ -225,7 +225,7 @@ def _filled(template: Path, values: Mapping[str, str]) -> str:
 
 
 def _normalise(root: Path, epoch: int) -> None:
-    """Set modes and times, which depend on the umask and the moment otherwise."""
+    """Set modes and times, which would otherwise depend on the umask and the time of the build."""
     for path in [root, *root.rglob("*")]:
         inside = path.relative_to(root)
         program = inside.parts[:2] == ("usr", "bin") or str(inside) in ("DEBIAN/postinst", "DEBIAN/prerm")

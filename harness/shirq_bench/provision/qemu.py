@@ -76,7 +76,7 @@ def apply_device(tree: Path) -> None:
     shutil.copytree(pristine, scratch) if pristine.exists() else scratch.mkdir()
     for patch in patches:
         done = subprocess.run(
-            # Without fuzz: a patch whose surroundings have changed is looked at by a person.
+            # Apply without fuzz: a patch whose context has changed must be reviewed.
             ["patch", "-p1", "-F0", "--no-backup-if-mismatch", "-i", patch],
             cwd=scratch,
             capture_output=True,
@@ -100,7 +100,7 @@ def _venv(directory: Path, packages: Sequence[str], log: Path) -> Path:
 
 
 def _unpack(recipe: _Recipe, version: str, work: Path) -> None:
-    """Make ``work``/src the source of ``version``, unless it is that already."""
+    """Make ``work``/src the source of ``version``, unless it is up to date."""
     stamp = work / "unpacked"
     if stamp.exists() and stamp.read_text() == version:
         return

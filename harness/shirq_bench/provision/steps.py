@@ -33,7 +33,7 @@ class BuildError(BenchError):
 
 
 def say(message: str) -> None:
-    """One line of news about a build, on standard error."""
+    """Print one line of progress on standard error."""
     print(f"shirq: {message}", file=sys.stderr, flush=True)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A case: stimuli that a guest is given and how it is judged, in a file that plays again exactly.
+"""A case: the stimuli of a guest and the rules to judge it, in a file that can be replayed exactly.
 
 A case that fails is shrunk to the smallest schedule that still fails, and says on which instruction of which function
 the stimulus fell.
@@ -24,13 +24,13 @@ from shirq_bench.vm.machine import Machine
 #: Guest script at the end of a run: state that the devices do not show.
 _QUESTION = "cat /run/actors; for pid in $(pidof shirq-actor); do echo alive; done"
 _FORMAT = 1
-#: Runs that shrinking a case may take.
+#: Maximum number of runs for shrinking a case.
 _MOST_TRIES = 80
 
 
 @dataclass(frozen=True)
 class Case:
-    """``cuts`` are the times, from the beginning, at which all that began before is over; the last one ends the run.
+    """``cuts`` are the times, from the beginning, at which all earlier activity is complete; the last one ends the run.
 
     ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are the oracle's, ``actors`` the number of user programs in
     the guest. If the guest ``halts``, the script at the end is not run.
@@ -152,7 +152,7 @@ class Finding:
 
 
 def finding(case: Case, outcome: Outcome) -> Finding:
-    """The finding that a failed run of a case is."""
+    """The finding of a failed run of a case."""
     violations = outcome.all()
     return Finding(
         case=case,

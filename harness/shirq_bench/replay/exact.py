@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All that a run has left behind at an exact instruction: the event log, the processor and the whole memory.
+"""The complete state of a run at an exact instruction: the event log, the processor and the whole memory.
 
 Two runs of the same stimuli are the same run if all of it is equal, whatever the host did meanwhile. An event log alone
 proves less: it does not show a guest's activity between two accesses to the devices.

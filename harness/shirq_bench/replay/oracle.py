@@ -7,9 +7,9 @@ within a bound, which no assertion may outlast either: as long as it lasts nothi
 point is over the device is silent, unmasked, with nothing pending, its line is low, and no line is masked at the
 interrupt controller: the kernel has shut none down.
 
-A device that the stimulus breaks is judged by its state at the end alone; or, where the schedule says by a note that
-the device works again, by all rules from there on. Where the guest halts, nothing is handled any more: no device may
-assert at the end, and each is judged by that alone.
+A device that the stimulus breaks is judged by its state at the end alone; or, if a note in the schedule says that the
+device works again, by all rules from there on. If the guest halts, no interrupt is handled any more: the only rule is
+that no device asserts at the end.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Card:
                     self.seq = None
                 self.pending &= ~entry.value
             case Kind.SETTING:
-                # It vanished, or is back: no release program runs, but owners change.
+                # The device vanished or is back: no release program runs, but the owner changes.
                 self.seq = None
             case Kind.RESET:
                 self._withdraw(self.pending)
@@ -93,7 +93,7 @@ class Card:
                 self.masked = bool(entry.value)
             case Kind.PIN:
                 self._assert(entry, bound_ns)
-            # Of 64 bits: a step of a deed.
+            # A mark of 64 bits is a step of a deed.
             case Kind.MARK if entry.width == 4:
                 self._handle(entry, bound_ns)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Play stimuli to a clone, at exact instructions, and record the devices and the line.
 
-The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. Nothing from outside reaches it
-after it was cloned but the devices' schedules, so the same stimuli give the same recording, to the byte.
+The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. After cloning, the devices'
+schedules are its only input, so the same stimuli give the same recording, to the byte.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
 def _until_end(
     vm: Vm, reader: LogReader, deadline: float, meanwhile: Callable[[Vm], None] | None
 ) -> tuple[Sequence[Entry], int]:
-    """The entries up to the run's end, or all that the log holds and how many more there are."""
+    """The entries up to the run's end; or, if the log overflows, all its entries and the number of dropped ones."""
     first = reader.mark
     end = Deadline(deadline)
     while True:
@@ -153,7 +153,7 @@ def _until_end(
             if entry.width == _NOTE and entry.value == _END:
                 return reader.since(first)[: seen - first + place + 1], 0
         if dropped := reader.header().dropped:
-            # Output may have arrived between the two checks.
+            # More entries may have been written between the two checks.
             return reader.since(first), dropped
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
@@ -162,7 +162,7 @@ def _until_end(
         if meanwhile:
             meanwhile(vm)
         else:
-            # The log is memory that QEMU writes: there is nothing to wait on.
+            # The log is memory that QEMU writes, without notifications: poll it.
             time.sleep(0.02)
 
 

@@ -46,7 +46,7 @@ def stopped(case: Case, at_ns: int) -> Iterator[Vm]:
 
 
 def look(vm: Vm) -> Where:
-    """Where a stopped guest's only vCPU is."""
+    """The position of a stopped guest's only vCPU."""
     registers = dict(_REGISTER.findall(vm.qmp.execute("human-monitor-command", command_line="info registers")))
     pc, ring = int(registers["RIP"], 16), int(registers["CPL"], 16)
     memory = vm.dir / "code"

@@ -18,7 +18,7 @@ from shirq_bench.vm.machine import Machine
 
 #: Programs of the guest that are linked to a fixed address.
 _PROGRAMS = ("/usr/bin/shirq-actor",)
-#: A symbol farther away than this is of something else.
+#: Maximum distance of an address from its symbol.
 _LONGEST = 1 << 20
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A picture as one web page that needs nothing else: no network, no other file.
+"""A picture as one self-contained web page: it needs no network and no other file.
 
 The page is ``page.html`` with ``page.css``, ``page.js`` and the picture's data put in. Times in the data are ns since
 the picture's start.

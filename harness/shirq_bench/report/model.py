@@ -62,7 +62,7 @@ class Shape(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Something that lasts; a point if it ends where it starts. ``muted`` ones are of less interest."""
+    """An interval, or a point if it ends where it starts. ``muted`` spans are less important."""
 
     start_ns: int
     end_ns: int
@@ -171,7 +171,7 @@ def _pause(handlings: Sequence[judge.Handling]) -> int:
 
 
 def _shown_devices(log: Log) -> list[str]:
-    """The devices to show by default, in the log's order. Of devices that are not ours the log has the pins alone."""
+    """The devices to show by default, in the log's order. For stock devices the log has only the pins."""
     active = {entry.device for entry in log.of(Kind.READ, Kind.WRITE, Kind.RAISE)}
     if not active and (pins := log.of(Kind.PIN)):
         gsi = judge.line_of(log, [pins[0].device])
@@ -186,7 +186,7 @@ def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
 
 
 def _without_marks(entries: Sequence[Entry]) -> list[Entry]:
-    """Clock marks are the instrument's own doing; of a label (a short mark) the write is left out."""
+    """Clock marks are part of the measurement and left out; of a label (a short mark) only the write is left out."""
     kept: list[Entry] = []
     for entry in entries:
         wrote = entry.kind is Kind.MARK and kept and kept[-1].kind is Kind.WRITE and kept[-1].device == entry.device

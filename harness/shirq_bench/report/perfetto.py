@@ -94,7 +94,7 @@ def _track(process: _Process, track: Track, start: int) -> Iterator[_Record]:
 
 
 def _changes(spans: Iterable[Span], start: int) -> Iterator[tuple[int, int]]:
-    """A counter keeps its value until the next, so a level that was never high still is said to be low."""
+    """A counter keeps its value until the next entry, so a level that was never high needs an explicit low."""
     yield start, 0
     for span in spans:
         yield span.start_ns, 1
@@ -117,7 +117,7 @@ def _instant(pid: int, tid: int, ns: float, name: str, values: dict[str, object]
     return {"ph": "i", "s": "t", "pid": pid, "tid": tid, "ts": _us(ns), "name": name or "-", "args": values}
 
 
-#: Above the numbers of all lines and devices.
+#: A number above those of all lines and devices.
 _WORDS, _GUEST = 10_000, 10_001
 
 

@@ -98,7 +98,7 @@ def _bursts(events: Sequence[Event], pause_ns: int) -> list[list[Event]]:
 
 
 def _collapse(bursts: Sequence[list[Event]]) -> Iterator[tuple[Sequence[list[Event]], int, Event]]:
-    """Rounds of up to ``LONGEST_ROUND`` bursts, how often the same was said in a row, and the last event of it all."""
+    """Rounds of up to ``LONGEST_ROUND`` bursts, the number of repetitions in a row, and the last event of all."""
     said = [[(event.who, event.what) for event in burst] for burst in bursts]
     start = 0
     while start < len(bursts):
@@ -114,5 +114,5 @@ def _collapse(bursts: Sequence[list[Event]]) -> Iterator[tuple[Sequence[list[Eve
 
 
 def _repeats(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Successive events that say the same."""
+    """Successive events with the same text."""
     return (list(same) for _, same in groupby(events, key=lambda event: (event.who, event.what)))

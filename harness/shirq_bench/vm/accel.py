@@ -28,7 +28,7 @@ from shirq_bench.vm.emulator import Emulator
 
 NODE = Path("/dev/kvm")
 
-#: A kernel without a root file system says this when everything else works. It takes a second under a working KVM.
+#: A kernel without a root file system prints this at the end of its boot, after a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
 #: Seconds that the probe's kernel has, on an idle host.
 PROBE_DEADLINE = 20.0
@@ -61,7 +61,7 @@ class Accelerator:
 
 
 class _Uncertain(Exception):
-    """The verdict ``found`` is kept elsewhere, and not for good."""
+    """The verdict ``found`` is stored in another entry, for a limited time."""
 
     def __init__(self, found: Accelerator) -> None:
         super().__init__(found.why)
@@ -99,7 +99,7 @@ def cached(emulator: Path) -> Accelerator | None:
 
 
 def _without_probe() -> Accelerator | None:
-    """The accelerator where there is nothing to try."""
+    """The accelerator if no probe is needed."""
     if forced := os.environ.get("SHIRQ_ACCEL"):
         if forced not in ("kvm", "tcg"):
             raise BenchError(f"SHIRQ_ACCEL={forced!r}: allowed are 'kvm' and 'tcg'")
@@ -115,7 +115,7 @@ def _key(emulator: Path, *further: str) -> str:
 
 
 def _hour() -> str:
-    """For how long a verdict holds that is not certain: to the end of this hour."""
+    """The validity of an uncertain verdict: the end of this hour."""
     return f"hour {int(time.time()) // 3600}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A q35 machine without a guest: QEMU's qtest protocol in the place of a processor, for testing device models.
+"""A q35 machine without a guest, controlled by QEMU's qtest protocol instead of a processor, to test device models.
 
 `QTest` speaks the protocol; `Board` is a machine with our emulator, its monitor and its event log. `Function` is one
 PCI function on it, reached through ports cf8/cfc as firmware would, and `IoApic` its interrupt controller.
@@ -23,7 +23,7 @@ from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.provision import qemu
 from shirq_bench.vm.emulator import Emulator
 
-#: Where PCI configuration mechanism #1 is.
+#: The ports of PCI configuration mechanism #1.
 _CONFIG_ADDRESS = 0xCF8
 _CONFIG_DATA = 0xCFC
 #: Where `Function.enable` puts memory BARs, upwards.
@@ -46,7 +46,7 @@ _numbers = itertools.count(1)
 
 
 class QTestFailed(BenchError):
-    """QEMU refused a qtest command, or answered something that is none."""
+    """QEMU refused a qtest command, or gave an invalid answer."""
 
 
 class QTest:

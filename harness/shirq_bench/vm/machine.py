@@ -112,7 +112,7 @@ def bind_at(address: str, driver: str) -> str:
 def start(command: str, ready: str, said: str = "/run/said") -> str:
     """Guest script: start a program that outlives the script, and wait until it prints ``ready``.
 
-    Its complaints go to the file ``said``.
+    Its standard error goes to the file ``said``.
     """
     return (
         "rm -f /run/ready && mkfifo /run/ready && cd / &&"

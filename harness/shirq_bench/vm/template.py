@@ -103,7 +103,7 @@ def _prepare(vm: Vm, script: str) -> None:
 def freeze(vm: Vm, state: Path) -> None:
     """Write the state of a running VM, without its shared memory, to a file. The VM is stopped from then on.
 
-    It is frozen as a running one: a clone of it runs at once.
+    The VM is frozen in the running state, so that a clone of it runs at once.
     """
     capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
     vm.qmp.execute("migrate-set-capabilities", capabilities=capabilities)

@@ -2,7 +2,7 @@
 """One virtual machine, from start to its end, with its channels.
 
 Everything it leaves is in one run directory: console, QMP transcript, event log, QEMU's own output and the command
-line. The directory is deleted with the VM unless somebody keeps it.
+line. The directory is deleted with the VM unless it is kept.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Vm:
         ours = self._emulator.start(self.parts.emulator, self._arguments, names)
         self._resources.callback(self._emulator.kill)
         if self._template:
-            # So that a clone's console log is whole.
+            # Wait, so that a clone's console log is complete.
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
         self.console = Console(self.name, ours["console"], self.dir / "console.log")
         self._resources.callback(self.console.close)
@@ -168,14 +168,15 @@ class Vm:
         if self._template:
             capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
             self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
-            # A clone has not moved: cards need not announce it to their networks, on the host's clock.
+            # A clone was not migrated to another host: network cards need not announce it, which would use the host's
+            # clock.
             self.qmp.execute("migrate-set-parameters", announce_rounds=0)
             self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
             if self._stopped:
                 self.wait_migrated(deadline)
 
     def wait_migrated(self, deadline: float) -> None:
-        """Wait until the state that is on its way, in or out, has arrived. `BenchError` if it fails."""
+        """Wait until a running migration, in or out, is complete. `BenchError` if it fails."""
         while (status := self.qmp.wait_event("MIGRATION", deadline)["data"]["status"]) != "completed":
             if status == "failed":
                 raise BenchError(
@@ -237,7 +238,7 @@ class Vm:
 
     def situation(self) -> str:
         """The state of the VM, for a failure's message: QEMU's state and the last console lines."""
-        # A closed channel is seen a moment before the end of the process that closed it.
+        # A closed channel is seen shortly before the end of the process that closed it.
         status = self._emulator.wait(0.5)
         if status is None:
             state = f"QEMU runs (pid {self.pid})"
@@ -268,7 +269,7 @@ class Vm:
         return self.dir / "events.shirqlog"
 
     def _logged(self) -> int:
-        """How many entries the event log has, for the journal; 0 while QEMU creates it."""
+        """The number of entries in the event log, for the journal; 0 while QEMU creates it."""
         if not self._log_reader:
             with contextlib.suppress(OSError, LogError):
                 self._log_reader = self._resources.enter_context(LogReader(self.log_path))

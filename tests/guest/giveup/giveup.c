@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tells the driver of one PCI function, when it is loaded, that the function is
- * lost for good, as EEH and s390 do: on x86 no kernel of the bench does it. With
- * error=1, that its link has an error, and nothing after that: as AER does if
- * another driver on the bus has no part in the recovery.
+ * On load, reports to the driver of one PCI function that the function is lost
+ * for good, as EEH and s390 do; no x86 kernel of the bench does that. With
+ * error=1 it reports a link error without any later callback, as AER does if
+ * another driver on the bus does not support recovery.
  */
 #include <linux/module.h>
 #include <linux/pci.h>

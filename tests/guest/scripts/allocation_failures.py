@@ -90,7 +90,7 @@ def bind() -> None:
     bind, unbind = (os.open(_DRIVER / name, os.O_WRONLY) for name in ("bind", "unbind"))
     address = ADDRESS.encode()
     os.pwrite(unbind, address, 0)
-    # Once enabled it stays so: ACPI, which looks up its line at that time, does not survive failures.
+    # Keep it enabled: ACPI, which looks up the line when it is enabled, does not survive allocation failures.
     Path("/sys/bus/pci/devices", ADDRESS, "enable").write_text("1")
 
     def unbound() -> bool:

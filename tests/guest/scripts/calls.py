@@ -116,7 +116,8 @@ def sizes() -> None:
     def load(size: int, **fields: int) -> bytes:
         return raw(abi.LOAD, filled(size, **fields))
 
-    # The first version ended before the mask program; the kernel writes its own size, and nothing behind the caller's.
+    # The first version ended before the mask program; the kernel writes its own size, but no data behind the caller's
+    # struct.
     print(_size(load(64)), _size(load(80)), _size(load(96)))
     memory = ctypes.create_string_buffer(filled(64) + b"x" * 32, 96)
     print(libc.ioctl(device.fileno(), ctypes.c_ulong(abi.LOAD), memory), memory[0], memory.raw[64:] == b"x" * 32)

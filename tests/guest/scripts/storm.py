@@ -100,7 +100,7 @@ def masked_again() -> None:
     event = device.read(timeout=TIMEOUT)
     report(kind(event), event.seq, hex(command() & 0x400), state(), state("quarantine"), stat("remasks"))
     proceed()
-    # Once it was unmasked by right, what was before counts no more.
+    # A regular unmask resets the count of earlier storms.
     device.unmask(event.seq)
     event = device.read(timeout=TIMEOUT)
     set_command(command() & ~0x400)

@@ -402,7 +402,7 @@ def test_an_allowance_is_for_its_place_alone() -> None:
     assert [each.register for each in lint.lint(read(text + allow)) if each.rule == "unmask-misses"] == ["MASK"]
     both = allow.replace('"SCRATCH"', '["SCRATCH", "MASK"]')
     assert [each.rule for each in lint.lint(read(text + both))] == ["release-leaves"]
-    # In another program than the finding's it is none.
+    # An allowance for another program than the finding's does not apply.
     elsewhere = [each.rule for each in lint.lint(read(text + allow + 'program = "release"\n'))]
     assert elsewhere.count("unmask-misses") == 2 and "allow-idle" in elsewhere
 

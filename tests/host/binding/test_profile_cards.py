@@ -40,7 +40,7 @@ class Card:
         raise NotImplementedError
 
     def raise_(self) -> None:
-        """Something happens in the card that its owner has enabled."""
+        """Trigger an interrupt that the card's owner has enabled."""
         raise NotImplementedError
 
     def get(self, space: int, offset: int, width: int) -> int:
@@ -474,7 +474,7 @@ def test_verifier_accepts_the_programs_for_the_cards_bars(bench: Bench, kind: Pr
 
 
 def test_profiles_need_few_accesses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kmod/README.md says how many an interrupt takes: the least limit with which `irq` is accepted."""
+    """kmod/README.md gives the accesses per interrupt: the lowest limit with which `irq` is accepted."""
     program = bench.profile.programs.irq
 
     def accepted(limit: int) -> bool:

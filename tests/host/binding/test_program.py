@@ -324,7 +324,7 @@ values = st.one_of(st.integers(0, M64), st.sampled_from([0, 1, 4, 5, 63, 64, 65,
 
 @st.composite
 def wild_ops(draw: st.DrawFn) -> Op:
-    """Operations most of which some rule forbids."""
+    """Random operations, most of which violate a rule."""
     return Op(
         code=draw(st.integers(0, 14)),
         dst=draw(st.sampled_from([0, 0, 0, 1, 7, 8])),
@@ -375,7 +375,7 @@ kinds = st.sampled_from(list(ProgramKind))
 
 
 def repaired(program: Program, kind: ProgramKind) -> Program:
-    """The program without the operations that the model refuses, one after the other: mostly something is left."""
+    """The program after removing, one by one, the operations that the model refuses: usually some remain."""
     while True:
         index, reasons = verify(program, kind, SPACES)
         if reasons == {Reason.OK} or not program:
@@ -418,7 +418,7 @@ def test_the_interpreter_does_what_the_model_does(
 def assert_linked_does_the_same(
     library: Library, program: Program, content: bytes, regs: tuple[int, ...] = (0,) * 8
 ) -> Memory:
-    """As the model does; returns the memory of the linked program."""
+    """Compare with the model's run; returns the memory of the linked program."""
     ours, theirs = Memory(content), Memory(content)
     model, linked = run(program, ours, regs), library.run_linked(program, theirs, regs)
     assert (linked.outcome, linked.captured) == (model.outcome, model.captured)

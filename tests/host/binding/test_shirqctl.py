@@ -256,7 +256,7 @@ def test_a_command_line_that_cannot_be_read_ends_with_status_2(
 
 
 def test_help_teaches_new_cards_and_the_exit_statuses(tree: Tree, capsys: Out) -> None:
-    """The help teaches the way of a new card and the exit statuses."""
+    """The help explains the steps for a new card and the exit statuses."""
     with pytest.raises(SystemExit):
         shirqctl(tree, "--help")
     out = capsys.readouterr().out

@@ -84,14 +84,14 @@ def shown(browser: Chrome, tmp_path: Path) -> Chrome:
 
 
 def _row(browser: Chrome, head: str, first: str) -> list[str]:
-    """The row that begins so, of the table whose first column is called ``head``."""
+    """The row whose first cell is ``first``, of the table whose first column is called ``head``."""
     rows = browser.find_elements(By.XPATH, f"//table[.//tr[1]/th[1]='{head}']//tr[td[1]=\"{first}\"]")
     assert len(rows) == 1
     return [cell.text for cell in rows[0].find_elements(By.TAG_NAME, "td")]
 
 
 def test_page_shows_each_drivers_cost_and_the_kernel(shown: Chrome) -> None:
-    """The page shows each driver's cost and says on which kernel."""
+    """The page shows each driver's cost, and the kernel."""
     assert "6.1.0-56-amd64" in shown.find_element(By.TAG_NAME, "h2").text
     costs = shown.find_elements(By.XPATH, "//table[.//tr[1]/th[2]='awake']//tr/td[4]")
     assert [cell.text for cell in costs] == [f"{enabled:,}" for enabled in _ROUNDS.values()]

@@ -206,7 +206,7 @@ def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
 
 
 def test_complaints_counted_but_not_heard_are_a_failure() -> None:
-    """Complaints that were counted and not heard are a failure."""
+    """Suppressed kernel messages count as a failure."""
     round_ = _followed("armed 0", "gone 0", _DONE.format(2))
     assert round_.failures == ["2 failures were counted in the guest, 0 were said"]
 
@@ -263,7 +263,7 @@ def test_a_seed_gives_each_guest_another_one_and_always_the_same() -> None:
 
 
 def test_result_is_whole_only_with_all_attempts_and_no_error() -> None:
-    """A result is whole only with all attempts and nothing wrong."""
+    """A result passes only with all attempts and no failure."""
     result = Result("kill", "6.1", 1, wanted=4)
     result.add(Round(1, attempts=3, choices="a", figures={"ends": 3, "slowest_end_us": 9}))
     assert not result.ok

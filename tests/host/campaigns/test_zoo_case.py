@@ -167,7 +167,7 @@ _STEPS = {
 
 @pytest.mark.parametrize(("table", "says"), _MORE.values(), ids=_MORE)
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, table: str, says: str) -> None:
-    """The message names the file, the key, and what would be right."""
+    """The message names the file, the key, and the expected form."""
     with pytest.raises(BenchError, match=rf"x\.toml: .*{says}"):
         read(tmp_path, f"{_GOOD}\n{table}")
 

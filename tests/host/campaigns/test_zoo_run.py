@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The player of the zoo takes nothing for granted: its steps are proved also where the guest ends in the middle."""
+"""The player of the zoo verifies each step, even if the guest ends in the middle."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> 
 
 
 def test_a_setting_counts_if_it_reads_back(trial: Trial) -> None:
-    """Another setting in the log is no proof of it."""
+    """An entry of another setting in the log does not prove it."""
     _, player = trial("{ raise = 1 }")
     player._set(Step(set={"dead": "bars"}))
     with pytest.raises(NotPlayed, match="dev0's broken is None, not 1"):

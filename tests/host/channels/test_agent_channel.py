@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""However the agent's channel ends, the failure says how the guest is."""
+"""However the agent's channel ends, the failure describes the guest's state."""
 
 from __future__ import annotations
 

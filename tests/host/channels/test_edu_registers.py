@@ -19,7 +19,7 @@ _OF_THE_ZOO = {"INT_ENABLE": 0x20, "INT_LATCH": 0x78}
 
 
 def _defined(path: Path) -> dict[str, int]:
-    """A C file's definitions that are called like registers, or begin as their names do."""
+    """A C file's definitions with the names of registers, or with the same prefixes."""
     found = re.findall(r"^#define ((?:INT_)?[A-Z_]+)\s+(0x[0-9a-f]+)\b", path.read_text(), re.MULTILINE)
     return {name: int(value, 16) for name, value in found if name in _NAMES or name.startswith("INT_")}
 

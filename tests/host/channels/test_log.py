@@ -349,7 +349,7 @@ def _story() -> list[Entry]:
 
 
 def test_entries_of_a_file_are_those_that_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one, in parts, from behind, and whichever way they are counted."""
+    """Index, slice and reverse access."""
     monkeypatch.setattr(log_module, "_CHUNK", 7)
     written = _story()
     found = _read(tmp_path, written).entries

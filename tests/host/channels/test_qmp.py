@@ -19,7 +19,7 @@ _AGREED = b'{"return": {}}\r\n'
 
 
 def _ends_after(channel: socket.socket, answers: int) -> None:
-    """A QEMU that closes its monitor as soon as it has said so much."""
+    """A QEMU that closes its monitor after a given amount of output."""
     with channel:
         for answer in (_GREETING, _AGREED)[:answers]:
             channel.sendall(answer)

@@ -8,7 +8,7 @@
  * range, so that only the order of operations can be refused.
  *
  * The oracle shares no code with the verifier and interpreter. It checks that
- *   - verdict and index are in range, the same again, and the program is unchanged;
+ *   - verdict and index are in range and repeatable, and the program is unchanged;
  *   - every access is one that the program names, whole and aligned within its
  *     space, of a width that the space takes, and in config space no write but
  *     that of the interrupt-disable bit;

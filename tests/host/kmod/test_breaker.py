@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The storm breaker's judgement, as a host library, against models of itself and of the kernel's count of a line."""
+"""The decision of the storm breaker, as a host library, compared with models of it and of the kernel's count."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def breaker(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Breaker]:
     return lambda: Breaker(path)
 
 
-#: Runs of interrupts: how many, and of how many in a row one is handled; 0 if none is.
+#: Runs of interrupts: the number of interrupts, and N if every N-th is handled (0: none).
 RUNS = st.lists(st.tuples(st.integers(1, 2 * WINDOW), st.integers(0, 8)), max_size=12)
 
 

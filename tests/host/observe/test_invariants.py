@@ -46,7 +46,7 @@ def test_a_run_without_interrupts_breaks_nothing() -> None:
 
 
 def test_dropped_entries_break_one_rule_and_leave_one_unjudged() -> None:
-    """A log with dropped entries breaks one invariant and leaves the other unjudged."""
+    """A log with dropped entries breaks one invariant, and the other cannot be judged."""
     said = broken(Story().claimed_interrupt().log(dropped=3))
     assert "3 entries did not fit into" in said
     assert "cannot judge: 3 entries did not fit" in said

@@ -116,7 +116,7 @@ def test_docs_links_of_a_document_lead_to_files_and_symbols(path: Path) -> None:
 
 
 def test_docs_life_of_an_interrupt_names_every_hop() -> None:
-    """The page leads from the pin to the unmask through each layer, by links to symbols."""
+    """The page follows an interrupt from the pin to the unmask through each layer, by links to symbols."""
     targets = list(repository.links((DOCS / "explanation/interrupt.md").read_text()))
     symbols = [target.partition("#")[2] for target in targets if "#" in target]
     assert len(symbols) == len(targets) >= 20

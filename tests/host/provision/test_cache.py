@@ -135,7 +135,7 @@ def _text(path: Path) -> str:
 
 
 def test_half_entry_of_a_crashed_machine_goes_when_made_anew(root: Path) -> None:
-    """Half an entry of a machine that went down is removed when the entry is made anew."""
+    """A partial entry left by a crash is removed when the entry is built again."""
     left = root / "kind/.partial-key-0abcd123"
     other = root / "kind/.partial-key2-0abcd123"
     for directory in (left, other):
@@ -146,7 +146,7 @@ def test_half_entry_of_a_crashed_machine_goes_when_made_anew(root: Path) -> None
 
 
 def test_full_disk_is_reported_with_a_remedy_and_leaves_nothing(root: Path) -> None:
-    """A full disk is reported with the way out and leaves nothing behind."""
+    """A full disk is reported with the remedy and leaves nothing behind."""
 
     def build(directory: Path) -> None:
         _fill(directory)

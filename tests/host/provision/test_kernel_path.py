@@ -60,7 +60,7 @@ def test_absolute_link_is_followed_below_the_kernels_own_root(vmlinuz: Path, tmp
 
 @pytest.mark.parametrize("what", ["boot/vmlinuz", f"lib/modules/{RELEASE}/e1000.ko"])
 def test_rebuilt_kernel_of_the_same_name_is_another_one(vmlinuz: Path, tmp_path: Path, what: str) -> None:
-    """A kernel that was built anew is another one, though it calls itself the same."""
+    """A rebuilt kernel is a different one, although its release name is the same."""
     first = kernel.get(str(vmlinuz))
     assert kernel.get(str(vmlinuz)).identity == first.identity
     path = tmp_path / "root" / what

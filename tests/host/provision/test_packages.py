@@ -164,7 +164,7 @@ def test_the_changelog_has_the_version() -> None:
 
 
 def test_the_dkms_package_has_the_modules_source_and_no_more(packages: Path, tmp_path: Path) -> None:
-    """All of kmod/ that no build has left there; the documents are in their own place."""
+    """All files of kmod/ except build output; the documents are in the documentation folder."""
     root = _unpacked(packages / DKMS, tmp_path / "root")
     here = {path.name for path in (TOP / "kmod").iterdir()}
     kept = {name for name in here if not any(fnmatch.fnmatch(name, pattern) for pattern in _LEAVINGS)}
@@ -224,7 +224,7 @@ def test_a_debian_package_is_well_formed(packages: Path, tmp_path: Path, deb: st
 
 
 def test_the_manual_page_has_every_verb_and_option() -> None:
-    """And no option that does not exist."""
+    """Nor does it name an option that does not exist."""
     manual = (TOP / "packages/python3-shirq/shirqctl.1").read_text().replace("\\-", "-")
     (verbs,) = [each for each in ctl._parser()._actions if isinstance(each, argparse._SubParsersAction)]
     assert {"list", "lint", "watch"} < verbs.choices.keys()

@@ -76,7 +76,7 @@ def configured(commands: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("first", ["one", "eins"])
 def test_patch_with_other_surroundings_is_refused(tmp_path: Path, commands: list[str], first: str) -> None:
-    """A patch that applies with fuzz alone may well land in the wrong place."""
+    """A patch that applies only with fuzz may land in the wrong place."""
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "hello.c").write_text(f"{first}\ntwo\nthree\n")
@@ -100,7 +100,7 @@ def test_new_version_of_the_source_is_built_anew(commands: list[str], monkeypatc
 
 
 def test_source_replaced_meanwhile_is_not_mistaken(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mirror exchanges the version between the question and the download."""
+    """The mirror replaces the version between the query and the download."""
     monkeypatch.setattr(Mirror, "source", lambda self, package, into: "10.0.2")
     with pytest.raises(BuildError, match=r"the mirror has qemu 10.0.2 now instead of 10.0.1: build again"):
         qemu.build()

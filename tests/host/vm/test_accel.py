@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verdict on KVM where a kernel does not boot in time: kept for good if the host was idle, else for an hour."""
+"""The verdict on KVM if a kernel does not boot in time: permanent if the host was idle, otherwise for an hour."""
 
 from __future__ import annotations
 

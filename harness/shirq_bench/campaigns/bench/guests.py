@@ -51,7 +51,7 @@ def first_command(vm: Vm) -> float:
 
 
 def cpu_ns(pid: int) -> int:
-    """The time, in ns, that a process's threads have run on the host's processors. psutil counts in ticks of 10 ms."""
+    """The CPU time, in ns, of a process's threads. psutil counts in ticks of 10 ms."""
     return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
 
 

@@ -229,7 +229,7 @@ class _Bench:
         raise _End(UNSTABLE, detail="its tests fail intermittently: the machine may be busy")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
-        """Run tests up to the first one that fails; if none does, how many there are."""
+        """Run tests and return the first failure; if all pass, return their number."""
         report = self.place / "report.jsonl"
         options = ["-q", "-x", "-p", "no:cacheprovider", *reportlog.options(report)]
         if boot_guests(tests):
@@ -288,7 +288,7 @@ class _Failure:
     id: str
     name: str
     message: str
-    #: What a test needs was not there: it does not compile, or no guest boots with it. That is no test's merit.
+    #: A requirement of the test failed: the mutant does not compile, or no guest boots with it. No test detected it.
     before_it_began: bool = False
 
     @property

@@ -297,7 +297,7 @@ def _reasons(content: Mapping[str, Any]) -> list[str]:
 
 
 def document(content: Mapping[str, Any], matrix: Matrix) -> str:
-    """The table for people, as Markdown."""
+    """The results as a Markdown table."""
     return pages.render(
         __package__,
         "pairs.md",

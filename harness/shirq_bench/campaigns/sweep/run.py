@@ -18,7 +18,7 @@ from shirq_bench.vm.machine import ADDRESSES
 CHUNK = 4000
 #: A sweep ends after this many violations: the scenario, or the driver under test, is broken.
 MOST_FAILURES = 20
-#: A point's time in a calibration at least: far longer than most points take.
+#: Minimum time of a point in a calibration: far longer than most points take.
 _LONG_NS = 50_000_000
 
 

@@ -98,7 +98,7 @@ class Verdict:
 
     @property
     def lost(self) -> list[str]:
-        """The interrupts that were lost, in words."""
+        """A description of the lost interrupts."""
         return [what for neighbour in self.neighbours.values() for what in neighbour.lost]
 
 

@@ -74,7 +74,7 @@ def _pytest(
     environment: dict[str, str] | None = None,
     meanwhile: Callable[[subprocess.Popen[bytes], Deadline], None] = lambda *_: None,
 ) -> _Outcome:
-    """Run pytest in a directory; ``meanwhile`` is called with it and when it must have ended.
+    """Run pytest in a directory; ``meanwhile`` is called with its process and its deadline.
 
     Its output and its tests' artefacts are kept in ``keep`` if a test did not pass.
     """
@@ -217,8 +217,8 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
 class _Killer:
     """Kills ``most`` workers of pytest at random times; samples the memory of their controller.
 
-    ``begun`` is a directory in which each that has begun a test is a file. No more are killed: where a worker takes
-    longer to begin than it is left alive, no test would ever end.
+    ``begun`` is a directory with a file for each worker that has begun a test. Only these are killed: otherwise, if
+    workers start slowly, no test would ever end.
     """
 
     def __init__(self, seed: int, begun: Path, most: int, between_s: float = _BETWEEN_KILLS_S) -> None:
@@ -241,9 +241,9 @@ class _Killer:
         return self.last_kib - self.first_kib
 
     def run(self, process: subprocess.Popen[bytes], end: Deadline) -> None:
-        """Until that is done, the process has ended, or the deadline has passed."""
+        """Ends when all are killed, the process has ended, or the deadline has passed."""
         while self.kills < self._most and not end.passed:
-            # The first one at once: a short run may be over before a pause is.
+            # Kill the first worker at once: a short run may end before the first pause does.
             pause = 2 * self._between_s * self._choices.random() if self.kills else 0.05
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(pause)

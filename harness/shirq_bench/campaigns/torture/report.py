@@ -17,7 +17,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 FILE = BUILD / "reports" / "torture.json"
-#: Words kept of what went wrong; the counts are of all.
+#: Failure messages that are kept; the counts include all.
 _MOST_SAID = 20
 
 

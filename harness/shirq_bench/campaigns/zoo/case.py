@@ -318,7 +318,7 @@ class Case:
     uio_pci_generic: Options = Options()
     vfio_pci: Options = field(default=Options(), metadata={"key": "vfio-pci"})
     naive: NaiveOptions = NaiveOptions()
-    #: For each driver under test, expressions for the notices that its program is told.
+    #: For each driver under test, regular expressions that match the notices its program must receive.
     notices: Mapping[_Driver, tuple[str, ...]] = field(default_factory=dict)
     #: For each driver under test, bounds on figures, in virtual us.
     latency: Mapping[_Driver, Mapping[_Latency, int]] = field(default_factory=dict)

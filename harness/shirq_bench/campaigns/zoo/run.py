@@ -80,7 +80,7 @@ _QUERY = 0.02
 _WIRE = 15.0
 #: Factor for the timeout of a step whose interrupt is moved between vCPUs.
 _MOVED = 10
-#: Guest seconds that one raise of a burst may take.
+#: Guest seconds allowed for one raise of a burst.
 _BURST_LATE = 1.0
 #: Seconds in which the console of a guest that has ended is closed.
 _LAST_WORDS = 10.0
@@ -267,7 +267,7 @@ class _Player:
             # A storm goes on until the VM is stopped, and may fill the log by then.
             ended = self.reader.header()
             if not isinstance(error, HungError):
-                # The kernel's last words arrive by a channel of their own.
+                # The kernel's last messages arrive through another channel.
                 with contextlib.suppress(pexpect.TIMEOUT):
                     self.vm.console.expect(pexpect.EOF, timeout=_LAST_WORDS)
             kernel_log = self.vm.console.tail(10_000)
@@ -323,8 +323,8 @@ class _Player:
     def _require_stimulus(self, log: Log, statuses: Collection[int]) -> None:
         """A guest that has hung or panicked had a stimulus first, and everything that was due until then.
 
-        ``statuses`` are those with which a script in the background may have ended: the kernel kills the running
-        process when it fails.
+        ``statuses`` are those with which a script in the background may have ended: a kernel that panics kills the
+        script that runs.
         """
         if not self.stimuli:
             raise NotPlayed(
@@ -620,7 +620,7 @@ class _Player:
                     self._set_property(device, name, value)
 
     def _set_property(self, device: str, name: str, value: object) -> None:
-        """Set a device's property; it reads back, or, being a stimulus, is in the log."""
+        """Set a device's property and check it: by reading it back, or, for a stimulus, by its entry in the log."""
         if name in _STIMULI:
             assert isinstance(value, int)
             self._stimulate(device, name, value)
@@ -674,7 +674,7 @@ class _Player:
         self.asked = self.answered = 0
 
     def _crash(self, step: Step) -> None:
-        """Load a second kernel for the case of a crash, crash, and wait until it is up."""
+        """Load a crash kernel, crash the first one, and wait until the second is up."""
         self.owes = False
         for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
             upload = self.vm.agent.start("sh", "-c", f"cat >/run/{name}")
@@ -687,7 +687,7 @@ class _Player:
         with contextlib.suppress(AgentGone):
             crash.wait(_CRASH)
         self.vm.agent.ping(_CRASH)
-        # The memory of the kernel that has crashed: only a second one has it.
+        # The memory of the crashed kernel, which only exists in a crash kernel.
         self._guest("test -e /proc/vmcore")
 
     def _tell(self, step: Step) -> None:

@@ -124,7 +124,7 @@ struct ShirqEdu {
     bool driven;                /* the pin's level in the PCI core */
     bool pin;                   /* after the interrupt-disable bit */
     bool resetting;
-    bool disintx_ignored;       /* the bit, where it has no effect */
+    bool disintx_ignored;       /* the written bit of a device on which it has no effect */
 
     ShirqPosted posted[POSTED];
     uint32_t posted_first;
@@ -1333,7 +1333,7 @@ static bool check_registers(ShirqEdu *s, const ShirqRegs *regs, Error **errp)
     return true;
 }
 
-/* Exchange the register file; it starts as after a reset. */
+/* Replace the register file; the new one starts in the reset state. */
 static void exchange_registers(ShirqEdu *s, const char *name,
                                const char *preset, const char *text,
                                Error **errp)

@@ -45,7 +45,7 @@ struct ShirqLog {
 
     /* KVM's split irqchip ends interrupts without the BQL. */
     QemuMutex lock;
-    /* Device to its slot in the header's table, plus one. */
+    /* Maps a device to its slot in the header's table, plus one. */
     GHashTable *slots;
     DeviceListener listener;
     bool stating;

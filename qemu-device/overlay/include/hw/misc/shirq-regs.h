@@ -75,7 +75,7 @@ typedef struct ShirqRegs {
     uint32_t maskable;
     uint32_t sticky;            /* the sources that a cause keeps pending */
     uint32_t reset[SHIRQ_STATES];
-    uint8_t group;              /* sources of a bit of the summary; 0: none */
+    uint8_t group;              /* sources per summary bit; 0: no summary */
     bool latched;               /* the summary is a latch and drives the pin */
     bool gated;
 } ShirqRegs;
