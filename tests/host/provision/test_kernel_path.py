@@ -102,5 +102,5 @@ def test_a_directory_without_a_kbuild_is_no_modules_source(vmlinuz: Path, tmp_pa
 
 
 def test_an_overlay_that_is_no_directory_is_refused(vmlinuz: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="must be a directory to copy over the guest's root: .*/none is not one"):
+    with pytest.raises(BuildError, match=r"must be a directory to copy over the guest's root: .*/none is not one"):
         image.overlay_archive(kernel.get(str(vmlinuz)), [], [tmp_path / "none"])
