@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from installing import TOP, Installed, install, must, new_environment, pip, run, wheel_of
@@ -280,3 +283,13 @@ def test_wheels_name_their_licences_and_carry_the_texts(bench: Installed, bindin
         for name in installed.metadata.get_all("License-File") or []:
             (path,) = installed.packages.glob(f"*.dist-info/licenses/{name}")
             assert path.read_text() == (TOP / name).read_text()
+
+
+def test_every_locked_package_runs_on_the_oldest_python_that_is_supported() -> None:
+    """Resolving on a newer Python takes versions that the oldest one cannot install."""
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    (oldest,) = re.findall(r"^>=(\d+\.\d+)$", project["requires-python"])
+    locked = re.findall(r"^([\w.-]+)==", (TOP / "requirements.lock").read_text(), re.MULTILINE)
+    assert len(locked) > 50
+    wanted = {name: importlib.metadata.metadata(name).get("Requires-Python") or "" for name in locked}
+    assert [(name, python) for name, python in wanted.items() if f"{oldest}.0" not in SpecifierSet(python)] == []
