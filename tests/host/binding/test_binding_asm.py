@@ -80,7 +80,11 @@ def test_the_example_in_the_documentation_assembles() -> None:
         ("read8 r0, bar0, big_endian", 1, "a single byte has no byte order"),
         ("skip_if_zero r0, nowhere\nclaim", 1, "there is no label 'nowhere'"),
         ("up: claim\nskip_if_zero r0, up\nclaim", 2, "'up' is not a forward target"),
-        ("skip_if_zero r0, next\nnext: claim", 1, "'next' is not a forward target: a jump must skip at least one"),
+        (
+            "skip_if_zero r0, next\nnext: claim",
+            1,
+            "'next' is not a forward target: jumps go forward, over at least one",
+        ),
         ("skip_if_zero r0, +0\nclaim", 1, "'+0' is not a forward target"),
         ("skip_if_zero r0, +2\nclaim", 1, "leads past the end"),
         ("a: claim\na: claim", 2, "label 'a' is defined twice"),
