@@ -395,7 +395,7 @@ def test_a_cut_log_is_whole_again_without_a_copy(tmp_path: Path) -> None:
     assert list(joined(cut.entries, cut.past)) == written[30:] + written[:30]
 
 
-def test_what_was_read_stays_when_the_reader_is_closed_and_the_file_gone(tmp_path: Path) -> None:
+def test_entries_outlive_their_reader_and_the_file(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log", ("dev0", "dev1", "nic"), _story())
     with LogReader(path) as reader:
         found = reader.log().entries

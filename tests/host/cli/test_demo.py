@@ -30,7 +30,7 @@ def test_each_moment_is_said_with_its_time() -> None:
     assert "dev0 asserts again and is served in" in said
 
 
-def test_devices_that_assert_in_the_same_instant_are_named_together() -> None:
+def test_devices_that_assert_at_once_are_named_together() -> None:
     story = Story(("dev0", "dev1", "nic0"))
     begin = story.now
     story.stimulus("dev0")
