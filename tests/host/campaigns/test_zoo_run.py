@@ -459,6 +459,23 @@ def test_what_the_kernel_killed_when_it_failed_was_under_way(trial: Trial, panic
             player.play()
 
 
+@pytest.mark.parametrize("oops", [True, False])
+def test_a_kernel_that_goes_on_has_killed_the_task_it_failed_in(trial: Trial, oops: bool) -> None:
+    """A script in the background that a signal ended has failed, unless the kernel's log tells why."""
+    vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }")
+
+    def ends(asked: str) -> agent.Result:
+        said = "BUG: unable to handle page fault\nOops: 0000 [#1]\n" if asked == "dmesg" and oops else ""
+        return agent.Result((asked,), -9 if asked.endswith("beside") else 0, said, "")
+
+    vm.ends = ends
+    if oops:
+        assert "Oops" in player.play().kernel_log
+    else:
+        with pytest.raises(NotPlayed, match="in the background, 'beside': status -9"):
+            player.play()
+
+
 def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:
     vm, player = trial("{ guest = 'beside', background = true }, { join = 'background' }, { raise = 1 }")
     vm.ends = lambda asked: agent.Result((asked,), 3 if asked.endswith("beside") else 0, "", "")

@@ -68,6 +68,8 @@ _GLANCE = 0.25
 #: How the kernel refuses a driver: its line is taken, or the driver's probe function cannot use the device. Anything
 #: else with which a bind or a program fails is an error of the case.
 _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
+#: How the kernel's log tells that it has failed in a task.
+_OOPS = re.compile(r"\bOops\b|\bBUG: ")
 #: The properties that are stimuli, and how the log shows them.
 _STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
 #: The message in the kernel's log from which on a case is judged.
@@ -281,7 +283,8 @@ class _Player:
         if hung or panicked:
             self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
         else:
-            self._finish()
+            # The kernel kills the task in which it failed, if it goes on.
+            self._finish((0, -signal.SIGKILL) if _OOPS.search(kernel_log) else (0,))
         self.reader.close()
         return Evidence(
             log,
@@ -342,7 +345,7 @@ class _Player:
             with contextlib.suppress(DeadlineExceeded, AgentGone):
                 self._require_success(step, command.wait(0), statuses)
 
-    def _finish(self) -> None:
+    def _finish(self, statuses: Collection[int]) -> None:
         """Check that background scripts and schedules have completed, and that the driver got the expected notices."""
         for device, lines in self.due.items():
             self._executed(device, lines)
@@ -350,16 +353,16 @@ class _Player:
             if self.command and self.command.running:
                 self.command.signal(signal.SIGKILL)
                 self._await(self.command)
-            self._end_background()
+            self._end_background(statuses)
         except HungError as error:
             raise BenchError(f"{self.vm.name}: after the last step, {error}") from error
         told = re.findall(r"^notice (.*)$", self.command.stdout, re.MULTILINE) if self.command else []
         self.unmet += _untold(self.case.notices.get(self.driver, ()), told)
 
-    def _end_background(self) -> None:
+    def _end_background(self, statuses: Collection[int] = (0,)) -> None:
         for step, command in self.background:
             self._await(command)
-            self._require_success(step, command.wait())
+            self._require_success(step, command.wait(), statuses)
         self.background.clear()
 
     def _require_success(self, step: Step, result: agent.Result, statuses: Collection[int] = (0,)) -> None:
