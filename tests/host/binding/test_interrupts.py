@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shirq import interrupts
@@ -59,6 +59,7 @@ NAMES = st.lists(
     names=NAMES,
     width=st.sampled_from([3, 4]),
 )
+@example(irq=0, counts=[0], chip="XT-PIC", hwirq=None, trigger="Level", flow="", names=["-fasteoi"], width=3)
 def test_what_the_kernel_prints_is_read_back(
     irq: int,
     counts: list[int],
