@@ -103,23 +103,27 @@ class Journal:
     @contextlib.contextmanager
     def during(self, kind: Kind, what: str, look: bool = False) -> Iterator[Step]:
         """A step that lasts as long as the block; an exception of the block is its outcome."""
-        step = (look and self._again(kind, what)) or self.begin(kind, what)
+        step = self.begin(kind, what)
         try:
             yield step
         except BaseException as error:
             self.end(step, f"{type(error).__name__}: {error}")
             raise
-        self.end(step)
+        if not (look and self._repeats(step)):
+            self.end(step)
 
-    def _again(self, kind: Kind, what: str) -> Step | None:
-        """The last step, if it was the same query."""
+    def _repeats(self, step: Step) -> bool:
+        """Whether this query, which succeeded, only repeats the step before it, which then stands for both."""
         with self._lock:
-            last = self.steps[-1] if self.steps else None
-            if last and (last.kind, last.what, last.outcome) == (kind, what, "") and last.ended_s is not None:
-                last.times += 1
-                last.ended_s, last.last = time.monotonic() - self._began, self.position()
-                return last
-        return None
+            if len(self.steps) < 2 or self.steps[-1] is not step:
+                return False
+            before = self.steps[-2]
+            if (before.kind, before.what, before.outcome) != (step.kind, step.what, "") or before.ended_s is None:
+                return False
+            self.steps.pop()
+            before.times += 1
+            before.ended_s, before.last = time.monotonic() - self._began, self.position()
+            return True
 
     def close(self) -> None:
         """Close the transcript; steps that have not ended are marked as such."""

@@ -66,6 +66,17 @@ def test_a_look_that_failed_is_told_again(told: list[Step]) -> None:
     assert len(told) == 2
 
 
+def test_a_repeated_look_that_fails_is_told(told: list[Step]) -> None:
+    guest = Journal("vm1")
+    with guest.during(Kind.QMP, "query-status", look=True):
+        pass
+    with pytest.raises(OSError), guest.during(Kind.QMP, "query-status", look=True):
+        raise OSError("gone")
+    with guest.during(Kind.QMP, "query-status", look=True):
+        pass
+    assert [(step.outcome, step.times) for step in told] == [("", 1), ("OSError: gone", 1), ("", 1)]
+
+
 def test_step_under_way_at_a_guests_end_is_in_its_transcript(tmp_path: Path) -> None:
     """A step that is under way when a guest ends is in its transcript."""
     guest = Journal("vm1", tmp_path / "steps")

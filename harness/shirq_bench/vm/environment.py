@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 
 from shirq_bench.provision import kernel, qemu
 from shirq_bench.vm import accel
@@ -20,10 +21,7 @@ def describe(kernels: Iterable[str]) -> dict[str, str]:
     found = {"shirq-bench": metadata.version("shirq-bench"), "pytest": metadata.version("pytest")}
     found["host"] = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if emulator:
-        asked = subprocess.run([emulator, "--version"], capture_output=True, text=True, timeout=60)
-        said = asked.stdout.splitlines()
-        version = said[0].removeprefix("QEMU emulator version ") if said else f"it does not start: {asked.stderr}"
-        found["QEMU"] = f"{version}, {emulator.parent.name}"
+        found["QEMU"] = f"{_version(emulator)}, {emulator.parent.name}"
         verdict = accel.cached(emulator)
         found["accelerator"] = f"{verdict.name}: {verdict.why}" if verdict else _LATER
     else:
@@ -32,3 +30,13 @@ def describe(kernels: Iterable[str]) -> dict[str, str]:
         known = kernel.cached(name) if name in kernel.names() else kernel.get(name)
         found[f"kernel {name}"] = known.release if known else _LATER
     return found
+
+
+def _version(emulator: Path) -> str:
+    """What the emulator says of itself, or why it does not: a description must not end what it describes."""
+    try:
+        asked = subprocess.run([emulator, "--version"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it does not start: {error}"
+    said = asked.stdout.splitlines()
+    return said[0].removeprefix("QEMU emulator version ") if said else f"it does not start: {asked.stderr.strip()}"

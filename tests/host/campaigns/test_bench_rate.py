@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import pytest
 
+from logwriter import INT_ACK, Story
 from shirq_bench.campaigns.bench import rate
-from shirq_bench.campaigns.bench.contender import Contender
+from shirq_bench.campaigns.bench.contender import CONTENDERS, Contender
+from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError
+from shirq_bench.replay.play import Recording
 
 
 def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
@@ -15,6 +18,33 @@ def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
         return any(period_ns in sustained for sustained in periods_ns)
 
     monkeypatch.setattr(rate, "sustains", sustains)
+
+
+def _interrupts(name: str, handled: int, merged: int) -> Story:
+    """So many interrupts of dev0, handled as its contender does, and so many that found the device still pending."""
+    story = Story()
+    for _ in range(handled):
+        story.add(Kind.RAISE, "dev0", value=1)
+        if CONTENDERS[name].program:
+            story.add(Kind.MARK, "dev0", value=7)
+        else:
+            story.add(Kind.WRITE, "dev0", offset=INT_ACK, value=1)
+    for _ in range(merged):
+        story.add(Kind.RAISE, "dev0", value=0)
+    return story
+
+
+@pytest.mark.parametrize("name", ["shirq", "kernel"])
+@pytest.mark.parametrize(
+    ("lost", "merged", "sustained"), [(0, 0, True), (1, 0, False), (0, 1, False)], ids=["all", "lost", "merged"]
+)
+def test_a_rate_is_sustained_if_each_interrupt_is_handled(
+    monkeypatch: pytest.MonkeyPatch, name: str, lost: int, merged: int, sustained: bool
+) -> None:
+    story = _interrupts(name, rate.TRIAL + rate._WARM_UP - lost, merged)
+    story.add(Kind.MARK, "dev1").add(Kind.RAISE, "dev1", value=0)
+    monkeypatch.setattr(rate, "play", lambda *_: Recording(0, story.entries, "", "", []))
+    assert rate.sustains("6.1", CONTENDERS[name], 1000, 0) is sustained
 
 
 def test_the_highest_rate_is_known_to_three_percent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -393,6 +393,7 @@ def test_a_cut_log_is_whole_again_without_a_copy(tmp_path: Path) -> None:
     whole = joined(cut.past, cut.entries)
     assert isinstance(whole, Entries) and whole == written
     assert list(joined(cut.entries, cut.past)) == written[30:] + written[:30]
+    assert list(joined(log.entries[:20], log.entries[30:])) == written[:20] + written[30:], "there is a gap"
 
 
 def test_entries_outlive_their_reader_and_the_file(tmp_path: Path) -> None:

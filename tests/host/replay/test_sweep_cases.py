@@ -12,13 +12,13 @@ import pytest
 from logwriter import Story, write_log
 from shirq_bench import toml
 from shirq_bench.campaigns.sweep import findings, scenario
-from shirq_bench.campaigns.sweep.run import case_of
+from shirq_bench.campaigns.sweep.run import calibrate, case_of
 from shirq_bench.channels.log import NONE, Entry, Kind
 from shirq_bench.cli import sweep as cli
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import case as cases
 from shirq_bench.replay.case import Case, Finding, Outcome, shrink
-from shirq_bench.replay.oracle import Violation
+from shirq_bench.replay.oracle import Oracle, Violation
 from shirq_bench.replay.play import Recording, Stimulus
 from shirq_bench.replay.symbols import Symbols, instruction
 from shirq_bench.vm.machine import Machine
@@ -116,6 +116,35 @@ def test_a_file_that_is_no_finding_is_refused_with_its_name(tmp_path: Path, text
     (tmp_path / "f").write_text(text)
     with pytest.raises(BenchError, match=f"{tmp_path}/f is no finding|a machine"):
         Finding.load(tmp_path / "f")
+
+
+def _masks(*moments: tuple[int, str]) -> list[Entry]:
+    return [Entry(at, Kind.MASK, 0, 0, NONE, device, NONE, 0, 1) for at, device in moments]
+
+
+def test_a_run_is_cut_at_times_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry at a cut is of the next part; one after the last cut is of none."""
+    entries = _masks(*((5000 + at, "dev0") for at in (0, 999, 1000, 1999, 2000, 3000)))
+    monkeypatch.setattr(cases, "play", lambda *_, **__: Recording(5000, entries, "", "alive", []))
+    judged: list[list[int]] = []
+
+    def judge(oracle: Oracle, part: list[Entry]) -> list[Violation]:
+        judged.append([entry.time_ns - 5000 for entry in part])
+        return []
+
+    monkeypatch.setattr(Oracle, "judge", judge)
+    assert case_of(_parse(_LEAST), "6.1", [0, 7, None], 1000).run().all() == []
+    assert judged == [[0, 999], [1000, 1999], [2000]]
+
+
+def test_a_window_ends_where_its_own_device_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window is as long as the longest of the points; other devices' entries do not end it."""
+    period = 50_000_000
+    own = [(period * slot + at, "dev0") for slot, at in enumerate((300, 400, 350, 320))]
+    entries = _masks(*own, (3 * period + 9000, "dev1"))
+    monkeypatch.setattr(cases.Case, "run", lambda _: Outcome(Recording(0, entries, "", "", []), [], []))
+    shape = calibrate(_parse(_LEAST | {"until": "masked dev0", "extra_ns": 10}), "6.1")
+    assert (shape.begin_ns, shape.window_ns) == (0, 410)
 
 
 class _Fake:
