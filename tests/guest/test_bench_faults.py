@@ -18,9 +18,10 @@ import pytest
 
 from guest import suites
 from shirq_bench.errors import AgentGone, BenchError, QmpFailed
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.plugin import Boot
 from shirq_bench.vm import accel, template
-from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.machine import Machine, insmod
 from shirq_bench.vm.vm import Vm, parts
 
 
@@ -46,6 +47,20 @@ def test_closed_qmp_connection_is_reported_and_the_guest_goes_on(boot: Boot) -> 
     with pytest.raises(QmpFailed, match="the connection is closed"):
         vm.qmp.execute("query-status")
     assert vm.agent.succeed("echo still here") == "still here\n"
+
+
+_COMPLAIN = Path(__file__).parent / "complain"
+
+
+@pytest.mark.splats_expected
+def test_a_splat_names_the_source_lines_of_modules(boot: Boot) -> None:
+    vm = boot(Machine(modules=(str(_COMPLAIN),)))
+    vm.agent.succeed(insmod("complain"))
+    (splat,) = splats_of(vm, vm.agent.succeed("dmesg"))
+    source = (_COMPLAIN / "complain.c").read_text().splitlines()
+    for where, words in (("RIP: .*:complain.*", "WARN(value"), ("complain_init", "ret = complain(7);")):
+        line = next(number for number, text in enumerate(source, 1) if words in text)
+        assert re.search(rf"{where}\+.* \(complain\.c:{line}\)$", splat.excerpt, re.MULTILINE), splat.excerpt
 
 
 def test_a_template_whose_preparation_fails_is_not_kept(kernel_name: str) -> None:

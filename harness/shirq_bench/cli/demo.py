@@ -21,9 +21,10 @@ from rich.console import Console
 
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind, Log
-from shirq_bench.observe import judge, splats
+from shirq_bench.observe import judge
 from shirq_bench.observe.judge import Finding, Verdict
 from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.observe.words import duration
 from shirq_bench.paths import BUILD
 from shirq_bench.report import html, model, perfetto, text, vcd
@@ -83,7 +84,7 @@ def run(kernel: str, out: Path, console: Console) -> bool:
                 scene.network.ping(2)
         after = {name: vm.qmp.get("dev1", name) for name in ("pin", "status", "mask")}
         irq = scene.irq("eth0")
-        complaints = "\n".join(map(str, splats.scan(vm.agent.succeed("dmesg"))))
+        complaints = "\n".join(map(str, splats_of(vm, vm.agent.succeed("dmesg"))))
         log = handlers.log
         assert log is not None
         gsi = judge.line_of(log, list(_ROLES))

@@ -15,7 +15,7 @@ import click
 
 from shirq_bench.cli.machines import chosen, machine_options
 from shirq_bench.errors import BenchError
-from shirq_bench.observe import splats
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.provision.steps import say
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
@@ -65,7 +65,7 @@ def run(
             # Do not extend a timeout from the command line for a slow kernel.
             status = command.wait(timeout / vm.patience).status
             kernel_log = vm.agent.run("dmesg").stdout
-            found = [] if allow_splats else splats.scan(kernel_log)
+            found = [] if allow_splats else splats_of(vm, kernel_log)
             (vm.dir / "dmesg").write_text(kernel_log)
         finally:
             if artefacts:

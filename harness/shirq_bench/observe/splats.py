@@ -108,10 +108,10 @@ def scan(log: str | bytes, directory: Path = RULES) -> list[Splat]:
     return found
 
 
-def scan_file(path: Path) -> list[Splat]:
+def scan_file(path: Path, directory: Path = RULES) -> list[Splat]:
     """`scan` of a file; an unreadable file is reported as a finding."""
     try:
-        return scan(path.read_bytes())
+        return scan(path.read_bytes(), directory)
     except OSError as error:
         return [Splat("the log", f"cannot be read: {error}")]
 

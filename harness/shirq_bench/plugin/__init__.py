@@ -19,6 +19,7 @@ import pytest
 from shirq_bench import journal
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import coverage, invariants, splats
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.plugin import alone, artefacts
 from shirq_bench.provision import kernel
 from shirq_bench.vm import environment, template
@@ -219,7 +220,8 @@ def _complaints(item: pytest.Item, vm: Vm, number: int) -> str:
     waivers = [waiver for waiver in _waivers(item) if waiver.guest == number]
     if broken := invariants.broken(vm, waivers):
         found.append(f"{vm.name}: {broken}")
-    if not item.get_closest_marker("splats_expected") and (said := splats.scan(artefacts.kernel_log(vm), _rules(item))):
+    expected = item.get_closest_marker("splats_expected")
+    if not expected and (said := splats_of(vm, artefacts.kernel_log(vm), _rules(item))):
         found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
     return "\n".join(found)
 

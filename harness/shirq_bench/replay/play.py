@@ -19,7 +19,7 @@ from typing import NamedTuple
 from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Entry, Kind, LogReader, find
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
-from shirq_bench.observe import splats
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import Vm
@@ -99,7 +99,7 @@ def play(
             message = f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's"
             raise LogOverflow(message, Recording(base, entries[first:], digest, "", []))
         report, log = _halted(vm) if halts else _asked(vm, question)
-        complaints = [str(splat) for splat in splats.scan(log)] if log else []
+        complaints = [str(splat) for splat in splats_of(vm, log)] if log else []
         if keep:
             vm.keep(keep)
     return Recording(base, entries[first:], digest, report, complaints)

@@ -14,8 +14,8 @@ from shirq_bench.campaigns.torture.oracle import KERNEL, USER, Verdict, judge
 from shirq_bench.channels.agent import Command
 from shirq_bench.deadline import Deadline, competition
 from shirq_bench.errors import BenchError
-from shirq_bench.observe import splats
 from shirq_bench.observe.invariants import allowed_ns
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
 from shirq_bench.vm.vm import Vm
@@ -206,7 +206,7 @@ def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented]
             round_.splats += _splats(vm, case.leaks)
         except BenchError as error:
             guest.tell(str(error))
-            round_.splats += [str(found) for found in splats.scan_file(vm.console.log)]
+            round_.splats += [str(found) for found in splats_of(vm, vm.console.log)]
         if not round_.clean:
             vm.keep(keep)
             (keep / "findings").write_text("\n".join([*round_.failures, *round_.lost, *round_.splats]) + "\n")
@@ -249,5 +249,5 @@ echo scan >$leaks; sleep 6; echo scan >$leaks; cat $leaks
 
 def _splats(vm: Vm, leaks: bool) -> list[str]:
     leaked = vm.agent.succeed(_LEAKS, deadline=DEADLINE) if leaks else ""
-    found = [str(splat) for splat in splats.scan(vm.agent.succeed("dmesg", deadline=DEADLINE))]
+    found = [str(splat) for splat in splats_of(vm, vm.agent.succeed("dmesg", deadline=DEADLINE))]
     return found + ([f"leaked: {leaked}"] if leaked else [])

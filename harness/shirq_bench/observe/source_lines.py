@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Adds source lines to the splats of a guest: the kernel's call traces name functions and offsets only."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from shirq_bench.errors import BenchError
+from shirq_bench.observe import splats
+from shirq_bench.observe.splats import Splat
+from shirq_bench.provision import kmod
+from shirq_bench.vm.vm import Vm
+
+#: An address in a call trace: function, offset, size, module.
+_ADDRESS = re.compile(r"(?P<function>[\w.]+)\+(?P<offset>0x[0-9a-f]+)/0x[0-9a-f]+ \[(?P<module>\w+)[^\]]*\]")
+_TIMEOUT = 60
+
+
+def splats_of(vm: Vm, log: str | Path, directory: Path = splats.RULES) -> list[Splat]:
+    """The splats in a guest's kernel log, as `splats.scan` finds them by the rules in ``directory``.
+
+    Addresses in modules that the bench has compiled get their source lines.
+    """
+    found = splats.scan_file(log, directory) if isinstance(log, Path) else splats.scan(log, directory)
+    objects = _objects(vm) if any(_ADDRESS.search(splat.excerpt) for splat in found) else {}
+    return [replace(splat, excerpt=annotated(splat.excerpt, objects)) for splat in found]
+
+
+def _objects(vm: Vm) -> dict[str, Path]:
+    """The object files of the guest's modules, by the names that the kernel gives them; none if they are gone."""
+    target = vm.parts.kernel
+    try:
+        files = [kmod.build(target), *kmod.build_own(target)]
+        for source in vm.machine.modules:
+            files += kmod.build_modules(target, Path(source)).glob("*.ko")
+    except BenchError:
+        return {}
+    return {file.stem.replace("-", "_"): file for file in files}
+
+
+def annotated(text: str, objects: Mapping[str, Path]) -> str:
+    """``text`` with the source line after each address in one of ``objects``, innermost inlined function first.
+
+    ``objects`` are the modules' files by name. An address that the debugging information does not cover stays alone.
+    """
+    return "\n".join(_annotated(line, objects) for line in text.splitlines())
+
+
+def _annotated(line: str, objects: Mapping[str, Path]) -> str:
+    match = _ADDRESS.search(line)
+    if not match or match["module"] not in objects:
+        return line
+    # Return addresses point to the instruction after the call. Only RIP is the address of the instruction itself.
+    back = 0 if "RIP:" in line else 1
+    places = _places(objects[match["module"]], match["function"], max(int(match["offset"], 16) - back, 0))
+    return f"{line} ({' < '.join(places)})" if places else line
+
+
+def _places(file: Path, function: str, offset: int) -> list[str]:
+    """FILE:LINE of a function's instruction and, if the function was inlined there, of the places of the inlining."""
+    for words in (line.split("|") for line in _output("nm", "--format=sysv", str(file)).splitlines()):
+        if len(words) == 7 and words[0].strip() == function:
+            address = int(words[1], 16) + offset
+            found = _output("addr2line", "-e", str(file), "-j", words[6].strip(), "-i", "-s", f"{address:#x}")
+            return [place.partition(" ")[0] for place in found.split("\n") if place and "?" not in place]
+    return []
+
+
+def _output(*command: str) -> str:
+    """The command's output; empty if it fails, because a splat without source lines is still a splat."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* On load, makes the kernel print a call trace through two functions of it. */
+#include <linux/module.h>
+
+static noinline int complain(int value)
+{
+	WARN(value, "complain: value %d\n", value);
+	return 0;
+}
+
+static int __init complain_init(void)
+{
+	int ret;
+
+	ret = complain(7);
+	pr_info("complain: loaded\n");
+	return ret;
+}
+module_init(complain_init);
+
+static void __exit complain_exit(void)
+{
+}
+module_exit(complain_exit);
+
+MODULE_DESCRIPTION("A call trace, for tests of what reads it");
+MODULE_LICENSE("GPL");
