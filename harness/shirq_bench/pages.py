@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -11,6 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 def render(package: str | None, template: str, **values: object) -> str:
     """Fill in a template of a package. In those of HTML and SVG, what is not ``safe`` is escaped."""
     assert package
+    return _environment(package).get_template(template).render(**values)
+
+
+@functools.cache
+def _environment(package: str) -> Environment:
     environment = Environment(
         loader=PackageLoader(package, "."),
         autoescape=select_autoescape(("html", "svg")),
@@ -20,7 +26,7 @@ def render(package: str | None, template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"figure": figure, "cell": cell}
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def figure(value: object) -> str:

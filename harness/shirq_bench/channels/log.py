@@ -52,6 +52,8 @@ IOAPIC_INDEX = 0xFFFF
 IOAPIC = "ioapic"
 CONFIG_SPACE = 6
 NONE = 0xFF
+#: Privilege levels of the guest's kernel and of its user space, as `Entry.ring` has them.
+KERNEL_RING, USER_RING = 0, 3
 
 
 class LogError(ValueError):

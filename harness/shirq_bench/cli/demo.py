@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import Kind, Log
+from shirq_bench.channels.log import KERNEL_RING, Kind, Log
 from shirq_bench.observe import judge
 from shirq_bench.observe.judge import Finding, Verdict
 from shirq_bench.observe.scene import Scene
@@ -31,8 +31,6 @@ from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.vm.machine import SHARED_LINE
 from shirq_bench.vm.vm import Vm
 
-#: The ring of the guest's kernel.
-_KERNEL = 0
 _ROLES = {
     "dev0": "user-space driver in C, PCI 2.3 compliant",
     "dev1": "user-space driver in Python, no DisINTx",
@@ -156,7 +154,9 @@ def moments(log: Log) -> list[tuple[int, str]]:
             )
     pending = [entry.time_ns for entry in log.of(Kind.RAISE, device="dev1") if entry.value]
     released = [
-        entry.time_ns for entry in log.of(Kind.WRITE, device="dev1", offset=Register.INT_ACK) if entry.ring == _KERNEL
+        entry.time_ns
+        for entry in log.of(Kind.WRITE, device="dev1", offset=Register.INT_ACK)
+        if entry.ring == KERNEL_RING
     ]
     if pending:
         meanwhile = (it for it in pins["nic0"] if it.start and it.end and it.start.time_ns > pending[-1])

@@ -185,8 +185,8 @@ def handlings(log: Log, gsi: int) -> list[Handling]:
             deliver = (index, entry)
         elif entry.kind is Kind.EOI and deliver:
             late = _at(masked, index)
-            end, last = (late.end, late.last) if late else (entry, index)
-            found.append(Handling(deliver[1], entry, end, deliver[0], last))
+            end, after = (late.end, late.last) if late else (entry, index)
+            found.append(Handling(deliver[1], entry, end, deliver[0], after))
             deliver = None
     if deliver:
         found.append(Handling(deliver[1], None, None, deliver[0], len(log.entries)))

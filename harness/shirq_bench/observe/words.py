@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import CONFIG_SPACE, NONE, Entry, Kind
+from shirq_bench.channels.log import CONFIG_SPACE, KERNEL_RING, NONE, USER_RING, Entry, Kind
 
 CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"}
 
@@ -43,7 +43,7 @@ def who(entry: Entry) -> str:
         return DEVICE
     if entry.vcpu == NONE or entry.kind is Kind.WHERE:
         return BENCH
-    return {0: KERNEL, 3: USER}.get(entry.ring, GUEST)
+    return {KERNEL_RING: KERNEL, USER_RING: USER}.get(entry.ring, GUEST)
 
 
 def what(entry: Entry) -> str:

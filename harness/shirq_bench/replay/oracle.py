@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import Entry, Kind
+from shirq_bench.channels.log import KERNEL_RING, Entry, Kind
 from shirq_bench.observe.words import duration
 
 _SEQUENCE = 1 << 16
-_KERNEL = 0
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
 _NOTE = 6
 #: The number of the note that says: from here on the device works again.
@@ -74,7 +73,7 @@ class Card:
             case Kind.LOWER:
                 self._withdraw(entry.value)
             case Kind.WRITE if entry.space == 0 and entry.offset == Register.INT_ACK:
-                if entry.ring == _KERNEL:
+                if entry.ring == KERNEL_RING:
                     # A release program ran: the next owner starts afresh.
                     self._withdraw(self.pending & entry.value)
                     self.seq = None

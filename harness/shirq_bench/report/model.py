@@ -18,6 +18,7 @@ from shirq_bench import journal
 from shirq_bench.channels.log import (
     BEGINNINGS,
     IOAPIC,
+    USER_RING,
     ClockFit,
     Entry,
     HandlerCall,
@@ -307,7 +308,7 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
             continue
         if entry.kind in (Kind.READ, Kind.WRITE):
             handling = inside.get(index)
-            tone = Tone.USER if entry.ring == 3 else Tone.KERNEL if handling is None else Tone.PROGRAM
+            tone = Tone.USER if entry.ring == USER_RING else Tone.KERNEL if handling is None else Tone.PROGRAM
             scope = handling if tone is Tone.PROGRAM else None
             row = acts[tone]
             if not row or row[-1][0] != scope or entry.time_ns - row[-1][1][-1].time_ns > pause:

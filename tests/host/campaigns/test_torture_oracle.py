@@ -17,11 +17,11 @@ from shirq_bench.campaigns.torture import case as cases
 from shirq_bench.campaigns.torture import guests, report
 from shirq_bench.campaigns.torture.deeds import BY
 from shirq_bench.campaigns.torture.guests import Round, Tormented
-from shirq_bench.campaigns.torture.oracle import KERNEL, USER, Verdict, judge
+from shirq_bench.campaigns.torture.oracle import Verdict, judge
 from shirq_bench.campaigns.torture.outside import OUTSIDE
 from shirq_bench.campaigns.torture.run import Result, seed_of
 from shirq_bench.channels.agent import Command
-from shirq_bench.channels.log import Entry, Header, Kind, Log
+from shirq_bench.channels.log import KERNEL_RING, USER_RING, Entry, Header, Kind, Log
 from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.observe import invariants
 from shirq_bench.vm.vm import Vm
@@ -51,12 +51,12 @@ def _raise(at: int) -> Entry:
     return _entry(at, Kind.RAISE, 1, "nb0")
 
 
-def _ack(at: int, ring: int = KERNEL) -> Entry:
+def _ack(at: int, ring: int = KERNEL_RING) -> Entry:
     return _entry(at, Kind.WRITE, 1, "nb0", ring, 0x64)
 
 
 def _judge(
-    *entries: Entry, ring: int = KERNEL, silent: bool = True, withdrawn: bool = False, dropped: int = 0
+    *entries: Entry, ring: int = KERNEL_RING, silent: bool = True, withdrawn: bool = False, dropped: int = 0
 ) -> Verdict:
     return judge(
         Log(Header(len(entries), 0, len(entries), dropped, ()), entries),
@@ -136,26 +136,26 @@ def test_a_raise_that_is_served_too_late_is_lost() -> None:
 
 def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
     """An interrupt that somebody else acknowledged is lost unless it may be withdrawn."""
-    verdict = _judge(_raise(0), _ack(300), ring=USER)
+    verdict = _judge(_raise(0), _ack(300), ring=USER_RING)
     neighbour = verdict.neighbours["nb0"]
     assert (neighbour.served, neighbour.withdrawn) == (0, 1)
     assert verdict.lost == ["nb0: raised at 0 ns and acknowledged in ring 0, its driver's is 3"]
-    assert _judge(_raise(0), _ack(300), ring=USER, withdrawn=True).lost == []
+    assert _judge(_raise(0), _ack(300), ring=USER_RING, withdrawn=True).lost == []
 
 
 def test_a_bystander_that_is_touched_is_found() -> None:
-    touch = _entry(60, Kind.READ, 0, "dev1", KERNEL, 0x24)
+    touch = _entry(60, Kind.READ, 0, "dev1", KERNEL_RING, 0x24)
     assert _judge(touch, _mark(70, _OWN)).strayed == [], "before the torture begins it may be"
     assert _judge(_mark(10, _OWN), touch).strayed == ["dev1 was touched: READ of 0x24 in space 0 at 60 ns"]
 
 
 def test_a_clock_that_is_read_or_written_but_for_marks_is_found() -> None:
-    reading = _entry(60, Kind.READ, 0, "clock", USER, 0x24)
+    reading = _entry(60, Kind.READ, 0, "clock", USER_RING, 0x24)
     assert len(_judge(_mark(10, _OWN), reading, _mark(70, _GONE)).strayed) == 1
 
 
 def test_a_process_that_touches_the_kernels_neighbour_is_found() -> None:
-    assert len(_judge(_mark(10, _OWN), _raise(20), _ack(30), _entry(60, Kind.WRITE, 1, "nb0", USER)).strayed) == 1
+    assert len(_judge(_mark(10, _OWN), _raise(20), _ack(30), _entry(60, Kind.WRITE, 1, "nb0", USER_RING)).strayed) == 1
     assert _judge(_mark(10, _OWN), _raise(20), _ack(30)).strayed == []
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from shirq_bench.campaigns.bench import contender
 from shirq_bench.campaigns.bench.contender import CONTENDERS, NEIGHBOUR, SHARING, driving
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind
+from shirq_bench.channels.log import CONFIG_SPACE, KERNEL_RING, Entry, Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Recording, Stimulus, play
 from shirq_bench.vm.machine import GSI, Machine
@@ -27,7 +27,6 @@ WARM_UP = 200
 PERIOD_NS = 200_000
 #: Seed of the random phases, which meet the kernel's own work at any point.
 _SEED = 2005
-_KERNEL = 0
 _COMMAND = (4, 5)
 
 
@@ -118,7 +117,7 @@ def _enables(entry: Entry, wakes: bool) -> bool:
     if entry.space == CONFIG_SPACE:
         disabled = entry.value >> (10 if entry.offset == _COMMAND[0] else 2) & 1
         return entry.offset in _COMMAND and not disabled
-    return not wakes and entry.ring == _KERNEL and entry.offset == Register.INT_ACK
+    return not wakes and entry.ring == KERNEL_RING and entry.offset == Register.INT_ACK
 
 
 def hard(entries: Sequence[Entry]) -> int:

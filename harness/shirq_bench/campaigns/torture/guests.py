@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shirq_bench.campaigns.torture.case import Case
-from shirq_bench.campaigns.torture.oracle import KERNEL, USER, Verdict, judge
+from shirq_bench.campaigns.torture.oracle import Verdict, judge
 from shirq_bench.channels.agent import Command
+from shirq_bench.channels.log import KERNEL_RING, USER_RING
 from shirq_bench.deadline import Deadline, competition
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.invariants import allowed_ns
@@ -125,7 +126,7 @@ class Tormented:
     def neighbours(self) -> dict[str, int]:
         """The devices that must lose no interrupt, with the rings of their drivers."""
         witnesses = ["dev1"] * self.case.witness + ["dev0"] * (not self.case.silent)
-        return {"nb0": KERNEL} | dict.fromkeys(witnesses, USER)
+        return {"nb0": KERNEL_RING} | dict.fromkeys(witnesses, USER_RING)
 
     def tell(self, what: str) -> None:
         """Something went wrong."""

@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import Entry, Kind, Log
+from shirq_bench.channels.log import KERNEL_RING, USER_RING, Entry, Kind, Log
 from shirq_bench.observe.words import duration
 
 _ATTEMPT_BITS = 24
 _OWN, _END, _GONE = 1, 2, 3
-KERNEL, USER = 0, 3
 
 
 @dataclass
@@ -166,7 +165,9 @@ def judge(
         if neighbour := verdict.neighbours.get(entry.device):
             neighbour.see(entry, bound_ns)
         touched = begun and entry.kind in (Kind.READ, Kind.WRITE)
-        if touched and (entry.device in bystanders or (neighbour and (neighbour.ring, entry.ring) == (KERNEL, USER))):
+        if touched and (
+            entry.device in bystanders or (neighbour and (neighbour.ring, entry.ring) == (KERNEL_RING, USER_RING))
+        ):
             verdict.stray(entry)
     for neighbour in verdict.neighbours.values():
         neighbour.end()
