@@ -64,7 +64,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "busybox-static": "virtme-ng's initramfs",
     },
     "packages": {
-        "lintian": "checking the Debian packages of `make packages`",
+        "lintian": "checking the Debian packages that the project builds",
         "mmdebstrap": "a Debian system to install them in",
         "uidmap": "the same without being root",
     },

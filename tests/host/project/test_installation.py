@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from installing import TOP, Installed, install, must, new_environment, pip, run,
 from shirq_bench.campaigns.zoo import case as zoo
 from shirq_bench.paths import GUEST, KMOD, QEMU_DEVICE
 from shirq_bench.provision import cache, kernel
+from shirq_bench.provision.deps import PACKAGES
 
 #: The files of the checkout that are part of the bench.
 TREES = (GUEST, KMOD, QEMU_DEVICE)
@@ -38,8 +40,9 @@ def binding(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
     return install(tmp_path_factory, "binding", TOP / "guest", wheel, dependencies=False)
 
 
-def _shirq(bench: Installed, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(bench.program("shirq"), *arguments, cwd=cwd, SHIRQ_CACHE=str(cwd / "cache"), COLUMNS="200")
+def _shirq(bench: Installed, cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {"SHIRQ_CACHE": str(cwd / "cache"), "COLUMNS": "200"}
+    return run(bench.program("shirq"), *arguments, cwd=cwd, **own, **environment)
 
 
 def _python(installed: Installed, cwd: Path, script: str) -> str:
@@ -95,10 +98,19 @@ def test_kernels_names_all_kernels(bench: Installed, tmp_path: Path) -> None:
 
 def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> None:
     """Its remedies work where there is neither a Makefile nor a repository."""
-    said = _shirq(bench, tmp_path, "doctor").stdout
+    # Every package is missing, so that every purpose is shown, whatever this machine has.
+    nothing = tmp_path / "bin" / "dpkg-query"
+    nothing.parent.mkdir()
+    nothing.write_text("#!/bin/sh\nexit 1\n")
+    nothing.chmod(0o755)
+    path = f"{nothing.parent}{os.pathsep}{os.environ['PATH']}"
+    said = _shirq(bench, tmp_path, "doctor", PATH=path).stdout
+    assert all(why in said for group in PACKAGES.values() for why in group.values())
     assert "Python packages: " in said and " as required" in said
     assert f"-> {bench.program('python')} -m shirq_bench.cli build qemu" in said
-    assert not [word for word in ("cannot be examined", "git", "make ", "requirements.lock") if word in said], said
+    assert not [
+        word for word in ("cannot be examined", "git", "-> make ", "`make ", "requirements.lock") if word in said
+    ], said
 
 
 #: Optional packages, imported only on use: by an option of the plugin, and by commands that need a checkout.
