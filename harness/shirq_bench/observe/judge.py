@@ -358,8 +358,8 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     """While the line is high, its interrupt is delivered or ended at least every ``bound_ns`` of virtual time.
 
     A line that is high and quiet for longer has been forgotten: by a handler that hangs, or by a kernel that disabled
-    it. A line that is high at the log's end is taken to be so until ``until_ns`` (default: the last entry of any
-    kind). Examines every interval of the line being high.
+    it. A line that is high at the log's end is taken to be so until ``until_ns``, at least until the last entry of any
+    kind. Examines every interval of the line being high.
 
     If the log does not follow the controller, the level alone proves the rule for a line that was low again within
     ``bound_ns`` each time; for any other line `CannotJudge` is raised.
@@ -367,7 +367,7 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     intervals = high(log, Kind.LINE, gsi=gsi)
     if not is_followed(log):
         return _low_in_time(intervals, bound_ns, gsi)
-    until = log.entries[-1].time_ns if until_ns is None and log.entries else until_ns or 0
+    until = max(until_ns or 0, log.entries[-1].time_ns if log.entries else 0)
     kinds = (Kind.LINE, Kind.DELIVER, Kind.EOI)
     # A line that is high where the log was cut has been quiet since before the cut.
     before = last(log.past, *kinds, offset=gsi)

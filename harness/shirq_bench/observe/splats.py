@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +82,11 @@ def rules(path: Path) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def scan(log: str | bytes, directory: Path = RULES) -> list[Splat]:
+def scan(log: str | bytes, directory: Path = RULES, *, after: int = 0, forgiven: Collection[str] = ()) -> list[Splat]:
     """The splats in a kernel log or a console's output, in order; matches within a splat's excerpt belong to it.
 
-    ``directory`` holds the rule files.
+    ``directory`` holds the rule files. The first ``after`` lines, and lines that match one of the rules ``forgiven``,
+    begin no splat; a damaged log is a finding all the same.
     """
     try:
         deny, allow = rules(directory / "splats-deny"), rules(directory / "splats-allow")
@@ -96,13 +97,20 @@ def scan(log: str | bytes, directory: Path = RULES) -> list[Splat]:
     text = log.decode("utf-8", errors="replace") if isinstance(log, bytes) else log
     lines = text.splitlines()
     found = _unfit(text, lines)
-    number = 0
-    while number < len(lines):
+
+    def complaint(number: int) -> Rule | None:
         rule = next((rule for rule in deny if rule.pattern.search(lines[number])), None)
-        if rule is None or any(rule.pattern.search(lines[number]) for rule in allow):
+        if rule and (rule.pattern.pattern in forgiven or any(rule.pattern.search(lines[number]) for rule in allow)):
+            return None
+        return rule
+
+    number = after
+    while number < len(lines):
+        rule = complaint(number)
+        if rule is None:
             number += 1
             continue
-        first, end = _report(lines, number)
+        first, end = _report(lines, number, complaint)
         found.append(Splat(rule.pattern.pattern, rule.why, number + 1, "\n".join(lines[first:end])))
         number = end
     return found
@@ -127,8 +135,11 @@ def _unfit(text: str, lines: Sequence[str]) -> list[Splat]:
     return []
 
 
-def _report(lines: Sequence[str], at: int) -> tuple[int, int]:
-    """Where the report around line ``at`` begins and ends (the end is exclusive)."""
+def _report(lines: Sequence[str], at: int, complaint: Callable[[int], Rule | None]) -> tuple[int, int]:
+    """Where the report around line ``at`` begins and ends (the end is exclusive).
+
+    A report without a call trace ends at the next ``complaint``, which is a report of its own.
+    """
 
     def said(number: int) -> str:
         return _STAMP.sub("", lines[number]).rstrip()
@@ -148,4 +159,7 @@ def _report(lines: Sequence[str], at: int) -> tuple[int, int]:
             break
         if _TRACE_END in lines[number]:
             trace_end = number
-    return first, min(limit, trace_end + 1 + _BEHIND_TRACE if trace_end > at else at + _SHORT)
+    if trace_end > at:
+        return first, min(limit, trace_end + 1 + _BEHIND_TRACE)
+    end = min(limit, at + _SHORT)
+    return first, next((number for number in range(at + 1, end) if complaint(number)), end)

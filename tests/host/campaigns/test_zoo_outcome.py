@@ -65,6 +65,11 @@ def test_complaints_before_the_judgement_are_not_the_drivers() -> None:
     """Complaints from before the judgement are not the driver's."""
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n")) is Outcome.SURVIVES
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n") - 1) is Outcome.DISABLED
+    banner, _, rest = _CARED.partition("\n")
+    early = f"{banner}\n[    1.0] BUG: workqueue lockup\n[    1.0]  </TASK>\n[    1.1] shirq: judged from here\n"
+    late = early + rest
+    assert outcome(good(), late, judged_line=early.count("\n")) is Outcome.DISABLED
+    assert outcome(good(), early, judged_line=early.count("\n")) is Outcome.SURVIVES
     assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned is never passed"
 
 
@@ -87,6 +92,8 @@ def test_a_complaint_that_the_case_forgives_is_no_splat() -> None:
     log = _QUIET + "[    2.000000] __common_interrupt: 1.36 No irq handler for vector\n"
     assert outcome(good(), log) is Outcome.SPLAT
     assert outcome(good(), log, forgiven=("No irq handler for vector",)) is Outcome.SURVIVES
+    behind = log + _CARED.partition("\n")[2]
+    assert outcome(good(), behind, forgiven=("No irq handler for vector",)) is Outcome.DISABLED
     assert outcome(good(), log, forgiven=("unexpected IRQ trap",)) is Outcome.SPLAT
 
 

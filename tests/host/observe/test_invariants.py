@@ -10,6 +10,7 @@ import pytest
 
 from logwriter import Story
 from shirq_bench.channels.log import Kind, Log
+from shirq_bench.errors import QmpFailed
 from shirq_bench.observe import invariants
 from shirq_bench.observe.invariants import Waiver
 from shirq_bench.vm.vm import Vm
@@ -23,11 +24,18 @@ def test_a_forgotten_line_is_told_from_a_guest_that_waits(
 ) -> None:
     monkeypatch.setattr(invariants, "competition", lambda: competition)
     log = Story().stimulus("dev0").wait(11_500_000_000).deliver().read("dev0").mask("dev0").eoi().log()
-    assert ("high without a delivery" in invariants.no_line_is_forgotten(_VM, log, ())) == complains
+    assert ("high without a delivery" in invariants.no_line_is_forgotten(_VM, log, (), None)) == complains
 
 
-def broken(log: Log, *waivers: Waiver, status: int | None = None) -> str:
-    guest = SimpleNamespace(status=lambda: status, log=lambda: log, patience=1.0)
+def broken(log: Log, *waivers: Waiver, status: int | None = None, now_ns: int = 0) -> str:
+    """What breaks with this log, if the guest's time is ``now_ns``, or its monitor is closed: below 0."""
+
+    def now() -> int:
+        if now_ns < 0:
+            raise QmpFailed("the connection is closed")
+        return now_ns
+
+    guest = SimpleNamespace(status=lambda: status, log=lambda: log, patience=1.0, now_ns=now)
     return invariants.broken(cast(Vm, guest), waivers)
 
 
@@ -69,6 +77,20 @@ def test_nothing_waives_a_dropped_entry() -> None:
     said = broken(Story().claimed_interrupt().log(dropped=3), ENDS, LINE)
     assert "The event log holds everything that happened" in said
     assert "3 entries did not fit into" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "complains"), [(600, True), (5, False), (-1, False)], ids=["idle", "soon after", "QEMU has ended"]
+)
+def test_a_line_is_forgotten_though_nothing_else_happens(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, complains: bool
+) -> None:
+    """An idle guest logs nothing: the time at which its test ends counts."""
+    monkeypatch.setattr(invariants, "competition", lambda: 1.0)
+    log = Story().claimed_interrupt().stimulus("dev0").log()
+    said = broken(log, now_ns=seconds * 1_000_000_000)
+    assert ("line 20 was high without a delivery or EOI for 600.0 s" in said) == complains
+    assert bool(said) == complains
 
 
 def test_a_line_below_16_that_is_forgotten_is_found() -> None:

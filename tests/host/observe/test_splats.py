@@ -52,6 +52,12 @@ def test_a_report_without_an_end_is_cut_at_a_bound() -> None:
     assert 5 < len(found.excerpt.splitlines()) <= 100
 
 
+def test_complaints_of_one_line_are_each_a_finding() -> None:
+    lines = ["Linux version 6.1", "unexpected IRQ trap at vector 22", "irq 20: nobody cared", "Disabling IRQ #20", "x"]
+    found = splats.scan("\n".join(lines))
+    assert [splat.excerpt.splitlines() for splat in found] == [[lines[1]], [lines[2]], lines[3:]]
+
+
 def test_a_log_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
     (found,) = splats.scan_file(tmp_path / "none")
     assert found.rule == "the log"

@@ -168,8 +168,7 @@ def classify(evidence: Evidence) -> Result:
         share = min(share, evidence.answered / evidence.asked)
     gone = evidence.hung or evidence.panicked
     # A complaint about the log as a whole has line 0: a log that cannot be scanned never passes.
-    said = [s for s in splats.scan(evidence.kernel_log) if not 0 < s.line <= evidence.judged_line] if not gone else []
-    found = [splat for splat in said if splat.rule not in evidence.forgiven]
+    found = [] if gone else splats.scan(evidence.kernel_log, after=evidence.judged_line, forgiven=evidence.forgiven)
     # Deliveries before the device was silenced were needed to detect the storm; STORM bounds their number.
     unexplained = _spurious(log, gsi, ledger.silenced_ns)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
