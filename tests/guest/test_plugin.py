@@ -16,8 +16,15 @@ from guest import suites
 from shirq_bench.provision import kernel
 
 _FAILING = """
-from shirq_bench.vm.machine import Machine
+import pytest
 from shirq_bench.observe.scene import Scene
+from shirq_bench.plugin import artefacts
+from shirq_bench.vm.machine import Machine
+
+@pytest.fixture
+def watched(vm):
+    yield vm
+    raise ValueError("the fixture fails at its end")
 
 def test_that_fails(vm):
     scene = Scene(vm)
@@ -28,8 +35,20 @@ def test_that_fails(vm):
 def test_that_ends_badly(vm):
     vm.agent.succeed("echo 'Disabling IRQ #99' >/dev/kmsg")
 
+def test_whose_fixture_fails(watched):
+    pass
+
+def test_that_cannot_be_kept(vm, request):
+    blocked = artefacts.folder(request.node)
+    blocked.parent.mkdir(parents=True, exist_ok=True)
+    blocked.write_text("")
+    vm.agent.succeed("echo 'Disabling IRQ #98' >/dev/kmsg")
+
 def test_that_does_not_start(boot):
     boot(Machine(devices=("shirq-edu,disintx=perhaps",)), cold=True)
+
+def test_that_has_no_log(boot):
+    boot(Machine(extra=("-bogus",)), cold=True)
 
 def test_that_passes(vm):
     assert vm.agent.succeed("echo fine") == "fine\\n"
@@ -49,7 +68,7 @@ _LEFT = {
 
 @pytest.fixture(scope="module")
 def failed(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose tests have been run, in two workers, and of which three have failed."""
+    """A project whose tests have been run, in two workers, and of which all but one have failed."""
     project = tmp_path_factory.mktemp("failing")
     suites.arrange(project, _FAILING)
     reports = ["--junitxml=reports/r.xml", "--html=reports/r.html", "--self-contained-html"]
@@ -70,14 +89,17 @@ def test_the_outcomes_of_two_workers_are_in_both_reports(failed: Path) -> None:
     assert outcomes == {
         "test_that_fails": ["failure"],
         "test_that_ends_badly": ["error"],
+        "test_whose_fixture_fails": ["error"],
+        "test_that_cannot_be_kept": ["error"],
         "test_that_does_not_start": ["failure"],
+        "test_that_has_no_log": ["failure"],
         "test_that_passes": [],
     }
     page = html.unescape((failed / "reports/r.html").read_text())
     assert all(test in page for test in outcomes)
 
 
-@pytest.mark.parametrize("test", ["test_that_fails", "test_that_ends_badly"])
+@pytest.mark.parametrize("test", ["test_that_fails", "test_that_ends_badly", "test_whose_fixture_fails"])
 def test_a_failed_test_leaves_everything_that_its_guest_had(failed: Path, test: str) -> None:
     (guest,) = [path for path in _folder(failed, test).iterdir() if path.is_dir()]
     for name, holds in _LEFT.items():
@@ -99,7 +121,7 @@ def test_a_failed_test_leaves_a_page_and_a_waveform_of_its_line(failed: Path) ->
 def test_the_report_for_browsers_leads_to_all_of_it(failed: Path) -> None:
     page = html.unescape(html.unescape((failed / "reports/r.html").read_text()))
     links = {(failed / "reports" / link).resolve() for link in re.findall(r"\.\./build/artefacts/[^\"'<>\\]+", page)}
-    kept = {path for path in (failed / "build/artefacts").rglob("*") if path.is_file()}
+    kept = {path for path in (failed / "build/artefacts").glob("*/**/*") if path.is_file()}
     assert links == kept
 
 
@@ -108,8 +130,24 @@ def test_failure_names_the_splat_and_where_its_artefacts_are(failed: Path) -> No
     said = (failed / "said").read_text()
     assert "splat in the kernel log of this test's guest" in said
     assert "Disabling IRQ #99" in said
-    for test in ("test_that_fails", "test_that_ends_badly"):
+    for test in ("test_that_fails", "test_that_ends_badly", "test_whose_fixture_fails"):
         assert str(_folder(failed, test)) in said
+
+
+def test_artefacts_that_cannot_be_kept_hide_no_splat(failed: Path) -> None:
+    said = (failed / "said").read_text()
+    assert "Disabling IRQ #98" in said
+    assert re.search(r"could not be kept: .*File exists.*test_that_cannot_be_kept", said)
+
+
+def test_a_guest_without_a_log_leaves_all_the_rest(failed: Path) -> None:
+    folder = _folder(failed, "test_that_has_no_log")
+    assert "test_that_has_no_log" in (folder / "reproduce").read_text()
+    assert "QEMU: " in (folder / "environment").read_text()
+    (guest,) = [path for path in folder.iterdir() if path.is_dir()]
+    assert "-bogus" in (guest / "machine.json").read_text()
+    assert "bogus" in (guest / "qemu.log").read_text()
+    assert "No such file" in (guest / "no-picture").read_text()
 
 
 def test_a_failed_test_runs_again_from_what_it_left(failed: Path) -> None:
@@ -130,7 +168,7 @@ def test_a_failed_tests_machine_runs_again_by_the_command_line(failed: Path) -> 
 
 
 def test_a_passed_test_leaves_nothing(failed: Path) -> None:
-    assert len(list((failed / "build/artefacts").iterdir())) == 3
+    assert len([path for path in (failed / "build/artefacts").iterdir() if path.is_dir()]) == 5
 
 
 _OWN_RULES = """

@@ -9,7 +9,7 @@ other projects it has no effect. harness/README.md explains it to users who test
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +36,10 @@ _MARKERS = {
 #: Steps of a guest that the report of a failed test shows; the folder that it leaves has all of them.
 _LAST_STEPS = 20
 _VMS = pytest.StashKey[list[Vm]]()
+#: Ends the guests of a test.
+_RUNNING = pytest.StashKey[ExitStack]()
+#: What the report of a test that fails at its end shows of its guests.
+_SHOWN = pytest.StashKey[Iterable[tuple[str, str]]]()
 
 
 class Boot(Protocol):
@@ -182,25 +186,26 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
     """
     item: pytest.Item = request.node
     vms = item.stash.setdefault(_VMS, [])
-    with ExitStack() as stack:
+    # The guests live until all fixtures have ended, so that the artefacts can show the failure of any of them.
+    stack = item.stash[_RUNNING] = ExitStack()
+    item.config.add_cleanup(stack.close)
 
-        def make(machine: Machine, cold: bool = False) -> Vm:
-            machine = machine.with_(kernel=kernel_name)
-            vm = stack.enter_context(Vm(machine) if cold else template.clone(machine))
-            vms.append(vm)
-            return vm.boot()
+    def make(machine: Machine, cold: bool = False) -> Vm:
+        machine = machine.with_(kernel=kernel_name)
+        vm = stack.enter_context(Vm(machine) if cold else template.clone(machine))
+        vms.append(vm)
+        return vm.boot()
 
-        yield make
-        complaints = [
-            complaint for number, vm in enumerate(vms) if vm.started and (complaint := _complaints(item, vm, number))
-        ]
-        if complaints:
-            artefacts.keep(item, vms)
-            pytest.fail("\n".join(complaints), pytrace=False)
-        directory: Path | None = item.config.getoption("--shirq-coverage")
-        if directory:
-            for vm in vms:
-                coverage.collect(vm, directory, item.nodeid)
+    yield make
+    complaints = [
+        complaint for number, vm in enumerate(vms) if vm.started and (complaint := _complaints(item, vm, number))
+    ]
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)
+    directory: Path | None = item.config.getoption("--shirq-coverage")
+    if directory:
+        for vm in vms:
+            coverage.collect(vm, directory, item.nodeid)
 
 
 @pytest.fixture
@@ -232,20 +237,33 @@ def _rules(item: pytest.Item) -> Path:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    try:
+        yield
+    except (Exception, pytest.fail.Exception):
+        item.stash[_SHOWN] = _show(item)
+        raise
+    finally:
+        if stack := item.stash.get(_RUNNING, None):
+            stack.close()
+
+
+def _show(item: pytest.Item) -> list[tuple[str, str]]:
+    """Keep the artefacts of a test that has failed; the sections of its report about its guests, which still run."""
+    vms = item.stash.get(_VMS, [])
+    sections = [("artefacts", problem) for problem in artefacts.keep(item, vms)]
+    sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
+    sections += [(f"last steps of {vm.name}", _last_steps(vm)) for vm in vms]
+    return [*sections, ("artefacts", str(artefacts.folder(item)))]
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    vms = item.stash.get(_VMS, [])
-    if not report.failed or not vms:
+    if not report.failed or not item.stash.get(_VMS, []):
         return report
-    if report.when != "teardown":
-        # Its guests are still there; those of a test that fails at its end have been kept by `boot`.
-        try:
-            artefacts.keep(item, vms)
-        except OSError as error:
-            report.sections.append(("artefacts", f"could not be kept: {error}"))
-        report.sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
-        report.sections += [(f"last steps of {vm.name}", _last_steps(vm)) for vm in vms]
-    report.sections.append(("artefacts", str(artefacts.folder(item))))
+    # The guests of a test that fails at its end have ended by now.
+    report.sections += item.stash.get(_SHOWN, ()) if report.when == "teardown" else _show(item)
     if page := item.config.getoption("htmlpath", None):
         _link(report, item, Path(page))
     return report

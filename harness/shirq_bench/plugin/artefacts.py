@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -60,21 +60,40 @@ def _processors(vm: Vm) -> str:
     return "\n".join(vm.qmp.execute("human-monitor-command", command_line=line) for line in asked)
 
 
-def keep(item: pytest.Item, vms: Sequence[Vm]) -> None:
-    """Fill the folder of ``item`` anew from its guests, which may have died but not been closed."""
+def keep(item: pytest.Item, vms: Sequence[Vm]) -> list[str]:
+    """Fill the folder of ``item`` anew from its guests, which may have died but not been closed.
+
+    Returns why parts of it could not be kept: a full disk must not hide the failure that the artefacts are about.
+    """
     directory = folder(item)
+    problems: list[str] = []
     shutil.rmtree(directory, ignore_errors=True)
     for vm in vms:
-        kept = directory / vm.name
-        (vm.dir / "dmesg").write_text(kernel_log(vm))
-        vm.keep(kept)
-        _draw(item.nodeid, vm, kept)
-        (kept / template.DESCRIPTION).write_text(
-            json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
-        )
-    (directory / "reproduce").write_text(_again(item))
-    known = environment.describe(dict.fromkeys(vm.machine.kernel for vm in vms))
-    (directory / "environment").write_text("".join(f"{what}: {said}\n" for what, said in known.items()))
+        with _noted(problems):
+            _keep_guest(item, vm, directory / vm.name)
+    with _noted(problems):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "reproduce").write_text(_again(item))
+        known = environment.describe(dict.fromkeys(vm.machine.kernel for vm in vms))
+        (directory / "environment").write_text("".join(f"{what}: {said}\n" for what, said in known.items()))
+    return problems
+
+
+@contextlib.contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problems.append(f"could not be kept: {error}")
+
+
+def _keep_guest(item: pytest.Item, vm: Vm, kept: Path) -> None:
+    (vm.dir / "dmesg").write_text(kernel_log(vm))
+    vm.keep(kept)
+    (kept / template.DESCRIPTION).write_text(
+        json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
+    )
+    _draw(item.nodeid, vm, kept)
 
 
 def _again(item: pytest.Item) -> str:
@@ -91,7 +110,7 @@ def _draw(title: str, vm: Vm, directory: Path) -> None:
     try:
         log = vm.log()
         picture = model.build(log, title=title, steps=vm.journal.steps)
-    except (BrokenRuleError, CannotJudge, LogError) as error:
+    except (BrokenRuleError, CannotJudge, LogError, FileNotFoundError) as error:
         (directory / "no-picture").write_text(f"{error}\n")
         return
     if not log.of(Kind.PIN):
