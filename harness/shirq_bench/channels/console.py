@@ -92,12 +92,16 @@ class Console(_Base):
         """Type ``text`` and Enter."""
         return self.send(text + "\n")
 
-    def tail(self, lines: int = 30) -> str:
-        """The last lines that the guest wrote; if its kernel panicked, those from the panic on."""
+    def text(self) -> str:
+        """Everything that the guest has written so far."""
         try:
-            text = self.log.read_text(errors="replace").splitlines()
+            return self.log.read_text(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines that the guest wrote; if its kernel panicked, those from the panic on."""
+        text = self.text().splitlines()
         panic = next((number for number, line in enumerate(text) if "Kernel panic" in line), None)
         shown = text[-lines:] if panic is None else text[panic : panic + lines]
         return "\n".join(line.rstrip() for line in shown)

@@ -51,7 +51,7 @@ def kernel_log(vm: Vm) -> str:
     except BenchError:
         with contextlib.suppress(BenchError):
             (vm.dir / "processors").write_text(_processors(vm))
-        return vm.console.tail(10_000)
+        return vm.console.text()
 
 
 def _processors(vm: Vm) -> str:

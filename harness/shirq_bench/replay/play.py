@@ -99,30 +99,35 @@ def play(
             message = f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's"
             raise LogOverflow(message, Recording(base, entries[first:], digest, "", []))
         report, log = _halted(vm) if halts else _asked(vm, question)
-        complaints = [str(splat) for splat in splats_of(vm, log)] if log else []
+        complaints = _complaints(vm, log)
         if keep:
             vm.keep(keep)
     return Recording(base, entries[first:], digest, report, complaints)
 
 
-def _asked(vm: Vm, question: str) -> tuple[str, str]:
-    """The guest's answer, and its kernel log; both empty without a question."""
+def _asked(vm: Vm, question: str) -> tuple[str, str | None]:
+    """The guest's answer, and its kernel log; None for the latter without a question."""
     if not question:
-        return "", ""
+        return "", None
     return vm.agent.succeed(question, deadline=60), vm.agent.succeed("dmesg")
 
 
-def _halted(vm: Vm) -> tuple[str, str]:
+def _complaints(vm: Vm, log: str | None) -> list[str]:
+    """The splats in a kernel log, which is one itself if it is empty; none if there is no log."""
+    return [] if log is None else [str(splat) for splat in splats_of(vm, log)]
+
+
+def _halted(vm: Vm) -> tuple[str, str | None]:
     """`HALTED` and the console's output, if the processor waits for an interrupt with interrupts off."""
     registers = vm.qmp.execute("human-monitor-command", command_line="info registers")
     flags = re.search(r"\bRFL=([0-9a-f]+)", registers)
     if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:
-        return "it runs", ""
+        return "it runs", None
     # The kernel's last message: all earlier output has arrived then.
     end = Deadline(60)
     if not vm.console.shows(_LAST_WORDS, end):
         raise DeadlineExceeded(f"the console does not show '{_LAST_WORDS}' within {end}\n{vm.situation()}")
-    return HALTED, vm.console.log.read_text(errors="replace")
+    return HALTED, vm.console.text()
 
 
 def beginning(vm: Vm) -> int:

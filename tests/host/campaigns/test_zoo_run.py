@@ -58,7 +58,7 @@ class Vm:
         self.asked = 0
         self.qmp = SimpleNamespace(set=self.set, get=lambda _, name: self.properties.get(name), execute=lambda _: None)
         self.agent = SimpleNamespace(start=self.start)
-        self.console = SimpleNamespace(tail=lambda _: self.words, expect=lambda _, timeout: None)
+        self.console = SimpleNamespace(text=lambda: self.words, expect=lambda _, timeout: None)
         self.networks = {"net0": SimpleNamespace(answers=lambda: 0, ask=lambda: None)}
 
     def set(self, device: str, name: str, value: Any) -> None:

@@ -272,7 +272,7 @@ class _Player:
                 # The kernel's last messages arrive through another channel.
                 with contextlib.suppress(pexpect.TIMEOUT):
                     self.vm.console.expect(pexpect.EOF, timeout=_LAST_WORDS)
-            kernel_log = self.vm.console.tail(10_000)
+            kernel_log = self.vm.console.text()
             panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
             if not panicked and not isinstance(error, HungError):
                 raise  # the end of QEMU or of the agent is no outcome
