@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from guest.quiet import is_quiet, line_falls
 from guest.scripts import stops
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import CONFIG_SPACE, Kind, Log
+from shirq_bench.channels.log import CONFIG_SPACE, USER_RING, Kind, Log
 from shirq_bench.deadline import Deadline
 from shirq_bench.observe.record import Recording
 from shirq_bench.observe.scene import Scene
@@ -242,16 +243,17 @@ def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: s
     if how == "masked":
         port.raise_("dev2")
     script.expect("^waiting$", deadline=120)
-    with port.vm.frozen():
-        port.vm.qmp.set("dev2", "dead", "all")
-        mark = port.vm.log().mark
-    with port.tracing() as handlers:
+    with ExitStack() as stack:
+        with port.vm.frozen():
+            port.vm.qmp.set("dev2", "dead", "all")
+            recorded = stack.enter_context(port.record("dev2", settled=False))
+        handlers = stack.enter_context(port.tracing())
         port.network.ping(20)
         port.vm.qmp.execute("device_del", id="dev2")
         port.vm.qmp.wait_event("DEVICE_DELETED", deadline=120)
         assert finish(script, deadline=120)[2:] == [f"{_ANSWERS[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
         port.network.ping(20)
-    touched = [e for e in port.vm.log().since(mark).of(Kind.READ, Kind.WRITE, device="dev2") if e.ring != 3]
+    touched = [entry for entry in recorded.of(Kind.READ, Kind.WRITE, device="dev2") if entry.ring != USER_RING]
     # The irq program reads a device that is gone once, and gets all-ones.
     assert [entry for entry in touched if entry.space == 0][1:] == [], "a register of a device that is gone was touched"
     assert not [entry for entry in touched if entry.kind is Kind.WRITE and entry.space == 0]
