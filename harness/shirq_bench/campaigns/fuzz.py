@@ -18,7 +18,8 @@ from shirq_bench.provision import qemu
 from shirq_bench.provision.steps import shown
 from shirq_bench.vm.board import Board
 
-_SANITIZERS = ("--enable-asan", "--enable-ubsan")
+#: Their reports name source lines, which need debugging information.
+_SANITIZERS = ("--enable-asan", "--enable-ubsan", "--enable-debug-info")
 _REPORTS = ("AddressSanitizer", "runtime error:", "LeakSanitizer")
 _BATCH = 400
 _ROUND = 20_000
