@@ -210,10 +210,10 @@ def test_each_mistake_is_found(tree: Path, file: str, old: str, new: str, findin
     ("old", "new", "message"),
     [
         ("promise.runs", "promise.Runs_fast", "promise.Runs_fast: a name is words of small letters"),
-        ("mutants =", "mutant =", "promise.runs: mutant is not known: there are doc, mutants, tests, why_no_mutant"),
+        ("mutants =", "mutant =", "promise.runs: unknown key mutant; known keys: doc, mutants, tests, why_no_mutant"),
         ('["slow"]', '"slow"', "promise.runs.mutants must be a list, not 'slow'"),
         ('"doc.md"', "1", "documents.doc must be str, not 1"),
-        ("[no_promise]\ndoc", "[no_promise]\nother", "no_promise: other is not known: there are doc"),
+        ("[no_promise]\ndoc", "[no_promise]\nother", "no_promise: unknown key other; known keys: doc"),
         ("[no_promise]\ndoc =", "[promise.x]\ndoc =", "no_promise is missing"),
         ("[documents]", "[documents", "Expected"),
         ('doc = "doc.md"', 'do-c = "doc.md"', "documents.do-c: a short name is one word"),

@@ -84,7 +84,7 @@ _DIFF = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
         ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m: sweep must not be empty"),
         (
             "title = 't'\ntests = ['x']\nother = 1\n" + _DIFF,
-            "mutant m: other is not known: there are equivalent, kernel, ",
+            "mutant m: unknown key other; known keys: equivalent, kernel, ",
         ),
         ("title = t\n" + _DIFF, "mutant m: Invalid value"),
     ],

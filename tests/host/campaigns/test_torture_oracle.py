@@ -234,7 +234,7 @@ def test_the_instrumented_kernel_has_a_size_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"wrong": 1}, "tests.toml: t: wrong is not known: there are by, ci, "),
+        ({"wrong": 1}, "tests.toml: t: unknown key wrong; known keys: by, ci, "),
         ({"devices": "dev0"}, "tests.toml: t.devices must be a list, not 'dev0'"),
         ({"full": "1"}, "tests.toml: t.full must be int, not '1'"),
         ({"full": 0}, "tests.toml: t.full must be at least 1, not 0"),

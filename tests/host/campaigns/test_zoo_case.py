@@ -94,8 +94,8 @@ def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ('id = "x"', 'id = "y"', "the file is called 'x'"),
-        ('title = "t"', 'titel = "t"', "titel is not known: there are .*, title, "),
-        ("raise = 1", "rise = 1", r"steps\[1\]: rise is not known: there are .*, raise, "),
+        ('title = "t"', 'titel = "t"', "unknown key titel; known keys: .*, title, "),
+        ("raise = 1", "rise = 1", r"steps\[1\]: unknown key rise; known keys: .*, raise, "),
         (
             'raise = 1, only = ["naive"]',
             "raise = 1, wait = 2",
@@ -118,7 +118,7 @@ def test_a_case_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: st
 
 
 _MORE = {
-    "machine key": ("[machine]\ncpus = 2", "machine: cpus is not known: there are dev0, devices, late_ms, log_entries"),
+    "machine key": ("[machine]\ncpus = 2", "machine: unknown key cpus; known keys: dev0, devices, late_ms, log_entries"),
     "machine type": ('[machine]\nvcpus = "2"', "machine.vcpus must be int, not '2'"),
     "machine bool": ("[machine]\nvcpus = true", "machine.vcpus must be int, not True"),
     "log_entries": ("[machine]\nlog_entries = 0", "machine.log_entries must be at least 1, not 0"),
@@ -128,7 +128,7 @@ _MORE = {
     ),
     "slot of": (
         '[machine]\nslots = { dev9 = "4" }',
-        "machine.slots: dev9 is not known: there are clock, dev0, dev1, nic0",
+        "machine.slots: unknown key dev9; known keys: clock, dev0, dev1, nic0",
     ),
     "device": ('[machine]\ndevices = ["shirq-edu,id=dev2"]', "'shirq-edu,id=dev2' needs id=NAME and addr=SLOT"),
     "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "there is a device dev1 already"),
@@ -138,7 +138,7 @@ _MORE = {
     ),
     "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask, release, or none of them and no mode"),
     "programs": ('[shirq]\nirq = "claim"', "needs all of irq, unmask, release"),
-    "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: bug is not known: there are options"),
+    "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: unknown key bug; known keys: options"),
     "notices": ('[notices]\nuio = ["x"]', "notices.uio must be one of shirq, .*, not 'uio'"),
     "notices type": ('[notices]\nshirq = "x"', "notices.shirq must be a list, not 'x'"),
     "latency": (

@@ -115,7 +115,7 @@ def test_a_machine_survives_its_description() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"cpus": 2}, "no machine has cpus: there are kernel, vcpus"),
+        ({"cpus": 2}, "a machine has no field cpus; its fields: kernel, vcpus"),
         ({"vcpus": "2"}, "a machine's vcpus must have the type of 2, got '2'"),
         ({"devices": "shirq-edu"}, r"a machine's devices must have the type of \(\), got 'shirq-edu'"),
     ],

@@ -128,7 +128,7 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     ("arguments", "said"),
     [
         ("", "missing 1 required positional argument: 'reason'"),
-        ("'a reason'", "it must name the broken invariant, such as guest_ends=True or line_of='dev0'"),
+        ("'a reason'", "the broken invariant must be named, such as guest_ends=True or line_of='dev0'"),
         ("'a reason', dropped=True", "unexpected keyword argument 'dropped'"),
     ],
     ids=["no reason", "nothing", "what is never excused"],
@@ -300,8 +300,8 @@ def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
     status, said = run(tmp_path, "--shirq-kernel", "6.12", SHIRQ_CACHE=str(tmp_path / "cache"))
     assert status == 0
     head = said.partition("collected")[0]
-    assert re.search(r"^QEMU: not there yet", head, re.MULTILINE)
-    assert re.search(r"^kernel 6\.12: not there yet", head, re.MULTILINE)
+    assert re.search(r"^QEMU: unknown until", head, re.MULTILINE)
+    assert re.search(r"^kernel 6\.12: unknown until", head, re.MULTILINE)
     assert re.search(r"^host: Linux \S+, Python 3", head, re.MULTILINE)
     assert not (tmp_path / "cache").exists()
 
