@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _kernels(config):
         if not _exists(name):
             raise pytest.UsageError(
-                f"--shirq-kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path"
+                f"--shirq-kernel {name}: unknown; give the path of a vmlinuz or one of {', '.join(kernel.names())}"
             )
     directory: Path | None = config.getoption("--shirq-coverage")
     if directory and not hasattr(config, "workerinput"):  # Only the controller empties the folder; its workers fill it.
@@ -135,7 +135,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker and not (marker.args and all(map(_exists, marker.args))):
         raise pytest.Collector.CollectError(
             f"{metafunc.definition.nodeid} is marked needs_kernel({', '.join(map(repr, marker.args))}): "
-            f"there are {', '.join(kernel.names())}, or a vmlinuz's path"
+            f"each must be the path of a vmlinuz or one of {', '.join(kernel.names())}"
         )
     try:
         _waivers(metafunc.definition)

@@ -254,4 +254,4 @@ def test_the_command_prints_the_numbers_and_what_is_open(tree: Path, monkeypatch
     assert result.exit_code == 1
     assert "a sentence without a name: doc.md: It flies." in result.output
     assert CliRunner().invoke(proofs.promises, ["--sentences", "doc"]).output == "It flies.\n"
-    assert "no document is called x: there are doc" in CliRunner().invoke(proofs.promises, ["--sentences", "x"]).output
+    assert "no document 'x'; known documents: doc" in CliRunner().invoke(proofs.promises, ["--sentences", "x"]).output

@@ -159,7 +159,11 @@ reason = "it waits"
     [
         ('stimuli = ["dead"]\nreason', 'stimuli = ["death"]\nreason', "left_out[0]: there is no death"),
         ('reason = "it is dead twice"', 'reason = ""', "left_out[0].reason must not be empty"),
-        ('cost = "process"', 'cost = "planet"', "kill: size ci has no cost 'planet': there are instruction, process"),
+        (
+            'cost = "process"',
+            'cost = "planet"',
+            "kill: size ci has no cost 'planet'; known costs: instruction, process",
+        ),
         ('deed = "reopen"', 'did = "reopen"', "operations.open: unknown key did; known keys: bound_ns, "),
         ('deed = "reopen"\n', "", "operations.open: needs either a deed or what comes first"),
         ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: wrong is not known"),

@@ -247,7 +247,7 @@ def test_a_key_that_is_wrong_is_refused_by_its_name(change: dict[str, object], m
 
 
 def test_an_unknown_test_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(BenchError, match="no torture test 'kil': there are kill, "):
+    with pytest.raises(BenchError, match="no torture test 'kil'; known tests: kill, "):
         cases.get("kil")
 
 

@@ -118,7 +118,10 @@ def test_a_case_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: st
 
 
 _MORE = {
-    "machine key": ("[machine]\ncpus = 2", "machine: unknown key cpus; known keys: dev0, devices, late_ms, log_entries"),
+    "machine key": (
+        "[machine]\ncpus = 2",
+        "machine: unknown key cpus; known keys: dev0, devices, late_ms, log_entries",
+    ),
     "machine type": ('[machine]\nvcpus = "2"', "machine.vcpus must be int, not '2'"),
     "machine bool": ("[machine]\nvcpus = true", "machine.vcpus must be int, not True"),
     "log_entries": ("[machine]\nlog_entries = 0", "machine.log_entries must be at least 1, not 0"),
@@ -154,7 +157,7 @@ _STEPS = {
     "zero": ("burst = 0", r"\.burst must be at least 1, not 0"),
     "option": ("wait = 1, frozen = true", ": frozen is for set, not for wait"),
     "option type": ('set = { dead = "all" }, frozen = 1', r"\.frozen must be bool, not 1"),
-    "device": ('raise = 1, device = "dev7"', "names the device 'dev7': there are dev0, dev1, nic0, clock"),
+    "device": ('raise = 1, device = "dev7"', "names the unknown device 'dev7'; known devices: dev0, dev1, nic0, clock"),
     "device of set": ('set = { device = "dev7", dead = "all" }', "names the device 'dev7'"),
     "check": ('check = "true"', "needs shows"),
     "output": ('output = "("', r"\.output is no regular expression"),

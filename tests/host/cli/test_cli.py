@@ -64,7 +64,7 @@ def test_a_verbs_help_has_examples_that_it_accepts(verb: str) -> None:
         (["nonsense"], "No such command 'nonsense'"),
         (["run"], "give a command"),
         (["run", "--vcpus", "none", "--", "true"], "'none' is not a valid integer"),
-        (["run", "--kernel", "9.9", "--", "true"], "no kernel '9.9': there are 6.1"),
+        (["run", "--kernel", "9.9", "--", "true"], "no kernel '9.9'; known kernels: 6.1"),
         (["trace"], "Missing argument 'LOG'"),
         (["trace", "/does/not/exist"], "does not exist"),
         (["gc", "--older-than", "-1"], "-1"),

@@ -121,7 +121,7 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     assert status != 0
     assert "INTERNALERROR" not in answer
     names = ", ".join(kernel.names())
-    assert f"test_it.py::test_x is marked {said}: there are {names}, or a vmlinuz's path" in answer
+    assert f"test_it.py::test_x is marked {said}: each must be the path of a vmlinuz or one of {names}" in answer
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_no_lock_is_taken_where_no_test_is_alone(tmp_path: Path) -> None:
 def test_an_unknown_kernel_is_refused_before_any_test_runs(tmp_path: Path) -> None:
     status, said = run(tmp_path, "--shirq-kernel", "6.1,9.9")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert f"--shirq-kernel 9.9: there are {', '.join(kernel.names())}, or a vmlinuz's path" in said
+    assert f"--shirq-kernel 9.9: unknown; give the path of a vmlinuz or one of {', '.join(kernel.names())}" in said
 
 
 def test_every_test_with_a_guest_runs_on_every_chosen_kernel(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_scenario_that_lacks_a_key_is_refused() -> None:
 
 def test_unknown_scenario_is_refused_with_the_known_ones() -> None:
     """An unknown scenario is refused with those that there are."""
-    with pytest.raises(BenchError, match="'nothing': there are reassert, "):
+    with pytest.raises(BenchError, match="'nothing'; known scenarios: reassert, "):
         scenario.get("nothing")
 
 

@@ -127,7 +127,9 @@ class Matrix:
         for one in both:
             for size, points in self.sizes.items():
                 if one.cost not in points:
-                    raise ValueError(f"{one.name}: size {size} has no cost {one.cost!r}: there are {', '.join(points)}")
+                    raise ValueError(
+                        f"{one.name}: size {size} has no cost {one.cost!r}; known costs: {', '.join(points)}"
+                    )
         for kind, gaps in (("left_out", self.left_out), ("bounds", self.bounds)):
             for n, gap in enumerate(gaps):
                 if unknown := {*gap.operations} - self.operations.keys() | {*gap.stimuli} - self.stimuli.keys():

@@ -98,5 +98,5 @@ def get(name: str) -> Scenario:
     """The scenario called ``name``. Raises `BenchError` if there is none."""
     known = load()
     if name not in known:
-        raise BenchError(f"there is no scenario {name!r}: there are {', '.join(known)}")
+        raise BenchError(f"there is no scenario {name!r}; known scenarios: {', '.join(known)}")
     return known[name]

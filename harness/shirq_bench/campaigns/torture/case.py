@@ -61,5 +61,5 @@ def get(name: str) -> Case:
     """The test called ``name``. Raises `BenchError` if there is none."""
     known = load()
     if name not in known:
-        raise BenchError(f"there is no torture test {name!r}: there are {', '.join(known)}")
+        raise BenchError(f"there is no torture test {name!r}; known tests: {', '.join(known)}")
     return known[name]

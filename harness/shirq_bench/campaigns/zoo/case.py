@@ -335,7 +335,9 @@ class Case:
         for n, step in enumerate(self.steps):
             device = step.set.get("device", "dev0") if step.set else step.device
             if device not in self.machine.ids:
-                raise ValueError(f"steps[{n}] names the device {device!r}: there are {', '.join(self.machine.ids)}")
+                raise ValueError(
+                    f"steps[{n}] names the unknown device {device!r}; known devices: {', '.join(self.machine.ids)}"
+                )
 
     def options(self, driver: str) -> Options:
         """The driver's table."""
