@@ -77,7 +77,7 @@ def rules(path: Path) -> tuple[Rule, ...]:
             try:
                 found.append(Rule(re.compile(line), " ".join(comment)))
             except re.error as error:
-                raise RulesError(f"{path.name}:{number}: {line!r} is no regular expression: {error}") from error
+                raise RulesError(f"{path.name}:{number}: {line!r} is not a regular expression: {error}") from error
         comment = []
     return tuple(found)
 

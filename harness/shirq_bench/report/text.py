@@ -98,7 +98,7 @@ def _bursts(events: Sequence[Event], pause_ns: int) -> list[list[Event]]:
 
 
 def _collapse(bursts: Sequence[list[Event]]) -> Iterator[tuple[Sequence[list[Event]], int, Event]]:
-    """Each round of up to ``LONGEST_ROUND`` bursts, how often it occurs in a row, and the last event of the last one."""
+    """Each round of up to ``LONGEST_ROUND`` bursts, how often it occurs in a row, and the last event of all of it."""
     said = [[(event.who, event.what) for event in burst] for burst in bursts]
     start = 0
     while start < len(bursts):

@@ -77,7 +77,7 @@ _DIFF = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title = 't'\ntests = ['x']\n", "mutant m: it has no diff"),
+        ("title = 't'\ntests = ['x']\n", "mutant m: the file has no diff"),
         ("title = 't'\n" + _DIFF, "mutant m: tests is missing"),
         ("tests = ['x']\n" + _DIFF, "mutant m: title is missing"),
         ("title = 't'\ntests = 'x'\n" + _DIFF, "mutant m: tests must be a list, not 'x'"),

@@ -93,7 +93,7 @@ def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('id = "x"', 'id = "y"', "the file is called 'x'"),
+        ('id = "x"', 'id = "y"', "but must be the file's name, 'x'"),
         ('title = "t"', 'titel = "t"', "unknown key titel; known keys: .*, title, "),
         ("raise = 1", "rise = 1", r"steps\[1\]: unknown key rise; known keys: .*, raise, "),
         (
@@ -134,12 +134,12 @@ _MORE = {
         "machine.slots: unknown key dev9; known keys: clock, dev0, dev1, nic0",
     ),
     "device": ('[machine]\ndevices = ["shirq-edu,id=dev2"]', "'shirq-edu,id=dev2' needs id=NAME and addr=SLOT"),
-    "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "there is a device dev1 already"),
+    "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "the id dev1 is used twice"),
     "mode": (
         '[shirq]\nmode = "acks"\nirq = ""\nunmask = ""\nrelease = ""',
         "shirq.mode must be one of masks, acknowledges, not 'acks'",
     ),
-    "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask, release, or none of them and no mode"),
+    "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask and release; or none of them, and no mode"),
     "programs": ('[shirq]\nirq = "claim"', "needs all of irq, unmask, release"),
     "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: unknown key bug; known keys: options"),
     "notices": ('[notices]\nuio = ["x"]', "notices.uio must be one of shirq, .*, not 'uio'"),
@@ -160,10 +160,10 @@ _STEPS = {
     "device": ('raise = 1, device = "dev7"', "names the unknown device 'dev7'; known devices: dev0, dev1, nic0, clock"),
     "device of set": ('set = { device = "dev7", dead = "all" }', "names the device 'dev7'"),
     "check": ('check = "true"', "needs shows"),
-    "output": ('output = "("', r"\.output is no regular expression"),
-    "logged": ('guest = "true", logged = "("', r"\.logged is no regular expression"),
+    "output": ('output = "("', r"\.output is not a regular expression"),
+    "logged": ('guest = "true", logged = "("', r"\.logged is not a regular expression"),
     "logged beside": ('guest = "true", logged = "x", background = true', "logged is for a script that ends"),
-    "expression": ('check = "true", shows = "("', r"\.shows is no regular expression"),
+    "expression": ('check = "true", shows = "("', r"\.shows is not a regular expression"),
     "judge": ('judge = "here"', r"\.judge must be one of from here, not 'here'"),
 }
 
