@@ -66,7 +66,7 @@ def write(content: dict[str, Any], path: Path | None = None) -> None:
 def summary(content: dict[str, Any]) -> str:
     """The figures in one line."""
     line = f"{content['total']} mutants: {content['killed']} killed, {content['sweep_only']} of them by"
-    line += f" sweeps alone; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
+    line += f" sweeps only; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
     if content["mistakes"]:
         line += f", {len(content['mistakes'])} invalid"
     if content["untried"]:
