@@ -21,7 +21,7 @@ STEP = 1.0
 def competition() -> float:
     """The number of runnable processes per processor that this process may use: at least 1, at most 20.
 
-    The average of the last minute or the number of the moment, whichever is greater: load that has just begun counts.
+    This is the average of the last minute or the present number, whichever is greater: load that has just begun counts.
     """
     minute, _, _, running, _ = Path("/proc/loadavg").read_text().split()
     wanting = max(float(minute), float(running.partition("/")[0]))
@@ -29,10 +29,10 @@ def competition() -> float:
 
 
 class Deadline:
-    """``seconds`` from now on an idle host, stretched by the highest load that was measured.
+    """A deadline of ``seconds``, counted from now and stretched by the highest load that was measured.
 
-    A wait must check again at least every `STEP` seconds: ``while not deadline.passed: ready.wait(deadline.step)``. Its
-    text gives the requested and the stretched seconds: ``20 s (64 s on this busy host)``.
+    A wait must check again at least every `STEP` seconds: ``while not deadline.passed: ready.wait(deadline.step)``. As
+    text, a deadline gives the requested and the stretched seconds: ``20 s (64 s on this busy host)``.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -42,7 +42,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until it passes, as far as is known now; never negative."""
+        """Seconds until the deadline passes, by the load measured so far; never negative."""
         left = self._began + self._seconds * self._stretch - time.monotonic()
         if left <= 0:
             # The host may have been idle at the last measurement.
@@ -65,7 +65,7 @@ class Deadline:
         return self._stretch > 1
 
     def readable(self, descriptor: int) -> bool:
-        """Wait until ``descriptor`` is readable; false if the deadline passes before."""
+        """Wait until ``descriptor`` is readable; false if the deadline passes first."""
         while not (ready := select.select([descriptor], [], [], self.step)[0]) and not self.passed:
             pass
         return bool(ready)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The errors of a guest. Every message names the VM."""
+"""The errors of the bench. A message about a guest names its VM."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class VmDied(BenchError):
 
 
 class AgentGone(BenchError):
-    """The agent channel is closed or its agent was replaced."""
+    """The channel to the guest's agent is closed, or the agent was started again."""
 
 
 class CommandFailed(BenchError):

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A step's text is cut to this many characters in a single line.
+#: A step is printed on one line; its text and its outcome are each cut to this many characters.
 _WIDTH = 200
-#: Steps that a journal remembers; its transcript has all.
+#: Maximum number of steps that a journal keeps in memory; the transcript has all of them.
 _MOST = 10_000
 
 
@@ -31,11 +31,11 @@ class Kind(enum.StrEnum):
 
 @dataclass
 class Step:
-    """One step: ``began_s`` and ``ended_s`` count from the journal's beginning, the latter is None while it lasts.
+    """One step: ``began_s`` and ``ended_s`` are seconds since the journal began; ``ended_s`` is None while it lasts.
 
-    ``first`` and ``last`` are the numbers of entries in the event log at these times, which give the virtual time. A
-    query, such as the reading of a property, that is repeated without another step in between is one step: ``times``
-    counts.
+    ``first`` and ``last`` are the numbers of entries in the event log at these times, which give the virtual time. If a
+    query, such as the reading of a property, is repeated without another step in between, all repetitions are one step;
+    ``times`` counts them.
     """
 
     guest: str
@@ -62,15 +62,18 @@ _reporters: list[Reporter] = []
 
 
 def subscribe(reporter: Reporter) -> Callable[[], None]:
-    """Call ``tell`` with each step of every guest when it has ended, on the thread that ends it; returns an undo."""
+    """Call ``reporter`` with each step of every guest when the step has ended, on the thread that ended it.
+
+    Returns a function that undoes the subscription.
+    """
     _reporters.append(reporter)
     return lambda: _reporters.remove(reporter)
 
 
 class Journal:
-    """The steps of one guest. Any thread may use it; ``transcript`` is a file that gets a line a step.
+    """The steps of one guest. Any thread may use it; ``transcript`` is a file that gets one line for each step.
 
-    ``position`` says how many entries the event log has.
+    ``position`` returns the number of entries in the event log.
     """
 
     def __init__(self, guest: str, transcript: Path | None = None, position: Callable[[], int] = lambda: 0) -> None:
@@ -83,7 +86,7 @@ class Journal:
         self._transcript = transcript.open("a", buffering=1) if transcript else None
 
     def begin(self, kind: Kind, what: str) -> Step:
-        """A step begins; `end` it."""
+        """Begin a step. The caller must `end` it."""
         step = Step(self._guest, kind, what, time.monotonic() - self._began, self.position())
         with self._lock:
             self.steps.append(step)
@@ -102,7 +105,10 @@ class Journal:
 
     @contextlib.contextmanager
     def during(self, kind: Kind, what: str, look: bool = False) -> Iterator[Step]:
-        """A step that lasts as long as the block; an exception of the block is its outcome."""
+        """Record the block as a step; if the block raises, the exception is the step's outcome.
+
+        ``look`` means that the step is a query: repetitions of the previous query are counted in one step.
+        """
         step = self.begin(kind, what)
         try:
             yield step
@@ -113,7 +119,7 @@ class Journal:
             self.end(step)
 
     def _repeats(self, step: Step) -> bool:
-        """Whether this query, which succeeded, only repeats the step before it, which then stands for both."""
+        """Whether this successful query repeats the step before it. If so, only the earlier step is kept and counts."""
         with self._lock:
             if len(self.steps) < 2 or self.steps[-1] is not step:
                 return False
@@ -126,7 +132,7 @@ class Journal:
             return True
 
     def close(self) -> None:
-        """Close the transcript; steps that have not ended are marked as such."""
+        """Close the transcript, and write to it the steps that have not ended."""
         with self._lock:
             if self._transcript:
                 for step in self.steps:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pages for people: Jinja2's templates, which are files beside the modules that fill them in."""
+"""Fills in Jinja2 templates. Each template is a file beside the module that uses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 
 def render(package: str | None, template: str, **values: object) -> str:
-    """Fill in a template of a package. In those of HTML and SVG, what is not ``safe`` is escaped."""
+    """Fill in a template of a package. In HTML and SVG, values that the template does not mark ``safe`` are escaped."""
     assert package
     return _environment(package).get_template(template).render(**values)
 
@@ -30,16 +30,16 @@ def _environment(package: str) -> Environment:
 
 
 def figure(value: object) -> str:
-    """A value as tables show it: a number in groups of three digits."""
+    """A value as text for a table; a number has its digits in groups of three."""
     return f"{value:,g}" if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
 
 
 def cell(text: str) -> str:
-    """For a cell of a table in Markdown."""
+    """Escape a text for a cell of a Markdown table."""
     return text.replace("|", "\\|")
 
 
 def verbatim(package: str | None, file: str) -> str:
-    """A file of a package, for a template that puts it into a page as it is: ``{{ css | safe }}``."""
+    """The text of a file of a package, for a template that inserts it unchanged: ``{{ css | safe }}``."""
     assert package
     return (resources.files(package) / file).read_text("utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The paths of the package: input files are part of it, output goes below the current directory."""
+"""The paths that the package uses: input files are part of the package, output goes below the current directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def checkout() -> Path | None:
 
 
 def need_checkout(what: str) -> Path:
-    """The same; raises `BenchError` if there is none. ``what`` is the action that needs it."""
+    """The top directory of the checkout; raises `BenchError` if there is none. ``what`` is the action that needs it."""
     if top := checkout():
         return top
     raise BenchError(

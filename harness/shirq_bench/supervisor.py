@@ -4,10 +4,10 @@
 A small process in a separate session starts every VM and holds one end of a socket whose other end only the runner
 holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it. The supervisor then kills all
 processes that it started or that were registered with it, and deletes the registered directories. If the supervisor
-itself is killed, the kernel kills its children: PDEATHSIG is reliable because it has one thread.
+itself is killed, the kernel kills its children: PDEATHSIG is reliable because the supervisor has one thread.
 
-The runner's half is `spawn`, `adopt` and `own`; run as a script this file is the supervisor's half, which imports
-nothing of the package and so starts quickly.
+The runner calls `spawn`, `adopt` and `own`. Run as a script, this file is the supervisor; it imports nothing of the
+package, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-#: The first descriptor number that a spawned process finds its channels at.
+#: The descriptor number of a spawned process's first channel; the other channels follow.
 FIRST_FD = 10
 _MESSAGE = 1 << 18
 
@@ -76,7 +76,8 @@ class Supervisor:
     def spawn(self, argv: Sequence[str], fds: Sequence[int], output: Path) -> tuple[int, int]:
         """Start ``argv`` with ``fds`` at descriptors 10, 11, ... and its output in ``output``.
 
-        Returns its process id and a descriptor that becomes readable when it ends, giving the wait status as text.
+        Returns the process id, and a descriptor from which the wait status can be read as text when the process has
+        ended.
         """
         ended, tell = os.pipe()
         try:
@@ -142,9 +143,10 @@ def owned_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def child(argv: Sequence[str | Path], orphans: bool = False, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A child with a process group of its own, all of which is killed when the block, or this process, ends.
+    """Start a child in its own process group; the whole group is killed when the block, or this process, ends.
 
-    ``options`` are `subprocess.Popen`'s. With ``orphans``, a child that has ended by itself may leave others behind.
+    ``options`` are those of `subprocess.Popen`. With ``orphans``, the group is not killed if the child has ended by
+    itself: processes that it started may go on.
     """
     process = subprocess.Popen([str(word) for word in argv], start_new_session=True, **options)
     try:
@@ -160,7 +162,7 @@ def child(argv: Sequence[str | Path], orphans: bool = False, **options: Any) -> 
 
 
 def _serve(channel: socket.socket) -> None:
-    """The supervisor process: until the runner's end of ``channel`` closes."""
+    """Run the supervisor until the runner's end of ``channel`` closes."""
     import ctypes
 
     prctl = ctypes.CDLL(None).prctl

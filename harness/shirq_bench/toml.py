@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""TOML files into frozen dataclasses, with cattrs: types are exact, and no key is unknown.
+"""Reads TOML files into frozen dataclasses with cattrs. Types must match exactly; an unknown key is an error.
 
-An error names the file, each key that is wrong, and what would be right. A check that a dataclass makes in its
-``__post_init__``, with `ValueError`, is reported as of its table. A field ``name`` is the key of the table itself, in
-a mapping of tables; the metadata ``key`` of a field is its key, if that is no name of Python.
+An error names the file, each wrong key, and the allowed values. A `ValueError` from a dataclass's ``__post_init__`` is
+reported for its whole table. In a mapping of tables, the field ``name`` gets the table's own key. The metadata ``key``
+of a field is its key in the file, for keys that are not Python identifiers.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from shirq_bench.errors import BenchError
 _T = TypeVar("_T")
 _Filled = TypeVar("_Filled", bound=Sized)
 _Hook = Callable[[Any, Any], Any]
-#: Under this key a table gets its name; a file's own key ``name`` is unknown.
+#: The key under which a table gets its name. A key ``name`` in the file is an unknown key.
 _NAME = ""
 
 
 class TomlError(BenchError):
-    """A file does not say what it should: which file, which key, what is wrong with it, what would be right."""
+    """The contents of a file are wrong. The message names the file, the key, the error and the allowed values."""
 
 
 def read(kind: type[_T], path: Path) -> _T:
-    """The ``kind``, a dataclass or a mapping of them, that a file describes. Raises `TomlError`."""
+    """The ``kind``, a dataclass or a mapping to dataclasses, that a file describes. Raises `TomlError`."""
     try:
         text = path.read_text()
     except UnicodeDecodeError as error:
@@ -49,12 +49,12 @@ def read(kind: type[_T], path: Path) -> _T:
 
 
 def parse(kind: type[_T], text: str, what: str) -> _T:
-    """The ``kind`` that a text describes; messages call it ``what``. Raises `TomlError`."""
+    """The ``kind`` that a text describes; messages call the text ``what``. Raises `TomlError`."""
     return convert(kind, load(text, what), what)
 
 
 def load(text: str, what: str) -> dict[str, Any]:
-    """What a text says, whatever it is; messages call it ``what``. Raises `TomlError`."""
+    """The unchecked contents of a TOML text; messages call the text ``what``. Raises `TomlError`."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -62,7 +62,10 @@ def load(text: str, what: str) -> dict[str, Any]:
 
 
 def convert(kind: type[_T], data: object, what: str) -> _T:
-    """The ``kind`` of what `tomllib` made of a file or a part of one; messages call it ``what``. Raises `TomlError`."""
+    """The ``kind`` that the parsed contents of a file, or a part of them, describe.
+
+    Messages call the contents ``what``. Raises `TomlError`.
+    """
     try:
         return _converter.structure(data, kind)
     except (BaseValidationError, ValueError) as error:
@@ -70,7 +73,7 @@ def convert(kind: type[_T], data: object, what: str) -> _T:
 
 
 def at_least(least: int) -> Callable[[int], int]:
-    """For ``Annotated[int, at_least(1)]``."""
+    """A check for ``Annotated[int, at_least(1)]``."""
 
     def check(value: int) -> int:
         _must(value, value >= least, f"at least {least}")
@@ -80,7 +83,7 @@ def at_least(least: int) -> Callable[[int], int]:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """For ``Annotated[str, one_of("red", "blue")]``."""
+    """A check for ``Annotated[str, one_of("red", "blue")]``."""
 
     def check(value: str) -> str:
         _must(value, value in words, f"one of {', '.join(words)}")
@@ -90,13 +93,13 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def filled(value: _Filled) -> _Filled:
-    """For ``Annotated[str, filled]`` and the like."""
+    """A check that a value is not empty, for ``Annotated[str, filled]`` and the like."""
     if not value:
         raise ValueError("must not be empty")
     return value
 
 
-#: A string with something in it, a list of such, and a list of strings, at least one.
+#: A string that is not empty, a list of such strings, and a list of at least one string.
 Text = Annotated[str, filled]
 Texts = tuple[Text, ...]
 Words = Annotated[tuple[str, ...], filled]
@@ -116,7 +119,7 @@ def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterat
             yield f"{path} is missing"
         case ForbiddenExtraKeysError():
             known = sorted({*_keys(error.cl).values()} - {_NAME})
-            yield f"{path}: {', '.join(sorted(error.extra_fields))} is not known: there are {', '.join(known)}"
+            yield f"{path}: unknown key {', '.join(sorted(error.extra_fields))}; known keys: {', '.join(known)}"
         case _:
             yield f"{path}{':' if of_table else ''} {error}"
 
@@ -127,7 +130,7 @@ def _must(value: object, right: object, wanted: str) -> None:
 
 
 def _exact(value: Any, kind: type) -> Any:
-    # A bool is an int to Python; an int will do where a float is wanted.
+    # To Python a bool is an int, so compare the types themselves. An int is accepted as a float.
     _must(value, type(value) is kind or (kind is float and type(value) is int), kind.__name__)
     return value
 
@@ -145,7 +148,7 @@ def _member(value: Any, kind: type[enum.StrEnum]) -> enum.StrEnum:
 
 
 def _keys(kind: Any) -> dict[str, str]:
-    """The fields of a dataclass, and what a file calls them."""
+    """The fields of a dataclass, each with its key in a file."""
     return {
         field.name: _NAME if field.name == "name" else field.metadata.get("key", field.name)
         for field in dataclasses.fields(kind)
@@ -153,7 +156,7 @@ def _keys(kind: Any) -> dict[str, str]:
 
 
 def _fields(kind: Any, converter: Converter) -> _Hook:
-    # cattrs resolves names of types, too, but drops what `Annotated` says.
+    # cattrs can resolve the names of types itself, but would drop the checks in `Annotated`.
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         field.type = hints[field.name]
@@ -174,7 +177,7 @@ def _mapping(kind: Any, converter: Converter) -> _Hook:
 
 
 def _shaped(shape: type, wanted: str, factory: Callable[[Any, Converter], _Hook]) -> Callable[[Any, Converter], _Hook]:
-    """A factory of hooks that first check the value's type: cattrs takes whatever has items, a string for one."""
+    """A factory of hooks that first check the value's type: cattrs accepts everything with items, even a string."""
 
     def make(kind: Any, converter: Converter) -> _Hook:
         structure = factory(kind, converter)

@@ -40,7 +40,7 @@ def test_many_commands_run_side_by_side(plain: Vm) -> None:
 
 def test_command_timeout_is_reported_with_output_and_console(plain: Vm) -> None:
     """A command beyond its deadline is reported with its output and the console."""
-    late = f"its end not within {0.5 * plain.patience:g} s"
+    late = f"its end did not come within {0.5 * plain.patience:g} s"
     command = plain.agent.start("sh", "-c", "echo so far; sleep 1000")
     command.expect("so far")
     with pytest.raises(DeadlineExceeded, match=rf"(?s){late}.*so far.*QEMU runs.*console"):

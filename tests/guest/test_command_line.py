@@ -60,7 +60,7 @@ def test_run_fails_with_what_the_kernel_complained_of(kernel_name: str) -> None:
 def test_run_ends_a_command_that_overruns(kernel_name: str) -> None:
     done = run(kernel_name, "--timeout", "0.5", "--", "sleep", "60")
     assert done.returncode == 1
-    assert "not within 0.5 s" in done.stderr
+    assert "its end did not come within 0.5 s" in done.stderr
 
 
 def test_shell_opens_the_machine_of_a_failed_test(machine: Path) -> None:

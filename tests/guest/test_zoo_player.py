@@ -59,7 +59,7 @@ def test_a_schedule_counts_from_now_in_a_guest_that_was_idle(trial: Play) -> Non
 
 
 def test_a_schedule_that_is_not_over_was_not_played(trial: Play) -> None:
-    with pytest.raises(NotPlayed, match="1 entries of dev0's schedule, the first in line 2"):
+    with pytest.raises(NotPlayed, match="1 entries of dev0's schedule were not executed, the first is in line 2"):
         trial(ARMED + '{ schedule = "@1000000 raise 1\\n@3600000000000 raise 2" }, { wait = 0.1 }, { serve = 1 }')
 
 
@@ -80,7 +80,9 @@ def test_a_log_that_overflows_gives_no_outcome(trial: Play, tmp_path: Path) -> N
         pytest.param('{ guest = "alone" }, { neighbour = 1 }', "the neighbour's pin did not rise", id="neighbour"),
         pytest.param('{ set = { dead = "half" } }', "dead", id="set"),
         pytest.param(
-            "{ guest = 'exit 3', background = true }", "in the background, 'exit 3': status 3", id="background"
+            "{ guest = 'exit 3', background = true }",
+            "the script 'exit 3' in the background failed with status 3",
+            id="background",
         ),
     ],
 )
@@ -107,7 +109,7 @@ def test_a_guest_that_panics_before_its_stimulus_is_no_outcome(trial: Play) -> N
 
 @pytest.mark.parametrize("driver", ["shirq", "naive"])
 def test_a_program_that_fails_otherwise_has_not_refused(trial: Play, driver: str) -> None:
-    with pytest.raises(NotPlayed, match=r"(?s)step 2, driver 'start'.*status 2, and the kernel has not refused"):
+    with pytest.raises(NotPlayed, match=r"(?s)step 2, driver 'start'.*status 2, but the kernel has not refused"):
         trial(ARMED + "{ raise = 1 }", 'peer = "--no-such"', driver)
 
 
@@ -164,8 +166,8 @@ def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
     assert played.result.outcome is Outcome.SURVIVES
     assert not played.expected
     assert [what.splitlines()[0] for what in played.unmet] == [
-        "'echo $NIC0' does not show '0000:00:0d.0' but:",
-        "its program was not told 'quarantined'; it was told []",
+        "the output of 'echo $NIC0' does not match '0000:00:0d.0':",
+        "the driver's program got no notice like 'quarantined' in its place; all notices: []",
     ]
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Many guests for one question: sweeps, the zoo, torture, mutants, measurements, fuzzing."""
+"""Campaigns, each of which uses many guests: sweeps, the zoo, torture, mutants, measurements, fuzzing."""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`make fuzz-device`: random accesses to the emulated device, in a QEMU built with sanitizers.
 
-Accesses to BARs and configuration space, steps of the clock, stimuli, faults, other cards, schedules, resets and
-snapshots, all from one seed. Anything that a sanitizer reports, and the end of QEMU, is a failure; the message names
-the seed.
+One seed determines all accesses to BARs and configuration space, steps of the clock, stimuli, faults, other cards,
+schedules, resets and snapshots. A sanitizer's report and the end of QEMU are failures; the message names the seed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _OWN = (
     "bar0+0/32 status wc; bar0+4/32 summary rc group=3; bar0+8/32 active rc; bar0+12/32be[30:5] scratch7 w1s",
     "bar1+0/8 index; bar1+1/8 data; ind+0/8 status w1c; ind+255/8 enable; bar1+2/16 gate[0]; bar0+0/64 mark",
 )
-#: Values for the properties; some are refused, as they should be.
+#: Values for the properties. QEMU must refuse some of them.
 _FAULTS: dict[str, tuple[object, ...]] = {
     "disintx": ("ok", "read-only", "no-op", "stuck"),
     "intx-status": ("auto", "ok", "zero", "one"),
@@ -52,7 +51,7 @@ _FAULTS: dict[str, tuple[object, ...]] = {
     "lower": (1, 0xFFFFFFFF),
 }
 _BARS = "bar0=mem:16384,bar1=port:256"
-#: Slots of the devices, and their different properties.
+#: The slots of the devices, each with the properties in which the devices differ.
 _DEVICES = {4: "pm=on,msi=on,pcie=on", 8: "pm=on,no-soft-reset=on,msi=on", 5: "bar2=mem64:4096"}
 _MEMORY = {4: 0xE0000000, 8: 0xE0100000, 5: 0xE0200000}
 _PORTS = {4: 0xC000, 8: 0xC100, 5: 0xC200}
@@ -72,7 +71,7 @@ def _place(slot: int) -> list[str]:
 
 
 class Fuzzer:
-    """Drives one machine after another, each a clone of the former, from ``seed``; counts its ``accesses``."""
+    """Fuzzes one machine after another, each a clone of the previous one; ``accesses`` counts the accesses so far."""
 
     def __init__(self, emulator: Path, seed: int, directory: Path) -> None:
         self._emulator = emulator
@@ -121,7 +120,7 @@ class Fuzzer:
         return requests
 
     def _disturb(self, board: Board) -> None:
-        """Change properties of the device from the host; QEMU refuses combinations that do not fit."""
+        """Change properties of the device from the host. QEMU refuses invalid combinations, which is not an error."""
         random = self._random
         device = f"dev{random.choice(tuple(_DEVICES))}"
         stopped = random.random() < 0.2
@@ -162,7 +161,7 @@ class Fuzzer:
         board.load(self._state)
 
     def round(self, registers: dict[str, str] | None) -> dict[str, str]:
-        """Fuzz one machine, a clone if ``registers`` are given; returns the registers that its state has."""
+        """Fuzz one machine, a clone if ``registers`` are given; returns the registers that its saved state needs."""
         with Board(*_devices(), incoming=registers is not None, emulator=self._emulator) as board:
             try:
                 if registers is not None:
@@ -181,12 +180,12 @@ class Fuzzer:
             finally:
                 output = (board.dir / "qemu.log").read_text(errors="replace")
                 if any(report in output for report in _REPORTS):
-                    raise BenchError(f"a sanitizer reports:\n{output}")
+                    raise BenchError(f"a sanitizer has reported an error; QEMU's output:\n{output}")
         return registers
 
 
 def run(accesses: int, seed: int, directory: Path) -> int:
-    """Fuzz until ``accesses`` were made; returns their number. Raises BenchError on a failure."""
+    """Fuzz until at least ``accesses`` were made; returns their number. Raises BenchError on a failure."""
     os.environ["ASAN_OPTIONS"] = "detect_leaks=0:detect_stack_use_after_return=0"
     fuzzer = Fuzzer(qemu.build("sanitize", _SANITIZERS), seed, directory)
     registers: dict[str, str] | None = None

@@ -4,16 +4,17 @@
 ``tests/promises.toml`` has
 
     [documents]      a short name for each document, and its path
-    [promise.NAME]   under the documents' short names, quotes: pieces of the sentences that say it, wherever they do;
-                     ``tests``: pytest's ids, without parameters; ``mutants``: names of tests/mutants. Where there is
-                     nothing, ``why_no_test`` and ``why_no_mutant`` give the reason
-    [no_promise]     under the documents' short names, quotes of sentences that promise nothing: explanations
+    [promise.NAME]   under the documents' short names, quotes: pieces of all sentences that state the promise;
+                     ``tests``: pytest's ids, without parameters; ``mutants``: names of tests/mutants. If there is no
+                     test or no mutant, ``why_no_test`` or ``why_no_mutant`` gives the reason
+    [no_promise]     under the documents' short names, quotes of sentences that promise nothing, such as explanations
     no_mutant_yet    promises that could have a mutant and have none so far
 
-A sentence ends at a full stop or a semicolon; a row of a table and a block of code are one each. Of C, the comments
-count: each member of a kernel-doc comment and each error number of a list is a sentence, which begins with the struct's
-name and with what leads the list in; a comment behind code begins with that code. White space, ``**`` and the frames of
-comments do not matter. A quote must be in one sentence alone; a sentence may have several.
+A sentence ends at a full stop or a semicolon; a row of a table and a block of code are one sentence each. In C, only
+comments have sentences. Each member of a kernel-doc comment is a sentence that begins with the struct's name; each
+error number of a list is a sentence that begins with the list's introduction; a comment behind code begins with that
+code. White space, ``**`` and the frames of comments do not matter. A quote must be in exactly one sentence; a sentence
+may have several quotes.
 
 `shirq promises` prints the errors, the open points and the figures.
 """
@@ -44,7 +45,7 @@ _ERROR = re.compile(r"  E[A-Z0-9]{2,}(\s|$)")
 
 @dataclass(frozen=True, kw_only=True)
 class Promise:
-    """The rest of one's fields, which `parse` adds, are called as the documents."""
+    """A promise. `parse` adds one field for each document, with the document's short name, for the quotes."""
 
     name: str
     tests: Texts = ()
@@ -65,7 +66,7 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """What the file says; ``no_promise`` has the documents' names for fields."""
+    """The contents of the file. The fields of ``no_promise`` have the short names of the documents."""
 
     documents: Mapping[str, Text]
     promise: Mapping[str, Promise]
@@ -124,7 +125,7 @@ def sentences_of_markdown(text: str) -> list[str]:
     found = []
     row: list[str] | None = None
     heading = False
-    # Needed here alone, and in a checkout alone: it is no dependency of the wheel.
+    # Import it here: only this function needs it, and only in a checkout, so the wheel does not depend on it.
     from markdown_it import MarkdownIt
 
     for token in MarkdownIt().enable("table").parse(text):
@@ -156,11 +157,11 @@ def sentences(path: Path) -> list[str]:
 
 
 def parse(text: str) -> Register:
-    """What the text of the file says. `BenchError` says what is wrong with it."""
+    """The register that the text of the file describes. Raises `BenchError` with the error in the text."""
     data = toml.load(text, str(FILE))
     documents = given if isinstance(given := data.get("documents"), dict) else {}
     if wrong := [name for name in documents if not name.isidentifier()]:
-        raise BenchError(f"{FILE}: documents.{wrong[0]}: a short name is one word")
+        raise BenchError(f"{FILE}: documents.{wrong[0]}: a short name must be one word")
     # The documents' names are keys of other tables.
     quotes = [(name, Texts, field(default=())) for name in documents]
     promise: Any = make_dataclass("Quoting", quotes, bases=(Promise,), frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def load(top: Path) -> Register:
     return parse((top / FILE).read_text())
 
 
-# ---------------------------------------------------------------- what is wrong
+# ---------------------------------------------------------------- the errors
 
 
 @dataclass(frozen=True)
@@ -208,15 +209,15 @@ def _quotes(register: Register, document: str, path: Path) -> Iterator[Finding]:
             places = [number for number, sentence in enumerate(said) if _plain(quote) in sentence]
             where = f"{owner}: {path.name}: {quote!r}"
             if not places:
-                yield Finding("a quote that is gone", where)
+                yield Finding("a quote that is in no sentence", where)
             elif len(places) > 1:
-                yield Finding("a quote of several sentences", f"{where}: {len(places)} have it")
+                yield Finding("a quote that is in several sentences", f"{where}: in {len(places)}")
             elif owner == "no_promise" and places[0] in covered:
-                yield Finding("a promise that is said to be none", where)
+                yield Finding("a sentence in no_promise that is also quoted by a promise", where)
             covered.update(places)
     for number, sentence in enumerate(said):
         if number not in covered:
-            yield Finding("a sentence without a name", f"{path.name}: {sentence}")
+            yield Finding("a sentence that is neither a promise nor in no_promise", f"{path.name}: {sentence}")
 
 
 def _proof(promise: Promise, top: Path, known: dict[str, Mutant]) -> Iterator[Finding]:
@@ -229,9 +230,10 @@ def _proof(promise: Promise, top: Path, known: dict[str, Mutant]) -> Iterator[Fi
         if name not in known:
             yield Finding("a mutant that does not exist", f"{promise.name}: {name}")
         elif not any(_same(test, noticed) for test in promise.tests for noticed in known[name].tests):
-            yield Finding("a mutant that none of the tests is said to notice", f"{promise.name}: {name}")
+            yield Finding("a mutant whose file names none of the promise's tests", f"{promise.name}: {name}")
     if bool(promise.tests) is bool(promise.why_no_test):
-        yield Finding("a promise without a test" if not promise.tests else "tests and why there is none", promise.name)
+        what = "a promise with tests and with why_no_test" if promise.tests else "a promise without a test"
+        yield Finding(what, promise.name)
 
 
 def _exists(test: str, top: Path) -> bool:
@@ -257,10 +259,10 @@ def _open(register: Register) -> Iterator[Finding]:
         if not any(ways):
             yield Finding("a promise without a mutant", promise.name)
         elif sum(ways) > 1:
-            yield Finding("a mutant and why there is none", promise.name)
+            yield Finding("a promise with more than one of mutants, why_no_mutant and no_mutant_yet", promise.name)
 
 
-# ---------------------------------------------------------------- for people
+# ---------------------------------------------------------------- the summary
 
 
 def summary(register: Register, top: Path) -> str:

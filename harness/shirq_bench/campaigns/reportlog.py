@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the tests of a run of pytest came out, by what pytest-reportlog wrote of it."""
+"""Reads the outcomes of a pytest run's tests from the report of pytest-reportlog."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from shirq_bench.errors import BenchError
 
 
 def options(report: Path) -> tuple[str, ...]:
-    """Make pytest write a report. A project may have switched off that plugins load by themselves."""
+    """Options that make pytest write a report. They load the plugin, as a project may have switched autoload off."""
     return ("-p", "pytest_reportlog", f"--report-log={report}")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a test came out. ``message`` says why it did not pass; ``when`` that was: setup, call, teardown, collect."""
+    """The outcome of a test. ``message`` says why it did not pass; ``when`` is setup, call, teardown or collect."""
 
     id: str
     outcome: str
@@ -27,22 +27,22 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """The test's, without its file's."""
+        """The test's name, without its file."""
         return self.id.partition("::")[2] or self.id
 
 
 def read(report: Path) -> list[Outcome]:
-    """The tests of a run, in the order of their beginning. `BenchError` if pytest did not come to its end."""
+    """The tests of a run, in the order of their beginning. `BenchError` if pytest did not finish."""
     lines = report.read_text().splitlines() if report.exists() else []
     if not any('"SessionFinish"' in line for line in lines):
-        raise BenchError(f"pytest did not come to its end, by its report {report}")
+        raise BenchError(f"pytest did not finish: its report {report} has no end of the session")
     tests: dict[str, Outcome] = {}
     for entry in map(json.loads, lines):
         kind, outcome = entry["$report_type"], entry.get("outcome")
         if kind != "TestReport" and (kind, outcome) != ("CollectReport", "failed"):
             continue
         name = entry["nodeid"]
-        # A test has three reports, of which one that is not passed counts.
+        # A test has three reports. If one of them is not "passed", that one is the outcome.
         if outcome != "passed":
             tests[name] = Outcome(name, outcome, entry.get("when", "collect"), _message(entry))
         else:

@@ -75,7 +75,7 @@ class Command:
         self._taken = 0
         self._status: int | None = None
         self._error: Exception | None = None
-        #: Its process id in the guest, once it is known to have started.
+        #: The process id in the guest; 0 until the agent has reported the start.
         self.pid = 0
 
     def _feed(self, kind: int, payload: bytes) -> None:
@@ -91,7 +91,8 @@ class Command:
                 self._status = os.waitstatus_to_exitcode(raw)
                 self._agent.journal.end(self._step, f"status {self._status}" if self._status else "")
             elif kind == _Frame.ERROR:
-                self._error = CommandFailed(f"{' '.join(self.argv)}: {payload.decode(errors='replace')}")
+                reason = payload.decode(errors="replace")
+                self._error = CommandFailed(f"{self._agent.name}: {' '.join(self.argv)}: {reason}")
                 self._agent.journal.end(self._step, str(self._error))
             self._changed.notify_all()
 
@@ -103,26 +104,26 @@ class Command:
             self._changed.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
-        """Wait, holding the lock, until ``done()``; raises if that has become impossible."""
+        """Wait until ``done()``; the caller holds the lock. Raises if the command has failed or the time is over."""
         end = Deadline(deadline * self._agent.patience)
         while not done():
             if self._error:
                 raise self._error
             if end.passed:
                 raise DeadlineExceeded(
-                    f"{self._agent.name}: {' '.join(self.argv)}: {what} not within {end}; "
-                    f"its output so far:\n{self.stdout}{self.stderr}\n{self._agent.situation()}"
+                    f"{self._agent.name}: {' '.join(self.argv)}: {what} did not come within {end}; "
+                    f"the command's output so far:\n{self.stdout}{self.stderr}\n{self._agent.situation()}"
                 )
             self._changed.wait(end.step)
 
     @property
     def stdout(self) -> str:
-        """All that it has written to standard output so far."""
+        """The command's standard output so far; empty if it goes to a sink."""
         return self._stdout.decode(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """All that it has written to standard error so far."""
+        """The command's standard error so far; empty if it goes to a sink."""
         return self._stderr.decode(errors="replace")
 
     @property
@@ -130,7 +131,7 @@ class Command:
         return self._status is None and self._error is None
 
     def write(self, data: str | bytes) -> None:
-        """Send ``data`` to its standard input."""
+        """Send ``data`` to the command's standard input."""
         raw = data.encode() if isinstance(data, str) else data
         for start in range(0, len(raw), _STDIN_CHUNK):
             self._agent._send(_Frame.STDIN, self._id, raw[start : start + _STDIN_CHUNK])
@@ -139,11 +140,11 @@ class Command:
         self._agent._send(_Frame.STDIN, self._id, b"")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its process group."""
+        """Send a signal to the command's process group."""
         self._agent._send(_Frame.SIGNAL, self._id, struct.pack("<I", number))
 
     def expect(self, pattern: str, deadline: float = 30.0) -> re.Match[str]:
-        """Wait for a whole line of its output that ``pattern`` is found in; lines before it are passed over.
+        """Wait for a whole line of standard output in which ``pattern`` is found; earlier lines are skipped.
 
         Every call continues after the line that the previous call found. ``deadline`` is in seconds.
         """
@@ -159,8 +160,8 @@ class Command:
                     return True
             if self._status is not None:
                 raise CommandFailed(
-                    f"{' '.join(self.argv)} ended with status {self._status} before a line like {pattern!r}:\n"
-                    f"{self.stdout}{self.stderr}"
+                    f"{self._agent.name}: {' '.join(self.argv)} ended with status {self._status} before a line like "
+                    f"{pattern!r}:\n{self.stdout}{self.stderr}"
                 )
             return False
 
@@ -170,7 +171,7 @@ class Command:
         return found[0]
 
     def wait(self, deadline: float = 30.0) -> Result:
-        """Wait until it has ended. ``deadline`` is in seconds."""
+        """Wait until the command has ended. ``deadline`` is in seconds."""
         with self._changed:
             self._wait_for(lambda: self._status is not None, deadline, "its end")
         assert self._status is not None
@@ -278,8 +279,8 @@ class Agent:
     ) -> Command:
         """Start a command in the guest and return at once.
 
-        With a ``sink`` its standard output goes there, piece by piece on the reader thread, and is not kept; so does
-        its standard error with an ``error_sink``.
+        If a ``sink`` is given, the reader thread passes the standard output to it piece by piece, and the output is not
+        kept. ``error_sink`` is the same for the standard error.
         """
         number = next(self._ids)
         command = Command(self, number, argv, sink, error_sink)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     _Base = SpawnBase
 
-#: Leaves `Console.interact`: Ctrl-].
+#: Ctrl-], which ends `Console.interact`.
 ESCAPE = b"\x1d"
 
 
@@ -76,7 +76,7 @@ class Console(_Base):
 
     def shows(self, text: str, end: Deadline) -> bool:
         """Whether ``text`` appears before ``end`` passes. Raises `pexpect.EOF` if the console is closed before."""
-        # A deadline that a busy host stretches is not known in advance, as pexpect's own timeout would have to be.
+        # A busy host stretches the deadline during the wait, but pexpect must know its own timeout in advance.
         while not end.passed:
             if self.expect_exact([text, pexpect.TIMEOUT], timeout=end.step) == 0:
                 return True
@@ -100,7 +100,7 @@ class Console(_Base):
             return ""
 
     def tail(self, lines: int = 30) -> str:
-        """The last lines that the guest wrote; if its kernel panicked, those from the panic on."""
+        """The last ``lines`` lines that the guest wrote; after a kernel panic, the lines that begin with the panic."""
         text = self.text().splitlines()
         panic = next((number for number, line in enumerate(text) if "Kernel panic" in line), None)
         shown = text[-lines:] if panic is None else text[panic : panic + lines]

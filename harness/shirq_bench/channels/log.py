@@ -61,7 +61,7 @@ class LogError(ValueError):
 
 
 class TraceError(ValueError):
-    """The handler trace is incomplete or not one; the message names the line."""
+    """The text is not a handler trace, or the trace is incomplete; the message names the line."""
 
 
 class ClockError(ValueError):
@@ -95,15 +95,15 @@ class Kind(enum.IntEnum):
     EOI = 35
 
 
-#: After these entries, levels and time do not continue from the earlier entries: they are stated anew.
+#: Levels and time do not continue across these entries: the log states the levels again after them.
 BEGINNINGS = (Kind.START, Kind.RESTORED, Kind.ON)
 
 
 class Entry(NamedTuple):
-    """One thing that happened.
+    """One entry of the log.
 
     ``time_ns`` is on QEMU's virtual clock, ``width`` in bytes; ``space`` is a BAR number or ``CONFIG_SPACE``.
-    ``vcpu`` and ``ring`` (privilege level, 0 to 3) are ``NONE`` where no vCPU caused it.
+    ``vcpu`` and ``ring`` (privilege level, 0 to 3) are ``NONE`` if no vCPU caused the entry.
     ``device`` is the device's QEMU id, or ``"ioapic"`` for entries of the controller and of the VM as a whole.
     For LINE, LINE_MASK, DELIVER and EOI ``offset`` is the GSI; for PIN it is 0..3 for INTA..D.
     """
@@ -120,9 +120,10 @@ class Entry(NamedTuple):
 
 
 class Entries(Sequence[Entry]):
-    """Entries as QEMU wrote them, in its file: each object is created on access, and slices are views.
+    """Entries in the file that QEMU wrote: an `Entry` object is created on access, and slices are views.
 
-    Even millions take no memory of their own. `find` and similar methods create objects only for the entries found.
+    So even millions of entries take no further memory. `find` and similar methods create objects only for the entries
+    that they find.
     """
 
     def __init__(self, raw: npt.NDArray[np.void], devices: Sequence[str], start: int = 0, stop: int | None = None):
@@ -163,7 +164,7 @@ class Entries(Sequence[Entry]):
 
     def _made(self, raw: npt.NDArray[np.void]) -> Iterator[Entry]:
         names = {**dict(enumerate(self.devices)), IOAPIC_INDEX: IOAPIC}
-        # As fast as Python makes tuples: a run of the bench makes millions.
+        # Call tuple.__new__ directly, for speed: a run of the bench makes millions of entries.
         new, kinds = tuple.__new__, _KINDS
         return iter(
             [
@@ -175,7 +176,7 @@ class Entries(Sequence[Entry]):
     def find(
         self, kinds: Sequence[Kind], device: str | None, offset: int | None, value: bool | None
     ) -> npt.NDArray[np.intp]:
-        """The indices of the entries that match, as for `find`."""
+        """The indices of the entries that match; the parameters are those of the function `find`."""
         part = self.raw[self.start : self.stop]
         wanted = np.ones(len(part), dtype=bool)
         if kinds:
@@ -199,14 +200,14 @@ class Entries(Sequence[Entry]):
             yield from self._made(self.raw[self.start + places[start : start + _CHUNK]])
 
     def joined(self, other: Sequence[Entry]) -> Sequence[Entry]:
-        """These and the others after them, without copying where these are directly before them."""
+        """These entries, then ``other``; nothing is copied if ``other`` directly follows them in the same file."""
         if isinstance(other, Entries) and other.raw is self.raw and other.start == self.stop:
             return Entries(self.raw, self.devices, self.start, other.stop)
         return [*self, *other]
 
 
 _KINDS = {kind.value: kind for kind in Kind}
-#: A device's number that none has.
+#: A device number that no device has.
 _NOBODY = IOAPIC_INDEX - 1
 
 
@@ -219,7 +220,7 @@ def find(
 ) -> list[tuple[int, Entry]]:
     """Entries with their places: of these kinds (all kinds if none is given), of this device, at this offset or GSI.
 
-    ``value`` is whether their value is not 0; None: any value.
+    ``value`` true selects entries whose value is not 0, false those whose value is 0.
     """
     if isinstance(entries, Entries):
         places = entries.find(kinds, device, offset, value)
@@ -244,7 +245,7 @@ def last(entries: Sequence[Entry], *kinds: Kind, device: str | None = None, offs
 
 
 def offsets(entries: Sequence[Entry], kind: Kind, value: bool | None = None) -> set[int]:
-    """The offsets, or GSIs, of the entries of this kind whose value is not 0, is 0, or is whichever (None)."""
+    """The offsets, or GSIs, of the entries of this kind. ``value`` selects entries as in `find`."""
     if isinstance(entries, Entries):
         places = entries.find((kind,), None, None, value)
         return set(np.unique(entries.raw["offset"][entries.start + places]).tolist())
@@ -260,7 +261,7 @@ def written_ns(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def joined(first: Sequence[Entry], second: Sequence[Entry]) -> Sequence[Entry]:
-    """Both, one after the other."""
+    """The entries of ``first``, then those of ``second``."""
     if not first or not second:
         return first or second
     return first.joined(second) if isinstance(first, Entries) else [*first, *second]
@@ -281,8 +282,8 @@ class Header:
 class Log:
     """Entries of one log in the order in which QEMU wrote them.
 
-    ``past`` holds the entries before ``entries`` if the log was cut with ``since``, so that a level that was set there
-    and has not changed is still known.
+    If the log was cut with ``since``, ``past`` holds the entries before the cut: they give the levels that have not
+    changed since.
     """
 
     header: Header
@@ -291,7 +292,7 @@ class Log:
 
     @property
     def mark(self) -> int:
-        """A place in the log, the number of entries up to here: give it to ``since`` of a later reading."""
+        """The number of entries so far, as a place in the log: pass it to ``since`` when the log is read later."""
         return len(self.past) + len(self.entries)
 
     def since(self, mark: int) -> Log:
@@ -302,7 +303,7 @@ class Log:
         return Log(self.header, everything[mark:], everything[:mark])
 
     def epochs(self) -> list[Log]:
-        """The log cut at `BEGINNINGS`: levels and time are continuous only in between."""
+        """The log cut at `BEGINNINGS`: levels and time are continuous only within each part."""
         everything = joined(self.past, self.entries)
         cuts = [0, *(place for place, _ in find(everything, *BEGINNINGS) if place)]
         return [Log(self.header, everything[a:b]) for a, b in pairwise([*cuts, len(everything)])]
@@ -320,13 +321,14 @@ class Log:
             )
 
     def kept(self) -> Log:
-        """The entries that a full log has kept, as a separate log: for pictures, which mention it, not for verdicts."""
+        """The same entries as a log that looks complete: for pictures, which mention the loss, not for verdicts."""
         return dataclasses.replace(self, header=dataclasses.replace(self.header, dropped=0))
 
     def clock(self, device: str | None = None) -> ClockFit:
         """The relation of the guest's trace clock to virtual time, from the clock marks in ``entries`` (of ``device``).
 
-        Not from those in ``past``, of an earlier trace: it holds between the first mark and the last one.
+        Marks in ``past`` belong to an earlier trace and are not used. The relation holds between the first mark and the
+        last one.
         """
         return ClockFit.from_marks(clock_marks(self.entries, device))
 
@@ -416,7 +418,7 @@ class LogReader:
         if header.head < first:
             raise LogError(f"{self.path}: head went back from {first} to {header.head}: another VM writes this file")
         new = self._raw[first : header.head]
-        # A device is entered in the table before its first entry, so names are looked up after head was read.
+        # QEMU adds a device to the table before the device's first entry, so read the names after the head.
         known = np.isin(new["kind"], list(_KINDS))
         named = (new["device"] < len(header.devices)) | (new["device"] == IOAPIC_INDEX)
         if len(wrong := np.flatnonzero(~(known & named))):
@@ -521,7 +523,8 @@ _ANY_EVENT = re.compile(
 def parse_ftrace_events(text: str) -> list[GuestEvent]:
     """All events in the text of the tracing directory's ``trace`` (or ``trace_pipe``), in its order.
 
-    A stack trace becomes part of its event's details. Raises TraceError if the kernel lost events or a line is none.
+    A stack trace becomes part of its event's details. Raises TraceError if the kernel lost events or a line is not an
+    event.
     """
     events: list[GuestEvent] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -531,7 +534,7 @@ def parse_ftrace_events(text: str) -> list[GuestEvent]:
             continue
         if match := _ANY_EVENT.fullmatch(line):
             name, details = match["name"], match["details"].rstrip()
-            if not name:  # the function tracer's
+            if not name:  # an event of the function tracer
                 name, _, details = details.partition(" <-")
             cpu, pid = int(match["cpu"]), int(match["pid"])
             events.append(GuestEvent(float(match["time"]), cpu, match["task"].strip(), pid, name, details))
@@ -571,12 +574,12 @@ class _Line(NamedTuple):
 class ClockFit:
     """Maps the guest's trace clock to QEMU's virtual clock, with bounds.
 
-    The guest reads its clock, then writes it to MARK; QEMU stamps the write. So the reading happened no later than its
-    own stamp, and, as one thread writes all marks, no earlier than the stamp before it. The fit is the set of *all*
-    affine clock relations within these bounds and within a rate error of ``RATE`` (the guest calibrates its
-    clock against emulated timers). A mark that was delayed (the guest was interrupted between reading and writing) only
-    gives a weaker bound, it never bends the fit. Two marks in direct succession suffice; bursts at the beginning and
-    the end of a test make the bounds tight in between: about the shortest distance of two marks.
+    The guest reads its clock, then writes the value to MARK; QEMU stamps the write. So the clock was read no later than
+    the stamp of its mark, and no earlier than the stamp of the previous mark, because one thread writes all marks. The
+    fit is the set of *all* affine clock relations within these bounds and within a rate error of ``RATE`` (the guest
+    calibrates its clock against emulated timers). A mark that was delayed (the guest was interrupted between reading
+    and writing) only gives a weaker bound and never distorts the fit. Two marks in direct succession suffice. Bursts of
+    marks at the beginning and the end of a test give bounds of about the shortest distance of two marks.
 
     ``slack_ns`` is the distance of the marks from the closest affine relation; it is part of every bound.
     """
@@ -588,7 +591,7 @@ class ClockFit:
     extremes: tuple[_Line, ...]
 
     RATE = 1e-3
-    # Stopping and continuing a VM, and rate adjustment of the host's clock, shift the two clocks by little.
+    # Stopping and continuing a VM, and rate adjustment of the host's clock, shift the clocks a little.
     MAX_SLACK_NS = 100_000
 
     @classmethod
@@ -621,12 +624,12 @@ class ClockFit:
         return self.virtual_ns + min(at) - self.slack_ns, self.virtual_ns + max(at) + self.slack_ns
 
     def virtual(self, guest_ns: float) -> float:
-        """The middle of ``window``: best for drawing; judge with ``window``."""
+        """The middle of ``window``. Use it for drawing, and ``window`` for verdicts."""
         return sum(self.window(guest_ns)) / 2
 
     @property
     def error_ns(self) -> float:
-        """How far ``virtual`` can be off between the first and the last mark; the bound grows outside of them."""
+        """The maximum error of ``virtual`` between the first and the last mark; outside of them the error is larger."""
         # The window's width is convex in guest time, so it is largest at an end.
         return max((high - low) / 2 for low, high in map(self.window, self.span_ns))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The far end of a guest's network card, driven by the harness: it makes the in-kernel neighbour work at will.
+"""The host's end of a guest's network card: a test sends packets to give the in-kernel neighbour interrupts.
 
 QEMU's ``stream`` back end frames each Ethernet packet with a big-endian 32-bit length. A request is an ARP query for
-the guest's address: its answer proves that the card's interrupt was handled.
+the guest's address; the reply proves that the card's interrupt was handled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REQUEST, _REPLY = 1, 2
 
 
 class Network:
-    """The wire to one card of the guest ``name`` over the connected socket ``channel``."""
+    """The connection to one network card of the guest ``name``, over the connected socket ``channel``."""
 
     def __init__(self, name: str, channel: socket.socket, patience: float = 1.0) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class Network:
             self._replies.put(frame)
 
     def send(self, frame: bytes) -> None:
-        """Put an Ethernet frame on the wire."""
+        """Send an Ethernet frame to the card."""
         self._channel.sendall(struct.pack("!I", len(frame)) + frame)
 
     def ask(self) -> None:
@@ -67,7 +67,7 @@ class Network:
         return count
 
     def ping(self, times: int = 1, deadline: float = 20.0) -> None:
-        """``times`` queries, each sent when the one before has been answered. Raises `DeadlineExceeded`."""
+        """Send ``times`` queries, each when the previous one has been answered. Raises `DeadlineExceeded`."""
         end = Deadline(deadline * self._patience)
         self.answers()
         for number in range(times):
@@ -79,7 +79,7 @@ class Network:
                 except queue.Empty:
                     if end.passed:
                         raise DeadlineExceeded(
-                            f"{self.name}: {number} of {times} network queries answered within {end}"
+                            f"{self.name}: the guest answered only {number} of {times} ARP queries within {end}"
                         ) from None
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from shirq_bench.errors import DeadlineExceeded, QmpFailed
 from shirq_bench.journal import Journal, Kind
 
 _T = TypeVar("_T")
-#: Commands that change nothing.
+#: The beginnings of the names of commands that change nothing.
 _LOOKS = ("qom-get", "query-")
 
 
@@ -66,12 +66,12 @@ class Monitor:
         try:
             await self._client.connect(channel)
         except AssertionError as error:
-            # The library's own, of a connection that ended in the moment in which it was made.
+            # An assertion of the library fails if the connection ends while it is being made.
             raise EOFError("QEMU has closed it") from error
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._watch())]
 
     async def _watch(self) -> None:
-        """Wake the waiters for an event when none can come any more."""
+        """Wake the calls of `wait_event` when the connection has ended: no further event can come."""
         while self._client.runstate is Runstate.RUNNING:
             await self._client.runstate_changed()
         async with self._event_arrived:
@@ -109,7 +109,7 @@ class Monitor:
     def execute(self, command: str, deadline: float = 20.0, **arguments: Any) -> Any:
         """Execute a QMP command and return its result. Underscores in argument names become dashes.
 
-        Raises `QmpFailed` with QEMU's reason when it refuses, `DeadlineExceeded` after ``deadline`` seconds.
+        Raises `QmpFailed` with QEMU's reason if QEMU refuses, `DeadlineExceeded` after ``deadline`` seconds.
         """
         args = {key.replace("_", "-"): value for key, value in arguments.items()}
         self._note("execute", {command: args})
@@ -120,7 +120,7 @@ class Monitor:
         return answer
 
     def wait_event(self, name: str, deadline: float = 20.0) -> dict[str, Any]:
-        """Wait for an event, also one received since the last call; remove it and all events before it."""
+        """Wait for an event, unless it was received since the last call; remove it and all events before it."""
 
         async def arrive() -> dict[str, Any]:
             async with self._event_arrived:
@@ -137,7 +137,7 @@ class Monitor:
             return self._call(arrive(), deadline, f"event {name}")
 
     def events(self) -> list[dict[str, Any]]:
-        """The events that came and that no `wait_event` has taken."""
+        """The received events that no `wait_event` has removed."""
         return list(self._events)
 
     def get(self, path: str, name: str) -> Any:

@@ -2,7 +2,7 @@
 """ssh into a guest, for interactive use and for file transfer: paramiko through the agent, without network or TCP port.
 
 The guest runs dropbear on its loopback interface. Each connection is a guest command that carries bytes between its
-standard streams and dropbear; here a socket pair makes it look like a socket to paramiko.
+standard streams and dropbear. On the host, paramiko gets one end of a socket pair, and a thread forwards the bytes.
 """
 
 from __future__ import annotations

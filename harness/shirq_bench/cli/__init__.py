@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The command line `shirq`, one module a family of commands."""
+"""The command line `shirq`, with one module for each family of commands."""

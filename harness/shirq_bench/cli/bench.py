@@ -49,7 +49,7 @@ def _guest(report: dict[str, Any], name: str, tell: _Tell) -> None:
 
 
 PARTS = {"cost": _cost, "rate": _rate, "guest": _guest}
-#: Measured on the first kernel alone.
+#: Parts that are measured only on the first kernel.
 _ONCE = ("guest",)
 
 
@@ -84,18 +84,21 @@ def run(parts: list[str], names: list[str]) -> None:
 
 
 def guard(reason: str | None) -> bool:
-    """Measure the baseline's figures twice; return whether they repeat and are no worse. With a reason, store them."""
+    """Measure the figures of the baseline twice. With a reason, make them the new baseline.
+
+    Return whether both runs agree and are not worse than the baseline.
+    """
     if reason is not None:
         need_checkout("accepting a baseline")
     release = kernel.get(_GUARDED).release
-    with shown("instructions of an interrupt, twice") as tell:
+    with shown("measuring the instructions of an interrupt, twice") as tell:
         runs = []
         for _ in range(2):
             drivers = {"shirq": cost.of_contender(_GUARDED, "shirq", CI_INTERRUPTS)}
             tell("the neighbour's interrupts")
             runs.append({"drivers": drivers, "neighbour": cost.of_neighbours(_GUARDED, CI_INTERRUPTS, ("shirq",))})
     if runs[0] != runs[1]:
-        print(f"two runs differ:\n{runs[0]}\n{runs[1]}")
+        print(f"two runs must give the same instruction counts, but they differ:\n{runs[0]}\n{runs[1]}")
         return False
     measured = baseline.figures(runs[0])
     if reason is not None:
@@ -120,7 +123,7 @@ def command(parts: tuple[str, ...], names: str, guarded: bool, accept: str | Non
     """Measure the cost of an interrupt and of a guest; writes build/reports/bench.json and bench.html.
 
     PART is cost (instructions of an interrupt with each driver), rate (interrupts a second) or guest (boots and
-    clones); all of them by default. Best on an idle machine.
+    clones); by default all parts are measured. Use an idle machine.
     """
     if guarded:
         sys.exit(0 if guard(accept) else 1)

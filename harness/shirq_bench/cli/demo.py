@@ -36,7 +36,7 @@ _ROLES = {
     "dev1": "user-space driver in Python, no DisINTx",
     "nic0": "the neighbour: e1000 and its kernel driver",
 }
-#: dev1 as its release program leaves it.
+#: The state of dev1 after its release program has run.
 _SILENT = {"pin": False, "status": 0, "mask": 0xFFFFFFFF}
 
 
@@ -163,10 +163,10 @@ def moments(log: Log) -> list[tuple[int, str]]:
         if it := next(meanwhile, None):
             assert it.start and it.end
             took = duration(it.end.time_ns - it.start.time_ns)
-            said = f"the neighbour interrupts while dev1 is pending and masked: it is served in {took}"
+            said = f"the neighbour interrupts while dev1 is pending and masked: the neighbour is served in {took}"
             found.append((it.start.time_ns, said))
         if silent := _after(released, pending[-1]):
-            found.append((silent, "dev1's driver was killed: its release program has masked dev1 and acknowledges all"))
+            found.append((silent, "dev1's driver was killed: the release program masked dev1 and acknowledges all"))
             acknowledged = [entry.time_ns for entry in log.of(Kind.WRITE, device="dev0", offset=Register.INT_ACK)]
             if (again := _after(rises["dev0"], silent)) and (served := _after(acknowledged, again)):
                 found.append((again, f"dev0 asserts again and is served in {duration(served - again)}, as before"))

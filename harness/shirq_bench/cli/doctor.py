@@ -25,7 +25,7 @@ from shirq_bench.provision import cache, deps, housekeeping, kernel, qemu
 from shirq_bench.vm import accel
 
 _GIB = 1 << 30
-#: Free disk below which nothing can be built, and below which not everything can.
+#: Free bytes on the disk. Below the first limit nothing can be built, below the second not everything.
 _TOO_LITTLE, _LITTLE = 2 * _GIB, 12 * _GIB
 #: Package groups that are needed to build guests; the other groups are optional.
 _NEEDED = ("python", "qemu", "guest")
@@ -66,12 +66,12 @@ def examine() -> Iterator[Check]:
 
 
 def _repair() -> str:
-    again = "see what `git status` says" if checkout() else "install shirq-bench again (pip install --force-reinstall)"
-    return f"{again}; if that is no help, point SHIRQ_CACHE to an empty directory"
+    again = "see `git status` for changed files" if checkout() else "run `pip install --force-reinstall shirq-bench`"
+    return f"{again}; if that does not help, point SHIRQ_CACHE to an empty directory"
 
 
 def _how(verb: str, words: str) -> str:
-    """The command to suggest: make's verb in a checkout, otherwise the words of the command line."""
+    """The command to suggest: ``make verb`` in a checkout, otherwise `shirq` with ``words``."""
     return f"make {verb}" if checkout() else f"{sys.executable} -m shirq_bench.cli {words}"
 
 
@@ -107,7 +107,8 @@ def _packages() -> Iterator[Check]:
 
 def _system() -> Iterator[Check]:
     if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
-        yield Check("system packages", State.BAD, "no apt here: it fetches QEMU's source and kernels", "use Debian")
+        said = "apt is missing, with which QEMU's source and kernels are fetched"
+        yield Check("system packages", State.BAD, said, "use Debian")
         return
     for group in deps.PACKAGES:
         lacking = deps.missing([group])
@@ -125,7 +126,7 @@ def _disk() -> Iterator[Check]:
     while not there.exists():
         there = there.parent
     if not os.access(there, os.W_OK):
-        yield Check("cache", State.BAD, f"{there} cannot be written to", "point SHIRQ_CACHE to where it can")
+        yield Check("cache", State.BAD, f"{there} cannot be written to", "point SHIRQ_CACHE to a writable directory")
         return
     free = shutil.disk_usage(there).free
     held = housekeeping.items()
@@ -145,7 +146,7 @@ def _emulator() -> Iterator[Check]:
         yield Check(
             "QEMU",
             State.WARN,
-            "not built for this recipe and device; takes some minutes, once",
+            "not built for this recipe and device; one build takes some minutes",
             _how("qemu", "build qemu"),
         )
 
@@ -153,33 +154,35 @@ def _emulator() -> Iterator[Check]:
 def _accelerator() -> Iterator[Check]:
     emulator = qemu.cached()
     if not emulator or not kernel.cached(accel.PROBE_KERNEL):
-        yield Check(
-            "accelerator", State.WARN, "not probed: QEMU and a kernel come first", _how("guest", "build image 6.1")
-        )
+        said = "not probed: QEMU and a kernel must be built first"
+        yield Check("accelerator", State.WARN, said, _how("guest", "build image 6.1"))
         return
     if not (found := accel.cached(emulator)):
-        said = f"{accel.NODE} is there; the first guest boots a probe under it to see whether it works"
+        said = f"{accel.NODE} exists; before the first guest, a probe kernel is booted to see whether KVM works"
         yield Check("accelerator", State.WARN, said, "shirq run -- true")
         return
-    remedy = "" if found.name == "kvm" else f"{_kvm_remedy()}; all works without, some ten times slower"
+    remedy = "" if found.name == "kvm" else f"{_kvm_remedy()}; without KVM everything works, but ten times slower"
     yield Check("accelerator", State.OK if found.name == "kvm" else State.WARN, f"{found.name}: {found.why}", remedy)
 
 
 def _kvm_remedy() -> str:
     if "SHIRQ_ACCEL" in os.environ:
-        return "unset SHIRQ_ACCEL to have it probed"
+        return "unset SHIRQ_ACCEL, so that KVM is probed"
     if not accel.NODE.exists():
-        return "switch virtualisation on in the firmware, or for this guest on its host, and load kvm_intel or kvm_amd"
+        return (
+            "switch virtualisation on in the firmware or, in a virtual machine, nested virtualisation on its host; "
+            "then load kvm_intel or kvm_amd"
+        )
     if not os.access(accel.NODE, os.R_OK | os.W_OK):
         return f"give yourself access to {accel.NODE} (on Debian: join the group kvm)"
-    return "use a machine whose hypervisor runs guests' own guests properly"
+    return "use a machine without a hypervisor, or one whose hypervisor has working nested virtualisation"
 
 
 def _kernels() -> Iterator[Check]:
     for name in kernel.names():
         found = kernel.cached(name)
         if not found:
-            yield Check(f"kernel {name}", State.OK, "comes when it is first asked for")
+            yield Check(f"kernel {name}", State.OK, "not in the cache; fetched or built at its first use")
         elif lost := [path for path in (found.vmlinuz, found.modules, found.headers) if not Path(path).exists()]:
             said = f"{found.release}, without {', '.join(str(path) for path in lost)}"
             yield Check(f"kernel {name}", State.BAD, said, f"rm -r {found.vmlinuz.parent}")
@@ -192,9 +195,9 @@ _STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}
 
 @click.command("doctor")
 def command() -> None:
-    """Check this machine for the needs of the bench, and print a remedy for each problem; changes nothing.
+    """Check whether this machine can run the bench, and print a remedy for each problem; changes nothing.
 
-    Exits with 1 if anything is bad. A warning is something that works, but slower or later.
+    Exits with 1 if anything is bad. After a warning the bench works, but more slowly or only after a build.
     """
     console = Console()
     bad = 0

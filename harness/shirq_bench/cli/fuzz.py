@@ -15,10 +15,10 @@ from shirq_bench.provision.steps import say
 
 @click.command("fuzz")
 @click.option("--accesses", type=click.IntRange(1), default=1_000_000, show_default=True, metavar="N")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all accesses; a seed repeats them.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed; equal seeds give equal accesses.")
 def command(accesses: int, seed: int) -> None:
     """Fuzz the emulated device in a QEMU built with sanitizers; fails if a sanitizer reports an error or QEMU ends."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shirq-fuzz-") as directory:
         count = fuzz.run(accesses, seed, Path(directory))
-    say(f"fuzzed with {count} accesses, seed {seed}: no reports, {time.monotonic() - began:.0f} s")
+    say(f"fuzzed with {count} accesses, seed {seed}: no sanitizer report, {time.monotonic() - began:.0f} s")

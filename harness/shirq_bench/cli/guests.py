@@ -27,7 +27,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
     "--script",
     type=click.File("r"),
     metavar="FILE",
-    help="A shell script to run, '-' for standard input; its arguments follow.",
+    help="A shell script to run, '-' for standard input; the words that follow are its arguments.",
 )
 @click.option(
     "--artefacts", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep logs in this folder."
@@ -40,8 +40,8 @@ def run(
 ) -> None:
     """Run a command in a fresh guest, and exit with its status.
 
-    Standard input, output and error are the command's. The exit status of a command that a signal ends is 128 plus the
-    signal's number; if the kernel complains, it is 1 and the complaints are printed.
+    Standard input, output and error are the command's. If a signal ends the command, the exit status is 128 plus the
+    signal's number. If the guest's kernel complains, the complaints are printed and the exit status is 1.
 
     \b
     shirq run -- lspci -nn
@@ -96,14 +96,14 @@ def _feed(command: Any) -> None:
 @click.command()
 @machine_options
 def shell(**options: Any) -> None:
-    """Attach this terminal to the console of a fresh guest; Ctrl-] leaves, and the guest is gone.
+    """Attach this terminal to the console of a fresh guest; Ctrl-] ends the guest.
 
     \b
     shirq shell
     shirq shell --kernel debug
     shirq shell --from build/artefacts/tests_guest_test_programs.py_test_...
 
-    With --from the guest is a clone of the template that the failed test began with: run its steps by hand.
+    With --from, the guest is a clone of the template that the failed test began with: run the test's steps by hand.
     """
     if not sys.stdin.isatty():
         raise click.UsageError("standard input is not a terminal: use `shirq run` instead")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The options that say which machine a command's guest is."""
+"""The options by which a command's user chooses the guest's machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KernelName(click.ParamType[str]):
 
     def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
         if value not in kernel.names() and not Path(value).is_file():
-            self.fail(f"no kernel {value!r}: there are {', '.join(kernel.names())}, or give a vmlinuz's path")
+            self.fail(f"no kernel {value!r}; known kernels: {', '.join(kernel.names())}; or give the path of a vmlinuz")
         return value
 
     def shell_complete(self, context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
@@ -53,7 +53,7 @@ def machine_options(command: Command) -> Command:
 
 
 def chosen(source: Path | None, **changes: Any) -> Machine:
-    """The machine that the options select; prints the test that it comes from."""
+    """The machine that the options select. If it is that of a failed test, print the test's name."""
     machine = _failed_machine(source) if source else SHARED_LINE
     given = {name: value for name, value in changes.items() if value}
     if devices := given.pop("devices", ()):

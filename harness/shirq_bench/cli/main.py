@@ -56,13 +56,13 @@ def main() -> None:
     \b
     shirq run -- cat /proc/interrupts      a fresh guest, one command, its exit status
     shirq shell                            a fresh guest on this terminal
-    shirq shell --from build/artefacts/X   the guest of a failed test, to look around in
+    shirq shell --from build/artefacts/X   the guest of a failed test, on this terminal
     shirq trace build/demo/vm              the timeline of a run
-    shirq sweep reassert                   an interrupt at every instruction of another one's handling
+    shirq sweep reassert                   an interrupt at every instruction while another one is handled
     shirq doctor                           what this machine lacks
 
-    A guest is a clone of a template that was booted once; it is up in a fraction of a second and gone when the command
-    ends. `shirq COMMAND --help` has more examples, `shirq completion --help` says how TAB completes all of it.
+    A guest is a clone of a template that was booted once. It is ready in a fraction of a second and is deleted when the
+    command ends. `shirq COMMAND --help` has more examples, `shirq completion --help` explains completion with TAB.
     """
 
 

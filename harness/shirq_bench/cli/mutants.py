@@ -39,7 +39,7 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
 def _commit(top: Path) -> str:
     done = subprocess.run(["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True)
     if done.returncode:
-        raise BenchError(f"mutants are tried in copies of a git checkout: {done.stderr.strip()}")
+        raise BenchError(f"cannot read the commit of {top}, which selects the mutants: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
@@ -53,8 +53,8 @@ def _commit(top: Path) -> str:
 def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool) -> None:
     """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
 
-    Exits with 1 if one survives that is not argued to be equivalent, or if a patch is mistaken: it does not apply any
-    more, does not compile, or its tests fail without it.
+    Exits with 1 if a mutant survives that is not declared equivalent, or if a mutant is invalid: its patch does not
+    apply any more, the result does not compile, or its tests fail without the patch.
     """
     top = need_checkout("trying mutants")
     known = mutant.load(top)
@@ -75,9 +75,9 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
         commit = _commit(top)
         quick = [one for one in chosen if not one.sweep]
         if not quick:
-            raise BenchError("size ci leaves out mutants that need a sweep (minutes each), and no other is selected")
+            raise BenchError("size ci leaves out mutants that need a sweep (minutes each), and no others were selected")
         chosen, budget = rotated(quick, int(commit[:8], 16)), CI_BUDGET
-        click.echo(f"size ci: no sweeps, from {chosen[0].name} on, by commit {commit[:8]}, for {budget:g} s at most")
+        click.echo(f"size ci: no sweeps, at most {budget:g} s; commit {commit[:8]} selects the first: {chosen[0].name}")
     content = report.data(_try(top, chosen, kernel, jobs, budget), kernel, size, known)
     report.write(content)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")

@@ -37,7 +37,7 @@ def promises(list_: bool, document: str | None) -> None:
     known = register.load(top)
     if document:
         if document not in known.documents:
-            raise click.UsageError(f"no document is called {document}: there are {', '.join(known.documents)}")
+            raise click.UsageError(f"no document {document!r}; known documents: {', '.join(known.documents)}")
         click.echo("\n".join(register.sentences(top / known.documents[document])))
         return
     if list_:

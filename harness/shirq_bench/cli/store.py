@@ -39,7 +39,7 @@ def _table(*columns: str, right: tuple[str, ...] = ("size", "unused for")) -> Ta
 
 
 def _print(table: Table) -> None:
-    """Whole lines for pipes, folded ones for terminals."""
+    """Print a table; long lines are folded only on a terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=1000)
@@ -64,7 +64,7 @@ def kernels() -> None:
 
 @click.command()
 def templates() -> None:
-    """List the templates: the booted, frozen guests that clones are made of.
+    """List the templates: the booted and frozen guests from which clones are made.
 
     Delete unused templates with `shirq gc`.
     """
@@ -91,8 +91,8 @@ def _described(directory: Path) -> str:
 def gc(older_than: float, dry_run: bool) -> None:
     """Delete unused entries and remains of interrupted builds from the cache.
 
-    Deleted entries are built again when they are needed. Entries in use by a build or a guest, and entries used within
-    the last hour, are kept, whatever DAYS says.
+    Deleted entries are built again when they are needed. Entries that a build or a guest uses now, and entries that
+    were used within the last hour, are always kept.
 
     \b
     shirq gc --dry-run

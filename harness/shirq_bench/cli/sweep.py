@@ -23,7 +23,7 @@ from shirq_bench.replay.case import Finding
 
 #: Points of a scenario at the size that CI runs.
 CI_POINTS = 400
-#: The runs whose replays are compared, and how often each is repeated: full size, CI's.
+#: Number of runs whose replays are compared; replays of each run at full size, and at CI's size.
 REPLAYED, REPLAYS, CI_REPLAYS = 5, 100, 3
 
 _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="FILE")
@@ -50,14 +50,15 @@ def sweep(
     document: bool,
     only_list: bool,
 ) -> None:
-    """Inject a second stimulus at each instruction of the handling of a first one, and judge the result.
+    """Inject a second stimulus at each instruction while a first one is handled, and judge the result.
 
-    A guest with instruction counting runs identically each time, so every instruction from an assertion to the user's
-    re-enable can be met exactly. Without SCENARIO all are swept. Each violation is shrunk, explained and kept below
-    build/sweep/; the figures are in build/reports/sweep.json. Exits with 1 if there was one.
+    A guest with instruction counting runs identically each time, so the stimulus can come exactly at each instruction
+    from the assertion to the user's unmask. Without SCENARIO, all scenarios are swept. Each violation is shrunk,
+    explained and kept below build/sweep/; the figures are in build/reports/sweep.json. Exits with 1 if there was a
+    violation.
 
-    With --pairs the scenarios are generated: each operation crossed with each stimulus; the figures are in
-    build/reports/pairs.json. One pair is also a scenario, OPERATION+STIMULUS.
+    With --pairs, the scenarios are generated: each operation is crossed with each stimulus; the figures are in
+    build/reports/pairs.json. A single pair is also a scenario, OPERATION+STIMULUS.
 
     \b
     shirq sweep --list
@@ -67,7 +68,7 @@ def sweep(
     shirq sweep close+raise
     """
     if document and not crossed:
-        raise click.UsageError("--document writes the table of --pairs: give both")
+        raise click.UsageError("--document writes the table of --pairs: give both options")
     if only_list:
         _list(crossed)
         return
@@ -116,7 +117,7 @@ def _list(crossed: bool) -> None:
 
 
 def _sweep(item: scenario.Scenario, kernel: str, points: int, most: int, explained: int) -> tuple[Result, list[Path]]:
-    """Sweep a scenario; of its violations some are explained and kept, in the files that are returned."""
+    """Sweep a scenario. The first ``explained`` violations are explained and kept; their files are returned, too."""
     files: list[Path] = []
     with shown(f"sweep {item.name}, kernel {kernel}") as tell:
         result = run.sweep(item, kernel, points, tell, most)
@@ -128,7 +129,7 @@ def _sweep(item: scenario.Scenario, kernel: str, points: int, most: int, explain
 
 
 def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most: int, document: bool) -> int:
-    """Sweep pairs; returns the exit status. A pair that cannot be swept does not keep the others from it."""
+    """Sweep pairs; returns the exit status. If a pair cannot be swept, the other pairs still are."""
     target = need_checkout("writing the document") / pairs.DOCUMENT if document else None
     matrix = pairs.load()
     swept: list[pairs.Swept] = []
@@ -146,7 +147,7 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
             swept.append(pairs.Swept(cell, result))
             files += kept
             _line(result)
-        # After each: all of them take long.
+        # Write after each pair, because all pairs together take long.
         pairs.write(pairs.report(swept, kernel, files))
     content = pairs.report(swept, kernel, files)
     pairs.write(content)
@@ -205,10 +206,10 @@ def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> b
 @click.command()
 @_finding
 def replay(path: Path) -> None:
-    """Play a violation again that `shirq sweep` found. Exits with 1 if it is not the same.
+    """Play a violation again that `shirq sweep` found. Exits with 1 if it does not occur again.
 
-    FILE is a finding.json. The run is identical, to the byte of the devices' log, as long as the template of its guest
-    is; if that was made anew, the guest's past differs, and the same rule broken again counts.
+    FILE is a finding.json. As long as the guest's template is the same, the devices' log is identical to the byte. If
+    the template was built again, the guest's past differs, and it is enough that the run breaks the same rules.
 
     \b
     shirq replay build/sweep/reassert-6.1-1/finding.json
@@ -233,9 +234,9 @@ def replay(path: Path) -> None:
 def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
     """Play a violation again, stop where its last stimulus comes, and attach gdb to the guest.
 
-    The guest stands before an instruction, with all symbols of its kernel, modules and program. `stepi`, breakpoints
-    and `continue` go on from there. To go back, `shirq-back N` plays it again up to N instructions earlier: the run is
-    identical each time.
+    The guest stops before an instruction; gdb has all symbols of its kernel, modules and program. Go on from there with
+    `stepi`, breakpoints and `continue`. To go back, `shirq-back N` plays the run again up to N instructions earlier:
+    the run is identical each time.
 
     \b
     shirq debug build/sweep/reassert-6.1-1/finding.json

@@ -40,16 +40,16 @@ def trace(path: Path, gsi: int | None) -> None:
 @click.command()
 @_log_argument
 @_line_option
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The page.")
-@click.option("--vcd", "waveform", type=click.Path(dir_okay=False, path_type=Path), help="For waveform viewers.")
-@click.option("--perfetto", "trace_file", type=click.Path(dir_okay=False, path_type=Path), help="For ui.perfetto.dev.")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Page to write.")
+@click.option("--vcd", "waveform", type=click.Path(dir_okay=False, path_type=Path), help="Waveform to write.")
+@click.option("--perfetto", "trace_file", type=click.Path(dir_okay=False, path_type=Path), help="Trace to write.")
 @click.option(
     "--ftrace",
     type=click.File("r", errors="replace"),
     metavar="FILE",
-    help="The guest's trace, by trace_clock mono, between clock marks: its handlers are added to the pictures.",
+    help="The guest's trace with trace_clock mono, between clock marks: adds its handler calls to the pictures.",
 )
-@click.option("--irq", type=int, help="The IRQ number of the line in that trace; default: the line's GSI.")
+@click.option("--irq", type=int, help="The line's IRQ number in the guest's trace; default: its GSI.")
 def report(
     path: Path,
     gsi: int | None,

@@ -19,7 +19,7 @@ from shirq_bench.campaigns.torture.run import ARTEFACTS, Result, torture
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import say, shown
 
-#: Seconds after which the small run begins no further test on a kernel.
+#: Seconds after which a run of size ci begins no further test on a kernel.
 CI_BUDGET_S = 300
 
 
@@ -29,10 +29,8 @@ CI_BUDGET_S = 300
     "--kernel", "kernels", default="6.1,debug", show_default=True, metavar="NAMES", help="Kernels, separated by commas."
 )
 @click.option("--size", type=click.Choice(cases.SIZES), default="full", show_default=True)
-@click.option(
-    "--attempts", type=click.IntRange(1), metavar="N", help="Attempts of each test; default: those of its size."
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all choices; a seed repeats them.")
+@click.option("--attempts", type=click.IntRange(1), metavar="N", help="Attempts of each test; default: by --size.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed; equal seeds give equal choices.")
 @click.option(
     "--duration", type=click.FloatRange(0), metavar="MINUTES", help="Continue with further seeds for this time."
 )
@@ -50,8 +48,8 @@ def command(
 ) -> None:
     """End owners, bindings, modules and guests again and again, while interrupts flow.
 
-    Without TEST all run. The figures go to build/reports/torture.json, where those of other tests stay; a guest that
-    shows something wrong is kept below build/torture/. Exits with 1 if anything went wrong.
+    Without TEST, all tests run. The figures go to build/reports/torture.json, which keeps the figures of other tests.
+    The files of a guest with a failure are kept below build/torture/. Exits with 1 if there was a failure.
 
     \b
     shirq torture --list

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq zoo`: the zoo on a terminal."""
+"""`shirq zoo`: list, show and run the cases of the bug catalogue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Id(click.ParamType[str]):
 
     def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> str:
         if value not in cases.ids():
-            self.fail(f"no case {value!r}: `shirq zoo list` shows those that there are")
+            self.fail(f"no case {value!r}: `shirq zoo list` shows all cases")
         return value
 
     def shell_complete(
@@ -38,13 +38,13 @@ class _Id(click.ParamType[str]):
 
 @click.group()
 def zoo() -> None:
-    """Shared-interrupt bugs that really happened, against several drivers.
+    """Run several drivers against bugs of shared interrupts that really happened.
 
     \b
     shirq zoo list                            all cases
-    shirq zoo show rmw-race                   what it is about, and what is to be expected
-    shirq zoo run rmw-race                    run it with every driver; writes a page
-    shirq zoo run rmw-race --driver shirq     with one
+    shirq zoo show rmw-race                   a case: its description and expected outcomes
+    shirq zoo run rmw-race                    run a case with every driver; writes a page
+    shirq zoo run rmw-race --driver shirq     run a case with one driver
     shirq zoo all                             run all; writes the matrix of cases and drivers
     """
 
@@ -124,7 +124,7 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE", help="Also write the matrix to this file.")
 def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) -> None:
-    """Run cases with every driver, all by default; write build/reports/zoo.json and zoo.html.
+    """Run cases, by default all, with every driver; write build/reports/zoo.json and zoo.html.
 
     Exits with 1 if an outcome differs from its case's expectation. Size ci runs a few cases, within a time budget.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which lines of kmod/ the tests run: counted by guests' kernels with GCOV, and for program.c by the host's tests too.
+"""The lines of kmod/ that the tests run: guests' kernels count them with GCOV, for program.c the host's tests do, too.
 
 The plugin's ``--shirq-coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its
 test is over. A clone continues with its template's counters, so lines that the template ran are counted once for each
@@ -25,7 +25,7 @@ from shirq_bench.paths import BUILD, KMOD
 from shirq_bench.provision import kmod
 from shirq_bench.vm.vm import Vm
 
-#: Guest script: all counters, as an archive of flat files. They are made when they are read: their sizes say 0.
+#: Guest script: an archive of copies of all counters. debugfs reports size 0 for them, so tar would store no contents.
 _COUNTERS = """
 debug=/sys/kernel/debug
 mountpoint -q $debug || mount -t debugfs debugfs $debug
@@ -35,7 +35,7 @@ exec tar -c .
 """
 #: The environment variable that gives the host's tests the folder for coverage of the libraries they compile.
 _HOST = "SHIRQ_COVERAGE"
-#: Names the guests whose last counters are lost.
+#: The name of the file that lists the guests whose last counters are lost.
 _MISSED = "missed"
 
 
@@ -76,7 +76,7 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
     guest = Path(tempfile.mkdtemp(prefix=f"{vm.name}-", dir=kernel_folder))
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(guest, filter="data")
-    # Fetch the counters of a guest that is shutting down.
+    # Empty files come from a guest that was shutting down: its counters are lost.
     if any(not file.stat().st_size for file in guest.iterdir()):
         shutil.rmtree(guest)
         _miss(vm, directory, test)
@@ -104,7 +104,7 @@ def report(directory: Path, at_least: float) -> int:
     """Print and write the coverage figure from ``directory``. Returns 0, or 2 if it is below ``at_least`` percent."""
     kernels = [folder for folder in directory.glob("guests/*") if folder.is_dir()]
     if not kernels:
-        raise BenchError(f"{directory} holds no guest's counters: run guest tests on a kernel with GCOV (debug)")
+        raise BenchError(f"{directory} holds no counters of a guest: run guest tests on a kernel with GCOV (debug)")
     total = directory / "total"
     shutil.rmtree(total, ignore_errors=True)
     for folder in kernels:
@@ -112,7 +112,7 @@ def report(directory: Path, at_least: float) -> int:
     page = BUILD / "reports" / "kmod-coverage" / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     if (missed := directory / _MISSED).exists():
-        print("not counted: these guests ended before their tests did:", missed.read_text(), sep="\n")
+        print("coverage is lost, because these guests ended before their tests:", missed.read_text(), sep="\n")
     gcovr: list[str | Path] = [sys.executable, "-m", "gcovr", "--root", KMOD]
     gcovr += ["--merge-lines", "--merge-mode-functions=separate", "--fail-under-line", str(at_least)]
     gcovr += ["--txt", "-", "--json", page.parent.with_suffix(".json"), "--html-details", page]

@@ -26,8 +26,8 @@ _FORGOTTEN_S = 10
 class Waiver:
     """The invariants that a test breaks on purpose, and in which guest: arguments of the marker ``invariants_broken``.
 
-    ``guest_ends``: it ends before its test does. ``line_of``: the line of that device may be forgotten. ``guest``
-    counts the test's guests in the order of their boots. Raises `BenchError` if nothing is waived.
+    ``guest_ends``: the guest may end before its test does. ``line_of``: the line of that device may be forgotten.
+    ``guest`` is the guest's number in the order of the boots, from 0. Raises `BenchError` if nothing is waived.
     """
 
     reason: str
@@ -37,7 +37,7 @@ class Waiver:
 
     def __post_init__(self) -> None:
         if not (self.guest_ends or self.line_of):
-            raise BenchError("it must name the broken invariant, such as guest_ends=True or line_of='dev0'")
+            raise BenchError("the broken invariant must be named, such as guest_ends=True or line_of='dev0'")
 
 
 def no_vm_is_lost(vm: Vm, log: Log, waivers: Sequence[Waiver], now_ns: int | None) -> str:
@@ -55,7 +55,7 @@ def no_entry_is_dropped(vm: Vm, log: Log, waivers: Sequence[Waiver], now_ns: int
 def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
     """The limit in ``vm``, in ns of virtual time, for work that takes ``seconds`` with a stock kernel on an idle host.
 
-    Virtual time passes while a busy host lets the guest wait, too. ``busy`` is the most `competition` that is known.
+    Virtual time also passes while a busy host makes the guest wait. ``busy`` is the highest `competition` seen so far.
     """
     return int(seconds * 1e9 * vm.patience * max(busy, competition()))
 
@@ -66,7 +66,7 @@ def forgotten_ns(vm: Vm) -> int:
 
 
 def no_line_is_forgotten(vm: Vm, log: Log, waivers: Sequence[Waiver], now_ns: int | None) -> str:
-    """No line stays high without anybody handling it: its driver hangs, or the kernel has given the line up."""
+    """No line stays high unhandled, as it does if a driver hangs or the kernel has disabled the line."""
     bound = forgotten_ns(vm)
     try:
         waived = {gsi for waiver in waivers for gsi in judge.lines_moved(log, waiver.line_of)}

@@ -3,16 +3,16 @@
 
 Every judge is a pure function that returns a ``Verdict``: the rule, how many cases it examined, and a finding for each
 case that breaks it, with the entries that prove it. ``verdict.require()`` raises ``BrokenRuleError`` unless the rule
-held in at least one examined case: a rule about nothing proves nothing.
+held in at least one examined case: without a case, a rule proves nothing.
 
 The log's order is exact: QEMU writes it under one lock, an access before its effects. So rules on the log alone have no
-tolerance. Rules that bring in the guest's handler calls know when a call happened only within ``ClockFit.window`` and
-the trace's rounding to a microsecond; they widen each call by both, so a finding is always a proven violation, while a
-violation shorter than that may pass. The verdict's note says how much it was.
+tolerance. Rules that use the guest's handler calls know the time of a call only within ``ClockFit.window`` and the
+trace's rounding to a microsecond. They widen each call by both, so a finding is always a proven violation, but a
+violation shorter than this tolerance may go unnoticed. The verdict's note gives the tolerance.
 
 Levels are known from their changes: a log begins with all state that differs from the reset state (pins and lines low,
-devices and lines masked). Where a VM's state was loaded in between, nothing is continuous: judges refuse such a log,
-give them one of ``log.epochs()``.
+devices and lines masked). Nothing is continuous across a load of VM state: judges refuse a log that contains one. Give
+them one of ``log.epochs()`` instead.
 
 A judge that lacks the evidence raises `CannotJudge`, which is no verdict: the log has dropped entries, or the
 interrupts went through a controller that the log does not follow, which is any but the I/O APIC.
@@ -43,7 +43,7 @@ from shirq_bench.observe.words import duration, phrase
 
 # The kernel prints trace times rounded to the nearest microsecond.
 TRACE_ROUNDING_NS = 500
-# The I/O APIC's inputs below are the legacy ones; PCI lines lead there only where firmware or kernel say so.
+# I/O APIC inputs below this one are the legacy interrupts. PCI lines use them only if firmware or kernel route them so.
 _FIRST_LEVEL_GSI = 16
 _STATED = (Kind.PIN, Kind.LINE, Kind.LINE_MASK, Kind.MASK)
 _NOT_FOLLOWED = (
@@ -78,7 +78,7 @@ def call_text(call: HandlerCall) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """``checked`` counts the cases that the rule applied to; ``note`` says with which numbers and tolerance."""
+    """``checked`` counts the cases that the rule applied to; ``note`` gives further numbers and the tolerance."""
 
     rule: str
     checked: int
@@ -91,7 +91,7 @@ class Verdict:
         return not self.findings
 
     def require(self, at_least: int = 1) -> Verdict:
-        """Itself; raises BrokenRuleError if the rule was broken or fewer than ``at_least`` cases were judged."""
+        """This verdict; raises BrokenRuleError if the rule was broken or fewer than ``at_least`` cases were judged."""
         if self.findings or self.checked < at_least:
             raise BrokenRuleError(str(self))
         return self
@@ -136,7 +136,7 @@ class Assertion(Interval):
 class Handling:
     """From the delivery of a line's interrupt to the moment at which it could be delivered again.
 
-    That is the EOI; if the line was masked for everyone at the EOI (threaded handlers do so), the line's unmasking.
+    That moment is the EOI or, if the line was masked for everyone at the EOI (threaded handlers do so), its unmasking.
     ``end`` is None while it lasts. ``first`` and ``last`` are positions in ``log.entries``.
     """
 
@@ -216,8 +216,8 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
 def lines_in_use(log: Log) -> list[int]:
     """The GSIs of the level-triggered lines that moved and that the guest uses.
 
-    Inputs below 16 are those that a PCI function's pin moved. If a pin moves several inputs (firmware also routes it to
-    the legacy controller), inputs that stay masked are left out, provided that another one is unmasked.
+    An input below 16 is included only if a PCI function's pin moved it. If a pin moves several inputs (firmware also
+    routes it to the legacy controller), inputs that stay masked are left out, provided that another one is unmasked.
     """
     log.require_complete()
     moved, unmasked = _moved(log), _unmasked(log)
@@ -235,7 +235,7 @@ def lines_moved(log: Log, device: str) -> set[int]:
 def is_followed(log: Log) -> bool:
     """Whether the guest uses the I/O APIC, so that the log has the masks, deliveries and EOIs of each line.
 
-    If it does not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has the levels alone.
+    If not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has only the levels.
     """
     return bool(_unmasked(log) or offsets(_everything(log), Kind.DELIVER))
 
@@ -243,8 +243,8 @@ def is_followed(log: Log) -> bool:
 def require_followed(log: Log, gsi: int) -> None:
     """Raise `CannotJudge` unless the log follows line ``gsi``.
 
-    It does if the line never moved, or if the I/O APIC is in use and delivers the interrupts of the line's pins through
-    this input only.
+    The log follows the line if the I/O APIC is in use and delivers the interrupts of the line's pins through this input
+    only. A line that never moved is accepted, unless another line did.
     """
     if gsi not in offsets(_everything(log), Kind.LINE):
         if other := lines_in_use(log):
@@ -268,7 +268,7 @@ def _unmasked(log: Log) -> set[int]:
 def _moved(log: Log) -> dict[str, set[int]]:
     """The GSIs that each function's pin moved: a pin's change is directly followed by those of its lines.
 
-    An input below 16 that also moves by itself, as a timer's does, is no PCI line: it only happened to move then.
+    An input below 16 that also moves without a pin, such as a timer's, is not a PCI line: it followed a pin by chance.
     """
     moved: dict[str, set[int]] = {}
     others: set[int] = set()
@@ -276,12 +276,12 @@ def _moved(log: Log) -> dict[str, set[int]]:
     after = 0
     for place, entry in find(_everything(log), *BEGINNINGS, *_STATED, Kind.DELIVER):
         if place != after:
-            pin = None  # something else came between
+            pin = None  # another entry came between
         after = place + 1
         if entry.kind in BEGINNINGS:
             beginning = entry
         elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
-            continue  # it states a level, nothing has moved
+            continue  # the entry states a level, nothing has moved
         elif entry.kind is Kind.PIN:
             pin = entry
         elif entry.kind is Kind.LINE and pin and pin.value == entry.value:
@@ -297,7 +297,7 @@ def _moved(log: Log) -> dict[str, set[int]]:
 
 
 def _used(gsis: set[int], *by: set[int]) -> set[int]:
-    """Those of ``gsis`` that are in the first of ``by`` that has any of them; all if none has."""
+    """The members of ``gsis`` in the first set of ``by`` that has any of them; all of ``gsis`` if no set has."""
     return next((common for each in by if (common := gsis & each)), gsis)
 
 
@@ -312,10 +312,11 @@ def masked_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
     """Every claim of the device left it masked before the line's interrupt could come again.
 
     A claim is a handling during which the kernel accessed the device while its pin was high (on the vCPU that sent the
-    EOI, since others may be unmasking), or throughout which the pin was high, so that a driver should have accessed it.
-    Between the claim and its end (see ``Handling``) the device must become masked; it may be unmasked again before the
-    end, by an owner on another vCPU that is faster than the neighbours' handlers. A device that asserts only after its
-    handler ran may stay high over the EOI: the controller delivers again. A handling that has not ended is not judged.
+    EOI, since others may be unmasking). A handling during which the pin was always high is also a claim: a driver
+    should have accessed the device. Between the claim and the handling's end (see ``Handling``) the device must become
+    masked. It may be unmasked again before the end, by an owner on another vCPU that is faster than the neighbours'
+    handlers. The pin of a device that asserts only after its handler ran may be high at the EOI: the controller then
+    delivers again. A handling that has not ended is not judged.
     """
     masks, claims = high(log, Kind.MASK, device), _claims(log, device, gsi)
     ends = [mask.last for mask in masks]
@@ -407,7 +408,7 @@ def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verd
 
 
 def line_never_masked(log: Log, gsi: int) -> Verdict:
-    """Nobody masks the line for everyone. Examines every delivery of the line.
+    """The line is never masked for all its users. Examines every delivery of the line.
 
     Judge a part of the log (``log.since``) in which the line has users throughout: the first sharer unmasks it, the
     last one to leave masks it. Threaded handlers and moving interrupts between CPUs mask it for a moment, too.
@@ -425,8 +426,8 @@ def neighbour_lost(
     """The neighbour lost no interrupt: each assertion of its pin was ended by a handled call of its own handler.
 
     ``irq`` is the kernel's number, ``name`` the handler's (None: any on that irq). The pin must fall during such a
-    call, widened by the tolerance. Assertions that began before the first clock mark or ended after the last one are
-    not judged, so turn tracing on before the first and off after the last. A pin that is still high when the
+    call, widened by the tolerance. Assertions that began before the first clock mark or ended after the last mark are
+    not judged, so turn tracing on before the first mark and off after the last one. A pin that is still high when the
     log ends is a finding.
     """
     own = _calls(calls, fit, irq, name)
@@ -484,7 +485,7 @@ def _require_judgeable(log: Log) -> None:
 
 
 def _at(intervals: Sequence[Interval], index: int) -> Interval | None:
-    """The interval that holds this entry, of disjoint ones in order."""
+    """The interval that holds this entry; the intervals are disjoint and in order."""
     position = bisect.bisect_right(intervals, index, key=lambda it: it.first) - 1
     return intervals[position] if position >= 0 and intervals[position].holds(index) else None
 
@@ -501,7 +502,7 @@ def _cause(log: Log, fall: int) -> Entry | None:
 
 
 def _claims(log: Log, device: str, gsi: int) -> list[tuple[tuple[Entry, ...], int, int]]:
-    """The proof of each claim (as ``masked_before_eoi`` defines it), where it was made and where its handling ended."""
+    """For each claim (see ``masked_before_eoi``): the proof, and the positions of the claim and the handling's end."""
     require_followed(log, gsi)
     pins = high(log, Kind.PIN, device)
     accesses = find(log.entries, Kind.READ, Kind.WRITE, device=device)

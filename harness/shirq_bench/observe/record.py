@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Records a block: waits for events in it, and judges it, by the event log.
+"""Records the event log during a block of a test, to wait for entries in the block and to judge it.
 
 ::
 
@@ -28,7 +28,7 @@ from shirq_bench.vm.vm import Vm
 
 #: Seconds between two polls of the log: it is a mapped file without notifications.
 _LOOK = 0.002
-#: Polls without a new entry after which the VM is asked for its time: an idle guest logs nothing.
+#: Number of polls after which the VM is asked for its time, because an idle guest logs nothing.
 _IDLE = 50
 #: Seconds in which virtual time must go on, on an idle host: a VM whose clock stands still is reported differently from
 #: a slow guest.
@@ -52,13 +52,13 @@ class Recording:
         self._mark = self._next = self._reader.mark
         self._log: Log | None = None
 
-    # -- while it lasts -----------------------------------------------------------------------------------------
+    # -- during the block ---------------------------------------------------------------------------------------
 
     def wait(self, *triggers: Trigger, within_s: float = 20.0) -> Entry:
         """Wait for the first of these moments since the last wait, or since the beginning; returns its entry.
 
-        ``within_s`` is in guest time, stretched for a slow kernel. `DeadlineExceeded` if none comes, or if the VM
-        stands still.
+        ``within_s`` is in seconds of guest time, stretched for a slow kernel. `DeadlineExceeded` if no such moment
+        comes, or if the VM stands still.
         """
         with self._vm.journal.during(StepKind.WAIT, " or ".join(map(str, triggers))):
             return self._wait(triggers, within_s)
@@ -87,9 +87,10 @@ class Recording:
             time.sleep(_LOOK)
 
     def settle(self, within_s: float = 10.0) -> Log:
-        """Wait until the line is low; returns the log until then. A neighbour's answer precedes its last interrupt.
+        """Wait until the line is low; returns the log until then. `DeadlineExceeded` if the line stays high.
 
-        `DeadlineExceeded` if it stays high. A line that never moved is low.
+        A line that never moved is low. A neighbour's reply does not mean that the line is low: the neighbour's last
+        interrupt may come after the reply.
         """
         while True:
             log = self.log
@@ -99,11 +100,11 @@ class Recording:
             self.wait(*(PinFalls(device) for device in log.header.devices), within_s=within_s)
 
     def end(self, log: Log | None = None) -> None:
-        """The recording holds ``log``; without it, all entries until now."""
+        """End the recording. It then consists of ``log`` or, by default, of all entries until now."""
         self._log = self.log if log is None else log
         self._reader.close()
 
-    # -- what it holds ------------------------------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------------------------
 
     @property
     def log(self) -> Log:
@@ -114,11 +115,11 @@ class Recording:
 
     @functools.cached_property
     def gsi(self) -> int:
-        """The line of the devices. `BenchError` if the log does not show it, or they have several."""
+        """The line of the devices. Raises what `judge.line_of` raises if the log does not show one common line."""
         return judge.line_of(self.log, self._devices)
 
     def of(self, *kinds: Kind, device: str | None = None, offset: int | None = None) -> list[Entry]:
-        """Entries, as `Log.of`."""
+        """The entries that `Log.of` selects."""
         return self.log.of(*kinds, device=device, offset=offset)
 
     def assertions(self, device: str = "") -> list[Assertion]:
@@ -159,8 +160,8 @@ class Recording:
 def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
     """Record what happens during the block, about the devices' line.
 
-    A block that ends without an error ends when the line is low, or is not within 10 s of guest time, unless
-    ``settled`` is false: interrupts raised in it may still be pending on the line.
+    After a block without an error, the recording goes on until the line is low, for at most 10 s of guest time:
+    interrupts raised in the block may still be pending. With ``settled`` false, it ends with the block.
     """
     recording = Recording(vm, devices)
     log = None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The verbs of a guest with `SHARED_LINE`: start drivers, raise interrupts, watch the kernel's handlers.
+"""Actions on a guest with `SHARED_LINE`: start drivers, raise interrupts, trace the kernel's handlers.
 
-The demo and the guest tests are written in them.
+The demo and the guest tests use them.
 """
 
 from __future__ import annotations
@@ -47,32 +47,32 @@ class Driver:
     command: Command
 
     def next_event(self, deadline: float = 20.0) -> Event:
-        """The next event that it has handled, waiting for it."""
+        """Wait for the next event that the driver has handled."""
         match = self.command.expect(_EVENT.pattern, deadline)
         return Event(int(match[1]), int(match[2], 16), int(match[3]))
 
     def events(self) -> list[Event]:
-        """All events that it has handled so far."""
+        """All events that the driver has handled so far."""
         return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
 
     def stop(self) -> None:
-        """Stop it, so that interrupts raised from now on stay pending; it has stopped on return."""
+        """Stop the driver's process and wait until it has stopped: interrupts raised later stay pending."""
         self.command.signal(signal.SIGSTOP)
         self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
 
     def resume(self) -> None:
-        """Continue it after `stop`."""
+        """Continue the driver's process after `stop`."""
         self.command.signal(signal.SIGCONT)
 
     def end(self, number: signal.Signals = signal.SIGTERM, deadline: float = 20.0) -> int:
-        """Send it a signal and wait for its end; returns its status (negative: the signal that ended it)."""
+        """Send the driver a signal and wait for its end; returns its status (negative: the signal that ended it)."""
         self.command.signal(number)
         return self.command.wait(deadline).status
 
 
 @dataclass
 class Handlers:
-    """The kernel's interrupt handler calls while tracing was on, filled in when it goes off."""
+    """The kernel's interrupt handler calls while tracing was on; filled in when tracing ends."""
 
     log: Log | None = None
     calls: list[HandlerCall] = field(default_factory=list)
@@ -119,7 +119,7 @@ class Scene:
             self.run(script)
 
     def upload(self, source: Path, target: str) -> None:
-        """Copy a file into the guest; it can be executed there."""
+        """Copy a file into the guest, as an executable."""
         command = self.vm.agent.start("sh", "-c", f"cat >{target} && chmod 755 {target}")
         command.write(source.read_bytes())
         command.close_stdin()
@@ -145,7 +145,7 @@ class Scene:
                 self.vm.qmp.set(device, "raise", bits)
 
     def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
-        """Wait until the devices' drivers have unmasked them: an event is printed before the read that unmasks."""
+        """Wait until the drivers have unmasked the devices: a driver prints an event before the read that unmasks."""
         end = Deadline(deadline * self.vm.patience)
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
@@ -168,7 +168,7 @@ class Scene:
     def tracing(self, buffer_kib: int = 8192) -> Iterator[Handlers]:
         """Trace the kernel's interrupt handlers during the block, between two sets of clock marks.
 
-        The kernel keeps ``buffer_kib`` a CPU: about 18 calls of a handler in each KiB. Tracing more is a `TraceError`.
+        The kernel keeps ``buffer_kib`` per CPU: about 18 calls of a handler in each KiB. More calls are a `TraceError`.
         """
         handlers = Handlers()
         follow = self.vm.log().mark

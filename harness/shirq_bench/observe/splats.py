@@ -17,15 +17,15 @@ from pathlib import Path
 RULES = Path(__file__).parent
 #: The rules for splats.
 DENY = RULES / "splats-deny"
-#: A complete kernel log begins with the first of these; a console, which shows only severe messages, at least has the
-#: other.
+#: A complete kernel log begins with the first of these two. A console shows only severe messages, but at least the
+#: second.
 _BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
 _STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _OPENING = re.compile(r"-+\[ cut here \]|^={20,}$")
 _CLOSING = re.compile(r"---\[ end |^={20,}$")
-#: The end of a call trace, and how many lines may belong to the report behind it.
+#: The end of a call trace, and how many lines after it may still belong to the report.
 _TRACE_END, _BEHIND_TRACE = "</TASK>", 8
-#: The most lines of an excerpt, and of one without any call trace.
+#: Maximum number of lines of an excerpt, and of an excerpt without a call trace.
 _LONGEST, _SHORT = 100, 12
 
 
@@ -60,7 +60,7 @@ class RulesError(ValueError):
 
 @functools.cache
 def rules(path: Path) -> tuple[Rule, ...]:
-    """The rules in a file. Raises `RulesError` if it cannot be read or a line is no rule with a reason."""
+    """The rules in a file. Raises `RulesError` if it cannot be read or a line is not a rule with a reason."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -77,7 +77,7 @@ def rules(path: Path) -> tuple[Rule, ...]:
             try:
                 found.append(Rule(re.compile(line), " ".join(comment)))
             except re.error as error:
-                raise RulesError(f"{path.name}:{number}: {line!r} is no regular expression: {error}") from error
+                raise RulesError(f"{path.name}:{number}: {line!r} is not a regular expression: {error}") from error
         comment = []
     return tuple(found)
 
@@ -125,7 +125,7 @@ def scan_file(path: Path, directory: Path = RULES) -> list[Splat]:
 
 
 def _unfit(text: str, lines: Sequence[str]) -> list[Splat]:
-    """The reason why this is not a complete kernel log, in which the absence of splats would prove nothing."""
+    """A finding if this is not a complete kernel log: the absence of splats in it would prove nothing."""
     if not text.strip():
         return [Splat("the log", "it is empty")]
     if bad := next((n for n, line in enumerate(lines, 1) if "\0" in line or "\ufffd" in line), 0):
@@ -151,7 +151,7 @@ def _report(lines: Sequence[str], at: int, complaint: Callable[[int], Rule | Non
     trace_end = at
     for number in range(at + 1, limit):
         if _CLOSING.search(said(number)):
-            # A ruler opens lockdep's next report and closes KASAN's own.
+            # A line of `=` opens lockdep's next report, but closes a report of KASAN.
             own = first < at or not _OPENING.search(said(number))
             return first, number + 1 if own else number
         if _OPENING.search(said(number)):

@@ -21,7 +21,7 @@ class Trigger(Protocol):
 
 @dataclass(frozen=True)
 class Logged:
-    """Any entry of this kind: of this device, at this offset or GSI, with this value; None: whichever."""
+    """An entry of this kind, of this device, at this offset or GSI, with this value; None stands for any."""
 
     kind: Kind
     device: str | None = None
@@ -29,7 +29,7 @@ class Logged:
     value: int | None = None
 
     def matches(self, entry: Entry) -> bool:
-        """As `Trigger`."""
+        """Whether ``entry`` matches."""
         wanted = ((self.device, entry.device), (self.offset, entry.offset), (self.value, entry.value))
         return entry.kind is self.kind and all(want is None or want == found for want, found in wanted)
 
@@ -48,7 +48,7 @@ class _OfDevice:
     said: ClassVar[str]
 
     def matches(self, entry: Entry) -> bool:
-        """As `Trigger`."""
+        """Whether ``entry`` matches."""
         return (entry.kind, entry.device, bool(entry.value)) == (self.kind, self.device, bool(self.level))
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class _OfLine:
     said: ClassVar[str]
 
     def matches(self, entry: Entry) -> bool:
-        """As `Trigger`."""
+        """Whether ``entry`` matches."""
         return (entry.kind, entry.offset) == (self.kind, self.gsi) and self.value in (None, entry.value)
 
     def __str__(self) -> str:

@@ -27,13 +27,13 @@ from shirq_bench.vm.machine import SHARED_LINE, Machine
 from shirq_bench.vm.vm import Vm
 
 _MARKERS = {
-    "splats_expected": "a splat in the guest's kernel log is what this test provokes",
-    "invariants_broken(reason, guest_ends=False, line_of='', guest=0)": "this test breaks on purpose what holds in "
-    "every other one: its first guest (or another one, from 0) ends, or the line of that device stays high",
-    alone.MARKER: "this test measures: under pytest-xdist no other test runs beside it",
-    "needs_kernel(*names)": "with kernels other than these the test is not even collected",
+    "splats_expected": "this test provokes a splat in the guest's kernel log",
+    "invariants_broken(reason, guest_ends=False, line_of='', guest=0)": "this test breaks invariants on purpose: the "
+    "guest with the number `guest` (from 0) ends before the test, or the line of the device `line_of` stays high",
+    alone.MARKER: "this test measures time: under pytest-xdist no other test runs at the same time",
+    "needs_kernel(*names)": "this test needs one of these kernels; with other kernels it is deselected",
 }
-#: Steps of a guest that the report of a failed test shows; the folder that it leaves has all of them.
+#: Number of a guest's steps in the report of a failed test; the test's artefacts have all of them.
 _LAST_STEPS = 20
 _VMS = pytest.StashKey[list[Vm]]()
 #: Ends the guests of a test.
@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shirq-kernel",
         default="6.1",
         metavar="NAME",
-        help=f"what guests boot: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
+        help=f"kernels of the guests: {known}, the path of a vmlinuz, several with commas, or 'all' (default: 6.1)",
     )
     group.addoption(
         "--shirq-artefacts",
@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shirq-coverage",
         type=Path,
         metavar="DIR",
-        help="keep in DIR which lines of kmod/ ran, in guests whose kernel counts them and in the host's tests",
+        help="record in DIR the lines of kmod/ that ran in the host's tests and in guests whose kernel counts them",
     )
     parser.addini(
         "shirq_splats",
@@ -92,7 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _kernels(config):
         if not _exists(name):
             raise pytest.UsageError(
-                f"--shirq-kernel {name}: there are {', '.join(kernel.names())}, or a vmlinuz's path"
+                f"--shirq-kernel {name}: unknown; give the path of a vmlinuz or one of {', '.join(kernel.names())}"
             )
     directory: Path | None = config.getoption("--shirq-coverage")
     if directory and not hasattr(config, "workerinput"):  # Only the controller empties the folder; its workers fill it.
@@ -123,7 +123,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_metadata(metadata: dict[str, object], config: pytest.Config) -> None:
-    """The same at the head of pytest-html's report, and as properties in JUnit's."""
+    """Add the environment to the head of pytest-html's report, and to the properties of JUnit's report."""
     metadata.update(_environment(config))
 
 
@@ -131,16 +131,16 @@ def _environment(config: pytest.Config) -> dict[str, str]:
     try:
         return environment.describe(_kernels(config))
     except BenchError as error:
-        return {"shirq-bench": f"what guests run on cannot be told: {error}"}
+        return {"shirq-bench": f"the environment of the guests is unknown: {error}"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test with a guest runs on each chosen kernel; its id says which."""
+    """Run every test that has a guest on each chosen kernel; the test's id names the kernel."""
     marker = metafunc.definition.get_closest_marker("needs_kernel")
     if marker and not (marker.args and all(map(_exists, marker.args))):
         raise pytest.Collector.CollectError(
             f"{metafunc.definition.nodeid} is marked needs_kernel({', '.join(map(repr, marker.args))}): "
-            f"there are {', '.join(kernel.names())}, or a vmlinuz's path"
+            f"each must be the path of a vmlinuz or one of {', '.join(kernel.names())}"
         )
     try:
         _waivers(metafunc.definition)
@@ -178,9 +178,9 @@ def kernel_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
-    """A function that gives a guest of a `Machine`; every guest ends with the test.
+    """A function that starts a guest for a `Machine`; every guest ends with the test.
 
-    A guest is a clone of the machine's template, prepared as ``Machine.prepare`` says, or with ``cold=True`` one that
+    A guest is a clone of the machine's template, which ``Machine.prepare`` has prepared. With ``cold=True``, the guest
     boots now and is not prepared. At the end of the test every guest's invariants must hold and its kernel log must
     show no splat.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Tests that measure run with no other test beside them, however many workers pytest-xdist has.
+"""While a test that measures time runs, no other test runs, however many workers pytest-xdist has.
 
-Every test of a worker holds a lock that the workers share; one marked ``alone`` holds it exclusively. A session without
-such a test takes no lock.
+Every test of a worker holds a lock that the workers share; a test marked ``alone`` holds it exclusively. A session
+without such a test takes no lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ANY = pytest.StashKey[bool]()
 
 @contextlib.contextmanager
 def turn(directory: Path, alone: bool) -> Iterator[None]:
-    """A test's turn among the processes that share ``directory``."""
+    """Hold the lock of the processes that share ``directory`` during a test; exclusively if the test is ``alone``."""
     with (directory / "queue").open("w") as queue, (directory / "running").open("w") as running:
         # A test that waits for the exclusive lock holds the queue's lock; otherwise the others could overtake it for
         # ever.
@@ -31,13 +31,13 @@ def turn(directory: Path, alone: bool) -> Iterator[None]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Every worker collects all tests, so all workers agree."""
+    """Note whether any test is marked ``alone``. Every worker collects all tests, so all workers agree."""
     session.config.stash[_ANY] = any(item.get_closest_marker(MARKER) for item in session.items)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """The parent of a worker's temporary directory is shared by all workers."""
+    """Hold the lock while the test runs. Its files are in the parent of the workers' temporary directories."""
     if not hasattr(item.config, "workerinput") or not item.config.stash[_ANY]:
         return (yield)
     shared = Path(str(item.config.getoption("basetemp"))).parent

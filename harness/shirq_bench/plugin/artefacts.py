@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The artefacts of a failed test: all data of its guests, pictures of their runs, and a script to run it again.
 
-A folder a test, below ``--shirq-artefacts``, with one folder a guest.
+Each failed test has a folder below ``--shirq-artefacts``, with one folder for each guest.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from shirq_bench.report import files, model
 from shirq_bench.vm import environment, template
 from shirq_bench.vm.vm import Vm
 
-#: Seconds within which a guest that still answers does so.
+#: Seconds after which a guest that has not answered is taken to hang.
 ANSWER = 20.0
 
 
 def root(config: pytest.Config) -> Path:
-    """Where the folders of failed tests are."""
+    """The directory that holds the folders of failed tests."""
     return config.rootpath / str(config.getoption("--shirq-artefacts"))
 
 
@@ -41,8 +41,8 @@ def folder(item: pytest.Item) -> Path:
 def kernel_log(vm: Vm) -> str:
     """The guest's kernel log, or its console's output if the guest no longer answers.
 
-    In the latter case ``processors`` in its run directory shows the state and the pending interrupts of each vCPU. If
-    QEMU did not start there is neither: `Vm.situation` has QEMU's message.
+    If it does not answer, the file ``processors`` in its run directory shows the state and the pending interrupts of
+    each vCPU. If QEMU did not start, the text is empty: `Vm.situation` has QEMU's message.
     """
     if not vm.started:
         return ""
@@ -106,7 +106,7 @@ def _again(item: pytest.Item) -> str:
 
 
 def _draw(title: str, vm: Vm, directory: Path) -> None:
-    """The picture of a guest's run; a run in which no device's line moved has none."""
+    """Draw a guest's run, or write to ``no-picture`` why there is no picture, such as that no pin moved."""
     try:
         log = vm.log()
         picture = model.build(log, title=title, steps=vm.journal.steps)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Debian packages of any suite, fetched and unpacked without root and without touching the machine's apt state.
 
-The mirror is the machine's own: whatever its apt is configured with. Every suite that the project needs gets a
-private apt state (lists, cache, sources) in the cache. Versions are resolved when a suite is first asked for: a
-stable point release replaces the one before it on the mirror, so an exact version cannot be relied upon.
+The mirror is the one that the machine's apt is configured with. Every suite that the project needs gets a private apt
+state (lists, cache, sources) in the cache. Versions are resolved when a suite is first used. They cannot be fixed in
+advance, because a stable point release replaces the previous release on the mirror.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 @functools.cache
 def _mirrors() -> dict[str, str]:
-    """The machine's own mirror URI of each kind of suite it has configured: ``{"": main, "-security": ...}``."""
+    """The mirrors that the machine's apt is configured with, by the kind of suite: ``{"": URI, "-security": URI}``."""
     if not shutil.which("apt-get"):
         raise BuildError("this step unpacks Debian packages and needs apt-get, which this machine does not have")
     listing = subprocess.run(
@@ -57,7 +57,7 @@ def _mirrors() -> dict[str, str]:
 class Suites:
     """A private apt state over the named suites, for example ``Suites("trixie")``.
 
-    A ``-security`` suite comes from the machine's security mirror and is left out if it has none.
+    A ``-security`` suite comes from the machine's security mirror and is left out if the machine has none.
     """
 
     def __init__(self, *suites: str) -> None:
@@ -79,15 +79,15 @@ class Suites:
         ]
 
     def _sources(self) -> list[str]:
-        """Where each suite is, as a line of sources.list without its first word."""
+        """The mirror of each suite, as a line of sources.list without its first word."""
         signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
         uris = {suite: _mirrors().get("-security" if suite.endswith("-security") else "") for suite in self._suites}
         return [f"{signed}{uri} {suite} main" for suite, uri in uris.items() if uri]
 
     def system(self, packages: Iterable[str], into: Path) -> None:
-        """Install a Debian system with ``packages`` and dependencies, of the first suite, as the archive ``into``.
+        """Make a Debian system of the first suite, with ``packages`` and their dependencies, as the archive ``into``.
 
-        Needs mmdebstrap, and to be root or to have subordinate ids; raises `BuildError` with its output otherwise.
+        Needs mmdebstrap, and either root or subordinate ids. Raises `BuildError` with the output if it fails.
         """
         wanted = sorted(packages)
         if not shutil.which("mmdebstrap"):
@@ -125,7 +125,7 @@ class Suites:
 
     @property
     def known(self) -> bool:
-        """Whether the package lists have been fetched: a question is then answered without the network."""
+        """Whether the package lists have been fetched, so that a query needs no network."""
         return (self.dir / "updated").exists()
 
     def query(self, *argv: str) -> str:
@@ -142,7 +142,7 @@ class Suites:
         return [line.split("Depends: ", 1)[1].strip() for line in lines if "Depends: " in line]
 
     def _fetch(self, what: str, argv: list[str], into: Path) -> None:
-        """Run a fetching apt-get; a package that has been replaced on the mirror is looked up once more."""
+        """Run an apt-get that fetches. If it fails, update the lists and retry: the mirror may have new versions."""
         self._ready()
         into.mkdir(parents=True, exist_ok=True)
         command = ["apt-get", *self._options(), *argv]
@@ -155,7 +155,7 @@ class Suites:
     def source_version(self, package: str) -> str:
         """The version, without its epoch, of the source of ``package`` that `source` would fetch."""
         self._ready()
-        # apt takes a second to say it; the answer holds as long as the lists do.
+        # apt needs a second for the answer, which is valid until the lists are updated.
         known = self.dir / f"version-{package}"
         with self._lock():
             if not known.exists():

@@ -50,7 +50,7 @@ def digest(*parts: object) -> str:
 
 
 def tree(path: Path) -> Iterable[Path]:
-    """The regular files of a tree (or the one file), without Python's and editors' leavings."""
+    """The regular files of a tree (or the file itself), without Python's caches and editors' backup files."""
     if path.is_file():
         return [path]
     return [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts and not p.name.endswith("~")]
@@ -68,7 +68,7 @@ def lock(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock_if_free(name: str) -> Iterator[bool]:
-    """Try to hold the lock ``name``; the value says whether it is held."""
+    """Try to hold the lock ``name`` during the block; the value says whether this succeeded."""
     path = root() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
@@ -106,7 +106,7 @@ def _make(final: Path, build: Callable[[Path], None]) -> None:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".partial-{final.name}-"
-        # The lock is held, so no other process builds this entry: these directories are left from a crash.
+        # The lock is held, so no other process builds this entry: a crash has left these directories.
         for left in final.parent.glob(f"{glob.escape(prefix)}*"):
             shutil.rmtree(left)
         with supervisor.owned_directory(prefix, final.parent) as partial:
@@ -127,7 +127,7 @@ def _make(final: Path, build: Callable[[Path], None]) -> None:
 
 
 def _sizes(directory: Path) -> dict[str, int]:
-    """The sizes of an entry's own files. Trees below it are too large to look over at every use."""
+    """The sizes of the files directly in an entry. Its subdirectories are too large to be checked at every use."""
     return {p.name: p.stat().st_size for p in directory.iterdir() if p.is_file() and p.name != _MANIFEST}
 
 

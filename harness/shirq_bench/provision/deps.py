@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""System packages that the project needs, and their installation by the first verb that needs them.
+"""System packages that the project needs, and their installation by the first command that needs them.
 
 Standard library only: it runs with the system's Python before the virtual environment exists.
 Run as ``python3 harness/shirq_bench/provision/deps.py GROUP ...``.
@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 
-#: For each group of verbs: Debian's packages, and their purpose.
+#: For each group: Debian's packages, and their purpose.
 PACKAGES: dict[str, dict[str, str]] = {
     "python": {
         "python3-venv": "the project's own virtual environment",
         "gcc": "the program verifier as a host library, the guest's static programs",
-        "libc6-dev": "the same, with the static C library",
+        "libc6-dev": "the C library of these programs",
     },
     "qemu": {
         "dpkg-dev": "unpacking Debian's QEMU source",
@@ -39,8 +39,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "kmod": "depmod for the guest's kernel modules",
         "cpio": "packing the guest's initramfs",
         "libelf1": "the kernel's objtool",
-        "binutils": "saying on which instruction a sweep's stimulus fell",
-        "gdb": "looking at the guest there",
+        "binutils": "naming the instruction at which a sweep's stimulus came",
+        "gdb": "debugging a guest at that instruction",
     },
     "debug-kernel": {
         "bc": "compiling a kernel",
@@ -53,11 +53,11 @@ PACKAGES: dict[str, dict[str, str]] = {
     "fuzz": {
         "clang": "libFuzzer and the sanitizers",
         "make": "building the fuzz target",
-        "libclang-rt-14-dev": "the same: their run-time library",
+        "libclang-rt-14-dev": "the run-time library of libFuzzer and the sanitizers",
     },
     "browser": {
         "chromium": "testing the page in a browser",
-        "chromium-driver": "the same",
+        "chromium-driver": "driving the browser in these tests",
     },
     "bench": {
         "qemu-system-x86": "running virtme-ng beside our guests, with the QEMU that its users have",
@@ -65,8 +65,8 @@ PACKAGES: dict[str, dict[str, str]] = {
     },
     "packages": {
         "lintian": "checking the Debian packages that the project builds",
-        "mmdebstrap": "a Debian system to install them in",
-        "uidmap": "the same without being root",
+        "mmdebstrap": "making a Debian system in which the packages are installed",
+        "uidmap": "making that system without being root",
     },
     "lint": {
         "sparse": "static checks of the kernel module",
@@ -108,7 +108,10 @@ def install(groups: list[str]) -> None:
     prefix = []
     if os.getuid() != 0:
         if not shutil.which("sudo"):
-            sys.exit(f"shirq: neither root nor sudo: run as root: apt-get install {' '.join(lacking)}")
+            sys.exit(
+                "shirq: packages cannot be installed: this user is not root, and sudo is missing. "
+                f"Run as root: apt-get install {' '.join(lacking)}"
+            )
         prefix = ["sudo"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *lacking]):
@@ -116,11 +119,11 @@ def install(groups: list[str]) -> None:
         patient = [*prefix, "apt-get", f"-oDPkg::Lock::Timeout={_LOCK_S}", *command]
         done = subprocess.run(patient, env=environment, stdout=sys.stderr)
         if done.returncode:
-            sys.exit(f"shirq: apt-get {command[0]} failed: install by hand: {' '.join(lacking)}")
+            sys.exit(f"shirq: apt-get {command[0]} failed; install these packages by hand: {' '.join(lacking)}")
 
 
 if __name__ == "__main__":
     unknown = [group for group in sys.argv[1:] if group not in PACKAGES]
     if unknown:
-        sys.exit(f"shirq: no package group {unknown[0]!r}: there are {', '.join(PACKAGES)}")
+        sys.exit(f"shirq: no package group {unknown[0]!r}; known groups: {', '.join(PACKAGES)}")
     install(sys.argv[1:])

@@ -42,7 +42,7 @@ class Item:
 
     @property
     def lock(self) -> str:
-        """The lock that is held while it is being made."""
+        """The name of the lock that is held while the item is being built."""
         key = self.path.name
         if self.partial:
             # The key, then the suffix that makes the directory's name unique.
@@ -66,7 +66,7 @@ def items(kind: str = "") -> list[Item]:
 
 
 def _last_used(path: Path) -> float:
-    """For a working directory, which is not an entry, use the times of its logs."""
+    """The latest time of the item and of what it holds: the logs show when a working directory was last used."""
     times: list[float] = [p.lstat().st_mtime for p in (path, *(path.iterdir() if path.is_dir() else ()))]
     return max(times)
 
@@ -105,7 +105,7 @@ def _in_use(item: Item, taken: str) -> bool:
 def _taken() -> str:
     """Every path in the cache that a running process names, has open or has mapped, one a line.
 
-    psutil does not tell open directories, and reads what each mapping occupies to tell its path.
+    This reads /proc, because psutil does not report open directories, and measures every mapping to report its path.
     """
     root = str(cache.root())
     lines = []
@@ -126,9 +126,9 @@ def _links(process: Path) -> Iterator[Path]:
 
 
 def delete(item: Item) -> bool:
-    """Delete it, unless it has come into use since it was listed; returns whether it is gone.
+    """Delete the item unless it has been used since it was listed; returns whether it was deleted.
 
-    It disappears at once from where builders look, however long its deletion takes.
+    The item is first renamed, so that builders do not find it while it is being deleted.
     """
     with cache.lock_if_free(item.lock) as free:
         try:

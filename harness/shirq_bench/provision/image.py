@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The guest's initramfs, made from Debian packages without root.
 
-cpio archives one after the other, which the kernel unpacks in order: the *base* holds Debian's packages and the
-kernel's modules and changes rarely; the *layer* holds what this project compiles and writes and is quick to make; the
-*overlay*, if there is one, holds what a machine adds of its own.
+It consists of several cpio archives, which the kernel unpacks in order. The *base* holds Debian's packages and the
+kernel's modules, and changes rarely. The *layer* holds this project's own programs and files, and is quick to make. The
+*overlay*, if there is one, holds the additions of a machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shirq_bench.provision.steps import BuildError, run
 from shirq_bench.toml import Words
 
 _IMAGE = GUEST / "image"
-#: Part of the key of the packages' root: count it up when `_packages` leaves something else.
+#: Part of the key of the packages' root: increment it when `_packages` makes something else.
 _LAYOUT = 1
 
 
@@ -86,10 +86,11 @@ def _built_in(root: Path, release: str, name: str) -> bool:
 
 
 def _byte_compile(python: Path, tree: Path, *folders: str) -> None:
-    """Give the Python modules in ``folders`` of ``tree`` their byte code, by the interpreter of the root ``python``.
+    """Compile the Python modules in ``folders`` of ``tree`` to byte code, with the interpreter of the root ``python``.
 
-    It is the guest's, whatever the host's version is. Without byte code a guest under emulation compiles for seconds
-    whenever a program starts. It is checked by the source's hash: an overlay may bring other sources, with other times.
+    That is the guest's interpreter; the host's version may differ. Without byte code, a guest under emulation compiles
+    for seconds whenever a program starts. Python checks the byte code by the hash of the source, because an overlay may
+    bring other sources with other times.
     """
     libraries = python / "lib/x86_64-linux-gnu"
     run(
@@ -106,7 +107,7 @@ def _byte_compile(python: Path, tree: Path, *folders: str) -> None:
 
 
 def _packages() -> Path:
-    """A root with Debian's packages in it, the same for every kernel."""
+    """A root with Debian's packages; all kernels use the same one."""
     recipe = _recipe()
 
     def fill(directory: Path) -> None:
@@ -151,7 +152,7 @@ def _base(target: kernel.Kernel) -> Path:
 
 
 def ssh_key() -> Path:
-    """The private key that every guest accepts for root; made once a cache. The public half lies beside it."""
+    """The private key that every guest accepts for root; made once per cache. The public key is beside it."""
 
     def fill(directory: Path) -> None:
         key = Ed25519PrivateKey.generate()
@@ -187,7 +188,7 @@ def _peers(binaries: Path) -> None:
 
 
 def _programs() -> Path:
-    """A directory with the compiled programs: the same for every kernel and every shirq.ko."""
+    """A directory with the compiled programs; all kernels and all builds of shirq.ko use the same one."""
 
     def fill(directory: Path) -> None:
         _compile(directory, "shirq-agent", GUEST / "agent/agent.c")
@@ -225,7 +226,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
                 GUEST / folder, tree / "usr/share/shirq" / folder, ignore=shutil.ignore_patterns("__pycache__")
             )
         binding = tree / "usr/lib/python3/dist-packages/shirq"
-        # In the sources `profiles` is a link, which wheels do not have.
+        # Skip `profiles`: the sources have it as a link, wheels do not have it. The guest gets its own link below.
         shutil.copytree(GUEST / "shirq", binding, ignore=shutil.ignore_patterns("__pycache__", "profiles"))
         _byte_compile(packages, tree, "usr/lib/python3/dist-packages")
         (binding / "profiles").symlink_to("/usr/share/shirq/profiles")
@@ -253,7 +254,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
 def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Sequence[Path]) -> Path:
     """The cpio archive of a machine's additions: modules compiled from their sources, and trees for the guest's root.
 
-    Raises `BuildError` for a tree that is no directory.
+    Raises `BuildError` for a tree that is not a directory.
     """
     built = [kmod.build_modules(target, source) for source in modules]
     for tree in trees:

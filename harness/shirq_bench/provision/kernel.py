@@ -31,22 +31,22 @@ class Kernel:
     modules: Path
     #: The build tree that out-of-tree modules compile against.
     headers: Path
-    #: Part of the key of whatever is made for it: two builds may well call themselves the same release.
+    #: Part of the key of everything that is built for this kernel: two builds may have the same release.
     identity: str
-    #: The factor for every timeout of a guest with it: its slowdown against a stock kernel, with a margin.
+    #: The factor for every timeout of a guest with this kernel: its slowdown against a stock kernel, with a margin.
     patience: float = 1.0
-    #: The least memory of a guest with it.
+    #: The minimum memory of a guest with this kernel.
     memory_mib: int = 0
 
     def has(self, option: str) -> bool:
-        """Whether it was built with ``CONFIG_<option>=y``. False if its build tree is missing."""
+        """Whether the kernel was built with ``CONFIG_<option>=y``. False if its build tree is missing."""
         config = self.headers / ".config"
         return config.exists() and f"CONFIG_{option}=y" in config.read_text().splitlines()
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a kernel is made: a stock one has ``image`` and ``headers``, one of our own ``source`` and ``config``."""
+    """How a kernel is made: a stock kernel has ``image`` and ``headers``, our own has ``source`` and ``config``."""
 
     suites: Words
     image: str = ""
@@ -61,7 +61,7 @@ class Recipe:
             raise ValueError("needs either image and headers, or source and config")
 
 
-#: Part of every stock kernel's key: count it up when `_unpack` leaves something else.
+#: Part of every stock kernel's key: increment it when `_unpack` makes something else.
 _LAYOUT = 2
 #: Keys of a kernel that do not affect its build.
 _HABITS = ("patience", "memory_mib")
@@ -77,7 +77,7 @@ def _table() -> dict[str, Recipe]:
 
 
 def _unpack(recipe: Recipe, target: Path) -> None:
-    """A stock kernel, from Debian's packages."""
+    """Unpack a stock kernel from Debian's packages."""
     suites = Suites(*recipe.suites)
     image = suites.depends(recipe.image)[0]
     headers = suites.depends(recipe.headers)[0]
@@ -85,7 +85,7 @@ def _unpack(recipe: Recipe, target: Path) -> None:
     root = target / "root"
     suites.unpack([f"{image}-unsigned", headers, *build_parts], root)
     release = image.removeprefix("linux-image-")
-    # The packages expect to live in /: their links are relative, but this one include is not.
+    # The packages expect to be unpacked in /. Their links are relative, but this include has an absolute path.
     makefile = root / "usr/src" / headers / "Makefile"
     makefile.write_text(
         makefile.read_text().replace("include /usr/src/", "include $(dir $(lastword $(MAKEFILE_LIST)))../")
@@ -104,7 +104,7 @@ def _finish(target: Path, release: str) -> None:
 
 
 def _compile(recipe: Recipe, target: Path) -> None:
-    """A kernel of our own configuration, from Debian's source. Its build tree stays, for modules and debuggers."""
+    """Compile a kernel from Debian's source with our configuration; keep its build tree for modules and debuggers."""
     suites = Suites(*recipe.suites)
     package = suites.depends(recipe.source)[0]
     log = cache.root() / "kernel.log"
@@ -141,7 +141,7 @@ def _fragments(recipe: Recipe) -> list[Path]:
 
 
 def _check_config(fragments: list[Path], final: Path) -> None:
-    """kconfig silently drops options that it cannot satisfy: check that the result has all options of the fragments."""
+    """Check that the result has all options of the fragments: kconfig silently drops options that it cannot satisfy."""
     result = set(final.read_text().splitlines())
     wanted: dict[str, str] = {}
     for fragment in fragments:
@@ -158,7 +158,7 @@ def _check_config(fragments: list[Path], final: Path) -> None:
 
 
 def _from_path(vmlinuz: Path) -> Kernel:
-    """A kernel built elsewhere: its modules are where its installation put them."""
+    """A kernel that was built elsewhere. Its modules are in lib/modules beside its folder, or in /lib/modules."""
     with vmlinuz.open("rb") as image:
         header = image.read(0x10000)
     if header[0x202:0x206] != b"HdrS":
@@ -179,7 +179,7 @@ def _from_path(vmlinuz: Path) -> Kernel:
 
 
 def _headers(root: Path, modules: Path) -> Path:
-    """Where ``modules/build`` points to: packages that were unpacked below ``root`` expect to live in /."""
+    """The build tree to which ``modules/build`` points. An absolute link may be meant relative to ``root``."""
     link = modules / "build"
     for headers in (link, root / str(link.readlink()).lstrip("/") if link.is_symlink() else link):
         if (headers / "Makefile").exists():
@@ -191,7 +191,7 @@ def _headers(root: Path, modules: Path) -> Path:
 
 
 def get(name: str) -> Kernel:
-    """The kernel called ``name``, or at the path ``name``; fetched or built if the cache does not have it.
+    """The kernel called ``name``, or the one at the path ``name``; fetched or built if the cache does not have it.
 
     Raises `BuildError` for an unknown name.
     """
@@ -199,7 +199,7 @@ def get(name: str) -> Kernel:
     if name not in table:
         if Path(name).is_file():
             return _from_path(Path(name).absolute())
-        raise BuildError(f"no kernel {name!r}: there are {', '.join(table)}, or give a vmlinuz's path")
+        raise BuildError(f"no kernel {name!r}; known kernels: {', '.join(table)}; or give the path of a vmlinuz")
     recipe = table[name]
     make = _compile if recipe.source else _unpack
     return _at(name, cache.entry("kernel", _key(name, recipe), lambda target: make(recipe, target)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Compile shirq.ko, the bench's modules and others against a kernel's headers, from copies, into the cache.
+"""Compile copies of shirq.ko, the bench's modules and others against a kernel's headers, into the cache.
 
 For a kernel with GCOV the module counts how often its lines run; the compiler's notes, which map the counters to lines,
-are kept beside it. For a kernel with KCOV it reports the code that a system call has reached.
+are kept beside the module. For a kernel with KCOV, the module reports the code that a system call has reached.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shirq_bench.paths import KMOD, MODULES
 from shirq_bench.provision import cache, kernel
 from shirq_bench.provision.steps import BuildError, run
 
-#: BTF needs a tool and the kernel's own image, and is not used here.
+#: BTF is not used here; making it would need a tool and the kernel's own image.
 NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
 #: The option of a kernel that counts the lines of a module that is compiled for it.
 COUNTS_LINES = "GCOV_KERNEL"

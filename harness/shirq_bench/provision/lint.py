@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Static checks of every kernel module that is here: checkpatch from the kernel's source, sparse, all warnings."""
+"""Static checks of all kernel modules of the checkout: checkpatch from the kernel's source, sparse, all warnings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SOURCE_SUITES = ("bookworm", "bookworm-security")
 
 
 def _sources() -> list[Path]:
-    """Where modules' sources are."""
+    """The source trees of all modules."""
     top = need_checkout("lint")
     examples = sorted(top.glob("examples/*/driver"))
     return [KMOD, *own_modules(), *examples, *sorted(p.parent for p in top.glob("tests/*/*/Kbuild"))]
@@ -89,7 +89,7 @@ def check_sparse(target: kernel.Kernel, source: Path) -> None:
 
 
 def check(names: Sequence[str]) -> None:
-    """Both, the second against each of these kernels. Raises `BenchError`."""
+    """Run both checks, sparse for each of these kernels. Raises `BenchError`."""
     check_style()
     for name in names:
         for tree in _sources():

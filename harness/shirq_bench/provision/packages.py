@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The project's packages: sdists and wheels of the bench and of the binding, and the Debian packages made from them.
 
-Two builds of the same sources with the same tools give the same bytes: every time in a package is the last commit's
-(SOURCE_DATE_EPOCH, if that is set), every mode is set here, and nothing else of the machine gets in. The Debian
+Two builds of the same sources with the same tools give the same bytes. Every time in a package is SOURCE_DATE_EPOCH or,
+if that is not set, the time of the last commit; every mode is set here; nothing else depends on the machine. The Debian
 packages are staged here and packed by dpkg-deb. Their control files and maintainer scripts are in the checkout's
 ``packages/``.
 """
@@ -94,7 +94,7 @@ def source_date_epoch(top: Path) -> int:
         if not said.isdecimal():
             raise BuildError(f"SOURCE_DATE_EPOCH is {said!r}: it must be a number of seconds since 1970")
         return int(said)
-    advice = f"{top} has no commit whose time the packages could bear; set SOURCE_DATE_EPOCH"
+    advice = f"the time of the packages is unknown, because {top} has no commit; set SOURCE_DATE_EPOCH"
     try:
         done = subprocess.run(["git", "-C", top, "log", "-1", "--format=%ct"], capture_output=True, text=True)
     except FileNotFoundError as error:
@@ -169,11 +169,11 @@ def _fill_dkms(this: _Build, root: Path) -> None:
 
 
 def _fill_binding(this: _Build, root: Path) -> None:
-    """From the wheel, so that both have the same files."""
+    """Fill the tree from the wheel, so that wheel and Debian package have the same files."""
     (wheel,) = this.into.glob("shirq-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            # The licence is in Debian's copyright file; the record is pip's, which must not remove dpkg's files.
+            # Skip the licence, which is in Debian's copyright file, and RECORD: by it, pip could remove dpkg's files.
             if ".dist-info/licenses/" not in name and not name.endswith(".dist-info/RECORD"):
                 _write(root / "usr/lib/python3/dist-packages" / name, archive.read(name))
     _write(root / "usr/bin/shirqctl", (this.top / "guest/tools/shirqctl").read_bytes())
@@ -202,7 +202,7 @@ def _document(root: Path, package: str, name: str, content: bytes, compressed: b
 
 
 def _changelog(this: _Build) -> str:
-    """Debian's changelog: only the present version, since the project's own has the changes."""
+    """Debian's changelog, with only the present version: CHANGELOG.md has the changes."""
     return (
         f"shirq ({this.version}) unstable; urgency=medium\n\n"
         f"  * Version {this.version}. CHANGELOG.md, beside this file, has the changes.\n\n"
@@ -211,14 +211,14 @@ def _changelog(this: _Build) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """A text as a field of a Debian copyright file continues it."""
+    """Format a text as the continuation lines of a field in a Debian copyright file."""
     return "\n".join(f" {line.rstrip()}" if line.strip() else " ." for line in text.strip().splitlines())
 
 
 def _filled(template: Path, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise BuildError(f"{template} has {match[0]}, but there are only {', '.join(sorted(values))}")
+            raise BuildError(f"{template}: unknown placeholder {match[0]}; known: {', '.join(sorted(values))}")
         return values[match[1]]
 
     return _PLACEHOLDER.sub(value, template.read_text())

@@ -2,8 +2,8 @@
 """Build QEMU with our device and line probe in it, once, into the cache.
 
 The source tree is Debian's plus ``qemu-device/overlay`` (new files) and ``qemu-device/patches`` (small changes of
-QEMU's own files). Both are applied from scratch at every build, onto pristine copies, and only files whose content
-changes are touched, so the step can be run any number of times and ninja rebuilds no more than it must.
+QEMU's own files). Every build applies both anew to pristine copies, and writes only files whose content changes. So the
+step can be repeated, and ninja rebuilds no more than necessary.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def apply_device(tree: Path) -> None:
         (tree / name).unlink(missing_ok=True)
     for name in sorted(overlay):
         if name not in previous and (tree / name).exists():
-            raise BuildError(f"overlay file {name} would replace one of QEMU's own: change those through a patch")
+            raise BuildError(f"overlay file {name} would replace a file of QEMU: change such a file by a patch")
         _place(_OVERLAY / name, tree / name)
     manifest.write_text("".join(f"{name}\n" for name in sorted(overlay)))
 
@@ -142,7 +142,7 @@ def _compile(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) 
 def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
     """The emulator's path; builds it if the cache has none of this version, recipe, overlay, patches and variant.
 
-    ``extra`` are further configure arguments, which ``variant`` names.
+    ``extra`` are further configure arguments; ``variant`` is a name for them.
     """
     recipe = _recipe()
     suites = Suites(recipe.suite)

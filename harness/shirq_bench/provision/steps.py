@@ -29,7 +29,7 @@ _PLAIN_INTERVAL = 20.0
 
 
 class BuildError(BenchError):
-    """A build step failed; the message names the step, shows the end of its output and where the rest is."""
+    """A build step failed; the message names the step, shows the end of its output and names the log."""
 
 
 def say(message: str) -> None:
@@ -39,7 +39,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def shown(what: str) -> Iterator[Callable[[str], None]]:
-    """Show ``what`` as the running step; pass each line of output to the given function, ``[2/3]`` is progress."""
+    """Show ``what`` as the running step. Pass each line of output to the yielded function; ``[2/3]`` is progress."""
     console = Console(stderr=True)
     if not console.is_terminal:
         started = shown = time.monotonic()
@@ -78,7 +78,7 @@ def run(
 ) -> None:
     """Run ``argv``, showing ``what`` and its progress; append its output to ``log``.
 
-    ``deadline`` is in seconds. Raises `BuildError` when the command fails or overruns.
+    ``deadline`` is in seconds. Raises `BuildError` if the command fails or exceeds the deadline.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

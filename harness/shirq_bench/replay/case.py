@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A case: the stimuli of a guest and the rules to judge it, in a file that can be replayed exactly.
 
-A case that fails is shrunk to the smallest schedule that still fails, and says on which instruction of which function
-the stimulus fell.
+A case that fails is shrunk to the smallest schedule that still fails; its finding says at which instruction of which
+function the stimulus came.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Case:
     halts: bool = False
 
     def run(self, keep: Path | None = None) -> Outcome:
-        """Play it in a fresh clone and judge it.
+        """Play the case in a fresh clone and judge it.
 
-        If the log overflows, as when an interrupt comes again and again, the parts that it holds are judged; the one
-        in which it overflowed is "unfinished", and those after it are not judged.
+        If the log overflows, as it does in a storm, the parts that are complete are judged. The part in which it
+        overflowed is "unfinished", and later parts are not judged.
         """
         oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts)
         try:
@@ -65,7 +65,7 @@ class Case:
         return Outcome(recording, [oracle.judge(part) for part in self._parts(recording)], self._health(recording))
 
     def _parts(self, recording: Recording, complete: bool = True) -> Iterator[Sequence[Entry]]:
-        """The entries of each part; of a recording that is not complete, those of the parts that are."""
+        """The entries of each part; of an incomplete recording, only the complete parts."""
         times = [entry.time_ns - recording.base_ns for entry in recording.entries]
         first = 0
         for cut in self.cuts if complete else self.cuts[:-1]:
@@ -85,11 +85,11 @@ class Case:
 
     @property
     def last_ns(self) -> int:
-        """The time of its last stimulus, from the beginning."""
+        """The time of the case's last stimulus, from the beginning."""
         return max(stimulus.at_ns for stimulus in self.stimuli)
 
     def part(self, index: int) -> tuple[int, tuple[Stimulus, ...]]:
-        """The beginning and the stimuli of the part that ends with a cut."""
+        """The beginning and the stimuli of the part that ends at cut number ``index``."""
         begin = self.cuts[index - 1] if index else 0
         return begin, tuple(s for s in self.stimuli if begin <= s.at_ns < self.cuts[index])
 
@@ -116,7 +116,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """A failing case. ``template`` is the template that it ran in: clones of another one have a different history."""
+    """A failing case. ``template`` names the template of its guest: clones of another template have another past."""
 
     case: Case
     rules: tuple[str, ...]
@@ -126,7 +126,7 @@ class Finding:
     where: dict[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the finding as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         data = asdict(self) | {"format": _FORMAT}
         data["case"]["machine"] = self.case.machine.as_data()
@@ -134,7 +134,7 @@ class Finding:
 
     @classmethod
     def load(cls, path: Path) -> Finding:
-        """Read a file that `save` wrote. `BenchError` if it is any other file."""
+        """Read a file that `save` wrote. `BenchError` if the file is not a finding."""
         try:
             data: dict[str, Any] = json.loads(path.read_text())
             if data.pop("format") != _FORMAT:
@@ -148,7 +148,7 @@ class Finding:
                 data[key] = tuple(data[key])
             return cls(case=Case(**case), **data)
         except (ValueError, KeyError, TypeError) as error:
-            raise BenchError(f"{path} is no finding of a sweep: {error!r}") from error
+            raise BenchError(f"{path} is not a finding of a sweep: {error!r}") from error
 
 
 def finding(case: Case, outcome: Outcome) -> Finding:
@@ -164,7 +164,7 @@ def finding(case: Case, outcome: Outcome) -> Finding:
 
 
 def _only(case: Case, first: int, last: int, shift_ns: int) -> Case:
-    """The parts from ``first`` to ``last`` of a case, earlier by ``shift_ns``."""
+    """The parts from ``first`` to ``last`` of a case, moved ``shift_ns`` earlier."""
     begin = case.part(first)[0]
     stimuli = tuple(s._replace(at_ns=s.at_ns - shift_ns) for s in case.stimuli if begin <= s.at_ns < case.cuts[last])
     return replace(case, stimuli=stimuli, cuts=tuple(cut - shift_ns for cut in case.cuts[first : last + 1]))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The complete state of a run at an exact instruction: the event log, the processor and the whole memory.
 
-Two runs of the same stimuli are the same run if all of it is equal, whatever the host did meanwhile. An event log alone
-proves less: it does not show a guest's activity between two accesses to the devices.
+Two runs of the same stimuli are identical if their complete states are equal, whatever the host did meanwhile. Equal
+event logs prove less: a log does not show a guest's activity between two accesses to the devices.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PROCESSOR = ("info registers", "info lapic", "info pic")
 
 @dataclass(frozen=True)
 class State:
-    """``log`` and ``memory`` are digests, ``processor`` is text; ``entries`` counts the log's."""
+    """``log`` and ``memory`` are digests, ``processor`` is text; ``entries`` is the number of the log's entries."""
 
     entries: int
     log: str
@@ -44,7 +44,7 @@ def state(
     pauses: bool = False,
     deadline: float = 300.0,
 ) -> State:
-    """Give ``stimuli`` to a clone of a deterministic ``machine`` and look at it ``at_ns`` after the run's beginning.
+    """Give ``stimuli`` to a clone of a deterministic ``machine``; return its state ``at_ns`` after the run's beginning.
 
     ``meanwhile`` is called again and again as the run goes on, and with ``pauses`` the VM is stopped and continued as
     often. ``deadline`` is in seconds. `BenchError` if QEMU ends or refuses the schedule.
@@ -63,7 +63,7 @@ def state(
                 meanwhile(vm)
                 if pauses:
                     vm.qmp.execute("stop")
-                    # Its scheduled stop may have come first: it must not continue from there.
+                    # The scheduled stop may have come first: then the VM must not continue.
                     if _is_over(reader):
                         break
                     vm.qmp.execute("cont")

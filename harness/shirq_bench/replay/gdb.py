@@ -26,7 +26,7 @@ define shirq-back
   quit {back}
 end
 document shirq-back
-shirq-back N: start again, N instructions before where this session began.
+shirq-back N: start a new session, N instructions before the point at which this one began.
 end
 """
 
@@ -37,7 +37,7 @@ def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
     Raises `BenchError` if there is no gdb.
     """
     if not shutil.which("gdb"):
-        raise BenchError("there is no gdb here: install the package gdb")
+        raise BenchError("gdb was not found: install the package gdb")
     with tempfile.TemporaryDirectory(prefix="shirq-gdb-") as name:
         directory = Path(name)
         files = _symbol_files(case, directory)
@@ -58,7 +58,7 @@ def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
 
 
 def _symbol_files(case: Case, directory: Path) -> list[str]:
-    """Arguments that give gdb the symbols: the kernel's vmlinux where there is one, else the names that it exports."""
+    """Arguments that give gdb the symbols: the kernel's vmlinux, or the names in /proc/kallsyms if it has none."""
     known = symbols.of(case.machine)
     tree = kernel.get(case.machine.kernel).headers
     vmlinux = tree / "vmlinux"

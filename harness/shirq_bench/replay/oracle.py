@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Judges one point of a sweep by the event log alone.
 
-For each judged device: every raise is followed by a handling (the actor's MARK), unless it was withdrawn, by the
-hardware or by a release program; there are no more handlings than raises; their sequence numbers grow; each comes
-within a bound, which no assertion may outlast either: as long as it lasts nothing else gets the processor. When the
-point is over the device is silent, unmasked, with nothing pending, its line is low, and no line is masked at the
-interrupt controller: the kernel has shut none down.
+These rules hold for each judged device. Every raise is followed by a handling (the actor's MARK), unless the hardware
+or a release program withdraws it. There are no more handlings than raises, and their sequence numbers grow. A handling
+comes within a bound after the raise. No assertion lasts longer than this bound: while it lasts, the handler uses all of
+the processor's time. When the point is over, the device is silent and unmasked and has nothing pending, its line is
+low, and no line is masked at the interrupt controller: the kernel has disabled none.
 
-A device that the stimulus breaks is judged by its state at the end alone; or, if a note in the schedule says that the
-device works again, by all rules from there on. If the guest halts, no interrupt is handled any more: the only rule is
-that no device asserts at the end.
+A device that the stimulus breaks is judged only by its state at the end. If a note in the schedule says that the device
+works again, all rules hold after that note. If the guest halts, no interrupt is handled any more: the only rule is that
+no device asserts at the end.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from shirq_bench.observe.words import duration
 _SEQUENCE = 1 << 16
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
 _NOTE = 6
-#: The number of the note that says: from here on the device works again.
+#: The number of the note that says that the device works again.
 MENDED = 0xC1EA
 
 
 @dataclass(frozen=True)
 class Violation:
-    """``rule`` is one word of lost, duplicate, disorder, late, unfinished, dead; ``what`` is a sentence."""
+    """``rule`` is lost, duplicate, disorder, late, unfinished or dead; ``what`` describes the violation."""
 
     rule: str
     what: str
@@ -55,7 +55,7 @@ class Card:
     judged: bool = True
 
     def begin(self) -> None:
-        """A new point."""
+        """Begin a new point."""
         self._forget()
         self.judged = not self.broken
 
@@ -74,12 +74,12 @@ class Card:
                 self._withdraw(entry.value)
             case Kind.WRITE if entry.space == 0 and entry.offset == Register.INT_ACK:
                 if entry.ring == KERNEL_RING:
-                    # A release program ran: the next owner starts afresh.
+                    # A release program ran: the next owner's sequence numbers begin anew.
                     self._withdraw(self.pending & entry.value)
                     self.seq = None
                 self.pending &= ~entry.value
             case Kind.SETTING:
-                # The device vanished or is back: no release program runs, but the owner changes.
+                # The device was removed or has come back: no release program runs, but the owner changes.
                 self.seq = None
             case Kind.RESET:
                 self._withdraw(self.pending)
@@ -92,13 +92,13 @@ class Card:
                 self.masked = bool(entry.value)
             case Kind.PIN:
                 self._assert(entry, bound_ns)
-            # A mark of 64 bits is a step of a deed.
+            # A mark of 64 bits is not a handling, but a step of an operation.
             case Kind.MARK if entry.width == 4:
                 self._handle(entry, bound_ns)
 
     def _assert(self, entry: Entry, bound_ns: int) -> None:
         if not entry.value and self.pin and (lasted := entry.time_ns - self.asserted_ns) > bound_ns:
-            what = f"{self.name}: it asserted for {duration(lasted)}, allowed are {duration(bound_ns)}"
+            what = f"{self.name} asserted for {duration(lasted)}, allowed are {duration(bound_ns)}"
             self.found.append(Violation("late", what))
         if entry.value and not self.pin:
             self.asserted_ns = entry.time_ns
@@ -113,24 +113,24 @@ class Card:
         self.handled += 1
         seq = mark.value >> 16
         if not mark.value & 0xFFFF:
-            self.found.append(Violation("duplicate", f"{self.name}: event {seq} is about no source"))
+            self.found.append(Violation("duplicate", f"{self.name}: event {seq} reports no source"))
         if self.seq is not None and not 0 < (seq - self.seq) % _SEQUENCE < _SEQUENCE // 2:
             self.found.append(Violation("disorder", f"{self.name}: event {seq} follows event {self.seq}"))
         self.seq = seq
         for entry in self.waiting:
             if (late := mark.time_ns - entry.time_ns) > bound_ns:
-                what = f"{self.name}: handled {duration(late)} after it was raised, allowed are {duration(bound_ns)}"
+                what = f"{self.name}: a raise was handled after {duration(late)}, allowed are {duration(bound_ns)}"
                 self.found.append(Violation("late", what))
         self.waiting.clear()
 
     def end(self, spurious: int, halted: bool) -> None:
-        """The point is over."""
+        """End the point: check that all raises were handled, and the device's state."""
         if not self.judged or halted:
             self._forget()
             self.waiting.clear()
             self.seq = None
         for entry in self.waiting:
-            self.found.append(Violation("lost", f"{self.name}: what was raised at {entry.time_ns} was never handled"))
+            self.found.append(Violation("lost", f"{self.name}: the raise at {entry.time_ns} ns was never handled"))
         if self.handled > self.raised + spurious:
             self.found.append(Violation("duplicate", f"{self.name}: {self.handled} events for {self.raised} raises"))
         states = [("asserting", self.pin)]

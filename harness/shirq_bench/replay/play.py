@@ -32,12 +32,12 @@ _END = 0xE0D
 #: The report of a recording whose guest has halted.
 HALTED = "halted"
 _LAST_WORDS = "System halted"
-#: The bit of RFLAGS.
+#: The interrupt flag in RFLAGS.
 _INTERRUPTS_ON = 1 << 9
 
 
 class LogOverflow(BenchError):
-    """A run was aborted because its log was full; ``recording`` ends there. The guest was not queried."""
+    """A run was aborted because its log was full; ``recording`` ends where the log does. The guest was not queried."""
 
     def __init__(self, message: str, recording: Recording) -> None:
         super().__init__(message)
@@ -81,8 +81,8 @@ def play(
     """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
     After that the guest runs ``question``, a shell script, which is not part of the recording. With ``keep``, the VM's
-    files are copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on. In a
-    guest that ``halts`` no script is run: its report says whether it has halted, and its splats are those of its
+    files are copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on. If
+    the guest ``halts``, no script is run: the report says whether it has halted, and its splats are those of its
     console. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the
     question.
     """
@@ -96,7 +96,7 @@ def play(
         digest = _digest(vm.log_path, len(entries))
         first = next((n for n, entry in enumerate(entries) if entry.time_ns >= base), len(entries))
         if dropped:
-            message = f"{vm.name}: {dropped} entries did not fit into the log: enlarge the machine's"
+            message = f"{vm.name}: {dropped} entries did not fit into the event log: increase the machine's log_entries"
             raise LogOverflow(message, Recording(base, entries[first:], digest, "", []))
         report, log = _halted(vm) if halts else _asked(vm, question)
         complaints = _complaints(vm, log)
@@ -118,12 +118,12 @@ def _complaints(vm: Vm, log: str | None) -> list[str]:
 
 
 def _halted(vm: Vm) -> tuple[str, str | None]:
-    """`HALTED` and the console's output, if the processor waits for an interrupt with interrupts off."""
+    """`HALTED` and the console's output, if the processor is halted with interrupts off."""
     registers = vm.qmp.execute("human-monitor-command", command_line="info registers")
     flags = re.search(r"\bRFL=([0-9a-f]+)", registers)
     if "HLT=1" not in registers or not flags or int(flags[1], 16) & _INTERRUPTS_ON:
         return "it runs", None
-    # The kernel's last message: all earlier output has arrived then.
+    # Wait for the kernel's last message: all earlier output has arrived then.
     end = Deadline(60)
     if not vm.console.shows(_LAST_WORDS, end):
         raise DeadlineExceeded(f"the console does not show '{_LAST_WORDS}' within {end}\n{vm.situation()}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stop a run before one of its instructions, and look where the guest is."""
+"""Stop a run before one of its instructions, and find out which instruction it is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Where:
     instruction: str
 
     def as_data(self) -> dict[str, str]:
-        """As text and for JSON."""
+        """The position as strings, for messages and JSON."""
         space = {0: "kernel", 3: "user space"}.get(self.ring, f"ring {self.ring}")
         return {"in": space, "function": self.function, "address": f"{self.pc:#x}", "instruction": self.instruction}
 

@@ -30,7 +30,7 @@ class Symbols:
     programs: list[Path]
 
     def name(self, address: int) -> str:
-        """``function+0x12 [module]``; the bare address if nothing near has a name."""
+        """``function+0x12 [module]``; only the address if there is no symbol near it."""
         position = bisect.bisect_right(self.names, address, key=lambda pair: pair[0]) - 1
         if position >= 0 and (distance := address - self.names[position][0]) < _LONGEST:
             name, _, module = self.names[position][1].partition(" ")

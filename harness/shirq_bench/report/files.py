@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files that a picture is kept in."""
+"""Writes the files of a picture."""
 
 from __future__ import annotations
 

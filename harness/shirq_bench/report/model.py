@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The picture of a run, independent of how it is drawn: tracks of levels, spans and points, and a list of events.
 
-All times are virtual ns. A level's spans are when it is high (a mask's: masked). The interrupt program is shown by the
-kernel's accesses to a device between the delivery of its line and the EOI, the user handler by the accesses from user
-space.
+All times are virtual ns. The spans of a level are the times at which it is high; those of a mask, at which it masks.
+The interrupt program is shown by the kernel's accesses to a device between the delivery of its line and the EOI, the
+user handler by the accesses from user space.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shirq_bench.observe import judge, words
 
 # The length of a pause if the line was never handled.
 PAUSE_NS = 20_000
-#: Characters of a step that its box shows.
+#: Number of characters of a step's text that its box shows.
 _STEP_WORDS = 40
 _NICE_NS: list[int] = [digit * 10**power for power in range(3, 19) for digit in (1, 2, 5)]
 
@@ -85,7 +85,7 @@ class Track:
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One thing that happened, in words."""
+    """One event in words: its origin and what happened."""
 
     time_ns: int
     who: str
@@ -96,7 +96,7 @@ class Event:
 class Picture:
     """A run. ``events`` and each track's spans are in order of time; ``start_ns`` is the first event's time.
 
-    Events further apart than ``pause_ns`` are shown separately. It is derived from the handling time of five
+    Events further apart than ``pause_ns`` are shown separately. This pause is derived from the handling time of five
     interrupts, because a guest under emulation is a hundred times slower than one under KVM.
     """
 
@@ -125,11 +125,11 @@ def build(
 ) -> Picture:
     """The picture of ``log``, or of its last epoch if it has several; entries before a cut only give the levels.
 
-    ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"); default: all that log
-    accesses, or, where there is none, all that share the line of the pin that moved first. ``gsi`` is their line
-    (default: found by ``judge.line_of``; raises BrokenRuleError if it cannot be). ``calls`` are drawn if ``fit`` is
-    given: those of kernel interrupt number ``irq`` (default: the GSI). ``steps`` are drawn from the entry that was the
-    log's last when one began to the one that was it when it ended.
+    ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"). Default: all devices with
+    accesses in the log; if there are none, all devices on the line of the pin that moved first. ``gsi`` is their line
+    (default: found by ``judge.line_of``, which raises BrokenRuleError if it cannot). ``calls`` are drawn if ``fit`` is
+    given: those of kernel interrupt number ``irq`` (default: the GSI). Each of the ``steps`` is drawn from the last
+    entry before its beginning to the last entry before its end.
     """
     dropped = log.header.dropped
     log = log.kept()
@@ -187,7 +187,7 @@ def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
 
 
 def _without_marks(entries: Sequence[Entry]) -> list[Entry]:
-    """Clock marks are part of the measurement and left out; of a label (a short mark) only the write is left out."""
+    """The entries without clock marks, which are part of the measurement. Of a label (a short mark), omit the write."""
     kept: list[Entry] = []
     for entry in entries:
         wrote = entry.kind is Kind.MARK and kept and kept[-1].kind is Kind.WRITE and kept[-1].device == entry.device
@@ -213,7 +213,7 @@ def _levels(intervals: Iterable[judge.Interval], frame: tuple[int, int]) -> tupl
 def _handler_spans(
     calls: Iterable[HandlerCall], fit: ClockFit, irq: int, handlings: Sequence[judge.Handling]
 ) -> list[tuple[str, Span]]:
-    """Each call with its handler's name, clipped to its handling: the clocks' error may put an end outside of it."""
+    """Each call with its handler's name, clipped to its handling: by the clocks' error it may begin or end outside."""
     delivered = [handling.deliver.time_ns for handling in handlings]
     error = words.duration(fit.error_ns + judge.TRACE_ROUNDING_NS)
     spans = []
@@ -246,7 +246,7 @@ def _step_tracks(steps: Iterable[Step], moments: Sequence[int], frame: tuple[int
 
 
 def _moment(moments: Sequence[int], place: int | None, frame: tuple[int, int]) -> int:
-    """The time of the entry before a place in the log: of the end, if the place is not known."""
+    """The time of the entry before a place in the log; the picture's end if the place is unknown."""
     if place is None or place > len(moments):
         return frame[1]
     return moments[place - 1] if place else frame[0]
@@ -323,7 +323,10 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
 
 
 def _act(entries: Sequence[Entry], tone: Tone) -> Span:
-    """The meaning of a row of accesses: a decline if it only reads zeroes. Without an effect, the registers."""
+    """Successive accesses as a span with their effect. A program that only reads zeroes declines.
+
+    Accesses without an effect are called by their registers.
+    """
     masks = [entry.value for entry in entries if entry.kind is Kind.MASK]
     verbs = ["mask" if value else "unmask" for value in dict.fromkeys(masks)]
     falls = any(entry.kind is Kind.PIN and not entry.value for entry in entries)

@@ -11,10 +11,10 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 const AXIS = 42, GROUP = 24, ROW = {level: 32, spans: 30, points: 24}, ROWHEIGHT = 24, CHAR = 7;
 const TONE_OF = {"kernel": "program", "user space": "user", "guest": "user", "device": "pin", "bench": "stimulus", "controller": "handling"};
-const FOLDED = 0.35; // of the shortest pause that is folded
+const FOLDED = 0.35; // the width of a folded pause, relative to the shortest pause that is folded
 const SHORTEST = 40; // ns over the whole width
 
-/* The first index from which test holds, in an array in which it holds from some index on. */
+/* The first index for which test holds; test must also hold for all later indices. */
 function first(array, test) {
   let low = 0, high = array.length;
   while (low < high) {
@@ -124,7 +124,7 @@ for (const id of ["drawing", "cursor"]) $(id).setAttribute("height", height);
 
 /* Drawing */
 
-/* Visible spans of a track in px, those too close to tell apart as one (count > 1). */
+/* Visible spans of a track in px; spans that are too close to tell apart become one, with count > 1. */
 function clusters(spans, at, width, apart) {
   const found = [];
   for (let i = first(spans, (s) => at(s[1]) >= -60); i < spans.length; i++) {
@@ -186,7 +186,7 @@ function niceStep(least) {
   return [1, 2, 5, 10].map((n) => n * power).find((step) => step >= least);
 }
 
-/* Above: when a burst began, and how long folded pauses are. Below: time since the burst's beginning. */
+/* Upper row: when each burst began. Lower row: the lengths of folded pauses, and the times since a burst's beginning. */
 function drawAxis() {
   const out = [], grid = [], fromTime = timeAt(0), toTime = timeAt(plotWidth);
   const pxPerNs = plotWidth / view.width, step = Math.max(niceStep(95 / pxPerNs), 1);
@@ -297,7 +297,7 @@ function drawCursor() {
       const level = track.tone === "mask" ? state.replace(/^high/, "yes").replace(/^low/, "no") : state;
       return `<dt>${escaped(name)}</dt><dd>${escaped(level)}</dd>`;
     });
-    const since = selected === null ? "" : ` <span class="soft">${duration(time - data.events[selected][0])} from the selected</span>`;
+    const since = selected === null ? "" : ` <span class="soft">${duration(time - data.events[selected][0])} from the selected event</span>`;
     const happening = [];
     if (snapped) for (let i = first(data.events, (e) => e[0] >= time); i < data.events.length && data.events[i][0] === time; i++)
       happening.push(`<b>${escaped(text(data.events[i][1]))}</b> ${escaped(text(data.events[i][2]))}`);
@@ -370,7 +370,7 @@ function drawList() {
 function select(index, {move = true} = {}) {
   selected = index;
   if (move) {
-    // From far away a single event would not be seen.
+    // At a small scale, a single event would not be visible: zoom in.
     if (view.width > 40 * data.fold) look(axis.place(data.events[index][0]) - 2 * data.fold, 4 * data.fold);
     else centre(data.events[index][0]);
   }
@@ -454,7 +454,7 @@ $("verdicts").addEventListener("click", (event) => {
   if (finding && finding.dataset.at !== "") select(nearest(Number(finding.dataset.at)));
 });
 
-/* What to see first: the first finding, or the first interrupts. */
+/* The first view shows the first finding or, if there is none, the first interrupts. */
 {
   const line = data.tracks.find((track) => track.tone === "line");
   drawList();

@@ -21,7 +21,7 @@ _Record = dict[str, Any]
 def write(picture: Picture, file: TextIO, *, ftrace: str = "", fit: ClockFit | None = None) -> None:
     """Write the picture, and the guest's trace ``ftrace`` (text, seconds of the clock that ``fit`` relates), to a file.
 
-    Raises TraceError if ``ftrace`` is no whole trace, ValueError if it comes without ``fit``.
+    Raises TraceError if ``ftrace`` is not a complete trace, ValueError if it is given without ``fit``.
     """
     if ftrace and fit is None:
         raise ValueError("the guest's trace uses another clock: a clock fit is needed to place it on this axis")
@@ -117,7 +117,7 @@ def _instant(pid: int, tid: int, ns: float, name: str, values: dict[str, object]
     return {"ph": "i", "s": "t", "pid": pid, "tid": tid, "ts": _us(ns), "name": name or "-", "args": values}
 
 
-#: A number above those of all lines and devices.
+#: Process numbers above those of the line and all devices.
 _WORDS, _GUEST = 10_000, 10_001
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A picture as a timeline for the terminal: one line an event, with who did it, repeats collapsed."""
+"""A picture as a timeline for the terminal: one line for each event, with its origin; repetitions are collapsed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from shirq_bench.observe import words
 from shirq_bench.report.model import Event, Picture
 
-# The most bursts between pauses that are recognised as a repeating round.
+# The maximum number of bursts in a round, for its repetition to be recognised.
 LONGEST_ROUND = 8
 
 STYLES = {
@@ -27,7 +27,7 @@ STYLES = {
 
 
 def show(picture: Picture, console: Console | None = None) -> None:
-    """Print the timeline; without colours where the console is no terminal."""
+    """Print the timeline; without colours if the console is not a terminal."""
     console = console or Console()
     for line in _lines(picture):
         console.print(line, soft_wrap=True, highlight=False)
@@ -98,7 +98,7 @@ def _bursts(events: Sequence[Event], pause_ns: int) -> list[list[Event]]:
 
 
 def _collapse(bursts: Sequence[list[Event]]) -> Iterator[tuple[Sequence[list[Event]], int, Event]]:
-    """Rounds of up to ``LONGEST_ROUND`` bursts, the number of repetitions in a row, and the last event of all."""
+    """Each round of up to ``LONGEST_ROUND`` bursts, how often it occurs in a row, and the last event of all of it."""
     said = [[(event.who, event.what) for event in burst] for burst in bursts]
     start = 0
     while start < len(bursts):

@@ -42,7 +42,7 @@ def write(picture: Picture, file: TextIO) -> None:
 
 
 def _edges(track: Track) -> Iterator[tuple[int, int]]:
-    """Falls and rises. Spans of zero length on the virtual clock get one ns, because viewers would not show them."""
+    """Falls and rises. A span of zero length on the virtual clock gets one ns; otherwise viewers do not show it."""
     end = -1
     for span in track.spans:
         if span.start_ns >= end:

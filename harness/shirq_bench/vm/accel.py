@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Which accelerator guests run under: KVM where it really works, TCG elsewhere.
+"""Chooses the accelerator of the guests: KVM where it really works, TCG elsewhere.
 
-Opening /dev/kvm successfully proves nothing: on software-virtualised hosts Linux hangs under it before its first
-message. So the check boots the real kernel up to a late message within a timeout. The result is cached for each
-combination of QEMU, host kernel and CPU, unless the timeout expired on a busy host. ``SHIRQ_ACCEL=tcg`` or ``=kvm``
-overrides it.
+That /dev/kvm can be opened proves nothing: on software-virtualised hosts Linux then hangs before its first message. So
+the probe boots a real kernel, which must print a late message within a timeout. The result is cached for each
+combination of QEMU, host kernel and CPU; if the timeout expired on a busy host, for an hour at most.
+``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides the choice.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ NODE = Path("/dev/kvm")
 
 #: A kernel without a root file system prints this at the end of its boot, after a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
-#: Seconds that the probe's kernel has, on an idle host.
+#: Seconds within which the probe's kernel must print it, on an idle host.
 PROBE_DEADLINE = 20.0
-#: The kernel that is booted.
+#: The kernel that the probe boots.
 PROBE_KERNEL = "6.1"
 
 
@@ -40,7 +40,7 @@ PROBE_KERNEL = "6.1"
 class Accelerator:
     """``name`` is ``kvm`` or ``tcg``; ``why`` is a one-line reason.
 
-    ``certain`` is false if the probe timed out on a busy host: an hour later it is probed again.
+    ``certain`` is false if the probe timed out on a busy host: the result then holds until the end of the hour.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Accelerator:
 
 
 class _Uncertain(Exception):
-    """The verdict ``found`` is stored in another entry, for a limited time."""
+    """Raised to leave a cache entry unfilled: the uncertain verdict ``found`` is in another, short-lived entry."""
 
     def __init__(self, found: Accelerator) -> None:
         super().__init__(found.why)
@@ -99,11 +99,11 @@ def cached(emulator: Path) -> Accelerator | None:
 
 
 def _without_probe() -> Accelerator | None:
-    """The accelerator if no probe is needed."""
+    """The accelerator, or None if only a probe can tell."""
     if forced := os.environ.get("SHIRQ_ACCEL"):
         if forced not in ("kvm", "tcg"):
             raise BenchError(f"SHIRQ_ACCEL={forced!r}: allowed are 'kvm' and 'tcg'")
-        return Accelerator(forced, "SHIRQ_ACCEL says so")
+        return Accelerator(forced, "chosen by SHIRQ_ACCEL")
     if not os.access(NODE, os.R_OK | os.W_OK):
         reason = "is not accessible to this user" if NODE.exists() else "does not exist"
         return Accelerator("tcg", f"{NODE} {reason}")
@@ -115,7 +115,7 @@ def _key(emulator: Path, *further: str) -> str:
 
 
 def _hour() -> str:
-    """The validity of an uncertain verdict: the end of this hour."""
+    """The present hour, as a part of a key: in the next hour an uncertain verdict is not found any more."""
     return f"hour {int(time.time()) // 3600}"
 
 
@@ -155,5 +155,5 @@ def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
                 machine.kill()
     if booted:
         return candidate
-    why = f"KVM is broken here: it opens, but a kernel does not boot within {end}"
+    why = f"KVM is broken here: {NODE} opens, but a kernel does not boot within {end}"
     return Accelerator("tcg", why, certain=not end.stretched)

@@ -26,9 +26,9 @@ from shirq_bench.vm.emulator import Emulator
 #: The ports of PCI configuration mechanism #1.
 _CONFIG_ADDRESS = 0xCF8
 _CONFIG_DATA = 0xCFC
-#: Where `Function.enable` puts memory BARs, upwards.
+#: The address from which `Function.enable` places memory BARs upwards.
 _BARS = 0xE0000000
-#: Where `Function.enable_ports` puts port BARs, upwards.
+#: The port from which `Function.enable_ports` places port BARs upwards.
 _PORTS = 0xC000
 _IOAPIC = 0xFEC00000
 
@@ -52,7 +52,7 @@ class QTestFailed(BenchError):
 class QTest:
     """A client of the qtest protocol on the connected socket ``channel``.
 
-    Every answer has ``deadline`` seconds, and more on a busy host.
+    Every answer must come within ``deadline`` seconds; a busy host stretches this time.
     """
 
     def __init__(self, name: str, channel: socket.socket, deadline: float = 120.0) -> None:
@@ -136,7 +136,7 @@ class QTest:
         return int(self.command("clock_step", *([] if nanoseconds is None else [nanoseconds]))[0])
 
     def intercept_inputs(self, path: str) -> None:
-        """Follow the inputs of the device at the QOM ``path`` in `irqs`; one device a connection."""
+        """Record in `irqs` the levels of the inputs of the device at the QOM ``path``; one device per connection."""
         self.command("irq_intercept_in", path)
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Board:
 
     def _arguments(self, channels: Mapping[str, int]) -> list[str]:
         argv = ["-machine", "q35", "-accel", self._accel, "-m", "16M"]
-        # Unplug through the slot's registers, which a test can write, without the guest's ACPI interpreter.
+        # Unplug through the slot's registers, which a test can write. With ACPI it would need a guest's interpreter.
         argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
         argv += ["-chardev", f"socket,id=qtest,fd={channels['qtest']}", "-qtest", "chardev:qtest"]
@@ -257,7 +257,7 @@ class Board:
         self.qmp.execute(command, uri=f"file:{path}")
         while (status := self.qmp.wait_event("MIGRATION")["data"]["status"]) != "completed":
             if status == "failed":
-                raise BenchError(f"{self.name}: {command}: {(self.dir / 'qemu.log').read_text()}")
+                raise BenchError(f"{self.name}: {command} failed; QEMU's output: {(self.dir / 'qemu.log').read_text()}")
 
 
 @dataclass(frozen=True)

@@ -65,24 +65,24 @@ class Emulator:
         return {name: ours for name, (ours, _) in pairs.items()}
 
     def wait(self, seconds: float) -> int | None:
-        """Its wait status once it has ended, or None after this many seconds. Any thread may call this."""
+        """QEMU's wait status, or None if QEMU has not ended after this many seconds. Any thread may call this."""
         with self._lock:
             if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], seconds)[0]:
-                # Nothing to read: the supervisor was killed, and the kernel has killed its children.
+                # If there is nothing to read, the supervisor was killed, and the kernel has killed its children.
                 self._status = int(os.read(self._ended, 32) or int(signal.SIGKILL))
             return self._status
 
     def said(self) -> str:
-        """Its output."""
+        """QEMU's output so far."""
         path = self.dir / "qemu.log"
         return path.read_text(errors="replace").strip() if path.exists() else ""
 
     def kill(self) -> None:
-        """Kill it, if it runs, and wait until it is gone; `DeadlineExceeded` if that takes too long."""
+        """Kill QEMU, if it runs, and wait for its end; `DeadlineExceeded` if that takes too long."""
         if self._ended < 0:
             return
         if self.wait(0.0) is None:
-            # It may have ended meanwhile, before a notification arrived.
+            # QEMU may have ended although the notification has not arrived yet.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             end = Deadline(_KILLED)

@@ -12,7 +12,7 @@ from pathlib import Path
 from shirq_bench.provision import kernel, qemu
 from shirq_bench.vm import accel
 
-_LATER = "not there yet: it comes with the first guest"
+_LATER = "unknown until the first guest is started"
 
 
 def describe(kernels: Iterable[str]) -> dict[str, str]:
@@ -33,7 +33,7 @@ def describe(kernels: Iterable[str]) -> dict[str, str]:
 
 
 def _version(emulator: Path) -> str:
-    """What the emulator says of itself, or why it does not: a description must not end what it describes."""
+    """The emulator's version, or why it cannot be read: a failed description must not end the test run."""
     try:
         asked = subprocess.run([emulator, "--version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:

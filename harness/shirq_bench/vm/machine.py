@@ -26,9 +26,9 @@ class Machine:
     wires: tuple[str, ...] = ()
     #: Further kernel parameters.
     parameters: str = ""
-    #: One vCPU, one instruction a nanosecond, the clock part of the VM: the same stimuli give the same run.
+    #: One vCPU, one instruction per nanosecond, and a clock that is part of the VM: the same stimuli give the same run.
     deterministic: bool = False
-    #: Entries that the event log holds.
+    #: Capacity of the event log, in entries.
     log_entries: int = 1 << 20
     #: Host directories with the source of kernel modules, compiled for the guest's kernel into its
     #: /lib/modules/RELEASE/extra; `insmod` gives the script that loads one.
@@ -37,7 +37,7 @@ class Machine:
     overlay: tuple[str, ...] = ()
     #: Shell scripts that a template runs in the guest, in order, before it is frozen.
     prepare: tuple[str, ...] = ()
-    #: Anything else for QEMU.
+    #: Further arguments for QEMU.
     extra: tuple[str, ...] = ()
 
     def with_(self, **changes: Any) -> Machine:
@@ -53,7 +53,7 @@ class Machine:
         """The machine that `as_data` described. `BenchError` if it is not such a description."""
         known = {field.name: field.default for field in fields(cls)}
         if unknown := data.keys() - known.keys():
-            raise BenchError(f"no machine has {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+            raise BenchError(f"a machine has no field {', '.join(sorted(unknown))}; its fields: {', '.join(known)}")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
@@ -63,7 +63,7 @@ class Machine:
         return cls(**values)
 
 
-#: Where `SHARED_LINE` puts its functions, as the guest sees them; ``ctl`` is a sweep's, at the place of the clock.
+#: The PCI addresses of the functions of `SHARED_LINE` in the guest. In a sweep, ``ctl`` takes the place of ``clock``.
 ADDRESSES = {
     "dev0": "0000:00:04.0",
     "dev1": "0000:00:08.0",
@@ -72,7 +72,7 @@ ADDRESSES = {
     "ctl": "0000:00:05.0",
 }
 
-#: Guest script: load the neighbour's in-kernel driver; the link is up when the emulated PHY has negotiated.
+#: Guest script: load the neighbour's in-kernel driver, and wait until the emulated PHY has negotiated the link.
 NEIGHBOUR_UP = (
     f"modprobe e1000 && ip addr add {GUEST_IP}/24 dev eth0 && ip link set eth0 up"
     " && until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done"
@@ -89,7 +89,7 @@ LOAD_MODULE = insmod("shirq")
 #: Guest scripts: load the stock kernels' drivers for interrupts in user space.
 LOAD_UIO = "modprobe uio_pci_generic"
 LOAD_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
-#: Guest script: wait until the kernel has finished its background work of boot, such as testing its ciphers.
+#: Guest script: wait until the kernel has finished the background work of its boot, such as testing its ciphers.
 SETTLED = (
     "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
     ' [ "${running%/*}" = 1 ] || calm=0; usleep 10000; done'
@@ -102,7 +102,7 @@ def bind(device: str, driver: str = "shirq") -> str:
 
 
 def bind_at(address: str, driver: str) -> str:
-    """Guest script: the same, for the function at a PCI address."""
+    """Guest script: bind the function at a PCI address to a driver that has no table of IDs."""
     return (
         f"cd /sys/bus/pci && echo {driver} >devices/{address}/driver_override && echo {address} >drivers_probe"
         f" && test -d drivers/{driver}/{address}"
@@ -123,9 +123,10 @@ def start(command: str, ready: str, said: str = "/run/said") -> str:
 def gsi_of(slot: int, pin: str = "A") -> int:
     """The I/O APIC's input that a pin of a slot of pcie.0 leads to, on q35. ValueError if there is no such slot or pin.
 
-    An ICH9 has eight lines, PIRQA to PIRQH, on inputs 16 to 23. Slots 0 to 24, and 30, have INTA to INTD on PIRQE to
-    PIRQH; of the former each begins one further than the slot before. Slots 25 to 29, and 31, have them on PIRQA to
-    PIRQD, as the chipset's registers D25IR to D31IR say from reset on, and the ACPI tables say so for good.
+    An ICH9 has eight lines, PIRQA to PIRQH, on inputs 16 to 23. The pins INTA to INTD of slots 0 to 24 are on PIRQE to
+    PIRQH, and each slot begins one line later than the previous slot. The pins of slot 30 are on PIRQE to PIRQH, those
+    of slots 25 to 29 and 31 on PIRQA to PIRQD: the chipset's registers D25IR to D31IR say so after a reset, and the
+    ACPI tables always do.
     """
     if slot not in range(32) or pin not in tuple("ABCD"):
         raise ValueError(f"there is no INT{pin} of slot {slot:#x}: slots are 0 to 0x1f, pins A to D")

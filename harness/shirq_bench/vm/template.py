@@ -5,8 +5,8 @@ A template is a guest's memory in a file and the rest of its state in another. A
 loads the state, so it only costs the pages that it touches, and starts in a fraction of a boot's time. Templates are
 cached by all their inputs: QEMU, kernel, image, machine, accelerator.
 
-A deterministic guest boots ten times as slowly as others. So it boots only once: templates with different preparation
-are derived from the template without any.
+A deterministic guest boots ten times as slowly as others. So it boots only once: templates with a preparation are
+derived from the template without preparation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KIND = "template"
 def _key(machine: Machine) -> str:
     made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # A clone opens its own log; the contents of the other files are already in the key.
+    # Not part of the key: a clone opens its own log, and the key has the files' contents instead of their names.
     for name in ("log_entries", "kernel", "modules", "overlay"):
         del description[name]
     description["memory_mib"] = made_of.memory_mib(machine)
@@ -49,7 +49,7 @@ def _key(machine: Machine) -> str:
 
 
 def path(machine: Machine) -> Path:
-    """Where the template of ``machine`` is, or will be."""
+    """The directory of the template of ``machine``; it need not exist yet."""
     return cache.root() / _KIND / _name(machine)
 
 
@@ -74,7 +74,7 @@ def get(machine: Machine) -> Path:
             shown(what) as show,
             Vm(machine, name="template", memory=memory, template=grown, stopped=bool(grown)) as vm,
         ):
-            # Once for all clones: let a busy machine take its time.
+            # This happens once for all clones: allow much time, for a busy host.
             if grown:
                 # The state has been loaded when start() returns: the monitor's next event belongs to the freezing.
                 vm.start(deadline=600)

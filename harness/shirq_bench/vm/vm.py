@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One virtual machine, from start to its end, with its channels.
+"""One virtual machine, from its start to its end, with its channels.
 
-Everything it leaves is in one run directory: console, QMP transcript, event log, QEMU's own output and the command
-line. The directory is deleted with the VM unless it is kept.
+All its files are in one run directory: console, QMP transcript, event log, QEMU's own output and the command line. The
+directory is deleted when the VM is closed; `Vm.keep` copies it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from shirq_bench.vm import accel
 from shirq_bench.vm.emulator import Emulator
 from shirq_bench.vm.machine import Machine
 
-#: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: nothing waits for a dead guest.
+#: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: no test waits for a dead guest.
 PARAMETERS = "console=ttyS0 panic=-1 nokaslr no_timer_check loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
-#: Seconds, and more on a host that is busy when the guest starts.
+#: Timeout of the sockets in `Vm.wires`, in seconds; longer if the host is busy when the guest starts.
 WIRE_DEADLINE = 120.0
 
 
@@ -69,9 +69,10 @@ def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = (
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
-    With ``memory`` its memory is that file, created if need be and shared with other mappings. With ``template``, a
-    directory that `shirq_bench.vm.template` has made, it is a clone: it continues where the template was frozen, at
-    once or, with ``stopped``, after the QMP command ``cont``. With both, ``memory`` is a copy of the template's.
+    With ``memory``, the guest's memory is that file, which is created if it is missing and can be mapped by others.
+    With ``template``, a directory that `shirq_bench.vm.template` has made, the guest is a clone: it continues where the
+    template was frozen, at once or, with ``stopped``, after the QMP command ``cont``. If both are given, ``memory``
+    must be a copy of the template's memory.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Vm:
         self._template = template
         self._stopped = stopped
         self._resources = contextlib.ExitStack()
-        #: Whether `start` has succeeded: before, and where QEMU refused to start, not all channels are there.
+        #: Whether QEMU has started, so that all channels are connected.
         self.started = False
         self.networks: dict[str, Network] = {}
         #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
@@ -147,7 +148,7 @@ class Vm:
         ours = self._emulator.start(self.parts.emulator, self._arguments, names)
         self._resources.callback(self._emulator.kill)
         if self._template:
-            # Wait, so that a clone's console log is complete.
+            # A clone's console log begins with the template's output, so that it is complete.
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
         self.console = Console(self.name, ours["console"], self.dir / "console.log")
         self._resources.callback(self.console.close)
@@ -184,7 +185,7 @@ class Vm:
                 )
 
     def boot(self, deadline: float = 120.0) -> Vm:
-        """Start and wait until the agent answers. A guest that panics or hangs is a `BenchError` with its console."""
+        """Start and wait until the agent answers. `BenchError` with the console's end if the guest panics or hangs."""
         self.start()
         if self._template:
             self.agent.ping(deadline)
@@ -193,7 +194,7 @@ class Vm:
         return self
 
     def close(self) -> None:
-        """End the VM, if it still runs, and delete its run directory unless it is kept."""
+        """End the VM, if it still runs, and delete its run directory."""
         # Kill QEMU first, so that every channel sees its end.
         self._emulator.kill()
         self._resources.close()
@@ -221,7 +222,7 @@ class Vm:
 
     @property
     def patience(self) -> float:
-        """The factor for its timeouts, given by its kernel."""
+        """The factor for all timeouts of this guest; its kernel determines it."""
         return self.parts.kernel.patience
 
     def status(self) -> int | None:

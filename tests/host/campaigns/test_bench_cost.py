@@ -63,7 +63,7 @@ def test_two_percent_more_is_as_good_and_three_are_worse(tmp_path: Path) -> None
 def test_another_kernels_baseline_is_not_compared_with(tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
     baseline.accept({"awake": 1000}, "6.1.0", "2026-11-22", "the first", file)
-    with pytest.raises(BenchError, match=r"of kernel 6\.1\.0, this is 6\.12"):
+    with pytest.raises(BenchError, match=r"on kernel 6\.1\.0, this run on 6\.12"):
         baseline.compare({"awake": 1000}, baseline.load(file), "6.12")
 
 

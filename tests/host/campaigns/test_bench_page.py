@@ -98,8 +98,8 @@ def test_page_shows_each_drivers_cost_and_the_kernel(shown: Chrome) -> None:
 
 
 def test_a_missed_target_is_said_with_its_reason(shown: Chrome) -> None:
-    assert _row(shown, "target", "whole round, of uio_pci_generic's")[-1] == "missed"
-    assert _row(shown, "target", "whole round, of the wake-a-reader floor's")[-1] == "met"
+    assert _row(shown, "target", "round trip, relative to uio_pci_generic")[-1] == "missed"
+    assert _row(shown, "target", "round trip, relative to the floor that wakes a reader")[-1] == "met"
     assert "0.78 of uio_pci_generic's round" in shown.find_element(By.TAG_NAME, "body").text
 
 

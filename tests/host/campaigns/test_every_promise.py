@@ -147,27 +147,35 @@ def test_a_tree_whose_promises_are_kept_has_no_finding(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "findings"),
     [
-        ("doc.md", "told.", "told. It flies.", ["a sentence without a name: doc.md: It flies."]),
+        (
+            "doc.md",
+            "told.",
+            "told. It flies.",
+            ["a sentence that is neither a promise nor in no_promise: doc.md: It flies."],
+        ),
         (
             "doc.md",
             "fast",
             "slowly",
             [
-                "a quote that is gone: promise.runs: doc.md: 'It runs fast'",
-                "a sentence without a name: doc.md: It runs slowly",
+                "a quote that is in no sentence: promise.runs: doc.md: 'It runs fast'",
+                "a sentence that is neither a promise nor in no_promise: doc.md: It runs slowly",
             ],
         ),
         (
             "doc.md",
             "told.",
             "told. Here it stops.",
-            ["a quote of several sentences: promise.stops: doc.md: 'it stops': 2 have it"],
+            ["a quote that is in several sentences: promise.stops: doc.md: 'it stops': in 2"],
         ),
         (
             "tests/promises.toml",
             "Once upon",
             "when told",
-            ["a promise that is said to be none: no_promise: doc.md: 'when told'", "a sentence without a name: doc.md"],
+            [
+                "a sentence in no_promise that is also quoted by a promise: no_promise: doc.md: 'when told'",
+                "a sentence that is neither a promise nor in no_promise: doc.md",
+            ],
         ),
         ("tests/promises.toml", "test_it_runs", "test_it_walks", ["a test that does not exist: runs", "a mutant that"]),
         ("tests/promises.toml", "test_it.py", "test_no.py", ["a test that does not exist: runs", "a mutant that"]),
@@ -177,17 +185,22 @@ def test_a_tree_whose_promises_are_kept_has_no_finding(tree: Path) -> None:
             "tests/mutants/slow.patch",
             "test_it_runs",
             "test_it_stops",
-            ["a mutant that none of the tests is said to notice: runs: slow"],
+            ["a mutant whose file names none of the promise's tests: runs: slow"],
         ),
         ("tests/promises.toml", 'tests = ["tests/test_it.py::test_it_stops"]', "", ["a promise without a test: stops"]),
         (
             "tests/promises.toml",
             "[no_promise]",
             'why_no_test = "None."\n[no_promise]',
-            ["tests and why there is none: stops"],
+            ["a promise with tests and with why_no_test: stops"],
         ),
         ("tests/promises.toml", 'mutants = ["slow"]', "", ["a promise without a mutant: runs"]),
-        ("tests/promises.toml", '["stops"]', '["stops", "runs"]', ["a mutant and why there is none: runs"]),
+        (
+            "tests/promises.toml",
+            '["stops"]',
+            '["stops", "runs"]',
+            ["a promise with more than one of mutants, why_no_mutant and no_mutant_yet: runs"],
+        ),
         ("tests/promises.toml", '["stops"]', '["stops", "x"]', ["an unknown promise in no_mutant_yet: x"]),
         (
             "tests/promises.toml",
@@ -210,13 +223,13 @@ def test_each_mistake_is_found(tree: Path, file: str, old: str, new: str, findin
     ("old", "new", "message"),
     [
         ("promise.runs", "promise.Runs_fast", "promise.Runs_fast: a name is words of small letters"),
-        ("mutants =", "mutant =", "promise.runs: mutant is not known: there are doc, mutants, tests, why_no_mutant"),
+        ("mutants =", "mutant =", "promise.runs: unknown key mutant; known keys: doc, mutants, tests, why_no_mutant"),
         ('["slow"]', '"slow"', "promise.runs.mutants must be a list, not 'slow'"),
         ('"doc.md"', "1", "documents.doc must be str, not 1"),
-        ("[no_promise]\ndoc", "[no_promise]\nother", "no_promise: other is not known: there are doc"),
+        ("[no_promise]\ndoc", "[no_promise]\nother", "no_promise: unknown key other; known keys: doc"),
         ("[no_promise]\ndoc =", "[promise.x]\ndoc =", "no_promise is missing"),
         ("[documents]", "[documents", "Expected"),
-        ('doc = "doc.md"', 'do-c = "doc.md"', "documents.do-c: a short name is one word"),
+        ('doc = "doc.md"', 'do-c = "doc.md"', "documents.do-c: a short name must be one word"),
         ('[documents]\ndoc = "doc.md"', "documents = 1", "documents must be a table, not 1"),
     ],
 )
@@ -252,6 +265,6 @@ def test_the_command_prints_the_numbers_and_what_is_open(tree: Path, monkeypatch
     (tree / "doc.md").write_text("It flies.\n")
     result = CliRunner().invoke(proofs.promises)
     assert result.exit_code == 1
-    assert "a sentence without a name: doc.md: It flies." in result.output
+    assert "a sentence that is neither a promise nor in no_promise: doc.md: It flies." in result.output
     assert CliRunner().invoke(proofs.promises, ["--sentences", "doc"]).output == "It flies.\n"
-    assert "no document is called x: there are doc" in CliRunner().invoke(proofs.promises, ["--sentences", "x"]).output
+    assert "no document 'x'; known documents: doc" in CliRunner().invoke(proofs.promises, ["--sentences", "x"]).output

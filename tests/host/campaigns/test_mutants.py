@@ -77,14 +77,14 @@ _DIFF = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title = 't'\ntests = ['x']\n", "mutant m: it has no diff"),
+        ("title = 't'\ntests = ['x']\n", "mutant m: the file has no diff"),
         ("title = 't'\n" + _DIFF, "mutant m: tests is missing"),
         ("tests = ['x']\n" + _DIFF, "mutant m: title is missing"),
         ("title = 't'\ntests = 'x'\n" + _DIFF, "mutant m: tests must be a list, not 'x'"),
         ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m: sweep must not be empty"),
         (
             "title = 't'\ntests = ['x']\nother = 1\n" + _DIFF,
-            "mutant m: other is not known: there are equivalent, kernel, ",
+            "mutant m: unknown key other; known keys: equivalent, kernel, ",
         ),
         ("title = t\n" + _DIFF, "mutant m: Invalid value"),
     ],
@@ -224,13 +224,13 @@ def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> N
     assert (content["survivors"], content["equivalent"], content["mistakes"]) == (["m"], ["m"], ["m"])
     assert content["untried"] == ["late"]
     assert report.summary(content).endswith("; 1 others were not tried")
-    assert report.summary(content).startswith("5 mutants: 2 killed, 1 of them by sweeps alone; 1 equivalent, 1 surv")
+    assert report.summary(content).startswith("5 mutants: 2 killed, 1 of them by sweeps only; 1 equivalent, 1 surv")
 
 
 def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
     """The document separates sweeps from tests and gives the argument for each equivalent mutant."""
     text = report.document(report.data(_verdicts(), "6.1", "full", _KNOWN))
-    tests, sweeps = text.partition("## Found by sweeps alone")[::2]
+    tests, sweeps = text.partition("## Found only by sweeps")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
     assert "| `w` | a wake-up is lost | 31 | `reassert`: lost: dev0 |" in sweeps
     assert "- `m`: t. Nobody can tell." in sweeps

@@ -159,9 +159,13 @@ reason = "it waits"
     [
         ('stimuli = ["dead"]\nreason', 'stimuli = ["death"]\nreason', "left_out[0]: there is no death"),
         ('reason = "it is dead twice"', 'reason = ""', "left_out[0].reason must not be empty"),
-        ('cost = "process"', 'cost = "planet"', "kill: size ci has no cost 'planet': there are instruction, process"),
-        ('deed = "reopen"', 'did = "reopen"', "operations.open: did is not known: there are bound_ns, "),
-        ('deed = "reopen"\n', "", "operations.open: needs either a deed or what comes first"),
+        (
+            'cost = "process"',
+            'cost = "planet"',
+            "kill: size ci has no cost 'planet'; known costs: instruction, process",
+        ),
+        ('deed = "reopen"', 'did = "reopen"', "operations.open: unknown key did; known keys: bound_ns, "),
+        ('deed = "reopen"\n', "", "operations.open: needs exactly one of deed and first"),
         ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: wrong is not known"),
     ],
 )
@@ -181,7 +185,7 @@ def test_names_choose_rows_columns_or_one_pair(tmp_path: Path) -> None:
     assert names("open") == ["open+raise", "open+dead"]
     assert names("dead") == ["open+dead", "kill+dead"]
     assert names("open", "dead") == ["open+dead"]
-    with pytest.raises(BenchError, match="there is no operation or stimulus deed: operations are open, kill;"):
+    with pytest.raises(BenchError, match="there is no operation or stimulus deed; operations: open, kill;"):
         names("open", "deed")
 
 

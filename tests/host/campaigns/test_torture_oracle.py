@@ -139,7 +139,7 @@ def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
     verdict = _judge(_raise(0), _ack(300), ring=USER_RING)
     neighbour = verdict.neighbours["nb0"]
     assert (neighbour.served, neighbour.withdrawn) == (0, 1)
-    assert verdict.lost == ["nb0: raised at 0 ns and acknowledged in ring 0, its driver's is 3"]
+    assert verdict.lost == ["nb0: raised at 0 ns and acknowledged in ring 0, but its driver runs in ring 3"]
     assert _judge(_raise(0), _ack(300), ring=USER_RING, withdrawn=True).lost == []
 
 
@@ -208,7 +208,7 @@ def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
 def test_complaints_counted_but_not_heard_are_a_failure() -> None:
     """Suppressed kernel messages count as a failure."""
     round_ = _followed("armed 0", "gone 0", _DONE.format(2))
-    assert round_.failures == ["2 failures were counted in the guest, 0 were said"]
+    assert round_.failures == ["the guest's program counted 2 failures, but printed 0"]
 
 
 # ---------------------------------------------------------------------- data
@@ -234,7 +234,7 @@ def test_the_instrumented_kernel_has_a_size_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"wrong": 1}, "tests.toml: t: wrong is not known: there are by, ci, "),
+        ({"wrong": 1}, "tests.toml: t: unknown key wrong; known keys: by, ci, "),
         ({"devices": "dev0"}, "tests.toml: t.devices must be a list, not 'dev0'"),
         ({"full": "1"}, "tests.toml: t.full must be int, not '1'"),
         ({"full": 0}, "tests.toml: t.full must be at least 1, not 0"),
@@ -247,7 +247,7 @@ def test_a_key_that_is_wrong_is_refused_by_its_name(change: dict[str, object], m
 
 
 def test_an_unknown_test_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(BenchError, match="no torture test 'kil': there are kill, "):
+    with pytest.raises(BenchError, match="no torture test 'kil'; known tests: kill, "):
         cases.get("kil")
 
 

@@ -46,7 +46,7 @@ def test_a_run_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(outside, "_DEADLINE", 1.0)
     monkeypatch.setattr(deadline, "competition", lambda: 5.0)
     (what,) = _run(tmp_path, "-k", "time").failed.values()
-    assert what.startswith("has not ended within 1 s (5 s on this busy host)")
+    assert what.startswith("pytest has not ended within 1 s (5 s on this busy host)")
 
 
 def test_a_worker_that_is_killed_is_a_crash_and_the_others_go_on(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_only_the_leaders_own_workers_are_killed(tmp_path: Path) -> None:
 
 
 def test_a_cache_with_more_than_one_template_has_grown(tmp_path: Path) -> None:
-    assert outside._grown(tmp_path) == ["the cache holds []"]
+    assert outside._grown(tmp_path) == ["the cache should hold one complete template, but holds []"]
     (tmp_path / "template/one").mkdir(parents=True)
     assert outside._grown(tmp_path) == []
     (tmp_path / "template/two").mkdir()
-    assert outside._grown(tmp_path) == ["the cache holds ['one', 'two']"]
+    assert outside._grown(tmp_path) == ["the cache should hold one complete template, but holds ['one', 'two']"]

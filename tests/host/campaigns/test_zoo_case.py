@@ -93,9 +93,9 @@ def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('id = "x"', 'id = "y"', "the file is called 'x'"),
-        ('title = "t"', 'titel = "t"', "titel is not known: there are .*, title, "),
-        ("raise = 1", "rise = 1", r"steps\[1\]: rise is not known: there are .*, raise, "),
+        ('id = "x"', 'id = "y"', "but must be the file's name, 'x'"),
+        ('title = "t"', 'titel = "t"', "unknown key titel; known keys: .*, title, "),
+        ("raise = 1", "rise = 1", r"steps\[1\]: unknown key rise; known keys: .*, raise, "),
         (
             'raise = 1, only = ["naive"]',
             "raise = 1, wait = 2",
@@ -118,7 +118,10 @@ def test_a_case_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: st
 
 
 _MORE = {
-    "machine key": ("[machine]\ncpus = 2", "machine: cpus is not known: there are dev0, devices, late_ms, log_entries"),
+    "machine key": (
+        "[machine]\ncpus = 2",
+        "machine: unknown key cpus; known keys: dev0, devices, late_ms, log_entries",
+    ),
     "machine type": ('[machine]\nvcpus = "2"', "machine.vcpus must be int, not '2'"),
     "machine bool": ("[machine]\nvcpus = true", "machine.vcpus must be int, not True"),
     "log_entries": ("[machine]\nlog_entries = 0", "machine.log_entries must be at least 1, not 0"),
@@ -128,17 +131,17 @@ _MORE = {
     ),
     "slot of": (
         '[machine]\nslots = { dev9 = "4" }',
-        "machine.slots: dev9 is not known: there are clock, dev0, dev1, nic0",
+        "machine.slots: unknown key dev9; known keys: clock, dev0, dev1, nic0",
     ),
     "device": ('[machine]\ndevices = ["shirq-edu,id=dev2"]', "'shirq-edu,id=dev2' needs id=NAME and addr=SLOT"),
-    "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "there is a device dev1 already"),
+    "device twice": ('[machine]\ndevices = ["shirq-edu,id=dev1,addr=10"]', "the id dev1 is used twice"),
     "mode": (
         '[shirq]\nmode = "acks"\nirq = ""\nunmask = ""\nrelease = ""',
         "shirq.mode must be one of masks, acknowledges, not 'acks'",
     ),
-    "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask, release, or none of them and no mode"),
+    "mode alone": ('[shirq]\nmode = "masks"', "needs all of irq, unmask and release; or none of them, and no mode"),
     "programs": ('[shirq]\nirq = "claim"', "needs all of irq, unmask, release"),
-    "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: bug is not known: there are options"),
+    "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: unknown key bug; known keys: options"),
     "notices": ('[notices]\nuio = ["x"]', "notices.uio must be one of shirq, .*, not 'uio'"),
     "notices type": ('[notices]\nshirq = "x"', "notices.shirq must be a list, not 'x'"),
     "latency": (
@@ -154,13 +157,13 @@ _STEPS = {
     "zero": ("burst = 0", r"\.burst must be at least 1, not 0"),
     "option": ("wait = 1, frozen = true", ": frozen is for set, not for wait"),
     "option type": ('set = { dead = "all" }, frozen = 1', r"\.frozen must be bool, not 1"),
-    "device": ('raise = 1, device = "dev7"', "names the device 'dev7': there are dev0, dev1, nic0, clock"),
+    "device": ('raise = 1, device = "dev7"', "names the unknown device 'dev7'; known devices: dev0, dev1, nic0, clock"),
     "device of set": ('set = { device = "dev7", dead = "all" }', "names the device 'dev7'"),
     "check": ('check = "true"', "needs shows"),
-    "output": ('output = "("', r"\.output is no regular expression"),
-    "logged": ('guest = "true", logged = "("', r"\.logged is no regular expression"),
+    "output": ('output = "("', r"\.output is not a regular expression"),
+    "logged": ('guest = "true", logged = "("', r"\.logged is not a regular expression"),
     "logged beside": ('guest = "true", logged = "x", background = true', "logged is for a script that ends"),
-    "expression": ('check = "true", shows = "("', r"\.shows is no regular expression"),
+    "expression": ('check = "true", shows = "("', r"\.shows is not a regular expression"),
     "judge": ('judge = "here"', r"\.judge must be one of from here, not 'here'"),
 }
 

@@ -264,7 +264,9 @@ def test_a_schedule_that_was_due_before_a_hang_was_executed(trial: Trial) -> Non
         if executed:
             assert player.play().hung
         else:
-            with pytest.raises(NotPlayed, match="1 entries of dev0's schedule, the first in line 1"):
+            with pytest.raises(
+                NotPlayed, match="1 entries of dev0's schedule were not executed, the first is in line 1"
+            ):
                 player.play()
 
 
@@ -280,7 +282,7 @@ def test_background_script_failed_before_a_hang_is_reported(trial: Trial, status
 
     vm.ends = ends
     if status:
-        with pytest.raises(NotPlayed, match="in the background, 'beside': status 3"):
+        with pytest.raises(NotPlayed, match="the script 'beside' in the background failed with status 3"):
             player.play()
     else:
         assert player.play().hung
@@ -313,7 +315,7 @@ def test_a_set_raises_what_was_not_pending(trial: Trial) -> None:
     vm, player = trial("{ raise = 1 }")
     player._set(Step(set={"raise": 1}))
     vm.qmp.set = lambda device, name, value: vm.story.add(Kind.RAISE, device, value=0)
-    with pytest.raises(NotPlayed, match=r"dev0 has logged raise \['0x0'\]: some of the sources were pending before"):
+    with pytest.raises(NotPlayed, match=r"of dev0: the log has \['0x0'\], so some sources were pending before"):
         player._set(Step(set={"raise": 1}))
 
 
@@ -335,7 +337,7 @@ def test_only_the_kernels_errors_are_a_refusal(status: int, said: str, refused: 
     if refused:
         assert run._refusal("it", ended) == said
     else:
-        with pytest.raises(NotPlayed, match=f"it ended with status {status}, and the kernel has not refused"):
+        with pytest.raises(NotPlayed, match=f"it ended with status {status}, but the kernel has not refused"):
             run._refusal("it", ended)
 
 
@@ -343,9 +345,11 @@ def test_notices_are_told_each_and_in_order() -> None:
     told = ["quarantined flags=0x1", "reset flags=0x0", "resumed flags=0x0"]
     assert run._untold(["quarantined", "resumed"], told) == []
     assert run._untold(["resumed", "quarantined"], told) == [
-        f"its program was not told 'quarantined'; it was told {told}"
+        f"the driver's program got no notice like 'quarantined' in its place; all notices: {told}"
     ]
-    assert run._untold(["reset", "reset"], told) == [f"its program was not told 'reset'; it was told {told}"]
+    assert run._untold(["reset", "reset"], told) == [
+        f"the driver's program got no notice like 'reset' in its place; all notices: {told}"
+    ]
 
 
 def test_a_bound_that_is_exceeded_is_told() -> None:
@@ -385,8 +389,8 @@ def test_entries_are_named_as_logged_has_them() -> None:
     ("vcpus", "runs", "why"),
     [
         ([0, 0, 0, 1], True, ""),
-        ([0], True, r"the line's interrupts have ended on vCPU \[0\] only"),
-        ([0, 1], False, "after 0 times, no script in the background moves the interrupt any more"),
+        ([0], True, r"the line's interrupts have ended only on the vCPUs \[0\], not on all"),
+        ([0, 1], False, "the background script that moves the interrupt had ended after 0 times"),
     ],
 )
 def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int], runs: bool, why: str) -> None:
@@ -434,7 +438,7 @@ def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus
         player._neighbour(Step(neighbour=2, moved=True))
         assert (player.asked, player.answered) == (4, 4)
     else:
-        with pytest.raises(NotPlayed, match=r"the line's interrupts have ended on vCPU \[0\] only"):
+        with pytest.raises(NotPlayed, match=r"the line's interrupts have ended only on the vCPUs \[0\], not on all"):
             player._neighbour(Step(neighbour=2, moved=True))
 
 
@@ -455,7 +459,7 @@ def test_what_the_kernel_killed_when_it_failed_was_under_way(trial: Trial, panic
     if panics:
         assert player.play().panicked
     else:
-        with pytest.raises(NotPlayed, match="in the background, 'beside': status -9"):
+        with pytest.raises(NotPlayed, match="the script 'beside' in the background failed with status -9"):
             player.play()
 
 
@@ -472,12 +476,14 @@ def test_a_kernel_that_goes_on_has_killed_the_task_it_failed_in(trial: Trial, oo
     if oops:
         assert "Oops" in player.play().kernel_log
     else:
-        with pytest.raises(NotPlayed, match="in the background, 'beside': status -9"):
+        with pytest.raises(NotPlayed, match="the script 'beside' in the background failed with status -9"):
             player.play()
 
 
 def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:
     vm, player = trial("{ guest = 'beside', background = true }, { join = 'background' }, { raise = 1 }")
     vm.ends = lambda asked: agent.Result((asked,), 3 if asked.endswith("beside") else 0, "", "")
-    with pytest.raises(NotPlayed, match=r"step 2, join 'background': .*in the background, 'beside': status 3"):
+    with pytest.raises(
+        NotPlayed, match=r"step 2, join 'background': .*the script 'beside' in the background failed with status 3"
+    ):
         player.play()

@@ -64,7 +64,7 @@ def test_a_verbs_help_has_examples_that_it_accepts(verb: str) -> None:
         (["nonsense"], "No such command 'nonsense'"),
         (["run"], "give a command"),
         (["run", "--vcpus", "none", "--", "true"], "'none' is not a valid integer"),
-        (["run", "--kernel", "9.9", "--", "true"], "no kernel '9.9': there are 6.1"),
+        (["run", "--kernel", "9.9", "--", "true"], "no kernel '9.9'; known kernels: 6.1"),
         (["trace"], "Missing argument 'LOG'"),
         (["trace", "/does/not/exist"], "does not exist"),
         (["gc", "--older-than", "-1"], "-1"),
@@ -115,7 +115,7 @@ def test_a_machine_survives_its_description() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"cpus": 2}, "no machine has cpus: there are kernel, vcpus"),
+        ({"cpus": 2}, "a machine has no field cpus; its fields: kernel, vcpus"),
         ({"vcpus": "2"}, "a machine's vcpus must have the type of 2, got '2'"),
         ({"devices": "shirq-edu"}, r"a machine's devices must have the type of \(\), got 'shirq-edu'"),
     ],

@@ -25,7 +25,7 @@ def test_each_moment_is_said_with_its_time() -> None:
     assert [time for time, _ in found] == sorted(time for time, _ in found)
     said = "\n".join(what for _, what in found)
     assert "dev0 asserts; it is masked" in said and "before the EOI" in said
-    assert "the neighbour interrupts while dev1 is pending and masked: it is served in" in said
+    assert "the neighbour interrupts while dev1 is pending and masked: the neighbour is served in" in said
     assert "dev1's driver was killed" in said
     assert "dev0 asserts again and is served in" in said
 

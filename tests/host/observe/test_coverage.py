@@ -72,5 +72,5 @@ def test_guests_whose_last_counters_are_lost_are_named(counted: Path, capfd: pyt
 
 
 def test_without_any_guests_counters_there_is_no_figure(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"holds no guest's counters: run guest tests on a kernel with GCOV \(debug\)"):
+    with pytest.raises(BenchError, match=r"no counters of a guest: run guest tests on a kernel with GCOV \(debug\)"):
         coverage.report(tmp_path, at_least=0)

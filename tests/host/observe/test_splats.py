@@ -86,7 +86,7 @@ def broken_rules(directory: Path, name: str, content: bytes | None) -> list[spla
         ("splats-deny", b"# why\n\xff\xfe", "splats-deny cannot be read"),
         ("splats-deny", b"", "holds no rule"),
         ("splats-deny", b"# only a comment\n", "holds no rule"),
-        ("splats-deny", b"# an open group\nirq (\n", "splats-deny:2: 'irq (' is no regular expression"),
+        ("splats-deny", b"# an open group\nirq (\n", "splats-deny:2: 'irq (' is not a regular expression"),
         ("splats-deny", b"# why\nfirst\nsecond\n", "splats-deny:3: 'second' has no comment above it"),
         ("splats-allow", b"# a heading\n\nanything\n", "splats-allow:3: 'anything' has no comment above it"),
     ],

@@ -121,14 +121,14 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     assert status != 0
     assert "INTERNALERROR" not in answer
     names = ", ".join(kernel.names())
-    assert f"test_it.py::test_x is marked {said}: there are {names}, or a vmlinuz's path" in answer
+    assert f"test_it.py::test_x is marked {said}: each must be the path of a vmlinuz or one of {names}" in answer
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ("", "missing 1 required positional argument: 'reason'"),
-        ("'a reason'", "it must name the broken invariant, such as guest_ends=True or line_of='dev0'"),
+        ("'a reason'", "the broken invariant must be named, such as guest_ends=True or line_of='dev0'"),
         ("'a reason', dropped=True", "unexpected keyword argument 'dropped'"),
     ],
     ids=["no reason", "nothing", "what is never excused"],
@@ -176,7 +176,7 @@ def test_no_lock_is_taken_where_no_test_is_alone(tmp_path: Path) -> None:
 def test_an_unknown_kernel_is_refused_before_any_test_runs(tmp_path: Path) -> None:
     status, said = run(tmp_path, "--shirq-kernel", "6.1,9.9")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert f"--shirq-kernel 9.9: there are {', '.join(kernel.names())}, or a vmlinuz's path" in said
+    assert f"--shirq-kernel 9.9: unknown; give the path of a vmlinuz or one of {', '.join(kernel.names())}" in said
 
 
 def test_every_test_with_a_guest_runs_on_every_chosen_kernel(tmp_path: Path) -> None:
@@ -300,8 +300,8 @@ def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
     status, said = run(tmp_path, "--shirq-kernel", "6.12", SHIRQ_CACHE=str(tmp_path / "cache"))
     assert status == 0
     head = said.partition("collected")[0]
-    assert re.search(r"^QEMU: not there yet", head, re.MULTILINE)
-    assert re.search(r"^kernel 6\.12: not there yet", head, re.MULTILINE)
+    assert re.search(r"^QEMU: unknown until", head, re.MULTILINE)
+    assert re.search(r"^kernel 6\.12: unknown until", head, re.MULTILINE)
     assert re.search(r"^host: Linux \S+, Python 3", head, re.MULTILINE)
     assert not (tmp_path / "cache").exists()
 

@@ -76,7 +76,7 @@ def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no kernel")
     with pytest.raises(BuildError, match=r"text is no x86 kernel image \(bzImage\)"):
         kernel.get(str(tmp_path / "text"))
-    with pytest.raises(BuildError, match=r"no kernel '/none': there are 6\.1, .*or give a vmlinuz's path"):
+    with pytest.raises(BuildError, match=r"no kernel '/none'; known kernels: 6\.1, .*or give the path of a vmlinuz"):
         kernel.get("/none")
 
 

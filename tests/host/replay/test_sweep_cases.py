@@ -41,8 +41,8 @@ def test_every_scenario_of_the_file_is_one() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"wrong": 1}, "scenarios.toml: s: wrong is not known: there are actors, "),
-        ({"name": "t"}, "scenarios.toml: s: name is not known: there are actors, "),
+        ({"wrong": 1}, "scenarios.toml: s: unknown key wrong; known keys: actors, "),
+        ({"name": "t"}, "scenarios.toml: s: unknown key name; known keys: actors, "),
         ({"actors": "dev0"}, "scenarios.toml: s.actors must be a list, not 'dev0'"),
         ({"actors": ["dev0", 1]}, "scenarios.toml: s.actors[1] must be str, not 1"),
         ({"first": []}, "scenarios.toml: s.first must not be empty"),
@@ -63,7 +63,7 @@ def test_a_scenario_that_lacks_a_key_is_refused() -> None:
 
 def test_unknown_scenario_is_refused_with_the_known_ones() -> None:
     """An unknown scenario is refused with those that there are."""
-    with pytest.raises(BenchError, match="'nothing': there are reassert, "):
+    with pytest.raises(BenchError, match="'nothing'; known scenarios: reassert, "):
         scenario.get("nothing")
 
 

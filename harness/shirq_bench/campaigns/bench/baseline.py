@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guard against getting slower: instruction counts of shirq.ko, which are exact, against a committed baseline."""
+"""Detects regressions: compares the exact instruction counts of shirq.ko with a committed baseline."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def compare(measured: Mapping[str, float], baseline: Mapping[str, Any], release:
     """A sentence for each figure that is worse than the baseline's. Raises `BenchError` if they are not comparable."""
     if baseline["release"] != release:
         raise BenchError(
-            f"the baseline is of kernel {baseline['release']}, this is {release}: instructions of different kernels"
-            " cannot be compared; accept a new baseline, saying so"
+            f"the baseline was measured on kernel {baseline['release']}, this run on {release}: instruction counts of"
+            " different kernels cannot be compared; accept a new baseline with this reason"
         )
     if baseline["figures"].keys() != measured.keys():
-        raise BenchError(f"the baseline has {', '.join(baseline['figures'])}, measured were {', '.join(measured)}")
+        raise BenchError(
+            f"the figures differ: the baseline has {', '.join(baseline['figures'])}, this run has {', '.join(measured)}"
+        )
     return [
         f"{name}: {measured[name]:g} instructions, {measured[name] / old - 1:+.1%} of the baseline's {old:g}"
         for name, old in baseline["figures"].items()
@@ -42,7 +44,7 @@ def compare(measured: Mapping[str, float], baseline: Mapping[str, Any], release:
 def load(path: Path = FILE) -> dict[str, Any]:
     """The committed baseline. Raises `BenchError` if there is none."""
     if not path.exists():
-        raise BenchError(f"there is no {path.name}: accept one")
+        raise BenchError(f'there is no {path.name}: make one with make bench-guard ACCEPT="the reason"')
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
@@ -50,6 +52,6 @@ def load(path: Path = FILE) -> dict[str, Any]:
 def accept(measured: Mapping[str, float], release: str, date: str, reason: str, path: Path = FILE) -> None:
     """Store the measured figures as the baseline, with the reason for it."""
     if not reason.strip():
-        raise BenchError("a new baseline needs its reason")
+        raise BenchError("a new baseline needs a reason, but the given one is empty")
     content = {"release": release, "date": date, "reason": reason, "figures": dict(measured)}
     path.write_text(json.dumps(content, indent=1) + "\n")

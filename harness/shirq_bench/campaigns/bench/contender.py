@@ -27,7 +27,7 @@ class Contender:
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("shirq", "shirq.ko: one read() an interrupt", LOAD_MODULE, "shirq", "peer-shirq"),
+        Contender("shirq", "shirq.ko: one read() for each interrupt", LOAD_MODULE, "shirq", "peer-shirq"),
         Contender(
             "uio_pci_generic",
             "read(), and a write to config space unmasks",
@@ -35,7 +35,7 @@ CONTENDERS = {
             "uio_pci_generic",
             "peer-uio_pci_generic",
         ),
-        Contender("vfio-pci", "an eventfd tells, and ioctl() unmasks", LOAD_VFIO, "vfio-pci", "peer-vfio-pci"),
+        Contender("vfio-pci", "an eventfd reports, ioctl() unmasks", LOAD_VFIO, "vfio-pci", "peer-vfio-pci"),
         Contender("wake", "floor: a driver that wakes a reader", insmod("floor", "wake=1"), "floor", "peer-floor"),
         Contender("kernel", "floor: handled in the kernel", insmod("floor", "wake=0"), "floor"),
     )
@@ -48,7 +48,7 @@ SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
 def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
     """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio.
 
-    The scripts ``prepare`` it; once it has settled, ``then`` are run.
+    The scripts ``prepare`` run first; the scripts ``then`` run when the guest has settled.
     """
     return Machine(
         kernel=kernel,
@@ -67,12 +67,12 @@ def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
 
 
 def driving(contender: Contender) -> tuple[str, ...]:
-    """Guest scripts: dev0 is bound, and its program waits for interrupts."""
+    """Guest scripts: bind dev0 to a driver, and start the user program that waits for its interrupts."""
     scripts = [contender.load, bind("dev0", contender.driver)]
     if contender.program:
         scripts.append(start(f"{contender.program} --quiet --mark {ADDRESSES['dev0']}", "armed"))
     return tuple(scripts)
 
 
-#: Guest scripts: dev1 is the neighbour, served in the kernel.
+#: Guest scripts: bind dev1, the neighbour, to its in-kernel driver.
 NEIGHBOUR = (insmod("neighbour"), bind("dev1", "neighbour"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The cost of one interrupt in instructions, from the event log of a deterministic guest.
 
-One instruction is one nanosecond of virtual time there, and an idle processor executes none: the times between the
-log's entries are instruction counts, exact and independent of the machine that runs it.
+In that guest, one instruction takes one nanosecond of virtual time, and an idle processor executes none. So the times
+between the log's entries are instruction counts, which are exact and do not depend on the host.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Recording, Stimulus, play
 from shirq_bench.vm.machine import GSI, Machine
 
-#: Interrupts before the measured ones: first touches fault pages, caches of the allocator fill.
+#: Interrupts before the measured ones: the first accesses cause page faults and fill the allocator's caches.
 WARM_UP = 200
-#: Time between two interrupts, in ns of virtual time: the guest is idle again long before the next one.
+#: Time between two interrupts, in ns of virtual time: the guest is idle again long before the next interrupt.
 PERIOD_NS = 200_000
-#: Seed of the random phases, which meet the kernel's own work at any point.
+#: Seed of the random phases, by which interrupts come at any point of the kernel's own work.
 _SEED = 2005
 _COMMAND = (4, 5)
 
@@ -66,7 +66,7 @@ class Spread:
 
 
 def schedule(device: str, interrupts: int, seed: int | None = None) -> list[Stimulus]:
-    """Interrupts ``PERIOD_NS`` apart, after those of the warm-up; with a seed each is delayed by up to half of it."""
+    """The warm-up and then ``interrupts``, ``PERIOD_NS`` apart; a ``seed`` delays each by up to half of this period."""
     generator = random.Random(seed)
     return [
         Stimulus(slot * PERIOD_NS + (generator.randrange(PERIOD_NS // 2) if seed is not None else 0), device, "raise 1")
@@ -95,7 +95,7 @@ def measure_round(entries: Sequence[Entry], wakes: bool) -> Round:
     enabled = [entry.time_ns for entry in own if _enables(entry, wakes)]
     if not raised.value or len(marks) != wakes or len(enabled) != 1:
         raise BenchError(
-            f"the interrupt at {raised.time_ns} was not handled as expected: {len(marks)} wakes,"
+            f"the interrupt at {raised.time_ns} ns was not handled once and completely: {len(marks)} wake-ups,"
             f" {len(enabled)} times enabled"
         )
     touched = [entry for entry in own if entry.kind in (Kind.READ, Kind.WRITE)]
@@ -109,7 +109,7 @@ def measure_round(entries: Sequence[Entry], wakes: bool) -> Round:
 
 
 def _enables(entry: Entry, wakes: bool) -> bool:
-    """Whether the device can assert from here on: unmasked, or, where the kernel handles it, acknowledged."""
+    """Whether the device can assert after this entry, which unmasks it, or acknowledges it in an in-kernel driver."""
     if entry.kind is Kind.MASK:
         return wakes and not entry.value
     if entry.kind is not Kind.WRITE:
@@ -125,7 +125,9 @@ def hard(entries: Sequence[Entry]) -> int:
     delivered = [e.time_ns for e in entries if e.kind is Kind.DELIVER and e.offset == GSI]
     ended = [e.time_ns for e in entries if e.kind is Kind.EOI and e.offset == GSI]
     if len(delivered) != 1 or len(ended) != 1:
-        raise BenchError(f"{len(delivered)} deliveries and {len(ended)} ends of interrupt at {entries[0].time_ns}")
+        raise BenchError(
+            f"the interrupt at {entries[0].time_ns} ns has {len(delivered)} deliveries and {len(ended)} EOIs, not one"
+        )
     return ended[0] - delivered[0]
 
 
@@ -136,7 +138,7 @@ def _play(machine: Machine, device: str, interrupts: int, seed: int | None) -> l
 
 
 def play_regular(machine: Machine, device: str, interrupts: int) -> list[list[Entry]]:
-    """The log's entries of each of the interrupts of ``device``, `PERIOD_NS` apart, in a clone."""
+    """Raise ``interrupts`` of ``device`` in a clone, `PERIOD_NS` apart; returns the log's entries of each interrupt."""
     return _play(machine, device, interrupts, None)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The cost of a guest, compared: a clone, a cold boot, and virtme-ng as its users run it."""
+"""Compares the costs of guests: a clone, a cold boot, and virtme-ng as its users run it."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, SHARED_LINE, Machine, bind_at, start
 from shirq_bench.vm.vm import Vm
 
-#: Guests for the time to the first command, and for a throughput with each worker.
+#: Number of guests for the time to the first command, and of guests per worker for the throughput.
 _CLONES, _BOOTS = 100, 5
 _CLONES_A_WORKER, _BOOTS_A_WORKER = 40, 3
 WORKERS = (1, 2, 4)
-#: Tests of a suite, each a clone and a command, in `_SUITE_WORKERS`.
+#: Numbers of tests of a suite, in `_SUITE_WORKERS` workers; each test is a clone and a command.
 SUITES = (10, 100, 1000)
 _SUITE_WORKERS = 2
-#: Armed devices on one line.
+#: Numbers of armed devices on one line.
 DEVICES = (1, 4, 16, 64)
 _INTERRUPTS = 100
-#: Where virtme-ng is.
+#: The folder of virtme-ng.
 _TOOLS = Path(sys.executable).parent
 
-#: A guest as a context: on entry it has run its first command; yields the process of its QEMU.
+#: A guest as a context manager: on entry the guest has run its first command. Yields the process id of its QEMU.
 _Way = Callable[[], AbstractContextManager[int]]
 
 
 def first_command(vm: Vm) -> float:
-    """Start or clone the VM and run a command; returns the milliseconds that took."""
+    """Start or clone the VM and run a command; returns the time for both, in milliseconds."""
     started = time.monotonic()
     vm.boot().agent.succeed("true")
     return (time.monotonic() - started) * 1000
@@ -87,12 +87,12 @@ def _virtme(name: str, machine: Machine) -> Iterator[int]:
             if line.strip() == "ready":
                 break
         else:
-            raise BenchError(f"virtme-ng ended without a guest: {' '.join(argv)}\n{''.join(said[-20:])}")
+            raise BenchError(f"virtme-ng ended before its guest was ready: {' '.join(argv)}\n{''.join(said[-20:])}")
         yield _emulator(process.pid)
 
 
 def _emulator(session: int) -> int:
-    """The QEMU of a session."""
+    """The process id of the QEMU in a session."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             if process.name().startswith("qemu-system") and os.getsid(process.pid) == session:
@@ -109,7 +109,7 @@ def _ways(name: str, machine: Machine) -> dict[str, _Way]:
 
 
 def _milliseconds(way: _Way) -> tuple[int, int]:
-    """Time to the first command, as wall-clock and CPU time; the wall-clock figure depends on the machine's load."""
+    """Wall-clock time and CPU time to the first command, in ms. The wall-clock time depends on the machine's load."""
     started = time.monotonic()
     with way() as emulator:
         elapsed = time.monotonic() - started
@@ -125,7 +125,7 @@ def _first_command(way: _Way, guests: int) -> dict[str, Any]:
 
 
 def _seconds(way: _Way, guests: int, workers: int) -> float:
-    """How long ``guests`` take, from the first one's beginning to the last one's end."""
+    """The seconds from the beginning of the first of ``guests`` to the end of the last one."""
     started = time.monotonic()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda _: _milliseconds(way), range(guests)))
@@ -188,10 +188,11 @@ def _measure_line(name: str, devices: int) -> dict[str, Any]:
 def measure(name: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """The figures on the kernel called ``name``.
 
-    ``ways``: for each kind of guest its ``first_command_ms`` and of these ``processor_ms`` (a `Spread` each),
-    ``private_mib`` that it shares with no other one, guests ``per_second`` with `WORKERS`. ``suites``: seconds for
-    `SUITES` tests. ``line``: for `DEVICES` on a line, a clone's ``first_command_ms`` and ``processor_ms``, and the
-    instructions of an interrupt's ``hard`` part. ``load``: of the machine when it began, from 0 (idle).
+    ``ways`` has for each kind of guest the wall-clock time ``first_command_ms`` and the CPU time ``processor_ms`` to
+    the first command (a `Spread` each), the memory ``private_mib`` that it shares with no other guest, and the guests
+    ``per_second`` with `WORKERS`. ``suites``: seconds for `SUITES` tests. ``line``: for `DEVICES` on a line, a clone's
+    ``first_command_ms`` and ``processor_ms``, and the instructions of an interrupt's ``hard`` part. ``load``: the
+    machine's load at the beginning, from 0 (idle).
     """
     load = round(os.getloadavg()[0], 1)
     machine = SHARED_LINE.with_(kernel=name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report as one self-contained page with plots; and the tables of docs/performance.md."""
+"""Writes the report as one self-contained page with plots, and the tables of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Bars = Mapping[str, Sequence[tuple[float, str]]]
 
 
 _COST_HEAD = (
-    *("driver", "awake", "99 %", "enabled", "99 %", "hard part", "instructions in all"),
+    *("driver", "wake-up latency", "p99", "round trip", "p99", "hardirq time", "instructions in all"),
     *("system calls", "registers", "config"),
 )
 
@@ -56,7 +56,8 @@ def _target_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
 
 def _rate_head(kernel: Mapping[str, Any]) -> Sequence[str]:
     first = next(iter(kernel["rate"].values()))
-    return ("driver", "highest rate", "least", "most", *(f"left beside {int(rate):,}/s" for rate in first["left"]))
+    left = (f"CPU time left at {int(rate):,}/s" for rate in first["left"])
+    return ("driver", "highest rate", "least", "most", *left)
 
 
 def _rate_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
@@ -66,7 +67,7 @@ def _rate_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
 
 
 def _cost_bars(kernel: Mapping[str, Any]) -> _Bars:
-    """Instructions until the end of the hard part, until awake, until enabled."""
+    """Instructions from the assertion to the end of the round trip, to the wake-up and to the end of the hardirq."""
     rows = {}
     for name, phases in kernel["cost"]["drivers"].items():
         regular = phases["regular"]
@@ -76,7 +77,7 @@ def _cost_bars(kernel: Mapping[str, Any]) -> _Bars:
 
 
 def _growth(points: Mapping[str, float], across: str, up: str) -> tuple[Sequence[tuple[float, float, str]], str, str]:
-    """How a figure grows, both axes logarithmic: a line of slope 1 is growth in proportion."""
+    """The points of a plot with logarithmic axes, in which proportional growth is a line of slope 1, and its labels."""
     xs = [math.log10(float(x)) for x in points]
     ys = [math.log10(y) for y in points.values()]
     decades = max(max(xs) - min(xs), max(ys) - min(ys))
@@ -100,8 +101,8 @@ def _profile_head(kernel: Mapping[str, Any]) -> Sequence[str]:
 
 
 _WAYS_HEAD = (
-    *("guest", "first command, ms", "least", "most", "of a processor, ms", "MiB of its own"),
-    *(f"a second, {workers} at a time" for workers in WORKERS),
+    *("guest", "first command, ms", "least", "most", "CPU time, ms", "private MiB"),
+    *(f"guests/s, {workers} at a time" for workers in WORKERS),
 )
 
 
@@ -115,8 +116,8 @@ def _way_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
 _LINE_HEAD = (
     "devices on the line",
     "clone to first command, ms",
-    "of a processor, ms",
-    "instructions of the hard part",
+    "CPU time, ms",
+    "hardirq instructions",
 )
 
 
@@ -125,7 +126,7 @@ def _line_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
         yield devices, *(figures[figure]["median"] for figure in ("first_command_ms", "processor_ms", "hard"))
 
 
-_SUITES_HEAD = ("tests", "seconds", "ms a test")
+_SUITES_HEAD = ("tests", "seconds", "ms per test")
 
 
 def _suite_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
@@ -134,14 +135,14 @@ def _suite_rows(guest: Mapping[str, Any]) -> Iterable[_Row]:
 
 
 _LOAD = (
-    "The machine's load was {:g} when this began; where it is not near 0, times by the clock say little of an idle"
-    " machine, and those of a processor more."
+    "The machine's load was {:g} at the beginning. If it is not near 0, an idle machine needs less wall-clock time than"
+    " this; the CPU times hardly depend on the load."
 )
 _GUEST_TABLES = ((_WAYS_HEAD, _way_rows), (_SUITES_HEAD, _suite_rows), (_LINE_HEAD, _line_rows))
 
 
 def _kernels(report: Mapping[str, Any], functions: int) -> Iterator[dict[str, Any]]:
-    """What the templates show of each kernel; tables are their heads and rows."""
+    """The values for the templates, for each kernel. A table is a pair of its head and its rows."""
     for release, kernel in report["kernels"].items():
         shown: dict[str, Any] = {"release": release}
         if "cost" in kernel:
@@ -160,7 +161,7 @@ def _kernels(report: Mapping[str, Any], functions: int) -> Iterator[dict[str, An
 
 
 def _guest(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the templates show of guests."""
+    """The values for the templates about guests; None if guests were not measured."""
     if not (guest := report.get("guest")):
         return None
     hard = {devices: figures["hard"]["median"] for devices, figures in guest["line"].items()}
@@ -169,7 +170,7 @@ def _guest(report: Mapping[str, Any]) -> dict[str, Any] | None:
         "load": _LOAD.format(guest["load"]),
         "first": {kind: [(f["first_command_ms"]["median"], COLOURS["hard"])] for kind, f in guest["ways"].items()},
         "growths": [
-            _growth(hard, "devices on the line", "instructions of the hard part"),
+            _growth(hard, "devices on the line", "hardirq instructions"),
             _growth(guest["suites"], "tests", "seconds"),
         ],
         "tables": [(head, rows(guest)) for head, rows in _GUEST_TABLES],
@@ -194,8 +195,8 @@ def _reason(kernel: Mapping[str, Any]) -> str:
     drivers = kernel["cost"]["drivers"]
     floor, uio = (drivers[name]["regular"]["enabled"]["median"] for name in ("wake", "uio_pci_generic"))
     return (
-        f"A driver that does nothing but wake a reader takes {floor / uio:.2f} of uio_pci_generic's round: waking a"
-        " process and switching to it is most of any round, and no driver whose user sleeps can be below that."
+        f"The round trip of a driver that only wakes a reader is {floor / uio:.2f} of uio_pci_generic's. Waking a"
+        " process and switching to it is most of any round trip; a driver whose user program sleeps cannot be faster."
     )
 
 
@@ -207,7 +208,7 @@ def document(report: Mapping[str, Any]) -> str:
 
 
 def plot(report: Mapping[str, Any]) -> str:
-    """bench.svg: the costs' bars of each kernel."""
+    """bench.svg: the bars of the costs, for each kernel."""
     kernels, y = [], 0
     for release, kernel in report["kernels"].items():
         if "cost" in kernel:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which functions an interrupt's instructions are in: every executed instruction of a few rounds, from QEMU's log.
+"""Counts the instructions of an interrupt by function, from QEMU's log of every instruction executed in a few rounds.
 
 Profiling is a separate run, in a guest that is identical to the measured one up to the run's beginning.
 """
@@ -21,7 +21,7 @@ from shirq_bench.replay.play import schedule as give
 from shirq_bench.vm import template
 from shirq_bench.vm.vm import Vm
 
-#: Rounds that are logged.
+#: Number of rounds that are logged.
 ROUNDS = 20
 #: Lines of QEMU's log: a block that is executed, and a block that was left before its execution.
 _EXECUTED = re.compile(r"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/")
@@ -32,8 +32,8 @@ _USER = "the user program"
 
 @dataclass(frozen=True)
 class Profile:
-    """Of one interrupt: ``instructions`` until the processor is idle again, ``calls`` from user space, and the
-    instructions of each function; means over `ROUNDS`."""
+    """The profile of one interrupt: ``instructions`` until the processor is idle again, system ``calls``, and the
+    instructions of each function. All are means over `ROUNDS`."""
 
     instructions: float
     calls: float
@@ -75,7 +75,7 @@ _ENTRY = tuple(f"{name}+0x0" for name in _SYSTEM_CALL)
 def _monitor(vm: Vm, command: str) -> None:
     said = vm.qmp.execute("human-monitor-command", command_line=command)
     if said.strip():
-        raise BenchError(f"{vm.name}: {command}: {said.strip()}")
+        raise BenchError(f"{vm.name}: the monitor's command {command!r} failed: {said.strip()}")
 
 
 def _run_to_stop(vm: Vm) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The highest interrupt rate, and the processor time left over; in guest time, so independent of the machine."""
+"""Measures the highest interrupt rate and the CPU time left for other work, in guest time, so that the host's speed
+does not matter."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Stimulus, play
 from shirq_bench.vm.machine import ADDRESSES, LOAD_UIO, bind, start
 
-#: Interrupts of one trial.
+#: Number of interrupts in one trial.
 TRIAL = 1000
 #: A trial begins after the interrupts of the warm-up, which are far apart.
 _WARM_UP, _WARM_UP_NS = 50, 200_000
@@ -24,7 +25,8 @@ _WARM_UP, _WARM_UP_NS = 50, 200_000
 _LONGEST = 20_000
 #: Factor from each tried period to the next one.
 _STEP = 0.97
-#: Offsets in ns of a trial's beginning: each meets the kernel's own work at other places; the result is the median.
+#: Offsets in ns of a trial's beginning: with each, interrupts come at other points of the kernel's own work. The result
+#: is the median.
 _LEADS_NS = (0, 70_000, 140_000, 210_000, 280_000)
 #: Interrupt rates, per second of guest time, at which the left CPU time is measured, and the duration.
 RATES = (1_000, 10_000, 100_000)
@@ -55,14 +57,15 @@ def _handles(entry: Entry, chosen: Contender) -> bool:
 
 
 def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
-    """The highest rate, in interrupts a second of guest time, up to which none is lost, ``lead_ns`` after the warm-up.
+    """The highest rate, in interrupts per second of guest time, up to which no rate loses any interrupt.
 
-    A higher rate may have no loss by chance: it depends on how far the program is on its way to sleep.
+    The trial begins ``lead_ns`` after the warm-up. A higher rate may have no loss by chance: that depends on how far
+    the program is on its way to sleep.
     """
     chosen = CONTENDERS[name]
     period = _LONGEST
     if not sustains(kernel, chosen, period, lead_ns):
-        raise BenchError(f"{name} does not keep up with an interrupt in {period} ns")
+        raise BenchError(f"{name} does not keep up with one interrupt every {period} ns, the longest period tried")
     while sustains(kernel, chosen, int(period * _STEP), lead_ns):
         period = int(period * _STEP)
     return 1_000_000_000 // period
@@ -90,7 +93,7 @@ def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[s
     for name, chosen in CONTENDERS.items():
         tell(f"kernel {kernel}: {name}, the highest rate")
         fastest = Spread.of([highest(kernel, name, lead_ns) for lead_ns in _LEADS_NS])
-        tell(f"kernel {kernel}: {name}, what is left of the processor")
+        tell(f"kernel {kernel}: {name}, the CPU time left")
         alone = _work(kernel, chosen, 0)
         left = {str(rate): round(_work(kernel, chosen, rate) / alone, 4) for rate in RATES}
         result[name] = {"highest": asdict(fastest), "left": left}

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """``value`` should be ``limit`` at most."""
+    """A target: ``value`` should be at most ``limit``."""
 
     what: str
     value: float
@@ -18,7 +18,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether it is."""
+        """Whether the value is within the limit."""
         return self.value <= self.limit
 
 
@@ -29,12 +29,12 @@ def judge(costs: Mapping[str, Any], profiles: Mapping[str, Any]) -> list[Target]
     accesses = {name: figures["regular"]["registers"] for name, figures in costs["drivers"].items()}
     config = costs["drivers"]["shirq"]["regular"]["config"]
     return [
-        Target("whole round, of uio_pci_generic's", rounds["shirq"] / rounds["uio_pci_generic"], 0.50),
-        Target("whole round, of the wake-a-reader floor's", rounds["shirq"] / rounds["wake"], 1.10),
-        Target("system calls an interrupt", profiles["shirq"]["calls"], 1),
-        Target("device accesses beyond the floor's", accesses["shirq"] + config - accesses["wake"], 0),
+        Target("round trip, relative to uio_pci_generic", rounds["shirq"] / rounds["uio_pci_generic"], 0.50),
+        Target("round trip, relative to the floor that wakes a reader", rounds["shirq"] / rounds["wake"], 1.10),
+        Target("system calls per interrupt", profiles["shirq"]["calls"], 1),
+        Target("device accesses more than the floor", accesses["shirq"] + config - accesses["wake"], 0),
         Target(
-            "what the neighbour's interrupt gains, of uio_pci_generic's",
+            "instructions added to a neighbour's interrupt, relative to uio_pci_generic",
             beside["shirq"]["added"] / beside["uio_pci_generic"]["added"],
             1.0,
         ),

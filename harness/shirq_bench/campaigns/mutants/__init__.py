@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Mutants: small bugs, kept as patches apart from the product, and whether the tests notice them."""
+"""Mutants are small bugs, kept as patches; these modules try whether the tests notice them."""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A mutant: one small, realistic bug as a patch, and the tests that should detect it.
 
-A file ``NAME.patch`` begins with TOML and goes on with a unified diff:
+A file ``NAME.patch`` begins with a head in TOML, which a unified diff follows. The head has these keys:
 
     title      the bug, in one sentence
-    tests      pytest's ids of the tests that touch what it breaks; {kernel} stands for the kernel's name
-    sweep      scenarios of `shirq sweep` that find it though all of ``tests`` pass: moments that no test meets
-    kernel     what its guests boot, if it is not the run's kernel
-    equivalent why nothing can tell it from the product, if nothing can
+    tests      pytest's ids of the tests of the code that the bug breaks; {kernel} stands for the kernel's name
+    sweep      scenarios of `shirq sweep` that find a bug whose moment no test meets: then all of ``tests`` must pass
+    kernel     the kernel of its guests, if it is not the run's kernel
+    equivalent for a mutant that nothing can tell from the product: the reason
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def boot_guests(tests: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What a file begins with."""
+    """The head of a mutant's file."""
 
     title: Annotated[str, filled]
     tests: Words
@@ -52,13 +52,13 @@ class Mutant(Head):
 
     @property
     def files(self) -> list[str]:
-        """The files that it changes."""
+        """The files that the mutant changes."""
         lines = self.diff.splitlines()
         return [line.removeprefix(_DIFF).split("\t")[0] for line in lines if line.startswith(_DIFF)]
 
     @property
     def has_guest(self) -> bool:
-        """Whether a guest is needed to detect it."""
+        """Whether a guest is needed to detect the mutant."""
         return bool(self.sweep) or boot_guests(self.tests)
 
 
@@ -66,7 +66,7 @@ def parse(name: str, text: str) -> Mutant:
     """Parse the text of a mutant's file. Raises `BenchError` with the error."""
     head, found, diff = text.partition(_DIFF)
     if not found:
-        raise BenchError(f"mutant {name}: it has no diff: a line that begins with '{_DIFF}'")
+        raise BenchError(f"mutant {name}: the file has no diff: no line begins with '{_DIFF}'")
     return Mutant(**vars(toml.parse(Head, head, f"mutant {name}")), name=name, diff=found + diff)
 
 

@@ -20,9 +20,9 @@ DOCUMENT = Path("docs/mutants.md")
 
 
 def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mutant]) -> dict[str, Any]:
-    """The report's content. ``total`` counts all mutants tried, including those argued to be equivalent.
+    """The report's content. ``total`` counts all mutants tried, including those that are declared equivalent.
 
-    ``known`` are all mutants that there are.
+    ``known`` are all mutants of the checkout, tried or not.
     """
     tried = {v.mutant.name for v in verdicts}
     survivors = [v for v in verdicts if v.verdict == SURVIVED]
@@ -57,7 +57,7 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mu
 
 
 def write(content: dict[str, Any], path: Path | None = None) -> None:
-    """Write it as JSON, to ``REPORT`` unless another ``path`` is given."""
+    """Write the content as JSON, to ``REPORT`` unless another ``path`` is given."""
     path = path or REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
@@ -66,9 +66,9 @@ def write(content: dict[str, Any], path: Path | None = None) -> None:
 def summary(content: dict[str, Any]) -> str:
     """The figures in one line."""
     line = f"{content['total']} mutants: {content['killed']} killed, {content['sweep_only']} of them by"
-    line += f" sweeps alone; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
+    line += f" sweeps only; {len(content['equivalent'])} equivalent, {len(content['survivors'])} survivors"
     if content["mistakes"]:
-        line += f", {len(content['mistakes'])} mistaken"
+        line += f", {len(content['mistakes'])} invalid"
     if content["untried"]:
         line += f"; {len(content['untried'])} others were not tried"
     return line

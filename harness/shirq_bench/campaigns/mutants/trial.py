@@ -26,20 +26,20 @@ from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import cache
 
-#: Kinds of entries that a mutant's cache shares: they depend on nothing that a mutant may change.
+#: Kinds of entries that a mutant's cache shares with the bench's cache: a mutant cannot change them.
 _BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
-#: Kinds that it shares as well if the mutant does not change guest/.
+#: A kind of entry that it also shares, if the mutant does not change guest/.
 _PROGRAMS = "image-programs"
 #: Seconds that the tests of one mutant may take altogether, and one sweep.
 DEADLINE = 1200.0
 
 KILLED, SURVIVED = "killed", "survived"
-#: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
-#: without it; or of the machine's: its tests do not end, or fail now and then.
+#: Verdicts about an invalid mutant: its patch does not apply, the result does not compile, or its tests fail without
+#: the patch. The last two may also be due to a busy machine: the tests do not end, or fail only now and then.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
-#: The time budget of all trials ended before this trial.
+#: The verdict if the time budget of all trials was spent before this trial ended.
 UNTRIED = "untried"
-#: Texts in the message of a test that timed out.
+#: A text in the message of a test that timed out.
 _DEADLINE_SAID = "DeadlineExceeded"
 #: Number of tries for tests whose failures do not repeat.
 _ROUNDS = 3
@@ -47,9 +47,9 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a mutant's trial. ``by`` is the test or scenario that detected it, ``detail`` its message.
+    """The result of a mutant's trial. ``by`` is the test or scenario that detected the mutant, ``detail`` its message.
 
-    ``passed`` is the number of tests that passed, if none detected it.
+    ``passed`` is the number of tests that passed, if no test detected the mutant.
     """
 
     mutant: Mutant
@@ -61,7 +61,7 @@ class Verdict:
 
     @property
     def swept(self) -> bool:
-        """Whether only a sweep detected it."""
+        """Whether only a sweep detected the mutant."""
         return self.verdict == KILLED and self.by in self.mutant.sweep
 
 
@@ -79,16 +79,16 @@ def copy_checkout(top: Path, target: Path) -> None:
         ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
     )
     if listed.returncode:
-        raise BenchError(f"mutants are tried in copies of a git checkout: {listed.stderr.decode().strip()}")
+        raise BenchError(f"cannot copy {top}, which must be a git checkout: {listed.stderr.decode().strip()}")
     for name in listed.stdout.decode().split("\0"):
-        # A link may lead to a directory: the package's data are such links.
+        # Copy links, too: the package's data are links to directories.
         if name and ((top / name).is_file() or (top / name).is_symlink()):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(top / name, target / name, follow_symlinks=False)
 
 
 def apply(diff: str, tree: Path) -> str:
-    """Apply a diff to a tree, a repository or not; returns why it cannot be, or an empty string."""
+    """Apply a diff to a tree, which need not be a repository. Returns git's error, or an empty string."""
     done = subprocess.run(
         ["git", "apply", "--whitespace=nowarn", "-"],
         input=diff,
@@ -102,7 +102,7 @@ def apply(diff: str, tree: Path) -> str:
 
 @dataclass
 class Workshop:
-    """Where mutants are tried, in copies of the checkout ``top``, in guests with ``kernel``.
+    """Tries mutants in copies of the checkout ``top``, in guests with ``kernel``.
 
     ``work`` is a directory that all trials share. After ``until``, on the clock `time.monotonic`, a trial ends untried.
     """
@@ -111,11 +111,11 @@ class Workshop:
     kernel: str
     work: Path
     until: float = math.inf
-    #: Kernel and test, or scenario: empty, or how it fails without any mutant.
+    #: For a kernel and a test or scenario: its failure without any mutant; empty if it passes.
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
-        """Whether a mutant is detected, and by which test or scenario."""
+        """Try whether a test or scenario detects a mutant."""
         started = time.monotonic()
         with supervisor.owned_directory(f"shirq-mutant-{mutant.name}-") as place:
             try:
@@ -150,7 +150,7 @@ class Workshop:
         return passed
 
     def _require_sound(self, end: _End, kernel: str) -> None:
-        """A test that also fails without the mutant has not detected it: on a busy machine any timeout may expire."""
+        """Require that the test passes without the mutant: on a busy machine any timeout may expire."""
         key = (kernel, end.what)
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with supervisor.owned_directory("shirq-mutant-none-") as place:
@@ -163,7 +163,7 @@ class Workshop:
     def _cache(self, mutant: Mutant, place: Path) -> Path:
         own = place / "cache"
         own.mkdir()
-        # Modules are small, and most mutants leave most of them as they are.
+        # All trials share one folder for modules: modules are small, and a mutant changes only a few of them.
         modules = self.work / "kmod"
         modules.mkdir(exist_ok=True)
         (own / "kmod").symlink_to(modules)
@@ -210,7 +210,7 @@ class _Bench:
         return subprocess.CompletedProcess(arguments, process.returncode, said)
 
     def compile(self) -> None:
-        """A mutant that does not compile is not a valid mutant."""
+        """Compile the mutant's modules and image; a mutant that does not compile is not valid."""
         done = self._run("-m", "shirq_bench.cli", "build", "image", self.kernel)
         if done.returncode:
             raise _End(STILLBORN, detail=done.stdout[-1500:])
@@ -218,7 +218,7 @@ class _Bench:
     def test(self, tests: Sequence[str], verdict: str) -> int:
         """Run tests and return how many passed; a failing test ends the trial with ``verdict``.
 
-        On a busy machine a test may time out: it then passes the second time, and does not count as failed.
+        On a busy machine a test may time out. If it passes the second time, it does not count as failed.
         """
         for _ in range(_ROUNDS):
             failed = self._first_failure(tests)
@@ -226,7 +226,7 @@ class _Bench:
                 return failed
             if not failed.may_be_for_want_of_time or isinstance(self._first_failure([failed.id]), _Failure):
                 raise _End(STILLBORN if failed.before_it_began else verdict, failed.name, failed.message, failed.id)
-        raise _End(UNSTABLE, detail="its tests fail intermittently: the machine may be busy")
+        raise _End(UNSTABLE, detail="the mutant's tests fail intermittently: the machine may be busy")
 
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
         """Run tests and return the first failure; if all pass, return their number."""
@@ -238,9 +238,9 @@ class _Bench:
         if done.returncode == 0:
             return len(reportlog.read(report))
         if done.returncode < 0:
-            # A sanitizer, in code that the tests run as a library.
+            # A sanitizer has ended the process, in code that the tests run as a library.
             ended = signal.Signals(-done.returncode).name
-            return _Failure(tests[0], Path(tests[0]).name, f"its process was ended by {ended}")
+            return _Failure(tests[0], Path(tests[0]).name, f"{ended} ended the process of pytest")
         if done.returncode != 1:
             raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
         return _failure(report)
@@ -250,7 +250,7 @@ class _Bench:
         done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
         report = self.tree / "build/reports/sweep.json"
         if not report.exists():
-            detail = f"the sweep could not be run to its end: {_last_line(done.stdout)}"
+            detail = f"the sweep did not finish: {_last_line(done.stdout)}"
             raise _End(KILLED, scenario, detail, scenario)
         if done.returncode:
             file = self.tree / json.loads(report.read_text())["findings"][0]
@@ -268,7 +268,7 @@ def _last_line(text: str) -> str:
 
 
 def _fails(bench: _Bench, what: str) -> str:
-    """How a test or scenario fails; empty if it does not."""
+    """The failure of a test or scenario; empty if it passes."""
     try:
         if what.startswith("tests/"):
             bench.test([what], UNSOUND)
@@ -283,7 +283,7 @@ def _fails(bench: _Bench, what: str) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    """The first test that failed, and the first line of why."""
+    """The first test that failed, and the first line of its message."""
 
     id: str
     name: str
@@ -301,4 +301,4 @@ def _failure(report: Path) -> _Failure:
         if test.outcome == "failed":
             message = re.sub(r"^(AssertionError: |E\s+)", "", test.message.strip().partition("\n")[0])
             return _Failure(test.id, test.name, message[:300], test.when == "setup")
-    raise BenchError(f"pytest failed, and its report {report} names no test")
+    raise BenchError(f"pytest failed, but its report {report} names no failed test")

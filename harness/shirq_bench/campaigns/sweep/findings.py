@@ -23,7 +23,7 @@ from shirq_bench.vm.machine import GSI
 
 REPORT = BUILD / "reports" / "sweep.json"
 FINDINGS = BUILD / "sweep"
-#: Maximum of violations per scenario that are shrunk and drawn: one bug causes many.
+#: Maximum number of violations per scenario that are shrunk and drawn: one bug causes many violations.
 MOST = 3
 
 
@@ -54,7 +54,7 @@ def draw(case: Case, place: Path) -> None:
     try:
         gsi = judge.line_of(cut, case.devices[:1])
     except (BenchError, BrokenRuleError):
-        # Use fixed slots, as in all sweeps: a finding's pin may not move, so the line cannot be found from the log.
+        # The pin may not have moved, so that the log does not show its line. All sweeps use the same slots and line.
         gsi = GSI
     files.save(model.build(cut, title=case.title, gsi=gsi), place)
 

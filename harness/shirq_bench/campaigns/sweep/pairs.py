@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Every operation crossed with every stimulus: a matrix of sweeps, generated from two lists.
 
-The lists are data, in ``pairs.toml``; its head describes the keys. A new operation or stimulus joins by being there.
-The scenario of a pair is called "OPERATION+STIMULUS".
+The lists are data, in ``pairs.toml``; its head describes the keys. A new operation or stimulus only has to be added
+there. The scenario of a pair is called "OPERATION+STIMULUS".
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Operation:
 
     def __post_init__(self) -> None:
         if bool(self.deed) == bool(self.first):
-            raise ValueError("needs either a deed or what comes first")
+            raise ValueError("needs exactly one of deed and first")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Stimulus:
 
 @dataclass(frozen=True)
 class Gap:
-    """Cells that are not played, and why."""
+    """Cells that are not played, and the reason."""
 
     operations: Words
     stimuli: Words
@@ -84,14 +84,14 @@ class Gap:
 
 @dataclass(frozen=True)
 class Bound(Gap):
-    """Cells that have another bound, in ns of virtual time, and why."""
+    """Cells that have another bound, in ns of virtual time, and the reason."""
 
     bound_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A pair: its scenario, or why there is none."""
+    """A pair: its scenario, or the reason why it has none."""
 
     operation: str
     stimulus: str
@@ -100,7 +100,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its scenario."""
+        """The name of the pair's scenario."""
         return f"{self.operation}{BETWEEN}{self.stimulus}"
 
 
@@ -127,7 +127,9 @@ class Matrix:
         for one in both:
             for size, points in self.sizes.items():
                 if one.cost not in points:
-                    raise ValueError(f"{one.name}: size {size} has no cost {one.cost!r}: there are {', '.join(points)}")
+                    raise ValueError(
+                        f"{one.name}: size {size} has no cost {one.cost!r}; known costs: {', '.join(points)}"
+                    )
         for kind, gaps in (("left_out", self.left_out), ("bounds", self.bounds)):
             for n, gap in enumerate(gaps):
                 if unknown := {*gap.operations} - self.operations.keys() | {*gap.stimuli} - self.stimuli.keys():
@@ -140,7 +142,7 @@ class Matrix:
                 yield self.cell(operation, stimulus, size)
 
     def cell(self, operation: Operation, stimulus: Stimulus, size: str) -> Cell:
-        """One pair."""
+        """The cell of one pair."""
         for gap in self.left_out:
             if gap.holds(operation, stimulus):
                 return Cell(operation.name, stimulus.name, reason=gap.reason)
@@ -174,7 +176,10 @@ class Matrix:
         )
 
     def _deeds(self, operation: Operation) -> list[str]:
-        """The deeds of all operations whose guests differ in options only: one deed for each of ctl's sources."""
+        """The deeds of all operations whose guests differ only in options, so that they share one guest.
+
+        Each of ctl's sources starts one deed.
+        """
 
         def guest(one: Operation) -> tuple[object, ...]:
             return one.how, one.neighbour, one.drivers
@@ -189,12 +194,12 @@ def _options(operation: Operation, stimulus: Stimulus) -> tuple[str, ...]:
 
 
 def load(path: Path = FILE) -> Matrix:
-    """The matrix of a file. Raises `TomlError` if it is not one."""
+    """The matrix in a file. Raises `TomlError` if the file does not describe a matrix."""
     return toml.read(Matrix, path)
 
 
 def get(name: str, size: str) -> Scenario:
-    """The scenario of the pair "OPERATION+STIMULUS". Raises `BenchError` if it is not played."""
+    """The scenario of the pair "OPERATION+STIMULUS". Raises `BenchError` if the pair is left out."""
     matrix = load()
     operation, _, stimulus = name.partition(BETWEEN)
     (cell,) = choose(matrix, size, [operation, stimulus])
@@ -204,27 +209,27 @@ def get(name: str, size: str) -> Scenario:
 
 
 def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
-    """The cells of the named operations and stimuli; without a name of either kind, of all of it."""
+    """The cells of the named operations and stimuli; if no name of a kind is given, of all of that kind."""
     operations = [name for name in names if name in matrix.operations] or list(matrix.operations)
     stimuli = [name for name in names if name in matrix.stimuli] or list(matrix.stimuli)
     if unknown := set(names) - {*operations, *stimuli}:
         raise BenchError(
-            f"there is no operation or stimulus {', '.join(sorted(unknown))}: operations are"
-            f" {', '.join(matrix.operations)}; stimuli are {', '.join(matrix.stimuli)}"
+            f"there is no operation or stimulus {', '.join(sorted(unknown))}; operations: "
+            f"{', '.join(matrix.operations)}; stimuli: {', '.join(matrix.stimuli)}"
         )
     return [matrix.cell(matrix.operations[o], matrix.stimuli[s], size) for o in operations for s in stimuli]
 
 
 @dataclass(frozen=True)
 class Swept:
-    """The result of a cell. ``error`` says why it could not be swept, if so. ``result`` is None then and for gaps."""
+    """The result of a cell; None for a gap, and if the cell could not be swept. Then ``error`` gives the reason."""
 
     cell: Cell
     result: Result | None = None
     error: str = ""
 
     def as_data(self) -> dict[str, Any]:
-        """For the report."""
+        """The result as data for the report."""
         return {
             "operation": self.cell.operation,
             "stimulus": self.cell.stimulus,
@@ -269,7 +274,7 @@ def summary(content: Mapping[str, Any]) -> str:
 
 
 def rows(content: Mapping[str, Any]) -> list[list[str]]:
-    """The table, its head first: an operation a row, a stimulus a column."""
+    """The table, its head first: one row for each operation, one column for each stimulus."""
     cells = {(cell["operation"], cell["stimulus"]): cell for cell in content["cells"]}
     operations, stimuli = (list(dict.fromkeys(pair[n] for pair in cells)) for n in (0, 1))
     reasons = _reasons(content)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sweep a scenario: calibrate its window, try every instruction of it, judge every point."""
+"""Sweep a scenario: calibrate its window, try every instruction of the window, judge every point."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from shirq_bench.vm.machine import ADDRESSES
 CHUNK = 4000
 #: A sweep ends after this many violations: the scenario, or the driver under test, is broken.
 MOST_FAILURES = 20
-#: Minimum time of a point in a calibration: far longer than most points take.
+#: Minimum duration of a point during calibration: far longer than most points need.
 _LONG_NS = 50_000_000
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The result of calibration, in ns: the window's begin (from the point's beginning) and length, a point's maximum.
+    """The result of calibration, in ns: the window's begin (from the point's beginning) and length, a point's length.
 
-    The kernel's own work may come between, as long as the bound on an interrupt's handling. It costs nothing to wait
-    for it: an idle guest's time jumps.
+    A point's length includes the bound on an interrupt's handling, in case the kernel's own work comes between. This
+    wait costs nothing, because an idle guest's time jumps.
     """
 
     begin_ns: int
@@ -64,7 +64,7 @@ class Result:
 
 
 def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], period_ns: int) -> Case:
-    """A run with a point for each offset of the second stimulus; None: without one."""
+    """A run with a point for each offset of the second stimulus; None: a point without a second stimulus."""
     return Case(
         title=scenario.name,
         machine=scenario.machine(kernel),
@@ -100,16 +100,16 @@ def _at(at_ns: int, words: Sequence[str]) -> Iterator[Stimulus]:
 
 
 def _chunk(scenario: Scenario) -> int:
-    """Points of one guest."""
+    """The number of points of one guest."""
     return 1 if scenario.halts else CHUNK
 
 
 def calibrate(scenario: Scenario, kernel: str) -> Shape:
-    """How long the window is, from points without a second stimulus, and how long points are, from some with one."""
+    """Measure the window in points without a second stimulus, and the length of points in some points with one."""
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
     alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
-        raise BenchError(f"scenario {scenario.name}: it fails even without the second stimulus: {wrong[0].what}")
+        raise BenchError(f"scenario {scenario.name} fails even without the second stimulus: {wrong[0].what}")
     begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
     window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
     offsets = [begin + window * slot // 8 for slot in range(9)]
@@ -117,15 +117,15 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     while offsets:
         some = case_of(scenario, kernel, offsets[: _chunk(scenario)], long_ns).run().recording
         del offsets[: _chunk(scenario)]
-        # The module polls a device that is gone, which is not part of a point.
+        # Ignore reads: the module polls a device that is gone, which is not part of a point.
         active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
     if quiet > long_ns // 2:
-        raise BenchError(f"scenario {scenario.name}: devices are still active {long_ns // 2} ns after its beginning")
+        raise BenchError(f"scenario {scenario.name}: devices are still active {long_ns // 2} ns after a point began")
     return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
 
 
-#: The places where a window may begin or end: the kind of the log's entry, its value if it matters, its width.
+#: The places at which a window may begin or end: the kind of the log's entry, its value (None: any) and its width.
 _PLACES: dict[str, tuple[Kind, int | None, int]] = {
     "masked": (Kind.MASK, 1, 0),
     "unmasked": (Kind.MASK, 0, 0),
@@ -146,7 +146,7 @@ def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> li
         kind, value, width = _PLACES[what]
     else:
         allowed = ", ".join(f"'{word} DEVICE'" for word in _PLACES)
-        raise BenchError(f"scenario {scenario.name}: a window begins and ends at {allowed} or 'step N', not {place!r}")
+        raise BenchError(f"scenario {scenario.name}: a window cannot begin or end at {place!r}: {allowed} or 'step N'")
     times = [
         (entry.time_ns - alone.recording.base_ns) % period_ns
         for entry in alone.recording.entries
@@ -183,7 +183,7 @@ def sweep(
             bad = len(chunk) - 1
         if bad is not None:
             result.failures.append(Failure(case, bad, chunk[bad], outcome))
-        # Points after a failure may fail as a consequence of it: another guest tries them again.
+        # Points after a failure may fail as its consequence: another guest tries them again.
         done = len(chunk) if bad is None else bad + 1
         end = outcome.recording.base_ns + case.cuts[done - 1]
         result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}

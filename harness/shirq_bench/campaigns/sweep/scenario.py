@@ -16,7 +16,7 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SETTLED, Machine, bin
 
 FILE = Path(__file__).with_name("scenarios.toml")
 _ACTOR = "/usr/bin/shirq-actor"
-#: Entries of the log that a run may need.
+#: Capacity of a run's event log, in entries.
 _LOG_ENTRIES = 1 << 22
 
 
@@ -24,9 +24,9 @@ _LOG_ENTRIES = 1 << 22
 class Scenario:
     """See the head of ``scenarios.toml``; times in ns of virtual time, which are instructions.
 
-    The last ones are for scenarios that `pairs` makes: ``cards`` are properties of devices, "DEVICE PROPERTIES",
-    ``since`` is where the window begins, if not with ``first``, and ``before`` comes before ``first`` in a point that
-    has a second stimulus.
+    Only scenarios that `pairs` makes use the last fields: ``cards`` are properties of devices, "DEVICE PROPERTIES".
+    ``since`` is where the window begins; by default it begins with ``first``. ``before`` comes before ``first`` in a
+    point that has a second stimulus.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Scenario:
 
     @property
     def mortal(self) -> bool:
-        """Each point ends a process, or a device: it costs far more than others."""
+        """Whether each point ends a process or a device, which makes it far more expensive than other points."""
         return any("--mortal" in actor for actor in self.actors)
 
     @property
     def processes(self) -> int:
-        """Number of actor processes in a healthy guest: a --mortal one has a parent."""
+        """Number of actor processes in a healthy guest: an actor with --mortal also has a parent process."""
         return sum(2 if "--mortal" in actor else 1 for actor in self.actors)
 
     def machine(self, kernel: str) -> Machine:
@@ -98,5 +98,5 @@ def get(name: str) -> Scenario:
     """The scenario called ``name``. Raises `BenchError` if there is none."""
     known = load()
     if name not in known:
-        raise BenchError(f"there is no scenario {name!r}: there are {', '.join(known)}")
+        raise BenchError(f"there is no scenario {name!r}; known scenarios: {', '.join(known)}")
     return known[name]

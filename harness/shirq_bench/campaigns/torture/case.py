@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The torture's tests are data, in ``tests.toml``; its head describes the keys."""
+"""The tests of the torture campaign, which are data in ``tests.toml``; its head describes the keys."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Case:
     kernels: Words = ()
 
     def attempts(self, size: str, kernel: str) -> int:
-        """The number of its attempts at a size on a kernel."""
+        """The number of the test's attempts at a size on a kernel."""
         if size == "ci":
             return self.ci
         return self.debug if kernel == "debug" and self.debug else self.full
 
     def runs_on(self, kernel: str) -> bool:
-        """Whether it can run on a kernel."""
+        """Whether the test can run on a kernel."""
         return not self.kernels or kernel in self.kernels
 
     def rounds(self, attempts: int) -> list[int]:
@@ -61,5 +61,5 @@ def get(name: str) -> Case:
     """The test called ``name``. Raises `BenchError` if there is none."""
     known = load()
     if name not in known:
-        raise BenchError(f"there is no torture test {name!r}: there are {', '.join(known)}")
+        raise BenchError(f"there is no torture test {name!r}; known tests: {', '.join(known)}")
     return known[name]

@@ -14,7 +14,7 @@ from shirq_bench.vm.vm import Vm
 
 
 def by_guest(guest: Tormented) -> None:
-    """shirq-torture, alone."""
+    """Run only shirq-torture."""
     guest.finish(guest.vm.agent.start("shirq-torture", *_options(guest)))
 
 
@@ -37,15 +37,18 @@ echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
 
 
 def by_failing(guest: Tormented) -> None:
-    """shirq-torture, with an occasional allocation failure in its owners."""
+    """Run shirq-torture, with occasional allocation failures in its owners."""
     guest.vm.agent.succeed(_FAIL_ALLOCATIONS)
     by_guest(guest)
     if guest.round.attempts and not 0 < guest.round.figures["exited"] < guest.round.attempts:
-        guest.tell(f"{guest.round.figures['exited']} of {guest.round.attempts} owners were refused memory")
+        guest.tell(
+            f"allocations failed in {guest.round.figures['exited']} of {guest.round.attempts} owners; they must fail in"
+            " some of them, but not in all"
+        )
 
 
 def by_fuzz(guest: Tormented) -> None:
-    """shirq-fuzz, guided by KCOV where the kernel has it."""
+    """Run shirq-fuzz, guided by KCOV if the kernel has it."""
     guest.vm.agent.run("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug")
     case = guest.case
     numbers = ["--seed", str(guest.seed), "--count", str(guest.count)]
@@ -54,7 +57,7 @@ def by_fuzz(guest: Tormented) -> None:
 
 
 def by_unplugging(guest: Tormented) -> None:
-    """Unplug the device that shirq-torture arms at the moment at which it asserts."""
+    """Unplug the device that shirq-torture arms, each time while the device asserts."""
     vm = guest.vm
     command = vm.agent.start("shirq-torture", *_options(guest))
     for attempt in range(guest.count):
@@ -69,7 +72,7 @@ def by_unplugging(guest: Tormented) -> None:
 
 
 def _unplug_asserting(vm: Vm) -> bool:
-    """Ask for dev2 to be unplugged if it can be made to assert, which it cannot while it is masked."""
+    """Raise a source of dev2. If dev2 then asserts, which it cannot while it is masked, unplug it and return true."""
     with vm.frozen():
         vm.qmp.set("dev2", "raise", 1 << 5)
         asserts = bool(vm.qmp.get("dev2", "pin"))
@@ -79,7 +82,7 @@ def _unplug_asserting(vm: Vm) -> bool:
 
 
 def by_sleep(guest: Tormented) -> None:
-    """The system sleeps until a key is pressed."""
+    """Suspend the system, and wake it up by a key press."""
     choices = random.Random(guest.seed)
     vm = guest.vm
     vm.agent.succeed(
@@ -95,7 +98,7 @@ def by_sleep(guest: Tormented) -> None:
         # Release the key at once: a release while the system suspends again would be an interrupt that is never seen.
         vm.qmp.execute("send-key", keys=[{"type": "qcode", "data": "a"}], **{"hold-time": 1})
         if status := sleeper.wait(DEADLINE).status:
-            guest.tell(f"attempt {attempt}: the system did not sleep well: status {status}")
+            guest.tell(f"attempt {attempt}: suspending the system failed with status {status}")
         for device in ("dev0", "dev1"):
             _until(guest, f"the owner of {device} came back", lambda d=device: not vm.qmp.get(d, "mask"))  # type: ignore[misc]
         time.sleep(awake / 1e6)
@@ -104,7 +107,7 @@ def by_sleep(guest: Tormented) -> None:
 
 
 def _slept(guest: Tormented) -> int:
-    # When it wakes it says "resume from suspend-to-idle".
+    # On resume the kernel prints "PM: resume from suspend-to-idle", which does not match.
     return guest.vm.console.log.read_text(errors="replace").count("PM: suspend-to-idle")
 
 
@@ -112,11 +115,11 @@ def _until(guest: Tormented, what: str, done: Callable[[], bool]) -> None:
     end = Deadline(DEADLINE * guest.vm.patience)
     while not done():
         if end.passed:
-            raise DeadlineExceeded(f"{guest.vm.name}: not within {end}: {what}\n{guest.vm.situation()}")
+            raise DeadlineExceeded(f"{guest.vm.name}: not reached within {end}: {what}\n{guest.vm.situation()}")
         time.sleep(0.02)
 
 
-#: Device faults that DisINTx, which must work, can still end: the fault's property, and its values.
+#: Device faults that leave DisINTx working, so that it can silence the device: a property and its values.
 _GARBAGE: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("dead", ("off", "off", "bars")),
     ("intx-status", ("auto", "zero", "one")),
@@ -132,7 +135,7 @@ _GARBAGE: tuple[tuple[str, tuple[str | int, ...]], ...] = (
 
 
 def by_garbage(guest: Tormented) -> None:
-    """Switch one fault of the device after another on and off while owners open it and are killed."""
+    """Switch faults of the device on and off, one after another, while owners open the device and are killed."""
     choices = random.Random(guest.seed)
     command = guest.vm.agent.start("shirq-torture", *_options(guest))
     broken, said, end = 0, -1, Deadline(DEADLINE * guest.vm.patience)
@@ -151,7 +154,7 @@ def by_garbage(guest: Tormented) -> None:
     guest.finish(command)
     guest.round.figures["faults"] = broken
     if not broken:
-        guest.tell("the device was never broken: this guest proves nothing")
+        guest.tell("no fault was switched on: inconclusive")
 
 
 BY = {

@@ -25,7 +25,7 @@ from shirq_bench.vm.vm import Vm
 PORT_ADDRESS, NEIGHBOUR_ADDRESS = "0000:01:00.0", "0000:00:0c.0"
 #: The period of each device's own interrupts, in ns, on a stock kernel.
 RATES = {"dev0": 300_000, "dev1": 900_000, "dev2": 300_000, "nb0": 400_000}
-#: Seconds within which the pin must fall once the end of its owner has begun, on a stock kernel and an idle host.
+#: Seconds within which the pin must fall after the end of an owner has begun, on a stock kernel and an idle host.
 END_S = 2
 #: Seconds allowed for an attempt, and for the guest to become idle, on a stock kernel.
 DEADLINE = 60.0
@@ -62,7 +62,7 @@ def machine(case: Case, kernel: str) -> Machine:
 
 
 def address(device: str) -> str:
-    """Where the guest finds a device."""
+    """The PCI address of a device in the guest."""
     return PORT_ADDRESS if device == "dev2" else ADDRESSES[device]
 
 
@@ -80,7 +80,7 @@ class Round:
 
     @property
     def clean(self) -> bool:
-        """Nothing went wrong."""
+        """Whether there were no failures, no splats and no lost interrupts."""
         return not (self.failures or self.splats or self.lost)
 
 
@@ -102,7 +102,7 @@ class Tormented:
         if self.case.witness:
             self._witness("dev1")
         if not self.case.silent:
-            # A test without ends has the same owner throughout, which must not lose interrupts either.
+            # In a test that ends no owners, dev0 has the same owner all the time, which must lose no interrupts, too.
             self._witness("dev0")
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", self.rate(device))
@@ -119,7 +119,7 @@ class Tormented:
     @property
     def raising(self) -> list[str]:
         """The devices with periodic interrupts that are not unplugged."""
-        # A fuzzed device has an untouched device beside it.
+        # In a fuzz test, dev1 must remain untouched.
         return ["dev0", "nb0"] if self.case.by == "fuzz" else ["dev0", "dev1", "nb0"]
 
     @property
@@ -129,7 +129,7 @@ class Tormented:
         return {"nb0": KERNEL_RING} | dict.fromkeys(witnesses, USER_RING)
 
     def tell(self, what: str) -> None:
-        """Something went wrong."""
+        """Record a failure."""
         self.round.failures.append(what)
 
     def finish(self, command: Command) -> None:
@@ -140,7 +140,7 @@ class Tormented:
             self.tell(f"status {result.status}: {result.stderr.strip()}")
 
     def follow(self, command: Command, until: str) -> None:
-        """Record its output, up to a line with this prefix."""
+        """Record the command's output, up to a line that begins with ``until``."""
         while True:
             line = command.expect("^(at|done|FAIL|armed|gone) .*", deadline=DEADLINE)[0]
             self._take_in(line)
@@ -159,10 +159,10 @@ class Tormented:
                 name, _, value = word.partition("=")
                 self.round.figures[name] = int(value)
             if int(match[2]) != self._failed:
-                self.tell(f"{match[2]} failures were counted in the guest, {self._failed} were said")
+                self.tell(f"the guest's program counted {match[2]} failures, but printed {self._failed}")
 
     def rest(self) -> None:
-        """Stop the periodic interrupts; wait until all raised ones have been served."""
+        """Stop the periodic interrupts, and wait until all raised interrupts have been served."""
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", 0)
         end = Deadline(DEADLINE * self.vm.patience)
@@ -194,7 +194,7 @@ class Tormented:
 
 
 def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented], None], keep: Path) -> Round:
-    """Run the stress actions on a fresh guest; its artefacts are kept in ``keep`` if anything went wrong."""
+    """Run the stress actions on a fresh guest; if there was a failure, keep the guest's artefacts in ``keep``."""
     with template.clone(machine(case, kernel), name=case.name) as vm:
         guest = Tormented(vm, case, count, seed)
         round_ = guest.round
@@ -229,12 +229,12 @@ def _take_in(round_: Round, verdict: Verdict, case: Case) -> None:
     }
     for neighbour in verdict.neighbours.values():
         if not neighbour.served:
-            round_.failures.append(f"{neighbour.name} served nothing: this guest proves nothing")
+            round_.failures.append(f"no interrupt of {neighbour.name} was served: inconclusive")
     few = verdict.ends >= _MANY and verdict.asserted * _ASSERTED < verdict.ends
     if not verdict.assertions or few:
         round_.failures.append(
-            f"{case.devices[0]} asserted {verdict.assertions} times, for {verdict.asserted} of {verdict.ends} owners:"
-            " this guest proves nothing"
+            f"{case.devices[0]} asserted only {verdict.assertions} times, for {verdict.asserted} of {verdict.ends}"
+            " owners: inconclusive"
         )
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Judges a guest's torture by the event log alone: assertions without an owner, and lost interrupts of neighbours.
 
-The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``), which tell
-when the device under test can have an owner. Between the mark that its end is over and the next beginning its pin is
-low, without any tolerance: the log's order is exact. Each raise of a neighbour must be followed by the neighbour's own
-acknowledgement: its handler's for a driver in the kernel, its process' for one in user space.
+The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``). They tell when
+the device under test can have an owner. From the mark after an owner's end to the mark of the next beginning, the
+device's pin must be low, without any tolerance, because the log's order is exact. Each raise of a neighbour must be
+followed by an acknowledgement by the neighbour's own driver: its handler in the kernel, or its process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OWN, _END, _GONE = 1, 2, 3
 
 @dataclass
 class Neighbour:
-    """The state of one neighbour; ``ring`` is where its driver runs. ``worst_ns`` is the longest wait."""
+    """The state of one neighbour. Its driver runs in ``ring``; ``worst_ns`` is the longest wait for its service."""
 
     name: str
     ring: int
@@ -58,7 +58,7 @@ class Neighbour:
             if not self.may_be_withdrawn:
                 self.lost.append(
                     f"{self.name}: raised at {self.since.time_ns} ns and acknowledged in ring {ack.ring},"
-                    f" its driver's is {self.ring}"
+                    f" but its driver runs in ring {self.ring}"
                 )
         if wait > bound_ns:
             self.lost.append(
@@ -67,16 +67,16 @@ class Neighbour:
             )
 
     def end(self) -> None:
-        """End of the log: no more interrupts are raised, and all drivers have had time to serve them."""
+        """End the account. All drivers have had time to serve their interrupts: a pending interrupt is lost."""
         if self.pending and self.since:
             self.lost.append(f"{self.name}: raised at {self.since.time_ns} ns and never served")
 
 
 @dataclass
 class Verdict:
-    """``ends`` is the number of judged owner ends, ``asserted`` of those whose device had asserted, ``asserting`` of
-    those that began during an assertion; ``assertions`` counts all assertions of the device. ``worst_ns`` is from the
-    beginning of an end to the low pin.
+    """``ends`` is the number of judged ends of owners. ``asserted`` is the number of ends before which the device had
+    asserted for this owner, ``asserting`` the number of ends that began during an assertion. ``assertions`` counts all
+    assertions of the device. ``worst_ns`` is the longest time from the beginning of an end until the pin was low.
     """
 
     neighbours: dict[str, Neighbour]
@@ -89,15 +89,15 @@ class Verdict:
     strayed: list[str] = field(default_factory=list)
 
     def stray(self, entry: Entry) -> None:
-        """A register was accessed by a driver that does not own the device."""
+        """Record a forbidden access to a register."""
         self.strayed.append(
-            f"{entry.device} was touched: {entry.kind.name} of {entry.offset:#x} in space {entry.space}"
+            f"forbidden access to {entry.device}: {entry.kind.name} of {entry.offset:#x} in space {entry.space}"
             f" at {entry.time_ns} ns"
         )
 
     @property
     def lost(self) -> list[str]:
-        """A description of the lost interrupts."""
+        """A description of each lost interrupt."""
         return [what for neighbour in self.neighbours.values() for what in neighbour.lost]
 
 
@@ -115,11 +115,10 @@ def judge(
 ) -> Verdict:
     """Judge a log: the device under test, the neighbours with the rings of their drivers.
 
-    A neighbour waits no longer than ``bound_ns``, and is acknowledged in its driver's ring, unless it may be
-    ``withdrawn``. The pin falls within ``end_ns`` of the beginning of an end. Unless ``silent``, ends of owners are not
-    judged. ``bystanders`` are devices that must not be accessed from the first mark on. Likewise, no process may access
-    a neighbour with an in-kernel driver, and the clock device is accessed only for marks. `CannotJudge` if the log has
-    dropped entries.
+    A neighbour must be served within ``bound_ns``, and acknowledged in its driver's ring unless interrupts may be
+    ``withdrawn``. The pin must fall within ``end_ns`` after an owner's end begins; ends are judged only if ``silent``.
+    From the first mark on, nobody may access ``bystanders``, no process may access a neighbour with an in-kernel
+    driver, and the clock device may be accessed only for marks. `CannotJudge` if the log has dropped entries.
     """
     log.require_complete()
     verdict = Verdict({name: Neighbour(name, ring, may_be_withdrawn=withdrawn) for name, ring in neighbours.items()})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Torture of the bench itself: repeated runs of pytest in separate processes, as a user would, and of zoo bugs."""
+"""Torture of the bench itself: repeated runs of zoo cases, and of pytest in separate processes as users run it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from shirq_bench.paths import need_checkout
 from shirq_bench.provision import cache
 from shirq_bench.vm.vm import parts
 
-#: Seconds that a run of pytest may take, for each test in it, on an idle host.
+#: Seconds allowed for a run of pytest, per test of the run, on an idle host.
 _DEADLINE = 300.0
-#: Seconds that a run of the fast part takes at most, on a machine that does nothing else.
+#: Seconds that a run of the fast part may take on an idle machine.
 _FAST_S = 5.0
 #: Seconds between two kills of a worker, on average.
 _BETWEEN_KILLS_S = 6.0
 #: Seconds within which all leftovers must be gone.
 _PATIENCE_S = 30.0
-#: Allowed growth of the controller process, in KiB per test: the test's report.
+#: Allowed growth of the controller process, in KiB per test, for the test's report.
 _REPORT_KIB = 32
 _GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
 _SUITE = """
@@ -74,9 +74,9 @@ def _pytest(
     environment: dict[str, str] | None = None,
     meanwhile: Callable[[subprocess.Popen[bytes], Deadline], None] = lambda *_: None,
 ) -> _Outcome:
-    """Run pytest in a directory; ``meanwhile`` is called with its process and its deadline.
+    """Run pytest in a directory; ``meanwhile`` is called with the process and its deadline.
 
-    Its output and its tests' artefacts are kept in ``keep`` if a test did not pass.
+    If a test did not pass, pytest's output and the tests' artefacts are kept in ``keep``.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shirq-report-") as folder:
@@ -94,7 +94,7 @@ def _pytest(
         end = Deadline(_DEADLINE * most_tests)
         with (
             said.open("wb") as output,
-            # If it has ended, do not kill its group: processes that outlived it must be found.
+            # If pytest has ended, do not kill its process group: processes that outlived it must be found.
             supervisor.child(
                 command,
                 orphans=True,
@@ -109,7 +109,7 @@ def _pytest(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(end.step)
             if process.poll() is None:
-                trouble = f"has not ended within {end}: "
+                trouble = f"pytest has not ended within {end}; its last output: "
         seconds = time.monotonic() - began
         try:
             tests = reportlog.read(report)
@@ -124,7 +124,7 @@ def _pytest(
 
 
 def by_suite(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Run guest tests ``count`` times."""
+    """Run the guest tests of the case ``count`` times."""
     round_ = Round(seed)
     _runs(case, kernel, count, round_, keep)
     return round_
@@ -157,7 +157,7 @@ def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
 
 
 def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Run the fast part of the guest suite ``count`` times: a test that does not always pass is flaky, a failure."""
+    """Run the fast part of the guest suite ``count`` times. A test that does not always pass is flaky: a failure."""
     round_ = Round(seed)
     outcomes = _runs(case, kernel, count, round_, keep)
     times = sorted(outcome.seconds for outcome in outcomes)
@@ -172,7 +172,7 @@ def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round
 
 
 def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Guest tests in two workers, one of which is killed now and then: check for leftovers and growing memory."""
+    """Run guest tests in two workers, kill a worker now and then, and check for leftovers and growing memory."""
     round_ = Round(seed)
     with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
         directory = Path(folder, "suite")
@@ -200,14 +200,14 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
         round_.attempts = len(outcome.passed) + len(crashed)
         round_.failures += [f"{name}: {what}" for name, what in flaky.items()]
         if len(crashed) > killer.kills:
-            round_.failures.append(f"{len(crashed)} workers crashed, {killer.kills} were killed")
+            round_.failures.append(f"{len(crashed)} workers crashed, but only {killer.kills} were killed")
         round_.failures += _left(temporary) + _grown(own_cache)
         if killer.grown_kib > count * _REPORT_KIB:
-            round_.failures.append(f"pytest has grown by {killer.grown_kib} KiB")
+            round_.failures.append(f"the memory of pytest's controller grew by {killer.grown_kib} KiB")
         if not killer.kills:
-            round_.failures.append("no worker was killed: this run proves nothing")
+            round_.failures.append("no worker was killed: inconclusive")
         if round_.clean:
-            # The artefacts belong to tests whose worker was killed.
+            # Only tests whose worker was killed have left artefacts.
             shutil.rmtree(keep, ignore_errors=True)
         round_.choices = killer.digest
         round_.figures = {"kills": killer.kills, "flaky": len(flaky), "grown_kib": max(0, killer.grown_kib)}
@@ -217,8 +217,8 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
 class _Killer:
     """Kills ``most`` workers of pytest at random times; samples the memory of their controller.
 
-    ``begun`` is a directory with a file for each worker that has begun a test. Only these are killed: otherwise, if
-    workers start slowly, no test would ever end.
+    ``begun`` is a directory with a file for each worker that has begun a test. Only these workers are killed:
+    otherwise, if workers start slowly, no test would ever end.
     """
 
     def __init__(self, seed: int, begun: Path, most: int, between_s: float = _BETWEEN_KILLS_S) -> None:
@@ -241,9 +241,9 @@ class _Killer:
         return self.last_kib - self.first_kib
 
     def run(self, process: subprocess.Popen[bytes], end: Deadline) -> None:
-        """Ends when all are killed, the process has ended, or the deadline has passed."""
+        """Kill workers until ``most`` were killed, the process has ended, or the deadline has passed."""
         while self.kills < self._most and not end.passed:
-            # Kill the first worker at once: a short run may end before the first pause does.
+            # Kill the first worker at once: a short run might end during the first pause.
             pause = 2 * self._between_s * self._choices.random() if self.kills else 0.05
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(pause)
@@ -259,7 +259,7 @@ class _Killer:
 
 
 def _workers(begun: Path, leader: int) -> list[int]:
-    """The leader's workers that have begun a test and live: pytest does not survive the death of one before that."""
+    """The leader's running workers that have begun a test: pytest fails if a worker dies before its first test."""
     try:
         children = {child.pid for child in psutil.Process(leader).children()}
     except psutil.NoSuchProcess:
@@ -268,14 +268,14 @@ def _workers(begun: Path, leader: int) -> list[int]:
 
 
 def _resident_kib(pid: int) -> int:
-    """A process' memory, or 0 if it is gone."""
+    """A process's memory, or 0 if the process has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).memory_info().rss // 1024
     return 0
 
 
 def _left(temporary: Path) -> list[str]:
-    """Directories and processes that outlived the tests; the processes are ended. Supervisors take a moment."""
+    """Directories and processes that outlived the tests; the processes are killed. Supervisors get time to clean up."""
     end = Deadline(_PATIENCE_S)
     while True:
         left = [f"left behind: {path.name}" for path in temporary.iterdir() if path.name.startswith("shirq-")]
@@ -291,7 +291,7 @@ def _left(temporary: Path) -> list[str]:
 
 
 def _of(temporary: Path) -> list[int]:
-    """The processes whose TMPDIR this is."""
+    """The processes whose environment has ``temporary`` as TMPDIR."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -301,9 +301,10 @@ def _of(temporary: Path) -> list[int]:
 
 
 def _grown(own_cache: Path) -> list[str]:
-    """Unexpected entries in the cache: one template serves all these tests."""
+    """Report unexpected templates in the cache: all these tests use one template."""
     templates = sorted(path.name for path in own_cache.glob("template/*"))
-    return [] if len(templates) == 1 and not templates[0].startswith(".") else [f"the cache holds {templates}"]
+    complete = len(templates) == 1 and not templates[0].startswith(".")
+    return [] if complete else [f"the cache should hold one complete template, but holds {templates}"]
 
 
 #: The cases that run tests of tests/, which are not in the wheel.

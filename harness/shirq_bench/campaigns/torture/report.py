@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""build/reports/torture.json: the result of each test on each kernel, added to the former results."""
+"""Adds the result of each test on each kernel to build/reports/torture.json, and makes docs/reliability.md of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 FILE = BUILD / "reports" / "torture.json"
-#: Failure messages that are kept; the counts include all.
+#: Maximum number of failure messages in the report; its counts include all failures.
 _MOST_SAID = 20
 
 
 def entry(result: Result, date: str) -> dict[str, Any]:
-    """A test in torture.json."""
+    """A result as an entry of torture.json."""
     return {
         "test": result.test,
         "kernel": result.kernel,
@@ -42,7 +42,7 @@ def entry(result: Result, date: str) -> dict[str, Any]:
 
 
 def add(result: Result) -> None:
-    """Put a result in the place of an earlier one of the same test, kernel, seed and size."""
+    """Add a result to the report; it replaces an earlier result of the same test, kernel, seed and size."""
     entries = _entries()
     new = entry(result, time.strftime("%Y-%m-%d"))
     key = ("test", "kernel", "seed", "wanted")
@@ -67,7 +67,7 @@ def document(path: Path) -> None:
 
 
 def table(entries: Sequence[dict[str, Any]]) -> str:
-    """The report as a table in Markdown, in the order of the tests; a test's seeds on a kernel are one line."""
+    """The report as a table in Markdown, in the order of the tests; all seeds of a test on a kernel form one line."""
     return pages.render(__package__, "table.md", rows=_rows(entries))
 
 

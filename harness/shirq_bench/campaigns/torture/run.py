@@ -46,7 +46,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """All attempts were made, and nothing went wrong."""
+        """Whether all attempts were made, without a failure, a splat or a lost interrupt."""
         return self.attempts >= self.wanted and not (self.failures or self.splats or self.lost)
 
     def add(self, round_: Round) -> None:
@@ -69,12 +69,12 @@ def merged(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
 
 
 def seed_of(seed: int, test: str, number: int) -> int:
-    """The seed of a test's guest."""
+    """The seed of a test's guest with this number."""
     return random.Random(f"{seed} {test} {number}").getrandbits(63)
 
 
 def torture(case: Case, kernel: str, attempts: int, seed: int, tell: Callable[[str], None] = lambda _: None) -> Result:
-    """Run a test; guests that show something wrong are kept below `ARTEFACTS`."""
+    """Run a test; the files of guests with a failure are kept below `ARTEFACTS`."""
     result = Result(case.name, kernel, seed, attempts, parts(kernel).kernel.release)
     began = time.monotonic()
     bad = 0

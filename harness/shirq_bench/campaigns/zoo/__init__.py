@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The zoo: shared-interrupt bugs that really happened, each a case that runs against several drivers.
+"""The zoo: bugs of shared interrupts that really happened. Each is a case that is played with several drivers.
 
 `case` reads a case, `run` plays it with one driver under test, `outcome` judges line, neighbour and interrupts, `suite`
-runs many and writes the matrix.
+plays many cases and writes the matrix.
 """

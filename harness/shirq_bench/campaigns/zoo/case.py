@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: MIT
 """A case of the zoo, as zoo/cases/ID.toml describes it.
 
-id = "nobody-cared"             # as the file is called
+id = "nobody-cared"             # the file's name, without .toml
 title = "..."                   # one line
-symptom = "..."                 # what its users saw
+symptom = "..."                 # what users of the driver saw
 cause = "..."
 source = ["..."]                # where it is documented
-explanation = '''...'''         # a paragraph: what happens, why each driver fares as it does
+explanation = '''...'''         # a paragraph: what happens, and the reason for each driver's outcome
 shows = ["line disabled"]       # the outcomes that are this symptom: one driver with one of them reproduces the bug
 needs = "..."                   # optional: code in the guest, or a kernel, that the case needs, in words
-kernels = ["6.1", "6.12"]       # optional: kernels that can show it; default: all
+kernels = ["6.1", "6.12"]       # optional: kernels that can show the bug; default: all
 peer = "--control"              # optional: options of every driver's program
 parameters = "..."              # optional: kernel parameters, besides those of every case
-ci = true                       # optional: part of the small run
-forgives = ["No irq handler"]   # optional: rules of splats-deny whose complaints are no driver's doing here
+ci = true                       # optional: the case is part of size ci
+forgives = ["No irq handler"]   # optional: rules of splats-deny whose complaints no driver causes in this case
 
 [machine]                       # optional
 dev0 = "pm=on"                  # properties that are fixed when the device is made
 devices = ["shirq-edu,id=dev2,addr=10"]     # further -device arguments, each with an id and a place on pcie.0;
                                 # scripts find their addresses in $DEV2 and the like
-slots = { dev0 = "10.0" }       # other places for dev0, dev1, nic0, clock than 4, 8, c, 5, in QEMU's notation, which
-                                # is hexadecimal; `machine.gsi_of` says which of them share a line
-vcpus = 2                       # default: one, counting instructions
+slots = { dev0 = "10.0" }       # slots for dev0, dev1, nic0, clock instead of 4, 8, c, 5, in QEMU's hexadecimal
+                                # notation; `machine.gsi_of` says which slots share a line
+vcpus = 2                       # default: one vCPU, with instruction counting
 memory_mib = 1024               # default: 256
-log_entries = 33554432          # default: `LOG_ENTRIES`; a run that has more to log is an error, not an outcome
-late_ms = 20                    # the neighbour is late when its interrupt takes longer, in virtual time
+log_entries = 33554432          # default: `LOG_ENTRIES`; a run that overflows the log is an error, not an outcome
+late_ms = 20                    # an interrupt of the neighbour that takes longer, in virtual time, is late
 
 [device]                        # optional: dev0's properties that are set before the driver is bound: faults, registers
 
@@ -33,26 +33,27 @@ bug = "abandon"                 # guest/modules/naive/naive.c names them
 options = "latch=1"             # further parameters of the module
 
 [shirq]                         # optional
-irq = '''...'''                 # programs where the edu preset's do not fit; irq, unmask and release, all three
-mode = "acknowledges"           # what this irq program does: "masks" (default) or "acknowledges", SHIRQ_MODE_*
-options = "--exclusive"         # of its program; likewise in tables for the others but naive
+irq = '''...'''                 # programs instead of the edu preset's; irq, unmask and release, all three
+mode = "acknowledges"           # the mode of this irq program: "masks" (default) or "acknowledges", SHIRQ_MODE_*
+options = "--exclusive"         # of its user program; the tables of the other drivers, except naive, have this key, too
 
 [expected]                      # the outcome for each driver under test
-[argued]                        # optional: for a driver whose outcome is no good one, why it cannot be
-[notices]                       # optional: for a driver, expressions; its program is told each, in this order
+[argued]                        # optional: for a driver without a good outcome, why a good one is impossible
+[notices]                       # optional: for a driver, expressions that match its program's notices, in this order
 shirq = ["quarantined flags=0x1"]
 [latency.shirq]                 # optional: for a driver, bounds in virtual microseconds; with one vCPU only
 served_us = 500                 # from a raise of dev0 to its acknowledgement
 neighbour_us = 300              # of an interrupt of the neighbour
 
-steps = [...]                   # tables of one verb and, optionally, `only`, the drivers that it is for, and the verb's
-                                # options: see `Step`
+steps = [...]                   # tables of one verb and, optionally, `only`, the drivers that play the step, and the
+                                # verb's options: see `Step`
 
-Each step is proved to have happened: a raise by the log, a setting read back, a script by its status, a schedule by its
-entries in the log, a query by the neighbour's pin, a signal by the process, a refusal by the kernel's error. A step
-that did not happen is an error of the case (`NotPlayed`), not an outcome. So is a guest that hangs or panics before the
-first stimulus, before the stimuli that were due by then, or before the step that is `decisive`. Once a driver has
-refused the device, its steps end except for `neighbour` and `check`, so that it is not blamed for later events.
+Each step is proved to have happened: a raise by the log, a setting by reading it back, a script by its status, a
+schedule by its entries in the log, a query by the neighbour's pin, a signal by the process, a refusal by the kernel's
+error. A step that did not happen is an error of the case (`NotPlayed`), not an outcome. A guest that hangs or panics
+before the first stimulus, before all stimuli that were due, or before the step that is `decisive` is such an error,
+too. After a driver has refused the device, only its steps `neighbour` and `check` are played, so that it is not blamed
+for later events.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ from shirq_bench.toml import TomlError, at_least, one_of
 DIRECTORY = Path(__file__).with_name("cases")
 #: The drivers under test.
 DRIVERS: Final = ("shirq", "uio_pci_generic", "vfio-pci", "naive")
-#: Entries that a case's event log holds by default: a storm that ends in a hang fits, also if the host is so busy that
-#: it is seen and stopped late.
+#: Default capacity of a case's event log, in entries: enough for a storm that ends in a hang, even if a busy host
+#: detects and stops it late.
 LOG_ENTRIES: Final = 1 << 24
 
 
@@ -88,7 +89,7 @@ def _expression(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from error
+        raise ValueError(f"is not a regular expression: {error}") from error
     return text
 
 
@@ -106,7 +107,7 @@ def _properties(device: str) -> dict[str, str]:
 def _device(device: str) -> str:
     words = _properties(device)
     if not words.get("id") or "addr" not in words or "bus" in words:
-        raise ValueError(f"{device!r} needs id=NAME and addr=SLOT, and is on pcie.0")
+        raise ValueError(f"{device!r} needs id=NAME and addr=SLOT, and cannot have bus=: it must be on pcie.0")
     _place(words["addr"])
     return device
 
@@ -122,7 +123,7 @@ _Expression = Annotated[str, _expression]
 _Seconds = Annotated[float, _above_0]
 _Device = Annotated[str, _device]
 _Slot = Annotated[str, _place]
-#: The verbs that have an option; the others are every verb's.
+#: For each option, the verbs that it is for. Options that are not listed are for every verb.
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "device": ("raise", "lower", "schedule"),
     "pin": ("raise",),
@@ -137,62 +138,63 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One verb with its argument, for the drivers ``only``, all if empty, and the verb's options."""
+    """One verb with its argument and options. It is played with the drivers ``only``; empty: with all."""
 
-    #: To the driver under test: stop is SIGSTOP, kill SIGKILL, end SIGTERM. dismiss: the case has taken its device
-    #: away, from here on it need not serve.
+    #: An action on the driver under test: stop is SIGSTOP, kill SIGKILL, end SIGTERM. dismiss: the case has taken the
+    #: driver's device away, so that the driver need not serve interrupts any more.
     driver: _ToDriver | None = None
-    #: Sources that become pending; one that is pending already is an error.
+    #: Sources that become pending; a source that is pending already is an error.
     raise_: _Count | None = field(default=None, metadata={"key": "raise"})
-    #: Sources that are withdrawn; one that is not pending is an error.
+    #: Sources that are withdrawn; a source that is not pending is an error.
     lower: _Count | None = None
-    #: So many raises of dev0, of one source after the other, each after the one before was served or is late.
+    #: The number of raises of dev0, of one source after the other; each waits until the previous one was served or is
+    #: late.
     burst: _Count | None = None
-    #: Guest seconds to wait, at most, until everything raised has been served.
+    #: Maximum guest seconds to wait until all raised interrupts have been served.
     serve: _Seconds | None = None
     #: Guest seconds to wait.
     wait: _Seconds | None = None
-    #: Queries to the neighbour nic0.
+    #: The number of queries to the neighbour nic0.
     neighbour: _Count | None = None
-    #: Properties, of dev0 unless `device` among them says otherwise.
+    #: Properties of dev0, or of the device that the key `device` names.
     set: Mapping[str, Any] | None = None
     #: Entries for a schedule; @NS counts from now.
     schedule: str | None = None
-    #: A shell script in the guest, every command of which must succeed; `run.PRELUDE` says what it can use.
+    #: A shell script in the guest, in which every command must succeed; it can use the definitions in `run.PRELUDE`.
     guest: str | None = None
-    #: The guest crashes into a second kernel, with these further parameters; the steps go on there.
+    #: The guest crashes into a second kernel, with these further parameters, where the steps go on.
     crash: str | None = None
-    #: A line for the driver's standard input; it answers before the next step.
+    #: A line for the standard input of the driver's program, which must answer before the next step.
     tell: str | None = None
-    #: An expression: the driver's program prints a line that matches, behind that of the last such step.
+    #: An expression that a line of the driver's program must match, after the line of the previous such step.
     output: _Expression | None = None
-    #: The scripts in the background end.
+    #: Wait until the scripts in the background have ended.
     join: Annotated[str, one_of("background")] | None = None
-    #: What came before is no part of the verdict, but for interrupts that are still to be served.
+    #: Exclude everything before this step from the verdict, except for interrupts that are still to be served.
     judge: Annotated[str, one_of("from here")] | None = None
     #: A shell script in the guest whose output must match the expression `shows`, such as `shirqctl list`.
     check: str | None = None
 
     only: tuple[_Driver, ...] = ()
-    #: The bug's stimulus; a guest that hangs or panics in an earlier step proves nothing.
+    #: This step is the bug's stimulus. A guest that hangs or panics in an earlier step proves nothing.
     decisive: bool = False
-    #: Instead of dev0.
+    #: The device of the step.
     device: str = "dev0"
-    #: Its pin must be high after it, if only for a moment.
+    #: The device's pin must be high after the step, even if only for a moment.
     pin: bool = False
-    #: It must send an MSI.
+    #: The device must send an MSI.
     message: bool = False
     #: All properties are set at one instant of virtual time.
     frozen: bool = False
-    #: The steps go on meanwhile; it must have succeeded once the driver was ended.
+    #: The next steps do not wait for the script; it must have succeeded when the driver has been ended.
     background: bool = False
-    #: An expression that a log entry since the step began matches: `WRITE dev0 config+0x5 0x4`,
-    #: `DELIVER ioapic 20 0x22`: kind, device, register, number or GSI, value.
+    #: An expression that a log entry must match which was written since the step began: `WRITE dev0 config+0x5 0x4`,
+    #: `DELIVER ioapic 20 0x22`. An entry is written as kind, device, register or GSI, and value.
     logged: _Expression = ""
-    #: The scripts in the background, which run all the while, move the line's interrupt; it goes on, up to ten times
-    #: as long, until the line's interrupts have ended on every vCPU.
+    #: Scripts in the background, which must run during the whole step, move the line's interrupt. The step is repeated,
+    #: up to ten times as often, until interrupts of the line have ended on every vCPU.
     moved: bool = False
-    #: The expression that its output must match.
+    #: The expression that the script's output must match.
     shows: _Expression = ""
 
     def __post_init__(self) -> None:
@@ -212,16 +214,16 @@ class Step:
 
     @cached_property
     def verb(self) -> str:
-        """As the file calls it."""
+        """The verb, as the file calls it."""
         return _VERBS[self._verbs[0]]
 
     @property
     def argument(self) -> Any:
-        """The verb's."""
+        """The verb's argument."""
         return getattr(self, self._verbs[0])
 
 
-#: The fields that are verbs, which have no value by default, and what the file calls them.
+#: The fields that are verbs, which are those with the default None, each with its key in the file.
 _VERBS: Final[dict[str, str]] = {
     each.name: each.metadata.get("key", each.name) for each in fields(Step) if each.default is None
 }
@@ -229,7 +231,7 @@ _VERBS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Slots:
-    """Places on pcie.0."""
+    """The slots of the standard devices on pcie.0."""
 
     dev0: _Slot = "4"
     dev1: _Slot = "8"
@@ -239,7 +241,7 @@ class Slots:
 
 @dataclass(frozen=True)
 class Board:
-    """What differs from the usual machine."""
+    """The table ``machine``: the differences from the usual machine."""
 
     dev0: str = ""
     devices: tuple[_Device, ...] = ()
@@ -251,31 +253,31 @@ class Board:
 
     def __post_init__(self) -> None:
         if twice := sorted({name for name in self.ids if self.ids.count(name) > 1}):
-            raise ValueError(f"devices: there is a device {', '.join(twice)} already")
+            raise ValueError(f"devices: the id {', '.join(twice)} is used twice")
 
     @property
     def ids(self) -> list[str]:
-        """Of the devices that steps can name."""
+        """The ids of the devices that steps can name."""
         return [*vars(self.slots), *(_properties(device)["id"] for device in self.devices)]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Of a driver's program."""
+    """The options of a driver's user program."""
 
     options: str = ""
 
 
 @dataclass(frozen=True)
 class NaiveOptions(Options):
-    """Of the module naive."""
+    """The bug and the parameters of the module naive."""
 
     bug: str = "none"
 
 
 @dataclass(frozen=True)
 class ShirqOptions(Options):
-    """Of shirq's program, and its set of programs: none of three, or all."""
+    """The options of shirq's user program, and its set of interrupt programs: all three or none."""
 
     irq: str | None = None
     unmask: str | None = None
@@ -284,7 +286,7 @@ class ShirqOptions(Options):
 
     def __post_init__(self) -> None:
         if self.programs and None in (self.irq, self.unmask, self.release):
-            raise ValueError("needs all of irq, unmask, release, or none of them and no mode")
+            raise ValueError("needs all of irq, unmask and release; or none of them, and no mode")
 
     @property
     def programs(self) -> dict[str, str]:
@@ -294,7 +296,7 @@ class ShirqOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """See the module's text."""
+    """A case; the docstring of this module describes its keys."""
 
     id: str
     title: _Story
@@ -325,17 +327,19 @@ class Case:
 
     def __post_init__(self) -> None:
         if unknown := set(self.forgives) - {rule.pattern.pattern for rule in splats.rules(splats.DENY)}:
-            raise ValueError(f"forgives has {', '.join(sorted(unknown))}, which are no rules of {splats.DENY}")
+            raise ValueError(f"forgives has {', '.join(sorted(unknown))}, but {splats.DENY} has no such rules")
         if lacking := set(DRIVERS) - self.expected.keys():
             raise ValueError(
-                f"expected needs an outcome for each of {', '.join(DRIVERS)}, not for {', '.join(lacking)}"
+                f"expected needs an outcome for each of {', '.join(DRIVERS)}; missing: {', '.join(lacking)}"
             )
         if self.latency and self.machine.vcpus != 1:
-            raise ValueError("latency needs machine.vcpus = 1: with several, virtual time depends on the host")
+            raise ValueError("latency needs machine.vcpus = 1: with several vCPUs, virtual time depends on the host")
         for n, step in enumerate(self.steps):
             device = step.set.get("device", "dev0") if step.set else step.device
             if device not in self.machine.ids:
-                raise ValueError(f"steps[{n}] names the device {device!r}: there are {', '.join(self.machine.ids)}")
+                raise ValueError(
+                    f"steps[{n}] names the unknown device {device!r}; known devices: {', '.join(self.machine.ids)}"
+                )
 
     def options(self, driver: str) -> Options:
         """The driver's table."""
@@ -344,13 +348,13 @@ class Case:
 
 
 def read(path: Path) -> Case:
-    """The case in a file. `TomlError` says what is wrong with it: the file, the key, what would be right."""
+    """The case in a file. `TomlError` names the file, the wrong key and the allowed values."""
     try:
         case = toml.read(Case, path)
     except TomlError as error:
-        raise TomlError(f"{error}; the layout is in {__file__}") from error
+        raise TomlError(f"{error}; {__file__} describes the keys") from error
     if case.id != path.stem:
-        raise TomlError(f"{path}: id is {case.id!r}, the file is called {path.stem!r}")
+        raise TomlError(f"{path}: id is {case.id!r}, but must be the file's name, {path.stem!r}")
     return case
 
 
@@ -363,5 +367,5 @@ def get(name: str) -> Case:
     """The case with this id. `BenchError` if there is none."""
     path = DIRECTORY / f"{name}.toml"
     if not path.exists():
-        raise BenchError(f"no case {name!r}: `shirq zoo list` shows those that there are")
+        raise BenchError(f"no case {name!r}: `shirq zoo list` shows all cases")
     return read(path)

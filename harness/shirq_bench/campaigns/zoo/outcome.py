@@ -17,7 +17,7 @@ from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.observe import judge, splats
 
 _ALL = 0xFFFFFFFF
-#: Number of deliveries without a cause that counts as a storm: shirq's breaker ends a storm within fewer.
+#: More deliveries without a cause than this count as a storm: shirq's breaker ends a storm after fewer.
 STORM = 5000
 #: Share of the neighbour's interrupts that must be handled in time.
 _SHARE = 0.9
@@ -43,22 +43,22 @@ class Outcome(enum.StrEnum):
 #: A description of each outcome.
 MEANINGS = {
     Outcome.HANG: "the guest does not answer any more",
-    Outcome.SPLAT: "the kernel complained, of something other than the line",
-    Outcome.DISABLED: "the kernel shut the line down for all that share it",
-    Outcome.STORM: f"more than {STORM} interrupts without a cause, and then it went on",
-    Outcome.GRUMBLES: "the driver did not take the device, and the kernel's log complains of how it asked for the line",
+    Outcome.SPLAT: "the kernel's log has a splat that is not about the line",
+    Outcome.DISABLED: "the kernel disabled the line for all devices that share it",
+    Outcome.STORM: f"more than {STORM} interrupts came without a cause, and the guest recovered",
+    Outcome.GRUMBLES: "the driver did not take the device, and the kernel's log complains of its request for the line",
     Outcome.REFUSES: "the driver did not take the device, and nothing else happened",
     Outcome.STARVES: "the neighbour's interrupts were handled late or never",
-    Outcome.LOSES: "interrupts of the device were never served, though nobody had ended the driver",
-    Outcome.DUPLICATES: "interrupts came, or were served, that had no cause",
-    Outcome.SURVIVES: "everything was served, once, or the driver silenced its device in time; the neighbour was well",
+    Outcome.LOSES: "interrupts of the device were never served, although nobody had ended the driver",
+    Outcome.DUPLICATES: "interrupts without a cause came or were served",
+    Outcome.SURVIVES: "all was served, once, or the driver silenced its device in time; the neighbour was served",
 }
 
 
 class Ledger:
-    """Interrupts raised against interrupts served, source by source, from the log of one device.
+    """The account of raised and served interrupts of one device, source by source, from the log.
 
-    ``before`` are the earlier entries: interrupts that were outstanding at their end count as raised.
+    ``before`` are earlier entries: interrupts that are outstanding at the end of these entries count as raised.
     """
 
     def __init__(self, device: str = "dev0", before: Iterable[Entry] = ()) -> None:
@@ -71,14 +71,14 @@ class Ledger:
 
     def _begin(self) -> None:
         self.raised, self.served, self.duplicates, self.silenced = self.outstanding, 0, 0, 0
-        #: When the device was last silenced with interrupts pending, in virtual ns; 0: never.
+        #: The last time at which the device was silenced with interrupts pending, in virtual ns; 0: never.
         self.silenced_ns = 0
         #: The longest time from a raise to its acknowledgement, in virtual ns.
         self.slowest_ns = 0
 
     @property
     def outstanding(self) -> int:
-        """Raised and not served yet."""
+        """The number of interrupts that were raised and not served yet."""
         return sum(map(len, self._outstanding.values()))
 
     def take(self, entries: Iterable[Entry]) -> None:
@@ -121,7 +121,7 @@ def _sources(bits: int) -> list[int]:
 class Evidence:
     """The data that a run leaves."""
 
-    #: The log since the first step, or since the step that the case is judged from; its past holds the earlier entries.
+    #: The log since the first step, or since the step `judge`; ``past`` of the log holds the earlier entries.
     log: Log
     kernel_log: str
     gsi: int
@@ -129,18 +129,18 @@ class Evidence:
     refused: str = ""
     #: The guest's last activity if it no longer answers; empty if it does.
     hung: str = ""
-    #: The kernel's last words if it has stopped.
+    #: The kernel's last message if it panicked; empty if it did not.
     panicked: str = ""
-    #: Whether the driver had to serve interrupts: it was started, and since then neither killed nor deprived of its
-    #: device. A driver that ended by itself still had to.
+    #: Whether the driver had to serve interrupts: it was started, and since then the case has neither killed it nor
+    #: taken its device away. A driver that ended by itself still had to serve.
     owes: bool = True
-    #: Queries to the neighbour, and its answers.
+    #: The number of queries to the neighbour, and of its replies.
     asked: int = 0
     answered: int = 0
     late_ms: int = 20
     #: Rules of splats-deny whose complaints are not the driver's doing.
     forgiven: tuple[str, ...] = ()
-    #: The line of the kernel log from which on complaints are the run's; 0: all are.
+    #: Complaints up to this line of the kernel log are not judged; 0: all complaints are judged.
     judged_line: int = 0
 
 
@@ -212,8 +212,8 @@ def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
 
 
 def _late(log: Log, bound_ms: int, device: str = "nic0") -> tuple[int, int, int]:
-    """How many of the neighbour's interrupts were handled late, how many there were, and the longest time in ns that
-    one took."""
+    """The number of the neighbour's interrupts that were handled late, the number of all its interrupts, and the
+    longest time that one of them took, in ns."""
     pins: Sequence[judge.Interval] = judge.high(log, Kind.PIN, device)
     begin, end = (log.entries[0].time_ns, log.entries[-1].time_ns) if log.entries else (0, 0)
     late = slowest = 0

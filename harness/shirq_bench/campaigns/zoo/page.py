@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The zoo's pages: the matrix of cases and drivers, and a case with the waveforms of two drivers above each other.
+"""The zoo's pages: the matrix of cases and drivers, and a page for a case with the waveforms of two drivers.
 
-Each page is one file that needs nothing else.
+Each page is one self-contained file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.report import html as picture_page
 from shirq_bench.report import model
 
-#: Maximum of log entries in a picture: the beginning of a storm shows all of its pattern.
+#: Maximum number of log entries in a picture: the beginning of a storm shows its whole pattern.
 _SHOWN = 3000
 _ROLES = {"dev0": "the device", "nic0": "the neighbour: e1000 and its kernel driver"}
 #: The colour of an outcome: good, bad, or in between.
@@ -46,12 +46,12 @@ def _figures(figures: Mapping[str, Any]) -> str:
 
 
 def matrix(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
-    """zoo.html: a row for each case of `zoo.json`, a column for each driver; a row opens to its story."""
+    """zoo.html: one row for each case in `zoo.json`, one column for each driver. A row opens to the case's story."""
     return _page("matrix.html", "The interrupt zoo", **report, known=cases, drivers=DRIVERS, meanings=MEANINGS)
 
 
 def document(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:
-    """docs/zoo.md: the matrix as a document, with where it was measured."""
+    """docs/zoo.md: the matrix as a document."""
     known = [cases[name] for name in sorted(cases)]
     return pages.render(__package__, "document.md", **report, known=known, drivers=DRIVERS, meanings=MEANINGS)
 
@@ -63,7 +63,7 @@ def render(case: Case, played: Sequence[Played]) -> str:
 
 
 def contrast(case: Case, played: Sequence[Played]) -> list[Played]:
-    """The two runs that illustrate the case: one that shows the bug, and shirq's, or else the first other one."""
+    """The two runs that illustrate the case: a run that shows the bug, and the first of the other runs."""
     ill = next((each for each in reversed(played) if each.result.outcome in case.shows), played[-1])
     well = next((each for each in played if each is not ill), None)
     return [ill, well] if well else [ill]

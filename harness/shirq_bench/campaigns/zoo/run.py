@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Plays a case with one driver under test, in a fresh guest, and reports the outcome.
 
-All drivers of a case get the same guest: one machine, one template, the same stimuli. Only the driver that dev0 is
-bound to differs, and its program in user space, ``peer-<driver>``. Each step proves that it happened, or raises
-`NotPlayed`.
+All drivers of a case get the same guest: one machine, one template, the same stimuli. Only the driver that is bound to
+dev0 and its program in user space, ``peer-<driver>``, differ. Each step is proved to have happened; otherwise
+`NotPlayed` is raised.
 """
 
 from __future__ import annotations
@@ -60,19 +60,19 @@ register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
 """
 #: Seconds after which a guest without an answer and without a storm counts as hung.
 _SILENCE = 120.0
-#: Log entries while the guest owes an answer, after which it is taken to hang: the kernel gives up a line after 100,000
-#: interrupts, and no driver's handler makes ten entries.
+#: A guest that writes more log entries than this without answering is taken to hang: the kernel disables a line after
+#: 100,000 interrupts, and a handler makes fewer than ten entries.
 _STORM = 1_500_000
 #: Seconds between two polls of a guest that has not answered yet.
 _GLANCE = 0.25
-#: How the kernel refuses a driver: its line is taken, or the driver's probe function cannot use the device. Anything
-#: else with which a bind or a program fails is an error of the case.
+#: The errors by which the kernel refuses a driver: the line is taken, or the driver's probe function cannot use the
+#: device. If a bind or a program fails with any other error, that is an error of the case.
 _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
-#: How the kernel's log tells that it has failed in a task.
+#: The messages that show that the kernel has failed in a task.
 _OOPS = re.compile(r"\bOops\b|\bBUG: ")
-#: The properties that are stimuli, and how the log shows them.
+#: The properties that are stimuli, and the kind of their log entries.
 _STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
-#: The message in the kernel's log from which on a case is judged.
+#: The message in the kernel's log after which complaints are judged.
 _JUDGED = "shirq: judged from here"
 #: Guest seconds between two polls of the served interrupts.
 _LOOK = 0.02
@@ -84,12 +84,12 @@ _WIRE = 15.0
 _MOVED = 10
 #: Guest seconds allowed for one raise of a burst.
 _BURST_LATE = 1.0
-#: Seconds in which the console of a guest that has ended is closed.
+#: Seconds within which the console of a guest that has ended must be closed.
 _LAST_WORDS = 10.0
-#: Seconds in which a guest has crashed and is up again.
+#: Seconds within which a guest must have crashed and must be up again.
 _CRASH = 300.0
 _CRASH_PARAMETERS = f"{PARAMETERS} intel_iommu=on"
-#: In the guest: kexec_file_load() with KEXEC_FILE_ON_CRASH.
+#: Python for the guest: call kexec_file_load() with KEXEC_FILE_ON_CRASH.
 _LOAD_CRASH_KERNEL = """
 import ctypes, os, sys
 files = [os.open(f"/run/{name}", os.O_RDONLY) for name in ("vmlinuz", "initrd")]
@@ -101,7 +101,7 @@ if libc.syscall(320, *files, ctypes.c_ulong(len(line)), line, ctypes.c_ulong(2))
 
 
 class NotPlayed(BenchError):
-    """A step of a case did not happen: the case proves nothing. The message says which, and why."""
+    """A step of a case did not happen, so the case proves nothing. The message names the step and the reason."""
 
 
 class HungError(Exception):
@@ -141,7 +141,7 @@ def line(case: Case) -> int:
 
 
 def addresses(devices: Sequence[str]) -> dict[str, str]:
-    """Where the guest finds the devices that have an id and a slot on pcie.0, given their -device arguments."""
+    """The PCI addresses of the devices that have an id and a slot on pcie.0, from their -device arguments."""
     found = {}
     for device in devices:
         words = dict(word.partition("=")[::2] for word in device.split(","))
@@ -153,7 +153,7 @@ def addresses(devices: Sequence[str]) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Played:
-    """A case with one driver: its result, and the log it was judged by."""
+    """A case with one driver: the result, and the log from which it was judged."""
 
     case: Case
     driver: str
@@ -175,7 +175,7 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
     """Play a case with a driver under test; with ``keep``, the guest's artefacts go into that folder.
 
     Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
-    `BenchError`; the guest's artefacts are kept in these cases, too.
+    `BenchError`. The guest's artefacts are kept after each of these errors.
     """
     began = time.monotonic()
     with template.clone(machine(case, kernel), name=f"{case.id}-{driver}") as vm:
@@ -202,7 +202,7 @@ def _keep(vm: Vm, place: Path) -> None:
 
 
 def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
-    """Latencies above the bounds of the case."""
+    """Describe the latencies that exceed the bounds of the case."""
     names = {"served_us": "slowest_us", "neighbour_us": "neighbour_slowest_us"}
     found = {name: int(figures[names[name]]) for name in bounds}
     late = {name: bound for name, bound in bounds.items() if found[name] > bound}
@@ -235,10 +235,11 @@ class _Player:
         #: ns; infinite for an entry that waits for the doorbell.
         self.due: dict[str, dict[int, float]] = {}
         self.pins: dict[str, bool] = {}
-        #: Since the step began: the devices whose pin was high at any time, and the vCPUs that ended an interrupt of
-        #: dev0's line; and the log.
+        #: The devices whose pin was high at any time since the step began.
         self.asserted: set[str] = set()
+        #: The vCPUs that have ended an interrupt of dev0's line since the step began.
         self.ended_on: set[int] = set()
+        #: The log since the step began.
         self.recent: list[Entry] = []
         self.addresses = addresses(vm.machine.devices)
         self.prelude = PRELUDE + "".join(
@@ -266,7 +267,7 @@ class _Player:
             self.step = "after the last step"
             kernel_log = self._guest("", "dmesg")
         except (HungError, VmDied, AgentGone) as error:
-            # A storm goes on until the VM is stopped, and may fill the log by then.
+            # A storm goes on until the VM is stopped, and may fill the log before that.
             ended = self.reader.header()
             if not isinstance(error, HungError):
                 # The kernel's last messages arrive through another channel.
@@ -275,7 +276,7 @@ class _Player:
             kernel_log = self.vm.console.text()
             panicked = next(iter(re.findall(r"Kernel panic.*|BUG: .*", kernel_log)), "")
             if not panicked and not isinstance(error, HungError):
-                raise  # the end of QEMU or of the agent is no outcome
+                raise  # the end of QEMU or of the agent is not an outcome
             hung = "" if panicked else str(error).splitlines()[0]
             with contextlib.suppress(BenchError):
                 self.vm.qmp.execute("stop")
@@ -283,7 +284,7 @@ class _Player:
         if hung or panicked:
             self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
         else:
-            # The kernel kills the task in which it failed, if it goes on.
+            # If the kernel goes on after an oops, it kills the task in which it failed.
             self._finish((0, -signal.SIGKILL) if _OOPS.search(kernel_log) else (0,))
         self.reader.close()
         return Evidence(
@@ -321,13 +322,13 @@ class _Player:
     def _require_logged(self, wanted: str) -> None:
         self._account()
         if not any(re.search(wanted, _words(entry)) for entry in self.recent):
-            raise NotPlayed(f"the log has no entry like {wanted!r} since it began")
+            raise NotPlayed(f"the log has no entry like {wanted!r} since the step began")
 
     def _require_stimulus(self, log: Log, statuses: Collection[int]) -> None:
-        """A guest that has hung or panicked had a stimulus first, and everything that was due until then.
+        """Require that a guest that hung or panicked had had a stimulus, and all stimuli that were due until then.
 
-        ``statuses`` are those with which a script in the background may have ended: a kernel that panics kills the
-        script that runs.
+        ``statuses`` are the statuses with which a script in the background may have ended: a kernel that panics kills
+        the running script.
         """
         if not self.stimuli:
             raise NotPlayed(
@@ -366,10 +367,11 @@ class _Player:
         self.background.clear()
 
     def _require_success(self, step: Step, result: agent.Result, statuses: Collection[int] = (0,)) -> None:
-        """`NotPlayed` if a script in the background has failed."""
+        """Raise `NotPlayed` if a script in the background has failed."""
         if result.status not in statuses:
             raise NotPlayed(
-                f"stimulus not played: in the background, {step.argument!r}: status {result.status}: {result.stderr}"
+                f"stimulus not played: the script {step.argument!r} in the background failed with status"
+                f" {result.status}: {result.stderr}"
             )
 
     def _account(self) -> Sequence[Entry]:
@@ -382,7 +384,7 @@ class _Player:
         return new
 
     def _log_until(self, header: Header) -> Log:
-        """Process the log up to this header and return it. `CannotJudge` if it was full."""
+        """Process the log up to this header and return the log. `CannotJudge` if the log was full."""
         mark = self.reader.mark
         log = Log(header, self.reader.log().entries[: header.head])
         log.require_complete()
@@ -413,7 +415,7 @@ class _Player:
         return command.wait()
 
     def _guest(self, script: str, *argv: str) -> str:
-        """Run it as `_run` does and return its output; `CommandFailed` if its status is not 0."""
+        """Run a script or a command, as `_run` does, and return its output; `CommandFailed` if it fails."""
         result = self._run(script, *argv)
         if result.status:
             raise CommandFailed(
@@ -422,7 +424,10 @@ class _Player:
         return result.stdout
 
     def _await(self, command: Command, line: str = "") -> bool:
-        """Wait for a command's end, or for a line of its output: whether it came. `HungError` if neither does."""
+        """Wait for a command's end or, if ``line`` is given, for a matching line of its output.
+
+        Returns false if the command ended without such a line. `HungError` if the guest does not answer.
+        """
         end = Deadline(_SILENCE)
         before = self._logged()
         while True:
@@ -456,7 +461,7 @@ class _Player:
     # -- before the steps ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Set the device's properties, and let the kernel scan it again: the kernel keeps its findings from boot."""
+        """Set the device's properties, and let the kernel scan the device again: it keeps its findings from boot."""
         with self.vm.frozen():
             for name, value in self.case.device.items():
                 self._set_property("dev0", name, value)
@@ -520,7 +525,7 @@ class _Player:
         else:
             self._await(command)
             if (status := command.wait().status) != -numbers[what]:
-                raise NotPlayed(f"the driver's program ended with status {status}, not by the signal")
+                raise NotPlayed(f"the driver's program ended with status {status}, not by signal {numbers[what]:d}")
 
     def _running(self) -> Command:
         if not self.command:
@@ -537,13 +542,15 @@ class _Player:
         moved = [entry.value for entry in new if entry.kind is _STIMULI[name]]
         if sources not in moved:
             state = "pending before" if name == "raise" else "not pending"
-            raise NotPlayed(f"{device} has logged {name} {list(map(hex, moved))}: some of the sources were {state}")
+            raise NotPlayed(
+                f"{name} {sources:#x} of {device}: the log has {list(map(hex, moved))}, so some sources were {state}"
+            )
         self.stimuli += 1
         return new
 
     def _raise(self, step: Step) -> None:
         new = self._stimulate(step.device, "raise", step.argument)
-        # A driver may have been quick to acknowledge: a pin that was high at any time after it will do.
+        # The driver may already have acknowledged: it is sufficient that the pin was high at any time after the raise.
         if step.pin and not self.pins.get(step.device) and not any(e.kind is Kind.PIN and e.value for e in new):
             raise NotPlayed(f"{step.device} does not assert its pin")
         if step.message and not any(entry.kind is Kind.MESSAGE for entry in new):
@@ -555,25 +562,28 @@ class _Player:
     def _burst(self, step: Step) -> None:
         def once(number: int) -> None:
             self.vm.qmp.set("dev0", "raise", 1 << number % 8)
-            # Its value is 0 where the driver has left the source pending, which is the driver's doing.
+            # The entry's value is 0 if the driver has left the source pending, which is no error of the case.
             if not any((entry.device, entry.kind) == ("dev0", Kind.RAISE) for entry in self._account()):
-                raise NotPlayed("dev0 has not raised")
+                raise NotPlayed("the log has no raise of dev0")
             self.stimuli += 1
             self._until_served(_BURST_LATE)
 
         self._times(step, once)
 
     def _times(self, step: Step, once: Callable[[int], None]) -> int:
-        """As often as the step says, and if its interrupt is moved, until each vCPU has ended one; how often it was."""
+        """Call ``once`` as often as the step says or, with ``moved``, until each vCPU has ended an interrupt.
+
+        Returns the number of calls.
+        """
         vcpus = self.vm.machine.vcpus if step.moved else 0
         for number in range(step.argument * (_MOVED if step.moved else 1)):
             if number >= step.argument and len(self.ended_on) == vcpus:
                 return number
             if step.moved and not all(command.running for _, command in self.background):
-                raise NotPlayed(f"after {number} times, no script in the background moves the interrupt any more")
+                raise NotPlayed(f"the background script that moves the interrupt had ended after {number} times")
             once(number)
         if len(self.ended_on) < vcpus:
-            raise NotPlayed(f"the line's interrupts have ended on vCPU {sorted(self.ended_on)} only")
+            raise NotPlayed(f"the line's interrupts have ended only on the vCPUs {sorted(self.ended_on)}, not on all")
         return number + 1
 
     def _serve(self, step: Step) -> None:
@@ -600,8 +610,8 @@ class _Player:
             self._account()
 
         asked = self._times(step, once)
-        # The network goes through the host, and is slower than an idle guest. The neighbour's pin shows whether a reply
-        # was late.
+        # The network goes through the host and is slower than an idle guest. The neighbour's pin shows whether it was
+        # late.
         end = Deadline(_WIRE)
         answers = network.answers()
         while answers < asked and not end.passed:
@@ -654,7 +664,8 @@ class _Player:
     def _executed(self, device: str, lines: Collection[int]) -> None:
         if lines:
             raise NotPlayed(
-                f"stimulus not played: {len(lines)} entries of {device}'s schedule, the first in line {min(lines)}"
+                f"stimulus not played: {len(lines)} entries of {device}'s schedule were not executed, the first is in"
+                f" line {min(lines)}"
             )
 
     def _script(self, step: Step) -> None:
@@ -668,7 +679,7 @@ class _Player:
     def _check(self, step: Step) -> None:
         said = self._guest(step.argument)
         if not re.search(step.shows, said, re.MULTILINE):
-            self.unmet.append(f"{step.argument!r} does not show {step.shows!r} but:\n{said}")
+            self.unmet.append(f"the output of {step.argument!r} does not match {step.shows!r}:\n{said}")
 
     def _judge(self, step: Step) -> None:
         self._guest(f"echo '{_JUDGED}' >/dev/kmsg")
@@ -690,7 +701,7 @@ class _Player:
         with contextlib.suppress(AgentGone):
             crash.wait(_CRASH)
         self.vm.agent.ping(_CRASH)
-        # The memory of the crashed kernel, which only exists in a crash kernel.
+        # /proc/vmcore, the memory of the crashed kernel, exists only in a crash kernel.
         self._guest("test -e /proc/vmcore")
 
     def _tell(self, step: Step) -> None:
@@ -698,7 +709,7 @@ class _Player:
         command = self._running()
         command.write(line + "\n")
         if not self._await(command, f"^done {line}$"):
-            raise NotPlayed(f"the driver's program ended instead of answering: {command.stderr}")
+            raise NotPlayed(f"the driver's program ended without answering {line!r}: {command.stderr}")
 
     def _join(self, step: Step) -> None:
         self._end_background()
@@ -706,7 +717,9 @@ class _Player:
     def _output(self, step: Step) -> None:
         command = self._running()
         if not self._await(command, step.argument):
-            raise NotPlayed(f"the driver's program ended before it printed the expected line: {command.stderr}")
+            raise NotPlayed(
+                f"the driver's program ended before it printed a line like {step.argument!r}: {command.stderr}"
+            )
 
 
 _VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
@@ -730,38 +743,38 @@ _VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
 
 
 def _refusal(what: str, ended: agent.Result) -> str:
-    """Why a driver did not take the device, as the kernel's error says; `NotPlayed` for any other failure."""
+    """The kernel's error with which a driver did not take the device; `NotPlayed` for any other failure."""
     said = ended.stderr.strip()
     if ended.status != 1 or not said.endswith(_REFUSALS):
-        raise NotPlayed(f"{what} ended with status {ended.status}, and the kernel has not refused the device: {said}")
+        raise NotPlayed(f"{what} ended with status {ended.status}, but the kernel has not refused the device: {said}")
     return said.splitlines()[-1]
 
 
 def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
-    """The first expression without a matching notice, in order: each must match after the one before it."""
+    """A message for each expression without a matching notice; notices must match in the expressions' order."""
     rest = iter(told)
     return [
-        f"its program was not told {pattern!r}; it was told {list(told)}"
+        f"the driver's program got no notice like {pattern!r} in its place; all notices: {list(told)}"
         for pattern in wanted
         if not any(re.search(pattern, notice) for notice in rest)
     ]
 
 
 def _words(entry: Entry) -> str:
-    """A log entry as `logged` has it: kind, device, place and value."""
+    """A log entry as the option `logged` matches it: kind, device, place and value."""
     place = f"{'config' if entry.space == CONFIG_SPACE else f'bar{entry.space}'}+{entry.offset:#x}"
     accesses = (Kind.READ, Kind.WRITE, Kind.LAND, Kind.MARK)
     return f"{entry.kind.name} {entry.device} {place if entry.kind in accesses else entry.offset} {entry.value:#x}"
 
 
 def _line_of(words: str, text: str) -> int:
-    """The last line, counted from 1, that holds the words; 0 if none does."""
+    """The number of the last line that contains the words, counted from 1; 0 if there is none."""
     return max((number for number, line in enumerate(text.splitlines(), 1) if words in line), default=0)
 
 
 def _programs(texts: Mapping[str, str]) -> bytes:
-    """Mode and programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's complaint."""
-    # Use a separate process: the guest's binding may differ from the one that is installed here, if any.
+    """Mode and programs as ``peer-shirq --programs`` reads them; `BenchError` with the assembler's message."""
+    # Use a separate process: the guest's binding may differ from the binding that is installed here, if any.
     done = subprocess.run(
         [sys.executable, GUEST / "tools/programs.py"],
         input=json.dumps(texts).encode(),
@@ -775,5 +788,5 @@ def _programs(texts: Mapping[str, str]) -> bytes:
 
 
 def _printf(data: bytes) -> str:
-    """Bytes for a shell's printf."""
+    """Escape bytes for a shell's printf."""
     return "".join(f"\\{byte:03o}" for byte in data)

@@ -18,12 +18,12 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 REPORTS = BUILD / "reports"
-#: Seconds that the small run may take, on two cores without KVM, once its templates are made.
+#: Seconds that a run of size ci may take on two cores without KVM, if its templates exist.
 CI_BUDGET_S = 240
 
 
 def kernel_for(case: Case, wanted: str) -> str:
-    """The kernel to play a case on: ``wanted`` if the case can be seen there, else the first one that it names."""
+    """The kernel to play a case on: ``wanted`` if it can show the bug, else the first kernel that the case names."""
     return wanted if not case.kernels or wanted in case.kernels else case.kernels[0]
 
 
@@ -33,12 +33,12 @@ def reproduced(case: Case, played: Iterable[Played]) -> bool:
 
 
 def reproducible(case: Case) -> bool:
-    """Whether the case expects a driver to show the symptom: some bugs were below all drivers, and are repaired."""
+    """Whether the case expects a driver to show the symptom. Some bugs were below all drivers, and are fixed."""
     return any(outcome in case.shows for outcome in case.expected.values())
 
 
 def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
-    """A case in zoo.json."""
+    """A case as an entry of zoo.json."""
     return {
         "id": case.id,
         "title": case.title,
@@ -86,7 +86,7 @@ def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], l
 
 
 def _without_log(played: Played) -> Played:
-    """A storm's log takes hundreds of megabytes in memory."""
+    """Drop the log: that of a storm takes hundreds of megabytes in memory."""
     return dataclasses.replace(played, log=Log(played.log.header, ()))
 
 
