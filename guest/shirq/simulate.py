@@ -44,7 +44,7 @@ class Bus(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One operation that ran: the registers after it, and the value that an access moved (None: it was no access)."""
+    """One operation that ran: the registers after it, and the value that it read or wrote (None: it was no access)."""
 
     index: int
     op: Op
@@ -191,14 +191,14 @@ class Cell:
 
 
 class NoRegister(LookupError):
-    """An access where the register file has no register of this width."""
+    """An access at a place where the register file has no register of this width."""
 
 
 @dataclass
 class RegisterFile:
     """Registers by their place; `log` has every access, (verb, place, value), in order.
 
-    Give cells behaviours of your own, let one be `of` another, or change values between steps.
+    Cells may have behaviours of your own or be aliases `of` another register; values may change between steps.
     """
 
     cells: Mapping[Place, Cell]

@@ -119,7 +119,7 @@ def test_top_says_that_a_line_is_busy_and_nobody_admits_it(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
     out = top(tree, monkeypatch, capsys, lambda: tree.interrupts(700, unhandled=0))
-    assert "asserting: nobody says so now" in out and "no handler wanted" not in out
+    assert "asserting: no function says so now" in out and "no handler wanted" not in out
 
 
 def test_top_names_an_asserting_function_whose_line_is_not_known(
@@ -135,7 +135,7 @@ def test_top_names_an_asserting_function_whose_line_is_not_known(
     suspect = (
         f"  {LOST}  no driver    ASSERTS, and its line is not known (no driver has enabled it): it may be this one\n"
     )
-    assert suspect in out and "nobody says so now" not in out
+    assert suspect in out and "no function says so now" not in out
     assert shirqctl(tree, "top", "--count", "1") == ctl.DONE
     out = capsys.readouterr().out
     assert "line 10" not in out and suspect not in out, "the line did not storm between these looks"
