@@ -2,8 +2,8 @@
 """Assemble a set of programs for ``peer-shirq --programs``.
 
 Reads a JSON object with the texts ``irq``, ``unmask`` and ``release``, and optionally ``mode`` ("masks", the default,
-or "acknowledges"), from standard input. Writes to standard output: the mode and the three lengths, as four 32-bit words,
-then the operations.
+or "acknowledges"), from standard input. Writes the mode and the three lengths, as four 32-bit words, and then the
+operations to standard output.
 """
 
 import json
