@@ -134,7 +134,7 @@ def test_a_mutant_that_a_test_notices_is_killed_by_that_test(workshop: Workshop)
 
 
 def test_a_deadline_that_passes_once_kills_no_mutant(workshop: Workshop, tmp_path: Path) -> None:
-    """As when a machine is very busy."""
+    """A deadline may pass because the machine is very busy."""
     tries = tmp_path / "tries"
     test = workshop.top / "tests/test_double.py"
     test.write_text(
@@ -188,7 +188,7 @@ def test_what_does_not_end_is_ended(workshop: Workshop, monkeypatch: pytest.Monk
 
 
 def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp_path: Path) -> None:
-    """A mutant whose trial does not end before the time of all is over is untried."""
+    """A mutant is untried if the time for all mutants ends before its trial does."""
     late = tmp_path / "late"
     hurried = replace(workshop, until=time.monotonic() + 5)
     sleeps = f"__import__('os').system('sleep 300 && touch {late}')"
