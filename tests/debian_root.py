@@ -59,8 +59,8 @@ def run(
 ) -> str:
     """Run a shell script as root in a fresh system with ``packages`` and their dependencies; returns its output.
 
-    ``shared`` is mounted at `SHARED`. ``binds`` are further directories of this machine, with their paths in the system.
-    Raises AssertionError with the whole output if any command of the script fails.
+    ``shared`` is mounted at `SHARED`. ``binds`` are further directories of this machine, each with its path in the
+    system. Raises AssertionError with the whole output if any command of the script fails.
     """
     archive = _archive(suite, packages)
     root = shared / ".root"

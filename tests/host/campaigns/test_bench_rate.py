@@ -21,7 +21,7 @@ def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
 
 
 def _interrupts(name: str, handled: int, merged: int) -> Story:
-    """``handled`` interrupts of dev0, handled as contender ``name`` does, and ``merged`` that found it still pending."""
+    """``handled`` interrupts of dev0, as contender ``name`` handles them, and ``merged`` that found it pending."""
     story = Story()
     for _ in range(handled):
         story.add(Kind.RAISE, "dev0", value=1)

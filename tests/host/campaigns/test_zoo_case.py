@@ -71,7 +71,7 @@ def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
     case = cases.get(name)
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}
-    assert case.expected["shirq"] in good or case.argued["shirq"], "shirq has a bad outcome and the case does not argue for it"
+    assert case.expected["shirq"] in good or case.argued["shirq"], "shirq fails, and the case has no argument"
 
 
 @pytest.mark.parametrize("name", cases.ids())
