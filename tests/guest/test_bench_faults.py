@@ -77,7 +77,7 @@ def test_disk_full_under_a_template_is_reported_in_one_message(
 ) -> None:
     """A disk that fills up under a template is reported in one message.
 
-    The guest's memory cannot be backed any more, as on a full disk: its file is cut off while the guest runs.
+    The file of the guest's memory is truncated while the guest runs, so that memory is missing, as on a full disk.
     """
     for name, value in suites.without_templates(tmp_path, kernel_name).items():
         monkeypatch.setenv(name, value)

@@ -43,7 +43,7 @@ def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> N
 
 
 def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:
-    """Memory writes before a register access are neither dropped nor delayed, and memory is read again after one."""
+    """Memory writes before a register access are neither dropped nor delayed, and memory is read again after it."""
     source = tmp_path / "order.c"
     source.write_text(
         """#include "shirq.h"

@@ -41,7 +41,7 @@ def served(vm: Vm, count: int) -> Log:
 )
 @pytest.mark.long
 def test_a_line_on_an_input_below_16_is_judged(boot: Boot, machine: Machine) -> None:
-    """The I/O APIC delivers it there, so that the log has all of it."""
+    """The I/O APIC delivers such a line too, so that the log has all its interrupts."""
     vm = boot(machine)
     log = served(vm, 5)
     gsi = judge.line_of(log, ["dev0"])

@@ -61,7 +61,7 @@ def test_neighbours_interrupts_are_neither_claimed_nor_lost(scene: Scene) -> Non
     for device in drivers:
         handlers.false_claims(device, irq).require(at_least=15)
         own = [call for call in handlers.calls if call.name == handler_name(device)]
-        assert any(not call.handled for call in own), "no interrupt of anybody else ran this handler"
+        assert any(not call.handled for call in own), "no interrupt of another device ran this handler"
 
 
 @pytest.mark.smoke

@@ -66,7 +66,7 @@ def unplugged() -> None:
 
 
 def _poll(device: shirq.Device) -> str:
-    """Wait in poll(); returns the name of its answer."""
+    """Wait in poll(); returns the name of its result."""
     poll = select.poll()
     poll.register(device, select.POLLIN)
     events = poll.poll(TIMEOUT * 1000)[0][1]

@@ -25,7 +25,7 @@ def _power() -> str:
 
 
 def _leaves_it_asleep() -> None:
-    """An owner whose device only D3hot silences when it has left."""
+    """An owner after which only D3hot silences the device."""
     device = loaded(useless())
     device.arm(auto_unmask=False)
     report("armed")
