@@ -79,7 +79,7 @@ def _rom() -> bytes:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a storm of accesses: virtual time for the guest, and time of the host's processors, in ns."""
+    """The cost of a storm of accesses, in ns: virtual time of the guest, and processor time of the host."""
 
     guest: int
     host: int
