@@ -207,7 +207,7 @@ void shirq_set_disintx(struct shirq_device *d, bool on)
 }
 
 /**
- * shirq_disintx_again() - set DisINTx again if it was cleared behind our back
+ * shirq_disintx_again() - set DisINTx again if somebody else has cleared it
  * @d: the device, @lock held
  *
  * Return: true if it was cleared, and is set again.

@@ -41,7 +41,7 @@ RECEIVED_OK = 0x01
 SEND_PAGE, RING, RING_END = 0x40, 0x46, 0x80
 _HEADER = struct.Struct("<BBH")
 
-#: Reads CURR, which is on page 1, and leaves page 0 behind.
+#: Reads CURR, which is on page 1, and returns to page 0.
 READ_CURR = shirq.assemble(
     f"""
     load r1, {PAGE1 | NO_REMOTE | STA}

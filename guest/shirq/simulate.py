@@ -143,9 +143,9 @@ def run(program: Program, bus: Bus, regs: Sequence[int] = (0,) * abi.REGS) -> Ru
 
 # ---------------------------------------------------------- the registers
 
-#: From the register's value: the value that a read returns, and the register's value afterwards.
+#: Maps the register's value to the value that a read returns and to the register's value afterwards.
 OnRead = Callable[[int], tuple[int, int]]
-#: From the register's value and the written value: the register's value afterwards.
+#: Maps the register's value and the written value to the register's value afterwards.
 OnWrite = Callable[[int, int], int]
 
 

@@ -60,7 +60,7 @@ class Function:
 
     @property
     def may_be_on_any_line(self) -> bool:
-        """Whether its pin is in use and leads to a line that is not known."""
+        """Whether the function's pin is in use and leads to a line that is not known."""
         return self.irq is None and self.pin is not None and not self.msi
 
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-#: Where a value is in a document: keys of tables and indices of arrays of tables.
+#: The place of a value in a document: keys of tables and indices of arrays of tables.
 Path = tuple[str | int, ...]
 
 

@@ -78,7 +78,7 @@ static bool poor;
 static void __attribute__((noreturn)) wrong(const char *what)
 {
 	/*
-	 * Errors of open(): no node, no device behind it, or a device that is about to go
+	 * Errors of open(): no node, no device for the node, or a device that is being unbound
 	 * or in quarantine.
 	 */
 	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
@@ -471,7 +471,7 @@ static void by_thread(struct run *run, uint32_t n)
 			pass_time(after[2]);
 			pthread_kill(opener, SIGUSR1);
 		}
-		/* The other threads end with their thread group. */
+		/* Either only this thread ends, or all threads of the process do. */
 		syscall(habits & HABIT_TWO_READERS ? SYS_exit_group : SYS_exit, VANISHED);
 	}
 	/* The thread that opened the device has ended, the readers have not: kill the process. */

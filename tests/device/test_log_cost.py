@@ -18,7 +18,7 @@ from shirq_bench.vm.board import Board
 Start = Callable[..., Board]
 
 ACCESSES = 1_000_000
-#: Where the program writes the time stamps of its beginning and end.
+#: The address at which the program writes the time stamps of its beginning and end.
 TIMES = 0x500
 
 

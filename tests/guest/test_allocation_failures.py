@@ -20,7 +20,7 @@ def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     lines = finish(start(scene, "dev0", allocation_failures.bind), deadline=200)
     allocations, *answers = lines[0].split()
     assert int(allocations) > 20, "hardly any allocation failed"
-    # The PCI core returns EBUSY if it cannot allocate a region; it may also have a spare one.
+    # The PCI core returns EBUSY if it cannot allocate a region, unless it has a spare one.
     assert {"ENOMEM", "OK"} <= set(answers) <= {"EBUSY", "ENOMEM", "OK"}
     assert lines[1:] == ["OPEN", "no leak"]
 

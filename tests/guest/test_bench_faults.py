@@ -58,7 +58,7 @@ def test_a_template_whose_preparation_fails_is_not_kept(kernel_name: str) -> Non
 
 
 def test_a_clone_of_a_state_that_qemu_cannot_load_says_why(kernel_name: str, tmp_path: Path) -> None:
-    # The cache notices a truncated file; this is one of the right size.
+    # The cache notices a truncated file, so give the damaged state the right size.
     good = template.get(Machine(kernel=kernel_name))
     for name in ("memory", "console.log"):
         (tmp_path / name).symlink_to(good / name)

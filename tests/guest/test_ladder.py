@@ -30,7 +30,7 @@ ALL_RUNGS = D3HOT | FLR | BUS
 
 @dataclass(frozen=True)
 class Case:
-    """A device's faults, the rungs that its owner allows, those that are tried, and the one that ends the storm."""
+    """A device's faults, the rungs that its owner allows, and the rungs that are tried; the last one ends the storm."""
 
     faults: dict[str, object]
     allowed: int

@@ -26,13 +26,13 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_a
 # Only these kernels have preempt=full as a parameter. Windows are in instructions; instrumented kernels need more.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
-#: A third device, whose interrupt begins the first call, at a line of its own.
+#: A third device, on another line, whose interrupt begins the first call.
 _TRIGGER = "0000:00:06.0"
 #: Values of MARK: the begin and the end of the first call; the second call writes its error number, or _OK.
 _BEGIN, _END, _OK = 0x111, 0x222, 0x1000
 #: Virtual times, from the run's beginning, in ns.
 _LATER, _LENGTH = 200_000_000, 300_000_000
-#: In the Command register of config space.
+#: The bus-master bit of the Command register.
 _MASTER = 4
 
 

@@ -140,7 +140,7 @@ def test_counters_count_what_the_handler_did(scene: Scene) -> None:
 
 
 def test_module_takes_nothing_that_it_was_not_given(scene: Scene) -> None:
-    """Neither loading the module nor probing a function binds one, unless its driver_override names shirq."""
+    """Neither loading the module nor probing a function binds the function, unless driver_override names shirq."""
     scene.run("rmmod shirq")
     pci = "/sys/bus/pci"
     addresses = [ADDRESSES[device] for device in ("dev0", "dev1", "clock")]
@@ -181,7 +181,7 @@ def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> Non
 
 
 def test_noirqdebug_leaves_the_rate_watched(boot: Boot) -> None:
-    """Then the kernel counts no unhandled interrupts; an acknowledging device is judged by its claims alone."""
+    """With noirqdebug no unhandled interrupts are counted; an acknowledging device is judged by its claims alone."""
     scene = Scene(boot(SHARED_LINE.with_(parameters="noirqdebug"), cold=True))
     scene.prepare()
     assert run(scene, "dev0", promises.rate) == ["QUARANTINED RATE quarantined"]

@@ -86,7 +86,7 @@ def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> No
 
 
 def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> None:
-    """Of two readers, one gets the event and the other waits on."""
+    """Of two readers, one gets the event and the other keeps waiting."""
     script = start(scene, "dev1", reader.two_readers)
     for _ in range(2):
         script.expect("^ready$")

@@ -30,7 +30,7 @@ def test_a_kernel_that_is_locked_down_opens_no_device(scene: Scene) -> None:
 
 @pytest.mark.needs_kernel("6.1", "6.12")
 def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
-    """Such a mapping could not be revoked. The BARs of an unbound function can be mapped."""
+    """A mapping by sysfs could not be revoked. The BARs of an unbound function can be mapped."""
     assert run(scene, "dev0", security.sysfs_mappings, "0000:00:05.0") == ["EINVAL OK"]
 
 

@@ -327,7 +327,7 @@ def test_only_64_bit_marks_are_clock_marks() -> None:
 
 
 def test_cut_logs_clock_is_that_of_the_marks_behind_the_cut() -> None:
-    """After a cut, the clock fit of a log uses only the marks behind the cut."""
+    """The clock fit of a cut log uses only the marks after the cut."""
     story = Story(now=0).marker("dev0", 7).marker("dev0", 9)
     mark = len(story.entries)
     story.marker("dev0", 1000).marker("dev0", 1100)

@@ -71,7 +71,7 @@ def test_window_is_a_storm_if_over_three_quarters_are_unhandled(
 ) -> None:
     """A window is a storm if more than three quarters of its interrupts are unhandled.
 
-    The core counts an interrupt after its handlers ran, so each call sees whether the one before was handled.
+    The core counts an interrupt after its handlers ran, so each call sees whether the previous one was handled.
     """
     under_test, handled = breaker(), _handled(runs)
     under_test.call(first)
@@ -181,7 +181,7 @@ def test_endless_storm_pauses_once_in_the_cores_window(breaker: Callable[[], Bre
 def test_the_core_never_shuts_a_line_that_the_breaker_watches(
     breaker: Callable[[], Breaker], unhandled: int, handled_before: int, runs: list[tuple[int, int]], storm: int
 ) -> None:
-    """It does not depend on the handled interrupts in between, or on where in the core's window the breaker's begin."""
+    """Handled interrupts in between do not change that, nor does the place of the breaker's windows in the core's."""
     core = Core(unhandled, min(unhandled + handled_before, CORE_WINDOW - 1))
     _play(breaker(), core, _handled(runs) + [False] * storm)
     assert not core.shut

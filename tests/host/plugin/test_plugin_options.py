@@ -115,7 +115,7 @@ def test_options_without_the_prefix_are_unknown(tmp_path: Path, old: str) -> Non
 )
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: str, workers: str) -> None:
-    """Otherwise the test would silently never run."""
+    """If the mistake were not refused, the test would silently never run."""
     _write(tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.{marker}\ndef test_x(kernel_name): pass\n"})
     status, answer = run(tmp_path, workers)
     assert status != 0
@@ -295,7 +295,7 @@ def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> N
 
 
 def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
-    """This also works before anything has been built."""
+    """The head can be shown even before anything has been built."""
     _write(tmp_path, {"test_it.py": "def test_it(): pass"})
     status, said = run(tmp_path, "--shirq-kernel", "6.12", SHIRQ_CACHE=str(tmp_path / "cache"))
     assert status == 0

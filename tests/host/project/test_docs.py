@@ -237,7 +237,7 @@ def test_docs_example_of_a_mutants_head_is_one() -> None:
 
 
 def test_docs_tutorial_is_a_project_that_pytest_collects(tmp_path: Path) -> None:
-    """Its imports, fixtures and options exist; `tests/guest/test_tutorial.py` runs it in guests."""
+    """The tutorial's imports, fixtures and options exist; `tests/guest/test_tutorial.py` runs it in guests."""
     _write_tutorial(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],

@@ -13,7 +13,7 @@ _PYTHON = r"(?:\S*/)?python -m "
 
 
 def _tool(command: str) -> str:
-    """The tool that a command runs, with the arguments that select its checks, and its folder if it is another one."""
+    """The tool that a command runs, with the arguments that select its checks, and its folder if it is not the top."""
     found = re.search(
         rf"{_PYTHON}(ruff format --check|ruff check|mypy|reuse lint)|/(lint-imports --no-cache|shirq lint)", command
     )

@@ -55,7 +55,7 @@ def test_the_bench_is_imported_from_its_wheel(bench: Installed, tmp_path: Path) 
 
 
 def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
-    """As `make deps` does it: the build backend and all that it needs are in requirements.lock."""
+    """Install as `make deps` does: the build backend and everything that it needs must be in requirements.lock."""
     environment = new_environment(tmp_path, dependencies=True)
     pip(environment, "--no-build-isolation", "--editable", TOP)
     script = "from shirq_bench import paths; print(paths.checkout())"
@@ -64,7 +64,7 @@ def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
 def test_the_wheel_carries_what_the_checkout_has(bench: Installed, tree: Path, tmp_path: Path) -> None:
-    """All files, with the same content hashes, so that both share cached entries."""
+    """The wheel has all files, with the same content hashes, so that wheel and checkout share cached entries."""
     carried = bench.packages / "shirq_bench/data" / tree.name
 
     def names(root: Path) -> set[str]:

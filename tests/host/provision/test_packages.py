@@ -164,7 +164,7 @@ def test_the_changelog_has_the_version() -> None:
 
 
 def test_the_dkms_package_has_the_modules_source_and_no_more(packages: Path, tmp_path: Path) -> None:
-    """All files of kmod/ except build output; the documents are in the documentation folder."""
+    """It has all files of kmod/ except build output; the documents are in the documentation folder."""
     root = _unpacked(packages / DKMS, tmp_path / "root")
     here = {path.name for path in (TOP / "kmod").iterdir()}
     kept = {name for name in here if not any(fnmatch.fnmatch(name, pattern) for pattern in _LEAVINGS)}
@@ -197,7 +197,7 @@ def test_the_bindings_package_has_what_its_wheel_has(packages: Path, tmp_path: P
 
 @pytest.mark.parametrize("deb", [DKMS, BINDING], ids=["dkms", "binding"])
 def test_a_debian_package_is_well_formed(packages: Path, tmp_path: Path, deb: str) -> None:
-    """It has files of root with usual modes and one time, checksums, licences, and scripts that a shell can parse."""
+    """All files are root's, with usual modes and one time; checksums, scripts, licence and changelog are correct."""
     listed = must("dpkg-deb", "--contents", packages / deb, cwd=tmp_path).splitlines()
     owners = {line.split()[1] for line in listed}
     modes = {line.split()[0] for line in listed if not line.split()[5].startswith("./usr/bin/")}
@@ -263,7 +263,7 @@ echo "== left";     find / -xdev -name '*shirq*' -not -path '/mnt/*' -not -path 
 @pytest.mark.long
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_the_bindings_package_works_on_debian(packages: Path, tmp_path: Path, suite: str) -> None:
-    """It works on a system with only its dependencies, and leaves nothing behind when it is purged."""
+    """The package works on a system with only its dependencies, and leaves nothing behind when it is purged."""
     shutil.copy(packages / BINDING, tmp_path)
     profile = (TOP / "guest/profiles/rtl8139.toml").read_text()
     wrong = tmp_path / "wrong/rtl8139.toml"
