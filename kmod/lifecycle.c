@@ -182,7 +182,7 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 }
 
 /*
- * Enable the device, which wakes it. Its line is watched from before that, under the last
+ * Enable the device, which wakes it. Its line is watched before that already, under the last
  * known interrupt number.
  */
 static int shirq_rouse(struct shirq_device *d)

@@ -22,7 +22,7 @@
  * close() is left then.
  *
  * Four things stop the device without a request of its owner: system sleep, a reset from
- * outside, an error of its link, and quarantine, because it stormed. It is
+ * outside, an error of its link, and quarantine, because it stormed. The device is
  * then disarmed and silent, its interrupt is freed or answered with IRQ_NONE, bus
  * mastering is off, and all mappings are void. Queued events stay; after them the
  * owner reads an event that says what happened (RESUMED, RESET, QUARANTINED). The

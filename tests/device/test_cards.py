@@ -135,7 +135,7 @@ def test_summary_latch_is_set_again_if_cleared_before_its_source(start: Start) -
     driver.do((summary,))
     assert driver.pin() == [1]
     driver.do((source,))
-    assert (driver.status(), driver.pin()) == (2, [1]), "the latch alone makes the device assert now"
+    assert (driver.status(), driver.pin()) == (2, [1]), "the latch alone must make the device assert"
     driver.do((summary,))
     assert driver.pin() == [1, 0]
 

@@ -29,7 +29,7 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
     with scene.record("dev1") as run:
         result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
         assert (result.status, result.stdout) == (0, "done\n"), result.stderr
-    assert len(run.assertions()) == 2, "one interrupt before the mask, one after it"
+    assert len(run.assertions()) == 2, "there must be one interrupt before the mask, and one after it"
 
 
 def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> None:

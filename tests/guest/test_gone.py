@@ -94,7 +94,7 @@ def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> N
         script.expect("^silent$", deadline=120)
         script.expect("^opened OK$", deadline=120)
         finish(script, deadline=120)
-    assert recorded.assertions("dev0"), "it did not assert"
+    assert recorded.assertions("dev0"), "the device did not assert"
     assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < CALLS, "the line stormed"
     line_not_given_up(scene)
     scene.network.ping(3)
@@ -131,7 +131,7 @@ def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
         port.network.ping(3)
         script.write("\n")
         finish(script, deadline=120)
-    assert recorded.assertions(), "it did not assert"
+    assert recorded.assertions(), "the device did not assert"
     line_not_given_up(port)
 
 

@@ -136,7 +136,7 @@ def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None
 
     def judge(run: _Run) -> None:
         asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
-        assert asserted == (run.answer != _OK), "the device asserts exactly if it was not masked"
+        assert asserted == (run.answer != _OK), "the device must assert exactly if it was not masked"
 
     _around_the_change(_machine(kernel_name, "arm and mask"), 6, judge)
 

@@ -140,7 +140,9 @@ def _drive(scene: Scene, card: Card) -> None:
     recorded.masked_before_eoi(at_least=_ROUNDS)
     recorded.line_low_at_end()
     recorded.line_never_masked(at_least=_ROUNDS)
-    assert recorded.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
+    assert recorded.of(Kind.MASK, device="dev0")[-1].value == 1, (
+        f"{card.preset}: the release program left the device unmasked"
+    )
     irq = scene.irq("eth0")
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
     handlers.false_claims("dev0", irq).require(at_least=_ROUNDS)

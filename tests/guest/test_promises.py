@@ -202,7 +202,7 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
     with scene.record("dev2") as recorded:
         script.write("\n")
         finish(script)
-    assert not recorded.of(Kind.RESET, device="dev2"), "close() has reset it"
+    assert not recorded.of(Kind.RESET, device="dev2"), "close() has reset the device"
 
 
 @pytest.mark.splats_expected

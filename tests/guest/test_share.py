@@ -76,7 +76,7 @@ def _run(
     with scene.record("dev0", settled=False) as recorded:
         script.write("\n")
         owner = finish(script, deadline=300)[-1]
-    assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "the neighbour's interrupts did not all come"
+    assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "not all interrupts of the neighbour came"
     run = _Run(recorded.log, owner, stats_of(scene, "dev2"))
     assert stats_of(scene, "dev0")["claims"] - before == run.delivered, "the log and the kernel do not agree"
     return run
@@ -127,7 +127,7 @@ def test_neighbour_keeps_95_percent_of_deliveries_in_a_storm(
 def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_path: Path, kernel_name: str) -> None:
     """A pending device beside a neighbour at 100,000 interrupts/s never triggers the breaker.
 
-    Its claim test looks at the raw status, which stays set while it is masked: each of these calls would claim.
+    Its claim test looks at the raw status, which stays set while the device is masked: each run would claim.
     """
     run = _run(scene, tmp_path, 10_000, "+0 raise 1\n", "raw status", ALL_RUNGS)
     assert run.owner == "IRQ masked"

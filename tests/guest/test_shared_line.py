@@ -56,7 +56,7 @@ def test_neighbours_interrupts_are_neither_claimed_nor_lost(scene: Scene) -> Non
             scene.raise_(device)
             drivers[device].next_event()
     irq = scene.irq("eth0")
-    assert irq == scene.irq(handler_name("dev0")) == scene.irq(handler_name("dev1")), "they do not share a line"
+    assert irq == scene.irq(handler_name("dev0")) == scene.irq(handler_name("dev1")), "the devices do not share a line"
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=30)
     for device in drivers:
         handlers.false_claims(device, irq).require(at_least=15)

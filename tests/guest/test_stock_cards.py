@@ -126,7 +126,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
     mark = cards.vm.log().mark
     drivers = {device: _drive(cards, device) for device in _CARDS}
     irq = cards.irq("eth0")
-    assert all(cards.irq(handler_name(device)) == irq for device in drivers), "they do not share a line"
+    assert all(cards.irq(handler_name(device)) == irq for device in drivers), "the devices do not share a line"
     for event in ("entry", "exit"):
         cards.run(f"echo 'irq == {irq}' >/sys/kernel/tracing/events/irq/irq_handler_{event}/filter")
 
@@ -143,7 +143,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
 
     assert handlers.fit and handlers.log
     begin, end = handlers.fit.span_ns
-    assert end - begin >= _DURATION_NS, "the guest's clock says that less time has passed"
+    assert end - begin >= _DURATION_NS, "by the guest's clock, less time has passed"
 
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_QUERIES // 2)
     for device in drivers:

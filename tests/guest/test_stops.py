@@ -225,7 +225,7 @@ def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: 
         assert not touched, "the device behind a frozen link was touched"
     else:
         first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
-        assert first.offset == Register.INT_MASK_SET, "the release program did not come first"
+        assert first.offset == Register.INT_MASK_SET, "the first access was not that of the release program"
 
 
 # ------------------------------------------------------------- surprise removal

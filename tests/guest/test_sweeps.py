@@ -170,7 +170,7 @@ def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -
     outcome = full.run()
     *whole, overflowed = outcome.violations
     assert 0 < len(outcome.recording.entries) <= 60
-    assert whole and not any(whole), "the first points are whole"
+    assert whole and not any(whole), "the first points must be whole, without a violation"
     assert len(whole) < 29 and outcome.first() == len(whole)
     assert [violation.rule for violation in overflowed] == ["unfinished"]
     assert "did not fit into the log" in overflowed[0].what

@@ -64,7 +64,7 @@ def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert round_.attempts == 3000
     if kernel_name == "debug" and who == "root":
-        assert round_.figures["places"] > 300, "KCOV does not guide"
+        assert round_.figures["places"] > 300, "KCOV did not guide the calls to enough code"
         assert round_.figures["kept"] > 30
 
 

@@ -59,7 +59,7 @@ def test_load_that_begins_during_a_wait_stretches_it(host: Host) -> None:
     host.now += 20
     assert end.left == 40.0
     host.minute = 1.0
-    assert end.left == 40.0, "less load later does not shorten the stretched deadline"
+    assert end.left == 40.0, "less load later must not shorten the stretched deadline"
     host.now += 40
     assert end.passed
 

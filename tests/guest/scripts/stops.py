@@ -31,7 +31,7 @@ from guest.scripts.inguest import (
 
 
 def told() -> None:
-    """An owner, masked and pending, that waits in read(); it prints the notice, tries every call and arms again."""
+    """An owner waits in read(), its device masked and pending; it prints the notice, tries all calls and arms again."""
     device, registers = pending()
     notice = device.read()
     report(kind(notice), notice.seq, state(), bool(command() & 4))

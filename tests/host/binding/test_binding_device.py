@@ -275,7 +275,7 @@ def test_registers_are_reached_at_their_bars_offset_in_the_file(
 def test_an_event_carries_what_the_kernel_wrote(device: Device, module: Module) -> None:
     module.queue(9)
     assert device.read() == shirq.Event(abi.EventType.IRQ, 0, 0, 9, 123, 4, (5, 6, 7, 8))
-    assert module.calls == [], "a read without a timeout is one system call"
+    assert module.calls == [], "a read without a timeout must be one system call"
 
 
 def test_an_event_of_an_unknown_type_keeps_its_number(device: Device, module: Module) -> None:

@@ -138,7 +138,9 @@ def test_top_names_an_asserting_function_whose_line_is_not_known(
     assert suspect in out and "no function says so now" not in out
     assert shirqctl(tree, "top", "--count", "1") == ctl.DONE
     out = capsys.readouterr().out
-    assert "line 10" not in out and suspect not in out, "the line did not storm between these samples"
+    assert "line 10" not in out and suspect not in out, (
+        "a line that did not storm between these samples must not be shown"
+    )
     assert out.endswith(
         "line not known: these may be on any of those above\n"
         f"  {LOST}  no driver    ASSERTS (no driver has enabled it)\n"

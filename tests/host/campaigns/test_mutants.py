@@ -144,7 +144,7 @@ def test_a_deadline_that_passes_once_kills_no_mutant(workshop: Workshop, tmp_pat
         + "    assert len(tries.read_text()) > 1, 'DeadlineExceeded'\n"
     )
     assert workshop.try_(_mutant("-2", "-3", "test_that_fails_at_first")).verdict == "survived"
-    assert len(tries.read_text()) == 3, "it was not tried again, alone and then with all"
+    assert len(tries.read_text()) == 3, "the test was not tried again, alone and then with all"
 
 
 def test_a_mutant_that_no_test_notices_survives(workshop: Workshop) -> None:
@@ -260,7 +260,7 @@ def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.
     result = CliRunner().invoke(command, ["--size", "ci"])
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "mutants.json").read_text())
-    assert (content["size"], content["total"]) == ("ci", 2), "the third was not done at 240 s"
+    assert (content["size"], content["total"]) == ("ci", 2), "the third trial ended after 240 s, and must not count"
     assert now == 300.0
     assert not any(ALL[tried["name"]].sweep for tried in content["mutants"])
 

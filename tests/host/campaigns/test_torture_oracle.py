@@ -145,7 +145,9 @@ def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
 
 def test_a_bystander_that_is_touched_is_found() -> None:
     touch = _entry(60, Kind.READ, 0, "dev1", KERNEL, 0x24)
-    assert _judge(touch, _mark(70, _OWN)).strayed == [], "before the torture begins, the bystander may be touched"
+    assert _judge(touch, _mark(70, _OWN)).strayed == [], (
+        "before the torture begins, touching the bystander is no finding"
+    )
     assert _judge(_mark(10, _OWN), touch).strayed == ["dev1 was touched: READ of 0x24 in space 0 at 60 ns"]
 
 

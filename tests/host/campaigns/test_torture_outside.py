@@ -76,7 +76,7 @@ def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: p
     sleeper = subprocess.Popen(code, env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
         found = outside._left(tmp_path)
-        assert sleeper.wait(300) == -signal.SIGKILL, "the process that was left behind is killed"
+        assert sleeper.wait(300) == -signal.SIGKILL, "the process that was left behind must be killed"
     finally:
         sleeper.kill()
         sleeper.wait()

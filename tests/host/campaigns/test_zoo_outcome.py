@@ -65,7 +65,7 @@ def test_complaints_before_the_judgement_are_not_the_drivers() -> None:
     """Complaints of the kernel from before the judged part do not count against the driver."""
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n")) is Outcome.SURVIVES
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n") - 1) is Outcome.DISABLED
-    assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned is never passed"
+    assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned must never pass"
 
 
 def test_the_longest_waits_are_told() -> None:
