@@ -356,7 +356,7 @@ static void look_at_answer(struct tormentor *t, const struct call *call, const u
 	size_t at;
 
 	if (memcmp(before + written, after + written, ROOM - written))
-		fail(t->made, "%s wrote past the end of its %zu bytes", names[call->kind], written);
+		fail(t->made, "%s wrote past the end of the caller's %zu bytes", names[call->kind], written);
 	for (at = 0; at + 8 <= written; at += 8) {
 		memcpy(&was, before + at, 8);
 		memcpy(&is, after + at, 8);
