@@ -91,7 +91,7 @@ def test_a_mapping_alone_keeps_the_device(scene: Scene) -> None:
 def test_bus_mastering_ends_with_the_address_space(scene: Scene) -> None:
     """Bus mastering ends with the address space, while the device is still open.
 
-    Memory is freed before files are closed: here another process keeps the file open for good.
+    Memory is freed before files are closed: here another process keeps the file open all the time.
     """
     assert run(scene, "dev1", lifecycle.bus_mastering) == ["OK False False open", "True True", "OK True"]
 

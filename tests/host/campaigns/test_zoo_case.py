@@ -76,7 +76,7 @@ def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_a_case_that_ends_its_guest_says_by_which_step(name: str) -> None:
-    """A hang or a panic before that step would prove nothing."""
+    """A hang or a panic before the step that ends the guest would prove nothing."""
     case = cases.get(name)
     ends = {Outcome.HANG, Outcome.SPLAT} & set(case.expected.values())
     assert len([step for step in case.steps if step.decisive]) == len(ends)

@@ -302,7 +302,7 @@ def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> 
 
 
 def test_a_setting_counts_if_it_reads_back(trial: Trial) -> None:
-    """A log entry of another setting does not prove that this one was made."""
+    """A log entry of another setting does not prove that this setting was made."""
     _, player = trial("{ raise = 1 }")
     player._set(Step(set={"dead": "bars"}))
     with pytest.raises(NotPlayed, match="dev0's broken is None, not 1"):
