@@ -45,7 +45,7 @@ static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 /*
  * Register the handler with these flags, and let it claim. In quarantine a handler is
  * registered already and only watches the line: it is replaced only if the flags
- * differ, and is kept as it was if it cannot be registered with the new ones.
+ * differ. If it cannot be registered with the new flags, the old ones stay.
  */
 static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 flags)
 {
@@ -110,8 +110,8 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 
 	spin_lock_irq(&d->lock);
 	/*
-	 * The registers would show that the device is gone, but a program need not read
-	 * them.
+	 * Ask config space: the unmask program need not read a register that shows that the
+	 * device is gone.
 	 */
 	if (!d->gone && !pci_channel_offline(d->pdev) && !shirq_present(d))
 		shirq_lose(d);
@@ -209,7 +209,7 @@ bool shirq_withdraw(struct shirq_device *d)
 	if (!shirq_present(d))
 		return false;
 	if (d->quiesce.release && shirq_reset_function(d, d->quiesce.release))
-		shirq_warn(d, "not reset at release\n");
+		shirq_warn(d, "not reset at release: the function-level reset failed\n");
 	shirq_sleep(d);
 	shirq_storm_settle(d, d->quiesce.rungs | SHIRQ_RUNGS_UNOWNED);
 	shirq_sleep(d);

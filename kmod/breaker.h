@@ -18,7 +18,7 @@
 #define div_u64(dividend, divisor) ((dividend) / (divisor))
 #endif
 
-/* Handler calls while masked; claims of an acknowledging device */
+/* Length of a window: handler calls while masked; claims of an acknowledging device */
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
 /*
@@ -105,7 +105,8 @@ static inline bool shirq_rate_claim(struct shirq_rate *rate, __u64 time_ns, __u3
  * @unhandled: the core's count of unhandled interrupts
  * @count: its count of interrupts
  *
- * Return: true if it would, should all interrupts of that window be unhandled.
+ * Return: true if the core would disable it when all interrupts of that window are
+ * unhandled.
  */
 static inline bool shirq_shutdown_is_near(__u32 unhandled, __u32 count)
 {

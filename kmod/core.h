@@ -38,8 +38,8 @@ struct shirq_set {
  * struct shirq_stats - counted since the device was bound
  * @claims: interrupts that the irq program claimed
  * @declines: interrupts that it declined
- * @silent: interrupts of the line while the device was masked or quarantined, so raised
- *	by neighbours
+ * @silent: interrupts of the line while the device was masked or quarantined; they should
+ *	be those of neighbours
  * @events: events queued
  * @lost: interrupts that became no event: the queue was full, or a quarantine came first
  * @masks: SHIRQ_MASK
@@ -50,8 +50,8 @@ struct shirq_set {
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
  * @line_off: times that the line was masked for a rung
  * @rung_d3hot: times that the device was put to D3hot because it stormed
- * @rung_flr: times that it was reset for that
- * @rung_bus: times that its bus was reset for that
+ * @rung_flr: function-level resets because it stormed
+ * @rung_bus: resets of its bus because it stormed
  * @rung_failed: times that no rung was left
  */
 struct shirq_stats {
@@ -159,13 +159,13 @@ struct shirq_dma;
  * @requested: the handler is registered, or about to be
  * @irq: the registered interrupt number: that of @pdev may change while the kernel
  *	enables it
- * @irqflags: with which flags
+ * @irqflags: flags with which the handler is registered
  * @handling: the handler claims interrupts: from before it is registered until the
  *	device is stopped
- * @armed: user space may mask, unmask and wait: from after it is registered
+ * @armed: user space may mask, unmask and wait: from after the handler is registered
  * @auto_unmask: read() unmasks
  * @masked: the device is masked until @seq is unmasked
- * @owner_masked: by SHIRQ_MASK
+ * @owner_masked: the mask is one of SHIRQ_MASK
  * @held: an interrupt was claimed while the owner masked; its event is queued when @seq
  *	is unmasked
  * @held_ns: time of that claim; its captured registers are in @captured
@@ -181,7 +181,7 @@ struct shirq_dma;
  * @tail: events taken from the queue or dropped at disarm, ever
  * @seq: of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
- * @reader: the thread that it was delivered to, or NULL; see shirq_reader()
+ * @reader: the thread that got @delivered, or NULL; see shirq_reader()
  * @lost: interrupts that became no event, since armed
  * @regs: registers of the running program
  * @captured: r0..r3 at the claim of the irq program

@@ -25,8 +25,6 @@
 
 /* Open and close */
 
-/* Open and close */
-
 static int shirq_open(struct inode *inode, struct file *file)
 {
 	struct shirq_device *d = container_of(inode->i_cdev, struct shirq_device, cdev);
@@ -115,8 +113,7 @@ static bool shirq_reader_ended(const struct shirq_device *d)
  * read() by another thread unmasks nothing: the first reader may still be handling the
  * event.
  *
- * Return: 0, or the errno of read(); @epoch is the armed time that the reader
- * belongs to.
+ * Return: 0, or the errno of read(); @epoch is set to the current count of disarms.
  */
 static int shirq_begin_read(struct shirq_device *d, u32 *epoch)
 {

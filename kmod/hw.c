@@ -166,7 +166,7 @@ bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 
 /* Presence, and permission to assert */
 
-/* Return whether config space answers. Not read behind a link that is frozen after an error. */
+/* Return whether config space answers: false, without a read, if an error froze the link. */
 bool shirq_present(const struct shirq_device *d)
 {
 	return !pci_channel_offline(d->pdev) && pci_device_is_present(d->pdev);
@@ -207,7 +207,7 @@ void shirq_set_disintx(struct shirq_device *d, bool on)
 }
 
 /**
- * shirq_disintx_again() - set DisINTx again if it was cleared behind our back
+ * shirq_disintx_again() - set DisINTx again if somebody else has cleared it
  * @d: the device, @lock held
  *
  * Return: true if it was cleared, and is set again.
@@ -243,7 +243,7 @@ void shirq_clear_master(struct shirq_device *d)
  * shirq_wakes_unchanged() - check whether the device keeps its state in D3hot
  * @d: the device, with power management
  *
- * If not, waking it is a reset.
+ * If it does not, waking the device resets it.
  */
 bool shirq_wakes_unchanged(const struct shirq_device *d)
 {
@@ -311,7 +311,8 @@ int shirq_restore(struct shirq_device *d)
 /*
  * A bus reset is allowed only if the device is alone on its bus. The bridge's config
  * space is locked too, as for any reset behind it. Only try that lock: its holder is
- * resetting the bus or the bridge and may be waiting for ours, which nests inside.
+ * resetting the bus or the bridge, and may be waiting for the lock of our device, which
+ * nests inside.
  */
 static int shirq_reset_bus(struct pci_dev *pdev)
 {

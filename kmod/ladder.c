@@ -94,8 +94,8 @@ static void shirq_climb(struct shirq_device *d, u32 rungs)
 		if (shirq_rungs[rung].allowed & ~rungs || shirq_rungs[rung].run(d))
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
-		shirq_warn(d, "silenced, but IRQ %d still stormed: %s\n", d->pdev->irq,
-			   shirq_rungs[rung].name);
+		shirq_warn(d, "silenced, but IRQ %d still stormed: next rung taken: %s\n",
+			   d->pdev->irq, shirq_rungs[rung].name);
 		return;
 	}
 	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
@@ -152,8 +152,8 @@ void shirq_sleep(struct shirq_device *d)
  * @d: the device, @mutex held
  *
  * Waking may reset the device. After that nothing keeps it from asserting until its
- * config space may be accessed, 10 ms later. D3hot may also have been the only thing
- * that silenced it: the rung that was needed is kept. Ends with shirq_storm_settle() or
+ * config space may be accessed, 10 ms later. If only D3hot or a later rung silenced the
+ * device before, the watch begins at the rung D3hot. Ends with shirq_storm_settle() or
  * shirq_storm_released(), and shirq_free_line().
  *
  * Return: 0, or the errno of request_irq(): -EBUSY if another handler holds the line
@@ -186,7 +186,7 @@ int shirq_watch_wake(struct shirq_device *d)
  * If the line storms and the irq program claims, the device is quarantined. A device
  * that is found gone stays watched.
  *
- * Return: true if it is free, and the watch is over.
+ * Return: true if the device has released the line, and the watch is over.
  */
 bool shirq_storm_released(struct shirq_device *d)
 {
@@ -238,7 +238,7 @@ void shirq_storm_settle(struct shirq_device *d, u32 rungs)
 }
 
 /**
- * shirq_ladder_init() - once, before the device can have an owner
+ * shirq_ladder_init() - called once, before the device can have an owner
  * @d: the device
  */
 void shirq_ladder_init(struct shirq_device *d)

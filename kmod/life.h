@@ -46,7 +46,7 @@ enum shirq_turn {
 	SHIRQ_TURNS,
 };
 
-/* Without an owner there is no close. */
+/* The turn cannot happen: without an owner there is no close(). */
 #define SHIRQ_NEVER	(-EINVAL)
 
 /**

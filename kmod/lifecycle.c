@@ -48,7 +48,7 @@ static void shirq_turn(struct shirq_device *d, enum shirq_turn turn)
 		WRITE_ONCE(d->life, life);
 }
 
-/* Check that nothing of the former owner is left. */
+/* Free everything that the former owner left. */
 static void shirq_clear_out(struct shirq_device *d)
 {
 	shirq_free_line(d);
@@ -182,7 +182,7 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 }
 
 /*
- * Enable the device, which wakes it. Its line is watched from before that, under the last
+ * Enable the device, which wakes it. Its line is watched before that already, under the last
  * known interrupt number.
  */
 static int shirq_rouse(struct shirq_device *d)
@@ -382,7 +382,7 @@ static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type 
 	shirq_calm(d);
 	/* The line's history says nothing about the device after the reset: count anew. */
 	shirq_take_due(d);
-	/* Before the owner is notified and may arm. */
+	/* Free the interrupt before the owner is notified: it may then arm. */
 	if (d->life & SHIRQ_OWNED)
 		shirq_let_go(d);
 	spin_lock_irq(&d->lock);
@@ -403,7 +403,7 @@ static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type 
  * @d: the device; the config access lock is held
  * @type: type of the event for the owner
  *
- * A sleep or a reset that comes during the recovery from an error does not end that.
+ * A sleep or a reset during the recovery from an error does not end the recovery.
  */
 void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
 {
@@ -462,8 +462,8 @@ void shirq_give_up(struct shirq_device *d)
 }
 
 /*
- * States that no callback ends. If a link error is not recovered from, because another
- * driver on the bus cannot, drivers are not notified: give the device up after a while.
+ * States that no callback ends. If another driver on the bus cannot recover from a link
+ * error, no driver is notified: give the device up after a while.
  * A device that is gone may answer again unchanged, assert, and master the bus: poll it
  * as long as it is gone, with or without an owner.
  */
@@ -478,7 +478,7 @@ static void shirq_look_after_absent(struct work_struct *work)
 		shirq_wake_recovered(d);
 		shirq_continue_locked(d, SHIRQ_EVENT_RESET);
 	} else if (d->recovering && time_after_eq(jiffies, d->recover_by)) {
-		pci_err(d->pdev, "no recovery from the error of its link: given up\n");
+		pci_err(d->pdev, "no recovery from the error of its link: given up as gone\n");
 		shirq_give_up_locked(d);
 	}
 	if (READ_ONCE(d->gone) || d->leaving) {
@@ -493,7 +493,7 @@ out:
 }
 
 /**
- * shirq_lifecycle_init() - once, before the device can have an owner
+ * shirq_lifecycle_init() - called once, before the device can have an owner
  * @d: the device
  */
 void shirq_lifecycle_init(struct shirq_device *d)

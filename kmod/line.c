@@ -31,8 +31,9 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	bool ours = false;
 
 	/*
-	 * Interrupts are off here, even if forced into a thread. Not so on PREEMPT_RT,
-	 * but there the lock sleeps, and only threads take it.
+	 * Interrupts are off here, even if the handler is forced into a thread. On
+	 * PREEMPT_RT they are on, but there the lock is a sleeping lock that only
+	 * threads take.
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
@@ -210,7 +211,7 @@ bool shirq_line_storms(struct shirq_device *d)
 	bool was_off;
 
 	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
-		/* Masked by us, or by another driver on the line. */
+		/* The line is masked, by us or by another driver. */
 		was_off = READ_ONCE(d->storm.line_off) || irqd_irq_disabled(data);
 		before = READ_ONCE(d->storm.desc->irqs_unhandled);
 		shirq_let_interrupt(d);
@@ -224,7 +225,7 @@ bool shirq_line_storms(struct shirq_device *d)
 }
 
 /**
- * shirq_line_init() - once, before the device can have an owner
+ * shirq_line_init() - called once, before the device can have an owner
  * @d: the device
  */
 void shirq_line_init(struct shirq_device *d)

@@ -13,13 +13,13 @@
  *	wait queue and eventfd locks	(wakeups)
  *
  * The config access lock and mmap_lock are never held together. The config access
- * lock of the bridge comes before the device_lock, so where that may be held it is
- * only tried (shirq_reset_bus()).
+ * lock of the bridge comes before the device_lock, so a caller that may hold the
+ * device_lock only tries to take that one (shirq_reset_bus()).
  *
- * The interrupt takes none but the last two, so free_irq() may wait for it under the
- * mutex. The same holds for cancel_work_sync() on @reopen and @look, which take no mutex;
- * @ladder and @absent take it, and are only waited for at the end, without it. The
- * end of an address space (dma.c) takes shirq_device.lock alone.
+ * The interrupt takes only the last two, so free_irq() may wait for it under the
+ * mutex. The same holds for cancel_work_sync() on @reopen and @look, which take no mutex.
+ * @ladder and @absent take the mutex: they are waited for only at the end, when the
+ * mutex is not held. The end of an address space (dma.c) takes shirq_device.lock alone.
  *
  * A bound device without an owner is parked; see lifecycle.c.
  */
@@ -123,7 +123,7 @@ static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL)
 		return -EINVAL;
 	if (!pdev->pin) {
-		pci_err(pdev, "has no interrupt pin: vfio-pci drives functions without one\n");
+		pci_err(pdev, "has no interrupt pin, so shirq cannot drive it: use vfio-pci\n");
 		return -EINVAL;
 	}
 
@@ -170,7 +170,7 @@ static void shirq_shutdown(struct pci_dev *pdev)
 	shirq_retire(pci_get_drvdata(pdev));
 }
 
-/* No table: driver_override matches without one, and nothing else shall. */
+/* No ID table: driver_override matches without one, and only it may match. */
 static struct pci_driver shirq_driver = {
 	.name = "shirq",
 	.probe = shirq_probe,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Events of the whole device that its owner did not request: system sleep, resets, and
- * errors of its link. The device is quiet before, and stays quiet until it is armed
+ * errors of its link. The device is silenced first, and stays silent until it is armed
  * again; the owner reads an event with the reason.
  */
 #include "lifecycle.h"
@@ -16,8 +16,8 @@ static int shirq_suspend(struct device *dev)
 }
 
 /*
- * The line is enabled for the neighbours after this, and no handler would answer for
- * our device.
+ * After this callback the kernel enables the line for the neighbours. No handler would
+ * answer then if our device asserted.
  */
 static int shirq_resume_noirq(struct device *dev)
 {
@@ -54,7 +54,7 @@ static void shirq_reset_done(struct pci_dev *pdev)
 
 /*
  * Errors of the link, from AER or the platform. Behind a frozen link nothing is touched
- * (see shirq_present()) until the reset is over; where it works, the device is
+ * (see shirq_present()) until the reset is over; behind a link that works, the device is
  * quiesced. An access may have failed unnoticed, so in either case the owner must start
  * over.
  */

@@ -124,8 +124,8 @@ static void join(struct paths *at, const struct paths *from)
 }
 
 /*
- * Nothing but DECLINE ends a path, and it may not follow a CLAIM: so once there
- * has been a CLAIM, a path through it leads to every later operation.
+ * Only DECLINE ends a path, and DECLINE may not follow a CLAIM. So a path through
+ * the CLAIM leads to every operation after it.
  */
 static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_program_kind kind,
 				     const struct paths *paths, bool claimed)
@@ -337,7 +337,7 @@ static noinline void calculate(const struct shirq_op *op, __u64 *regs)
 /* How the interpreter continues after an operation. */
 enum step {
 	STEP_NEXT,
-	STEP_RARE,	/* not done: not one of the common operations */
+	STEP_RARE,	/* the operation is not a common one, and was not run */
 	STEP_END,
 };
 
@@ -422,7 +422,7 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
  *	written
  * @captured: set to r0..r3 at the claim, if there is one
  *
- * Takes as many steps as the program has operations at most, and cannot fail.
+ * Takes at most as many steps as the program has operations, and cannot fail.
  * Context: any, as far as @bus allows; the caller serialises.
  * Return: how it ended.
  */

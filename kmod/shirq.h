@@ -21,10 +21,10 @@
  * unplugged, or a read with SHIRQ_GONE_IF_ONES returned all-ones). Only
  * close() is left then.
  *
- * The device is stopped without its owner's request for system sleep, for a reset from
- * outside, after an error of its link, and in quarantine, because it stormed. It is
+ * Four things stop the device without a request of its owner: system sleep, a reset from
+ * outside, an error of its link, and quarantine, because it stormed. The device is
  * then disarmed and silent, its interrupt is freed or answered with IRQ_NONE, bus
- * mastering is off, and all mappings are void. What was queued stays, and behind it the
+ * mastering is off, and all mappings are void. Queued events stay; after them the
  * owner reads an event that says what happened (RESUMED, RESET, QUARANTINED). The
  * loaded set stays. After RESUMED and RESET the registers are as the reset left them:
  * map them anew, initialise them, arm. Quarantine ends only with SHIRQ_ARM, which may
@@ -36,15 +36,16 @@
  * Any BAR, and so also port BARs and those that share a page, by pread() and
  * pwrite() at the same offset plus the register's: one access of 1, 2, 4 or 8
  * bytes (8 only where SHIRQ_BAR_WIDE), naturally aligned, serialised with programs;
- * preadv() and pwritev() make one access for each buffer, each of the register
- * behind the one before. Config space, and sequences, by SHIRQ_EXEC.
+ * preadv() and pwritev() make one access for each buffer, each to the register
+ * after the previous one. Config space, and sequences, by SHIRQ_EXEC.
  *
- * PCI is little endian. What pread() and pwrite() carry is a number in the byte
- * order of the processor, as in a program's registers: on a big-endian processor
- * the bytes of a little-endian register are swapped. A mapping is the bare bytes:
- * there the program swaps them itself. A mapping is uncached, neither write-combining
- * nor of huge pages, and orders nothing with memory that the device reads or writes
- * by itself: use the barriers of your processor, or the accessors of guest/lib.
+ * PCI is little endian. pread() and pwrite() transfer a number in the byte order
+ * of the processor, as in a program's registers: on a big-endian processor
+ * the bytes of a little-endian register are swapped. A mapping gives the bytes as
+ * they are: user space swaps them itself. A mapping is uncached, neither
+ * write-combining nor of huge pages. Accesses through it are not ordered with memory that
+ * the device reads or writes: use the barriers of your processor, or the accessors of
+ * guest/lib.
  *
  * The file is a stream of events: it cannot seek, and write() fails with EINVAL.
  *
@@ -166,7 +167,7 @@ enum shirq_program_kind {
  * @SHIRQ_REFUSED_EMPTY: the program has no operation
  * @SHIRQ_REFUSED_TOO_LONG: more than SHIRQ_MAX_OPS operations
  * @SHIRQ_REFUSED_CODE: no such operation
- * @SHIRQ_REFUSED_FLAGS: a flag that is unknown, or that this operation lacks
+ * @SHIRQ_REFUSED_FLAGS: a flag that is unknown, or not allowed for this operation
  * @SHIRQ_REFUSED_UNUSED: a field that this operation does not use is not zero
  * @SHIRQ_REFUSED_REGISTER: no such register
  * @SHIRQ_REFUSED_WIDTH: the width is not 1, 2, 4 or 8
@@ -226,7 +227,7 @@ enum shirq_reason {
  * @SHIRQ_EVENT_QUARANTINED: the device was silenced because it stormed
  * @SHIRQ_EVENT_RESET: the device was reset
  * @SHIRQ_EVENT_GONE: never read: once the device is gone, read() fails with ENODEV, even
- *	if events are queued, and poll() reports POLLERR; the number stays free of other use
+ *	if events are queued, and poll() reports POLLERR; the number is reserved
  *
  * Skip the types that you do not know.
  */
@@ -258,12 +259,12 @@ enum shirq_quarantine {
  * @source: the IRQ source; 0 is INTx
  * @flags: of QUARANTINED, enum shirq_quarantine; of others, zero
  * @seq: number of the claim, counted from 1 since open(); names the event to
- *	SHIRQ_UNMASK. SHIRQ_MASK takes a number too. Of other types than IRQ, the
- *	last number
- * @time_ns: CLOCK_MONOTONIC at the entry of the interrupt handler, or when it
- *	happened, nanoseconds
- * @lost: interrupts that became no event, since SHIRQ_ARM: the queue was full, or what
- *	SHIRQ_MASK held back ended in a quarantine
+ *	SHIRQ_UNMASK. SHIRQ_MASK uses up a number too. Events of other types than
+ *	IRQ have the last number
+ * @time_ns: nanoseconds of CLOCK_MONOTONIC at the entry of the interrupt handler; of
+ *	other types than IRQ, when the event was queued
+ * @lost: interrupts that became no event, since SHIRQ_ARM: the queue was full, or
+ *	SHIRQ_MASK held the interrupt back and a quarantine came
  * @r: r0..r3 at the claim; see QUARANTINED; of other types, zero
  *
  * read() returns as many whole events as are queued and fit. While there is
@@ -274,16 +275,16 @@ enum shirq_quarantine {
  * if an event is queued, POLLERR if read() would fail.
  *
  * Any number of threads may read. An event goes to one of them, and only the next
- * read() of that thread unmasks it: a read() of another one leaves the device masked
- * and waits. If that thread has ended, any read() does. All io_uring workers of a
- * process count as its first thread. A driver whose threads take turns for one event
- * after the other arms without SHIRQ_ARM_AUTO_UNMASK and calls SHIRQ_UNMASK.
+ * read() of that thread unmasks it: a read() of another thread leaves the device masked
+ * and waits. If that thread has ended, any read() unmasks. All io_uring workers of a
+ * process count as its first thread. If the threads of a driver handle events in turn,
+ * arm without SHIRQ_ARM_AUTO_UNMASK and call SHIRQ_UNMASK.
  *
  * read() fails with
  *   EINVAL  the buffer is smaller than one event
- *   ENXIO   nothing is queued, and not armed; a blocked read() returns so when
- *           the device is disarmed
- *   ENODEV  the device is gone; a blocked read() returns so when it goes
+ *   ENXIO   nothing is queued, and the device is not armed; also if it is disarmed
+ *           during a blocked read()
+ *   ENODEV  the device is gone; also if it goes during a blocked read()
  *   EAGAIN  no event is queued, and the file is O_NONBLOCK
  *   EINTR   a signal came
  *   EFAULT  the buffer cannot be written; the event stays queued
@@ -302,9 +303,9 @@ struct shirq_event {
 /*
  * Calls. Every struct begins with its size: set it to sizeof(the struct you
  * compiled with) before each call; the kernel writes its own size there, and
- * at most the caller's bytes. A struct longer than the kernel's is taken if
- * what the kernel does not know is zero. Fields marked "out" are ignored on
- * the way in; reserved fields and unknown flags must be zero.
+ * nothing after the caller's struct. A struct longer than the kernel's is accepted
+ * if the bytes that the kernel does not know are zero. Fields marked "out" are
+ * ignored as input; reserved fields and unknown flags must be zero.
  *
  * Every call can fail with
  *   EFAULT  the struct, or what it points to, cannot be accessed
@@ -345,7 +346,7 @@ struct shirq_bar {
 	__u32		reserved;
 };
 
-/* struct shirq_info.features: what this kernel can, beyond knowing a call */
+/* struct shirq_info.features: what this kernel supports */
 #define SHIRQ_FEATURE_INTX	0x01	/* source 0 of a device with an interrupt pin is INTx */
 #define SHIRQ_FEATURE_NOTICES	0x02	/* RESUMED, RESET and QUARANTINED are sent */
 #define SHIRQ_FEATURE_POSITIONAL	0x04	/* pread() and pwrite() reach registers */
@@ -356,12 +357,12 @@ struct shirq_bar {
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
-#define SHIRQ_INFO_SHARED	0x02	/* the line has a neighbour; while armed: had, at ARM */
+#define SHIRQ_INFO_SHARED	0x02	/* the line has a neighbour; while armed: had one at ARM */
 #define SHIRQ_INFO_MASTER	0x04	/* bus mastering is on */
 #define SHIRQ_INFO_MASKED	0x08	/* masked for the last claim, or by SHIRQ_MASK */
-#define SHIRQ_INFO_QUARANTINED	0x10	/* it stormed: SHIRQ_ARM, or close() */
+#define SHIRQ_INFO_QUARANTINED	0x10	/* it stormed; SHIRQ_ARM or close() ends this */
 #define SHIRQ_INFO_IOMMU	0x20	/* an IOMMU translates: see struct shirq_master */
-#define SHIRQ_INFO_PASSTHROUGH	0x40	/* an IOMMU lets all that the device sends pass */
+#define SHIRQ_INFO_PASSTHROUGH	0x40	/* an IOMMU passes on all accesses of the device */
 
 /**
  * enum shirq_state - the state of the device's owner
@@ -378,7 +379,7 @@ enum shirq_state {
 /**
  * struct shirq_info - SHIRQ_GET_INFO: about the device, the kernel and the state
  * @size: see above
- * @source: in: whose state; out: the same
+ * @source: in: the source whose state is wanted; out: unchanged
  * @features: out: SHIRQ_FEATURE_*
  * @vendor: out: PCI vendor ID
  * @device: out: PCI device ID
@@ -416,7 +417,7 @@ struct shirq_info {
 /**
  * enum shirq_mode - what the irq program does to the device
  * @SHIRQ_MODE_MASKS: it masks: the device stays silent until it is unmasked,
- *	and the interrupts meanwhile are the neighbours'
+ *	and interrupts of the line come from neighbours meanwhile
  * @SHIRQ_MODE_ACKNOWLEDGES: it acknowledges: the device may assert again at
  *	once, and there is nothing to unmask
  */
@@ -432,9 +433,9 @@ enum shirq_mode {
  * @mode: enum shirq_mode
  * @flags: zero
  * @irq: address of the irq program's operations (struct shirq_op)
- * @unmask: address of the unmask program's; it also enables the device at
- *	SHIRQ_ARM; may be empty if the mode is SHIRQ_MODE_ACKNOWLEDGES
- * @release: address of the release program's
+ * @unmask: address of the unmask program's operations; SHIRQ_ARM also enables the
+ *	device by it; may be empty if the mode is SHIRQ_MODE_ACKNOWLEDGES
+ * @release: address of the release program's operations
  * @irq_count: operations in the irq program
  * @unmask_count: operations in the unmask program
  * @release_count: operations in the release program
@@ -447,7 +448,7 @@ enum shirq_mode {
  *
  * The first version ended with @error_reason.
  *
- * All are loaded, or none: a call that fails changes nothing.
+ * All programs are loaded, or none: a call that fails changes nothing.
  *
  * Fails with
  *   EPERM   without CAP_SYS_RAWIO
@@ -490,8 +491,8 @@ struct shirq_load {
  * Fails with
  *   ENOEXEC  no set is loaded
  *   EALREADY armed
- *   EBUSY    exclusive on a line with a neighbour, or shared on a line that a
- *            neighbour has for itself, or shares with other trigger or ONESHOT
+ *   EBUSY    exclusive on a line with a neighbour; or shared on a line that a
+ *            neighbour holds exclusively, or with another trigger, or with ONESHOT
  *   ENXIO    the device has no INTx line
  *   EIO      the device is being reset
  *   EINVAL   neither or both of SHARED and EXCLUSIVE
@@ -525,8 +526,8 @@ struct shirq_disarm {
  * struct shirq_unmask - SHIRQ_UNMASK: let the device assert again after an event
  * @size: see above
  * @source: the IRQ source
- * @seq: the event; one that is no longer the last claim, or is already
- *	unmasked, does nothing and succeeds
+ * @seq: number of the event; if it is no longer the last claim, or already
+ *	unmasked, the call does nothing and succeeds
  * @flags: zero
  * @reserved: zero
  *
@@ -574,14 +575,14 @@ struct shirq_exec {
  * @size: see above
  * @on: 1 or 0
  *
- * It is off from bind. It goes off at close(), when the device is stopped (see
- * the top), and when the address space that switched it on ends, by exit or
+ * Bus mastering is off after bind. It goes off at close(), when the device is stopped
+ * (see the top), and when the address space that switched it on ends, by exit or
  * exec: memory is freed before files are closed.
  *
  * Nothing is mapped for the device. Behind an IOMMU that translates
- * (SHIRQ_INFO_IOMMU) all that it reads or writes in memory faults, and the call
- * succeeds all the same. Without one, or with SHIRQ_INFO_PASSTHROUGH, it reaches all
- * of memory at physical addresses, so switching it on taints the kernel
+ * (SHIRQ_INFO_IOMMU) each access of the device to memory faults, although the call
+ * succeeds. Without an IOMMU, or with SHIRQ_INFO_PASSTHROUGH, the device reaches all
+ * of memory at physical addresses, so switching bus mastering on taints the kernel
  * (TAINT_USER, "U").
  *
  * Fails with
@@ -599,18 +600,19 @@ struct shirq_master {
  * struct shirq_mask - SHIRQ_MASK: silence the device until it is unmasked
  * @size: see above
  * @source: the IRQ source
- * @seq: out: the number to pass to SHIRQ_UNMASK; earlier ones are stale from now on,
- *	so that neither they nor read() unmask
+ * @seq: out: the number to pass to SHIRQ_UNMASK; earlier numbers are stale from now
+ *	on: neither SHIRQ_UNMASK with one of them nor read() unmasks
  * @flags: zero
  * @reserved: zero
  *
  * Runs the mask program, or sets the interrupt-disable bit if none is loaded.
- * Events that are queued stay queued. Masking twice is masking: the last @seq
- * counts. Unmasking clears the bit, if it was set so, and runs the unmask program.
+ * Events that are queued stay queued. A second call replaces @seq: only the last
+ * @seq unmasks. Unmasking clears the bit, if this call set it, and runs the unmask
+ * program.
  *
  * There is one mask, and masks are not counted. A SHIRQ_MASK while an event is being
  * handled takes that event's mask over: unmasking @seq lets the device assert though
- * nobody has acknowledged the event, and it asserts for it again. Threads that mask
+ * nobody has acknowledged the event, so it asserts for that event again. Threads that mask
  * independently of each other need a lock of their own, so that none unmasks too early.
  *
  * Fails with ENXIO if not armed, with EOPNOTSUPP if no mask program is loaded
@@ -628,11 +630,11 @@ struct shirq_mask {
  * struct shirq_eventfd - SHIRQ_SET_EVENTFD: signal events through an eventfd
  * @size: see above
  * @source: the IRQ source
- * @fd: an eventfd; -1 for none. It replaces the one before
+ * @fd: an eventfd, which replaces the previous one; -1 for none
  * @flags: zero
  *
- * One is added for each event that is queued, and when the result of read() changes in
- * another way (disarmed, gone). Events are read() as ever.
+ * The eventfd's count grows by one for each event that is queued, and when the result
+ * of read() changes in another way (disarmed, gone). Events are still read with read().
  *
  * Fails with EBADF, or with EINVAL if @fd is not an eventfd.
  */
@@ -651,12 +653,12 @@ struct shirq_eventfd {
 #define SHIRQ_DEFAULT_RATE	50000	/* interrupts a second */
 
 /**
- * struct shirq_quiesce - SHIRQ_SET_QUIESCE: by which means the device may be silenced
+ * struct shirq_quiesce - SHIRQ_SET_QUIESCE: the means by which the device may be silenced
  * @size: see above
  * @rungs: SHIRQ_QUIESCE_*: what a quarantine may use, in this order, when the
  *	release program and the interrupt-disable bit do not end the storm;
- *	from open() on, SHIRQ_QUIESCE_D3HOT
- * @release: SHIRQ_QUIESCE_FLR: reset the device at close(); from open() on, 0
+ *	open() sets SHIRQ_QUIESCE_D3HOT
+ * @release: SHIRQ_QUIESCE_FLR: reset the device at close(); open() sets 0
  * @max_rate: claims a second at which a device of SHIRQ_MODE_ACKNOWLEDGES
  *	counts as storming; 0 for SHIRQ_DEFAULT_RATE
  *

@@ -131,10 +131,10 @@ void shirq_storm_watch(struct shirq_device *d)
  * @d: the device, @lock held
  *
  * All-ones in one register do not prove that the device cannot assert, and it may
- * answer again. So as far as it still answers it is silenced, the handler watches the
- * line as it does in quarantine, and @absent revokes the owner's mappings and silences
- * the device when it answers. Until then no rung has been taken, not even the release
- * program.
+ * answer again. So the device is silenced if its registers still answer, the handler
+ * watches the line as it does in quarantine, and @absent revokes the owner's mappings and
+ * silences the device when it answers. Until then no rung counts as taken, not even the
+ * release program.
  */
 void shirq_lose(struct shirq_device *d)
 {
@@ -269,7 +269,7 @@ static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 		d->held = false;
 		d->owner_masked = false;
 		shirq_claim(d, d->held_ns, d->captured);
-		/* Masked as after any claim, until its event is unmasked. */
+		/* The device stays masked, as after any claim, until the event is unmasked. */
 		if (d->set->mode == SHIRQ_MODE_MASKS)
 			return 0;
 	}

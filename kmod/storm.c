@@ -21,13 +21,13 @@
  *				quarantine: bus mastering off, release program, DisINTx
  *	in the worker		D3hot, function-level reset, bus reset
  *
- * as far as the owner allows the worker's. The line is masked so that the worker gets
- * at the processor, for SHIRQ_LINE_OFF_US at a time: most of a reset is waiting, for
- * 100 ms and more, and the neighbours must not wait for it. If the line storms
- * meanwhile, the next window masks it again. The core shuts a line down when it has
+ * The worker takes only the rungs that the owner allows. The line is masked so that the
+ * worker gets processor time, for SHIRQ_LINE_OFF_US at a time: most of a reset is
+ * waiting, for 100 ms and more, and the neighbours must not wait that long. If the line
+ * storms meanwhile, the next window masks it again. The core shuts a line down when it has
  * counted more than SHIRQ_CORE_LIMIT unhandled interrupts in SHIRQ_CORE_WINDOW, and
  * counts anew after 100 ms without one: when that limit is near, the mask lasts for
- * SHIRQ_LINE_OFF_LONG_US. It is never near if a neighbour on the line is busy enough.
+ * SHIRQ_LINE_OFF_LONG_US. The limit is never near if a neighbour on the line is busy enough.
  * Only a window that begins after the end of a rung leads to the next one. After the
  * last rung the handler declines and does nothing more.
  *
@@ -84,12 +84,12 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 
 /*
  * Handle an interrupt of a device that SHIRQ_MASK masks: its event is queued when the
- * owner unmasks the number of its SHIRQ_MASK. The pending interrupt may have been
- * claimed only because a neighbour storms.
+ * owner unmasks the number of its SHIRQ_MASK. The program may have claimed only because
+ * a neighbour's storm made it run.
  */
 static void shirq_hold(struct shirq_device *d, u64 time_ns)
 {
-	/* The program declined in between; otherwise this would be a quarantine. */
+	/* The program has declined since @held was set: two claims in a row would quarantine. */
 	shirq_lose_held(d);
 	d->held = true;
 	d->held_ns = time_ns;

@@ -2,8 +2,8 @@
 """A separate Debian system, in memory and without a network, to install and use a Debian package in.
 
 The system is made once, with exactly the packages that a test names, and cached. Each use unpacks it in a mount and PID
-namespace, which vanishes with its last process: nothing of this machine changes. A user who is not root is root there,
-by a user namespace.
+namespace, which vanishes with its last process: nothing of this machine changes. Without root, the script runs as root
+of a user namespace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shirq_bench.provision.steps import BuildError
 
 #: Increment when the systems that `Suites.system` makes change.
 _LAYOUT = 1
-#: Where the script finds the directory that it shares with the test.
+#: The path in the system of the directory that the script shares with the test.
 SHARED = "/mnt"
 
 _ENTER = """
@@ -33,7 +33,7 @@ bind() { # FROM TO, a path in the root
     mount --bind "$1" "$ROOT$2"
 }
 """
-#: In a user namespace with one user, apt cannot become another one.
+#: In a user namespace with one user, apt cannot switch to another user.
 _PREPARE = """
 echo 'APT::Sandbox::User "root";' >/etc/apt/apt.conf.d/00root
 export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
@@ -59,8 +59,8 @@ def run(
 ) -> str:
     """Run a shell script as root in a fresh system with ``packages`` and their dependencies; returns its output.
 
-    ``shared`` is `SHARED` there. ``binds`` are further directories of this machine and where they are there. Raises
-    AssertionError with the whole output if any command of the script fails.
+    ``shared`` is mounted at `SHARED`. ``binds`` are further directories of this machine, each with its path in the
+    system. Raises AssertionError with the whole output if any command of the script fails.
     """
     archive = _archive(suite, packages)
     root = shared / ".root"

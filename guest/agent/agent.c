@@ -54,12 +54,12 @@ struct frame {
 struct command {
 	uint32_t id;
 	pid_t pid;		/* 0: free slot */
-	int in, out, err;	/* our ends; -1: closed */
+	int in, out, err;	/* our ends of the pipes; -1: closed */
 	int status;
 	int exited;
-	char *queue;		/* not yet written to `in` */
+	char *queue;		/* data not yet written to `in` */
 	size_t queued;
-	int close_in;		/* once the queue is empty */
+	int close_in;		/* close `in` once the queue is empty */
 };
 
 static struct command commands[MAX_COMMANDS];
@@ -97,7 +97,7 @@ static void send_frame(uint16_t type, uint32_t id, const void *payload, uint32_t
 	struct frame head = { .length = length, .type = type, .id = id };
 
 	/*
-	 * Use a single write if the frame fits: every write exits to the host.
+	 * Use a single write if the frame fits: every write costs a VM exit.
 	 */
 	if (length <= CHUNK) {
 		memcpy(buffer, &head, sizeof(head));
@@ -259,7 +259,7 @@ static void handle(struct frame *f, char *payload)
 		start(f->id, payload, f->length);
 		break;
 	case STDIN:
-		/* The command may have ended meanwhile: its EXIT is on the way. */
+		/* The command may have ended meanwhile; then its EXIT has been sent. */
 		if (c)
 			queue_stdin(c, payload, f->length);
 		break;

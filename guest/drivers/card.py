@@ -12,7 +12,7 @@ from shirq import profile
 
 
 class CardError(Exception):
-    """The card behaves in a way that it must not."""
+    """The card does not behave as its documentation says."""
 
 
 class Card:

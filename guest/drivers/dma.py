@@ -24,7 +24,7 @@ _FRAME: Final = (1 << 55) - 1
 
 
 class Memory:
-    """`SIZE` bytes: `bytes` as the driver sees them, from the address `physical` on as the card does."""
+    """`SIZE` bytes of memory: the driver accesses them as `bytes`, the card from the address `physical` on."""
 
     def __init__(self) -> None:
         """Raises ShirqError if no huge page is available, or if its physical address is not visible."""

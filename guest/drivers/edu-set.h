@@ -28,7 +28,7 @@ static const struct shirq_op edu_release[] = {
 	SHIRQ_DO_READ(4, 0, 0, INT_MASK, 0),	/* flushes the posted writes */
 };
 
-/* A set of them that masks, for shirq_load(). */
+/* The set of these programs, in the mode that masks, for shirq_load(). */
 #define EDU_SET { \
 	.mode = SHIRQ_MODE_MASKS, \
 	.irq = edu_irq, .irq_count = COUNT(edu_irq), \

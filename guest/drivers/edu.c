@@ -40,7 +40,7 @@ static void usage(FILE *out, const char *self)
 		"  --count N     stop after N interrupts (default: go on until SIGTERM)\n"
 		"  --exclusive   refuse to share the line\n"
 		"  --bind        bind the function to shirq first\n"
-		"  --log FILE    write there instead of standard output\n",
+		"  --log FILE    write events to FILE instead of standard output\n",
 		self);
 }
 

@@ -3,8 +3,8 @@
 """Driver for NE2000 compatible network cards: receives and sends through ports alone, and answers ARP queries.
 
 The card's memory is read and written word by word through one port, from an address that registers hold. All of that
-happens while the card is masked, in `handle`, or before it is armed: then the irq program does not run, and CR, which
-chooses the registers' page and starts transfers, is ours.
+happens while the card is masked, in `handle`, or before it is armed. The irq program does not run then, so only this
+driver writes CR, which chooses the page of registers and starts transfers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RECEIVED_OK = 0x01
 SEND_PAGE, RING, RING_END = 0x40, 0x46, 0x80
 _HEADER = struct.Struct("<BBH")
 
-#: Reads CURR, which is on page 1, and leaves page 0 behind.
+#: Reads CURR, which is on page 1, and returns to page 0.
 READ_CURR = shirq.assemble(
     f"""
     load r1, {PAGE1 | NO_REMOTE | STA}
@@ -98,7 +98,7 @@ class Ne2000(Nic):
                 raise CardError(f"the ring has status {status:#x}, next page {following:#x} on page {self.page:#x}")
             yield self._read_memory(begin + _HEADER.size, length - _HEADER.size)
             self.page = following
-            # The last page that was read: the ring is empty when the card comes to the one behind it.
+            # Tell the card the last page that was read: the ring is empty when the card reaches the page after it.
             self._write(BNRY, (following if following > RING else RING_END) - 1)
 
     def send(self, frame: bytes) -> bool:

@@ -32,7 +32,7 @@ class Nic(Card):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--ip", type=ipaddress.IPv4Address, required=True, help="answer ARP queries for it")
+        parser.add_argument("--ip", type=ipaddress.IPv4Address, required=True, help="answer its ARP queries")
 
     def frames(self) -> Iterator[bytes]:
         """The frames pending in the card, without checksums; each is removed from the card."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Driver for QEMU's own `edu` device: has it compute factorials, one after the other, and checks each."""
+"""Driver for QEMU's own `edu` device: lets it compute factorials, one after the other, and checks each result."""
 
 from __future__ import annotations
 

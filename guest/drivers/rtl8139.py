@@ -26,11 +26,11 @@ TSD_OWN = 1 << 13
 #: Gap as in IEEE 802.3, bursts of 2 KiB.
 TCR_VALUE = 3 << 24 | 7 << 8
 #: Whole frames without a threshold, bursts without a limit, a ring of 8 KiB; a frame may extend past the ring's end;
-#: accept unicast to us and broadcast.
+#: accept broadcasts, and unicast frames to our address.
 RCR_VALUE = 7 << 13 | 7 << 8 | 1 << 7 | 0x08 | 0x02
 RECEIVED_OK = 0x1
 
-# In our memory: the ring with room for a frame behind it, then a buffer for each of the card's send descriptors.
+# Layout of our memory: the ring, room for a frame that extends past its end, a buffer for each send descriptor.
 RING_SIZE = 8192
 SEND, SEND_SIZE, SENDERS = 0x4000, 0x800, 4
 #: The card's read pointer is this many bytes behind the frame to read.
@@ -48,7 +48,7 @@ class Rtl8139(Nic):
         self.mac = bytes(self.device.pread(BAR, IDR0 + n, 1) for n in range(6))
         self.memory = Memory()
         if self.memory.physical >> 32:
-            raise CardError(f"the card can address 32 bits only, and the buffer is at {self.memory.physical:#x}")
+            raise CardError(f"the card can reach 32-bit addresses only, and the buffer is at {self.memory.physical:#x}")
         self.device.set_master(True)
         self.at = self.sender = 0
         self.device.pwrite(BAR, RBSTART, 4, self.memory.physical)

@@ -34,7 +34,7 @@ struct shirq_programs {
 	enum shirq_mode mode;
 	const struct shirq_op *irq, *unmask, *release;
 	size_t irq_count, unmask_count, release_count;
-	/* Optional: for shirq_mask(), which uses the interrupt-disable bit without it. */
+	/* Optional: for shirq_mask(); without a mask program it uses the interrupt-disable bit. */
 	const struct shirq_op *mask;
 	size_t mask_count;
 	enum shirq_program_kind refused_program;
@@ -43,12 +43,12 @@ struct shirq_programs {
 };
 
 /*
- * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. Fails with ENXIO, and leaves it to its
- * driver, if it has no interrupt pin.
+ * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. If the function has no interrupt pin,
+ * the call fails with ENXIO, and the function stays bound to its driver.
  */
 int shirq_bind(const char *address);
 
-/* Give the function back to the driver that the kernel would choose. */
+/* Unbind the function, and let the kernel bind it to its usual driver. */
 int shirq_unbind(const char *address);
 
 /*
@@ -70,10 +70,10 @@ int shirq_mask(int fd, uint64_t *seq);
 /* Signal events through an eventfd; -1 for none. */
 int shirq_set_eventfd(int fd, int eventfd);
 
-/* SHIRQ_QUIESCE_* that a quarantine and close() may use; max_rate 0 for the default. */
+/* Set the SHIRQ_QUIESCE_* that a quarantine (rungs) and close() (release) may use; max_rate 0 is the default. */
 int shirq_set_quiesce(int fd, uint32_t rungs, uint32_t release, uint32_t max_rate);
 
-/* Run a one-shot program; regs in and out. refused may be NULL, and is set as error_* of struct shirq_exec. */
+/* Run a one-shot program; regs are in and out. refused, unless NULL, is set to the call's struct, with its error_*. */
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
 	       struct shirq_exec *refused);
 
@@ -83,7 +83,7 @@ int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[S
  */
 int shirq_next(int fd, struct shirq_event *event);
 
-/* Map the whole pages of a memory BAR; length is set. Returns NULL with errno set if it cannot be. */
+/* Map the whole pages of a memory BAR, and set length. Returns NULL with errno set if the BAR cannot be mapped. */
 volatile void *shirq_map(int fd, unsigned int bar, size_t *length);
 
 /* One access of width bytes (1, 2, 4, 8) to any BAR, serialised with the programs. */
@@ -119,9 +119,9 @@ int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, 
 #endif
 
 /*
- * One load or store each of a little-endian register in a mapped BAR. Reads after a load
- * are not older than the load; the device sees writes made before a store no later than
- * the store.
+ * Load or store a little-endian register in a mapped BAR, with one access. Memory reads
+ * after shirq_read*() happen after the access to the register; memory writes before
+ * shirq_write*() are visible to the device when the access reaches it.
  */
 #define SHIRQ_ACCESSORS(bits) \
 	static inline uint##bits##_t shirq_read##bits(const volatile void *bar, size_t offset) \

@@ -105,7 +105,7 @@ class Reason(enum.IntEnum):
 
 
 _REASONS: Final[dict[Reason, str]] = {
-    Reason.OK: "it is not refused",
+    Reason.OK: "the program is accepted",
     Reason.EMPTY: "the program is empty: it needs at least one operation",
     Reason.TOO_LONG: f"a program has at most {MAX_OPS} operations",
     Reason.CODE: "there is no such operation",
@@ -124,9 +124,9 @@ _REASONS: Final[dict[Reason, str]] = {
     Reason.PAST_END: "the skip leads past the end of the program",
     Reason.UNREACHABLE: "no path leads to this operation",
     Reason.NOT_IRQ: "claim and decline belong to the irq program alone",
-    Reason.SECOND_CLAIM: "a path to this claim has claimed already",
-    Reason.DECLINE_CLAIMED: "a path to this decline has claimed already",
-    Reason.GONE_CLAIMED: "a path to this gone_if_ones has claimed already",
+    Reason.SECOND_CLAIM: "a path to this claim has another claim already",
+    Reason.DECLINE_CLAIMED: "a path to this decline has a claim already",
+    Reason.GONE_CLAIMED: "a path to this gone_if_ones has a claim already",
     Reason.NO_CLAIM: "the irq program never claims",
     Reason.ACCESSES: f"an irq program reads and writes at most {MAX_IRQ_ACCESSES} registers on any path",
 }

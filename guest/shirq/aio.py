@@ -8,8 +8,8 @@
             ...
 
 The kernel unmasks, as for any reader: with auto_unmask the next read() unmasks the event that was delivered last;
-poll() never unmasks. So a device stays masked from the event until the owner reads the next one, however many other
-tasks run meanwhile.
+poll() never unmasks. So a device stays masked from the event until the owner reads the next one, regardless of other
+tasks that run meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shirq.records import Event, Info
 
 
 class AsyncDevice:
-    """A device whose events are awaited. `device` has all the calls that do not wait; this object closes it."""
+    """A device whose events are awaited. `device` has all the calls that do not wait; closing this object closes it."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -68,9 +68,9 @@ class AsyncDevice:
         self.device.unmask(seq)
 
     async def read(self) -> Event:
-        """The next event; with auto_unmask, unmasks the event that was read last at once, before it waits.
+        """Wait for the next event; with auto_unmask, first unmask the event that was read last.
 
-        Tasks that read at the same time take turns. Being cancelled loses no event. Raises ShirqError as
+        Tasks that read at the same time take turns. A cancelled read loses no event. Raises ShirqError as
         `Device.read` does.
         """
         async with self._reading:

@@ -9,12 +9,12 @@ One operation a line; `#` starts a comment; letters may be of either case; a lab
     skip_if_zero REG, TARGET                            go on at TARGET if REG is zero
     skip_if_not_zero REG, TARGET                        go on at TARGET if REG is not zero
     claim                                               the interrupt is ours
-    decline                                             it is not: the program ends
+    decline                                             the interrupt is not ours: the program ends
     LABEL:                                              names the next operation
 
-With named registers, as a profile has them, also
+With the named registers of a profile, also
 
-    read REG, NAME [, gone_if_ones]                     width and byte order are the named register's
+    read REG, NAME [, gone_if_ones]                     with the width and byte order of the named register
     write NAME, REG
 
 REG is r0 to r7. SPACE is bar0 to bar5 or config; `bar0` alone is `bar0+0`. NUMBER and OFFSET are decimal, 0x, 0o or
@@ -61,7 +61,7 @@ _SPACE_NAMES: Final = {number: name for name, number in _SPACES.items()}
 _ACCESS_NAMES: Final = {access: name for name, access in _ACCESSES.items()}
 _SIMPLE_NAMES: Final = {code: name for name, code in (_ALU | _SKIPS | _VERDICTS).items()}
 _MNEMONICS: Final = (*_ACCESSES, *_NAMED, *_ALU, *_SKIPS, *_VERDICTS)
-#: Words that no register of a profile can have as its name.
+#: Words that a profile cannot use as the name of a register.
 RESERVED: Final = frozenset({*_MNEMONICS, *_SPACES, *_FLAGS, END, *(f"r{n}" for n in range(REGS))})
 
 _LABEL: Final = re.compile(r"([a-z_][a-z0-9_.]*)\s*:\s*(.*)")
@@ -101,7 +101,7 @@ def _address(text: str) -> tuple[int, int]:
     if name not in _SPACES:
         raise _LineError(f"{text!r} is no address: write bar0+0x24 or config+4, with bar0 to bar{BARS - 1} or config")
     if plus and not offset:
-        raise _LineError(f"{text!r} ends after the +: write an offset, {_NUMBER_HELP}")
+        raise _LineError(f"{text!r} has no offset after the +: write {_NUMBER_HELP}")
     value = _constant(offset) if plus else 0
     if offset.startswith("-"):
         raise _LineError(f"{text!r} has a negative offset: offsets count from the start of the space")
@@ -191,7 +191,7 @@ def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int], n
 
 
 def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
-    """The lines with an operation, with their numbers, and the operation that each label names."""
+    """The lines that have an operation, with their numbers, and the index of the operation that each label names."""
     lines: list[tuple[int, str]] = []
     labels: dict[str, int] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -209,10 +209,10 @@ def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
 
 
 def assemble(text: str, names: Mapping[str, Place] = _NO_NAMES) -> Program:
-    """Translate a program, in the language that this module describes; `names` are registers, in lower case.
+    """Assemble a program in the language that this module describes; `names` are registers, in lower case.
 
-    Names and syntax are checked here; the rest (the BARs of the device, the paths through the program) is checked when
-    the program is loaded. Raises AssemblyError with the line, the error and the expected form.
+    Names and syntax are checked here; the BARs of the device and the paths through the program are checked when the
+    program is loaded. Raises AssemblyError with the line, the error and the expected form.
     """
     return assemble_lines(text, names)[0]
 
@@ -234,7 +234,7 @@ def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[P
         else:
             raise _LineError(f"there is no label {target!r}: write one that is defined below, {END}, or +N")
         if skip < 1:
-            raise _LineError(f"{target!r} is not a forward target: jumps go forward, over at least one")
+            raise _LineError(f"{target!r} is not a forward target: jumps go forward, over at least one operation")
         if len(program) + 1 + skip > len(lines):
             raise _LineError(f"{target!r} leads past the end of the program")
         return skip
@@ -250,7 +250,7 @@ def assemble_lines(text: str, names: Mapping[str, Place] = _NO_NAMES) -> tuple[P
 
 
 def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyType({})) -> str:
-    """One operation as the assembler reads it; a field that it does not use is not shown."""
+    """One operation as the assembler reads it, without the fields that the operation does not use."""
     if op.code in (Code.READ, Code.WRITE):
         named = by_place.get(place_of(op))
         name = Code(op.code).name.lower() if named else _ACCESS_NAMES[Code(op.code), op.width]
@@ -269,7 +269,7 @@ def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyTyp
 
 
 def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
-    """One operation as text, or field by field if it has no full textual form (the verifier refuses it)."""
+    """One operation as text; field by field if the text cannot show all its fields (the verifier refuses it then)."""
     try:
         text = _render(op, f"+{op.skip}", {place: name for name, place in names.items()})
         if assemble("\n".join([text, *["claim"] * op.skip]), names)[0] == op:

@@ -14,7 +14,7 @@ _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 
 
 def check_address(address: str) -> str:
-    """The PCI address, if it is one. Raises ValueError."""
+    """Return the address if it is a full PCI address. Raises ValueError."""
     if not _ADDRESS.fullmatch(address):
         raise ValueError(f"{address!r} is no PCI address: write it in full, such as 0000:00:04.0 (lspci -D shows them)")
     return address
@@ -47,10 +47,10 @@ def _give_up(address: str, sysfs: Path) -> None:
 
 
 def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> None:
-    """Unbind the function from its present driver and bind it to `driver`; does nothing if it is bound to it already.
+    """Unbind the function from its present driver and bind it to `driver`; do nothing if it is bound there already.
 
-    Raises ShirqError if the function or the driver is missing, or the driver refuses it; before the function is taken
-    from its driver, if it is for shirq and has no interrupt pin: shirq serves INTx.
+    Raises ShirqError if the function or the driver is missing, or the driver refuses the function. A function without
+    an interrupt pin is refused for shirq, which serves INTx, before it is unbound from its driver.
     """
     function = _function(address, sysfs)
     if bound_driver(address, sysfs) == driver:
@@ -68,7 +68,7 @@ def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> Non
 
 
 def unbind(address: str, sysfs: Path = Path("/sys")) -> None:
-    """Give the function back: unbind it, clear driver_override, and let the kernel probe its usual driver."""
+    """Unbind the function, clear driver_override, and let the kernel probe the function's usual driver."""
     function = _function(address, sysfs)
     _give_up(address, sysfs)
     doing = f"giving {address} back"

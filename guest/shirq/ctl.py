@@ -23,16 +23,16 @@ from shirq.verify import spaces_of
 DONE, FAILED, USAGE, FOUND = 0, 1, 2, 3
 
 _EPILOGUE = """\
-The way of a new card: write a profile (or find one: `shirqctl list` names those that fit), then
+Steps for a new card: write a profile (or use one that fits: `shirqctl list` names it), then
 
-  shirqctl check CARD.toml                      is it right by itself?
+  shirqctl check CARD.toml                      is the profile right by itself?
   shirqctl simulate CARD.toml --set STATUS=1    what do its programs do?
   shirqctl bind 0000:00:04.0                    take the function from its driver
-  shirqctl list                                 who shares its line, which is known once it is enabled?
-  shirqctl check CARD.toml --device 0000:00:04.0        does the kernel accept it for this device?
+  shirqctl list                                 which functions share its line? (known once a driver enabled it)
+  shirqctl check CARD.toml --device 0000:00:04.0        does the kernel accept the profile for this device?
   shirqctl exec 0000:00:04.0 'read r0, STATUS'  look at a register, serialised with the interrupt
-  shirqctl watch 0000:00:04.0 --after 'write ACK, r0'   serve it from here and see the events
-  shirqctl unbind 0000:00:04.0                  give it back
+  shirqctl watch 0000:00:04.0 --after 'write ACK, r0'   serve the device from the command line and see its events
+  shirqctl unbind 0000:00:04.0                  give the function back to the kernel's driver
 
 PROFILE is a file, or the name of a profile that came with the tool.
 
@@ -168,7 +168,7 @@ def do_stats(system: System, options: argparse.Namespace) -> int:
 def do_top(system: System, options: argparse.Namespace) -> int:
     old = top.look(system)
     if options.line is not None and options.line not in old.lines:
-        raise _Usage(f"there is no line {options.line}: there are {', '.join(map(str, sorted(old.lines)))}")
+        raise _Usage(f"there is no line {options.line}: the lines are {', '.join(map(str, sorted(old.lines)))}")
     shown = 0
     while options.count is None or shown < options.count:
         started = time.monotonic()
@@ -218,12 +218,12 @@ def do_lint(system: System, options: argparse.Namespace) -> int:
             _say(f"{rule.id} ({', '.join(kind.name.lower() for kind in rule.kinds)}): {rule.why} {rule.remedy}")
         return DONE
     if not options.profile:
-        raise _Usage("lint needs profiles, or --rules")
+        raise _Usage("lint needs profiles, or --rules to show its rules")
     return max(_findings(_load(name)) for name in options.profile)
 
 
 def _kinds(name: str, card: Profile) -> list[ProgramKind]:
-    """The selected programs; all selects those that the card has."""
+    """The selected programs; `all` means every program that the card has."""
     kinds = (ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK)
     if name == "all":
         return [kind for kind in kinds if card.programs.program(kind)]
@@ -317,7 +317,7 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
         device.arm(shared=not options.exclusive, auto_unmask=auto)
         _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
         if not auto:
-            _say("the device stays masked after an event: say --after how to serve it, or --unmask")
+            _say("the device stays masked after an event: give --after TEXT, a program that serves it, or --unmask")
         seen = 0
         try:
             while options.count is None or seen < options.count:
@@ -377,7 +377,7 @@ def _parser() -> argparse.ArgumentParser:
     def json_too(parser: argparse.ArgumentParser, text: str) -> None:
         parser.add_argument("--json", action="store_true", help=f"as JSON: {text}")
 
-    add = verb("list", do_list, "show PCI functions: driver, line, the profile that fits, and who shares the line")
+    add = verb("list", do_list, "show PCI functions: driver, line, fitting profile, and who shares the line")
     add.add_argument("--all", action="store_true", help="also bridges without an interrupt pin")
     json_too(add, "an array of functions; a line that is not known is null, and line_unknown says why")
 
@@ -388,41 +388,41 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("check", do_check, "verify and lint a profile; with --device, let the kernel verify it for this device")
     add.add_argument("profile", help=_FILE_HELP)
-    add.add_argument("--device", metavar="ADDRESS", help="a bound function without an owner; it is not armed")
-    add = verb("lint", do_lint, "say what is accepted and still wrong in profiles, and why")
+    add.add_argument("--device", metavar="ADDRESS", help="bound function without an owner; it is not armed")
+    add = verb("lint", do_lint, "show errors in profiles that the verifier accepts, with their reasons")
     add.add_argument("profile", nargs="*", help=_FILE_HELP)
     add.add_argument("--rules", action="store_true", help="show all rules instead")
     add = verb("disassemble", do_disassemble, "show a profile's programs as operations")
     add.add_argument("profile", help=_FILE_HELP)
     add.add_argument("--addresses", action="store_true", help="show addresses instead of names")
     program(add, "all")
-    add = verb("simulate", do_simulate, "run a profile's programs on registers that behave as it says, step by step")
+    add = verb("simulate", do_simulate, "run a profile's programs step by step, on simulated registers")
     add.add_argument("profile", help=_FILE_HELP)
     add.add_argument(
-        "--set", type=_assignment, action="append", default=[], metavar="NAME=VALUE", help="what a register holds"
+        "--set", type=_assignment, action="append", default=[], metavar="NAME=VALUE", help="initial value of a register"
     )
     program(add, "irq")
 
     add = verb("exec", do_exec, "run a one-shot program on a bound device, serialised with its interrupt")
     add.add_argument("address", help=_DEVICE_HELP)
     add.add_argument("text", help="operations, ; between them: 'read32 r0, bar0+0x24; or r0, 1'")
-    add.add_argument("--reg", type=_assignment, action="append", default=[], metavar="rN=VALUE", help="at the start")
-    add.add_argument("--profile", help="whose register names to use (default: the one that fits, if any)")
+    add.add_argument("--reg", type=_assignment, action="append", default=[], metavar="rN=VALUE", help="initial value")
+    add.add_argument("--profile", help="profile with the register names (default: the one that fits, if any)")
     add = verb("watch", do_watch, "own a bound device, arm it, and show its events until Ctrl-C")
     add.add_argument("address", help=_DEVICE_HELP)
-    add.add_argument("--profile", help="default: the one that fits the device")
-    add.add_argument("--after", metavar="TEXT", help="one-shot program after each event, which finds its r0 to r3")
-    add.add_argument("--unmask", action="store_true", help="unmask after each event though nothing serves the device")
+    add.add_argument("--profile", help="profile to load (default: the one that fits the device)")
+    add.add_argument("--after", metavar="TEXT", help="one-shot program after each event; gets the event's r0 to r3")
+    add.add_argument("--unmask", action="store_true", help="unmask after each event, without serving the device")
     add.add_argument("--exclusive", action="store_true", help="refuse to share the line")
-    add.add_argument("--count", type=_COUNT, help="end after so many interrupts")
-    add.add_argument("--timeout", type=_SECONDS, metavar="SECONDS", help="fail when no event comes for so long")
+    add.add_argument("--count", type=_COUNT, help="end after this number of interrupts")
+    add.add_argument("--timeout", type=_SECONDS, metavar="SECONDS", help="fail if no event comes within this time")
     add = verb("stats", do_stats, "show the module's counters of bound functions")
-    add.add_argument("address", nargs="*", help="default: all that are bound")
-    add = verb("top", do_top, "show who is asserting which line, and how often")
-    add.add_argument("--line", type=int, metavar="IRQ", help="this one alone, by its number in /proc/interrupts")
-    add.add_argument("--interval", type=_SECONDS, default=1.0, metavar="SECONDS", help="between looks (default: 1)")
-    add.add_argument("--count", type=_COUNT, help="end after so many looks (default: Ctrl-C)")
-    json_too(add, "an object a look, on a line of its own, with its lines, and the functions whose line is not known")
+    add.add_argument("address", nargs="*", help="functions to show (default: all that are bound)")
+    add = verb("top", do_top, "show the rate of each line, and the functions that assert it")
+    add.add_argument("--line", type=int, metavar="IRQ", help="show this line only, by its number in /proc/interrupts")
+    add.add_argument("--interval", type=_SECONDS, default=1.0, metavar="SECONDS", help="between samples (default: 1)")
+    add.add_argument("--count", type=_COUNT, help="end after this number of samples (default: at Ctrl-C)")
+    json_too(add, "one object per sample, on one row: its lines, and the functions whose line is not known")
     return parser
 
 

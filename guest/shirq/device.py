@@ -31,14 +31,14 @@ if TYPE_CHECKING:  # imported on use: drivers rarely need it, and importing is s
 _EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
 
 _GONE: Final = {errno.ENODEV: "the device is gone: close it"}
-_STOPPED: Final = {errno.EIO: "the device is quarantined, which arm() ends, or it is being reset"}
+_STOPPED: Final = {errno.EIO: "the device is quarantined, which arm() ends, or asleep, or being reset"}
 _NOT_ARMED: Final = {errno.ENXIO: "the device is not armed: arm() it first"}
 _RAWIO: Final = {errno.EPERM: "CAP_SYS_RAWIO is needed: run as root"}
 _OPENING: Final = {
     errno.ENOENT: "no such node: bind() the function to shirq first",
-    errno.EBUSY: "the device has an owner already: each has one at a time",
+    errno.EBUSY: "the device has an owner already: a device has one owner at a time",
     errno.EPERM: "the kernel is locked down",
-    errno.EACCES: "only root may open it, unless the node's permissions say otherwise",
+    errno.EACCES: "the node's permissions do not allow it: run as root",
     errno.ENODEV: "the device is gone",
     errno.ENXIO: "the device was unbound meanwhile",
     errno.EIO: "the device is asleep or in error recovery, or storms as soon as it is awake: see the kernel log",
@@ -49,8 +49,8 @@ _LOADING: Final = _RAWIO | {
 }
 _ARMING: Final = {
     errno.ENOEXEC: "no programs are loaded: load() a set first",
-    errno.EALREADY: "it is armed already",
-    errno.EBUSY: "the line cannot be had: exclusive, and it has a neighbour; or a neighbour does not share it as we do",
+    errno.EALREADY: "the device is armed already",
+    errno.EBUSY: "the line cannot be had: it has a neighbour, or a neighbour does not share it in the same way",
     errno.ENXIO: "the device has no INTx line",
 }
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
@@ -66,13 +66,13 @@ class Registers:
     """A mapped memory BAR.
 
     Each read and write is one load or store of its width, in the byte order of the processor. Offsets are in bytes
-    and must be multiples of the width. When the device goes, an access ends the process with SIGBUS.
+    and must be multiples of the width. When the device is gone, an access ends the process with SIGBUS.
     """
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
         self._bytes = memoryview(memory)
-        # A cast view moves an element at once, as its C type; a slice would be copied by any widths.
+        # A cast view accesses an element at once, as its C type; a slice could be copied with accesses of any width.
         self._views = {1: self._bytes, 2: self._bytes.cast("H"), 4: self._bytes.cast("I"), 8: self._bytes.cast("Q")}
 
     def __len__(self) -> int:
@@ -160,7 +160,7 @@ class Device:
     # ---------------------------------------------------------------- calls
 
     def _call(self, request: int, argument: ctypes.Structure, doing: str, hints: dict[int, str]) -> None:
-        """One ioctl. `size` is set here for every call: the kernel leaves its own, which may be larger, there."""
+        """One ioctl. `size` is set anew for every call: the kernel writes its own size there, which may be larger."""
         argument.size = ctypes.sizeof(argument)
         try:
             fcntl.ioctl(self._fd, request, argument)
@@ -171,7 +171,7 @@ class Device:
 
     @property
     def info(self) -> Info:
-        """The device, the kernel and the state, now."""
+        """Information about the device, the kernel and the present state."""
         raw = abi.InfoStruct()
         self._call(abi.GET_INFO, raw, "asking about", {})
         return Info(
@@ -263,14 +263,14 @@ class Device:
         self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO | _STOPPED)
 
     def mask(self) -> int:
-        """Silence the device, asserting or not, and return a number: only unmask() of it unmasks, read() does not."""
+        """Silence the device, asserting or not, and return a number: only unmask() with this number unmasks."""
         raw = abi.MaskStruct()
         hints = _NOT_ARMED | {errno.EOPNOTSUPP: "it has no interrupt-disable bit: load() a mask program"}
         self._call(abi.MASK, raw, "masking", hints)
         return int(raw.seq)
 
     def set_eventfd(self, fd: int | None) -> None:
-        """Add 1 to this eventfd for each event queued, and when read() would fail from now on; None: no more."""
+        """Add 1 to this eventfd for each queued event, and when read() begins to fail; None removes the eventfd."""
         raw = abi.EventfdStruct(fd=-1 if fd is None else fd)
         self._call(abi.SET_EVENTFD, raw, "setting the eventfd of", {errno.EINVAL: f"{fd} is no eventfd"})
 
@@ -281,7 +281,7 @@ class Device:
         release: abi.Quiesce = abi.Quiesce(0),  # noqa: B008
         max_rate: int = 0,
     ) -> None:
-        """Set the rungs that may silence the device when it storms, and (FLR only) when it is closed.
+        """Set the rungs that may silence the device in a storm, and the reset at close (FLR only).
 
         `max_rate` is in interrupts a second, for a device that acknowledges; 0 is the default, `abi.DEFAULT_RATE`.
         """
@@ -295,7 +295,7 @@ class Device:
 
         With auto_unmask, first unmasks the event that this thread read last; another thread's stays masked. With a
         timeout there must be one reader only: another one may take the event that ended the wait.
-        Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it goes.
+        Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it is gone.
         """
         if timeout is not None:
             self._wait(timeout)
@@ -309,7 +309,7 @@ class Device:
         return event
 
     def _wait(self, timeout: float) -> None:
-        """poll() never unmasks, so unmask here as read() would."""
+        """Wait until the device is readable. poll() never unmasks, so unmask here as read() would."""
         if self._auto_unmask and self._delivered.seq:
             try:
                 self.unmask(self._delivered.seq)
@@ -352,7 +352,7 @@ class Device:
         return ShirqError.explain(error.errno or errno.EIO, what, hints)
 
     def mmap(self, bar: int) -> Registers:
-        """Map the whole pages of a memory BAR. The mapping lasts until the device is closed, or goes."""
+        """Map the whole pages of a memory BAR. The mapping lasts until the device is closed, stopped, or gone."""
         if not 0 <= bar < abi.BARS:
             raise ValueError(f"there is no BAR {bar}: BARs are 0 to {abi.BARS - 1}")
         length = self.info.bars[bar].length // mmap.PAGESIZE * mmap.PAGESIZE

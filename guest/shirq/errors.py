@@ -29,7 +29,7 @@ class ProgramRefused(ShirqError):
         self.index = index
         self.reason: Reason | int = Reason(reason) if reason in set(Reason) else reason
         self.operation = operation
-        why = self.reason.text if isinstance(self.reason, Reason) else f"reason {reason}, which a newer kernel knows"
+        why = self.reason.text if isinstance(self.reason, Reason) else f"reason {reason}, unknown to this binding"
         super().__init__(
             errno.EINVAL, f"{kind.name.lower()} program refused at operation {index} ({self.operation}): {why}"
         )

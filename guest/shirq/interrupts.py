@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The kernel's interrupt lines: the handlers and counts of each, and its interrupt controller and input.
 
-/sys/kernel/irq has a file for each fact. /proc/interrupts is parsed only on kernels without that folder: its columns
-depend on the controller, and a handler's name may look like a column.
+/sys/kernel/irq has a file for each property. /proc/interrupts is parsed only on kernels without that folder: its
+columns depend on the controller, and a handler's name may look like a column.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _rows(table: str) -> Iterator[Line]:
         return
     counts = rf"(?: +[0-9]{{1,20}}){{{len(cpus)}}}"
     for row in rows:
-        # A word of digits alone is one count too many: a CPU came or went while the table was read.
+        # A first word of digits is an extra count: a CPU came or went while the table was read.
         if match := re.fullmatch(rf"( *[0-9]{{1,9}}):({counts}) +(?![0-9]+(?: |$))(\S.*)", row):
             yield _described(int(match[1]), sum(map(int, match[2].split())), match[3], len(match[1]))
 

@@ -3,8 +3,8 @@
 
 Every rule looks at straight runs through a program (`shirq.runs`). Rules that depend on the effects of register
 accesses (`access`, `sets`, `clears`, `index` of a profile) find nothing without these keys. A rule reports only errors
-that occur on every device that matches the profile; a profile can allow a finding that is correct for its card, by
-place.
+that occur on every device that matches the profile. A profile can allow single findings that are no errors for its
+card.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shirq.runs import Run, Step, runs
 
 IRQ, UNMASK, RELEASE, MASK = ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK
 _KINDS: Final = (IRQ, UNMASK, RELEASE, MASK)
-#: Kinds of access whose bits a write cannot set: they come from the card, unless another register sets them.
+#: Kinds of access whose bits a write cannot set: the card sets the bits, unless another register does.
 _STATUS: Final = frozenset({"write-1-to-clear", "read-only", "clear-on-read", "mask-on-read"})
 
 
@@ -180,7 +180,7 @@ def _claims_blindly(subject: Subject, kind: ProgramKind) -> _Found:
     for run in subject.runs[kind]:
         tested = any(step.op.code in SKIPS and step.value.origins for step in run.before_claim)
         if run.claim is not None and not tested:
-            yield _At(run.steps[run.claim].index, "no skip by what the device says stands before this claim")
+            yield _At(run.steps[run.claim].index, "no skip that depends on the device stands before this claim")
 
 
 def _claims_never(subject: Subject, kind: ProgramKind) -> _Found:
@@ -226,7 +226,7 @@ def _acknowledge_misses(subject: Subject, kind: ProgramKind) -> _Found:
         cleared = any(_may_clear(subject, step, asked) for step in run.steps)
         if run.claim is not None and asked and not cleared:
             names = " and ".join(sorted(subject.registers[place].name for place in asked))
-            yield _At(run.steps[run.claim].index, f"nothing clears {names}, by which this claims")
+            yield _At(run.steps[run.claim].index, f"nothing clears {names}, on which this claim depends")
 
 
 def _may_clear(subject: Subject, step: Step, asked: set[Place]) -> bool:
@@ -247,7 +247,7 @@ def _acknowledges_unseen(subject: Subject, kind: ProgramKind) -> _Found:
         for step in run.after_claim:
             ones = step.value.ones & (1 << 8 * step.op.width) - 1
             if subject.acknowledges(step.op) and ones.bit_count() > 1:
-                text = f"{_shown(subject, step.op)} is written with {ones:#x}, whatever was read"
+                text = f"{_shown(subject, step.op)} is written with the constant {ones:#x}, not with the value read"
                 yield _At(step.index, text, place_of(step.op))
 
 
@@ -255,7 +255,7 @@ def _unmask_acknowledges(subject: Subject, kind: ProgramKind) -> _Found:
     for run in subject.runs[kind] if subject.programs.mode is Mode.MASKS else ():
         for step in run.steps:
             if subject.acknowledges(step.op) and step.value.may_be_other:
-                text = f"{_shown(subject, step.op)} is written: what became pending while the device was masked is lost"
+                text = f"{_shown(subject, step.op)} is written: sources that became pending while masked are lost"
                 yield _At(step.index, text, place_of(step.op))
 
 
@@ -287,13 +287,13 @@ def _masks_nothing(subject: Subject, kind: ProgramKind) -> _Found:
         return
     for place, effect in _same_as_unmask(subject, kind):
         name = _spot(subject, effect.written)
-        yield _At(effect.index, f"{name} is written as unmask writes it, so that it masks nothing", place)
+        yield _At(effect.index, f"{name} is written with unmask's value, so it masks nothing", place)
 
 
 def _release_enables(subject: Subject, kind: ProgramKind) -> _Found:
     for place, effect in _same_as_unmask(subject, kind):
         name = _spot(subject, effect.written)
-        yield _At(effect.index, f"{name} is written as unmask writes it, so that the device stays enabled", place)
+        yield _At(effect.index, f"{name} is written with unmask's value, so the device stays enabled", place)
 
 
 def _release_leaves(subject: Subject, kind: ProgramKind) -> _Found:
@@ -367,7 +367,7 @@ def _other_form(subject: Subject, kind: ProgramKind) -> _Found:
             there = register.place
             overlap = place.offset < there.offset + there.width and there.offset < place.offset + place.width
             if there.space == place.space and overlap:
-                yield _At(index, f"{disassemble_op(op)}: {register.name} is there, and it is {_form(there)}", there)
+                yield _At(index, f"{disassemble_op(op)}: {register.name} is there, which is {_form(there)}", there)
 
 
 def _form(place: Place) -> str:
@@ -391,7 +391,7 @@ def _value_cut(subject: Subject, kind: ProgramKind) -> _Found:
             if step.op.code != Code.WRITE or step.op.space == CONFIG_SPACE or not step.value.ones >> bits:
                 continue
             ones = step.value.ones
-            # All ones, and a negative number, fill a register of any width.
+            # All-ones and negative numbers fit a register of any width.
             if ones & (ones + 1) and ones >> bits != (1 << 64 - bits) - 1:
                 text = f"{_shown(subject, step.op)} has {bits} bits, and {ones:#x} is written to it"
                 yield _At(step.index, text, place_of(step.op))
@@ -403,7 +403,7 @@ def _value_cut(subject: Subject, kind: ProgramKind) -> _Found:
 def _index_kept(subject: Subject, kind: ProgramKind) -> _Found:
     """On each run the last write of an index register must restore the value that was read from it.
 
-    A part of the value (pages share a register with commands) suffices if another write selected the page before.
+    If another write has selected the page before, a part of the value suffices: pages share a register with commands.
     """
     program = subject.programs.program(kind)
     for run in subject.runs[kind]:
@@ -449,8 +449,8 @@ RULES: Final = (
     Rule(
         "claim-clears",
         (IRQ,),
-        "The line is shared: the program runs for the neighbours' interrupts too, and what the read clears is lost"
-        " unless it is claimed.",
+        "The line is shared: the program runs for the neighbours' interrupts too, and the bits that the read clears are"
+        " lost unless the interrupt is claimed.",
         "Claim by a register whose read changes nothing, or decline only where the read returned 0.",
         _clears_unclaimed,
     ),
@@ -458,21 +458,21 @@ RULES: Final = (
         "claim-masks",
         (IRQ,),
         "The line is shared: at a neighbour's interrupt the read masks our device, and nobody will unmask it.",
-        "Read the register only once another one has said that the device asserts.",
+        "Read the register only after another register has shown that the device asserts.",
         _masks_unclaimed,
     ),
     Rule(
         "claim-blind",
         (IRQ,),
-        "A claim that depends on nothing takes the neighbours' interrupts for its own, and the kernel no longer"
-        " notices a line that nobody serves.",
-        "Read a status register and skip the claim where no source asserts.",
+        "A claim without a condition claims the neighbours' interrupts too, and the kernel no longer notices a line"
+        " that nobody serves.",
+        "Read a status register, and skip the claim if no source asserts.",
         _claims_blindly,
     ),
     Rule(
         "claim-never",
         (IRQ,),
-        "The test before the claim cannot succeed: its bits are not in the register, or constants cancel out. The line"
+        "The test before the claim cannot succeed: the register has no such bits, or constants cancel out. The line"
         " storms at the first interrupt.",
         "Test bits that the register has.",
         _claims_never,
@@ -480,7 +480,7 @@ RULES: Final = (
     Rule(
         "claim-without-silence",
         (IRQ,),
-        "A device that still asserts when the handler returns interrupts again at once, for ever.",
+        "If the device still asserts when the handler returns, it interrupts again at once, for ever.",
         "Mask or acknowledge after the claim.",
         _claims_silently,
     ),
@@ -503,21 +503,21 @@ RULES: Final = (
         "acknowledge-misses",
         (IRQ,),
         "The device asserts for as long as the register says so: the line storms at the first interrupt.",
-        "Write the register, or the one that clears it; if that is what happens, say so by its `clears`.",
+        "Write the register, or the register that clears it; if the program does so, declare it with the key `clears`.",
         _acknowledge_misses,
     ),
     Rule(
         "acknowledge-unseen",
         (IRQ,),
-        "A source that becomes pending between the read and the write is cleared, and no event has it.",
-        "Write back what was read.",
+        "A source that becomes pending between the read and the write is cleared, and no event reports it.",
+        "Write back the value that was read.",
         _acknowledges_unseen,
     ),
     Rule(
         "masks-nothing",
         (IRQ, MASK),
-        "The device is as enabled after the program as after unmask, and asserts on.",
-        "Write what disables the sources.",
+        "After the program the device is enabled as after unmask, and goes on asserting.",
+        "Write a value that disables the sources.",
         _masks_nothing,
     ),
     Rule(
@@ -530,29 +530,29 @@ RULES: Final = (
     Rule(
         "release-leaves",
         (RELEASE,),
-        "What irq masks and unmask enables, release must disable: after it nobody is there to serve the device.",
+        "Sources that irq masks and unmask enables must be disabled by release: afterwards nobody serves the device.",
         "Write the register in release too, or set the interrupt-disable bit.",
         _release_leaves,
     ),
     Rule(
         "release-enables",
         (RELEASE,),
-        "The device is as enabled after release as after unmask, and nobody is there to serve it.",
-        "Write what disables the sources.",
+        "After release the device is enabled as after unmask, and nobody serves it.",
+        "Write a value that disables the sources.",
         _release_enables,
     ),
     Rule(
         "unmask-elsewhere",
         (UNMASK,),
-        "Unmask runs after every event: what it changes beyond what irq masked is taken from the owner.",
+        "Unmask runs after every event: if it changes other registers than irq, it overwrites the owner's settings.",
         "Leave the register to the owner.",
         _unmask_elsewhere,
     ),
     Rule(
         "unmask-misses",
         (UNMASK,),
-        "What irq masks stays masked if unmask does not change it: there is one interrupt and then silence.",
-        "Write the register in unmask; if irq acknowledges there, say so by `access` or `clears`.",
+        "A source that irq masks stays masked if unmask does not enable it: no interrupt follows the first one.",
+        "Write the register in unmask; if irq acknowledges there, declare it with the key `access` or `clears`.",
         _unmask_misses,
     ),
     Rule(
@@ -565,42 +565,42 @@ RULES: Final = (
     Rule(
         "mask-misses",
         (MASK,),
-        "What irq masks, or unmask enables where irq acknowledges, stays enabled after MASK.",
+        "A source that irq masks (or that unmask enables, if irq acknowledges) stays enabled after MASK.",
         "Write the register in mask too, or set the interrupt-disable bit.",
         _mask_misses,
     ),
     Rule(
         "mask-stays",
         (MASK,),
-        "UNMASK ends what MASK began by the unmask program: what that does not change stays masked.",
+        "UNMASK ends a MASK with the unmask program: a register that unmask does not change stays masked.",
         "Write the register in unmask too.",
         _mask_stays,
     ),
     Rule(
         "index-kept",
         (IRQ, UNMASK, MASK),
-        "The owner may be between choosing a register and using it when the interrupt comes.",
+        "The interrupt may come after the owner has chosen a register and before it uses that register.",
         "Read the index register first and write that value back last, on every run.",
         _index_kept,
     ),
     Rule(
         "index-chosen",
         _KINDS,
-        "Without a choice of its own the program accesses whatever register the owner chose last.",
+        "If the program does not choose the register, it accesses the register that the owner chose last.",
         "Write the index register first.",
         _index_chosen,
     ),
     Rule(
         "read-of-write-only",
         _KINDS,
-        "What such a register reads means nothing, often all-ones or zero.",
+        "A read of such a register returns a meaningless value, often all-ones or zero.",
         "Read another register.",
-        _accesses(Code.READ, "write-only", "what is read means nothing"),
+        _accesses(Code.READ, "write-only", "the value read is meaningless"),
     ),
     Rule(
         "write-of-read-only",
         _KINDS,
-        "Such a write does nothing: the program is not what it seems.",
+        "Such a write does nothing: the program does not do what it seems to do.",
         "Write another register.",
         _accesses(Code.WRITE, "read-only", "the write does nothing"),
     ),
@@ -608,8 +608,8 @@ RULES: Final = (
         "other-form",
         _KINDS,
         "An access of another width, offset or byte order than the register's gets other bits, or has side effects on"
-        " its neighbours.",
-        "Use the register's name; declare the part of it as a register if that is meant.",
+        " adjacent registers.",
+        "Use the register's name; if a part of the register is meant, declare that part as a register.",
         _other_form,
     ),
     Rule(
@@ -622,8 +622,8 @@ RULES: Final = (
     Rule(
         "value-cut",
         _KINDS,
-        "Bits above the register's width go nowhere.",
-        "Write the value that is meant, or declare the register as wide as it is.",
+        "Bits above the register's width are dropped.",
+        "Write a value that fits, or declare the register with its true width.",
         _value_cut,
     ),
 )
@@ -648,7 +648,7 @@ def lint_set(
         for kind in rule.kinds:
             for at in rule.check(subject, kind) if programs.program(kind) else ():
                 name = subject.name(at.place) if at.place else None
-                # Several registers may be missing at once; other rules report an operation once.
+                # One operation may lack several registers; every other rule reports an operation once.
                 key = (rule.id, kind, at.index, name)
                 found.setdefault(key, Finding(rule.id, kind, at.index, at.text, name))
     return list(found.values())

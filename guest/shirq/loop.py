@@ -20,8 +20,8 @@ STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
     """Yield the events of an armed device until it is disarmed, by the caller or by one of the signals `stop`.
 
-    The signals are blocked from the call on, not from the first event on. Call it from the main thread, before others
-    start: a thread has the signals blocked that its creator had.
+    The signals are blocked from the call on, not from the first event on. Call it from the main thread, before it
+    starts other threads: a new thread inherits the blocked signals of its creator.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
 
@@ -29,7 +29,7 @@ def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
         # Disarming wakes a read() in any state. An exception from the signal handler could come just before read()
         # blocks.
         signal.sigwait(stop)
-        with contextlib.suppress(ShirqError, ValueError):  # closed meanwhile
+        with contextlib.suppress(ShirqError, ValueError):  # the device was closed meanwhile
             device.disarm()
 
     threading.Thread(target=disarm, daemon=True).start()

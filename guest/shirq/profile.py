@@ -5,7 +5,7 @@ Its keys, by example:
 
     name = "rtl8139"                        # as the file is called
     title = "Realtek RTL8139"
-    source = "RTL8139C(L) datasheet, 5.7"   # where the facts are from
+    source = "RTL8139C(L) datasheet, 5.7"   # document that describes the registers
     notes = "..."                           # what the owner must know; optional
     mode = "masks"                          # or "acknowledges": what the irq program does to the card
 
@@ -21,7 +21,7 @@ Its keys, by example:
     bits = 16                               # 8, 16, 32, 64
     endian = "little"                       # or "big"; optional
     access = "write-1-to-clear"             # optional; see ACCESS
-    changes = "IntrMask"                    # optional: what is written here changes that register
+    changes = "IntrMask"                    # optional: a write to this register changes that register
     index = "RAP"                           # optional: reached through that index register
     notes = "..."                           # optional
 
@@ -32,13 +32,13 @@ Its keys, by example:
     '''
     unmask = "..."                          # optional if mode is "acknowledges"
     release = "..."
-    mask = "..."                            # optional: for MASK, where the interrupt-disable bit does not do as well
+    mask = "..."                            # optional: for MASK, if the interrupt-disable bit does not suffice
 
-    [quiesce]                               # optional: what may be done to silence the card beyond its programs
+    [quiesce]                               # optional: further means that may silence the card
     rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
     reset_at_release = false                # true: a function-level reset when the owner goes
 
-    [[allow]]                               # optional: a finding of lint that is as it must be, in this place
+    [[allow]]                               # optional: a finding of lint that is no error in this place
     rule = "claim-clears"
     register = "ICR"                        # the register that the finding is about, or a list of several
     program = "irq"                         # for a finding without a register; otherwise narrows it
@@ -86,7 +86,7 @@ ACCESS: Final = {
     "mask-on-read": "a read masks the device",
     "write-1-to-clear": "bits written as 1 become 0, the others stay",
     "write-1-to-set": "bits written as 1 become 1, the others stay",
-    "index": "chooses what other registers are; the owner has its own choice in it",
+    "index": "chooses which registers others access; holds the owner's choice",
 }
 BEHAVIOUR: Final[dict[str, tuple[OnRead, OnWrite]]] = {
     "read-write": (plain_read, plain_write),
@@ -98,11 +98,11 @@ BEHAVIOUR: Final[dict[str, tuple[OnRead, OnWrite]]] = {
     "write-1-to-set": (plain_read, write_1_to_set),
     "index": (plain_read, plain_write),
 }
-#: The rungs that may silence a storming card, the mildest first.
+#: The rungs that may silence a storming card, in the order in which they are tried.
 RUNGS: Final = {
-    "d3hot": "put it to D3hot",
+    "d3hot": "put the card to D3hot",
     "flr": "function-level reset",
-    "bus": "secondary bus reset, if it is alone on its bus",
+    "bus": "secondary bus reset, if the card is alone on its bus",
 }
 MODES: Final = {"masks": Mode.MASKS, "acknowledges": Mode.ACKNOWLEDGES}
 _KINDS: Final = {"memory": Kind.PLAIN, "wide": Kind.WIDE, "port": Kind.PLAIN}
@@ -142,7 +142,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Match:
-    """IDs that a function must have; None fits any."""
+    """IDs that a function must have; a field that is None fits any ID."""
 
     vendor: int | None = None
     device: int | None = None
@@ -162,7 +162,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Allow:
-    """A finding of lint that is as it must be: of `rule`, about one of `registers`, or in `program` about none."""
+    """A finding of `rule` that is no error: about one of `registers`; without these, one in `program` about none."""
 
     rule: str
     registers: tuple[str, ...]
@@ -173,7 +173,7 @@ class Allow:
 
 @dataclass(frozen=True)
 class Profile:
-    """A card, as its profile says; `lines` has the line in the file of each operation of each program."""
+    """A card as its profile describes it; `lines` has the file's line of each operation of each program."""
 
     path: str
     name: str
@@ -216,11 +216,11 @@ class Profile:
         return places(self.registers)
 
     def exactness(self, ids: Mapping[str, int]) -> int:
-        """How many IDs fit, at best; 0: the profile is not for this function."""
+        """The number of IDs that fit, of the best match; 0: the profile is not for this function."""
         return max((match.exactness for match in self.matches if match.fits(ids)), default=0)
 
     def line_of(self, kind: ProgramKind, index: int) -> int:
-        """The line of an operation; of the last one for the end of the program."""
+        """The line of an operation; for the end of the program, the line of the last operation."""
         lines = self.lines[kind]
         return lines[min(index, len(lines) - 1)] if lines else 1
 
@@ -239,7 +239,7 @@ class Profile:
 
 
 def _may_lack(kind: ProgramKind, mode: Mode) -> bool:
-    """Whether a set does without the program."""
+    """Whether a set may lack the program."""
     return kind is ProgramKind.MASK or (kind is ProgramKind.UNMASK and mode is Mode.ACKNOWLEDGES)
 
 
@@ -285,7 +285,7 @@ class _Table:
         return key in self._table
 
     def knows(self, *keys: str) -> None:
-        """Optional keys that were looked up."""
+        """Add keys that are optional to the known ones."""
         self._taken += [key for key in keys if key not in self._taken]
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -400,7 +400,7 @@ def _place(table: _Table) -> Place:
         raise table.error("bits", f"bits = {bits}: it must be one of 8, 16, 32, 64")
     endian = table.choice("endian", ("little", "big"), "little")
     if bits == 8 and endian == "big":
-        raise table.error("endian", "a single byte has no byte order: leave endian out")
+        raise table.error("endian", "a single byte has no byte order: remove the key endian")
     return Place(space, offset, bits // 8, endian == "big")
 
 
@@ -410,7 +410,7 @@ def _registers(table: _Table) -> dict[str, Register]:
     seen: dict[str, str] = {}
     for name in names:
         if not re.fullmatch(r"[A-Za-z_]\w*", name) or name.lower() in RESERVED:
-            raise table.error(name, f"no register can be called {name!r}: write letters, digits and _, no word of asm")
+            raise table.error(name, f"no register can be called {name!r}: write letters, digits and _, no keyword")
         if name.lower() in seen:
             raise table.error(name, f"{name!r} and {seen[name.lower()]!r} differ in case alone: programs ignore case")
         seen[name.lower()] = name
@@ -449,7 +449,7 @@ def _program(table: _Table, key: str, names: Mapping[str, Place]) -> tuple[Progr
 
 
 def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
-    """Convert a line of a text to the line of the file, from the line on which the text's quotes open."""
+    """Return a function from the line of a text to the line of the file; the text's quotes open on line `first`."""
     value = opening.partition("=")[2].strip()
     if not value.startswith(('"""', "'''")):
         return lambda line: first
@@ -467,7 +467,7 @@ def _allow(table: _Table, registers: Mapping[str, Register]) -> Allow:
         raise table.error(
             "rule",
             f"{rule} would be allowed in the whole profile: write the place that it is for, register = "
-            '"NAME" as the finding names it, or program = "irq" if it is about no register',
+            '"NAME" of the register that the finding names, or program = "irq" if the finding names none',
         )
     return Allow(rule, named, program, reason, table.reader.line((*table.where, "rule")))
 
@@ -528,7 +528,7 @@ def load(path: Path) -> Profile:
     try:
         return parse(path.read_text(), str(path))
     except UnicodeDecodeError as error:
-        raise ProfileError(str(path), 1, f"this is no text: {error}") from None
+        raise ProfileError(str(path), 1, f"the file is no UTF-8 text: {error}") from None
 
 
 def folder() -> Path:

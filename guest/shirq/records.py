@@ -10,7 +10,7 @@ from shirq import abi
 
 @dataclass(frozen=True)
 class Event:
-    """One claimed interrupt (or, by `type`, other news of the device).
+    """One claimed interrupt, or, by its `type`, another event of the device.
 
     `type` is an int if a newer kernel sends a type that is not known here: skip it. `time_ns` is CLOCK_MONOTONIC at
     the entry of the interrupt handler; `lost` counts events dropped since the device was armed; `r` are r0 to r3 at

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The paths (runs) through a program, and the values known on each, independent of what the device returns.
 
-The verifier allows forward jumps only, so there are finitely many runs; a contradictory run (a register is zero at one
-skip and not at the next, or a constant does not match its skip) is left out.
+The verifier allows forward jumps only, so there are finitely many runs. Contradictory runs are left out: a register is
+zero at one skip and not zero at the next, or a constant contradicts the result of its skip.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from shirq.abi import Code, OpFlag
 from shirq.program import ALU, SKIPS, Op, Program
 
-#: Runs of one program that are looked at: a program of mere skips has more than anyone can wait for.
+#: Maximum number of runs of one program that are examined: a program of skips alone has too many to examine all.
 MAX_RUNS: Final = 4096
 _M64: Final = (1 << 64) - 1
 
@@ -24,8 +24,8 @@ _M64: Final = (1 << 64) - 1
 class Value:
     """Partial knowledge of 64 bits: the bits in `known` are known, and those of them in `ones` are set.
 
-    `origins` are the reads that the value depends on, by their operations' indices; `copy_of` is the read whose value
-    this is, unchanged.
+    `origins` are the reads that the value depends on, by their operations' indices. `copy_of` is the read that returned
+    exactly this value, if there is one.
     """
 
     known: int = 0
@@ -83,7 +83,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One straight run: its steps, where the claim is among them, and the reads that returned zero on it."""
+    """One straight run: its steps, the index of the claim among them, and the reads that returned zero."""
 
     steps: tuple[Step, ...]
     claim: int | None
@@ -106,7 +106,7 @@ def _walk(
     steps: tuple[Step, ...],
     zeros: frozenset[int],
 ) -> Iterator[Run]:
-    """Runs from operation `index` on; `zero` holds the registers that a skip has tested for zero, with the result."""
+    """Runs from operation `index` on; `zero` has the result for each register that a skip has tested for zero."""
     while index < len(program):
         op = program[index]
         if op.code in SKIPS:

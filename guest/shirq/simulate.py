@@ -44,7 +44,7 @@ class Bus(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One operation that ran: the registers after it, and the value that an access moved (None: it was no access)."""
+    """One operation that ran: the registers after it, and the value that it read or wrote (None: it was no access)."""
 
     index: int
     op: Op
@@ -143,9 +143,9 @@ def run(program: Program, bus: Bus, regs: Sequence[int] = (0,) * abi.REGS) -> Ru
 
 # ---------------------------------------------------------- the registers
 
-#: From the register's value: the value that a read returns, and the register's value afterwards.
+#: Maps the register's value to the value that a read returns and to the register's value afterwards.
 OnRead = Callable[[int], tuple[int, int]]
-#: From the register's value and the written value: the register's value afterwards.
+#: Maps the register's value and the written value to the register's value afterwards.
 OnWrite = Callable[[int, int], int]
 
 
@@ -191,14 +191,14 @@ class Cell:
 
 
 class NoRegister(LookupError):
-    """An access where the register file has no register of this width."""
+    """An access at a place where the register file has no register of this width."""
 
 
 @dataclass
 class RegisterFile:
     """Registers by their place; `log` has every access, (verb, place, value), in order.
 
-    Give cells behaviours of your own, let one be `of` another, or change values between steps.
+    Cells may have behaviours of your own or be aliases `of` another register; values may change between steps.
     """
 
     cells: Mapping[Place, Cell]

@@ -46,11 +46,11 @@ class Function:
 
     @property
     def asserts(self) -> bool:
-        """Whether it asserts its pin, as far as config space says."""
+        """Whether the function asserts its pin, according to config space."""
         return bool(self.status and not self.disintx)
 
     def as_data(self) -> dict[str, object]:
-        """As JSON has it: `line` is null where it is not known or there is none, and `line_unknown` says why."""
+        """The data for JSON: `line` is null if the line is not known or there is none, and `line_unknown` says why."""
         data = asdict(self)
         return {"line": data.pop("irq"), "line_unknown": data.pop("unknown"), **data}
 
@@ -60,13 +60,13 @@ class Function:
 
     @property
     def may_be_on_any_line(self) -> bool:
-        """Whether its pin is in use and leads to a line that is not known."""
+        """Whether the function's pin is in use and leads to a line that is not known."""
         return self.irq is None and self.pin is not None and not self.msi
 
 
 @dataclass(frozen=True)
 class System:
-    """The paths of sysfs and procfs, which tests replace."""
+    """The machine, read from sysfs and procfs; tests give other paths."""
 
     sysfs: Path = Path("/sys")
     procfs: Path = Path("/proc")
@@ -115,8 +115,8 @@ class System:
         """The line of a function, or why it is not known.
 
         The file `irq` holds the firmware's value of the Interrupt Line register, often for another interrupt
-        controller, until pci_enable_device() looks up the routing of the pin. A function in use by MSI has its MSI's
-        number.
+        controller, until pci_enable_device() looks up the routing of the pin. While a function uses MSI, the file holds
+        the number of its MSI.
         """
         if pin is None:
             return None, NO_PIN

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-#: Where a value is in a document: keys of tables and indices of arrays of tables.
+#: The place of a value in a document: keys of tables and indices of arrays of tables.
 Path = tuple[str | int, ...]
 
 
@@ -21,7 +21,7 @@ def _paths(value: Any, path: Path) -> Iterator[Path]:
 def line_numbers(text: str) -> dict[Path, int]:
     """The line, from 1, on which each key of a valid document begins; the empty path is on line 1.
 
-    A statement of TOML is the shortest run of lines that is a document by itself, so tomllib finds where each ends.
+    A statement of TOML is the shortest run of lines that is a document by itself, so tomllib finds its end.
     """
     found: dict[Path, int] = {(): 1}
     table: Path = ()

@@ -32,9 +32,9 @@ def look(system: System) -> Look:
 
 @dataclass(frozen=True)
 class Change:
-    """One line between two samples: its functions at the second, and the module's counters of its devices, per second.
+    """One line between two samples: its functions at the second sample, and the module's counters of its devices.
 
-    `suspects` are functions that assert, and whose line is not known: it may be this one.
+    The counters are per second. `suspects` are functions that assert a line that is not known: it may be this one.
     """
 
     before: Line
@@ -86,9 +86,9 @@ class Change:
         if self.asserting:
             yield f"  asserting: {', '.join(self.asserting)}"
         elif self.rate and not self.suspects:
-            yield "  asserting: nobody says so now; a function from before PCI 2.3 cannot say it"
+            yield "  asserting: no function says so now; functions from before PCI 2.3 cannot say it"
         if self.unhandled:
-            yield f"  {self.unhandled} interrupts that no handler wanted: somebody here asserts whom nobody serves"
+            yield f"  {self.unhandled} interrupts that no handler wanted: a function asserts, but no driver serves it"
 
 
 def _state(function: Function) -> str:
@@ -141,8 +141,8 @@ def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
 def compare(old: Look, new: Look, seconds: float, only: int | None = None) -> Changes:
     """The activity between two samples that are `seconds` apart: on the line `only`, or on all relevant lines.
 
-    Relevant are the lines that a function is known to be on, and those that stormed. Functions that assert an unknown
-    line are suspects if a single line was requested, and if a line stormed.
+    A line is relevant if a function is known to be on it, or if it stormed. Functions that assert an unknown line are
+    suspects if a single line was requested, or if a line stormed.
     """
     if only is not None:
         return Changes([_change(only, old, new, seconds)], [])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The verifier's rules in Python: decides whether a program may run on a device with these spaces.
 
-The kernel decides when a set is loaded. This module gives the same answer on any machine, but reports every broken rule
-where the kernel reports the first. It follows each path separately; the kernel joins the state of paths.
+The kernel decides when a set is loaded. This module gives the same answer on any machine, but reports every broken
+rule, whereas the kernel reports the first. This module follows each path separately; the kernel joins their states.
 """
 
 from __future__ import annotations

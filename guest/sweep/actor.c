@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT
 /*
  * The user program of a sweep: owns one shirq-edu device, handles its events in
- * one of the ways that shirq offers, and tells the event log of each by the
- * device's MARK register: the low half is the event's status, the high half the
- * low half of its sequence number.
+ * one of the ways that shirq offers, and writes each event to the event log by
+ * the device's MARK register: the low half is the event's status, the high half
+ * the low half of its sequence number.
  *
  * With --control it also owns a second device. Each event of the second device
- * triggers an operation on the first: operations that a driver may do at any
- * time beside handling interrupts. The n-th --deed is run for source n of the
- * control device. Before, between and after the steps of a deed it writes their
- * numbers to the control device's MARK, 64 bits wide: where a sweep's window
- * begins and ends.
+ * triggers a deed on the first: an operation that a driver may do at any time
+ * beside handling interrupts. The n-th --deed is run for source n of the control
+ * device. Before, between and after the steps of a deed the program writes their
+ * numbers to the control device's MARK, 64 bits wide: a sweep's window begins and
+ * ends at these numbers.
  *
  * With --useless its irq program does not mask, so that every interrupt of its
  * device is a storm; it arms again after each quarantine.
  *
  * With --mortal a child process does this, and the parent starts a new child whenever one ends:
- * because the neighbour module kills it (it registers as the victim with --victim), by its own
- * deed, or because its device is gone. With --reload the parent unloads and reloads shirq.ko in
- * between, which requires that it has no other user.
+ * because the neighbour module kills the child (with --victim it registers itself there), by its
+ * own deed, or because its device is gone. With --reload the parent unloads and reloads shirq.ko
+ * before each new child, which requires that the module has no other user.
  *
  * It prints nothing after "ready" and reads no clock: its behaviour depends on
  * the devices alone.
@@ -49,8 +49,8 @@
 static bool mortal;
 
 /*
- * A device that is gone, or in quarantine, is the end; for a mortal a natural one:
- * its next life owns the device anew.
+ * Fail. If the device is gone or in quarantine, a --mortal process ends without an
+ * error instead: the next child owns the device anew.
  */
 static void fail(const char *what, const char *address)
 {
@@ -59,7 +59,7 @@ static void fail(const char *what, const char *address)
 	err(1, "%s %s", what, address);
 }
 
-/* The same for an access to a mapping that was revoked. */
+/* SIGBUS: end without an error after an access to a mapping that was revoked. */
 static void revoked(int signal)
 {
 	(void)signal;
@@ -79,8 +79,8 @@ struct card {
 static struct card control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
 
 /*
- * A step of a deed: written 64 bits wide, unlike the end of an event's handling, which is 32
- * bits wide.
+ * Mark a step of a deed. The write is 64 bits wide, unlike the mark at the end of an event's
+ * handling, which is 32 bits wide.
  */
 static void step(uint64_t number)
 {
@@ -141,7 +141,8 @@ static void own(struct card *card)
 static void handle(struct card *card, const struct shirq_event *event)
 {
 	/*
-	 * Another thread of a --mortal process may be about to use the mapping.
+	 * Do not map anew in a --mortal process: another thread may be about to use the old
+	 * mapping.
 	 */
 	if (event->type == SHIRQ_EVENT_QUARANTINED && mortal)
 		_exit(0);
@@ -153,7 +154,7 @@ static void handle(struct card *card, const struct shirq_event *event)
 		return;
 	}
 	/*
-	 * The storm that a useless mask allows is for the storm breaker to end.
+	 * Do not acknowledge: the storm breaker is to end the storm.
 	 */
 	if (card->useless)
 		return;
@@ -165,7 +166,7 @@ static bool next(struct card *card, struct shirq_event *event)
 {
 	if (!shirq_next(card->fd, event))
 		return true;
-	/* ENXIO: it is about to be armed again. */
+	/* ENXIO: another thread is about to arm the device again. */
 	if (errno == ENXIO)
 		sched_yield();
 	else if (errno != EAGAIN)
@@ -247,7 +248,7 @@ static void *by_eventfd(void *argument)
 	if (fd < 0 || shirq_set_eventfd(card->fd, fd))
 		err(1, "setting the eventfd");
 	/*
-	 * An eventfd does not report events that were queued before it was set.
+	 * Drain first: an eventfd does not report events that were queued before it was set.
 	 */
 	for (;;) {
 		drain(card);
@@ -295,9 +296,9 @@ static void hold(struct card *card)
 }
 
 /*
- * Source 8 is switched off and on again, in the register that the irq program
- * writes too. r1 holds the bits to change, and r0 returns the new value: the
- * irq program uses both registers as well.
+ * Switch source 8 off and on again, in the register that the irq program writes
+ * too. r1 holds the bits to change, and r0 returns the new value: the irq program
+ * also uses r0 and r1.
  */
 static void modify(struct card *card)
 {
@@ -333,7 +334,7 @@ static void rearm(struct card *card)
 	step(3);
 }
 
-/* The device must have no thread that reads it meanwhile. */
+/* No thread may read the device meanwhile. */
 static void reopen(struct card *card)
 {
 	munmap((void *)card->bar, card->length);
@@ -350,7 +351,7 @@ static void reopen(struct card *card)
 	step(6);
 }
 
-/* The kernel's sysfs file or link of a device, with its path. */
+/* The path of a sysfs file or link of the device; valid until the next call. */
 static const char *attribute(const struct card *card, const char *name)
 {
 	static char path[128];
@@ -387,7 +388,7 @@ static void look(struct card *card)
 
 	step(1);
 	if (shirq_get_info(card->fd, &info))
-		fail("asking about", card->address);
+		fail("reading the info of", card->address);
 	step(2);
 	if (pread(card->fd, &status, 4, INT_STATUS) != 4)
 		fail("reading a register of", card->address);
@@ -408,7 +409,7 @@ static void settings(struct card *card)
 		fail("setting the eventfd of", card->address);
 	step(2);
 	if (shirq_set_eventfd(card->fd, -1))
-		fail("taking the eventfd from", card->address);
+		fail("removing the eventfd of", card->address);
 	step(3);
 	if (shirq_set_quiesce(card->fd, SHIRQ_QUIESCE_D3HOT, 0, SHIRQ_DEFAULT_RATE))
 		fail("setting how to quiesce", card->address);
@@ -427,7 +428,7 @@ static void master(struct card *card)
 	step(3);
 }
 
-/* The kernel closes the open files. */
+/* Exit without closing the device: the kernel closes the open files. */
 static void leave(struct card *card)
 {
 	(void)card;
@@ -443,7 +444,7 @@ static void write_file(const char *path, const char *text)
 		err(1, "writing %s to %s", text, path);
 }
 
-/* As an administrator does; the thread that reads its events ends the process. */
+/* Unbind the device, as an administrator does; the thread that reads its events ends the process. */
 static void unbind(struct card *card)
 {
 	step(1);
@@ -452,7 +453,7 @@ static void unbind(struct card *card)
 		pause();
 }
 
-/* As an administrator does before a card is pulled. */
+/* Remove the device, as an administrator does before a card is pulled. */
 static void unplug(struct card *card)
 {
 	step(1);
@@ -473,7 +474,7 @@ static void bind(const struct card *card)
 		err(1, "binding %s", card->address);
 }
 
-/* As an administrator does; the device must have no thread that reads it meanwhile. */
+/* Reset the device, as an administrator does. No thread may read the device meanwhile. */
 static void reset(struct card *card)
 {
 	step(1);
@@ -481,7 +482,7 @@ static void reset(struct card *card)
 	step(2);
 }
 
-/* Up to the point where the devices sleep; then the kernel resumes by itself. */
+/* Suspend the system until the devices sleep; then the kernel resumes by itself. */
 static void suspend(struct card *card)
 {
 	(void)card;
@@ -492,7 +493,7 @@ static void suspend(struct card *card)
 	step(2);
 }
 
-/* Must be the last step: it never returns. */
+/* Halt the system. This must be the last deed: it never returns. */
 static void halt(struct card *card)
 {
 	(void)card;
@@ -570,7 +571,7 @@ static void reload(void)
 	close(fd);
 }
 
-/* Returns in a child, and in each that follows it. */
+/* Return in each child; the parent starts a new child when one ends, for ever. */
 static void live_again(bool reloads)
 {
 	int status;
@@ -589,7 +590,7 @@ static void live_again(bool reloads)
 	}
 }
 
-/* The next interrupts of the neighbour module's devices kill this process. */
+/* Let the next interrupt of the neighbour module's devices kill this process. */
 static void become_victim(void)
 {
 	char number[16];
@@ -684,7 +685,7 @@ int main(int argc, char **argv)
 	}
 
 	/*
-	 * Only the first of the --mortal processes has a reader for its output.
+	 * Ignore SIGPIPE: the host reads the output of the first --mortal process only.
 	 */
 	signal(SIGPIPE, SIG_IGN);
 	arguments = argv;
@@ -702,7 +703,7 @@ int main(int argc, char **argv)
 	own(&card);
 	for (i = 0; i < (size_t)ways[way].threads - !control.address; i++)
 		if (pthread_create(&thread, NULL, ways[way].run, &card))
-			errx(1, "no thread");
+			errx(1, "cannot create a thread for %s", card.address);
 	if (control.address) {
 		control.waits = ways[way].threads;
 		own(&control);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Computes for ever, with idle priority, and writes the MARK register of a
- * shirq-edu device after every LOOPS steps: so the event log shows how much
- * processor time is left over. The device must have a driver.
+ * Compute for ever, with idle priority, and write the MARK register of a
+ * shirq-edu device after every LOOPS steps. The event log then shows how much
+ * processor time the rest of the guest leaves. The device must have a driver.
  */
 #define _GNU_SOURCE
 #include <err.h>

@@ -2,8 +2,8 @@
 /*
  * shirq-mark ADDRESS [COUNT]: writes CLOCK_MONOTONIC, in ns, into the MARK
  * register of an unbound shirq-edu device, COUNT times.  Each write pairs the
- * guest's clock with the event log's.  Several are written because each may be
- * delayed between the two.
+ * guest's clock with the event log's.  Several writes are needed because each
+ * may be delayed between the reading of the clock and the entry in the log.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

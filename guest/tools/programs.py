@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Assemble a set of programs for ``peer-shirq --programs``.
 
-Reads a JSON object with the texts ``irq``, ``unmask`` and ``release``, and perhaps ``mode`` ("masks", the default, or
-"acknowledges"), from standard input; writes the mode and their lengths, four 32-bit words, and their operations to
-standard output.
+Reads a JSON object with the texts ``irq``, ``unmask`` and ``release``, and optionally ``mode`` ("masks", the default,
+or "acknowledges"), from standard input. Writes the mode and the three lengths, as four 32-bit words, and then the
+operations to standard output.
 """
 
 import json

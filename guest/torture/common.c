@@ -21,7 +21,7 @@ unsigned int failures;
 
 static volatile uint32_t *marks;
 
-/* Choices: random numbers by splitmix64, and an FNV-1a digest of them. */
+/* Choices: random numbers by splitmix64, and an FNV-1a digest of the numbers. */
 
 struct choices choices_of(uint64_t seed)
 {

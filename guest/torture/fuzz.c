@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * shirq-fuzz: calls of one owned device, from several threads, with arguments
+ * shirq-fuzz: makes calls on one owned device, from several threads, with arguments
  * that are nearly right.
  *
  * If the kernel has KCOV, a call that reaches code of shirq.ko for the first time
@@ -42,7 +42,7 @@
 
 #define THREADS		4
 #define CORPUS		512
-#define OPS		10	/* of a program that is made up */
+#define OPS		10	/* operations of a generated program, at most */
 #define ROOM		512	/* the largest struct of a call, and more */
 #define COVER		(64 << 10)
 #define SEEN_BITS	16
@@ -94,7 +94,7 @@ struct call {
 	};
 	struct shirq_op op[4][OPS];
 	unsigned int stray;	/* a bit per pointer that points to no program */
-	uint64_t buffer;	/* where the kernel is to read or write, unless 0: nowhere good */
+	uint64_t buffer;	/* unless 0: a bad address for the kernel to read or write */
 	/* For calls that are not ioctls. */
 	uint64_t offset, length;
 };
@@ -112,13 +112,13 @@ struct tormentor {
 	unsigned int places;
 	unsigned int kinds[KINDS];
 	sigjmp_buf fault;
-	bool mapped;		/* touching a mapping: it may fault */
+	bool mapped;		/* the thread is accessing a mapping, which may fault */
 };
 
 static const char *address;
 static int device = -1;
 static int an_eventfd;
-static uint64_t edge;		/* nothing is mapped from here on */
+static uint64_t edge;		/* address after which nothing is mapped */
 static unsigned long long each;
 static bool privileged = true, blind;
 static unsigned long text_start, text_end;
@@ -155,8 +155,8 @@ static uint64_t stray_pointer(struct choices *from)
 }
 
 /*
- * Constants of 32 bits, and shifts to the left by few: no result looks like an
- * address of the kernel's, so that leaks are recognisable. Config space is not
+ * A random operation. Constants have 32 bits, and left shifts are small: no result
+ * looks like a kernel address, so that leaks are recognisable. Config space is not
  * written: an owner that clears DisINTx before it arms can start a storm on a
  * line without a handler, which is a known limitation (kmod/SECURITY.md).
  */
@@ -285,7 +285,7 @@ static uint32_t *count_of(struct call *call, unsigned int program)
 	return call->kind == EXEC ? &call->exec.count : counts[program];
 }
 
-/* Change one thing. */
+/* Change one property of a call. */
 static void change(struct call *call, struct choices *from)
 {
 	unsigned int program = call->kind == EXEC ? 0 : below(from, 4);
@@ -302,7 +302,7 @@ static void change(struct call *call, struct choices *from)
 		call->offset = below(from, 2) ? some(from) :
 			       SHIRQ_MMAP_OFFSET(below(from, 8)) + some(from);
 		break;
-	case 2:	/* a bit of one */
+	case 2:	/* a bit of a field */
 		call->byte[below(from, 128)] ^= 1u << below(from, 8);
 		call->length ^= 1ull << below(from, 13);
 		break;
@@ -356,13 +356,13 @@ static void look_at_answer(struct tormentor *t, const struct call *call, const u
 	size_t at;
 
 	if (memcmp(before + written, after + written, ROOM - written))
-		fail(t->made, "%s wrote behind its struct of %zu bytes", names[call->kind], written);
+		fail(t->made, "%s wrote past the end of the caller's %zu bytes", names[call->kind], written);
 	for (at = 0; at + 8 <= written; at += 8) {
 		memcpy(&was, before + at, 8);
 		memcpy(&is, after + at, 8);
-		/* All ones above may be the caller's own. */
+		/* An upper half that did not change is the caller's own, not a leak. */
 		if ((was ^ is) >> 32 && alien(is))
-			fail(t->made, "%s gave %#llx at offset %zu", names[call->kind],
+			fail(t->made, "%s returned %#llx, which looks like kernel memory, at offset %zu", names[call->kind],
 			     (unsigned long long)is, at);
 	}
 }
@@ -374,7 +374,7 @@ static void look_at_result(struct tormentor *t, const struct call *call, int res
 	if (!result && !privileged && calls[call->kind].rawio)
 		fail(t->made, "%s was allowed without CAP_SYS_RAWIO", names[call->kind]);
 	if (result && errno == EFAULT && good)
-		fail(t->made, "%s could not access a good struct", names[call->kind]);
+		fail(t->made, "%s failed with EFAULT for a good struct", names[call->kind]);
 }
 
 /* Calls */
@@ -386,7 +386,7 @@ static void *place_of(const struct call *call, void *good)
 
 static void struct_call(struct tormentor *t, const struct call *call)
 {
-	/* The kernel may look at a page of it. */
+	/* Large enough for a size of up to a page, which the kernel accepts. */
 	static __thread unsigned char given[ROOM], space[ROOM + 4096];
 	uint32_t size = call->word[0];
 	unsigned int program, programs = call->kind == LOAD ? 4 : call->kind == EXEC;
@@ -396,7 +396,7 @@ static void struct_call(struct tormentor *t, const struct call *call)
 	for (program = 0; program < programs; program++)
 		if (!(call->stray & 1u << program))
 			*pointer_of(&own, program) = (uintptr_t)own.op[program];
-	/* See some_op(). */
+	/* Keep the registers below 32 bits: see some_op(). */
 	for (i = 0; call->kind == EXEC && i < SHIRQ_REGS; i++)
 		own.exec.regs[i] &= 0xffffffff;
 	memcpy(given, own.byte, ROOM);
@@ -473,7 +473,7 @@ static void map_call(struct tormentor *t, const struct call *call)
 	if (at == MAP_FAILED)
 		return;
 	if (length > BAR_SIZE || offset || flags != MAP_SHARED)
-		fail(t->made, "a %s mapping of %zu bytes at %#llx of a BAR of %u",
+		fail(t->made, "a %s mapping of %zu bytes at %#llx was allowed; the BAR has %u bytes",
 		     flags == MAP_SHARED ? "shared" : "private", length, (unsigned long long)offset, BAR_SIZE);
 	t->mapped = true;
 	if (!sigsetjmp(t->fault, 1)) {
@@ -491,7 +491,8 @@ static void reopen(void)
 	int before = device, next;
 
 	/*
-	 * Without the right to load, a newly opened device would refuse nearly every call.
+	 * Without CAP_SYS_RAWIO no set can be loaded, and a device without a set would refuse
+	 * nearly every call.
 	 */
 	if (!privileged)
 		return;
@@ -523,7 +524,7 @@ static void make(struct tormentor *t, const struct call *call)
 		break;
 	case WRITE:
 		if (write(device, call->byte, call->length > ROOM ? ROOM : call->length) >= 0)
-			fail(t->made, "the file could be written to");
+			fail(t->made, "write() succeeded, and must fail with EINVAL");
 		break;
 	case PREAD:
 	case PWRITE:
@@ -632,7 +633,7 @@ static void on_wake(int number)
 	(void)number;
 }
 
-/* Drop one of the capabilities that the module checks, or all of them. */
+/* Drop CAP_SYS_RAWIO, which the module checks; become_nobody() drops all capabilities. */
 static void drop_capability(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -654,7 +655,7 @@ static void become_nobody(void)
 	privileged = false;
 }
 
-/* A call that blocks is interrupted when its thread has made none for a while. */
+/* Interrupt a blocked call if its thread has made no call for a while. */
 static void watch(struct tormentor *all)
 {
 	uint64_t last[THREADS] = { 0 }, made;
@@ -674,8 +675,8 @@ static void watch(struct tormentor *all)
 			sum += made;
 		}
 		/*
-		 * The host detects by the missing output that no thread makes
-		 * progress.
+		 * Print only if there is progress: the host takes missing output as a
+		 * hang.
 		 */
 		if (++rounds % 300 == 0 && sum != said) {
 			printf("at %llu\n", (unsigned long long)sum);
@@ -691,7 +692,7 @@ static uint64_t unmapped_edge(void)
 	char *pages = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (pages == MAP_FAILED || mprotect(pages + 4096, 4096, PROT_NONE))
-		err(1, "two pages");
+		err(1, "mapping two pages");
 	return (uintptr_t)pages + 4096;
 }
 
@@ -740,7 +741,7 @@ int main(int argc, char **argv)
 	an_eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	device = shirq_open(address);
 	if (device < 0 || shirq_load(device, &programs))
-		err(1, "%s", address);
+		err(1, "opening %s and loading its programs", address);
 	sigaction(SIGUSR1, &wake, NULL);
 	signal(SIGBUS, on_fault);
 	signal(SIGSEGV, on_fault);
@@ -757,7 +758,7 @@ int main(int argc, char **argv)
 		all[n].number = n;
 		all[n].choices = choices_of(seed * THREADS + n);
 		if (pthread_create(&all[n].thread, NULL, torment, &all[n]))
-			errx(1, "no thread");
+			errx(1, "cannot create thread %u", n);
 	}
 	watch(all);
 	for (n = 0; n < THREADS; n++) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * shirq-torture: ends owners, bindings, modules and processors, again and
- * again, while interrupts flow.
+ * again, while interrupts come.
  *
- * Each deed is an attempt, numbered from 0. The devices raise interrupts on
- * timers of their own, so nothing here waits for the host. The line is judged
+ * Each run of a deed is an attempt, numbered from 0. The devices raise interrupts
+ * on timers of their own, so nothing here waits for the host. The line is judged
  * from the event log, where marks separate the attempts; facts that only the
  * guest can see are checked here and printed as "FAIL attempt: what". The last
  * line is "done", with figures and a digest of all choices, which depend on the
@@ -50,7 +50,7 @@ struct run {
 	uint64_t span_us;
 };
 
-/* Owners: each is a child. */
+/* Owners: each is a child process. */
 
 /* An owner's actions, from the bits of a random number. */
 enum habit {
@@ -68,9 +68,9 @@ struct owner {
 	size_t length;
 };
 
-/* The child's own. */
+/* The owner that this child process is. */
 static struct owner self;
-/* Its device may become gone: that is a normal end. */
+/* The owner's device may become gone: that is a normal end. */
 static bool mortal;
 /* An allocation may fail: that is a normal end, too. */
 static bool poor;
@@ -78,7 +78,7 @@ static bool poor;
 static void __attribute__((noreturn)) wrong(const char *what)
 {
 	/*
-	 * Errors of open(): no node, no device behind it, or a device that is about to go
+	 * Errors of open(): no node, no device for the node, or a device that is being unbound
 	 * or in quarantine.
 	 */
 	if (mortal && (errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == EIO))
@@ -156,7 +156,7 @@ static void handle(const struct shirq_event *event)
 		if (mortal)
 			_exit(VANISHED);
 		errno = EPROTO;
-		wrong("an event of another type");
+		wrong("reading an event of another type");
 	}
 }
 
@@ -178,7 +178,7 @@ static void another_reader(pthread_t *thread)
 {
 	if (pthread_create(thread, NULL, serve, NULL)) {
 		errno = EAGAIN;
-		wrong("a thread");
+		wrong("creating a thread");
 	}
 }
 
@@ -207,7 +207,7 @@ static pid_t born(void)
 /* Number of owners that ended by themselves, which is allowed. */
 static unsigned int exited;
 
-/* Wait for a child that a signal, or 0 for none, was to end. */
+/* Wait for a child; `by` is the signal that should end it, 0 for none. */
 static void reap(uint32_t n, pid_t pid, int by)
 {
 	int status;
@@ -216,7 +216,7 @@ static void reap(uint32_t n, pid_t pid, int by)
 		if (errno != EINTR)
 			err(1, "waiting for a child");
 	if (WIFSIGNALED(status) ? WTERMSIG(status) != by : WEXITSTATUS(status) != VANISHED)
-		fail(n, "the owner ended with status %#x", status);
+		fail(n, "the owner ended with wait status %#x, which is not allowed", status);
 	exited += WIFEXITED(status);
 }
 
@@ -240,8 +240,7 @@ static void put_into(const char *format, const char *address, const char *text)
 }
 
 /*
- * The device is silent, so it can be opened again: check that it has no owner and that bus
- * mastering is off.
+ * The owner is gone: check that the device is parked and that bus mastering is off.
  */
 static void gone(const struct run *run, uint32_t n)
 {
@@ -252,14 +251,14 @@ static void gone(const struct run *run, uint32_t n)
 	mark(MARK_GONE, n);
 	snprintf(path, sizeof(path), "/sys/class/shirq/%s/state", run->devices[0]);
 	if (strcmp(word_of(path), "parked"))
-		fail(n, "the device has no owner and is %s", word_of(path));
+		fail(n, "the device has no owner and is %s, not parked", word_of(path));
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", run->devices[0]);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (pread(fd, &command, sizeof(command), 4) != sizeof(command))
 		err(1, "%s", path);
 	close(fd);
 	if (command & 0x4)
-		fail(n, "the device has no owner and masters the bus");
+		fail(n, "the device has no owner, and bus mastering is still on");
 }
 
 /* How owners end */
@@ -288,7 +287,7 @@ static void by_kill(struct run *run, uint32_t n)
 	killed(run, n, draw(&run->choices));
 }
 
-/* The same with a device that may fail its owner at any time. */
+/* Kill the owner of a device that may become gone at any time. */
 static void suffer(struct run *run, uint32_t n)
 {
 	mortal = true;
@@ -296,8 +295,8 @@ static void suffer(struct run *run, uint32_t n)
 }
 
 /*
- * The same with failing allocations in the owner, if fault injection is configured. Creating a
- * thread is not tested: the C library does that.
+ * Kill an owner whose allocations fail, if fault injection is configured. The owner creates no
+ * thread: an allocation of the C library would fail there, not one of shirq.ko.
  */
 static void refuse_memory(struct run *run, uint32_t n)
 {
@@ -305,7 +304,7 @@ static void refuse_memory(struct run *run, uint32_t n)
 	killed(run, n, draw(&run->choices) & ~HABIT_TWO_READERS);
 }
 
-/* Memory that the kernel can give away, in KiB. */
+/* Available memory, in KiB. */
 static unsigned long available(void)
 {
 	static const char key[] = "MemAvailable:";
@@ -318,7 +317,7 @@ static unsigned long available(void)
 	text[length < 0 ? 0 : length] = 0;
 	found = strstr(text, key);
 	if (!found)
-		errx(1, "/proc/meminfo does not say what is available");
+		errx(1, "/proc/meminfo has no line %s", key);
 	return strtoul(found + strlen(key), NULL, 10);
 }
 
@@ -326,14 +325,14 @@ static unsigned long available(void)
 #define PIECE		(1 << 20)
 #define PIECES		1024
 
-/* Take all memory but little, and give some of it back now and then. */
+/* Take nearly all memory, and give some of it back now and then. */
 static void __attribute__((noreturn)) hog(struct choices choices)
 {
 	void *pieces[PIECES];
 	size_t count = 0;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || put("/proc/self/oom_score_adj", "1000"))
-		err(1, "becoming the one to be killed");
+		err(1, "becoming the first victim of the OOM killer");
 	for (;;) {
 		if (count < PIECES && available() > SHORT_KIB * 2 / 3) {
 			pieces[count] = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
@@ -347,7 +346,7 @@ static void __attribute__((noreturn)) hog(struct choices choices)
 	}
 }
 
-/* Killed by SIGKILL while memory is short. */
+/* Kill the owner while memory is short. */
 static void starve(struct run *run, uint32_t n)
 {
 	static pid_t hogging;
@@ -359,15 +358,15 @@ static void starve(struct run *run, uint32_t n)
 	}
 	while (available() > SHORT_KIB) {
 		if (waitpid(hogging, NULL, WNOHANG))
-			errx(1, "nobody takes memory any more");
+			errx(1, "the process that takes the memory has ended");
 		pass_time(1000);
 	}
 	by_kill(run, n);
 }
 
 /*
- * The owner closes the device at the moment of an alarm and lives on without
- * it; it reports that to its parent.
+ * The owner gives the device back at an alarm, goes on running without it, and
+ * reports that to its parent.
  */
 static int told;
 static uint32_t attempt;
@@ -409,7 +408,7 @@ static void by_alarm(struct run *run, uint32_t n, void (*deed)(int), uint64_t ha
 	char byte;
 
 	if (pipe(ends))
-		err(1, "a pipe");
+		err(1, "creating a pipe");
 	mark(MARK_OWN, n);
 	pid = born();
 	if (!pid) {
@@ -429,7 +428,7 @@ static void by_alarm(struct run *run, uint32_t n, void (*deed)(int), uint64_t ha
 	reap(n, pid, SIGKILL);
 }
 
-/* With a second reader the file would stay open until that one's call returns. */
+/* Only one reader: a blocked read() of a second reader would keep the file open. */
 static void by_close(struct run *run, uint32_t n)
 {
 	by_alarm(run, n, close_and_sit, draw(&run->choices) & ~HABIT_TWO_READERS);
@@ -446,7 +445,7 @@ static void end_thread(int number)
 	syscall(SYS_exit, VANISHED);
 }
 
-/* Thread by thread; the first one, which opened the device, ends first or last. */
+/* The owner ends thread by thread; the first thread, which opened the device, ends first or last. */
 static void by_thread(struct run *run, uint32_t n)
 {
 	uint64_t habits = draw(&run->choices), after[3];
@@ -472,10 +471,10 @@ static void by_thread(struct run *run, uint32_t n)
 			pass_time(after[2]);
 			pthread_kill(opener, SIGUSR1);
 		}
-		/* The other threads end with their thread group. */
+		/* Either only this thread ends, or all threads of the process do. */
 		syscall(habits & HABIT_TWO_READERS ? SYS_exit_group : SYS_exit, VANISHED);
 	}
-	/* The opener is gone, the readers are not: their process is killed. */
+	/* The thread that opened the device has ended, the readers have not: kill the process. */
 	if (!(habits & (HABIT_KEEP | HABIT_TWO_READERS))) {
 		pass_time(after[0] + after[1]);
 		mark(MARK_END, n);
@@ -521,8 +520,8 @@ static int receive_descriptor(int socket)
 }
 
 /*
- * One owner hands the device to another; each of them is killed, also while the descriptor is held
- * by the socket only.
+ * One owner passes the device to another, and both are killed, sometimes while only the socket holds
+ * the descriptor.
  */
 static void by_passing(struct run *run, uint32_t n)
 {
@@ -532,7 +531,7 @@ static void by_passing(struct run *run, uint32_t n)
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
-		err(1, "a socket");
+		err(1, "creating a socket pair");
 	mark(MARK_OWN, n);
 	giver = born();
 	if (!giver) {
@@ -568,7 +567,7 @@ static void by_passing(struct run *run, uint32_t n)
 	gone(run, n);
 }
 
-/* Deeds other than an owner's */
+/* Deeds that end something other than an owner */
 
 static void unbind(struct run *run, uint32_t n)
 {
@@ -589,12 +588,12 @@ static void unbind(struct run *run, uint32_t n)
 	put_into("/sys/bus/pci/drivers/shirq/%s", "unbind", device);
 	mark(MARK_GONE, n);
 	if (exists(BOUND, device) || exists("/dev/shirq/%s", device))
-		fail(n, "unbound, and still there");
+		fail(n, "%s was unbound, and its driver link or node still exists", device);
 	if (pid)
 		reap(n, pid, 0);
 	put_into("/sys/bus/pci/drivers/shirq/%s", "bind", device);
 	if (!exists(BOUND, device) || !exists("/dev/shirq/%s", device))
-		fail(n, "bound, and not there");
+		fail(n, "%s was bound, and its driver link or node is missing", device);
 }
 
 static void remove_module(struct run *run, uint32_t n)
@@ -622,13 +621,13 @@ static void remove_module(struct run *run, uint32_t n)
 	pass_time(after);
 	mark(MARK_END, n);
 	/*
-	 * The open is refused, unless the owner has not opened the device yet.
+	 * Unloading is refused, unless the owner has not opened the device yet.
 	 */
 	syscall(SYS_delete_module, "shirq", O_NONBLOCK);
 	kill(pid, SIGKILL);
 	reap(n, pid, SIGKILL);
 	if (exists("/sys/module/%s", "shirq") && syscall(SYS_delete_module, "shirq", O_NONBLOCK))
-		fail(n, "the module stays, though nobody has a device: %m");
+		fail(n, "shirq.ko cannot be unloaded, although no device has an owner: %m");
 	mark(MARK_GONE, n);
 	if (syscall(SYS_finit_module, module, "", 0))
 		err(1, "loading the module");
@@ -646,8 +645,7 @@ static void be_unplugged(struct run *run, uint32_t n)
 
 	mark(MARK_OWN, n);
 	/*
-	 * The process that plugged it in may be binding it already, without the device node
-	 * existing yet.
+	 * Another process may be binding the device already, and its node may not exist yet.
 	 */
 	while (shirq_bind(device) || !exists("/dev/shirq/%s", device))
 		pass_time(1000);
@@ -674,10 +672,10 @@ static void processor_off(struct run *run, uint32_t n)
 	uint64_t away = below(&run->choices, run->span_us), back = below(&run->choices, run->span_us);
 
 	if (put(CPU1, "0") || strcmp(word_of(CPU1), "0"))
-		fail(n, "the processor is not offline: %m");
+		fail(n, "processor 1 did not go offline: %m");
 	pass_time(away);
 	if (put(CPU1, "1") || strcmp(word_of(CPU1), "1"))
-		fail(n, "the processor is not back: %m");
+		fail(n, "processor 1 did not come back online: %m");
 	pass_time(back);
 }
 

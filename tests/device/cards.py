@@ -20,7 +20,7 @@ SLOT, GSI = 4, 20
 
 @dataclass(frozen=True)
 class Card:
-    """A driver's accesses, in order, that unmask and mask everything, and that acknowledge ``source``."""
+    """The accesses by which a driver unmasks and masks all sources and acknowledges ``source``, each in order."""
 
     name: str
     source: int
@@ -31,7 +31,7 @@ class Card:
     status: tuple[int, int, int] | None = None
     pending: int = 0
     quiet: int = 0
-    #: A description; empty: the name is a preset's.
+    #: A description of registers; if it is empty, ``name`` is that of a preset.
     registers: str = ""
 
     @property
@@ -53,7 +53,7 @@ class Driver:
         return cls(board, card, {0: function.enable(), 1: function.enable_ports(1)})
 
     def moved(self, board: Board) -> Driver:
-        """The same card in a clone."""
+        """This card in ``board``, a clone."""
         spaces = {n: type(space)(board.qtest, space.base) for n, space in self.spaces.items()}
         return Driver(board, self.card, spaces)
 

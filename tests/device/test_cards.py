@@ -45,7 +45,7 @@ def test_mask_silences_and_unmasking_asserts_again(driver: Driver) -> None:
 
 
 def test_acknowledge_silences_until_the_next_raise(driver: Driver) -> None:
-    """An acknowledgement silences the device for good, and the next raise makes it assert again."""
+    """An acknowledgement silences the device until the next raise makes it assert again."""
     driver.do(driver.card.unmask)
     driver.raise_()
     driver.do(driver.card.acknowledge)
@@ -135,7 +135,7 @@ def test_summary_latch_is_set_again_if_cleared_before_its_source(start: Start) -
     driver.do((summary,))
     assert driver.pin() == [1]
     driver.do((source,))
-    assert (driver.status(), driver.pin()) == (2, [1]), "the latch is what asserts now"
+    assert (driver.status(), driver.pin()) == (2, [1]), "the latch alone must make the device assert"
     driver.do((summary,))
     assert driver.pin() == [1, 0]
 

@@ -52,7 +52,7 @@ def test_no_interrupt_is_sent_while_the_machine_is_built(start: Start) -> None:
 
 
 def test_log_file_is_sparse_and_has_the_requested_capacity(start: Start) -> None:
-    """The log file is sparse and has room for the number of entries that was asked for."""
+    """The log file is sparse and has room for the requested number of entries."""
     board = start("shirq-edu,id=dev0,addr=4", log="entries=5000000")
     status = board.log_path.stat()
     assert status.st_size == HEADER_SIZE + 5_000_000 * 32
@@ -86,7 +86,7 @@ int posix_fallocate64(int fd, off_t offset, off_t length) { return offset + leng
 
 
 def emulator_on_small_disk(directory: Path, room: int) -> Path:
-    """Our QEMU, on a file system where a file can have ``room`` bytes and no more."""
+    """The bench's QEMU, on a file system where a file can have at most ``room`` bytes."""
     (directory / "disk.c").write_text(SMALL_DISK)
     library = directory / "disk.so"
     command = ["cc", "-shared", "-fPIC", f"-DROOM={room}", "-o", str(library), str(directory / "disk.c")]
@@ -104,7 +104,7 @@ def test_a_full_disk_ends_the_log_and_not_the_vm(start: Start, tmp_path: Path) -
     bar = board.function(4).enable()
     for _ in range(90):
         board.qtest.batch([f"writel {bar.base + 4:#x} 1"] * 100)
-    assert bar.read(4) == 0xFFFFFFFE, "the VM goes on"
+    assert bar.read(4) == 0xFFFFFFFE, "the VM does not go on"
     header = board.log().header
     assert header.head == header.capacity == room
     assert header.dropped > 9000 - room
@@ -172,14 +172,14 @@ def test_a_device_without_id_is_named_by_its_path(start: Start) -> None:
 
 
 def test_long_names_do_not_collide(start: Start) -> None:
-    """Names are cut to 63 bytes; those of two devices differ all the same."""
+    """Names are cut to 63 bytes; the cut names of two devices still differ."""
     stem = 62 * "x"
     names = [f"{stem}y", *(f"{stem}{end}" for end in ("zab", "zba"))]
     board = start(*(f"shirq-edu,id={name},addr={slot}" for slot, name in enumerate(names, 4)))
     for slot in (4, 5, 6):
         board.function(slot).enable()
     logged = {*board.log().header.devices}
-    assert names[0] in logged, "63 bytes fit"
+    assert names[0] in logged, "a name of 63 bytes was cut"
     assert len(logged) == 3
     assert {name[:55] for name in logged - {names[0]}} == {f"{stem[:54]}~"}
 
@@ -194,7 +194,7 @@ def test_a_vm_without_a_log_works(start: Start) -> None:
 
 
 def test_log_added_later_begins_with_state_unlike_reset(start: Start) -> None:
-    """A log that is added later begins with the state that is not as after a reset."""
+    """A log that is added later begins with all state that differs from the reset state."""
     board = start("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=5", log=None)
     bar = board.function(4).enable()
     bar.write(0x6C, 1)
@@ -261,7 +261,7 @@ def test_an_open_log_cannot_be_changed_or_deleted(start: Start) -> None:
 
 
 def test_clones_log_begins_with_restored_and_state_unlike_reset(start: Start, tmp_path: Path) -> None:
-    """A clone's log begins with RESTORED and the state that is not as after a reset."""
+    """A clone's log begins with RESTORED and all state that differs from the reset state."""
     devices = ("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=8", "shirq-edu,id=dev2,addr=5")
     template = start(*devices)
     for slot in (4, 8):

@@ -114,7 +114,7 @@ def test_stuck_disintx_bit_cannot_be_cleared_before_a_reset(start: Start, tmp_pa
 
 
 def test_stuck_bit_set_by_a_reset_cannot_be_cleared(start: Start) -> None:
-    """Not by the first write after the reset either."""
+    """The first write after the reset cannot clear the bit either."""
     board = start("shirq-edu,id=dev0,addr=4,disintx=stuck,reset-disintx=on")
     for _ in range(2):
         board.function(4).set_intx_disable(False)
@@ -167,7 +167,7 @@ def test_a_device_can_assert_out_of_reset(start: Start) -> None:
 
 
 def test_gate_is_open_after_reset_if_a_source_is_unmasked_there(start: Start) -> None:
-    """A gate is open out of reset if a source is unmasked there."""
+    """After a reset the gate is open if a source is unmasked by the reset."""
     scene = Scene(start, "preset=plx9050,reset-status=1,reset-unmasked=1", armed=False)
     assert scene.bar.read(0x4C) == 0x45
     assert scene.pin() == [1]
@@ -218,7 +218,7 @@ def test_delayed_write_arrives_exactly_after_its_delay(start: Start, tmp_path: P
 
 
 def test_posted_writes_arrive_in_order_and_overflow_pushes_first(start: Start) -> None:
-    """Posted writes arrive in order, and more of them than fit push the first one to the device."""
+    """Posted writes arrive in order; if there are more than fit, the oldest one arrives at once."""
     scene = Scene(start)
     scene.set("posted", "until-read")
     for value in range(70):
@@ -475,7 +475,7 @@ def test_a_message_takes_the_place_of_the_pin(start: Start) -> None:
 
 
 def test_message_to_the_device_itself_is_sent_once(start: Start) -> None:
-    """Its write arrives while the device is still on its way to wanting to assert."""
+    """The write of the message arrives while the device is still about to assert."""
     scene = Scene(start, "msi=on")
     messages(scene, True, scene.bar.base + INT_RAISE, 2)
     scene.function.config_write(COMMAND, scene.function.config_read(COMMAND, 2) | COMMAND_MASTER, 2)
@@ -522,9 +522,9 @@ def test_it_works_behind_a_conventional_bridge(start: Start) -> None:
 
 
 def test_device_joins_and_leaves_conventional_bridge_asserted(start: Start) -> None:
-    """A device comes to a conventional bridge asserted and leaves it asserted."""
+    """A device is plugged into a conventional bridge while it asserts, and unplugged while it asserts."""
     board = start("pcie-pci-bridge,id=bridge,addr=6")
-    # The guest has never switched the slot on, so the function leaves without its consent.
+    # The guest has never switched the slot on, so the function is unplugged without the guest's consent.
     board.qmp.execute("device_add", driver="shirq-edu", id="dev0", bus="bridge", addr="2", **OUT_OF_RESET)
     board.qmp.execute("device_del", id="dev0")
     board.qmp.wait_event("DEVICE_DELETED")
@@ -540,7 +540,7 @@ def test_it_is_plugged_storming_into_a_root_port(start: Start) -> None:
     assert len(board.log().of(Kind.RAISE)) == 6
     port = board.function(6)
     control = port.capability(PCIE) + 0x18
-    # A slot that is switched on resets its function, which comes up asserted again.
+    # Switching a slot on resets its function, which asserts again after the reset.
     port.config_write(control, port.config_read(control, 2) & ~0x0700 | 0x0100, 2)
     assert board.qmp.get("dev0", "pin") is True
     raised = len(board.log().of(Kind.RAISE))
@@ -578,7 +578,7 @@ def test_the_pause_in_a_storm_can_be_switched_off(start: Start, pause: bool) -> 
 
 @pytest.mark.parametrize("paused", [True, False])
 def test_storm_pause_survives_migration(start: Start, tmp_path: Path, paused: bool) -> None:
-    """A machine that is saved in the pause, or one end of interrupt before it, delivers when the pause is over."""
+    """A machine that was saved in the pause, or one EOI before it, delivers the interrupt after the pause."""
     scene = Scene(start)
     IoApic(scene.board.qtest).program(20, 0x61)
     scene.raise_()

@@ -116,14 +116,14 @@ def test_a_line_that_fell_before_its_entry_was_programmed_is_not(board: Board, l
 
 
 def test_state_without_levels_loses_no_interrupt(start: Start, board: Board, tmp_path: Path) -> None:
-    """Stock QEMU's state shows an input by the pending bit of its entry, which is sufficient."""
+    """In stock QEMU's state only the pending bit of an entry shows that its input is high; that is sufficient."""
     ioapic = IoApic(board.qtest)
     ioapic.program(GSI, VECTOR, masked=True)
     board.qmp.set("dev0", "raise", 1)
     board.save(tmp_path / "state")
     state = (tmp_path / "state").read_bytes()
     name = b"ioapic/levels"
-    # A mark, the name with its length, a version, a level of 32 bits for each input.
+    # The subsection to remove: a mark, the name with its length, a version, and 32 bits of level for each input.
     levels = state.index(b"\x05" + bytes([len(name)]) + name)
     (tmp_path / "state").write_bytes(state[:levels] + state[levels + 2 + len(name) + 4 + 24 * 4 :])
     clone = start(*DEVICES, incoming=True)
@@ -214,7 +214,7 @@ def test_disabling_intx_of_a_stock_device_is_seen_at_its_pin(start: Start) -> No
 
 @pytest.mark.parametrize("pin", "ABCD")
 def test_every_slots_pin_leads_to_the_line_that_the_bench_says(start: Start, pin: str) -> None:
-    """Slot 0 is the host bridge's; in slot 31 functions 0, 2 and 3 are the chipset's."""
+    """Slot 0 is used by the host bridge, and slot 31 by the chipset's functions 0, 2 and 3."""
     places = {slot: f"{slot:x}.4" if slot == 31 else f"{slot:x}" for slot in range(1, 32)}
     board = start(
         *(f"shirq-edu,id=dev{slot},addr={place},intx-pin={pin},reset-unmasked=1" for slot, place in places.items())

@@ -18,7 +18,7 @@ from shirq_bench.vm.board import Board
 Start = Callable[..., Board]
 
 ACCESSES = 1_000_000
-#: Where the program writes the time stamps of its beginning and end.
+#: The address at which the program writes the time stamps of its beginning and end.
 TIMES = 0x500
 
 
@@ -79,7 +79,7 @@ def _rom() -> bytes:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a storm of accesses: virtual time for the guest, and time of the host's processors, in ns."""
+    """The cost of a storm of accesses, in ns: virtual time of the guest, and processor time of the host."""
 
     guest: int
     host: int

@@ -18,7 +18,7 @@ Start = Callable[..., Board]
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
 INT_MASK, DOORBELL = Register.INT_MASK, Register.DOORBELL
-#: The kinds that a schedule leads to.
+#: The kinds of entries that a schedule causes.
 EFFECTS = (Kind.SCHEDULED, Kind.RAISE, Kind.LOWER, Kind.PIN, Kind.MASK, Kind.RESET, Kind.SETTING)
 
 
@@ -140,7 +140,7 @@ def test_icount_executes_every_entry_at_its_nanosecond(start: Start, tmp_path: P
 
 @pytest.mark.parametrize("first", [BUSY, HALTED], ids=["busy", "halted"])
 def test_stop_leaves_the_clock_at_its_time(start: Start, tmp_path: Path, first: bytes) -> None:
-    """QEMU's main loop must not treat the stopping processor as idle before it has stopped the VM."""
+    """QEMU's main loop must not treat a vCPU that is stopping as idle before the VM is stopped."""
     board = counting(start, tmp_path, first)
     (tmp_path / "s").write_text("@1000 stop\n@5000 note 1\n@9000 stop\n")
     board.qmp.set("dev0", "schedule", str(tmp_path / "s"))

@@ -408,7 +408,7 @@ def behind_port(board: Board) -> Function:
 
 
 def unplug(board: Board) -> None:
-    """`device_del`, then the guest's reaction to the attention button: it switches the slot off."""
+    """Run `device_del`, then switch the slot off, as a guest does after the attention button was pressed."""
     port = board.function(6)
     slot_control = port.capability(0x10) + 0x18
     board.qmp.execute("device_del", id="dev0")
@@ -441,7 +441,7 @@ def test_device_has_its_own_name_in_the_log_of_a_reused_slot(start: Start) -> No
     """A device has its own name in the log, whatever device was in its slot before."""
     board = start(PORT, "shirq-edu,id=dev0,bus=rp0")
     unplug(board)
-    # The slot is off now: its device can be unplugged without the guest's consent.
+    # The slot is off now: the next device there can be unplugged without the guest's consent.
     for name in ("dev1", "dev0"):
         mark = board.log().mark
         board.qmp.execute("device_add", driver="shirq-edu", id=name, bus="rp0")

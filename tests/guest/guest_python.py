@@ -23,7 +23,7 @@ _P = ParamSpec("_P")
 _TOP = Path(__file__).parents[2]
 
 _LOADER = Path(inguest.__file__).with_name("loader.py").read_text()
-#: Its sources come by standard input, so that a command line in a transcript or a message is short.
+#: The script's sources come by standard input, so that a command line in a transcript or a message is short.
 _BOOTSTRAP = "import sys; exec(sys.stdin.read(int(sys.argv[1])))"
 
 
@@ -36,7 +36,7 @@ def _module(name: str, file: str) -> tuple[str, str, str]:
 def command_line(
     device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs
 ) -> tuple[list[str], str]:
-    """The command that runs a script in a guest, and what it reads from standard input; see `start`."""
+    """The command that runs a script in a guest, and its standard input; see `start`."""
     given = ascii((arguments, options))
     assert ast.literal_eval(given) == (arguments, options), f"a script's arguments are literals, not {given}"
     name = f"{script.__module__.rpartition('.')[2]}.{script.__name__}"

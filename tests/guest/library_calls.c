@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Every call of the C library on a shirq-edu device that has no other driver: library_calls
+ * Makes every call of the C library on a shirq-edu device that has no other driver. Usage: library_calls
  * ADDRESS.
  */
 #include "../../guest/drivers/edu-set.h"

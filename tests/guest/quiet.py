@@ -19,7 +19,7 @@ def line_falls(scene: Scene, device: str) -> None:
 
 
 def line_not_given_up(scene: Scene) -> None:
-    """The kernel has not shut a line down for want of a handler that claims its interrupts."""
+    """The kernel has not shut a line down because no handler claimed its interrupts."""
     assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Every allocation of a system call fails once: the call returns the error, has no partial effect, and leaks nothing.
 
-fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer. Many
-of these allocations are not the module's and their failure is absorbed: then the call succeeds.
+fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer than
+n allocations. Many of these allocations are made by other code, which tolerates the failure: then the call succeeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     lines = finish(start(scene, "dev0", allocation_failures.bind), deadline=200)
     allocations, *answers = lines[0].split()
     assert int(allocations) > 20, "hardly any allocation failed"
-    # The PCI core returns EBUSY if it cannot allocate a region; it may also have a spare one.
+    # The PCI core returns EBUSY if it cannot allocate a region, unless it has a spare one.
     assert {"ENOMEM", "OK"} <= set(answers) <= {"EBUSY", "ENOMEM", "OK"}
     assert lines[1:] == ["OPEN", "no leak"]
 
@@ -30,18 +30,18 @@ def test_every_call_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     assert lines[-2:] == ["state armed", "no leak"]
     answers = {name: found for name, _, *found in map(str.split, lines[:-2])}
     for name in ("open", "load", "exec", "arm", "master", "mmap"):
-        assert "ENOMEM" in answers[name], f"no allocation of {name} has failed it"
+        assert "ENOMEM" in answers[name], f"no failed allocation made {name} fail with ENOMEM"
     assert set().union(*answers.values()) <= {"ENOMEM", "OK"}
 
 
 def test_module_load_fails_cleanly_at_each_own_allocation(scene: Scene) -> None:
     """Loading the module fails cleanly at each allocation of its own.
 
-    The kernel's loader comes first, with hundreds; the module's own are among the last 150.
+    The kernel's loader makes hundreds of allocations first; the module's own are among the last 150.
     """
     lines = finish(start(scene, "dev0", allocation_failures.module_load), deadline=200)
     allocations, *answers = lines[0].split()
     assert int(allocations) > 300
-    # Where the driver core gets no memory for its links to the module, it says EINVAL.
+    # The driver core returns EINVAL if it gets no memory for its links to the module.
     assert set(answers) - {"EINVAL"} == {"ENOMEM", "OK"}
     assert lines[1:] == ["True no leak"]

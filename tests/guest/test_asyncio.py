@@ -18,7 +18,9 @@ def test_the_next_read_unmasks_and_waiting_for_an_event_does_not(scene: Scene) -
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
     script.write("\n")
     script.expect("^waiting$")
-    assert scene.vm.qmp.get("dev1", "mask") == 0, "asking for the next event unmasks at once, though none is there"
+    assert scene.vm.qmp.get("dev1", "mask") == 0, (
+        "asking for the next event must unmask at once, although none is queued"
+    )
     scene.raise_("dev1", bits=2)
     script.expect("^event 0x2 1$")
     script.expect("^cancelled ")

@@ -73,7 +73,7 @@ def test_a_template_whose_preparation_fails_is_not_kept(kernel_name: str) -> Non
 
 
 def test_a_clone_of_a_state_that_qemu_cannot_load_says_why(kernel_name: str, tmp_path: Path) -> None:
-    # The cache notices a truncated file; this is one of the right size.
+    # The cache notices a truncated file, so give the damaged state the right size.
     good = template.get(Machine(kernel=kernel_name))
     for name in ("memory", "console.log"):
         (tmp_path / name).symlink_to(good / name)
@@ -92,7 +92,7 @@ def test_disk_full_under_a_template_is_reported_in_one_message(
 ) -> None:
     """A disk that fills up under a template is reported in one message.
 
-    The guest's memory cannot be backed any more, as on a full disk: its file is cut off while the guest runs.
+    The file of the guest's memory is truncated while the guest runs, so that memory is missing, as on a full disk.
     """
     for name, value in suites.without_templates(tmp_path, kernel_name).items():
         monkeypatch.setenv(name, value)

@@ -29,7 +29,7 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
     with scene.record("dev1") as run:
         result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
         assert (result.status, result.stdout) == (0, "done\n"), result.stderr
-    assert len(run.assertions()) == 2, "one interrupt before the mask, one after it"
+    assert len(run.assertions()) == 2, "there must be one interrupt before the mask, and one after it"
 
 
 def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> N
 
 
 def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:
-    """Memory writes before a register access are neither dropped nor delayed, and memory is read again after one."""
+    """Memory writes before a register access are neither dropped nor delayed, and memory is read again after it."""
     source = tmp_path / "order.c"
     source.write_text(
         """#include "shirq.h"

@@ -23,7 +23,7 @@ def test_every_call_answers_in_every_state_as_the_header_says(scene: Scene) -> N
 
 
 def test_a_newer_and_an_older_user_space_are_both_understood(scene: Scene) -> None:
-    """A longer struct is taken if its rest is zero; a shorter one, down to the first version, gets what fits."""
+    """A longer struct is accepted if its rest is zero; a shorter one, down to the first version, gets its fields."""
     assert run(scene, "dev1", calls.sizes) == [
         "152",
         "152 True",
@@ -80,7 +80,7 @@ def test_positional_io_is_one_aligned_access_of_a_register(scene: Scene) -> None
 
 
 def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
-    """Each buffer of preadv() and pwritev() is one access, of the register behind the one before; none is hit twice."""
+    """Each buffer of preadv() and pwritev() is one access, to the next register; no register is accessed twice."""
     with scene.record("dev1") as recorded:
         assert run(scene, "dev1", calls.vectored_io) == ["8", "12 0x20000ed 0xffffedcb 0x78", "4 EINVAL"]
     entries = recorded.of(Kind.READ, Kind.WRITE, device="dev1")
@@ -97,7 +97,7 @@ def test_positional_io_waits_for_the_program_that_runs(scene: Scene) -> None:
         run(scene, "dev1", calls.io_beside_programs)
     reads = [entry.offset for entry in recorded.of(Kind.READ, device="dev1") if entry.space == 0]
     programs = [len(list(group)) for offset, group in groupby(reads) if offset == 0]
-    assert len(programs) > 20, "they hardly took turns"
+    assert len(programs) > 20, "the programs and pread() hardly took turns"
     assert not [length for length in programs if length % 60], "a pread() came between two reads of a program"
 
 

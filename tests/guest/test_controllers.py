@@ -13,9 +13,9 @@ from shirq_bench.vm.machine import ADDRESSES, Machine, bind, insmod
 from shirq_bench.vm.vm import Vm
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
-#: The device has no driver. Instructions are counted: without ACPI's timer a busy host spoils the guest's clock.
+#: dev0 has no driver. Instructions are counted: without ACPI's timer a busy host spoils the guest's clock.
 DRIVERLESS = Machine(devices=(DEVICE,), vcpus=1, deterministic=True)
-#: It has one in the kernel, which acknowledges its interrupts.
+#: dev0 has a driver in the kernel, which acknowledges its interrupts.
 DRIVEN = DRIVERLESS.with_(prepare=(insmod("neighbour"), bind("dev0", "neighbour")))
 UNMASK = (
     f"cd /sys/bus/pci/devices/{ADDRESSES['dev0']} && echo 1 >enable && read start rest <resource"
@@ -41,7 +41,7 @@ def served(vm: Vm, count: int) -> Log:
 )
 @pytest.mark.long
 def test_a_line_on_an_input_below_16_is_judged(boot: Boot, machine: Machine) -> None:
-    """The I/O APIC delivers it there, so that the log has all of it."""
+    """The I/O APIC delivers such a line too, so that the log has all its interrupts."""
     vm = boot(machine)
     log = served(vm, 5)
     gsi = judge.line_of(log, ["dev0"])

@@ -28,7 +28,7 @@ ARP, REVERSE_ARP = 0x0806, 0x8035
 #: How long a run is, in ns of virtual time, and how often the devices assert in it.
 LENGTH_NS = 20_000_000
 RAISES = 200
-#: Compared with the first run. Each condition but the calm one made most runs differ, before QEMU was mended.
+#: Conditions whose runs are compared with the first run. Before QEMU was patched, all but "calm" made most runs differ.
 RUNS = 3
 #: Processes, pipes and page faults without end.
 BUSY = "setsid sh -c 'while :; do echo busy | cat | wc -c; done' >/dev/null 2>&1 </dev/null &"
@@ -44,7 +44,7 @@ def busy(kernel: str) -> Machine:
 
 @functools.cache
 def stimuli() -> tuple[Stimulus, ...]:
-    """Raises of both devices at times that are random, and always the same."""
+    """Raises of both devices at random times, which are the same in every run."""
     choose = random.Random(2005)
     times = sorted(choose.sample(range(LENGTH_NS), RAISES))
     return tuple(Stimulus(time, choose.choice(("dev0", "dev1")), "raise 1") for time in times)
@@ -60,7 +60,7 @@ def ask(vm: Vm) -> None:
 
 @contextlib.contextmanager
 def host_load() -> Iterator[None]:
-    """More busy processes than the host has processors for."""
+    """Run more busy processes than the host has processors."""
     busy = len(os.sched_getaffinity(0)) + 1
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:

@@ -52,7 +52,7 @@ dkms remove shirq/{version} --all
 def _on_debian(script: str, target: kernel.Kernel, shared: Path) -> str:
     """The output of a script on a system with the headers of ``target``, once the module is installed there."""
     headers = target.headers.resolve()
-    # Headers of the cache lead to others beside them.
+    # In the cache, a kernel's headers refer to other headers next to them.
     tree = cache.root() / "kernel"
     tree = tree if headers.is_relative_to(tree) else headers.parent
     version = packages.version(need_checkout("packages"))
@@ -70,7 +70,7 @@ def _from_package(target: kernel.Kernel, shared: Path) -> Path:
 
 @pytest.mark.long
 def test_the_readmes_dkms_commands_build_the_module(tmp_path: Path, kernel_name: str) -> None:
-    """Without the package: kmod/README.md, "Install"."""
+    """The commands of kmod/README.md, "Install", need no package."""
     shutil.copytree(KMOD, tmp_path / "kmod")
     _on_debian(_COMMANDS, kernel.get(kernel_name), tmp_path)
 
@@ -79,9 +79,9 @@ def test_the_readmes_dkms_commands_build_the_module(tmp_path: Path, kernel_name:
 def test_the_dkms_package_builds_a_module_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: Boot, kernel_name: str
 ) -> None:
-    """DKMS builds it when the package is installed, and leaves nothing when it is purged."""
+    """DKMS builds the module when the package is installed, and leaves nothing when the package is purged."""
     monkeypatch.chdir(tmp_path)
-    # Copies of the checkout, in which mutants are tried, have no commit whose time it could be.
+    # Mutants are tried in copies of the checkout, which have no commit to take the time from.
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     packages.build()
     module = _from_package(kernel.get(kernel_name), packages.PACKAGES.absolute())

@@ -40,7 +40,7 @@ _ROUNDS = 10
 
 
 def test_quarantines_among_foreign_resets_all_end(boot: Boot) -> None:
-    """The worker wakes the device from D3hot for its next rung, 10 ms, and an administrator resets it then."""
+    """The worker wakes the device from D3hot for its next rung; the administrator's reset comes in these 10 ms."""
     port = Scene(boot(_MACHINE))
     for name, value in {"disintx": "no-op", "pm-effective": "off"}.items():
         port.vm.qmp.set("dev2", name, value)
@@ -75,6 +75,6 @@ def test_device_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> No
         script.expect("^RESET loaded$", deadline=120)
         script.write("\n")
         finish(script, deadline=120)
-    assert recorded.of(Kind.RESET, device="dev2"), "it was not reset"
+    assert recorded.of(Kind.RESET, device="dev2"), "the device was not reset"
     line_not_given_up(port)
     port.network.ping(3)

@@ -37,7 +37,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None:
-    """Its mappings are void, bus mastering ends when it answers again, and the line is watched all the time."""
+    """The owner's mappings are void, bus mastering ends when the device answers again, and the line is watched."""
     vm = scene.vm
     vm.qmp.set("dev0", "disintx", case.disintx)
     script = start(scene, "dev0", gone.back_again)
@@ -62,7 +62,7 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
 
 
 def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
-    """The owner closes while the device cannot be written; it comes back without an owner, with bus mastering on."""
+    """The owner closes while the device does not answer; it comes back without an owner, with bus mastering on."""
     script = start(scene, "dev0", gone.owner_left)
     script.expect("^armed 0x4$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
@@ -78,7 +78,7 @@ def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
 def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> None:
     """A device that asserts as soon as it is back has a handler at its line.
 
-    Its owner closed it while it did not answer: it is polled only after a second, and asserts before that.
+    The owner closed the device while it did not answer. The device is polled only after a second, and asserts earlier.
     """
     script = start(scene, "dev0", gone.asserts_on_return)
     script.expect("^armed$", deadline=120)
@@ -94,14 +94,14 @@ def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> N
         script.expect("^silent$", deadline=120)
         script.expect("^opened OK$", deadline=120)
         finish(script, deadline=120)
-    assert recorded.assertions("dev0"), "it did not assert"
+    assert recorded.assertions("dev0"), "the device did not assert"
     assert len(recorded.of(Kind.DELIVER, offset=recorded.gsi)) < CALLS, "the line stormed"
     line_not_given_up(scene)
     scene.network.ping(3)
 
 
 def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
-    """No program need read its registers: the kernel's own read of config space shows that it is gone."""
+    """No program has to read the device's registers: a read of config space by the module shows that it is gone."""
     script = start(scene, "dev0", gone.died_before_it_is_armed)
     script.expect("^loaded$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
@@ -112,7 +112,7 @@ def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
 def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
     """A device that is gone stays watched after a reset by others.
 
-    It is back after the reset, asserts at once, and has an owner whose calls all fail.
+    The device is back after the reset, asserts at once, and has an owner whose calls all fail.
     """
     port = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     vm = port.vm
@@ -131,7 +131,7 @@ def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
         port.network.ping(3)
         script.write("\n")
         finish(script, deadline=120)
-    assert recorded.assertions(), "it did not assert"
+    assert recorded.assertions(), "the device did not assert"
     line_not_given_up(port)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rungs of a quarantine: each ends the storm that those before it could not, as far as the owner allows them."""
+"""The rungs of a quarantine: the first one that the owner allows and that has an effect ends the storm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALL_RUNGS = D3HOT | FLR | BUS
 
 @dataclass(frozen=True)
 class Case:
-    """A device's faults, the rungs that its owner allows, those that are tried, and the one that ends the storm."""
+    """A device's faults, the rungs that its owner allows, and the rungs that are tried; the last one ends the storm."""
 
     faults: dict[str, object]
     allowed: int
@@ -44,7 +44,7 @@ class Case:
 _NO_DISINTX: dict[str, object] = {"disintx": "no-op"}
 _NO_D3HOT = _NO_DISINTX | {"pm-effective": "off"}
 _NO_FLR = _NO_D3HOT | {"flr-effective": "off"}
-#: After a reset it asserts at once.
+#: A device that asserts at once after a reset.
 _NOTHING = _NO_FLR | {"reset-status": 1, "reset-unmasked": 1}
 
 ENDS = {
@@ -121,7 +121,7 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
 
 
 @pytest.mark.splats_expected
-@pytest.mark.invariants_broken("the line is left high: what nothing silences is the kernel's to end", line_of="dev2")
+@pytest.mark.invariants_broken("the line is left high: only the kernel can end the storm", line_of="dev2")
 @pytest.mark.parametrize(
     ("allowed", "tried"),
     [(0, ()), (ALL_RUNGS, ("d3hot", "flr", "bus"))],
@@ -212,7 +212,7 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
         script.write("\n")
         finish(script)
     assert len(recorded.of(Kind.RESET, device="dev2")) == 2, (
-        "it was not reset for the storm and again when its owner left"
+        "the device was not reset once in the storm and once at release"
     )
 
 
@@ -245,7 +245,7 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
 
 
 def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
-    """Only D3hot silences it; arming that is refused, for its neighbours on the line, leaves it asleep."""
+    """Only D3hot silences the device: an exclusive ARM, which is refused because of neighbours, leaves it asleep."""
     port = Scene(boot(behind_a_port("pm=on", "pcie=on", "no-soft-reset=on")))
     set_faults(port, _NO_DISINTX)
     script = start(port, "dev2", ladder.asserts_when_disarmed)
@@ -262,7 +262,7 @@ def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
         script.expect("^EBUSY quarantined masked d3hot$", deadline=120)
         port.network.ping(3)
     assert not [entry for entry in asleep.of(Kind.PIN, device="dev2") if entry.value], (
-        "it was woken, and nothing holds it back"
+        "the device was woken, and asserted"
     )
     script.write("\n")
     script.expect("^armed again armed$", deadline=120)
@@ -275,7 +275,7 @@ def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
 
 
 def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> None:
-    """A quarantined device whose DisINTx is cleared is held back again without a further rung."""
+    """A quarantined device whose DisINTx is cleared is silenced again without a further rung."""
     script = start(port, "dev2", ladder.disintx_cleared_in_quarantine)
     script.expect("^armed$", deadline=120)
     port.raise_("dev2")

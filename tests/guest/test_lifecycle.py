@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""However an owner's time ends, the device ends quiet, every waiter returns and the next owner starts afresh."""
+"""However an ownership ends, the device is quiet, every waiter returns, and nothing is left for the next owner."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
 
 
 def test_close_gives_the_device_up_while_its_process_lives_on(scene: Scene) -> None:
-    """A remaining mapping would keep the file open, and with it the device owned."""
+    """A remaining mapping would keep the file open, and then the device would still have its owner."""
     assert run(scene, "dev1", lifecycle.close) == ["parked -1"]
 
 
 def test_never_armed_device_is_released_by_the_loaded_program(scene: Scene) -> None:
     """A device that was never armed is released by the loaded program.
 
-    Its owner may have let it assert by its registers. A set that was refused is not the loaded one.
+    The owner may have let the device assert by its registers. A refused set does not replace the loaded one.
     """
     assert run(scene, "dev1", lifecycle.never_armed) == ["0x0"]
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
@@ -91,7 +91,7 @@ def test_a_mapping_alone_keeps_the_device(scene: Scene) -> None:
 def test_bus_mastering_ends_with_the_address_space(scene: Scene) -> None:
     """Bus mastering ends with the address space, while the device is still open.
 
-    Memory is freed before files are closed: here another process keeps the file open for good.
+    Memory is freed before files are closed: here another process keeps the file open all the time.
     """
     assert run(scene, "dev1", lifecycle.bus_mastering) == ["OK False False open", "True True", "OK True"]
 
@@ -170,7 +170,7 @@ def test_an_orderly_shutdown_leaves_the_device_quiet(scene: Scene, how: str) -> 
 
 
 def _was_released(recorded: Recording, device: str) -> None:
-    """Its owner's release program ran, bus mastering went off, and it asserted no more."""
+    """The release program ran, bus mastering went off, and the device asserted no more."""
     writes = recorded.of(Kind.WRITE, device=device)
     assert [entry for entry in writes if (entry.space, entry.offset) == (0, 0x64)], "the release program did not run"
     commands = [entry.value for entry in writes if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
@@ -192,7 +192,7 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
         owner.expect("^pending$")
         loader = start(scene, "dev1", lifecycle.kexec)
         loader.expect("^loaded$")
-        # Without an initramfs it panics, which resets the machine, which ends QEMU.
+        # Without an initramfs the second kernel panics; the panic resets the machine, and the reset ends QEMU.
         scene.vm.wait_end(120)
     assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"
     _was_released(recorded, "dev1")

@@ -16,7 +16,7 @@ from guest import suites
 from interruptible import INTERRUPTIBLE
 from shirq_bench.deadline import Deadline
 
-#: Seconds in which an end that is under way is over, on an idle host.
+#: Seconds within which an end that has begun is complete, on an idle host.
 PATIENCE = 300
 
 _RUNNER = """

@@ -68,7 +68,7 @@ _LEFT = {
 
 @pytest.fixture(scope="module")
 def failed(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose tests have been run, in two workers, and of which all but one have failed."""
+    """A project whose tests were run by two workers; all tests but one failed."""
     project = tmp_path_factory.mktemp("failing")
     suites.arrange(project, _FAILING)
     reports = ["--junitxml=reports/r.xml", "--html=reports/r.html", "--self-contained-html"]
@@ -267,7 +267,7 @@ def test_that_it_runs(vm):
 
 @pytest.mark.long
 def test_a_kernel_can_be_given_by_its_path(kernel_name: str, tmp_path: Path) -> None:
-    """shirq.ko is compiled for it, and its own modules are in the guest."""
+    """shirq.ko is compiled for the kernel, and the kernel's own modules are in the guest."""
     target = kernel.get(kernel_name)
     vmlinuz = _installed(target, tmp_path / "root")
     suites.arrange(tmp_path, _OWN_KERNEL)

@@ -23,16 +23,16 @@ from shirq_bench.replay.play import Stimulus, beginning, schedule
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_at, start
 
-# preempt=full is a parameter of these kernels. Windows are in instructions, of which the instrumented one needs more.
+# Only these kernels have preempt=full as a parameter. Windows are in instructions; instrumented kernels need more.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
-#: A third device, whose interrupt begins the first call, at a line of its own.
+#: A third device, on another line, whose interrupt begins the first call.
 _TRIGGER = "0000:00:06.0"
-#: Values of the marks of the first call's thread; a result of the second call is an error number or this one.
+#: Values of MARK: the begin and the end of the first call; the second call writes its error number, or _OK.
 _BEGIN, _END, _OK = 0x111, 0x222, 0x1000
 #: Virtual times, from the run's beginning, in ns.
 _LATER, _LENGTH = 200_000_000, 300_000_000
-#: In the Command register of config space.
+#: The bus-master bit of the Command register.
 _MASTER = 4
 
 
@@ -47,7 +47,7 @@ class _Run:
 
     @property
     def answer(self) -> int | None:
-        """Of the second call: an error number, or _OK; None if it was never made."""
+        """The result of the second call: an error number, or _OK; None if the call was never made."""
         return next((value for device, value in self.marks if device == "ctl"), None)
 
 
@@ -67,7 +67,7 @@ def _machine(kernel: str, case: str) -> Machine:
             bind_at(_TRIGGER, "shirq"),
             f"cat >/run/source <<'X'\n{source}X",
             start(shlex.join(["sh", "-c", f"exec {shlex.join(argv)} </run/source"]), "ready"),
-            # Virtual time, which costs nothing: with preempt=full the kernel's load never reads as idle.
+            # Settle by waiting, in virtual time: with preempt=full the kernel's load never reads as idle.
             "sleep 3",
         ),
     )
@@ -128,7 +128,7 @@ def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], N
             high = middle
     for step in range(8):
         try_at(high + step * 40)
-    assert {refused, _OK} <= set(results), "the second call met one side of the change alone"
+    assert {refused, _OK} <= set(results), "the second call came on one side of the change only"
 
 
 def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None:
@@ -136,13 +136,13 @@ def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None
 
     def judge(run: _Run) -> None:
         asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
-        assert asserted == (run.answer != _OK), "the device asserts exactly if it was not masked"
+        assert asserted == (run.answer != _OK), "the device must assert exactly if it was not masked"
 
     _around_the_change(_machine(kernel_name, "arm and mask"), 6, judge)
 
 
 def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
-    """Its eventfd, for example, is signalled; the next open() fails until close() is complete."""
+    """The next owner's eventfd, for example, is signalled; the next open() fails until close() is complete."""
 
     def judge(run: _Run) -> None:
         assert (("trigger", 0x333) in run.marks) == (run.answer == _OK), "the next owner's eventfd was not signalled"
@@ -151,13 +151,13 @@ def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
 
 
 def test_a_mask_between_read_and_write_of_set_master_holds(kernel_name: str) -> None:
-    """SET_MASTER writes back the whole of Command: the bit that MASK sets there is not lost in between."""
+    """SET_MASTER reads Command and writes all of it back: a bit that MASK sets in between is not lost."""
     machine = _machine(kernel_name, "set_master and mask")
     reference = _run(machine, None)
     command = [entry for entry in reference.dev0 if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
     written = next(n for n, entry in enumerate(command) if entry.kind is Kind.WRITE and entry.value & _MASTER)
     read_ns, written_ns = command[written - 1].time_ns, command[written].time_ns
-    assert command[written - 1].kind is Kind.READ, "what SET_MASTER has written is not what it read just before"
+    assert command[written - 1].kind is Kind.READ, "SET_MASTER did not read Command just before it wrote it"
     names = symbols.of(machine)
     for step in range(1, 7):
         at = read_ns + (written_ns - read_ns) * step // 7

@@ -15,7 +15,7 @@ from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import SHARED_LINE
 
-#: The presets need more BARs than the device has by default; which card it is, is set while the VM is stopped.
+#: The presets need more BARs than the device has by default; the test sets the preset while the VM is stopped.
 MACHINE = SHARED_LINE.with_(devices=("shirq-edu,id=dev0,addr=4,bar0=mem:16384,bar1=port:256", *SHARED_LINE.devices[1:]))
 _ROUNDS = 8
 
@@ -77,7 +77,7 @@ CARDS = (
     ),
     Card(
         "nvme-like",
-        # Its causes are in memory: only the interrupt status bit shows whether it asserts.
+        # The card's causes are in memory: only the interrupt status bit shows whether the card asserts.
         irq=_claim(
             "read16 r0, config+6\nand r0, 8",
             "load r1, 0xffffffff\nwrite32 bar0+0x0c, r1\nread32 r1, bar0+0x0c",
@@ -92,7 +92,7 @@ CARDS = (
         "ahci-like",
         irq=_claim("read32 r0, bar0+0x08", "load r1, 0x80000000\nwrite32 bar0+0x04, r1\nread32 r1, bar0+0x04"),
         unmask="load r0, 0x80000002\nwrite32 bar0+0x04, r0",
-        # The sources before the summary: the other way round, the latch would be set again.
+        # Acknowledge the sources before the summary: in the other order, the summary's latch would be set again.
         handle="load r1, 0xff\nwrite32 bar0+0x190, r1\nwrite32 bar0+0x08, r0",
         release="load r0, 0x80000000\nwrite32 bar0+0x04, r0",
         setup="load r0, 0xff\nwrite32 bar0+0x194, r0",
@@ -140,7 +140,9 @@ def _drive(scene: Scene, card: Card) -> None:
     recorded.masked_before_eoi(at_least=_ROUNDS)
     recorded.line_low_at_end()
     recorded.line_never_masked(at_least=_ROUNDS)
-    assert recorded.of(Kind.MASK, device="dev0")[-1].value == 1, f"{card.preset}: the release program left it unmasked"
+    assert recorded.of(Kind.MASK, device="dev0")[-1].value == 1, (
+        f"{card.preset}: the release program left the device unmasked"
+    )
     irq = scene.irq("eth0")
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
     handlers.false_claims("dev0", irq).require(at_least=_ROUNDS)

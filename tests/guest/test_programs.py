@@ -50,7 +50,7 @@ def test_an_exclusive_owner_keeps_later_sharers_out(scene: Scene) -> None:
 
 
 def test_line_of_a_oneshot_neighbour_is_not_shared(boot: Boot) -> None:
-    """It handles in a thread and has the line masked meanwhile; the kernel's log does not complain of the refusal."""
+    """Such a neighbour handles in a thread, with the line masked; the kernel logs nothing about the refused ARM."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(MODULES / "neighbour"),))))
     dev1 = ADDRESSES["dev1"]
     for address in (ADDRESSES["nic0"], dev1):

@@ -21,7 +21,7 @@ _TRACING = "/sys/kernel/tracing"
 
 
 def test_an_event_has_the_time_of_the_handlers_entry(scene: Scene) -> None:
-    """`time_ns` is taken before the irq program runs, which is made long here: the tracepoints are around it."""
+    """`time_ns` is taken before the irq program, which takes long here: tracepoints before and after it show that."""
     scene.run(
         f"cd {_TRACING} && echo mono >trace_clock && echo 1 >tracing_on"
         " && for name in irq claim; do echo 1 >events/shirq/shirq_$name/enable; done"
@@ -30,7 +30,7 @@ def test_an_event_has_the_time_of_the_handlers_entry(scene: Scene) -> None:
     since, stamp = (int(word) for word in lines[0].split())
     trace = scene.run(f"cat {_TRACING}/trace")
     points = re.findall(rf" (\d+)\.(\d{{6}}): shirq_(irq|claim): {ADDRESSES['dev1']}", trace)
-    # Whole microseconds, rounded.
+    # The trace's times are rounded to whole microseconds.
     times = [(name, int(seconds) * 10**9 + int(micros) * 1000) for seconds, micros, name in points]
     claim = [name for name, _ in times].index("claim")
     (name, entry), (_, claimed) = times[claim - 1 : claim + 1]
@@ -41,12 +41,12 @@ def test_an_event_has_the_time_of_the_handlers_entry(scene: Scene) -> None:
 
 
 def test_command_is_written_for_the_bits_that_are_asked_for(scene: Scene) -> None:
-    """Arming clears DisINTx, masking sets it, and of Command nothing else changes but by SET_MASTER."""
+    """Arming clears DisINTx, masking sets it, and only SET_MASTER changes another bit of Command."""
     assert run(scene, "dev0", promises.command_bits) == ["0x500 0x0 0x400 0x0 0x4 0x404 0x4 0x0 0x0"]
 
 
 def test_a_claim_is_counted_once_in_every_statistic(scene: Scene) -> None:
-    """Claimed, queued, delivered, unmasked: as many of each, and numbers without a gap."""
+    """As many events are claimed as are queued, delivered and unmasked, and their numbers have no gap."""
     assert run(scene, "dev1", promises.statistics) == ["EAGAIN True", "20 20 20 0 0 0"]
 
 
@@ -76,7 +76,7 @@ def test_notice_comes_behind_what_was_queued(port: Scene) -> None:
 
 
 def test_every_call_checks_its_struct(scene: Scene) -> None:
-    """Its size, its tail, the reserved fields, the source, and its address are checked; output fields are ignored."""
+    """The struct's address, size, tail, reserved fields and source are checked; output fields are ignored."""
     lines = run(scene, "dev1", promises.structs)
     answers = {
         "GET_INFO": "OK",
@@ -94,7 +94,7 @@ def test_every_call_checks_its_struct(scene: Scene) -> None:
 
 
 def test_load_takes_what_a_mode_needs(scene: Scene) -> None:
-    """An acknowledging set may lack `unmask`, one that masks may not; an unknown mode is no program's fault."""
+    """An acknowledging set may lack `unmask`, a masking one may not; for an unknown mode no program is named."""
     assert run(scene, "dev1", promises.modes_of_load) == [
         "OK 0 0 0",
         "EINVAL 1 0 1",
@@ -108,12 +108,12 @@ def test_refused_exec_leaves_its_registers(scene: Scene) -> None:
 
 
 def test_calls_during_a_reset_fail_with_eio(port: Scene) -> None:
-    """A function-level reset takes a tenth of a second, so one of several is hit; read() would wait for an event."""
+    """A reset takes a tenth of a second, so the calls coincide with one of several; read() would wait for an event."""
     assert run(port, "dev2", promises.during_a_reset) == ["exec master mmap pread pwrite read"]
 
 
 def test_info_says_who_shares_the_line(scene: Scene) -> None:
-    """dev0 and dev1 have a neighbour; `clock` has none, also while its own handler is there. dev1 lacks DisINTx."""
+    """dev0 and dev1 have a neighbour; `clock` has none, even when its own handler is registered. dev1 lacks DisINTx."""
     scene.bind("clock")
     assert {device: run(scene, device, promises.who_shares) for device in ("dev0", "dev1", "clock")} == {
         "dev0": ["True True True"],
@@ -140,7 +140,7 @@ def test_counters_count_what_the_handler_did(scene: Scene) -> None:
 
 
 def test_module_takes_nothing_that_it_was_not_given(scene: Scene) -> None:
-    """Neither when it is loaded nor when a function is probed: driver_override alone names it."""
+    """Neither loading the module nor probing a function binds the function, unless driver_override names shirq."""
     scene.run("rmmod shirq")
     pci = "/sys/bus/pci"
     addresses = [ADDRESSES[device] for device in ("dev0", "dev1", "clock")]
@@ -158,7 +158,7 @@ def test_stale_node_is_refused_with_enxio(scene: Scene) -> None:
 
 
 def test_bound_function_stays_awake(boot: Boot) -> None:
-    """As far as the administrator is concerned it may sleep, and does once it is unbound; a bridge wakes with it."""
+    """The administrator allows the function to sleep, but it sleeps only when it is unbound, and so does its bridge."""
     scene = Scene(boot(behind_a_port("pm=on")))
     folder = f"/sys/bus/pci/devices/{ADDRESSES['dev2']}"
     scene.run(f"echo auto >{folder}/power/control")
@@ -181,7 +181,7 @@ def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> Non
 
 
 def test_noirqdebug_leaves_the_rate_watched(boot: Boot) -> None:
-    """The kernel counts no unhandled interrupts; an acknowledging device is judged by its claims alone."""
+    """With noirqdebug no unhandled interrupts are counted; an acknowledging device is judged by its claims alone."""
     scene = Scene(boot(SHARED_LINE.with_(parameters="noirqdebug"), cold=True))
     scene.prepare()
     assert run(scene, "dev0", promises.rate) == ["QUARANTINED RATE quarantined"]
@@ -202,13 +202,13 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
     with scene.record("dev2") as recorded:
         script.write("\n")
         finish(script)
-    assert not recorded.of(Kind.RESET, device="dev2"), "close() has reset it"
+    assert not recorded.of(Kind.RESET, device="dev2"), "close() has reset the device"
 
 
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("the line is left high until the test lowers it", line_of="dev2")
 def test_bus_with_another_device_is_not_reset(boot: Boot) -> None:
-    """A reset of the bus would end the storm, and is allowed; but it would be the other function's reset too."""
+    """A reset of the bus would end the storm and is allowed, but it would also reset the other function."""
     alone = behind_a_port("pm=on", "pcie=on", "multifunction=on")
     devices = (*alone.devices, "shirq-edu,id=dev3,bus=rp0,addr=0.1")
     scene = Scene(boot(alone.with_(devices=devices, log_entries=STORM_ENTRIES)))

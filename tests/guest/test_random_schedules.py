@@ -19,7 +19,7 @@ from shirq_bench.replay.play import Stimulus
 # Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
-#: Instructions after which all that is on its way has been handled.
+#: Number of instructions after which all interrupts have been handled.
 _SETTLED_NS = 400_000
 _DEVICES = st.sampled_from(["dev0", "dev1"])
 _SOURCES = st.integers(1, 15)
@@ -40,7 +40,7 @@ class Line(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Before the first stimulus."""
+        """Begin with an empty schedule."""
 
     @rule(delay=st.integers(0, 20_000), device=_DEVICES, sources=_SOURCES)
     def assert_(self, delay: int, device: str, sources: int) -> None:
@@ -56,12 +56,12 @@ class Line(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Let all be handled."""
+        """Leave time until all interrupts have been handled."""
         self.now += _SETTLED_NS
         self.cuts.append(self.now)
 
     def teardown(self) -> None:
-        """Play it."""
+        """Let a guest play the schedule."""
         if not self.stimuli:
             return
         case = self.case()

@@ -40,7 +40,7 @@ def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
     [("dev0", ""), ("dev0", "load r0, -1; write32 bar0+0x68, r0"), ("dev1", "load r0, -1; write32 bar0+0x68, r0")],
 )
 def test_an_explicit_mask_holds_until_its_own_number_is_unmasked(scene: Scene, device: str, mask: str) -> None:
-    """Masked by its own program, or by the interrupt-disable bit if there is none. A read() does not undo it."""
+    """The mask program masks, or the interrupt-disable bit if there is no such program. A read() does not unmask."""
     script = start(scene, device, reader.explicit_mask, mask.replace("; ", "\n"))
     with scene.record(device) as recorded:
         script.expect("^masked 1 2 masked 2$")
@@ -59,7 +59,7 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
 def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> None:
     """A full queue counts the events that it drops, and the next event says how many.
 
-    An acknowledging device with a reader that sleeps: 256 events wait, and the rest is counted until it arms.
+    The reader of an acknowledging device sleeps: 256 events stay queued; lost ones are counted until the next ARM.
     """
     assert run(scene, "dev1", reader.full_queue) == ["1 256 301 44 44 257", "0 44"]
 
@@ -67,13 +67,13 @@ def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> 
 def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> None:
     """An event contains no stale data of its slot or of the registers.
 
-    A quarantine's event has flags, and its place in the queue is an interrupt's 256 events later.
+    A quarantine's event has flags; 256 events later, an interrupt's event takes the same slot of the queue.
     """
     assert run(scene, "dev1", reader.nothing_stale) == ["QUARANTINED 2 1246", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
 
 
 def test_a_rate_of_zero_is_the_default_one(scene: Scene) -> None:
-    """As many claims as are judged together, each of them waited for: far fewer a second than the default allows."""
+    """The test waits for each claim of a whole window, so that their rate is far below the default."""
     assert run(scene, "dev1", reader.rate_of_zero) == ["armed 1501 0"]
 
 
@@ -86,7 +86,7 @@ def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> No
 
 
 def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> None:
-    """Of two readers, one gets the event and the other waits on."""
+    """Of two readers, one gets the event and the other keeps waiting."""
     script = start(scene, "dev1", reader.two_readers)
     for _ in range(2):
         script.expect("^ready$")
@@ -131,7 +131,7 @@ def test_event_of_an_io_uring_worker_is_the_first_threads(scene: Scene, tmp_path
 
 
 def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -> None:
-    """The binding unmasks before it waits with a timeout, and keeps to the same rule."""
+    """Before it waits with a timeout, the binding unmasks only the event of its own thread."""
     script = start(scene, "dev1", reader.timed_read)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -139,7 +139,7 @@ def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -
 
 
 def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> None:
-    """One mask, one number: the unmask of the later one lets the device assert before the event was handled."""
+    """There is only one mask: unmasking the number of MASK lets the device assert before the event was handled."""
     script = start(scene, "dev1", reader.mask_takes_over)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -163,7 +163,7 @@ def test_read_unmasks_its_event_and_no_mask_set_meanwhile(scene: Scene) -> None:
 
 
 def test_disarm_drops_what_is_queued_and_the_mask_it_left(scene: Scene) -> None:
-    """Disarming drops the queued event and the mask that it left."""
+    """Disarming drops the queued event and the mask of its claim."""
     script = start(scene, "dev1", reader.disarm_drops)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -210,7 +210,7 @@ def test_every_step_of_an_interrupt_has_its_tracepoint_in_order(scene: Scene) ->
         line.split(": ", 2)[1:] for line in scene.run(f"cat {tracing}/trace").splitlines() if "0000:00:08.0" in line
     ]
     names = [name.strip().removeprefix("shirq_") for name, _ in lines]
-    # The neighbour may assert at any time, which is not this device's.
+    # Leave out the interrupts of the neighbour, which may come at any time.
     while "decline" in names:
         call = names.index("decline") - 1
         assert names[call] == "irq"

@@ -42,7 +42,7 @@ def test_device_is_not_opened_until_it_answers(scene: Scene) -> None:
 def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
     """A device that died while it was owned is silent when it answers again and is opened.
 
-    While it did not answer, its release program could not run: it runs when the device is opened, at the latest.
+    The release program could not run while the device did not answer: it runs when the device is opened, at the latest.
     """
     script = start(scene, "dev0", refusals.died)
     script.expect("^armed$")
@@ -53,7 +53,7 @@ def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
     again = start(scene, "dev0", refusals.stays_open)
     again.expect("^OPEN$")
     scene.raise_("dev0")
-    assert scene.vm.qmp.get("dev0", "mask") == 0xFFFFFFFF, "the release program of its last owner has not run"
+    assert scene.vm.qmp.get("dev0", "mask") == 0xFFFFFFFF, "the release program of the last owner has not run"
     assert not scene.vm.qmp.get("dev0", "pin"), "the device asserts"
     again.write("\n")
     finish(again)
@@ -62,7 +62,7 @@ def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
 def test_device_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
     """Arming fails if the device is gone at its first interrupt.
 
-    The kernel may call the handler from request_irq(), so that arming fails, or right behind it.
+    The kernel may call the handler from request_irq(), so that arming fails, or right after it.
     """
     scene.vm.qmp.set("dev1", "raise", 0xFFFFFFFF)
     assert run(scene, "dev1", refusals.gone_at_once) == ["True ENODEV gone"]
@@ -81,7 +81,7 @@ def test_a_reset_at_release_that_the_device_cannot_do_is_told(scene: Scene) -> N
 def test_device_under_reset_is_paused_and_cannot_be_armed(port: Scene) -> None:
     """While it is being reset, a device is paused and cannot be armed.
 
-    A function-level reset takes a tenth of a second, so the owner hits one of several.
+    A function-level reset takes a tenth of a second, so the owner's calls coincide with one of several.
     """
     assert run(port, "dev2", refusals.under_reset) == ["EIO paused OK"]
 

@@ -14,7 +14,7 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 
 
 def test_only_root_opens_the_node_and_others_only_use_it(scene: Scene) -> None:
-    """Only root opens the node, and a process that is handed it uses it and can do no more."""
+    """Only root opens the node; a process that receives the descriptor can use the device, and no more."""
     script = start(scene, "dev0", security.handed_over)
     script.expect("^EACCES$", deadline=300)
     script.expect("^EPERM EPERM EPERM$", deadline=300)
@@ -30,7 +30,7 @@ def test_a_kernel_that_is_locked_down_opens_no_device(scene: Scene) -> None:
 
 @pytest.mark.needs_kernel("6.1", "6.12")
 def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
-    """Such a mapping could not be revoked. The BARs of an unbound function can be mapped."""
+    """A mapping by sysfs could not be revoked. The BARs of an unbound function can be mapped."""
     assert run(scene, "dev0", security.sysfs_mappings, "0000:00:05.0") == ["EINVAL OK"]
 
 
@@ -69,7 +69,7 @@ def test_dma_behind_an_iommu_faults(boot: Boot, monkeypatch: pytest.MonkeyPatch)
 def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
     """A process with a received descriptor may arm a storming device repeatedly: ten messages a minute are logged.
 
-    Each of its storms is ended as soon as the first.
+    Each of these storms is ended as quickly as the first.
     """
     script = start(scene, "dev0", security.forty_storms)
     storms, allowed, most = finish(script, deadline=300)[0].split()

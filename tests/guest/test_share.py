@@ -76,7 +76,7 @@ def _run(
     with scene.record("dev0", settled=False) as recorded:
         script.write("\n")
         owner = finish(script, deadline=300)[-1]
-    assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "the neighbour's interrupts did not all come"
+    assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "not all interrupts of the neighbour came"
     run = _Run(recorded.log, owner, stats_of(scene, "dev2"))
     assert stats_of(scene, "dev0")["claims"] - before == run.delivered, "the log and the kernel do not agree"
     return run
@@ -84,7 +84,7 @@ def _run(
 
 #: The time for which the module may mask the line at once, including its worker's wake-up, on a stock kernel.
 _LINE_OFF_NS = 30_000_000
-#: 10,000 interrupts a second, on a stock kernel; the storm begins after a fifth of it.
+#: 10,000 interrupts a second, on a stock kernel; the storm begins after a fifth of a second.
 _PERIOD_NS = 100_000
 _STORM = "+200000000 raise 1\n"
 
@@ -103,9 +103,9 @@ def test_neighbour_keeps_95_percent_of_deliveries_in_a_storm(
 ) -> None:
     """The neighbour keeps 95 % of its deliveries while a device storms."""
     case = ENDS[end]
-    # As long as the whole quarantine takes: a reset of the bus is waited for a second and more.
+    # The run lasts as long as the whole quarantine: the wait after a reset of the bus takes a second and more.
     seconds = 3 if "bus" in case.tried else 1
-    # An instrumented kernel needs as many more instructions for each.
+    # An instrumented kernel needs this many times more instructions for each interrupt.
     patience = int(scene.vm.patience)
     period_ns = _PERIOD_NS * patience
     quiet = _run(scene, tmp_path, period_ns, "", seconds=seconds)
@@ -127,11 +127,11 @@ def test_neighbour_keeps_95_percent_of_deliveries_in_a_storm(
 def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_path: Path, kernel_name: str) -> None:
     """A pending device beside a neighbour at 100,000 interrupts/s never triggers the breaker.
 
-    Its claim test looks at the raw status, which stays set while it is masked: each of these calls would claim.
+    Its claim test looks at the raw status, which stays set while the device is masked: each run would claim.
     """
     run = _run(scene, tmp_path, 10_000, "+0 raise 1\n", "raw status", ALL_RUNGS)
     assert run.owner == "IRQ masked"
-    # An instrumented kernel cannot do it: each handling takes it longer than an interrupt's period.
+    # An instrumented kernel cannot sustain this rate: a handling takes longer than the period of the interrupts.
     if kernel_name != "debug":
         # Raises of a pending source merge into one interrupt: the kernel's own work may cause that a few times.
         assert run.delivered >= 99_900

@@ -56,12 +56,12 @@ def test_neighbours_interrupts_are_neither_claimed_nor_lost(scene: Scene) -> Non
             scene.raise_(device)
             drivers[device].next_event()
     irq = scene.irq("eth0")
-    assert irq == scene.irq(handler_name("dev0")) == scene.irq(handler_name("dev1")), "they do not share a line"
+    assert irq == scene.irq(handler_name("dev0")) == scene.irq(handler_name("dev1")), "the devices do not share a line"
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=30)
     for device in drivers:
         handlers.false_claims(device, irq).require(at_least=15)
         own = [call for call in handlers.calls if call.name == handler_name(device)]
-        assert any(not call.handled for call in own), "no interrupt of anybody else ran this handler"
+        assert any(not call.handled for call in own), "no interrupt of another device ran this handler"
 
 
 @pytest.mark.smoke

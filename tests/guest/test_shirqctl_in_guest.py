@@ -41,7 +41,7 @@ def test_list_shows_driver_profile_and_sharers_of_each_function(scene: Scene) ->
 def test_kernel_checks_a_profile_and_leaves_the_device_as_it_was(scene: Scene) -> None:
     """The kernel checks a profile for a device and leaves the device as it was."""
     assert "the kernel accepts shirq-edu" in _shirqctl(scene, "check", "shirq-edu", "--device", DEV0).stdout
-    # Its registers are in a BAR that this device does not have.
+    # The registers of the other profile are in a BAR that this device does not have.
     refused = _shirqctl(scene, "check", "ahci", "--device", DEV0, status=_FOUND).stderr
     assert "/ahci.toml:" in refused and "no such BAR" in refused
     assert "handlers" not in _shirqctl(scene, "stats", DEV0).stdout
@@ -104,11 +104,11 @@ def test_bind_and_unbind_move_a_function_between_drivers(scene: Scene) -> None:
 
 
 def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> None:
-    # Bound without an owner: the interrupt-disable bit holds pending interrupts back.
+    # dev0 is bound and has no owner: its interrupt-disable bit keeps it from asserting.
     """The top command names the function that asserts a line and the one that is held back."""
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
-    # It has no driver, and its line has no handler: it may assert for ever.
+    # The clock has no driver, and its line has no handler: it may assert for ever.
     scene.run(f"echo 1 >/sys/bus/pci/devices/{CLOCK}/enable")
     run(scene, "clock", shirqctl.unmask_unbound)
     scene.raise_("clock")
@@ -171,7 +171,7 @@ def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None
 def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: Path) -> None:
     """The top command names an asserting function that no driver has enabled.
 
-    Like a card that the firmware left asserting: the kernel disables its line, and the function has no handler.
+    The function is like a card that the firmware left asserting: the kernel disables its line, and no handler is there.
     """
     storm = ("-global", "ioapic.storm-pause=off")
     scene = Scene(boot(_UNBOUND.with_(deterministic=True, vcpus=1, extra=storm)))

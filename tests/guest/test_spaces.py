@@ -21,7 +21,7 @@ _DEVICES = {
 
 @pytest.fixture
 def functions(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """A guest with both, bound."""
+    """A guest with both functions, bound to shirq."""
     machine = SHARED_LINE.with_(devices=(*SHARED_LINE.devices, *(device for device, _ in _DEVICES.values())))
     scene = Scene(boot(machine, cold=True))
     scene.run(LOAD_MODULE)
@@ -52,7 +52,7 @@ def test_port_bar_is_reached_by_io_and_programs_but_not_mapped(functions: Scene)
 
 
 def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
-    """It has no interrupt line, so shirq refuses it; the kernel log gives the reason."""
+    """shirq refuses a function without an interrupt line, and the kernel log gives the reason."""
     scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, "pci-testdev,addr=7")), cold=True))
     scene.run(LOAD_MODULE)
     address = "0000:00:07.0"
@@ -62,5 +62,5 @@ def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
 
 @pytest.mark.parametrize("device", ["ports", "buffer"])
 def test_info_says_what_sysfs_says(functions: Scene, device: str) -> None:
-    """Numbers and BARs of the function, as the PCI core has them; and the module's features."""
+    """The info has the function's numbers and BARs as the PCI core has them, and the module's features."""
     assert run(functions, device, spaces.info) == ["[] True", "True 1 256", "True", "True True"]

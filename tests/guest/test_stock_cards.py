@@ -23,7 +23,7 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGH
 #: How long the load lasts, at least: guest time, in ns, and queries answered on each wire.
 _DURATION_NS = 60_000_000_000
 _QUERIES = 500
-#: Between an answer and the next query, and between two computations, in seconds: more would only fill the trace.
+#: Seconds between a reply and the next query, and between two computations: a higher rate would only fill the trace.
 _PAUSE_S = 0.005
 #: Each card with its driver. Their slots have the same line: see `gsi_of`.
 _CARDS = {"edu0": "qemu-edu", "rtl0": "rtl8139", "ne0": "ne2000"}
@@ -39,7 +39,7 @@ _MACHINE = Machine(
         "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0", "net1", "net2"),
-    # The guest's time stands while the machine that tests is busy elsewhere; both vCPUs take turns.
+    # With deterministic, the guest's time stands still while the host is busy; both vCPUs take turns.
     deterministic=True,
     extra=("-smp", "2"),
 )
@@ -94,7 +94,7 @@ class Load:
 
 @contextmanager
 def _load(scene: Scene) -> Iterator[dict[str, Load]]:
-    """All wires under load during the block; a query that is not answered fails at its end."""
+    """Put all wires under load during the block; at its end, a query without a reply fails the test."""
     over = threading.Event()
     loads = {device: Load(scene.vm.networks[wire], over) for device, wire in _WIRES.items()}
     try:
@@ -109,7 +109,7 @@ def _load(scene: Scene) -> Iterator[dict[str, Load]]:
 
 
 def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0) -> None:
-    """Wait until the load has lasted, by the log's clock; ends early if it has failed."""
+    """Wait until the load has lasted long enough, by the log's clock; return early if it has failed."""
     limit = Deadline(deadline)
     begin = end = reader.log().entries[-1].time_ns
     while end - begin < _DURATION_NS or min(load.answered for load in loads.values()) < _QUERIES:
@@ -126,7 +126,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
     with cards.record(settled=False) as whole:
         drivers = {device: _drive(cards, device) for device in _CARDS}
         irq = cards.irq("eth0")
-        assert all(cards.irq(handler_name(device)) == irq for device in drivers), "they do not share a line"
+        assert all(cards.irq(handler_name(device)) == irq for device in drivers), "the devices do not share a line"
         for event in ("entry", "exit"):
             cards.run(f"echo 'irq == {irq}' >/sys/kernel/tracing/events/irq/irq_handler_{event}/filter")
 
@@ -135,7 +135,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
             with cards.tracing(buffer_kib=24576) as handlers:
                 with _load(cards) as loads:
                     _let_pass(reader, loads)
-                # It gives itself work: without its owner it is silent when tracing ends.
+                # QEMU's edu gives itself work: stop its owner, so that it is silent when tracing ends.
                 drivers["edu0"].stop()
         drivers["edu0"].resume()
         for driver in drivers.values():
@@ -143,7 +143,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
 
     assert handlers.fit and handlers.log
     begin, end = handlers.fit.span_ns
-    assert end - begin >= _DURATION_NS, "the guest's clock says that less time has passed"
+    assert end - begin >= _DURATION_NS, "by the guest's clock, less time has passed"
 
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_QUERIES // 2)
     for device in drivers:
@@ -154,7 +154,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
     for device, driver in drivers.items():
         counts = _counts(driver.command)
         assert counts["lost"] == 0
-        assert counts["events"] == len(whole.assertions(device)), "an assertion without an event, or the other way"
+        assert counts["events"] == len(whole.assertions(device)), "the numbers of events and assertions differ"
         if device in _WIRES:
             assert counts["received"] == counts["sent"] == loads[device].answered
             assert counts["dropped"] == 0

@@ -28,7 +28,7 @@ from shirq_bench.vm.machine import ADDRESSES, GSI, LOAD_MODULE, SHARED_LINE, ins
 
 @contextlib.contextmanager
 def _owner(scene: Scene, device: str) -> Iterator[tuple[Command, Recording]]:
-    """An owner whose device is masked and pending, waiting for news; recorded from before its interrupt."""
+    """An owner that waits for a notice, with its device masked and pending; recorded from before its interrupt."""
     command = start(scene, device, stops.told)
     command.expect("^armed$")
     with scene.record(device, settled=False) as recorded:
@@ -53,7 +53,7 @@ def _masters(log: Log, device: str) -> bool:
 
 
 def _comes_back(scene: Scene, device: str, owner: Command, recorded: Recording, news: str) -> None:
-    """The owner was told, nothing has asserted since its interrupt before it arms again, and then it works."""
+    """The owner read the notice, its device did not assert again before it was armed, and works after that."""
     owner.expect(r"^again\?$", deadline=60)
     assert owner.stdout.splitlines()[2:6] == [
         f"{news} 1 loaded False",
@@ -81,7 +81,7 @@ def _until(what: str, done: Callable[[], bool], deadline: float = 30.0) -> None:
 
 
 def _s2idle(scene: Scene) -> Command:
-    """Put the guest to sleep, idle, and wake it by a key; returns the command that put it to sleep."""
+    """Suspend the guest to idle and wake it by a key; returns the command that suspended it."""
     scene.run(
         "for f in /sys/devices/platform/i8042/serio*/power/wakeup; do echo enabled >$f; done"
         " && echo 1 >/sys/power/pm_debug_messages && echo N >/sys/module/printk/parameters/console_suspend"
@@ -104,7 +104,7 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
         assert not _masters(recorded.log, device), "the device may master the bus while the system sleeps"
         scene.raise_(device, bits=0x20)
         scene.vm.qmp.set(device, "lower", 0x20)
-        assert len(recorded.assertions()) == 1, "it asserted while the system slept"
+        assert len(recorded.assertions()) == 1, "the device asserted while the system slept"
         _wake_by_key(scene)
         assert sleeper.wait(30).status == 0
         _comes_back(scene, device, owner, recorded, "RESUMED")
@@ -138,7 +138,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
     assert any(entry.kind is Kind.PIN and entry.device == "dev1" and entry.value for entry in until)
     # The kernel masks a disabled line lazily: when it interrupts, not before.
     heard = [entry for entry in until if entry.kind is Kind.DELIVER and entry.offset == GSI]
-    assert len(heard) <= 1, "its line was open while it asserted"
+    assert len(heard) <= 1, "the line was open while the device asserted"
     recorded.line_low_at_end()
 
 
@@ -185,7 +185,7 @@ def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) ->
         reset = recorded.of(Kind.RESET, device="dev2")
         assert reset, "the device was not reset"
         acks = [entry for entry in recorded.of(Kind.WRITE, device="dev2", offset=Register.INT_ACK) if entry.space == 0]
-        assert acks and acks[0].time_ns < reset[0].time_ns, "it was not quiesced before the reset"
+        assert acks and acks[0].time_ns < reset[0].time_ns, "the device was not quiesced before the reset"
         _comes_back(port, "dev2", owner, recorded, "RESET")
 
 
@@ -204,7 +204,7 @@ def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> No
 
 # ------------------------------------------------------------- errors of the link
 
-#: The port's own hot plug, by which it knows whether its link is up: a reset of the bus waits for it.
+#: The port's own hot plug shows whether the link is up, which a reset of the bus waits for.
 _NATIVE = behind_a_port("pcie=on").with_(extra=("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
 #: Uncorrectable errors of the port, whose severity after reset is non-fatal or fatal.
 _ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
@@ -226,12 +226,12 @@ def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: 
         assert not touched, "the device behind a frozen link was touched"
     else:
         first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
-        assert first.offset == Register.INT_MASK_SET, "the release program did not come first"
+        assert first.offset == Register.INT_MASK_SET, "the first access was not that of the release program"
 
 
 # ------------------------------------------------------------- surprise removal
 
-#: What an owner is told that waits for what comes in one of four ways.
+#: The result that an owner gets, for each of four ways to wait.
 _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A shirq device never keeps a shared line busy: a storm ends, neighbours live, and the owner gets the reason."""
+"""A shirq device never keeps a shared line busy: a storm ends, neighbours are served, and the owner gets the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 #: The handler calls within which a storm must have ended.
 CALLS = 5000
-#: The limits from kmod/README.md: for ending it by the device's own means, and for masking the line otherwise.
+#: The limits from kmod/README.md: for ending a storm by the device's own means, and for masking the line otherwise.
 ENDED, LINE_OFF = 2700, 3900
 
 
@@ -30,7 +30,7 @@ def calls(scene: Scene, device: str) -> int:
 
 
 def test_ineffective_mask_ends_in_quarantine_by_disintx(scene: Scene) -> None:
-    """A mask without effect ends in quarantine by DisINTx, and the neighbour lives."""
+    """A mask without effect ends in quarantine by DisINTx, and the neighbour is still served."""
     script = start(scene, "dev0", storm.ineffective_mask)
     script.expect("^armed$")
     with scene.record("dev0") as recorded:
@@ -208,7 +208,7 @@ def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> N
 def test_quarantine_over_before_its_worker_has_voided_mapping(boot: Boot) -> None:
     """A quarantine that is over before its worker runs has voided the mapping.
 
-    A real-time owner reads of the quarantine and arms, with a better set, before the worker has revoked its mappings.
+    A real-time owner reads the quarantine's event and arms, with a better set, before the worker revokes its mappings.
     """
     scene = Scene(boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21)))
     script = start(scene, "dev0", storm.over_at_once)

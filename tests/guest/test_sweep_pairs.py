@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.needs_kernel("6.1", "6.12"), pytest.mark.long]
 
 @pytest.mark.parametrize("name", ["close+raise", "exec+dead", "disarm+storm", "unmask+neighbour-storm", "reset+raise"])
 def test_a_pair_is_played_without_a_violation(kernel_name: str, name: str) -> None:
-    """A call, a call at a device that dies, storms of either device on the line, and a device a point."""
+    """The pairs differ in the operation, in the device of the stimulus, and in the cost of a point."""
     item = pairs.get(name, "ci")
     result = run.sweep(item, kernel_name)
     assert [str(v.what) for failure in result.failures for v in failure.outcome.all()] == []

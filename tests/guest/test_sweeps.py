@@ -83,17 +83,17 @@ def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) 
     with stopped.stopped(case, 3000) as vm:
         first = stopped.look(vm)
         assert vm.qmp.execute("query-status")["status"] == "paused"
-        assert vm.log().entries[-1].time_ns == logged.time_ns, "the guest went on"
+        assert vm.log().entries[-1].time_ns == logged.time_ns, "the guest ran on"
     with stopped.stopped(case, 3001) as vm:
         second = stopped.look(vm)
     assert (first.pc, first.ring) == (logged.value, logged.ring)
     assert first.function.split("+")[0] != f"{first.pc:#x}", "the address has no name"
-    assert second.pc != first.pc, "an instruction later it is where it was"
+    assert second.pc != first.pc, "the guest has not advanced by an instruction"
 
 
 @pytest.mark.long
 def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_path: Path) -> None:
-    """An owner that unmasks though an event is queued gets a second one: where that is not allowed it is found."""
+    """An owner that unmasks while an event is queued gets a second one, which is found if the scenario forbids it."""
     strict = replace(scenario.get("masked-by-owner"), spurious=0)
     result = run.sweep(strict, kernel_name, points=100)
     assert result.failures
@@ -101,7 +101,7 @@ def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_pa
     assert found.rules == ("duplicate",)
     assert [s for s in found.case.stimuli if s.action == "where"] == []
     assert {s.device for s in found.case.stimuli} == {"ctl", "dev0"}
-    # Two are enough; where the first interrupts take longer than later ones, a third may have to come before them.
+    # Two stimuli are enough. If the first interrupts take longer than later ones, a third stimulus must precede them.
     assert len(found.case.stimuli) in (2, 3)
     assert re.fullmatch(r"\S+\+0x[0-9a-f]+( \[\w+\])?", found.where["function"])
     assert found.where["instruction"]
@@ -161,7 +161,7 @@ def test_schedule_naming_instructions_needs_icount(vm: Vm, tmp_path: Path) -> No
 def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -> None:
     """A log that overflows ends a run, and whole points are judged.
 
-    The point in which it overflowed is unfinished; nothing is said of lost interrupts that the log cannot show.
+    The point in which the log overflowed is unfinished; no interrupt is called lost that the log could not show.
     """
     case = _case("reassert", kernel_name, range(3000, 3030))
     full = replace(case, machine=replace(case.machine, log_entries=60))
@@ -170,7 +170,7 @@ def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -
     outcome = full.run()
     *whole, overflowed = outcome.violations
     assert 0 < len(outcome.recording.entries) <= 60
-    assert whole and not any(whole), "the first points are whole"
+    assert whole and not any(whole), "the first points must be whole, without a violation"
     assert len(whole) < 29 and outcome.first() == len(whole)
     assert [violation.rule for violation in overflowed] == ["unfinished"]
     assert "did not fit into the log" in overflowed[0].what

@@ -64,12 +64,12 @@ def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert round_.attempts == 3000
     if kernel_name == "debug" and who == "root":
-        assert round_.figures["places"] > 300, "KCOV does not guide"
+        assert round_.figures["places"] > 300, "KCOV did not guide the calls to enough code"
         assert round_.figures["kept"] > 30
 
 
 def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, tmp_path: Path) -> None:
-    """Its pin falls late, and nothing else silences it. Owners live long enough for most to see an interrupt."""
+    """The device's pin falls late, and nothing else silences it. Most owners live long enough to see an interrupt."""
 
     def by(guest: Tormented) -> None:
         guest.vm.qmp.set("dev0", "disintx", "read-only")
@@ -86,7 +86,7 @@ def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, t
 def test_an_interrupt_that_nobody_serves_is_found(
     kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The canary stalls for longer than the limit of an idle host; the load of this host must not extend it."""
+    """The witness stalls for longer than the limit of an idle host; the load of this host must not extend the limit."""
     for module in (guests, invariants):
         monkeypatch.setattr(module, "competition", lambda: 1.0)
     kill = replace(_case("kill"), lost_s=2)
@@ -123,7 +123,7 @@ def test_a_complaint_of_the_kernels_is_found(kernel_name: str, tmp_path: Path) -
 
 
 def test_an_owner_that_does_not_get_the_device_is_found(kernel_name: str, tmp_path: Path) -> None:
-    """Somebody else has it."""
+    """Another process owns the device."""
 
     def by(guest: Tormented) -> None:
         guest.vm.agent.start("shirq-torture", "--serve", guests.address("dev0")).expect("^ready$")

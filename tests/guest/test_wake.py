@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""open() of a device that asserts when it is woken from D3hot: the line lives, and the neighbours with it."""
+"""open() of a device that asserts when it is woken from D3hot: the line and its neighbours still work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, Machine
 
 
 def _machine(*properties: str, vcpus: int) -> Machine:
-    """dev0 with these properties; on one vCPU a line that storms leaves no time to anybody."""
+    """A machine whose dev0 has these properties; on one vCPU, a storming line leaves no processor time."""
     cards = tuple(",".join((card, *properties)) if "id=dev0" in card else card for card in SHARED_LINE.devices)
     return SHARED_LINE.with_(devices=cards, vcpus=vcpus, log_entries=1 << 22, deterministic=vcpus == 1)
 
@@ -46,7 +46,7 @@ def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcp
 def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> None:
     """A device that only D3hot silences cannot be opened and causes no storm.
 
-    It asserts as soon as it is awake, before an owner could do anything: the line is watched meanwhile.
+    The device asserts as soon as it is awake, before an owner could act: the line is watched during open().
     """
     scene = Scene(boot(_machine("pm=on", "no-soft-reset=on", vcpus=vcpus)))
     scene.network.ping(1)
@@ -82,7 +82,7 @@ def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
         script.write("\n")
         script.expect("^after it 0x3 parked$", deadline=120)
         finish(script, deadline=120)
-    assert recorded.assertions(), "it did not assert"
+    assert recorded.assertions(), "the device did not assert"
     line_not_given_up(scene)
     scene.network.ping(3)
 
@@ -91,7 +91,7 @@ def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
 def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus: int) -> None:
     """A device that only D3hot silences is put into D3hot again when it is bound again.
 
-    The kernel wakes it to enable it, which resets it, and it asserts, with no driver's handler at its line.
+    The kernel wakes the device to enable it. That resets the device, which asserts while no driver has a handler.
     """
     _is_asleep_again(boot, vcpus, wake.bound_again)
 
@@ -100,6 +100,6 @@ def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus
 def test_device_only_d3hot_silences_is_quiet_at_foreign_resets(boot: Boot, vcpus: int) -> None:
     """A device that only D3hot silences causes no storm when others reset it.
 
-    It is parked, without an owner, and the kernel wakes it for an administrator's reset.
+    The device is parked, without an owner, and the kernel wakes it for an administrator's reset.
     """
     _is_asleep_again(boot, vcpus, wake.reset_by_others)

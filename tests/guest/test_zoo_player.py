@@ -38,7 +38,7 @@ UNMASKED = "{ guest = 'echo 1 >$PCI/$DEV0/enable; register $DEV0 0x6c 1' }, "
 
 @pytest.fixture
 def trial(kernel_name: str, tmp_path: Path) -> Play:
-    """Play a case of these steps, with further tables, with a driver."""
+    """Plays a case with given steps and further tables, for a driver."""
 
     def player(steps: str, more: str = "", driver: str = "shirq") -> Played:
         path = tmp_path / "trial.toml"
@@ -140,7 +140,7 @@ def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
 
     The kernel disables the line before the driver starts: its complaint and the storm do not count against the driver.
 
-    The neighbour, whose watchdog has it assert every two seconds, may starve on such a line.
+    The neighbour, whose watchdog makes it assert every two seconds, may starve on such a line.
     """
     dead = UNMASKED + "{ raise = 1, pin = true }, { wait = 2 }, { lower = 1 }, "
     rest = '{ driver = "bind" }, { wait = 0.1 }'
@@ -184,7 +184,7 @@ def test_a_step_that_must_be_logged_and_a_bound_that_is_exceeded(trial: Play) ->
 
 
 def test_a_set_that_acknowledges_is_loaded_as_one(trial: Play) -> None:
-    """A storm of such a device is found by its rate; in the other mode it would be masked by its first claim."""
+    """A storm of an acknowledging device is found by its rate; in the other mode its first claim would mask it."""
     steps = ARMED + (
         "{ set = { reassert = 1 } }, { raise = 1, pin = true },"
         "{ check = 'dmesg', shows = 'shirq 0000:00:04.0: quarantined: it stormed' }"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * An event that an io_uring worker read belongs to the process's first thread: its next
+ * An event that an io_uring worker read belongs to the process's first thread: that thread's next
  * read() unmasks it, a read() of another thread does not. Usage: uring_reader ADDRESS,
  * of a shirq-edu device without another driver.
  */
@@ -31,7 +31,7 @@
 
 static int device;
 
-/* One read() of the device by a worker; returns what it returned. */
+/* Let a worker read() the device once; returns the result of that read(). */
 static int read_by_worker(void *to, size_t length)
 {
 	struct io_uring_params params = { 0 };
@@ -70,7 +70,7 @@ static int read_by_worker(void *to, size_t length)
 	return end->res;
 }
 
-/* Keep the ring, and with it the worker, which is recognised by its name. */
+/* Keep the ring, and so the worker, which is recognised by its name. */
 static bool worker_lives(void)
 {
 	DIR *threads = opendir("/proc/self/task");

@@ -49,7 +49,7 @@ def requested(browser: Chrome) -> list[str]:
     """The addresses that pages have fetched since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     requests = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    # The browser's own first tab fetches its pictures from the browser.
+    # Skip the requests of the browser's own first tab, which fetches its pictures from the browser.
     return [
         it["request"]["url"] for it in requests if not it["documentURL"].startswith(("chrome:", "chrome-untrusted:"))
     ]

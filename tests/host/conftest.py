@@ -31,5 +31,5 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where everything is that `make packages` builds."""
+    """The directory with everything that `make packages` builds."""
     return make_packages(tmp_path_factory)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packages of this checkout, and installations of them that see nothing of the checkout's own."""
+"""Packages of this checkout, and installations of them that cannot import anything from the checkout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-#: The time that packages bear in tests, which also run in copies of the checkout that have no commit.
+#: The time stamp of packages in tests: a copy of the checkout has no commit to take the time from.
 EPOCH = "1700000000"
 
 
@@ -47,7 +47,7 @@ def must(*command: str | Path, cwd: Path) -> str:
 
 @contextlib.contextmanager
 def shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
-    """A directory that the workers of pytest-xdist share, held by one at a time."""
+    """A directory that the workers of pytest-xdist share; one worker at a time holds its lock."""
     base = factory.getbasetemp()
     directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     directory.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 
 def wheel_of(source: Path, into: Path) -> Path:
-    """The wheel of a source tree or sdist. The build backend is the present environment's."""
+    """Build the wheel of a source tree or sdist, with the build backend of the present environment."""
     into.mkdir()
     must(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", into, source, cwd=into)
     (wheel,) = into.glob("*.whl")
@@ -78,7 +78,7 @@ class Installed:
 
     @property
     def packages(self) -> Path:
-        """Where the wheel's packages are."""
+        """The directory with the wheel's packages."""
         (directory,) = self.environment.glob("lib/python*/site-packages")
         return directory
 
@@ -99,11 +99,11 @@ class Installed:
 
 
 def new_environment(directory: Path, dependencies: bool) -> Path:
-    """A virtual environment without pip, which has the present one's packages if it is to have dependencies."""
+    """A virtual environment without pip; with ``dependencies`` it also has the present environment's packages."""
     environment = directory / "environment"
     must(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
     if dependencies:
-        # A path in a .pth file is searched, but .pth files there, such as an editable install's, are not read.
+        # Python searches a path from a .pth file, but reads no .pth files there, such as that of an editable install.
         (packages,) = environment.glob("lib/python*/site-packages")
         (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return environment

@@ -64,8 +64,8 @@ class Story:
     """Entries of a run, in virtual time: each verb advances ``now`` by the time that it takes (ns).
 
     Every verb keeps levels as QEMU would: a device's pin is high if a source is pending and unmasked, the line is the
-    OR of all pins. It begins with the line and all devices unmasked. A test makes a story inconsistent by leaving verbs
-    out or by calling ``add``.
+    OR of all pins. At the beginning the line and all devices are unmasked. A test makes a story inconsistent by leaving
+    verbs out or by calling ``add``.
     """
 
     def __init__(self, devices: Sequence[str] = ("dev0", "dev1", "nic"), gsi: int = GSI, now: int = 1_000_000) -> None:
@@ -151,13 +151,13 @@ class Story:
         return self.add(Kind.MARK, device, value=value, ring=3, took=0)
 
     def claimed_interrupt(self, device: str = "dev0") -> Story:
-        """A whole round: assert, deliver, claim and mask, EOI, user space acknowledges, unmask."""
+        """A complete interrupt: assert, deliver, claim and mask, EOI, acknowledge from user space, unmask."""
         self.stimulus(device).deliver().wait(1500).read(device).mask(device).eoi()
         self.wait(8000).read(device, INT_STATUS, ring=3).acknowledge(device).wait(600)
         return self.mask(device, False)
 
     def neighbours_interrupt(self, device: str = "nic") -> Story:
-        """A round of an ordinary driver, whose accesses are not logged, but whose pin is."""
+        """An interrupt of an ordinary driver's device: its accesses are not logged, but its pin is."""
         self.stimulus(device).deliver().wait(2500)
         self.pending[device] = 0
         return self._settle(0).eoi()

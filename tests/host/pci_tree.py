@@ -21,7 +21,7 @@ NMI:          0          0   Non-maskable interrupts
 
 
 class Tree:
-    """Functions: shirq's and a neighbour on line 20, one by MSI, one on a line that nobody handles; and others."""
+    """Functions: one of shirq and a neighbour on line 20, one with MSI, one on a line without handlers, and others."""
 
     def __init__(self, root: Path) -> None:
         self.system = System(root / "sys", root / "proc")

@@ -30,7 +30,7 @@ SPACES = (
     Space(Kind.CONFIG, 256),
 )
 
-#: The BARs whose registers programs may reach without a call, once they are linked.
+#: The BARs whose registers a linked program accesses without a call.
 IN_MEMORY = (0, 1, 3)
 
 
@@ -59,7 +59,7 @@ class Memory:
     """
 
     def __init__(self, content: bytes) -> None:
-        """All spaces begin with ``content``, over and over."""
+        """Fill all spaces with repetitions of ``content``."""
         self.bytes = [bytearray((content * space.size)[: space.size]) for space in SPACES]
         self.calls: list[tuple[str, int, int, int]] = []
 
@@ -99,7 +99,7 @@ def compile_library(folder: Path, source: Path = KMOD / "program.c") -> Path:
     subprocess.run(
         ["cc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-I", str(KMOD)]
         + ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
-        # The optimiser makes one line of equal ones.
+        # Count lines without the optimiser: it merges equal lines into one.
         + (["--coverage", "-O0"] if counting else [])
         + ["-o", str(library), str(source)],
         check=True,
@@ -159,7 +159,7 @@ class Library:
 
     def run_linked(self, program: Program, memory: Memory, regs: Sequence[int] = (0,) * 8) -> Run:
         raw, bus = self._program(program), self._bus(memory, SPACES)
-        # They keep the memory where it is.
+        # As long as these buffers exist, the memory cannot be moved.
         held = {
             space: (ctypes.c_char * len(memory.bytes[space])).from_buffer(memory.bytes[space]) for space in IN_MEMORY
         }

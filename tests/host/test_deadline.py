@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A deadline passes on an idle host when it should, and later on a busy one."""
+"""A deadline passes on time on an idle host, and later on a busy host."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_load_that_begins_during_a_wait_stretches_it(host: Host) -> None:
     host.now += 20
     assert end.left == 40.0
     host.minute = 1.0
-    assert end.left == 40.0, "the time that the wait has lost does not come back"
+    assert end.left == 40.0, "less load later must not shorten the stretched deadline"
     host.now += 40
     assert end.passed
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A file of TOML becomes dataclasses; what is wrong in it is told all at once, each by its key."""
+"""A TOML file becomes dataclasses; all its errors are reported at once, each with its key."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ static void usage(FILE *out, const char *self)
 		"  --quiet           print nothing for events\n"
 		"  --mark            write the device's MARK register at each event\n"
 		"  --count N         end after N events (default: go on)\n"
-		"  --exclusive       refuse to share the line, where the interface can\n"
-		"  --patient         while the status shows nothing, look again\n"
-		"  --before OFFSET   write all ones there before acknowledging\n"
-		"  --after OFFSET    write all ones there after acknowledging\n"
+		"  --exclusive       refuse to share the line, if the interface can do that\n"
+		"  --patient         read the status again while it is zero\n"
+		"  --before OFFSET   write all-ones to this register before acknowledging\n"
+		"  --after OFFSET    write all-ones to this register after acknowledging\n"
 		"  --swap            remove and restore the eventfd while interrupts come\n"
-		"  --control         serve standard input, too; see peer.h\n"
-		"  --programs FILE   load these programs, where the interface has any\n",
+		"  --control         also take commands from standard input; see peer.h\n"
+		"  --programs FILE   load these programs, if the interface uses programs\n",
 		self);
 }
 
@@ -177,8 +177,8 @@ void peer_control(const struct peer *peer, volatile void *regs, const struct pee
 		err(1, "forking");
 	case 0:
 		/*
-		 * Use a separate process group, so that signals stop the driver and not this
-		 * process.
+		 * Use a separate process group, so that signals that stop the driver do not stop
+		 * this process.
 		 */
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -14,7 +14,7 @@
 
 #include "../edu.h"
 
-/* A bit of ENABLE that belongs to no source: user space changes it. */
+/* A bit of INT_ENABLE that belongs to no source: user space changes it. */
 #define ENABLE_OTHER	0x100
 
 struct peer {
@@ -100,11 +100,11 @@ static inline void peer_event(const struct peer *peer, uint32_t status)
 }
 
 /*
- * The commands that --control reads from standard input, in a separate process,
- * so also while the driver is stopped. `read` and `write` are the two halves of
- * a read-modify-write of ENABLE, and anything may come between them; with
- * change() it is done at once, at `write`. `mask` and `unmask` are for the
- * interface's own way, if it has one.
+ * Functions for the commands that --control reads from standard input, in a separate
+ * process, so that they also run while the driver is stopped. `read` and `write` are
+ * the two halves of a read-modify-write of INT_ENABLE, and other code may run between
+ * them; if there is a change(), `write` calls it for the whole change. `mask` and
+ * `unmask` call mask(), the interface's own way to mask the device, if it has one.
  */
 struct peer_verbs {
 	void (*change)(void);

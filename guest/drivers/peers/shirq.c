@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The peer for shirq.ko: the kernel runs programs to claim, mask and unmask;
- * one read() an interrupt.
+ * each interrupt takes one read().
  */
 #include "peer.h"
 #include "../edu-set.h"
@@ -45,7 +45,7 @@ static void set_eventfd(int channel)
 		err(1, "setting the eventfd");
 }
 
-/* The mode and three counts (uint32_t: irq, unmask, release), and the operations of each in turn. */
+/* The file has the mode, three counts (irq, unmask, release), and the operations of each in turn. */
 static void read_programs(const char *path, struct shirq_programs *programs)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The peer for uio_pci_generic: read() waits, and the interrupt-disable bit in
- * Command, which the kernel sets, is cleared by hand.
+ * The peer for uio_pci_generic: read() waits for an interrupt, at which the kernel
+ * sets the interrupt-disable bit in Command; the peer clears this bit itself.
  */
 #include "peer.h"
 

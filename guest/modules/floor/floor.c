@@ -5,7 +5,7 @@
  *
  * With wake=1 the handler masks the device and wakes readers of /dev/floor, and
  * the next read() unmasks it. With wake=0 the interrupt is handled in the
- * kernel. For one device.
+ * kernel. The module drives one device at a time.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -127,5 +127,5 @@ static struct pci_driver floor_driver = {
 };
 module_pci_driver(floor_driver);
 
-MODULE_DESCRIPTION("The least that an interrupt can cost, for the benchmark");
+MODULE_DESCRIPTION("Lower bound of the cost of an interrupt, for the benchmark");
 MODULE_LICENSE("GPL");

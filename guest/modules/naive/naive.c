@@ -5,7 +5,7 @@
  * It hands the interrupts of a shirq-edu device to user space, as a careful
  * driver would: it claims by the device's status, masks the device, and lets it
  * assert again when user space has acknowledged. The parameter bug= makes it do
- * one thing as a driver that failed in public did it; each name below is one
+ * one thing as a driver with a known bug did it: each name below is one
  * deviation from the careful way, and nothing else differs.
  *
  * /dev/naive: read() waits and returns the pending sources, write() of a u32
@@ -67,7 +67,7 @@ static const char * const bug_names[] = {
 	[NO_BUG] = "none",
 	/* does not silence the device when the owner has closed it */
 	[BUG_ABANDON] = "abandon",
-	/* every interrupt is ours */
+	/* claims every interrupt */
 	[BUG_CLAIM_ALWAYS] = "claim-always",
 	/* masks the line, not the device, until user space has acknowledged */
 	[BUG_MASK_LINE] = "mask-line",
@@ -115,7 +115,7 @@ static const char * const bug_names[] = {
 
 static char *bug_name = "none";
 module_param_named(bug, bug_name, charp, 0444);
-MODULE_PARM_DESC(bug, "what to do wrong; see bug_names in the source");
+MODULE_PARM_DESC(bug, "the bug to have; see bug_names in the source");
 static bool latch;
 module_param(latch, bool, 0444);
 MODULE_PARM_DESC(latch, "the device has a summary latch at INT_LATCH, to be cleared after it is masked");
@@ -189,7 +189,7 @@ static void naive_mask(struct naive *n)
 		if (latch && bug != BUG_LATCH_FIRST)
 			iowrite32(ALL, n->regs + INT_LATCH);
 	}
-	/* The write must have arrived before the interrupt ends. */
+	/* The write that masks must reach the device before the interrupt ends. */
 	if (bug != BUG_NO_FLUSH)
 		ioread32(n->regs + INT_STATUS);
 }
@@ -246,7 +246,7 @@ static u32 naive_claim(struct naive *n)
 	u32 active;
 
 	if (n->masked) {
-		/* Masked sources do not set it again. */
+		/* Clear the latch: masked sources do not set it again. */
 		if (latch)
 			iowrite32(ALL, n->regs + INT_LATCH);
 		switch (bug) {
@@ -355,13 +355,13 @@ static int naive_open(struct inode *inode, struct file *file)
 		}
 	}
 	if (bug == BUG_DOUBLE_DISABLE) {
-		/* The interrupt starts masked, even if one has come since. */
+		/* Start with the line disabled, even if an interrupt has come already. */
 		n->masked = true;
 		disable_irq(n->pdev->irq);
 	}
 	/*
-	 * If it is masked now, an interrupt has come since: user space handles
-	 * it.
+	 * If the device is masked now, an interrupt has come since the handler was
+	 * registered, and user space handles that interrupt first.
 	 */
 	if (!n->masked || bug == BUG_DOUBLE_DISABLE)
 		naive_enable(n);
@@ -547,8 +547,8 @@ static void naive_remove(struct pci_dev *pdev)
 	pci_iounmap(pdev, n->regs);
 	pci_disable_device(pdev);
 	/*
-	 * Not freed while a descriptor is open, so that the chosen bug is the only
-	 * one.
+	 * Do not free the memory while a descriptor is open: a use after free would
+	 * be a second bug.
 	 */
 	if (!n->open)
 		kfree(n);
@@ -579,5 +579,5 @@ static void __exit naive_exit(void)
 }
 module_exit(naive_exit);
 
-MODULE_DESCRIPTION("What interrupt drivers did before they knew better, for the zoo");
+MODULE_DESCRIPTION("Driver with one historical interrupt bug at a time, for the zoo");
 MODULE_LICENSE("GPL");

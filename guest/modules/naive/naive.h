@@ -4,7 +4,7 @@
 
 #include <linux/ioctl.h>
 
-/* Signal this eventfd (an int) after each acknowledgment; -1: stop that. */
+/* Signal this eventfd (an int) after each acknowledgment; -1: signal none. */
 #define NAIVE_SET_EVENTFD	_IOW('n', 1, int)
 
 /* Mask the device (an int, 1), or unmask it (0). */

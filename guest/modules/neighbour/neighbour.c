@@ -4,8 +4,8 @@
  * device in the kernel. A parameter sets its request_irq() flags, since some
  * failures on a shared line come from two drivers with different flags.
  *
- * With pid= each of its interrupts kills that process, at the instruction given
- * by the device's schedule.
+ * With pid= each interrupt of the device kills that process, at the instruction
+ * at which the device's schedule raises it.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>
@@ -52,7 +52,7 @@ static int neighbour_set_pid(const char *value, const struct kernel_param *param
 
 static const struct kernel_param_ops neighbour_pid_ops = { .set = neighbour_set_pid };
 module_param_cb(pid, &neighbour_pid_ops, NULL, 0200);
-MODULE_PARM_DESC(pid, "the process that the next interrupts kill");
+MODULE_PARM_DESC(pid, "the process that each interrupt kills");
 
 static void neighbour_kill(void)
 {

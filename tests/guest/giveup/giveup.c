@@ -10,11 +10,11 @@
 
 static char *address;
 module_param(address, charp, 0444);
-MODULE_PARM_DESC(address, "of the function, such as 0000:00:04.0");
+MODULE_PARM_DESC(address, "PCI address of the function, such as 0000:00:04.0");
 
 static bool error;
 module_param(error, bool, 0444);
-MODULE_PARM_DESC(error, "there is an error, from which nobody will recover");
+MODULE_PARM_DESC(error, "report an error of the link, and no recovery from it");
 
 static int give_up(struct pci_dev *pdev)
 {

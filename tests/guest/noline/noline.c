@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Takes the line from one PCI function without a driver, as the kernel does where
- * the firmware says that a pin leads nowhere: no machine of the bench has such a one.
+ * the firmware says that a pin leads nowhere: no machine of the bench has such a pin.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>
@@ -9,7 +9,7 @@
 
 static char *address;
 module_param(address, charp, 0444);
-MODULE_PARM_DESC(address, "of the function, such as 0000:00:04.0");
+MODULE_PARM_DESC(address, "PCI address of the function, such as 0000:00:04.0");
 
 static int __init noline_init(void)
 {

@@ -38,12 +38,12 @@ class _Injection:
         self._kmemleak.write_text("clear")
 
     def fail(self, nth: int) -> None:
-        """Let the allocation of this number fail, from here on; 0: none."""
+        """Let the ``nth`` allocation from now on fail; 0: none."""
         os.pwrite(self._nth, str(nth).encode(), 0)
 
     @property
     def left(self) -> int:
-        """The number of allocations that are left until the one that fails."""
+        """The number of allocations left until the one that fails."""
         return int(os.pread(self._nth, 16, 0))
 
     def each(
@@ -55,8 +55,8 @@ class _Injection:
     ) -> tuple[object, ...]:
         """Make a call until none of its allocations is left to fail; returns the number of calls and their errors.
 
-        Where it failed, ``untouched`` must hold. A remnant that ``untouched`` misses makes the next attempt, which gets
-        one allocation further, fail with another errno.
+        After a failed call, ``untouched`` must hold. If it misses a remnant, the next attempt, which gets
+        one allocation further, fails with another errno.
         """
         answers: set[str] = set()
         for n in itertools.count(first):
@@ -90,11 +90,11 @@ def bind() -> None:
     bind, unbind = (os.open(_DRIVER / name, os.O_WRONLY) for name in ("bind", "unbind"))
     address = ADDRESS.encode()
     os.pwrite(unbind, address, 0)
-    # Keep it enabled: ACPI, which looks up the line when it is enabled, does not survive allocation failures.
+    # Keep the device enabled: ACPI looks up its line when it is enabled, and does not survive allocation failures.
     Path("/sys/bus/pci/devices", ADDRESS, "enable").write_text("1")
 
     def unbound() -> bool:
-        # Quiet, and its regions, node and number are free.
+        # The device is quiet, and its regions, node and number are free.
         paths = (_DRIVER / ADDRESS, Path("/sys/class/shirq", ADDRESS), Path("/dev/shirq", ADDRESS))
         return not any(path.exists() for path in paths) and not command() & 4
 

@@ -116,7 +116,7 @@ def sizes() -> None:
     def load(size: int, **fields: int) -> bytes:
         return raw(abi.LOAD, filled(size, **fields))
 
-    # The first version ended before the mask program; the kernel writes its own size, but no data behind the caller's
+    # The first version ended before the mask program; the kernel writes its own size, but no data after the caller's
     # struct.
     print(_size(load(64)), _size(load(80)), _size(load(96)))
     memory = ctypes.create_string_buffer(filled(64) + b"x" * 32, 96)

@@ -28,7 +28,7 @@ from shirq import abi
 def closes_meanwhile(release: int) -> None:
     """An owner that closes as an administrator's reset, of 100 ms, is under way.
 
-    The PCI core holds the config access lock from before it tells the driver until after it.
+    The PCI core holds the config access lock during the reset, and while it calls the driver before and after it.
     """
     device = shirq.Device.open(ADDRESS)
     device.set_quiesce(release=abi.Quiesce(release))

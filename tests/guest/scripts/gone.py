@@ -24,9 +24,9 @@ from guest.scripts.inguest import (
 
 
 def back_again() -> None:
-    """An owner whose device goes and comes back, and which then writes through its old mapping."""
+    """An owner that writes through its old mapping after its device was gone and has come back."""
     device, registers = armed(master=True, auto_unmask=False)
-    registers.read32(0)  # From now on the page is there.
+    registers.read32(0)  # Fault the page in.
     report("armed", hex(command() & 4))
     proceed()
     report("told", fails(os.read, device.fileno(), 64), fails(device.pread, 0, 0, 4))

@@ -110,7 +110,7 @@ def pending() -> tuple[shirq.Device, shirq.Registers]:
 
 
 def silence(device: shirq.Device, seconds: float) -> str:
-    """Return "silence" if no event comes within so many seconds, else "an event"."""
+    """Return "silence" if no event comes within ``seconds``, else "an event"."""
     try:
         device.read(timeout=seconds)
     except TimeoutError:
@@ -145,7 +145,7 @@ def become_nobody() -> None:
 
 # ---------------------------------------------------------------- programs
 
-#: An irq program that claims what is pending, and silences nothing.
+#: An irq program that claims if a source is pending, and silences nothing.
 CLAIM = """
     read32 r0, bar0+0x2c
     skip_if_not_zero r0, ours
@@ -260,7 +260,7 @@ def child(call: Callable[[], object]) -> str:
 
 
 def asleep_in(thread: threading.Thread, call: str) -> None:
-    """Return when the thread sleeps in a call that /proc writes so."""
+    """Return when the thread sleeps in ``call``, as /proc writes it."""
     while not Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().startswith(f"{call} "):
         time.sleep(0.01)
 

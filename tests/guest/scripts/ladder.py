@@ -82,7 +82,7 @@ def asserts_after_its_release(end: str) -> None:
 
 
 def asserts_when_disarmed() -> None:
-    """The owner then asks for the line alone."""
+    """The owner of the quarantined device then tries to arm exclusively."""
     device = _unmasked_by_its_release()
     proceed()
     device.disarm()

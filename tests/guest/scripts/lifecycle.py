@@ -219,7 +219,7 @@ def settings() -> None:
         os.pwrite(config, bytes([0x20]), line_size)
     with shirq.Device.open(ADDRESS):
         report(size(), hex(command() & 0x406))
-    # As a reset leaves them.
+    # Write the values that a reset leaves.
     os.pwrite(config, bytes([0]), line_size)
     set_command(0)
     with shirq.Device.open(ADDRESS) as device:

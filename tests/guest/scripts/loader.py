@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs in the guest, from standard input: makes modules of the sources that follow, and calls a script's function.
+"""Runs in the guest, from standard input: makes modules of the sources that follow it, and calls a script's function.
 
-Arguments behind its own length: the device's address, MODULE.FUNCTION, and the function's arguments as (args, kwargs).
-The line behind it is a list of (module, file, source). A script's traceback has the file and line of the repository.
+Arguments: the loader's own length, the device's address, MODULE.FUNCTION, the function's arguments as (args, kwargs).
+The line after the loader is a list of (module, file, source). A traceback has the file and line of the repository.
 """
 
 from __future__ import annotations

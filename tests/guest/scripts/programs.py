@@ -41,7 +41,7 @@ def exclusive() -> None:
     device = loaded()
     report(fails(device.arm, shared=False))
     proceed()
-    device.arm(shared=True)  # what was loaded is still there
+    device.arm(shared=True)  # the loaded set is still there
     report("armed")
     event = device.read(timeout=TIMEOUT)
     report(hex(event.r[0]))
@@ -95,7 +95,7 @@ def bad_programs() -> None:
             reason = shirq.Reason(error.reason).name
             report(name, error.kind.name.lower() == kind, error.index, reason, sep="; ")
         if name == "undefined register":
-            continue  # EXEC is given all of them
+            continue  # all registers of EXEC are defined
         error = refused(device.exec, program)
         report(name, error.kind.name == "EXEC", error.index, shirq.Reason(error.reason).name, sep="; ")
     device.arm()

@@ -193,7 +193,7 @@ def readers_on_two_processors() -> None:
 
     def reader(cpu: int) -> None:
         os.sched_setaffinity(0, {cpu})
-        # A kernel without huge pages clears a small one: the instrumented one takes long enough for that.
+        # Without huge pages the kernel clears a small page; the instrumented kernel takes long enough for that.
         fails(buffers[cpu].madvise, mmap.MADV_HUGEPAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(buffers[cpu]))
         to = ctypes.c_void_p(start + -start % huge)

@@ -31,7 +31,7 @@ from guest.scripts.inguest import (
 
 
 def told() -> None:
-    """An owner, masked and pending, that waits in read(); it prints the notice, tries every call and arms again."""
+    """An owner waits in read(), its device masked and pending; it prints the notice, tries all calls and arms again."""
     device, registers = pending()
     notice = device.read()
     report(kind(notice), notice.seq, state(), bool(command() & 4))
@@ -66,7 +66,7 @@ def unplugged() -> None:
 
 
 def _poll(device: shirq.Device) -> str:
-    """Wait in poll(); returns the name of its answer."""
+    """Wait in poll(); returns the name of its result."""
     poll = select.poll()
     poll.register(device, select.POLLIN)
     events = poll.poll(TIMEOUT * 1000)[0][1]

@@ -36,7 +36,7 @@ from shirq import abi
 
 
 def _storm(programs: shirq.ProgramSet, max_rate: int = 0) -> tuple[shirq.Device, shirq.Registers, shirq.Event]:
-    """An owner until its device is quarantined."""
+    """Own the device until it is quarantined."""
     device = loaded(programs)
     if max_rate:
         device.set_quiesce(max_rate=max_rate)
@@ -122,7 +122,7 @@ def acknowledges() -> None:
 
 
 def rate() -> None:
-    """The acknowledgement has no effect."""
+    """The acknowledgement of the irq program has no effect."""
     _owner = _storm(with_irq(CLAIM + "write32 bar0+0x04, r0", acknowledging()), max_rate=500)
     report(state("quarantine"), stat("storms_rate"), stat("lost"))
     proceed()
@@ -149,7 +149,7 @@ def raw_status() -> None:
 
 
 def mask_holds(auto: bool) -> None:
-    """MASK holds back what the device has pending, while a broken neighbour storms; then the owner unmasks."""
+    """MASK holds a pending source of the device back, while a broken neighbour storms; then the owner unmasks."""
     device = loaded()
     device.arm(auto_unmask=auto)
     seq = device.mask()
@@ -186,7 +186,7 @@ def over_at_once() -> None:
     device = loaded(useless_mask())
     device.arm(auto_unmask=False)
     registers = device.mmap(0)
-    registers.read32(0)  # From now on the page is there.
+    registers.read32(0)  # Fault the page in.
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     report("armed")
     quarantined(device)

@@ -25,7 +25,7 @@ def _power() -> str:
 
 
 def _leaves_it_asleep() -> None:
-    """An owner whose device only D3hot silences when it has left."""
+    """An owner that leaves the device in a state in which only D3hot silences it."""
     device = loaded(useless())
     device.arm(auto_unmask=False)
     report("armed")

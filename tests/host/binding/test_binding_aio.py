@@ -15,7 +15,7 @@ from shirq.aio import AsyncDevice
 
 
 class Pipe:
-    """A device whose events are written by the test."""
+    """A device whose events the test writes into a pipe."""
 
     def __init__(self) -> None:
         fd, self._end = os.pipe()

@@ -208,7 +208,7 @@ def test_an_error_says_what_would_be_right(
 
 
 def test_load_passes_mask_program_and_names_refused_operation(device: Device, module: Module) -> None:
-    """A call of load() passes a mask program, and a refusal of it shows its operation."""
+    """The call load() passes a mask program; if the kernel refuses it, the error shows the operation."""
 
     def answer(raw: ctypes.Structure) -> None:
         assert ops_at(raw.mask, raw.mask_count) == assemble("load r5, 6")
@@ -275,7 +275,7 @@ def test_registers_are_reached_at_their_bars_offset_in_the_file(
 def test_an_event_carries_what_the_kernel_wrote(device: Device, module: Module) -> None:
     module.queue(9)
     assert device.read() == shirq.Event(abi.EventType.IRQ, 0, 0, 9, 123, 4, (5, 6, 7, 8))
-    assert module.calls == [], "a read without a timeout is one system call"
+    assert module.calls == [], "a read without a timeout must be one system call"
 
 
 def test_an_event_of_an_unknown_type_keeps_its_number(device: Device, module: Module) -> None:
@@ -295,7 +295,7 @@ def test_timed_read_unmasks_the_last_event_before_it_waits(device: Device, modul
 
 
 def test_timed_read_leaves_unmasking_to_an_owner_who_wants_it(device: Device, module: Module) -> None:
-    """A read with a timeout leaves unmasking to the owner who wants to do it."""
+    """A read with a timeout unmasks nothing if the owner unmasks by itself."""
     device.arm(auto_unmask=False)
     module.queue(3)
     device.read(timeout=5)
@@ -305,7 +305,7 @@ def test_timed_read_leaves_unmasking_to_an_owner_who_wants_it(device: Device, mo
 
 
 def test_timed_read_delivers_the_notice_of_a_stop(device: Device, module: Module) -> None:
-    """A device that was reset is not armed, so that there is nothing to unmask; the event that says so is queued."""
+    """A device that was reset is not armed: unmasking fails with ENXIO, but the read delivers the queued notice."""
     device.arm()
     module.queue(3)
     device.read(timeout=5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines of /proc/interrupts and /sys/kernel/irq: every controller's shape, and damaged tables."""
+"""Lines of /proc/interrupts and /sys/kernel/irq: the format of every controller, and damaged tables."""
 
 from __future__ import annotations
 

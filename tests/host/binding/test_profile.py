@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles as files: their contents, error messages, the choice for a function, and lint."""
+"""Profiles as files: their contents, error messages, the profile chosen for a function, and lint."""
 
 from __future__ import annotations
 
@@ -372,7 +372,7 @@ def test_what_is_right_is_not_found(name: str) -> None:
 
 
 def test_a_register_that_keeps_what_irq_found_is_no_mask() -> None:
-    """Neither unmask nor release has to write it, if unmask restores its value."""
+    """If irq saves a value in a scratch register for unmask to restore, lint demands no write of that register."""
     _, edits = RIGHT["unmask puts back what irq has kept"]
     assert lint.lint(read(changed(edits))) == []
     edits = [*edits[:2], ('unmask = "load r1, 0', 'unmask = "read r1, SCRATCH\\nload r1, 0')]
@@ -390,7 +390,7 @@ def test_cleared_disintx_bit_silences_nothing() -> None:
 
 
 def test_an_allowance_is_for_its_place_alone() -> None:
-    """That a scratch register is not put back must not hide that an enable register is not."""
+    """An allowance for a scratch register must not hide the same finding for an enable register."""
     scratch = [
         ("[programs]", '[registers.SCRATCH]\nat = "bar0+0x20"\nbits = 16\n[programs]'),
         ("    load r1, 0xffff\n    write MASK", "    load r1, 0xffff\n    write SCRATCH, r1\n    write MASK"),
@@ -468,7 +468,7 @@ def test_a_run_that_contradicts_itself_is_none() -> None:
 
 
 def test_program_with_too_many_runs_is_examined_in_part() -> None:
-    """A program with more runs than can be looked at is looked at in part."""
+    """Only a part of the runs is examined if a program has too many."""
     irq = "read16 r0, bar0\nload r1, r0\n" + "shr r1, 1\nskip_if_zero r1, +1\nadd r2, 0\n" * 20
     assert finds("gone-unasked", irq="load r2, 0\n" + irq + "claim")
 
@@ -503,6 +503,6 @@ BREAKAGE = [
 def test_a_mistake_in_a_real_cards_profile_is_found(name: str, old: str, new: str, rule: str) -> None:
     path = profile.folder() / f"{name}.toml"
     text, count = re.subn(old, new, path.read_text(), count=1)
-    assert count == 1, "the profile no longer has what this test breaks"
+    assert count == 1, "the profile no longer has the text that this test changes"
     found = [each for each in lint.lint(profile.parse(text, str(path))) if each.rule == rule]
     assert found and found[0].line

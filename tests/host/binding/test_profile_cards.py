@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every profile on a model of its card: it claims, masks, unmasks and silences it, and leaves the owner's choices.
+"""Every profile claims, masks, unmasks and silences a model of its card, and keeps the owner's settings.
 
 The models know offsets and bits from the cards' documents, not from the profiles.
 """
@@ -30,7 +30,7 @@ def bars(**sizes: tuple[Kind, int]) -> tuple[Space, ...]:
 
 @dataclass
 class Card:
-    """A card whose registers a subclass knows; dead, every read returns all-ones."""
+    """A card whose registers a subclass defines. If the card is dead, every read returns all-ones."""
 
     dead: bool = False
     spaces: tuple[Space, ...] = ()
@@ -58,7 +58,7 @@ class Card:
 
 
 def nowhere(space: int, offset: int, width: int) -> AssertionError:
-    return AssertionError(f"the card has nothing of {width} bytes at {offset:#x} in space {space}")
+    return AssertionError(f"the card has no register of {width} bytes at {offset:#x} in space {space}")
 
 
 @dataclass
@@ -498,7 +498,7 @@ def test_asserting_card_is_claimed_with_its_status_and_silenced(bench: Bench, ca
     assert run.outcome is Outcome.CLAIMED
     assert run.captured is not None and run.captured[0] == case[1].r0
     assert not bench.card.asserts
-    assert case[1].kept(bench.card) == kept, "the interrupt changed what is the owner's"
+    assert case[1].kept(bench.card) == kept, "the interrupt changed registers of the owner"
 
 
 def test_masked_card_asserts_again_only_when_unmasked(bench: Bench, case: tuple[str, Case]) -> None:
@@ -528,7 +528,7 @@ def test_card_that_does_not_assert_is_declined_and_unchanged(bench: Bench, armed
 
 @pytest.mark.parametrize("name", sorted(WITH_MASK))
 def test_a_card_is_masked_by_a_program_of_its_own(library: Library, name: str) -> None:
-    """The mask program works whether the card asserts or not, until unmask; the owner's registers stay unchanged."""
+    """The mask program silences the card until unmask, asserting or not; the owner's registers stay unchanged."""
     case = CASES[name]
     bench = Bench(library, case.make(), profile.load(PROFILES / f"{name}.toml"))
     program = bench.profile.programs.mask

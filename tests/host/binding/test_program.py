@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel's verifier and interpreter, as a host library, against examples and against the binding's."""
+"""The kernel's verifier and interpreter, as a host library, compared with examples and with those of the binding."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def test_64_operations_are_accepted(library: Library) -> None:
 
 
 def test_only_an_irq_program_is_bound_in_its_accesses(library: Library) -> None:
-    """It has as many as are allowed, also where two short paths have more together; the others have all operations."""
+    """The limit applies to each path of an irq program, not to all paths together, and to no other program."""
     assert library.verify((*(READ,) * MAX_IRQ_ACCESSES, CLAIM), IRQ) == (MAX_IRQ_ACCESSES + 1, Reason.OK)
     first = (READ, Op(Code.SKIP_NZ, skip=21), *(READ,) * 20, Op(Code.DECLINE))
     assert library.verify((*first, *(READ,) * 20, CLAIM), IRQ) == (44, Reason.OK)
@@ -466,7 +466,7 @@ def test_linked_program_does_the_same_without_4_byte_calls(library: Library, tex
 @pytest.mark.parametrize("content", [b"\xff" * 8, b"\xff\xff\xff\x7f", b"\xfe\xff\xff\xff", bytes(4)])
 @pytest.mark.parametrize("flag", ["", ", gone_if_ones"])
 def test_linked_read_of_all_ones_means_gone_only_if_flagged(library: Library, flag: str, content: bytes) -> None:
-    """A linked read of all-ones means gone where the program says so."""
+    """A linked read of all-ones means gone only if the operation has the flag."""
     program = assemble(f"read32 r0, bar0{flag}\nload r1, 5\nwrite32 bar0+4, r1")
     memory = assert_linked_does_the_same(library, program, content)
     assert (memory.bytes[0][4] == 5) is not (bool(flag) and content == b"\xff" * 8)

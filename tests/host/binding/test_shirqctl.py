@@ -38,7 +38,7 @@ def test_list_tells_who_shares_whose_line(tree: Tree, capsys: Out) -> None:
 
 
 def test_list_says_that_a_line_is_not_known(tree: Tree, capsys: Out) -> None:
-    """Not the firmware's number, which is no line of this interrupt controller, and no sharers that follow from it."""
+    """The list shows neither the firmware's number, which is of another controller, nor sharers of that number."""
     assert shirqctl(tree, "list") == ctl.DONE
     out = capsys.readouterr().out
     assert f"{LOST}  1234:11e9  00ff00  -       not known (INTA)  shirq-edu  not known\n" in out
@@ -78,7 +78,7 @@ def test_a_line_that_the_kernel_does_not_have_is_no_line(tree: Tree, irq: int, e
 
 
 def test_list_json_has_null_and_a_reason_for_an_unknown_line(tree: Tree, capsys: Out) -> None:
-    """The list command has, as JSON, null and a reason for a line that is not known."""
+    """In the JSON of the list command, a line that is not known is null, with a reason."""
     assert shirqctl(tree, "list", "--json") == ctl.DONE
     found = {each["address"]: each for each in json.loads(capsys.readouterr().out)}
     assert (found[EDU]["line"], found[EDU]["shares_with"]) == (20, [NIC])
@@ -119,13 +119,13 @@ def test_top_says_that_a_line_is_busy_and_nobody_admits_it(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
     out = top(tree, monkeypatch, capsys, lambda: tree.interrupts(700, unhandled=0))
-    assert "asserting: nobody says so now" in out and "no handler wanted" not in out
+    assert "asserting: no function says so now" in out and "no handler wanted" not in out
 
 
 def test_top_names_an_asserting_function_whose_line_is_not_known(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
-    """Shown with the requested line and with each line that stormed, never on the line of the firmware's number."""
+    """The function is shown with a requested line and with each line that stormed, never with the firmware's number."""
 
     def change() -> None:
         tree.interrupts(700, unhandled=600)
@@ -135,10 +135,12 @@ def test_top_names_an_asserting_function_whose_line_is_not_known(
     suspect = (
         f"  {LOST}  no driver    ASSERTS, and its line is not known (no driver has enabled it): it may be this one\n"
     )
-    assert suspect in out and "nobody says so now" not in out
+    assert suspect in out and "no function says so now" not in out
     assert shirqctl(tree, "top", "--count", "1") == ctl.DONE
     out = capsys.readouterr().out
-    assert "line 10" not in out and suspect not in out, "the line did not storm between these looks"
+    assert "line 10" not in out and suspect not in out, (
+        "a line that did not storm between these samples must not be shown"
+    )
     assert out.endswith(
         "line not known: these may be on any of those above\n"
         f"  {LOST}  no driver    ASSERTS (no driver has enabled it)\n"
@@ -164,7 +166,7 @@ def test_top_shows_a_stormed_line_without_known_functions(
 
 def test_top_says_that_a_line_does_not_exist(tree: Tree, capsys: Out) -> None:
     assert shirqctl(tree, "top", "--line", "99", "--count", "1") == ctl.USAGE
-    assert "there is no line 99: there are 1, 20, 27" in capsys.readouterr().err
+    assert "there is no line 99: the lines are 1, 20, 27" in capsys.readouterr().err
 
 
 def test_stats_shows_the_counters_of_bound_functions(tree: Tree, capsys: Out) -> None:
@@ -202,7 +204,7 @@ def test_check_says_that_a_profile_is_right_or_where_it_is_wrong(tree: Tree, tmp
     assert shirqctl(tree, "check", str(path)) == ctl.FOUND
     out = capsys.readouterr().out
     assert ": index-kept: irq: RAP is left as this write sets it" in out and f"{path}:" in out
-    assert "index-kept: The owner may be between" in out
+    assert "index-kept: The interrupt may come after" in out
     path.write_text(text.replace("bar0+0x12", "bar0+0x22"))
     assert shirqctl(tree, "check", str(path)) == ctl.FOUND
     assert "the access ends past the end of the space" in capsys.readouterr().err
@@ -260,6 +262,6 @@ def test_help_teaches_new_cards_and_the_exit_statuses(tree: Tree, capsys: Out) -
     with pytest.raises(SystemExit):
         shirqctl(tree, "--help")
     out = capsys.readouterr().out
-    assert "The way of a new card" in out and "Exit status:" in out
+    assert "Steps for a new card" in out and "Exit status:" in out
     for verb in ("list", "bind", "unbind", "check", "lint", "disassemble", "simulate", "exec", "watch", "stats", "top"):
         assert f"\n    {verb}" in out

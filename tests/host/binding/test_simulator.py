@@ -93,6 +93,6 @@ def test_profiles_card_masks_by_its_set_and_clear_registers() -> None:
     assert simulate.run(card.programs.irq, registers).outcome is Outcome.CLAIMED
     assert registers[mask] == 0xFFFFFFFF
     clear = card.registers["INTMC"].place
-    assert registers.read(clear.space, clear.offset, clear.width) == 0xFFFFFFFF, "it reads the mask"
+    assert registers.read(clear.space, clear.offset, clear.width) == 0xFFFFFFFF, "the clear register must read the mask"
     simulate.run(card.programs.unmask, registers)
     assert registers[mask] == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark's figures: from the log's entries to an interrupt's cost, and the guard of the baseline."""
+"""The benchmark's figures: the cost of an interrupt from the log's entries, and the comparison with the baseline."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from shirq_bench.vm.machine import GSI, Machine, gsi_of
 
 @pytest.fixture
 def vng(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the virtme-ng that is used is; beside it a program that its QEMU could be."""
+    """The path of the virtme-ng that is used, beside which is a program that stands in for QEMU."""
     (tmp_path / "qemu-system-x86_64").symlink_to(shutil.which("sleep") or "")
     monkeypatch.setattr(guests, "_TOOLS", tmp_path)
     monkeypatch.setattr("shirq_bench.provision.kernel.get", lambda name: SimpleNamespace(vmlinuz=tmp_path / "vmlinuz"))

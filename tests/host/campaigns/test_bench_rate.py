@@ -21,7 +21,7 @@ def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
 
 
 def _interrupts(name: str, handled: int, merged: int) -> Story:
-    """So many interrupts of dev0, handled as its contender does, and so many that found the device still pending."""
+    """``handled`` interrupts of dev0, as contender ``name`` handles them, and ``merged`` that found it pending."""
     story = Story()
     for _ in range(handled):
         story.add(Kind.RAISE, "dev0", value=1)
@@ -64,7 +64,7 @@ def test_a_contender_that_loses_at_every_rate_is_an_error(monkeypatch: pytest.Mo
 
 
 def test_contenders_rate_is_median_over_places_of_kernel_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A contender's rate is the median of trials that meet the kernel's own work at other places."""
+    """A contender's rate is the median of trials that coincide with different parts of the kernel's own work."""
     found = iter(range(1, 1000))
     monkeypatch.setattr(rate, "highest", lambda kernel, name, lead_ns: 1000 * next(found))
     monkeypatch.setattr(rate, "_work", lambda kernel, chosen, rate: 1)

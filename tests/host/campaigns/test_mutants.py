@@ -134,7 +134,7 @@ def test_a_mutant_that_a_test_notices_is_killed_by_that_test(workshop: Workshop)
 
 
 def test_a_deadline_that_passes_once_kills_no_mutant(workshop: Workshop, tmp_path: Path) -> None:
-    """As when a machine is very busy."""
+    """A deadline may pass because the machine is very busy."""
     tries = tmp_path / "tries"
     test = workshop.top / "tests/test_double.py"
     test.write_text(
@@ -144,7 +144,7 @@ def test_a_deadline_that_passes_once_kills_no_mutant(workshop: Workshop, tmp_pat
         + "    assert len(tries.read_text()) > 1, 'DeadlineExceeded'\n"
     )
     assert workshop.try_(_mutant("-2", "-3", "test_that_fails_at_first")).verdict == "survived"
-    assert len(tries.read_text()) == 3, "it was not tried again, alone and then with all"
+    assert len(tries.read_text()) == 3, "the test was not tried again, alone and then with all"
 
 
 def test_a_mutant_that_no_test_notices_survives(workshop: Workshop) -> None:
@@ -188,7 +188,7 @@ def test_what_does_not_end_is_ended(workshop: Workshop, monkeypatch: pytest.Monk
 
 
 def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp_path: Path) -> None:
-    """A mutant whose trial does not end before the time of all is over is untried."""
+    """A mutant is untried if the time for all mutants ends before its trial does."""
     late = tmp_path / "late"
     hurried = replace(workshop, until=time.monotonic() + 5)
     sleeps = f"__import__('os').system('sleep 300 && touch {late}')"
@@ -260,7 +260,7 @@ def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.
     result = CliRunner().invoke(command, ["--size", "ci"])
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "mutants.json").read_text())
-    assert (content["size"], content["total"]) == ("ci", 2), "the third was not done at 240 s"
+    assert (content["size"], content["total"]) == ("ci", 2), "the third trial ended after 240 s, and must not count"
     assert now == 300.0
     assert not any(ALL[tried["name"]].sweep for tried in content["mutants"])
 

@@ -70,13 +70,13 @@ def test_every_pair_of_the_file_is_a_scenario_or_has_a_reason() -> None:
 
 
 def test_every_scenario_can_be_played_by_its_guest() -> None:
-    """Its deed is known to the actor, and a source of ctl requests it."""
+    """The actor knows the scenario's deed, and a source of ctl requests the deed."""
     actor = (Path(__file__).parents[3] / "guest/sweep/actor.c").read_text()
     for item in _scenarios(pairs.load()).values():
         owner = item.actors[0].split()
         deeds = [owner[n + 1] for n, word in enumerate(owner) if word == "--deed"]
         assert all(f'{{ "{deed}", ' in actor for deed in deeds), item.actors
-        assert len(deeds) <= 32, "a source of ctl for each"
+        assert len(deeds) <= 32, "ctl has only 32 sources, one for each deed"
         for stimulus in run.case_of(item, "6.1", [5], 10**9).stimuli:
             assert stimulus.device in {"dev0", "dev1", "ctl"}
             assert stimulus.device != "ctl" or item.drivers or int(stimulus.action.split()[1], 0) < 1 << len(deeds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How tests came out is told from pytest's report as it is from pytest itself."""
+"""The outcomes of tests that are read from pytest's report are those that pytest itself gives."""
 
 from __future__ import annotations
 

@@ -55,10 +55,10 @@ def test_without_a_name_all_run_at_their_size(ran: Ran) -> None:
 
 
 def test_failed_test_is_reported_with_its_seed_and_status_1(ran: Ran) -> None:
-    """A test that shows something wrong is reported with its seed, and the command ends with status 1."""
+    """A failed test is reported with its seed, and the command ends with status 1."""
     ended = _shirq("kill", "close", "--kernel", "6.1", "--attempts", "1", "--seed", "2")
     assert ended.exit_code == 1
-    assert [run[0] for run in ran] == ["kill", "close"], "the others run all the same"
+    assert [run[0] for run in ran] == ["kill", "close"], "the other tests must still run"
     assert "the witness fell asleep" in ended.output
     assert "seed 2; " in ended.output
 

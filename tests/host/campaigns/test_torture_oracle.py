@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The torture's judge on made-up logs: each rule is broken once. And its tests, as data."""
+"""The judge of torture tests, on made-up logs in which each rule is broken once; and the file of torture tests."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _judge(
 
 
 def test_pin_falling_before_the_end_is_over_is_fine_and_timed() -> None:
-    """A pin that falls before the end is over is in order, and its time is known."""
+    """A pin that falls before the owner's end is complete is no finding, and the time that it took is reported."""
     verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _pin(40, 0), _mark(50, _GONE))
     assert (verdict.loud, verdict.ends, verdict.worst_ns) == ([], 1, 30)
 
@@ -106,7 +106,7 @@ def test_a_pin_that_falls_too_late_is_found() -> None:
 
 
 def test_pin_rise_is_found_only_without_an_owner() -> None:
-    """A pin that rises without an owner is found, and with the next owner it is not."""
+    """A pin that rises without an owner is found; a rise after the next owner has begun is not."""
     entries = _mark(10, _END), _mark(50, _GONE), _pin(60, 1), _pin(61, 0), _mark(70, _OWN), _pin(80, 1)
     assert _judge(*entries).loud == ["dev0 asserts without an owner, at 60 ns"]
 
@@ -145,7 +145,9 @@ def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
 
 def test_a_bystander_that_is_touched_is_found() -> None:
     touch = _entry(60, Kind.READ, 0, "dev1", KERNEL_RING, 0x24)
-    assert _judge(touch, _mark(70, _OWN)).strayed == [], "before the torture begins it may be"
+    assert _judge(touch, _mark(70, _OWN)).strayed == [], (
+        "before the torture begins, touching the bystander is no finding"
+    )
     assert _judge(_mark(10, _OWN), touch).strayed == ["dev1 was touched: READ of 0x24 in space 0 at 60 ns"]
 
 
@@ -163,7 +165,7 @@ def test_a_process_that_touches_the_kernels_neighbour_is_found() -> None:
 
 
 class _Said:
-    """A command of which this is the output."""
+    """A command with these lines as its output."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = iter(lines)
@@ -182,7 +184,7 @@ def _followed(*lines: str) -> Round:
 
 
 def test_bounds_allow_for_the_load_that_the_guest_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load that is over when the log is judged counts, too."""
+    """Load that has ended before the log is judged counts, too."""
     load = 1.0
     for module in (guests, invariants):
         monkeypatch.setattr(module, "competition", lambda: load)
@@ -206,7 +208,7 @@ def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
 
 
 def test_complaints_counted_but_not_heard_are_a_failure() -> None:
-    """Suppressed kernel messages count as a failure."""
+    """Failures that the guest's program counted and did not print are a failure."""
     round_ = _followed("armed 0", "gone 0", _DONE.format(2))
     assert round_.failures == ["the guest's program counted 2 failures, but printed 0"]
 

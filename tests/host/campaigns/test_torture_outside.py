@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the torture of the bench reads pytest's results and finds its leftovers."""
+"""The torture of the bench reads pytest's results, and finds files and processes that pytest left behind."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_worker_that_is_killed_is_a_crash_and_the_others_go_on(tmp_path: Path)
     )
     killer = outside._Killer(3, tmp_path / "begun", most=2, between_s=1.0)
     outcome = outside._pytest(tmp_path, ["-n2"], 4, tmp_path / "kept", meanwhile=killer.run)
-    assert killer.kills, "nobody was killed"
+    assert killer.kills, "no worker was killed"
     assert len(outcome.passed) + len(outcome.failed) == 20
     assert len(outcome.failed) <= killer.kills
     assert all("crashed" in what for what in outcome.failed.values())
@@ -76,7 +76,7 @@ def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: p
     sleeper = subprocess.Popen(code, env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
         found = outside._left(tmp_path)
-        assert sleeper.wait(300) == -signal.SIGKILL, "what is left is ended"
+        assert sleeper.wait(300) == -signal.SIGKILL, "the process that was left behind must be killed"
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -84,7 +84,7 @@ def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: p
 
 
 def test_only_the_leaders_own_workers_are_killed(tmp_path: Path) -> None:
-    """A process id may be reused: its new process does not belong to the tests."""
+    """A process id may be reused: a new process with an old id does not belong to the tests."""
     begun = tmp_path / "begun"
     begun.mkdir()
     for pid in (os.getpid(), os.getppid()):

@@ -23,7 +23,7 @@ from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.vm.machine import ADDRESSES, GSI
 
-#: Every bug that the zoo is to hold.
+#: Every bug that the zoo must contain.
 _IDS = """
 nobody-cared hidden-storm always-claim irq-before-masked-state disintx-races-ioctl eventfd-removed-while-pending
 one-irq-then-stall disintx-writable-noop disintx-read-only intx-status-never-set disintx-left-set
@@ -67,16 +67,16 @@ def test_every_bug_of_the_list_is_a_case_and_nothing_else_is() -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
-    """A case is fully described, and gives the argument where shirq has no good outcome."""
+    """A case is complete, and argues for the outcome of shirq if that is not a good one."""
     case = cases.get(name)
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}
-    assert case.expected["shirq"] in good or case.argued["shirq"], "shirq fails and nobody says why"
+    assert case.expected["shirq"] in good or case.argued["shirq"], "shirq fails, and the case has no argument"
 
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_a_case_that_ends_its_guest_says_by_which_step(name: str) -> None:
-    """A hang or a panic before it would prove nothing."""
+    """A hang or a panic before the step that ends the guest would prove nothing."""
     case = cases.get(name)
     ends = {Outcome.HANG, Outcome.SPLAT} & set(case.expected.values())
     assert len([step for step in case.steps if step.decisive]) == len(ends)
@@ -215,7 +215,7 @@ def test_no_case_hides_the_failure_of_a_step(name: str) -> None:
 
 
 def test_the_player_hides_the_failure_of_no_step() -> None:
-    """Applies neither to the common definitions of scripts nor to the player's own scripts."""
+    """Neither the common definitions of scripts nor the player's own scripts hide a failure."""
     assert not _HIDES.search(run.PRELUDE)
     assert not _HIDES.search(Path(run.__file__).read_text())
 
@@ -261,7 +261,7 @@ def test_reports_show_outcomes_and_mark_unexpected_ones(tmp_path: Path) -> None:
 
 
 def test_the_reports_mark_what_was_not_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outcome that is the expected one is marked if a notice, a check or a bound was not met."""
+    """Even the expected outcome is marked if a notice, a check or a bound was not met."""
     case = read(tmp_path, _GOOD)
     runs = played(case, Outcome.SURVIVES, Outcome.SURVIVES, Outcome.REFUSES, Outcome.HANG)
     runs[0] = dataclasses.replace(runs[0], unmet=("served_us is <5>",))

@@ -51,7 +51,7 @@ def test_a_line_that_another_controller_serves_gives_no_outcome() -> None:
 
 
 def test_past_before_the_judgement_is_excluded_but_still_owed() -> None:
-    """The events before the judgement are no part of it, but interrupts from then are still owed."""
+    """Events before the judged part of the log are not judged, but interrupts raised there must still be served."""
     story = storm(good(), STORM + 1).stimulus("dev0", 8)
     mark = len(story.entries)
     log = story.claimed_interrupt("dev0").log().since(mark)
@@ -62,7 +62,7 @@ def test_past_before_the_judgement_is_excluded_but_still_owed() -> None:
 
 
 def test_complaints_before_the_judgement_are_not_the_drivers() -> None:
-    """Complaints from before the judgement are not the driver's."""
+    """Complaints of the kernel from before the judged part do not count against the driver."""
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n")) is Outcome.SURVIVES
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n") - 1) is Outcome.DISABLED
     banner, _, rest = _CARED.partition("\n")
@@ -70,7 +70,7 @@ def test_complaints_before_the_judgement_are_not_the_drivers() -> None:
     late = early + rest
     assert outcome(good(), late, judged_line=early.count("\n")) is Outcome.DISABLED
     assert outcome(good(), early, judged_line=early.count("\n")) is Outcome.SURVIVES
-    assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned is never passed"
+    assert outcome(good(), "", judged_line=5) is Outcome.SPLAT, "a log that cannot be scanned must never pass"
 
 
 def test_the_longest_waits_are_told() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The player of the zoo verifies each step, even if the guest ends in the middle."""
+"""The player of the zoo verifies each step, even if the guest ends during the step."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ Trial = Callable[[str], tuple[Vm, Any]]
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
-    """A player of a case of these steps, with the naive driver, and its VM."""
+    """Makes a player of a case with given steps, for the naive driver, and its VM."""
 
     def player(steps: str) -> tuple[Vm, Any]:
         path = tmp_path / "trial.toml"
@@ -211,7 +211,7 @@ def test_a_hang_before_the_neighbour_interrupts_is_no_outcome(trial: Trial) -> N
 
 
 def test_a_hang_by_the_neighbours_interrupt_counts(trial: Trial) -> None:
-    """Also if nothing was accounted for between the interrupt and the hang."""
+    """The hang counts even if the player has not looked for the interrupt in between."""
     vm, player = trial("{ raise = 1 }, { neighbour = 2 }")
 
     def ends(asked: str) -> agent.Result:
@@ -246,7 +246,7 @@ def test_a_storm_that_fills_the_log_before_it_stops_is_judged(trial: Trial, stop
 
 
 def test_a_schedule_that_was_due_before_a_hang_was_executed(trial: Trial) -> None:
-    """Entries that come later are not missed."""
+    """Entries that were due only after the hang are not reported as missing."""
     schedule = '{ schedule = "@1000 note 1\\n@3600000000000 note 2" }, '
     for executed in (True, False):
         vm, player = trial("{ raise = 1 }, " + schedule + "{ guest = 'grow' }, { guest = 'hang' }")
@@ -304,7 +304,7 @@ def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> 
 
 
 def test_a_setting_counts_if_it_reads_back(trial: Trial) -> None:
-    """An entry of another setting in the log does not prove it."""
+    """A log entry of another setting does not prove that this setting was made."""
     _, player = trial("{ raise = 1 }")
     player._set(Step(set={"dead": "bars"}))
     with pytest.raises(NotPlayed, match="dev0's broken is None, not 1"):
@@ -364,7 +364,7 @@ def test_a_bound_that_is_exceeded_is_told() -> None:
 @pytest.mark.parametrize("value", [0x4, 0x0])
 def test_what_a_step_must_have_done_is_in_the_log(trial: Trial, value: int) -> None:
     vm, player = trial("{ guest = 'config', logged = 'WRITE dev0 config\\+0x5 0x4$' }, { raise = 1 }")
-    vm.story.add(Kind.WRITE, "dev0", space=CONFIG_SPACE, offset=5, value=4)  # not since the step began
+    vm.story.add(Kind.WRITE, "dev0", space=CONFIG_SPACE, offset=5, value=4)  # before the step began
 
     def ends(asked: str) -> agent.Result:
         if asked.endswith("config"):
@@ -394,7 +394,7 @@ def test_entries_are_named_as_logged_has_them() -> None:
     ],
 )
 def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int], runs: bool, why: str) -> None:
-    """It begins while the script that moves it runs, and goes on until each vCPU has ended an interrupt."""
+    """The burst begins while the moving script runs, and goes on until each vCPU has ended an interrupt."""
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
     player.background.append((Step(guest=""), SimpleNamespace(running=runs)))
@@ -417,7 +417,7 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
 def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus: list[int]) -> None:
     """The neighbour's interrupts that are moved end on every vCPU.
 
-    The query is repeated until they match, waiting for each answer.
+    The player asks again, one query after the other, until each vCPU has ended an interrupt.
     """
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
@@ -444,7 +444,7 @@ def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus
 
 @pytest.mark.parametrize("panics", [True, False])
 def test_what_the_kernel_killed_when_it_failed_was_under_way(trial: Trial, panics: bool) -> None:
-    """A script that a signal ends while the kernel is well has failed."""
+    """A script that a signal ends has failed, unless the kernel has failed too."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'ends' }")
 
     def ends(asked: str) -> agent.Result:

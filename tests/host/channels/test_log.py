@@ -97,7 +97,7 @@ def test_live_log_is_read_in_parts_with_devices_added_later(tmp_path: Path) -> N
 
         assert reader.poll() == []
         store(HEADER_SIZE, pack_entries(["dev0"], first))
-        assert reader.poll() == [], "an entry counts only when head says so"
+        assert reader.poll() == [], "an entry must not count before head says so"
         store(0, pack_header(["dev0"], capacity=100, head=len(first)))
         assert reader.poll() == first
         assert reader.poll() == []
@@ -327,7 +327,7 @@ def test_only_64_bit_marks_are_clock_marks() -> None:
 
 
 def test_cut_logs_clock_is_that_of_the_marks_behind_the_cut() -> None:
-    """After a cut, the clock fit of a log uses only the marks behind the cut."""
+    """The clock fit of a cut log uses only the marks after the cut."""
     story = Story(now=0).marker("dev0", 7).marker("dev0", 9)
     mark = len(story.entries)
     story.marker("dev0", 1000).marker("dev0", 1100)
@@ -393,7 +393,9 @@ def test_a_cut_log_is_whole_again_without_a_copy(tmp_path: Path) -> None:
     whole = joined(cut.past, cut.entries)
     assert isinstance(whole, Entries) and whole == written
     assert list(joined(cut.entries, cut.past)) == written[30:] + written[:30]
-    assert list(joined(log.entries[:20], log.entries[30:])) == written[:20] + written[30:], "there is a gap"
+    assert list(joined(log.entries[:20], log.entries[30:])) == written[:20] + written[30:], (
+        "parts with a gap between them must be joined as they are"
+    )
 
 
 def test_entries_outlive_their_reader_and_the_file(tmp_path: Path) -> None:

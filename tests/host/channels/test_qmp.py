@@ -31,7 +31,7 @@ def _ends_after(channel: socket.socket, answers: int) -> None:
 def test_qemu_that_ends_during_connect_closed_the_connection(answers: int, tmp_path: Path) -> None:
     """A QEMU that ends while a client connects to it has closed the connection.
 
-    The last of them is a race, which the library nearly always loses by an assertion: a few tries show it.
+    The last case is a race: the library nearly always fails in it by an assertion, so a few tries show the failure.
     """
     for number in range(3):
         ours, theirs = socket.socketpair()

@@ -222,7 +222,7 @@ def test_a_finding_says_what_to_do_about_it(root: Path, monkeypatch: pytest.Monk
 
 
 def test_the_doctor_shows_a_cached_verdict_and_boots_no_probe(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It changes nothing: where KVM has not been tried yet it says how that is done."""
+    """The doctor changes nothing: if KVM has not been tried yet, its remedy says how to try it."""
 
     def accelerator() -> Check:
         (check,) = [check for check in doctor.examine() if check.subject == "accelerator"]

@@ -9,7 +9,7 @@ from shirq_bench.cli.demo import moments
 
 
 def _story() -> Story:
-    """An interrupt of dev0, one of both, one of dev1 whose owner is killed while the neighbour interrupts, one more."""
+    """Interrupts of dev0; of both; of dev1, whose owner is killed while the neighbour interrupts; and one more."""
     story = Story(("dev0", "dev1", "nic0"))
     story.claimed_interrupt("dev0").wait(1000)
     story.stimulus("dev1")

@@ -10,7 +10,7 @@
  * The oracle shares no code with the verifier and interpreter. It checks that
  *   - verdict and index are in range and repeatable, and the program is unchanged;
  *   - every access is one that the program names, whole and aligned within its
- *     space, of a width that the space takes, and in config space no write but
+ *     space, of a width that the space allows, and in config space no write but
  *     that of the interrupt-disable bit;
  *   - the accesses are a subsequence of the operations: none runs twice, none
  *     runs after a later one;
@@ -55,7 +55,7 @@ static const struct shirq_space spaces[SHIRQ_SPACES] = {
 	{ 0x2000, SHIRQ_SPACE_WIDE },
 	{ 0x20, SHIRQ_SPACE_PLAIN },
 	{ 2, SHIRQ_SPACE_PLAIN },
-	/* Absent, whatever its size says. */
+	/* Absent, although it has a size. */
 	{ 0x40, SHIRQ_SPACE_NONE },
 	{ 7, SHIRQ_SPACE_WIDE },
 	{ 256, SHIRQ_SPACE_PCI_CONFIG },

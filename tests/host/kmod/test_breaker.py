@@ -71,7 +71,7 @@ def test_window_is_a_storm_if_over_three_quarters_are_unhandled(
 ) -> None:
     """A window is a storm if more than three quarters of its interrupts are unhandled.
 
-    The core counts an interrupt after its handlers ran, so each call sees whether the one before was handled.
+    The core counts an interrupt after its handlers ran, so each call sees whether the previous one was handled.
     """
     under_test, handled = breaker(), _handled(runs)
     under_test.call(first)
@@ -79,7 +79,7 @@ def test_window_is_a_storm_if_over_three_quarters_are_unhandled(
     for was_handled in handled:
         count += not was_handled
         verdicts.append(under_test.call(count))
-    # The first call counts too: as one that follows a change, unless it finds 0.
+    # The first call counts as one that follows a change of the count, unless it finds the count 0.
     moved = [first != 0, *(not was_handled for was_handled in handled)]
     expected = [
         number % WINDOW == WINDOW - 1 and sum(moved[number - WINDOW + 1 : number + 1]) > WINDOW * 3 // 4
@@ -115,9 +115,9 @@ def test_a_neighbour_that_handles_its_own_is_never_a_storm(
 def test_rate_is_judged_by_each_1500_claims_and_their_time(
     breaker: Callable[[], Breaker], start: int, max_rate: int, gaps: list[tuple[int, int]]
 ) -> None:
-    """A rate is judged by each 1,500 claims and the time between.
+    """A rate is judged over 1,500 claims and the time between them.
 
-    A window begins with the first claim after the one before: 1,501 claims, 1,500 times between them.
+    A window begins with the first claim after the previous window, and has 1,501 claims, so 1,500 intervals.
     """
     under_test, times = breaker(), [start]
     for claims, gap_ns in gaps:
@@ -139,7 +139,7 @@ class Core:
         self.shut = False
 
     def note(self, handled: bool, paused: bool) -> None:
-        """An interrupt is over; ``paused`` if none was unhandled in the last 100 ms."""
+        """Count an interrupt; ``paused`` if no interrupt was unhandled in the last 100 ms."""
         if not handled:
             self.unhandled = 1 if paused else self.unhandled + 1
         self.count += 1
@@ -149,7 +149,7 @@ class Core:
 
 
 def _play(under_test: Breaker, core: Core, handled: Iterable[bool]) -> int:
-    """Interrupts of a line that a quarantined device is on. Returns how many ended in a pause of more than 100 ms."""
+    """Play interrupts of a line with a quarantined device; returns how many led to a pause of more than 100 ms."""
     paused, pauses = False, 0
     for was_handled in handled:
         ends = under_test.call(core.unhandled)
@@ -181,7 +181,7 @@ def test_endless_storm_pauses_once_in_the_cores_window(breaker: Callable[[], Bre
 def test_the_core_never_shuts_a_line_that_the_breaker_watches(
     breaker: Callable[[], Breaker], unhandled: int, handled_before: int, runs: list[tuple[int, int]], storm: int
 ) -> None:
-    """Whatever is handled in between, and wherever in the core's window the breaker's own windows begin."""
+    """Handled interrupts in between do not change that, nor does the place of the breaker's windows in the core's."""
     core = Core(unhandled, min(unhandled + handled_before, CORE_WINDOW - 1))
     _play(breaker(), core, _handled(runs) + [False] * storm)
     assert not core.shut

@@ -11,7 +11,7 @@ import pytest
 from shirq_bench.paths import need_checkout
 
 KMOD = need_checkout("comparing the module's layers") / "kmod"
-#: Headers that are not of the module, or that use nothing of it; their own includes are checked, too.
+#: Headers that any file may include: they include no header of a layer, which is checked, too.
 PURE = {"shirq.h", "breaker.h", "life.h", "core.h", "trace.h"}
 
 
@@ -54,6 +54,6 @@ def test_the_one_struct_needs_no_layer_but_the_programs() -> None:
 
 
 def test_nothing_is_declared_in_a_c_file() -> None:
-    """A function of another layer that is declared by hand would be a call that no include shows."""
+    """If a C file declared a function of another layer, no include would show the call."""
     for path in KMOD.glob("*.c"):
         assert re.findall(r"(?m)^extern |^(?!static|module_)[a-z].*\);$", path.read_text()) == [], path.name

@@ -55,7 +55,7 @@ def _never_ran(counted: Path) -> list[int]:
 
 def test_a_line_has_run_if_any_guest_ran_it(counted: Path) -> None:
     _run(counted, "vm1-a")
-    (counted / "guests/debug/vm2-a").mkdir()  # It never loaded the module.
+    (counted / "guests/debug/vm2-a").mkdir()  # A guest that never loaded the module.
     assert coverage.report(counted, at_least=100) == 2
     assert _never_ran(counted) == [6, 7]
     _run(counted, "vm3-a", "b")

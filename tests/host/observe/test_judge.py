@@ -50,7 +50,7 @@ def call(begin_ns: float, end_ns: float, name: str, handled: bool, cpu: int = 0)
 
 
 def clock(story: Story, error_ns: int = 2000) -> ClockFit:
-    """A fit over the whole story, in which marks are this far apart."""
+    """A clock fit over the whole story, with marks at this distance."""
     last = story.now + 1_000_000
     times = [at + error_ns * step for at in (5_999_000_000, last) for step in range(4)]
     return ClockFit.from_marks([(at + OFFSET, at + error_ns // 2) for at in times])
@@ -220,13 +220,13 @@ def test_cut_of_a_log_with_dropped_entries_is_not_judged() -> None:
 
 
 def without_ioapic(story: Story) -> Log:
-    """The story in a guest that does not use the I/O APIC: levels are all that is logged of the controller."""
+    """The story in a guest that does not use the I/O APIC: of the controller only levels are logged."""
     kinds = (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)
     return dataclasses.replace(log := story.log(), entries=[entry for entry in log.entries if entry.kind not in kinds])
 
 
 def routed_twice(story: Story, gsi: int) -> Story:
-    """Each change of the line is also one of the input ``gsi``, as firmware routes it to the legacy controller."""
+    """The story with each change of the line also on the input ``gsi``, to which firmware routes the line too."""
     entries = []
     for entry in story.entries:
         entries.append(entry)
@@ -256,7 +256,7 @@ def test_level_alone_proves_only_that_a_line_was_not_forgotten() -> None:
 
 
 def test_no_line_is_chosen_from_two_unused_inputs() -> None:
-    """Of two inputs neither of which is used, no line is chosen."""
+    """If the device moved two inputs and the guest uses neither, no line is chosen."""
     with pytest.raises(CannotJudge, match=r"dev0 moved \[10, 20\]: the line in use is unknown"):
         line_of(without_ioapic(routed_twice(run(), 10)), ["dev0"])
     assert line_of(routed_twice(run(), 10).log(), ["dev0"]) == GSI
@@ -273,7 +273,7 @@ def test_input_below_16_is_used_if_unmasked_and_moved_by_a_pin() -> None:
 
 
 def test_an_input_that_moves_by_itself_is_no_line_of_a_pin() -> None:
-    """A timer's tick between a pin's change and the handler's first access looks like the pin's doing."""
+    """A timer's tick between a pin's change and the handler's first access looks as if the pin had caused it."""
     story = Story(gsi=10)
     for level in (1, 0):
         story.add(Kind.LINE_MASK, offset=2).add(Kind.LINE, offset=2, value=level)

@@ -96,7 +96,7 @@ def test_time_passes_in_the_guest_and_a_standstill_is_reported(vm: Any, monkeypa
 
 
 def test_it_judges_its_own_part_of_the_log(vm: Any) -> None:
-    """Entries before and after it are not part of it."""
+    """Entries before and after a recording are not part of it."""
     vm.story.claimed_interrupt("dev0")
     vm.write()
     with record(vm, "dev0") as run:
@@ -131,7 +131,7 @@ def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_settled_recording_ends_at_the_moment_of_a_low_line(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A neighbour that asserts between the last look at the line and the recording's end is not in the recording."""
+    """A neighbour that asserts between the last check of the line and the recording's end is not in the recording."""
     settle = recording.Recording.settle
 
     def settle_and_go_on(run: recording.Recording) -> Any:

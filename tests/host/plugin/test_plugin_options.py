@@ -22,7 +22,7 @@ TOP = Path(__file__).parents[3]
 
 
 def run_without(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run pytest in ``directory``, a project that does not load the plugin; its status and output."""
+    """Run pytest in ``directory``, a project that does not load the plugin; returns its status and output."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=directory,
@@ -36,7 +36,7 @@ def run_without(directory: Path, *arguments: str, **environment: str) -> tuple[i
 
 
 def run(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run pytest in ``directory`` with the plugin loaded; its status and output."""
+    """Run pytest in ``directory`` with the plugin loaded; returns its status and output."""
     return run_without(directory, "-p", "shirq_bench.plugin", *arguments, **environment)
 
 
@@ -79,7 +79,7 @@ def test_an_unrelated_project_sees_nothing_of_the_plugin(tmp_path: Path, questio
 
 
 def test_an_unrelated_project_runs_as_if_alone(tmp_path: Path) -> None:
-    """Its names may be those of the bench's, and its tests under pytest-xdist take no locks."""
+    """The project may use names of the bench, and its tests under pytest-xdist take no locks."""
     _write(tmp_path, _UNRELATED)
     status, said = run_without(tmp_path, "-n2", "--strict-markers", "--kernel", "mine")
     assert status == 0, said
@@ -115,7 +115,7 @@ def test_options_without_the_prefix_are_unknown(tmp_path: Path, old: str) -> Non
 )
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: str, workers: str) -> None:
-    """Otherwise the test would silently never run."""
+    """If the mistake were not refused, the test would silently never run."""
     _write(tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.{marker}\ndef test_x(kernel_name): pass\n"})
     status, answer = run(tmp_path, workers)
     assert status != 0
@@ -134,7 +134,7 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     ids=["no reason", "nothing", "what is never excused"],
 )
 def test_a_mistaken_invariants_broken_is_refused(tmp_path: Path, arguments: str, said: str) -> None:
-    """Nothing excuses all of them, and nothing excuses entries that the log has dropped."""
+    """No waiver excuses all invariants, and none excuses entries that the log has dropped."""
     _write(
         tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.invariants_broken({arguments})\ndef test_x(): pass\n"}
     )
@@ -280,7 +280,7 @@ def test_readme_explains_each_field_option_marker_and_fixture() -> None:
 
 
 def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> None:
-    """Another's plugin that happens to be installed would change, or break, the tests."""
+    """An unrelated plugin that is installed could change or break the tests."""
     stranger = tmp_path / "stranger-1.0.dist-info"
     stranger.mkdir()
     (stranger / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
@@ -295,7 +295,7 @@ def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> N
 
 
 def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
-    """This also works before anything has been built."""
+    """The head can be shown even before anything has been built."""
     _write(tmp_path, {"test_it.py": "def test_it(): pass"})
     status, said = run(tmp_path, "--shirq-kernel", "6.12", SHIRQ_CACHE=str(tmp_path / "cache"))
     assert status == 0
@@ -307,7 +307,7 @@ def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
 
 
 def test_steps_are_shown_as_they_end_if_asked_for(tmp_path: Path) -> None:
-    """With -v, past the capture of output; without, the output is the test's."""
+    """With -v, steps are printed although pytest captures output; without -v, nothing is printed."""
     test = """
         from shirq_bench.journal import Journal, Kind
 

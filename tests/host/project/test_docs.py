@@ -35,7 +35,7 @@ HEADER = (KMOD / "shirq.h").read_text()
 
 
 def _documents() -> list[Path]:
-    """Each Markdown document of the checkout, but for those that are parts of a generator or were built."""
+    """Each Markdown document of the checkout, except those that are parts of a generator or were built."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=TOP, capture_output=True, text=True, check=True)
     return [TOP / name for name in listed.stdout.split() if not name.startswith("harness/shirq_bench/")]
 
@@ -104,7 +104,7 @@ def _verbs() -> list[str]:
 
 @pytest.mark.parametrize("path", _documents(), ids=lambda path: str(path.relative_to(TOP)))
 def test_docs_links_of_a_document_lead_to_files_and_symbols(path: Path) -> None:
-    """Links of Markdown documents work where the repository is shown: the file exists, and defines the symbol."""
+    """Links of Markdown documents work when the repository is browsed: the file exists, and defines the symbol."""
     for target in repository.links(path.read_text()):
         name, _, fragment = target.partition("#")
         if re.match(r"[a-z]+:", target) or not name:
@@ -149,12 +149,12 @@ def test_docs_header_reference_is_complete() -> None:
 
 
 def test_docs_header_reference_keeps_every_sentence() -> None:
-    """No word of a comment is lost on the way."""
+    """The reference contains every sentence of the header's comments."""
     licence, _, body = HEADER.partition("\n")
     assert "SPDX" in licence
     words = set(re.findall(r"[A-Za-z]{4,}", " ".join(re.findall(r"/\*\*?(.*?)\*/", body, re.DOTALL))))
     reference = kernel_doc.reference(HEADER)
-    # A summary begins with a capital letter there.
+    # In the reference, a summary begins with a capital letter.
     assert not {word for word in words if word not in reference and word[0].upper() + word[1:] not in reference}
 
 
@@ -191,7 +191,7 @@ def test_docs_troubleshooting_quotes_messages_that_exist() -> None:
     assert len(messages) >= 40
     for message in messages:
         for piece in message.split("..."):
-            assert piece.strip() in sources, f"{message}: nothing says {piece!r}"
+            assert piece.strip() in sources, f"{message}: no source contains {piece!r}"
 
 
 def test_docs_glossary_is_sorted_and_explains_its_words_once() -> None:
@@ -237,7 +237,7 @@ def test_docs_example_of_a_mutants_head_is_one() -> None:
 
 
 def test_docs_tutorial_is_a_project_that_pytest_collects(tmp_path: Path) -> None:
-    """Its imports, fixtures and options exist; `tests/guest/test_tutorial.py` runs it in guests."""
+    """The tutorial's imports, fixtures and options exist; `tests/guest/test_tutorial.py` runs it in guests."""
     _write_tutorial(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],

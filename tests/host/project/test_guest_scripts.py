@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scripts of guest tests: what they may import, and that each is run."""
+"""Scripts of guest tests import only modules that a guest has, and each script is run by a test."""
 
 from __future__ import annotations
 

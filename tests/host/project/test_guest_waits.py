@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 GUEST = Path(__file__).parents[2] / "guest"
-#: A wait in a guest's Python for a whole second or more: shorter ones wait for nothing to come.
+#: A wait of a whole second or more in a guest's Python. Shorter waits are allowed: they check that nothing comes.
 _WAIT = re.compile(
     r"(?:\.(?:read|get)\(timeout=|\bpoll\.poll\(|\.join\(|\[device\], \[\], \[\], |monotonic\(\) \+ )[1-9][0-9]*\b"
 )

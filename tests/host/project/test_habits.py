@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The habits of the project: the hooks of a commit check by the same tools as `make lint`."""
+"""The habits of the project: the hooks of a commit run the same tools as `make lint`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PYTHON = r"(?:\S*/)?python -m "
 
 
 def _tool(command: str) -> str:
-    """The tool that a command runs, with the arguments that select its checks, and its folder if it is another one."""
+    """The tool that a command runs, with the arguments that select its checks, and its folder if it is not the top."""
     found = re.search(
         rf"{_PYTHON}(ruff format --check|ruff check|mypy|reuse lint)|/(lint-imports --no-cache|shirq lint)", command
     )
@@ -67,7 +67,7 @@ def test_a_tool_that_only_one_of_them_runs_is_noticed(old: str, new: str) -> Non
 
 
 def test_hooks_fetch_nothing() -> None:
-    """All are of this repository and run what `make deps` has installed."""
+    """All hooks are of this repository, and run tools that `make deps` has installed."""
     assert re.findall(r"^ *- repo: (.+)$", CONFIG, re.MULTILINE) == ["local"]
     assert [hook["id"] for hook in HOOKS if hook["language"] != "system"] == []
     assert "additional_dependencies" not in CONFIG
@@ -75,7 +75,7 @@ def test_hooks_fetch_nothing() -> None:
 
 
 def test_every_source_is_checked_by_a_hook() -> None:
-    """The patterns of hooks name folders, which may be renamed: each must match something that is here."""
+    """The patterns of hooks name folders, which may be renamed: each pattern must match an existing file."""
     names = [str(path.relative_to(TOP)) for path in TOP.glob("[!.]*/**/*") if path.is_file()] + ["pyproject.toml"]
     patterns = {hook["id"]: hook["files"] for hook in HOOKS if "files" in hook}
     assert patterns.keys() == {"mypy", "mypy-example", "import-linter", "checkpatch-and-sparse"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Both distributions from their wheels, in environments that see nothing of the checkout's own installation."""
+"""Both distributions, installed from their wheels in environments that do not see the checkout's installation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_bench_is_imported_from_its_wheel(bench: Installed, tmp_path: Path) 
 
 
 def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
-    """As `make deps` does it: the build backend and all that it needs are in requirements.lock."""
+    """Install as `make deps` does: the build backend and everything that it needs must be in requirements.lock."""
     environment = new_environment(tmp_path, dependencies=True)
     pip(environment, "--no-build-isolation", "--editable", TOP)
     script = "from shirq_bench import paths; print(paths.checkout())"
@@ -68,7 +68,7 @@ def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
 def test_the_wheel_carries_what_the_checkout_has(bench: Installed, tree: Path, tmp_path: Path) -> None:
-    """All files, with the same content hashes, so that both share cached entries."""
+    """The wheel has all files, with the same content hashes, so that wheel and checkout share cached entries."""
     carried = bench.packages / "shirq_bench/data" / tree.name
 
     def names(root: Path) -> set[str]:
@@ -98,7 +98,7 @@ def test_kernels_names_all_kernels(bench: Installed, tmp_path: Path) -> None:
 
 
 def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> None:
-    """Its remedies work where there is neither a Makefile nor a repository."""
+    """The doctor's remedies work where there is neither a Makefile nor a repository."""
     # Every package is missing, so that every purpose is shown, whatever this machine has.
     nothing = tmp_path / "bin" / "dpkg-query"
     nothing.parent.mkdir()
@@ -119,7 +119,7 @@ _IMPORTED_LATE = {"pytest_html", "markdown_it"}
 
 
 def _imports(source: str) -> tuple[set[str], set[str]]:
-    """The top-level packages that a module imports as it is imported, and in its functions."""
+    """The top-level packages that a module imports at once, and those that its functions import later."""
     found: tuple[set[str], set[str]] = (set(), set())
 
     def look(node: ast.AST, late: bool) -> None:
@@ -162,7 +162,7 @@ def _example(directory: Path) -> Path:
 
 @pytest.mark.long
 def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, kernel_name: str) -> None:
-    """With the wheel alone: its files build the guest and compile the example's driver for it."""
+    """The wheel alone suffices: its files build the guest and compile the example's driver for it."""
     project = _example(tmp_path)
     test = "test_uartline.py::test_what_arrives_is_read_and_the_line_falls"
     words = ["-m", "pytest", "-q", test, "--shirq-kernel", kernel_name]
@@ -178,7 +178,7 @@ def test_the_example_project_is_collected(bench: Installed, tmp_path: Path) -> N
     assert "test_uartline.py::" in done.stdout and "[6.1]" in done.stdout
 
 
-#: A project that has nothing to do with the bench, with names that are the bench's too.
+#: A project that is unrelated to the bench and uses some of its names.
 _CONFTEST = """
 import pytest
 
@@ -237,7 +237,7 @@ def test_results_go_to_the_current_directory(bench: Installed, tmp_path: Path) -
 
 
 def test_programs_of_a_case_are_assembled_by_the_carried_binding(bench: Installed, tmp_path: Path) -> None:
-    """And the binding does not become importable by it: another version may be installed, or none."""
+    """The carried binding does not become importable: another version may be installed, or none."""
     script = """
 import importlib.util
 from shirq_bench.campaigns.zoo.run import _programs
@@ -299,7 +299,7 @@ def test_wheels_name_their_licences_and_carry_the_texts(bench: Installed, bindin
 
 
 def test_locked_packages_run_on_the_oldest_supported_python() -> None:
-    """Resolving on a newer Python takes versions that the oldest one cannot install."""
+    """Versions that were resolved on a newer Python may not be installable on the oldest one."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     (oldest,) = re.findall(r"^>=(\d+\.\d+)$", project["requires-python"])
     locked = re.findall(r"^([\w.-]+)==", (TOP / "requirements.lock").read_text(), re.MULTILINE)

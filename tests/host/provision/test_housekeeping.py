@@ -102,7 +102,7 @@ def _partial(root: Path) -> Path:
 
 
 def test_remains_of_an_interrupted_build_go_however_young(root: Path) -> None:
-    """The remains of an interrupted build go, however young they may be otherwise."""
+    """The remains of an interrupted build are deleted, however recent they are."""
     aged(_partial(root), 2 / 24)
     assert names(30) == ["kernel/.partial-debug-0123-ab_cd3f9"]
 

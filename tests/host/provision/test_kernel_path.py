@@ -48,7 +48,7 @@ def test_a_kernel_comes_with_its_release_modules_and_headers(vmlinuz: Path, tmp_
 
 
 def test_absolute_link_is_followed_below_the_kernels_own_root(vmlinuz: Path, tmp_path: Path) -> None:
-    """A link that expects to live in the root directory is followed below the kernel's own root."""
+    """An absolute link is followed as if the kernel's own root directory were /."""
     link = tmp_path / "root/lib/modules" / RELEASE / "build"
     link.unlink()
     link.symlink_to("/usr/src/linux-headers-mine")

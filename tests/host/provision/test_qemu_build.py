@@ -48,7 +48,7 @@ class Mirror:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Builds below ``tmp_path``, from `Mirror`; the steps that were taken, with their commands."""
+    """Let builds run below ``tmp_path``, from `Mirror`; the value lists the executed steps with their commands."""
     done: list[str] = []
 
     def run(what: str, argv: Sequence[object], *, log: Path, cwd: Path | None = None, **_: object) -> None:
@@ -76,7 +76,7 @@ def configured(commands: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("first", ["one", "eins"])
 def test_patch_with_other_surroundings_is_refused(tmp_path: Path, commands: list[str], first: str) -> None:
-    """A patch that applies only with fuzz may land in the wrong place."""
+    """A patch that applies only with fuzz may change the wrong place."""
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "hello.c").write_text(f"{first}\ntwo\nthree\n")

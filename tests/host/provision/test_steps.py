@@ -35,7 +35,7 @@ def test_step_output_is_in_its_log_and_reported_now_and_then(
 
 
 def _read_all(terminal: int, awaited: bytes, gate: Path) -> str:
-    """What is shown on a terminal until nobody has it open any more; the gate goes when ``awaited`` is shown."""
+    """The output on a terminal until no process has it open; the file ``gate`` is removed when ``awaited`` is shown."""
     shown = b""
     with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
         while data := stream.read(65536):
@@ -52,7 +52,7 @@ def test_terminal_bar_shows_progress_and_leaves_nothing(tmp_path: Path, monkeypa
     with ThreadPoolExecutor() as pool:
         (gate := tmp_path / "gate").touch()
         reading = pool.submit(_read_all, ours, b"2/3", gate)
-        # The bar is drawn now and then: what it shows is waited for.
+        # The bar is drawn only from time to time: the program waits until the bar has shown the text.
         waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
         says = f"print('[1/3] a\\n[2/3] b', flush=True)\n{waits}print('[3/3] c')"
         with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:

@@ -123,7 +123,7 @@ def _masks(*moments: tuple[int, str]) -> list[Entry]:
 
 
 def test_a_run_is_cut_at_times_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry at a cut is of the next part; one after the last cut is of none."""
+    """An entry at a cut belongs to the next part; an entry after the last cut belongs to no part."""
     entries = _masks(*((5000 + at, "dev0") for at in (0, 999, 1000, 1999, 2000, 3000)))
     monkeypatch.setattr(cases, "play", lambda *_, **__: Recording(5000, entries, "", "alive", []))
     judged: list[list[int]] = []
@@ -148,7 +148,7 @@ def test_a_window_ends_where_its_own_device_does(monkeypatch: pytest.MonkeyPatch
 
 
 class _Fake:
-    """Runs cases without a guest: ``fails`` says whether one shows the violation."""
+    """Runs cases without a guest: ``fails`` says whether a case shows the violation."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: object) -> None:
         self.runs = 0
@@ -190,7 +190,7 @@ def test_a_failure_of_another_rule_does_not_count_when_shrinking(monkeypatch: py
 def test_differing_replays_are_kept_with_where_they_part(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Replays that differ are kept with the place where they part."""
+    """Replays that differ are kept, and the first difference is shown."""
     late = iter([0, 0, 7, 0])
 
     def run(case: Case, keep: Path) -> Outcome:

@@ -155,7 +155,7 @@ def test_a_guest_that_halts_leaves_its_devices_masked_and_silent() -> None:
 
 
 class TestBroken:
-    """A device that the stimulus breaks, dev0, beside one that it does not."""
+    """The device dev0, which the stimulus breaks, beside a device that it does not break."""
 
     def _rules(self, *points: Iterable[Entry]) -> list[list[str]]:
         oracle = Oracle(["dev0", "dev1"], _BOUND_NS, 0, broken=["dev0"])

@@ -40,7 +40,7 @@ def page(directory: Path, *, broken: bool = False) -> Path:
 
 
 class Page:
-    """The page as its reader meets it."""
+    """The page as a reader sees and uses it."""
 
     def __init__(self, browser: Chrome, path: Path) -> None:
         self.browser = browser
@@ -51,12 +51,12 @@ class Page:
         self.settle()
 
     def settle(self) -> None:
-        """Let everything that is due be drawn: afterwards elements stay until something happens."""
+        """Wait until pending drawing is done: afterwards elements do not change by themselves."""
         frame = "requestAnimationFrame(() => "
         self.browser.execute_async_script(f"const done = arguments[0]; {3 * frame}done(){3 * ')'}")
 
     def until(self, holds: Callable[[], object], what: str, deadline: float = 60.0) -> None:
-        """Drawing waits for the next frame."""
+        """Wait until ``holds()`` is true: drawing is delayed to the next frame."""
         end = Deadline(deadline)
         while not holds():
             assert not end.passed, f"not within {end}: {what}"

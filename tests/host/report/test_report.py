@@ -37,7 +37,7 @@ def picture(told: Story, **more: object) -> Picture:
 
 
 def track(shown: Picture, name: str, group: str = "") -> Track:
-    """The only track with this name in the group that begins so."""
+    """The only track with this name in the group whose name begins with ``group``."""
     (found,) = (it for it in shown.tracks if it.name == name and it.group.startswith(group))
     return found
 
@@ -105,7 +105,7 @@ def test_the_line_and_the_devices_are_found_if_not_given() -> None:
 
 
 def test_devices_without_logged_accesses_are_found_by_their_pins() -> None:
-    """Of devices that are not ours the log has pins alone: those of the line that moved first are shown."""
+    """Of other devices than shirq-edu the log has only pins: those of the line that moved first are shown."""
     told = Story(("nic", "other", "uart", "clock")).neighbours_interrupt("nic").wait(100).neighbours_interrupt("uart")
     told.add(Kind.PIN, "other", value=1).add(Kind.LINE, offset=GSI + 1, value=1)
     told.add(Kind.PIN, "other", value=0).add(Kind.LINE, offset=GSI + 1, value=0)

@@ -25,7 +25,7 @@ def test_a_pin_that_no_slot_has_is_refused(slot: int, pin: str) -> None:
 
 
 def test_the_shared_line_is_shared() -> None:
-    """By all devices except the clock, which is for marks."""
+    """All devices are on the line except the clock, which is for marks."""
     slots = {
         match[1]: int(match[2], 16)
         for each in SHARED_LINE.devices
