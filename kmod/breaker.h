@@ -105,7 +105,7 @@ static inline bool shirq_rate_claim(struct shirq_rate *rate, __u64 time_ns, __u3
  * @unhandled: the core's count of unhandled interrupts
  * @count: its count of interrupts
  *
- * Return: true if the core would disable it when all interrupts of that window are
+ * Return: true if the core would disable the line when all interrupts of that window are
  * unhandled.
  */
 static inline bool shirq_shutdown_is_near(__u32 unhandled, __u32 count)

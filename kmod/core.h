@@ -165,7 +165,7 @@ struct shirq_dma;
  * @armed: user space may mask, unmask and wait: from after the handler is registered
  * @auto_unmask: read() unmasks
  * @masked: the device is masked until @seq is unmasked
- * @owner_masked: the mask is one of SHIRQ_MASK
+ * @owner_masked: SHIRQ_MASK has masked the device
  * @held: an interrupt was claimed while the owner masked; its event is queued when @seq
  *	is unmasked
  * @held_ns: time of that claim; its captured registers are in @captured

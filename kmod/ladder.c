@@ -94,7 +94,7 @@ static void shirq_climb(struct shirq_device *d, u32 rungs)
 		if (shirq_rungs[rung].allowed & ~rungs || shirq_rungs[rung].run(d))
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
-		shirq_warn(d, "silenced, but IRQ %d still stormed: next rung taken: %s\n",
+		shirq_warn(d, "silenced, but IRQ %d still stormed; took the next rung: %s\n",
 			   d->pdev->irq, shirq_rungs[rung].name);
 		return;
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Makes every call of the C library on a shirq-edu device that has no other driver. Usage: library_calls
- * ADDRESS.
+ * Makes every call of the C library on a shirq-edu device that has no other driver.
+ * Usage: library_calls ADDRESS
  */
 #include "../../guest/drivers/edu-set.h"
 
