@@ -4,8 +4,8 @@
     ```{command-line} shirq_bench.cli.main:main shirq
     ```
 
-The arguments are a click command, or a function that returns an argparse parser, and the program's name. The text is that
-of ``--help``, so it is always up to date. The same page is the manual page.
+The arguments are a click command, or a function that returns an argparse parser, and the program's name. The text is
+that of ``--help``, so it is always up to date. The same page is the manual page.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def _lines(comment: str) -> list[str]:
 
 
 def parse(text: str) -> tuple[str, list[Item | str]]:
-    """The text of a header's first comment, and the list of its documented items and the text between them, in order."""
+    """The text of a header's first comment; its documented items and the text between them, in order."""
     first = re.search(r"^/\*\n(.*?)^ \*/$", text, re.MULTILINE | re.DOTALL)
     assert first, "a header must begin with a comment that describes its purpose"
     parts: list[Item | str] = []

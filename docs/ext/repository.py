@@ -7,9 +7,9 @@ the text is put below it::
     ```{include} ../../kmod/README.md
     ```
 
-A Markdown link to a file of the repository leads to a page with its source. A link with a fragment leads to the line that
-defines this symbol: ``[shirq_claim()](../../kmod/source.c#shirq_claim)``. If the file or the symbol does not exist, there
-is a warning. Such a link to a file also works on web sites that show the repository.
+A Markdown link to a file of the repository leads to a page with its source. A link with a fragment leads to the line
+that defines this symbol: ``[shirq_claim()](../../kmod/source.c#shirq_claim)``. If the file or the symbol does not
+exist, there is a warning. Such a link to a file also works on web sites that show the repository.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def _rebased(target: str, file: Path, docname: str, pages: dict[Path, str]) -> s
     if path == TOP / "README.md":
         return posixpath.relpath("index", folder or ".") + ".md"
     if not path.is_relative_to(TOP) or not path.is_file():
-        _logger.warning("the link's target %s is not a file of the repository", target, location=docname, type="repository")
+        _logger.warning(
+            "the link's target %s is not a file of the repository", target, location=docname, type="repository"
+        )
     return f"{_SCHEME}{path.relative_to(TOP).as_posix() if path.is_relative_to(TOP) else target}{hash_}{fragment}"
 
 
