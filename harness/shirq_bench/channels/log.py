@@ -251,7 +251,7 @@ def offsets(entries: Sequence[Entry], kind: Kind, value: bool | None = None) -> 
 
 
 def written_ns(entries: Sequence[Entry]) -> Sequence[int]:
-    """When each entry was written, in virtual ns."""
+    """The time at which each entry was written, in virtual ns."""
     if isinstance(entries, Entries):
         moments: Sequence[int] = entries.raw["time_ns"][entries.start : entries.stop].tolist()
         return moments

@@ -120,7 +120,7 @@ class Interval:
 
     @property
     def proof(self) -> tuple[Entry, ...]:
-        """The entries that bound it."""
+        """The entries that bound the interval."""
         return tuple(entry for entry in (self.start, self.end) if entry)
 
 
@@ -148,7 +148,7 @@ class Handling:
 
 
 def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> list[Interval]:
-    """When a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
+    """The intervals in which a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
     _require_judgeable(log)
     changes = find(log.entries, kind, device=device, offset=gsi)
     before = last(log.past, kind, device=device, offset=gsi)
@@ -360,7 +360,7 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
 
     A line that is high and quiet for longer has been forgotten: by a handler that hangs, or by a kernel that disabled
     it. A line that is high at the log's end is taken to be so until ``until_ns`` (default: the last entry of any
-    kind). Examines every interval of the line being high.
+    kind). Examines every interval in which the line was high.
 
     If the log does not follow the controller, the level alone proves the rule for a line that was low again within
     ``bound_ns`` each time; for any other line `CannotJudge` is raised.

@@ -102,7 +102,7 @@ def handler_name(device: str) -> str:
 
 
 class Scene:
-    """The guest ``vm``: `SHARED_LINE` or more, a clone of its template or prepared."""
+    """The guest ``vm``, prepared or cloned, with at least the devices of `SHARED_LINE`."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
@@ -110,7 +110,7 @@ class Scene:
 
     @property
     def network(self) -> Network:
-        """The wire to the neighbour nic0."""
+        """The network connection to the neighbour nic0."""
         return self.vm.networks["net0"]
 
     def prepare(self) -> None:

@@ -103,7 +103,7 @@ def _in_use(item: Item, taken: str) -> bool:
 
 
 def _taken() -> str:
-    """Every path in the cache that a running process names, has open or has mapped, one a line.
+    """Every path in the cache that a running process names, has open or has mapped, one per line.
 
     This reads /proc, because psutil does not report open directories, and measures every mapping to report its path.
     """

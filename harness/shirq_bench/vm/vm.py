@@ -56,7 +56,7 @@ class Parts:
 
 @functools.cache
 def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = ()) -> Parts:
-    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process.
+    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once per process.
 
     ``modules`` and ``overlay`` are a `Machine`'s.
     """

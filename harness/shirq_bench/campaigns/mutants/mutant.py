@@ -21,7 +21,7 @@ from shirq_bench import toml
 from shirq_bench.errors import BenchError
 from shirq_bench.toml import Words, filled
 
-#: Below the checkout.
+#: Relative to the checkout.
 FOLDER = Path("tests/mutants")
 
 _DIFF = "--- a/"

@@ -23,7 +23,7 @@ from shirq_bench.toml import Words, filled
 
 FILE = Path(__file__).with_name("pairs.toml")
 REPORT = BUILD / "reports" / "pairs.json"
-#: Below the checkout.
+#: Relative to the checkout.
 DOCUMENT = Path("docs/pairs.md")
 BETWEEN = "+"
 

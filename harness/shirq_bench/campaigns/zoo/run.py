@@ -461,7 +461,7 @@ class _Player:
     # -- before the steps ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Set the device's properties, and let the kernel scan the device again: it keeps its findings from boot."""
+        """Set the device's properties, and let the kernel, which read the old ones at boot, scan the device again."""
         with self.vm.frozen():
             for name, value in self.case.device.items():
                 self._set_property("dev0", name, value)
