@@ -281,7 +281,7 @@ def _moved(log: Log) -> dict[str, set[int]]:
         if entry.kind in BEGINNINGS:
             beginning = entry
         elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
-            continue  # the entry states a level, nothing has moved
+            continue  # the entry only states a level: nothing has moved
         elif entry.kind is Kind.PIN:
             pin = entry
         elif entry.kind is Kind.LINE and pin and pin.value == entry.value:
@@ -403,7 +403,7 @@ def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verd
     for it in intervals:
         if it.start is None or it.end is None or it.end.time_ns - it.start.time_ns > bound_ns:
             until = f"until {it.end.time_ns} ns" if it.end else "to the end of the log"
-            raise CannotJudge(f"line {gsi} is high {until}, for longer than its level alone explains. {_NOT_FOLLOWED}")
+            raise CannotJudge(f"line {gsi} is high {until}, too long to be judged by its level alone. {_NOT_FOLLOWED}")
     return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controller")
 
 
@@ -446,7 +446,7 @@ def neighbour_lost(
         position = bisect.bisect_right(lows, fell) - 1
         if position < 0 or tops[position] < fell:
             latest = [call for low, _, call in own if low <= fell][-1:]
-            what = f"{device} stopped asserting outside of every call of its handler that returned handled"
+            what = f"{device} stopped asserting, but not during a call of its handler that returned handled"
             findings.append(Finding(what, it.proof, tuple(latest)))
     note = f"{len(handled)} calls handled, {len(own) - len(handled)} unhandled; {_tolerance(fit)}"
     return Verdict(f"{device} loses no interrupt", checked, tuple(findings), note)

@@ -153,7 +153,7 @@ class Scene:
                     raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
 
     def record(self, *devices: str, settled: bool = True) -> contextlib.AbstractContextManager[Recording]:
-        """Record what happens during the block, about the devices' line: `record.record`."""
+        """Record the event log of the block; its judges examine the devices' line: `record.record`."""
         return record(self.vm, *devices, settled=settled)
 
     def irq(self, name: str) -> int:

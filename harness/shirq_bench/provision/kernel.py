@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernels that guests boot, with their modules and headers: stock ones unpacked, instrumented ones built."""
+"""The kernels of guests, with their modules and headers: stock kernels are unpacked, instrumented ones are built."""
 
 from __future__ import annotations
 

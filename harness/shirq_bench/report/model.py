@@ -322,7 +322,7 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
 
 
 def _act(entries: Sequence[Entry], tone: Tone) -> Span:
-    """Successive accesses as a span with their effect. A program that only reads zeroes declines.
+    """Successive accesses as a span with their effect. A program that only reads zeroes declines the interrupt.
 
     Accesses without an effect are called by their registers.
     """

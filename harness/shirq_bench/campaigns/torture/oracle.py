@@ -23,7 +23,7 @@ KERNEL, USER = 0, 3
 
 @dataclass
 class Neighbour:
-    """The state of one neighbour. Its driver runs in ``ring``; ``worst_ns`` is the longest wait for its service."""
+    """The state of one neighbour. ``ring`` is that of its driver; ``worst_ns`` is the longest wait for its service."""
 
     name: str
     ring: int

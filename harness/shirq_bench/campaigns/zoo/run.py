@@ -754,7 +754,7 @@ def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
     """A message for each expression without a matching notice; notices must match in the expressions' order."""
     rest = iter(told)
     return [
-        f"the driver's program got no notice like {pattern!r} in its place; all notices: {list(told)}"
+        f"the driver's program got no notice like {pattern!r} in the expected order; all notices: {list(told)}"
         for pattern in wanted
         if not any(re.search(pattern, notice) for notice in rest)
     ]
