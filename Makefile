@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-# The front door: every verb people use. `make help` explains them.
+# All verbs of the project. `make help` explains them.
 
 KERNEL ?= 6.1
-# How many tests run side by side; those that measure run alone whatever this says.
+# Number of tests that run at a time. Tests that measure time always run alone.
 JOBS ?= 2
 PYTEST_ARGS ?=
 RUNS ?= 10000000
@@ -12,7 +12,7 @@ FUZZ_ARGS ?=
 SIZE ?= full
 SCENARIO ?=
 MUTANTS ?=
-# Of `make torture`: test names, a number, minutes.
+# For `make torture`: test names, a number, minutes.
 TEST ?=
 SEED ?= 1
 DURATION ?=
@@ -22,7 +22,7 @@ PYTHON := .venv/bin/python
 SHIRQ := .venv/bin/shirq
 DEPS := python3 harness/shirq_bench/provision/deps.py
 PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
-# pytest's options for a report called $(1), for programs and for people.
+# pytest's options for a report called $(1), as XML and HTML.
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
@@ -36,10 +36,10 @@ help: ## Show this list.
 	@echo
 	@sed -n 's/^# \?//p' $(USER_SET)
 	@echo
-	@echo "What is expensive is kept in $${SHIRQ_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/shirq}; results go to build/."
+	@echo "Expensive builds are kept in $${SHIRQ_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/shirq}; results go to build/."
 
 deps: .venv/complete ## Install what the project needs: system packages and the virtual environment.
-## Every verb does this for itself; run it alone to get it over with.
+## Every verb installs what it needs itself; this installs everything in advance.
 	@$(DEPS) python qemu guest debug-kernel browser bench lint packages
 
 .venv/complete: requirements.lock pyproject.toml
@@ -62,8 +62,8 @@ kmod: guest-deps ## Build shirq.ko for KERNEL.
 guest: guest-deps ## Build the guest's image for KERNEL.
 	@$(SHIRQ) build image $(KERNEL)
 
-demo: guest-deps ## Boot three functions on one shared line, drive them, kill a driver; show what the line did.
-## Ends with a verdict; writes build/demo/ with a page to open in a browser. First 4 to 11 minutes and 2.2 GiB, then 20 s.
+demo: guest-deps ## Boot three functions on one shared line, drive them, kill a driver; show the line's activity.
+## Prints a verdict; writes a page into build/demo/. The first run takes 4 to 11 minutes and 2.2 GiB, later runs 20 s.
 	@$(SHIRQ) demo --kernel $(KERNEL)
 
 shell: guest-deps ## Boot the demo's guest and attach this terminal to its console (Ctrl-] leaves).
@@ -89,12 +89,12 @@ fuzz-device: guest-deps ## Fuzz the emulated device in a QEMU built with sanitiz
 # The instrumented kernel counts the lines of kmod/ that run.
 COUNTING := $(if $(findstring debug,$(KERNEL))$(filter all,$(KERNEL)),yes)
 
-# What `make vm-test` runs: each line of this file that is no comment is what pytest calls a node id.
+# The tests of `make vm-test`: each line of this file, except comments, is one of pytest's node ids.
 USER_SET := tests/vm-test
 in_set := $(shell grep -v '^\#' $(USER_SET))
 
-vm-test: guest-deps ## Run the tests that tell whether this installation works, on KERNEL: the list is below.
-## 3 to 8 minutes the first time, 1.8 GiB. JOBS=1 runs one at a time. Reports go to build/reports/.
+vm-test: guest-deps ## Run the tests that show whether this installation works, on KERNEL: the list is below.
+## The first run takes 3 to 8 minutes and 1.8 GiB. JOBS=1 runs one test at a time. Reports go to build/reports/.
 	@$(PYTEST) $(in_set) --shirq-kernel $(KERNEL) $(call reports,vm-test) $(PYTEST_ARGS)
 
 check: ## Run every test on KERNEL: vm-test, test, test-rest and long, one after the other.
@@ -105,7 +105,7 @@ check: ## Run every test on KERNEL: vm-test, test, test-rest and long, one after
 	@$(MAKE) --no-print-directory long
 
 test-rest: guest-deps ## Run the device's and the guests' tests that vm-test leaves out, on KERNEL.
-## KERNEL=debug tells the line coverage of kmod/.
+## KERNEL=debug also measures the line coverage of kmod/.
 	@$(PYTEST) tests/device tests/guest tests/zoo -m "not long" $(in_set:%=--deselect=%) --shirq-kernel $(KERNEL) \
 		$(if $(COUNTING),--shirq-coverage build/coverage) $(call reports,rest) $(PYTEST_ARGS)
 	@$(if $(COUNTING),$(SHIRQ) coverage build/coverage)
@@ -116,15 +116,15 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 		$(call reports,coverage) $(PYTEST_ARGS)
 	@$(SHIRQ) coverage build/coverage --at-least 95
 
-zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
-## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
+zoo: guest-deps ## Run every driver against bugs that really happened. Writes build/reports/zoo.json, zoo.html.
+## SIZE=ci runs a few cases within a time budget of minutes; `shirq zoo --help` explains how to run single cases.
 	@$(SHIRQ) zoo all --size $(SIZE) --kernel $(KERNEL) $(ZOO)
 
-# Figures of reliability need both kernels; KERNEL's default is for everything else.
+# The figures of reliability need both kernels, so KERNEL's default does not apply here.
 TORTURED := $(if $(filter command line environment,$(origin KERNEL)),$(KERNEL),6.1$(comma)debug)
 
-torture: ## Kill owners, cut bindings, make up calls, thousands of times; about an hour a kernel. docs/reliability.md
-## SIZE=ci takes minutes; TEST=kill runs that one; SEED=7 chooses differently; DURATION=600 goes on for ten hours.
+torture: ## Kill owners, unbind devices, make random calls, thousands of times (docs/reliability.md): an hour per kernel.
+## SIZE=ci takes minutes; TEST=kill runs one test; SEED=7 makes other choices; DURATION=600 continues for ten hours.
 	@$(MAKE) --no-print-directory KERNEL=$(TORTURED) guest-deps
 	@$(SHIRQ) torture --kernel $(TORTURED) --size $(SIZE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(TEST)
 
@@ -134,43 +134,43 @@ fast: guest-deps ## Run the guest tests that are marked fast, on KERNEL: 5 s.
 long: guest-deps browser-deps packages-deps ## Run the tests that take long, on KERNEL: torture, sweeps, suspends, statistics.
 	@$(PYTEST) tests -m long --shirq-kernel $(KERNEL) $(call reports,long) $(PYTEST_ARGS)
 
-bench: guest-deps ## Measure what an interrupt and a guest cost; writes build/reports/bench.json and bench.html.
-## PART=cost, rate or guest measures that alone; KERNELS=6.1 on that kernel alone. Best on an idle machine.
+bench: guest-deps ## Measure the cost of an interrupt and of a guest; writes build/reports/bench.json and bench.html.
+## PART=cost, rate or guest measures only this part; KERNELS=6.1 only on this kernel. Use an idle machine.
 	@$(DEPS) bench
 	@$(SHIRQ) bench $(PART) $(if $(KERNELS),--kernel $(KERNELS))
 
-bench-guard: guest-deps ## Compare shirq.ko's instructions an interrupt with the baseline; 2 % more is a failure.
-## ACCEPT="the reason" makes them the new baseline.
+bench-guard: guest-deps ## Compare shirq.ko's instructions per interrupt with the baseline; 2 % more is a failure.
+## ACCEPT="the reason" makes the new counts the baseline.
 	@$(SHIRQ) bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --shirq-kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)
 
-examples: guest-deps ## Run the example projects, devices and drivers that are not ours, on KERNEL.
+examples: guest-deps ## Run the tests of the example projects, whose devices and drivers are not ours, on KERNEL.
 	@cd examples/pci_serial && $(CURDIR)/$(PYTEST) --shirq-kernel $(KERNEL) --junitxml=$(CURDIR)/build/reports/examples.xml
 
-sweep: guest-deps ## Inject an interrupt at every instruction of another one's handling, on KERNEL; judge each point.
-## SIZE=ci tries a few hundred instructions of each scenario. What is found is in build/sweep/, to be replayed.
+sweep: guest-deps ## Inject an interrupt at every instruction while another is handled, on KERNEL; judge each point.
+## SIZE=ci tries a few hundred instructions of each scenario. Findings are in build/sweep/ and can be replayed.
 	@$(SHIRQ) sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
-## Then every operation crossed with every stimulus; SCENARIO="close+dead" sweeps one pair alone.
+## Then cross every operation with every stimulus; SCENARIO="close+dead" sweeps only one pair.
 	@$(if $(SCENARIO),,$(SHIRQ) sweep --pairs --kernel $(KERNEL) --size $(SIZE))
 
-fuzz-examples: browser-deps ## Run the host's property tests with other examples each time, not with those of make test.
+fuzz-examples: browser-deps ## Run the host's property tests with new examples each time; make test uses fixed examples.
 	@$(PYTEST) tests/host -m hypothesis --hypothesis-profile anew $(PYTEST_ARGS)
 
 fuzz-program: .venv/complete ## Fuzz the program verifier and interpreter with sanitizers, RUNS=10000000 times.
 	@$(DEPS) fuzz
 	@$(MAKE) --no-print-directory -C tests/host/fuzz OUT=$(CURDIR)/build/fuzz RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON)
 
-mutants: guest-deps ## Put small bugs, one at a time, into copies of the product: do the tests notice each?
-## JOBS=2 tries two at a time; SIZE=ci a few of them, others with each commit. Names: MUTANTS="stale-unmask two-owners".
+mutants: guest-deps ## Put small bugs, one at a time, into copies of the product, and try whether the tests notice them.
+## JOBS=2 tries two at a time; SIZE=ci a few that the commit selects; MUTANTS="stale-unmask two-owners" these two.
 	@$(SHIRQ) mutants --kernel $(KERNEL) --jobs $(JOBS) --size $(SIZE) $(MUTANTS)
 
 packages: .venv/complete ## Build sdists, wheels and Debian packages (shirq-dkms, python3-shirq) into build/packages/.
-## The same commit and tools give the same bytes; SOURCE_DATE_EPOCH=SECONDS sets another time than the commit's.
+## The same commit and tools give the same bytes; SOURCE_DATE_EPOCH=SECONDS replaces the commit's time.
 	@$(SHIRQ) build packages
 
-promises: .venv/complete ## Check that each promise of kmod/'s documents has a test and a mutant; list what is open.
+promises: .venv/complete ## Check that each promise of kmod/'s documents has a test and a mutant; list the open points.
 	@$(SHIRQ) promises
 
 lint: guest-deps ## Check style, types, layers and licences: ruff, mypy, import-linter, reuse, checkpatch, sparse.
@@ -183,7 +183,7 @@ lint: guest-deps ## Check style, types, layers and licences: ruff, mypy, import-
 	@$(PYTHON) -m reuse lint --quiet || $(PYTHON) -m reuse lint --lines
 	@$(SHIRQ) lint $(KERNEL)
 
-# The doctrees are common to both, so that the sources are read once.
+# Both builds share the doctrees, so that the sources are read only once.
 SPHINX := $(PYTHON) -m sphinx -W --keep-going -n -q -d build/doctrees
 
 docs: .venv/complete ## Build the documentation as pages and manual pages into build/docs; every warning is an error.
@@ -200,5 +200,5 @@ lock: .venv/complete ## Resolve pyproject.toml's dependencies anew into requirem
 	$(PYTHON) -m piptools compile --quiet --extra dev --generate-hashes --strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-options -o requirements.lock pyproject.toml
 
-clean: ## Delete what was made in the checkout; the cache stays.
+clean: ## Delete everything that was built in the checkout; the cache is kept.
 	rm -rf build .venv *.egg-info

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How Sphinx builds this documentation: `make docs` runs it, and takes every warning as an error."""
+"""Sphinx's configuration for this documentation. `make docs` builds it and treats every warning as an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
-# The binding is not installed on the developer's machine; the extensions are this documentation's own.
+# The binding need not be installed on the developer's machine; the extensions are part of this documentation.
 sys.path[:0] = [str(TOP / "guest"), str(Path(__file__).parent / "ext")]
 
 project = "shirq"
@@ -17,14 +17,14 @@ language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "repository", "docstrings", "commands", "kernel_doc"]
 exclude_patterns = ["ext"]
-# "--option" is to stay as it is.
+# Keep "--option" unchanged.
 smartquotes = False
 html_theme = "furo"
 html_title = "shirq"
 html_copy_source = False
 
 myst_heading_anchors = 4
-# The last is that of links to source; see ext/repository.py.
+# The last scheme is for links to source code; see ext/repository.py.
 myst_url_schemes = ["http", "https", "mailto", "repository"]
 myst_enable_extensions = ["deflist"]
 
@@ -36,7 +36,7 @@ autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 
 nitpicky = True
-# Names of Python come from annotations, of other projects, private ones and ones that nobody calls among them.
+# Names of Python come from annotations, and many of them are private, unused or of other projects.
 nitpick_ignore_regex = [("py:.*", ".*")]
 
 man_pages = [

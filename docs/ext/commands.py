@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Sphinx extension: the reference of a command line, from the program itself.
+"""Sphinx extension: generates the reference of a command line from the program itself.
 
     ```{command-line} shirq_bench.cli.main:main shirq
     ```
 
-The argument is a click command, or a function that returns an argparse parser, and the program's name. The text is the
-same that ``--help`` shows, so it needs no upkeep; the same page is the manual page.
+The arguments are a click command, or a function that returns an argparse parser, and the program's name. The text is
+that of ``--help``, so it is always up to date. The same page is the manual page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = re.compile(r"^```\{command-line\} (\S+) (\S+)\n```$", re.MULTILINE)
 
 
 def _prose(text: str) -> Iterator[str]:
-    """Paragraphs of a help text as Markdown; those that are formatted already, or indented, as code."""
+    """Paragraphs of a help text as Markdown. Preformatted and indented paragraphs become blocks of code."""
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text).replace("\f", "").strip()) if text else ():
         lines = paragraph.splitlines()
         if lines[0].strip() == "\b":
@@ -39,14 +39,14 @@ def _prose(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """A text in which nothing but code between single backquotes is markup."""
+    """Escape a text so that only code between single backquotes is markup."""
     parts = re.split(r"(`[^`]+`)", text)
     parts[::2] = [re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part) for part in parts[::2]]
     return "".join(parts)
 
 
 def _definitions(entries: list[tuple[str, str]]) -> Iterator[str]:
-    """What has a text: an argument without one is in the usage, above."""
+    """A list of definitions. Arguments without a text are left out: the usage above names them."""
     for term, text in entries:
         if text:
             yield f"`{term}`\n: {_escaped(' '.join(text.split()))}"

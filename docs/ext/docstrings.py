@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Sphinx extension: docstrings as this project writes them.
+"""Sphinx extension: converts docstrings from this project's style.
 
-A name between single backquotes is code, and a link where it is a documented object. An indented block stands as it is.
+A name between single backquotes is code, and a link if it is a documented object. An indented block is a literal block.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sphinx.util.nodes import make_refnode
 
 
 class _Name(XRefRole):
-    """A Python object if there is one of that name, else just code."""
+    """A link to the Python object of that name; only code if there is none."""
 
     innernodeclass = nodes.literal
 
@@ -32,14 +32,14 @@ class _Name(XRefRole):
         return title, target.removesuffix("()")
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        # The roles of a domain have these from their names.
+        # The roles of a domain get these attributes from their names.
         self.refdomain, self.reftype = "py", "obj"
         self.classes = ["xref", "py", "py-obj"]
         return self.create_xref_node()
 
 
 def _missing(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.Element) -> nodes.Element | None:
-    """A name of another module, if only one object there ends so; else it is just code."""
+    """Link a name of another module if exactly one documented object ends with it; otherwise it is only code."""
     if not node.get("may_be_code"):
         return None
     objects = env.domains.python_domain.objects
@@ -51,7 +51,7 @@ def _missing(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.
 
 
 def _blocks(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Mark the indented blocks of a docstring as literal ones."""
+    """Mark the indented blocks of a docstring as literal blocks."""
     result: list[str] = []
     literal = False
     for number, line in enumerate(lines):
@@ -68,10 +68,10 @@ def _blocks(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
 
 
 def _parameters(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A parameter's name is no link, whatever else is called so."""
+    """Do not link a parameter's name, even if an object has the same name."""
     try:
         names = set(inspect.signature(obj).parameters) if callable(obj) else set()
-    except ValueError:  # it is written in C
+    except ValueError:  # the object is written in C
         return
     code = re.compile(r"(?<![`\w])`(\w+)`(?!`)")
     lines[:] = [code.sub(lambda found: f"`{found[0]}`" if found[1] in names else found[0], line) for line in lines]

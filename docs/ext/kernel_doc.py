@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Sphinx extension: a C header of the module's interface, from its own comments.
+"""Sphinx extension: documents a C header of the module's interface from its comments.
 
     ```{kernel-doc} ../../kmod/shirq.h
     ```
 
-Each kernel-doc comment becomes a section with the members and the declaration. Ordinary comments and constants between
-them are shown as they are, so that nothing of the header is left out.
+Each kernel-doc comment becomes a section with the members and the declaration. Other comments and constants are shown
+unchanged, so that nothing of the header is left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Item:
     name: str
     summary: str
     members: dict[str, str] = field(default_factory=dict)
-    #: Paragraphs, as they are in the comment.
+    #: The paragraphs of the comment, unchanged.
     text: list[str] = field(default_factory=list)
     code: str = ""
 
@@ -40,9 +40,9 @@ def _lines(comment: str) -> list[str]:
 
 
 def parse(text: str) -> tuple[str, list[Item | str]]:
-    """A header's first comment, and then, in order, its documented items and the text between them."""
+    """The text of a header's first comment; its documented items and the text between them, in order."""
     first = re.search(r"^/\*\n(.*?)^ \*/$", text, re.MULTILINE | re.DOTALL)
-    assert first, "a header begins with a comment on what it is for"
+    assert first, "a header must begin with a comment that describes its purpose"
     parts: list[Item | str] = []
     place = first.end()
     for found in _COMMENT.finditer(text, place):
@@ -70,7 +70,7 @@ def _item(lines: list[str], code: str) -> Item:
 
 
 def _markdown(text: str) -> str:
-    """A sentence of a comment; names of the interface become code."""
+    """A text of a comment as Markdown; names of the interface become code."""
     text = re.sub(r"([\\*_<>\[\]#|])", r"\\\1", text)
     code = r"@?\b(?:(?:struct|enum) )?(?:SHIRQ|shirq|CAP)(?:\\_\w*)+(?:\\\*)?(?:\.\w+)?|@\w+(?:\\_\w+)*|\b\w+\(\)"
     return re.sub(code, lambda found: f"`{found[0].replace(chr(92), '').removeprefix('@')}`", text)

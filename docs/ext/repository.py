@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Sphinx extension: documents and links that leave the folder docs/.
+"""Sphinx extension: documents and links outside of the folder docs/.
 
-A page that includes a document of the repository, such as a README, has its text, with the links adapted, and below the
-page's own title if there is one::
+A page can include a document of the repository, such as a README. Its links are adapted. If the page has its own title,
+the text is put below it::
 
     ```{include} ../../kmod/README.md
     ```
 
-A Markdown link to a file of the repository leads to a page with its source, a link with a fragment to the line that
-defines this symbol: ``[shirq_claim()](../../kmod/source.c#shirq_claim)``. A file or a symbol that does not exist is a
-warning. Such a link works wherever the repository is shown, too.
+A Markdown link to a file of the repository leads to a page with its source. A link with a fragment leads to the line
+that defines this symbol: ``[shirq_claim()](../../kmod/source.c#shirq_claim)``. If the file or the symbol does not
+exist, there is a warning. Such a link to a file also works on web sites that show the repository.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def definition(text: str, symbol: str) -> int | None:
     patterns = (
         rf"#\s*define\s+{name}\b",
         rf"(?:struct|enum|union)\s+{name}\s*\{{",
-        # A function of C begins in the first column; its prototype is no definition.
+        # A function of C begins in the first column; a prototype is not a definition.
         rf"[A-Za-z_][\w\s*]*?\b{name}\s*\((?!.*\);)",
         # A table of functions or a constant, at the beginning of a line.
         rf"(?:static\s+|const\s+)+[\w\s*]*?\b{name}\b\s*(?:\[\w*\])?\s*=",
@@ -81,7 +81,7 @@ def links(text: str) -> Iterator[str]:
 
 
 def included() -> dict[Path, str]:
-    """Each document of the repository that is a page of this documentation, with the page's name."""
+    """The documents of the repository that pages of this documentation include, each with the page's name."""
     pages: dict[Path, str] = {}
     for page in sorted(DOCS.rglob("*.md")):
         for path in _INCLUDE.findall(page.read_text()):
@@ -90,7 +90,7 @@ def included() -> dict[Path, str]:
 
 
 def _rebased(target: str, file: Path, docname: str, pages: dict[Path, str]) -> str:
-    """A link's target, written in ``file``, as the page ``docname`` must have it."""
+    """The target of a link in ``file``, adapted for the page ``docname``."""
     place, hash_, fragment = target.partition("#")
     if not place or re.match(r"[a-z]+:", target):
         return target
@@ -105,7 +105,9 @@ def _rebased(target: str, file: Path, docname: str, pages: dict[Path, str]) -> s
     if path == TOP / "README.md":
         return posixpath.relpath("index", folder or ".") + ".md"
     if not path.is_relative_to(TOP) or not path.is_file():
-        _logger.warning("there is no file %s", target, location=docname, type="repository")
+        _logger.warning(
+            "the link's target %s is not a file of the repository", target, location=docname, type="repository"
+        )
     return f"{_SCHEME}{path.relative_to(TOP).as_posix() if path.is_relative_to(TOP) else target}{hash_}{fragment}"
 
 
@@ -119,7 +121,7 @@ def _adapt(text: str, file: Path, docname: str, pages: dict[Path, str]) -> str:
 
 
 def _demoted(text: str) -> str:
-    """A document with each of its headings one level lower."""
+    """A document with all headings one level lower."""
     parts = _CODE.split(text)
     parts[::2] = [re.sub(r"^#", "##", part, flags=re.MULTILINE) for part in parts[::2]]
     return "".join(parts)
@@ -174,7 +176,7 @@ def _begin(app: Sphinx) -> None:
 
 
 def _sources(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """A page for each file that something links to."""
+    """A page for each file to which a document links."""
     builder: Any = app.builder
     for path in sorted(app.env.repository_files):  # type: ignore[attr-defined]
         language = _LANGUAGES.get(Path(path).suffix, "text")

@@ -42,7 +42,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline passes, by the load measured so far; never negative."""
+        """Seconds until the deadline passes, given the load measured so far; never negative."""
         left = self._began + self._seconds * self._stretch - time.monotonic()
         if left <= 0:
             # The host may have been idle at the last measurement.

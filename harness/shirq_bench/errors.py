@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class BenchError(Exception):
-    """Anything that the bench itself reports."""
+    """An error that the bench itself reports."""
 
 
 class CannotJudge(BenchError):
@@ -13,7 +13,7 @@ class CannotJudge(BenchError):
 
 
 class DeadlineExceeded(BenchError):
-    """Something did not happen within its deadline."""
+    """An awaited event did not come within its deadline."""
 
 
 class VmDied(BenchError):

@@ -119,7 +119,7 @@ class Journal:
             self.end(step)
 
     def _repeats(self, step: Step) -> bool:
-        """Whether this successful query repeats the step before it. If so, only the earlier step is kept and counts."""
+        """Whether this successful query repeats the step before it. If so, the journal keeps only the earlier step."""
         with self._lock:
             if len(self.steps) < 2 or self.steps[-1] is not step:
                 return False

@@ -12,7 +12,7 @@ _DATA = Path(__file__).resolve().parent / "data"
 QEMU_DEVICE = (_DATA / "qemu-device").resolve()
 KMOD = (_DATA / "kmod").resolve()
 GUEST = (_DATA / "guest").resolve()
-#: Kernel modules of the bench itself, each a folder called like its module.
+#: Kernel modules of the bench itself, each in a folder with the module's name.
 MODULES = GUEST / "modules"
 #: Output of runs: reports, failure artefacts. Relative, so that it belongs to the current project.
 BUILD = Path("build")

@@ -73,7 +73,7 @@ def convert(kind: type[_T], data: object, what: str) -> _T:
 
 
 def at_least(least: int) -> Callable[[int], int]:
-    """A check for ``Annotated[int, at_least(1)]``."""
+    """A check for ``Annotated[int, at_least(1)]``: refuse smaller numbers."""
 
     def check(value: int) -> int:
         _must(value, value >= least, f"at least {least}")
@@ -83,7 +83,7 @@ def at_least(least: int) -> Callable[[int], int]:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """A check for ``Annotated[str, one_of("red", "blue")]``."""
+    """A check for ``Annotated[str, one_of("red", "blue")]``: refuse other words."""
 
     def check(value: str) -> str:
         _must(value, value in words, f"one of {', '.join(words)}")

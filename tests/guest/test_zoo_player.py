@@ -167,7 +167,7 @@ def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
     assert not played.expected
     assert [what.splitlines()[0] for what in played.unmet] == [
         "the output of 'echo $NIC0' does not match '0000:00:0d.0':",
-        "the driver's program got no notice like 'quarantined' in its place; all notices: []",
+        "the driver's program got no notice like 'quarantined' in the expected order; all notices: []",
     ]
 
 

@@ -34,7 +34,7 @@ from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.errors import BenchError
 from shirq_bench.toml import Text, Texts
 
-#: Below the checkout.
+#: Relative to the checkout.
 FILE = Path("tests/promises.toml")
 
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z@`\"'(\[]|\w+\(\))|;\s+")

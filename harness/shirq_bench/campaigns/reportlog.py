@@ -12,7 +12,7 @@ from shirq_bench.errors import BenchError
 
 
 def options(report: Path) -> tuple[str, ...]:
-    """Options that make pytest write a report. They load the plugin, as a project may have switched autoload off."""
+    """Options that make pytest write a report. They load the plugin: a project may have switched autoload off."""
     return ("-p", "pytest_reportlog", f"--report-log={report}")
 
 

@@ -253,7 +253,7 @@ def offsets(entries: Sequence[Entry], kind: Kind, value: bool | None = None) -> 
 
 
 def written_ns(entries: Sequence[Entry]) -> Sequence[int]:
-    """When each entry was written, in virtual ns."""
+    """The time at which each entry was written, in virtual ns."""
     if isinstance(entries, Entries):
         moments: Sequence[int] = entries.raw["time_ns"][entries.start : entries.stop].tolist()
         return moments
@@ -376,13 +376,15 @@ class LogReader:
         if magic != MAGIC:
             raise LogError(f"{self.path}: starts with {magic!r} instead of {MAGIC!r}: not an event log")
         if version != VERSION:
-            raise LogError(f"{self.path}: version {version}, this reader knows version {VERSION}")
+            raise LogError(f"{self.path}: version {version}, but this reader knows only version {VERSION}")
         if entry_size != ENTRY.size:
             raise LogError(f"{self.path}: entries of {entry_size} bytes instead of {ENTRY.size}")
         if head > capacity:
             raise LogError(f"{self.path}: head is {head}, beyond the capacity of {capacity} entries")
         if devices > MAX_DEVICES:
-            raise LogError(f"{self.path}: {devices} devices, the table has only {MAX_DEVICES} slots")
+            raise LogError(
+                f"{self.path}: the header counts {devices} devices, but the table has only {MAX_DEVICES} slots"
+            )
         if (need := HEADER_SIZE + head * ENTRY.size) > len(self._map):
             raise LogError(
                 f"{self.path}: truncated: {head} entries need {need} bytes, the file had {len(self._map)} when opened"
@@ -658,7 +660,7 @@ def _extremes(
     rates = (1 - rate, 1 + rate)
     above = [(x, y + slack) for x, y in upper]
     beneath = [(x, y - slack) for x, y in lower]
-    tolerance = 0.01  # ns: rounding of floating point
+    tolerance = 0.01  # in ns, for the rounding of floating-point numbers
 
     def fits(line: _Line) -> bool:
         return (

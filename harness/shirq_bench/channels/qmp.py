@@ -67,7 +67,7 @@ class Monitor:
             await self._client.connect(channel)
         except AssertionError as error:
             # An assertion of the library fails if the connection ends while it is being made.
-            raise EOFError("QEMU has closed it") from error
+            raise EOFError("QEMU has closed the connection") from error
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._watch())]
 
     async def _watch(self) -> None:
@@ -99,7 +99,7 @@ class Monitor:
             while not concurrent.futures.wait([future], end.step).done:
                 if end.passed:
                     future.cancel()
-                    raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {end}")
+                    raise DeadlineExceeded(f"{self.name}: QMP: {what}: nothing received within {end}")
             return future.result()
         except ExecuteError as error:
             raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
@@ -130,7 +130,7 @@ class Monitor:
                             del self._events[: index + 1]
                             return event
                     if self._client.runstate is not Runstate.RUNNING:
-                        raise EOFError("QEMU has closed it")
+                        raise EOFError("QEMU has closed the connection")
                     await self._event_arrived.wait()
 
         with self._journal.during(Kind.WAIT, f"QMP event {name}"):

@@ -84,7 +84,7 @@ def _writer(stream: Any) -> Callable[[bytes], None]:
 
 
 def _feed(command: Any) -> None:
-    """Copy standard input to a guest's command until either ends."""
+    """Copy standard input to a guest's command until the input or the command ends."""
     try:
         while data := os.read(sys.stdin.fileno(), 65536):
             command.write(data)

@@ -53,7 +53,7 @@ def machine_options(command: Command) -> Command:
 
 
 def chosen(source: Path | None, **changes: Any) -> Machine:
-    """The machine that the options select. If it is that of a failed test, print the test's name."""
+    """The machine that the options select. For the machine of a failed test, print the test's name."""
     machine = _failed_machine(source) if source else SHARED_LINE
     given = {name: value for name, value in changes.items() if value}
     if devices := given.pop("devices", ()):

@@ -73,7 +73,7 @@ def command(
         if each.by in RUNS_OUR_TESTS:
             need_checkout(f"the torture test {each.name}")
     if size == "ci" and not attempts:
-        say(f"{sum(each.ci > 0 for each in chosen)} tests; time budget {CI_BUDGET_S} s a kernel")
+        say(f"{sum(each.ci > 0 for each in chosen)} tests; time budget {CI_BUDGET_S} s per kernel")
     until = time.monotonic() + 60 * (duration or 0)
     bad = False
     while True:

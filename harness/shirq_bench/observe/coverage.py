@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The lines of kmod/ that the tests run: guests' kernels count them with GCOV, for program.c the host's tests do, too.
+"""The lines of kmod/ that the tests run. The guests' kernels count them with GCOV; host tests also count program.c's.
 
 The plugin's ``--shirq-coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its
 test is over. A clone continues with its template's counters, so lines that the template ran are counted once for each
@@ -88,7 +88,7 @@ def _miss(vm: Vm, directory: Path, test: str) -> None:
 
 
 def _merge(kernel_folder: Path, total: Path) -> None:
-    """Add up the counters of all guests with one kernel in ``total``, with the compiler's notes."""
+    """Add up in ``total`` the counters of all guests with one kernel, and copy the compiler's notes there."""
     notes = kernel_folder / "notes"
     shutil.copytree(notes, total)
     # A guest that never loaded the module has no counters.

@@ -49,7 +49,7 @@ def no_vm_is_lost(vm: Vm, log: Log, waivers: Sequence[Waiver], now_ns: int | Non
 def no_entry_is_dropped(vm: Vm, log: Log, waivers: Sequence[Waiver], now_ns: int | None) -> str:
     """The event log holds everything that happened: otherwise no verdict on it can be trusted."""
     dropped = log.header.dropped
-    return f"{dropped} entries did not fit into {log.header.capacity}" if dropped else ""
+    return f"{dropped} entries did not fit into the event log, which holds {log.header.capacity}" if dropped else ""
 
 
 def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:

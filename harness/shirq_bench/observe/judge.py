@@ -120,7 +120,7 @@ class Interval:
 
     @property
     def proof(self) -> tuple[Entry, ...]:
-        """The entries that bound it."""
+        """The entries that bound the interval."""
         return tuple(entry for entry in (self.start, self.end) if entry)
 
 
@@ -148,7 +148,7 @@ class Handling:
 
 
 def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> list[Interval]:
-    """When a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
+    """The intervals in which a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
     _require_judgeable(log)
     changes = find(log.entries, kind, device=device, offset=gsi)
     before = last(log.past, kind, device=device, offset=gsi)
@@ -281,7 +281,7 @@ def _moved(log: Log) -> dict[str, set[int]]:
         if entry.kind in BEGINNINGS:
             beginning = entry
         elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
-            continue  # the entry states a level, nothing has moved
+            continue  # the entry only states a level: nothing has moved
         elif entry.kind is Kind.PIN:
             pin = entry
         elif entry.kind is Kind.LINE and pin and pin.value == entry.value:
@@ -360,7 +360,7 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
 
     A line that is high and quiet for longer has been forgotten: by a handler that hangs, or by a kernel that disabled
     it. A line that is high at the log's end is taken to be so until ``until_ns``, at least until the last entry of any
-    kind. Examines every interval of the line being high.
+    kind. Examines every interval in which the line was high.
 
     If the log does not follow the controller, the level alone proves the rule for a line that was low again within
     ``bound_ns`` each time; for any other line `CannotJudge` is raised.
@@ -403,7 +403,7 @@ def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verd
     for it in intervals:
         if it.start is None or it.end is None or it.end.time_ns - it.start.time_ns > bound_ns:
             until = f"until {it.end.time_ns} ns" if it.end else "to the end of the log"
-            raise CannotJudge(f"line {gsi} is high {until}, for longer than its level alone explains. {_NOT_FOLLOWED}")
+            raise CannotJudge(f"line {gsi} is high {until}, too long to be judged by its level alone. {_NOT_FOLLOWED}")
     return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controller")
 
 
@@ -446,7 +446,7 @@ def neighbour_lost(
         position = bisect.bisect_right(lows, fell) - 1
         if position < 0 or tops[position] < fell:
             latest = [call for low, _, call in own if low <= fell][-1:]
-            what = f"{device} stopped asserting outside of every call of its handler that returned handled"
+            what = f"{device} stopped asserting, but not during a call of its handler that returned handled"
             findings.append(Finding(what, it.proof, tuple(latest)))
     note = f"{len(handled)} calls handled, {len(own) - len(handled)} unhandled; {_tolerance(fit)}"
     return Verdict(f"{device} loses no interrupt", checked, tuple(findings), note)

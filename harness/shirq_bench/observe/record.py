@@ -108,7 +108,7 @@ class Recording:
 
     @property
     def log(self) -> Log:
-        """The entries of the block, so far if it has not ended; `CannotJudge` if entries are missing."""
+        """The entries of the block; while the block lasts, those so far. `CannotJudge` if entries are missing."""
         log = self._log or self._reader.log().since(self._mark)
         log.require_complete()
         return log
@@ -158,10 +158,10 @@ class Recording:
 
 @contextlib.contextmanager
 def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
-    """Record what happens during the block, about the devices' line.
+    """Record the event log of the block; its judges examine the devices' line.
 
     After a block without an error, the recording goes on until the line is low, for at most 10 s of guest time:
-    interrupts raised in the block may still be pending. With ``settled`` false, it ends with the block.
+    interrupts raised in the block may still be pending. With ``settled`` false, the recording ends with the block.
     """
     recording = Recording(vm, devices)
     log = None
@@ -169,7 +169,7 @@ def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
         yield recording
         if settled:
             with contextlib.suppress(DeadlineExceeded):
-                # The log in which the line was low: a neighbour may have asserted it again since.
+                # End the log where the line was low: a neighbour may have asserted the line again since.
                 log = recording.settle()
     finally:
         recording.end(log)

@@ -102,7 +102,7 @@ def handler_name(device: str) -> str:
 
 
 class Scene:
-    """The guest ``vm``: `SHARED_LINE` or more, a clone of its template or prepared."""
+    """The guest ``vm``, prepared or cloned, with at least the devices of `SHARED_LINE`."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
@@ -110,7 +110,7 @@ class Scene:
 
     @property
     def network(self) -> Network:
-        """The wire to the neighbour nic0."""
+        """The network connection to the neighbour nic0."""
         return self.vm.networks["net0"]
 
     def prepare(self) -> None:
@@ -153,7 +153,7 @@ class Scene:
                     raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
 
     def record(self, *devices: str, settled: bool = True) -> contextlib.AbstractContextManager[Recording]:
-        """Record what happens during the block, about the devices' line: `record.record`."""
+        """Record the event log of the block; its judges examine the devices' line: `record.record`."""
         return record(self.vm, *devices, settled=settled)
 
     def irq(self, name: str) -> int:

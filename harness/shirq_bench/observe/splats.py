@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Finds splats, the kernel's own complaints, in a kernel log, by the rule files splats-deny and splats-allow.
 
-It fails closed: unreadable rules, and files that cannot be a kernel log (empty, binary, without the guest's first
-message), are findings too.
+Unreadable rules are findings, too, and so are files that cannot be a kernel log (empty, binary, without the guest's
+first message).
 """
 
 from __future__ import annotations

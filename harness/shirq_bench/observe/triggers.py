@@ -81,7 +81,7 @@ class Unmasked(_OfDevice):
 
 @dataclass(frozen=True)
 class _OfLine:
-    """Something that the interrupt controller does on one line."""
+    """An action of the interrupt controller on one line."""
 
     gsi: int
     kind: ClassVar[Kind]

@@ -37,7 +37,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Hold the lock while the test runs. Its files are in the parent of the workers' temporary directories."""
+    """Hold the lock while the test runs. The lock's files are in the parent of the workers' temporary directories."""
     if not hasattr(item.config, "workerinput") or not item.config.stash[_ANY]:
         return (yield)
     shared = Path(str(item.config.getoption("basetemp"))).parent

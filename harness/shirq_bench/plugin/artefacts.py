@@ -41,8 +41,8 @@ def folder(item: pytest.Item) -> Path:
 def kernel_log(vm: Vm) -> str:
     """The guest's kernel log, or its console's output if the guest no longer answers.
 
-    If it does not answer, the file ``processors`` in its run directory shows the state and the pending interrupts of
-    each vCPU. If QEMU did not start, the text is empty: `Vm.situation` has QEMU's message.
+    If the guest does not answer, the file ``processors`` in its run directory shows the state and the pending
+    interrupts of each vCPU. If QEMU did not start, the text is empty: `Vm.situation` has QEMU's message.
     """
     if not vm.started:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Debian packages of any suite, fetched and unpacked without root and without touching the machine's apt state.
+"""Debian packages of any suite, fetched and unpacked without root and without any change to the machine's apt state.
 
 The mirror is the one that the machine's apt is configured with. Every suite that the project needs gets a private apt
 state (lists, cache, sources) in the cache. Versions are resolved when a suite is first used. They cannot be fixed in

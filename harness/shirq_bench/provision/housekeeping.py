@@ -66,7 +66,7 @@ def items(kind: str = "") -> list[Item]:
 
 
 def _last_used(path: Path) -> float:
-    """The latest time of the item and of what it holds: the logs show when a working directory was last used."""
+    """The latest mtime of the item and of the files in it: a working directory's logs show when it was last used."""
     times: list[float] = [p.lstat().st_mtime for p in (path, *(path.iterdir() if path.is_dir() else ()))]
     return max(times)
 
@@ -103,9 +103,9 @@ def _in_use(item: Item, taken: str) -> bool:
 
 
 def _taken() -> str:
-    """Every path in the cache that a running process names, has open or has mapped, one a line.
+    """Every path in the cache that a running process names, has open or has mapped, one per line.
 
-    This reads /proc, because psutil does not report open directories, and measures every mapping to report its path.
+    This reads /proc: psutil does not report open directories, and would measure every mapping to report its path.
     """
     root = str(cache.root())
     lines = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernels that guests boot, with their modules and headers: stock ones unpacked, instrumented ones built."""
+"""The kernels of guests, with their modules and headers: stock kernels are unpacked, instrumented ones are built."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _from_path(vmlinuz: Path) -> Kernel:
 
 
 def _headers(root: Path, modules: Path) -> Path:
-    """The build tree to which ``modules/build`` points. An absolute link may be meant relative to ``root``."""
+    """The build tree to which ``modules/build`` points. If the link is absolute, try it below ``root``, too."""
     link = modules / "build"
     for headers in (link, root / str(link.readlink()).lstrip("/") if link.is_symlink() else link):
         if (headers / "Makefile").exists():

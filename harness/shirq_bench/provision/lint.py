@@ -66,7 +66,7 @@ def check_style() -> None:
         text=True,
     )
     if done.returncode or done.stdout.strip():
-        raise BuildError(f"checkpatch:\n{done.stdout}{done.stderr}")
+        raise BuildError(f"checkpatch has complaints:\n{done.stdout}{done.stderr}")
     say(f"checkpatch: {len(sources)} files are clean")
 
 

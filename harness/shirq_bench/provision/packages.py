@@ -173,7 +173,7 @@ def _fill_binding(this: _Build, root: Path) -> None:
     (wheel,) = this.into.glob("shirq-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            # Skip the licence, which is in Debian's copyright file, and RECORD: by it, pip could remove dpkg's files.
+            # Skip the licence, which is in Debian's copyright file, and RECORD: with it, pip could remove dpkg's files.
             if ".dist-info/licenses/" not in name and not name.endswith(".dist-info/RECORD"):
                 _write(root / "usr/lib/python3/dist-packages" / name, archive.read(name))
     _write(root / "usr/bin/shirqctl", (this.top / "guest/tools/shirqctl").read_bytes())

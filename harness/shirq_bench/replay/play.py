@@ -37,7 +37,7 @@ _INTERRUPTS_ON = 1 << 9
 
 
 class LogOverflow(BenchError):
-    """A run was aborted because its log was full; ``recording`` ends where the log does. The guest was not queried."""
+    """A run was aborted because its log was full; ``recording`` ends where the log ends. The guest was not queried."""
 
     def __init__(self, message: str, recording: Recording) -> None:
         super().__init__(message)

@@ -213,7 +213,7 @@ def _levels(intervals: Iterable[judge.Interval], frame: tuple[int, int]) -> tupl
 def _handler_spans(
     calls: Iterable[HandlerCall], fit: ClockFit, irq: int, handlings: Sequence[judge.Handling]
 ) -> list[tuple[str, Span]]:
-    """Each call with its handler's name, clipped to its handling: by the clocks' error it may begin or end outside."""
+    """Each call with its handler's name, clipped to its handling: the clocks' error can move a call's ends outside."""
     delivered = [handling.deliver.time_ns for handling in handlings]
     error = words.duration(fit.error_ns + judge.TRACE_ROUNDING_NS)
     spans = []
@@ -323,7 +323,7 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
 
 
 def _act(entries: Sequence[Entry], tone: Tone) -> Span:
-    """Successive accesses as a span with their effect. A program that only reads zeroes declines.
+    """Successive accesses as a span with their effect. A program that only reads zeroes declines the interrupt.
 
     Accesses without an effect are called by their registers.
     """

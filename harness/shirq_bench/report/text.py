@@ -13,7 +13,7 @@ from rich.text import Text
 from shirq_bench.observe import words
 from shirq_bench.report.model import Event, Picture
 
-# The maximum number of bursts in a round, for its repetition to be recognised.
+# A repetition is recognised only if its round has at most this many bursts.
 LONGEST_ROUND = 8
 
 STYLES = {
@@ -98,7 +98,7 @@ def _bursts(events: Sequence[Event], pause_ns: int) -> list[list[Event]]:
 
 
 def _collapse(bursts: Sequence[list[Event]]) -> Iterator[tuple[Sequence[list[Event]], int, Event]]:
-    """Each round of up to ``LONGEST_ROUND`` bursts, how often it occurs in a row, and the last event of all of it."""
+    """Each round of up to ``LONGEST_ROUND`` bursts, how often it occurs in a row, and its very last event."""
     said = [[(event.who, event.what) for event in burst] for burst in bursts]
     start = 0
     while start < len(bursts):

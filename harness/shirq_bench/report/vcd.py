@@ -59,7 +59,7 @@ def _identifier(text: str) -> str:
 
 
 def _unused(used: set[tuple[str, str]], scope: str, name: str) -> tuple[str, str]:
-    """The pair, with the name numbered if different texts became the same identifier."""
+    """The pair; if it is used already, because different texts gave the same identifier, the name gets a number."""
     number, unique = 1, name
     while (scope, unique) in used:
         number += 1

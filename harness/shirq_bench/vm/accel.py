@@ -30,7 +30,7 @@ NODE = Path("/dev/kvm")
 
 #: A kernel without a root file system prints this at the end of its boot, after a second under a working KVM.
 _MARKER = "VFS: Unable to mount root fs"
-#: Seconds within which the probe's kernel must print it, on an idle host.
+#: Seconds within which the probe's kernel must print this message, on an idle host.
 PROBE_DEADLINE = 20.0
 #: The kernel that the probe boots.
 PROBE_KERNEL = "6.1"
@@ -133,7 +133,7 @@ def _cpu() -> str:
 
 
 def probe(emulator: Path, vmlinuz: Path) -> Accelerator:
-    """Boot a kernel under KVM until it finds that it has no root file system."""
+    """Choose KVM if a kernel boots under it, up to the message that there is no root file system; otherwise TCG."""
     say(f"probing {NODE}: booting a kernel under it (at most {PROBE_DEADLINE:g} s, more on a busy host)")
     candidate = Accelerator("kvm", "a kernel boots under it")
     argv = ["-no-reboot", *candidate.arguments(), "-m", "256M", "-kernel", str(vmlinuz)]

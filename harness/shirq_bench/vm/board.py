@@ -104,7 +104,7 @@ class QTest:
                 raise QTestFailed(f"{self.name}: qtest: {request}: {line}")
 
     def batch(self, requests: Sequence[str]) -> None:
-        """Send all the requests before reading the answers, which are dropped. Raises as `command` does.
+        """Send all the requests before reading the answers, which are dropped. Raises the same errors as `command`.
 
         Keep the number of requests below the connection's buffer, some hundred requests.
         """

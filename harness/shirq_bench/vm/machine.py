@@ -45,12 +45,12 @@ class Machine:
         return replace(self, **changes)
 
     def as_data(self) -> dict[str, Any]:
-        """The machine as JSON can hold it."""
+        """The machine as data that JSON can hold."""
         return asdict(self)
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Machine:
-        """The machine that `as_data` described. `BenchError` if it is not such a description."""
+        """The machine that `as_data` described. `BenchError` if ``data`` is not such a description."""
         known = {field.name: field.default for field in fields(cls)}
         if unknown := data.keys() - known.keys():
             raise BenchError(f"a machine has no field {', '.join(sorted(unknown))}; its fields: {', '.join(known)}")

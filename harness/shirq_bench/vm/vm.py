@@ -56,7 +56,7 @@ class Parts:
 
 @functools.cache
 def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = ()) -> Parts:
-    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once a process.
+    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once per process.
 
     ``modules`` and ``overlay`` are a `Machine`'s.
     """
@@ -93,7 +93,7 @@ class Vm:
         #: Whether QEMU has started, so that all channels are connected.
         self.started = False
         self.networks: dict[str, Network] = {}
-        #: Sockets, whose calls wait for `WIRE_DEADLINE` at most, to the machine's ``wires``.
+        #: The sockets to the machine's ``wires``; a call on them waits for at most `WIRE_DEADLINE`.
         self.wires: dict[str, socket.socket] = {}
         self._emulator = Emulator(self.name)
         #: The steps of the guest; ``dir/steps`` is their transcript.
@@ -169,8 +169,8 @@ class Vm:
         if self._template:
             capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
             self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
-            # A clone was not migrated to another host: network cards need not announce it, which would use the host's
-            # clock.
+            # A clone has not moved to another host: its network cards need not announce a move, which would use the
+            # host's clock.
             self.qmp.execute("migrate-set-parameters", announce_rounds=0)
             self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
             if self._stopped:
@@ -291,7 +291,7 @@ class Vm:
     def now_ns(self) -> int:
         """The present virtual time in ns, the clock of the log's entries and of schedules.
 
-        A running VM has passed it when the answer arrives: use `frozen` if a schedule is based on it.
+        A running VM has passed this time when the answer arrives: use `frozen` if a schedule is based on it.
         """
         return int(self.qmp.get("/objects/log", "now"))
 

@@ -157,7 +157,11 @@ reason = "it waits"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('stimuli = ["dead"]\nreason', 'stimuli = ["death"]\nreason', "left_out[0]: there is no death"),
+        (
+            'stimuli = ["dead"]\nreason',
+            'stimuli = ["death"]\nreason',
+            "left_out[0]: unknown operation or stimulus death",
+        ),
         ('reason = "it is dead twice"', 'reason = ""', "left_out[0].reason must not be empty"),
         (
             'cost = "process"',

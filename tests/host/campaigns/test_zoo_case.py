@@ -162,7 +162,7 @@ _STEPS = {
     "check": ('check = "true"', "needs shows"),
     "output": ('output = "("', r"\.output is not a regular expression"),
     "logged": ('guest = "true", logged = "("', r"\.logged is not a regular expression"),
-    "logged beside": ('guest = "true", logged = "x", background = true', "logged is for a script that ends"),
+    "logged beside": ('guest = "true", logged = "x", background = true', "logged is only for a script that ends"),
     "expression": ('check = "true", shows = "("', r"\.shows is not a regular expression"),
     "judge": ('judge = "here"', r"\.judge must be one of from here, not 'here'"),
 }

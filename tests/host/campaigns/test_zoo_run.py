@@ -345,10 +345,10 @@ def test_notices_are_told_each_and_in_order() -> None:
     told = ["quarantined flags=0x1", "reset flags=0x0", "resumed flags=0x0"]
     assert run._untold(["quarantined", "resumed"], told) == []
     assert run._untold(["resumed", "quarantined"], told) == [
-        f"the driver's program got no notice like 'quarantined' in its place; all notices: {told}"
+        f"the driver's program got no notice like 'quarantined' in the expected order; all notices: {told}"
     ]
     assert run._untold(["reset", "reset"], told) == [
-        f"the driver's program got no notice like 'reset' in its place; all notices: {told}"
+        f"the driver's program got no notice like 'reset' in the expected order; all notices: {told}"
     ]
 
 

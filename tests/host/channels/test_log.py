@@ -116,7 +116,7 @@ def test_live_log_is_read_in_parts_with_devices_added_later(tmp_path: Path) -> N
     [
         ({"magic": b"NOTALOG!"}, "starts with b'NOTALOG!' instead of b'SHIRQLOG'"),
         ({"magic": bytes(8)}, "not an event log"),
-        ({"version": 2}, "version 2, this reader knows version 1"),
+        ({"version": 2}, "version 2, but this reader knows only version 1"),
         ({"entry_size": 40}, "entries of 40 bytes instead of 32"),
         ({"head": 9, "capacity": 8}, "head is 9, beyond the capacity of 8"),
         ({"head": 7, "capacity": 8}, "truncated: 7 entries need 65760 bytes, the file had 65632"),
@@ -136,7 +136,7 @@ def test_a_device_count_beyond_the_table_is_refused(tmp_path: Path) -> None:
     header = bytearray(pack_header((), capacity=0, head=0))
     header[48:52] = (1001).to_bytes(4, "little")
     path.write_bytes(header)
-    with pytest.raises(LogError, match="1001 devices, the table has only 1000 slots"):
+    with pytest.raises(LogError, match="the header counts 1001 devices, but the table has only 1000 slots"):
         read_log(path)
 
 

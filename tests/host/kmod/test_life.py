@@ -51,7 +51,7 @@ TURNS = {
     "`open()`": Turn.OPEN,
     "`close()`": Turn.CLOSE,
     "sleep, reset or recovery begins": Turn.PAUSE,
-    "it is over": Turn.CONTINUE,
+    "sleep, reset or recovery ends": Turn.CONTINUE,
     "link lost, or no recovery": Turn.GIVE_UP,
     "unbind, shutdown": Turn.RETIRE,
 }

@@ -205,7 +205,7 @@ def test_differing_replays_are_kept_with_where_they_part(
     assert not cli.replays_agree([scenario.get("reassert")], "6.1", 3)
     said = capsys.readouterr().out
     assert "3 replays gave 2 different logs" in said
-    assert re.search(r"they differ first at\n +Entry\(time_ns=200,.*\n +Entry\(time_ns=207,", said)
+    assert re.search(r"the first entries that differ:\n +Entry\(time_ns=200,.*\n +Entry\(time_ns=207,", said)
     kept = tmp_path / "replays-reassert-6.1"
     assert {path.name for path in kept.iterdir()} == {"1", "3"}
     assert str(kept / "3") in said

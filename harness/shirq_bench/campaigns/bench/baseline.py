@@ -24,7 +24,7 @@ def figures(costs: Mapping[str, Any]) -> dict[str, float]:
 
 
 def compare(measured: Mapping[str, float], baseline: Mapping[str, Any], release: str) -> list[str]:
-    """A sentence for each figure that is worse than the baseline's. Raises `BenchError` if they are not comparable."""
+    """A sentence for each figure that is worse than the baseline's. `BenchError` if the two cannot be compared."""
     if baseline["release"] != release:
         raise BenchError(
             f"the baseline was measured on kernel {baseline['release']}, this run on {release}: instruction counts of"
@@ -35,7 +35,7 @@ def compare(measured: Mapping[str, float], baseline: Mapping[str, Any], release:
             f"the figures differ: the baseline has {', '.join(baseline['figures'])}, this run has {', '.join(measured)}"
         )
     return [
-        f"{name}: {measured[name]:g} instructions, {measured[name] / old - 1:+.1%} of the baseline's {old:g}"
+        f"{name}: {measured[name]:g} instructions, {measured[name] / old - 1:+.1%} against the baseline's {old:g}"
         for name, old in baseline["figures"].items()
         if measured[name] > old * (1 + TOLERANCE)
     ]

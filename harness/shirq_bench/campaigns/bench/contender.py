@@ -46,7 +46,7 @@ SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
 
 
 def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
-    """The guest of every measurement, deterministic: dev0 and dev1 on one line, ctl on its own; an IOMMU for vfio.
+    """The deterministic guest of every measurement: dev0 and dev1 on one line, ctl on another; an IOMMU for vfio.
 
     The scripts ``prepare`` run first; the scripts ``then`` run when the guest has settled.
     """

@@ -25,7 +25,7 @@ from shirq_bench.vm.machine import GSI, Machine
 WARM_UP = 200
 #: Time between two interrupts, in ns of virtual time: the guest is idle again long before the next interrupt.
 PERIOD_NS = 200_000
-#: Seed of the random phases, by which interrupts come at any point of the kernel's own work.
+#: Seed of the random delays, which let interrupts come at any point of the kernel's own work.
 _SEED = 2005
 _COMMAND = (4, 5)
 
@@ -75,7 +75,7 @@ def schedule(device: str, interrupts: int, seed: int | None = None) -> list[Stim
 
 
 def rounds(recording: Recording, device: str, expected: int) -> list[list[Entry]]:
-    """The log's entries of each interrupt of ``device``, from its raise to the next one's, without the warm-up."""
+    """The log's entries of each interrupt of ``device``, from its raise to the next raise, without the warm-up."""
     found: list[list[Entry]] = []
     for entry in recording.entries:
         if entry.kind is Kind.RAISE and entry.device == device:
@@ -121,7 +121,7 @@ def _enables(entry: Entry, wakes: bool) -> bool:
 
 
 def hard(entries: Sequence[Entry]) -> int:
-    """Instructions from the delivery of the line's interrupt to its end. Raises `BenchError` unless there is one."""
+    """Instructions from the line's delivery to its EOI. Raises `BenchError` unless there is exactly one of each."""
     delivered = [e.time_ns for e in entries if e.kind is Kind.DELIVER and e.offset == GSI]
     ended = [e.time_ns for e in entries if e.kind is Kind.EOI and e.offset == GSI]
     if len(delivered) != 1 or len(ended) != 1:

@@ -18,7 +18,7 @@ _FUNCTIONS = 60
 _DOCUMENTED = 20
 COLOURS = {"hard": "#3b6ea5", "awake": "#8fb3d9", "enabled": "#d99a3b"}
 _Row = Sequence[object]
-#: For each row, values and colours.
+#: For each row of a plot, the bars' values and colours.
 _Bars = Mapping[str, Sequence[tuple[float, str]]]
 
 
@@ -77,7 +77,7 @@ def _cost_bars(kernel: Mapping[str, Any]) -> _Bars:
 
 
 def _growth(points: Mapping[str, float], across: str, up: str) -> tuple[Sequence[tuple[float, float, str]], str, str]:
-    """The points of a plot with logarithmic axes, in which proportional growth is a line of slope 1, and its labels."""
+    """The points and labels of a plot with logarithmic axes, in which proportional growth is a line of slope 1."""
     xs = [math.log10(float(x)) for x in points]
     ys = [math.log10(y) for y in points.values()]
     decades = max(max(xs) - min(xs), max(ys) - min(ys))
@@ -195,8 +195,9 @@ def _reason(kernel: Mapping[str, Any]) -> str:
     drivers = kernel["cost"]["drivers"]
     floor, uio = (drivers[name]["regular"]["enabled"]["median"] for name in ("wake", "uio_pci_generic"))
     return (
-        f"The round trip of a driver that only wakes a reader is {floor / uio:.2f} of uio_pci_generic's. Waking a"
-        " process and switching to it is most of any round trip; a driver whose user program sleeps cannot be faster."
+        f"The round trip of a driver that only wakes a reader is {floor / uio:.2f} of uio_pci_generic's. Waking"
+        " a process and switching to it takes most of any round trip; a driver whose user program sleeps cannot be"
+        " faster."
     )
 
 

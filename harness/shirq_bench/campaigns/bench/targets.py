@@ -32,7 +32,7 @@ def judge(costs: Mapping[str, Any], profiles: Mapping[str, Any]) -> list[Target]
         Target("round trip, relative to uio_pci_generic", rounds["shirq"] / rounds["uio_pci_generic"], 0.50),
         Target("round trip, relative to the floor that wakes a reader", rounds["shirq"] / rounds["wake"], 1.10),
         Target("system calls per interrupt", profiles["shirq"]["calls"], 1),
-        Target("device accesses more than the floor", accesses["shirq"] + config - accesses["wake"], 0),
+        Target("device accesses in addition to those of the floor", accesses["shirq"] + config - accesses["wake"], 0),
         Target(
             "instructions added to a neighbour's interrupt, relative to uio_pci_generic",
             beside["shirq"]["added"] / beside["uio_pci_generic"]["added"],

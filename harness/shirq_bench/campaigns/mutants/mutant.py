@@ -5,9 +5,9 @@ A file ``NAME.patch`` begins with a head in TOML, which a unified diff follows. 
 
     title      the bug, in one sentence
     tests      pytest's ids of the tests of the code that the bug breaks; {kernel} stands for the kernel's name
-    sweep      scenarios of `shirq sweep` that find a bug whose moment no test meets: then all of ``tests`` must pass
-    kernel     the kernel of its guests, if it is not the run's kernel
-    equivalent for a mutant that nothing can tell from the product: the reason
+    sweep      scenarios of `shirq sweep` that find the bug if no test does; all of ``tests`` must then pass
+    kernel     the kernel of the mutant's guests, if it is not the run's kernel
+    equivalent the reason why nothing can tell the mutant from the product, if that is the case
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shirq_bench import toml
 from shirq_bench.errors import BenchError
 from shirq_bench.toml import Words, filled
 
-#: Below the checkout.
+#: Relative to the checkout.
 FOLDER = Path("tests/mutants")
 
 _DIFF = "--- a/"

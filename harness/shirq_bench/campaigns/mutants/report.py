@@ -15,7 +15,7 @@ from shirq_bench.campaigns.mutants.trial import KILLED, SURVIVED, Verdict
 from shirq_bench.paths import BUILD
 
 REPORT = BUILD / "reports" / "mutants.json"
-#: Below the checkout.
+#: Relative to the checkout.
 DOCUMENT = Path("docs/mutants.md")
 
 

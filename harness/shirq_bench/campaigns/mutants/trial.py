@@ -28,14 +28,14 @@ from shirq_bench.provision import cache
 
 #: Kinds of entries that a mutant's cache shares with the bench's cache: a mutant cannot change them.
 _BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
-#: A kind of entry that it also shares, if the mutant does not change guest/.
+#: A kind of entry that both caches share, too, if the mutant does not change guest/.
 _PROGRAMS = "image-programs"
-#: Seconds that the tests of one mutant may take altogether, and one sweep.
+#: Seconds that all tests of one mutant may take together; the same limit holds for one sweep.
 DEADLINE = 1200.0
 
 KILLED, SURVIVED = "killed", "survived"
-#: Verdicts about an invalid mutant: its patch does not apply, the result does not compile, or its tests fail without
-#: the patch. The last two may also be due to a busy machine: the tests do not end, or fail only now and then.
+#: Verdicts about an invalid mutant: its patch does not apply, the result does not compile, its tests fail without the
+#: patch, do not end, or fail only now and then. The last two may also be due to a busy machine.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
 #: The verdict if the time budget of all trials was spent before this trial ended.
 UNTRIED = "untried"

@@ -60,7 +60,7 @@ def draw(case: Case, place: Path) -> None:
 
 
 def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
-    """The report's content. ``points_per_minute`` is over the time of the runs, on one core."""
+    """The report's content. ``points_per_minute`` counts only the minutes in which runs went on, on one core."""
     points = sum(result.points for result in results)
     # Leave out scenarios that need a new process or device for each point.
     quick = [result for result in results if not result.mortal]

@@ -23,7 +23,7 @@ from shirq_bench.toml import Words, filled
 
 FILE = Path(__file__).with_name("pairs.toml")
 REPORT = BUILD / "reports" / "pairs.json"
-#: Below the checkout.
+#: Relative to the checkout.
 DOCUMENT = Path("docs/pairs.md")
 BETWEEN = "+"
 
@@ -106,7 +106,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Guest:
-    """``cards`` are properties of devices, "DEVICE PROPERTIES"."""
+    """The guest of all pairs. Each of ``cards`` gives a device's properties, as "DEVICE PROPERTIES"."""
 
     cards: Words = ()
 
@@ -133,7 +133,7 @@ class Matrix:
         for kind, gaps in (("left_out", self.left_out), ("bounds", self.bounds)):
             for n, gap in enumerate(gaps):
                 if unknown := {*gap.operations} - self.operations.keys() | {*gap.stimuli} - self.stimuli.keys():
-                    raise ValueError(f"{kind}[{n}]: there is no {', '.join(sorted(unknown))}")
+                    raise ValueError(f"{kind}[{n}]: unknown operation or stimulus {', '.join(sorted(unknown))}")
 
     def cells(self, size: str) -> Iterator[Cell]:
         """All pairs, operation by operation."""

@@ -37,7 +37,7 @@ class Case:
     kernels: Words = ()
 
     def attempts(self, size: str, kernel: str) -> int:
-        """The number of the test's attempts at a size on a kernel."""
+        """How often a run of this size tries the test on this kernel."""
         if size == "ci":
             return self.ci
         return self.debug if kernel == "debug" and self.debug else self.full

@@ -51,7 +51,7 @@ def machine(case: Case, kernel: str) -> Machine:
         memory_mib=512,
         log_entries=_LOG_ENTRIES,
         # Loading and unloading a module logs a message each time: the log must be large enough to keep its beginning.
-        # Panic on oops.
+        # An oops must cause a panic.
         parameters="log_buf_len=16M slub_debug=P,kmalloc-* oops=panic",
         prepare=(
             *(LOAD_MODULE, insmod("neighbour"), bind("dev0"), bind("dev1")),
@@ -98,7 +98,7 @@ class Tormented:
         self._busy = competition()
 
     def begin(self) -> None:
-        """Start the canary; then start the devices' periodic interrupts."""
+        """Start the witnesses; then start the devices' periodic interrupts."""
         if self.case.witness:
             self._witness("dev1")
         if not self.case.silent:
@@ -137,7 +137,7 @@ class Tormented:
         self.follow(command, "done ")
         result = command.wait(DEADLINE)
         if result.status or self.round.failures:
-            self.tell(f"status {result.status}: {result.stderr.strip()}")
+            self.tell(f"the guest's program ended with status {result.status}: {result.stderr.strip()}")
 
     def follow(self, command: Command, until: str) -> None:
         """Record the command's output, up to a line that begins with ``until``."""
@@ -166,7 +166,7 @@ class Tormented:
         for device in self.raising:
             self.vm.qmp.set(device, "storm-ns", 0)
         end = Deadline(DEADLINE * self.vm.patience)
-        # Report a canary that has ended even if nothing is pending: later losses would have gone unnoticed.
+        # Report a witness that has ended even if nothing is pending: later losses would have gone unnoticed.
         while not self._ended_witnesses() and any(self.vm.qmp.get(device, "status") for device in self.neighbours):
             if end.passed:
                 break

@@ -22,7 +22,7 @@ _OWN, _END, _GONE = 1, 2, 3
 
 @dataclass
 class Neighbour:
-    """The state of one neighbour. Its driver runs in ``ring``; ``worst_ns`` is the longest wait for its service."""
+    """The state of one neighbour. ``ring`` is that of its driver; ``worst_ns`` is the longest wait for its service."""
 
     name: str
     ring: int

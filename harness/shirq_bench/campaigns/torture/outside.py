@@ -157,7 +157,7 @@ def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
 
 
 def by_fast(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    """Run the fast part of the guest suite ``count`` times. A test that does not always pass is flaky: a failure."""
+    """Run the fast part of the guest suite ``count`` times. A flaky test, which does not always pass, is a failure."""
     round_ = Round(seed)
     outcomes = _runs(case, kernel, count, round_, keep)
     times = sorted(outcome.seconds for outcome in outcomes)

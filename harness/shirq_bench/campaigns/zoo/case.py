@@ -206,7 +206,7 @@ class Step:
         if self.verb == "check" and not self.shows:
             raise ValueError("check needs shows, the expression that the output must match")
         if self.background and self.logged:
-            raise ValueError("logged is for a script that ends before the next step")
+            raise ValueError("logged is only for a script that ends before the next step, not with background")
 
     @property
     def _verbs(self) -> list[str]:
@@ -342,7 +342,7 @@ class Case:
                 )
 
     def options(self, driver: str) -> Options:
-        """The driver's table."""
+        """The case's table for this driver."""
         found: Options = getattr(self, driver.replace("-", "_"))
         return found
 

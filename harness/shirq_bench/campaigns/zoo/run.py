@@ -461,7 +461,7 @@ class _Player:
     # -- before the steps ---------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Set the device's properties, and let the kernel scan the device again: it keeps its findings from boot."""
+        """Set the device's properties, and let the kernel, which read the old ones at boot, scan the device again."""
         with self.vm.frozen():
             for name, value in self.case.device.items():
                 self._set_property("dev0", name, value)
@@ -754,7 +754,7 @@ def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
     """A message for each expression without a matching notice; notices must match in the expressions' order."""
     rest = iter(told)
     return [
-        f"the driver's program got no notice like {pattern!r} in its place; all notices: {list(told)}"
+        f"the driver's program got no notice like {pattern!r} in the expected order; all notices: {list(told)}"
         for pattern in wanted
         if not any(re.search(pattern, notice) for notice in rest)
     ]

@@ -86,7 +86,7 @@ def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], l
 
 
 def _without_log(played: Played) -> Played:
-    """Drop the log: that of a storm takes hundreds of megabytes in memory."""
+    """Drop the log: a storm's log takes hundreds of megabytes in memory."""
     return dataclasses.replace(played, log=Log(played.log.header, ()))
 
 
