@@ -146,7 +146,7 @@ def _base(target: kernel.Kernel) -> Path:
         _cpio(tree, directory / "base.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(asdict(recipe), target.identity, str(packages))
+    key = cache.digest(asdict(recipe), target.identity, cache.name(packages))
     return cache.entry("image-base", key, fill) / "base.cpio"
 
 
@@ -246,7 +246,9 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _cpio(tree, directory / "layer.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(asdict(recipe), target.identity, str(packages), *modules, public_key, GUEST, KMOD / "shirq.h")
+    key = cache.digest(
+        asdict(recipe), target.identity, cache.name(packages), *modules, public_key, GUEST, KMOD / "shirq.h"
+    )
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 
@@ -282,7 +284,7 @@ def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Seque
         ]
         for tree in trees
     ]
-    key = cache.digest(target.release, [str(made) for made in built], contents)
+    key = cache.digest(target.release, [made.name for made in built], contents)
     return cache.entry("image-overlay", key, fill) / "overlay.cpio"
 
 
@@ -304,4 +306,4 @@ def build(
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, out)
 
-    return cache.entry("image", cache.digest([str(p) for p in parts]), fill) / "initrd"
+    return cache.entry("image", cache.digest([cache.name(p) for p in parts]), fill) / "initrd"

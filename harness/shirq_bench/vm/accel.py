@@ -111,7 +111,7 @@ def _without_probe() -> Accelerator | None:
 
 
 def _key(emulator: Path, *further: str) -> str:
-    return cache.digest(str(emulator), platform.release(), _cpu(), *further)
+    return cache.digest(cache.name(emulator), platform.release(), _cpu(), *further)
 
 
 def _hour() -> str:

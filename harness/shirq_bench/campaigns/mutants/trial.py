@@ -26,10 +26,8 @@ from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import cache
 
-#: Kinds of entries that a mutant's cache shares: they depend on nothing that a mutant may change.
-_BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
-#: Kinds that it shares as well if the mutant does not change guest/.
-_PROGRAMS = "image-programs"
+#: A kind of entries that a mutant's cache shares if the mutant changes nothing of what it is compiled from.
+_PROGRAMS, _COMPILED_FROM = "image-programs", ("guest/", "kmod/shirq.h")
 #: Seconds that the tests of one mutant may take altogether, and one sweep.
 DEADLINE = 1200.0
 
@@ -162,15 +160,12 @@ class Workshop:
 
     def _cache(self, mutant: Mutant, place: Path) -> Path:
         own = place / "cache"
-        own.mkdir()
+        same_programs = not any(name.startswith(_COMPILED_FROM) for name in mutant.files)
+        cache.share(own, [*cache.FETCHED, *([_PROGRAMS] if same_programs else [])])
         # Modules are small, and most mutants leave most of them as they are.
         modules = self.work / "kmod"
         modules.mkdir(exist_ok=True)
         (own / "kmod").symlink_to(modules)
-        same_programs = not any(name.startswith("guest/") for name in mutant.files)
-        for kind in (*_BORROWED, *([_PROGRAMS] if same_programs else [])):
-            (cache.root() / kind).mkdir(parents=True, exist_ok=True)
-            (own / kind).symlink_to(cache.root() / kind)
         return own
 
 
