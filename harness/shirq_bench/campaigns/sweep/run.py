@@ -116,6 +116,11 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
         raise FailsAlone(f"scenario {scenario.name}: it fails even without the second stimulus: {wrong[0].what}")
     begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
     window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
+    if window < scenario.step:
+        raise BenchError(
+            f"scenario {scenario.name}: its window, of {window} ns, is shorter than its step, {scenario.step} ns:"
+            f" it would have no point; it ends at {scenario.until!r}, plus {scenario.extra_ns} ns"
+        )
     offsets = [begin + window * slot // 8 for slot in range(9)]
     quiet = 0
     while offsets:
