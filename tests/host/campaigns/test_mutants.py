@@ -196,6 +196,86 @@ def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp
     assert not late.exists()
 
 
+# ---------------------------------------------------------------- a sweep
+
+#: Stands in for the command line: how each scenario's sweeps end, in the copies of the checkout that have the bug, and
+#: in the others.
+_SHIRQ = """
+import json, sys
+from pathlib import Path
+tries, ends = Path({tries!r}), {ends!r}
+if sys.argv[1] == "sweep":
+    scenario = sys.argv[2] if "3 *" in Path("double.py").read_text() else sys.argv[2] + " without it"
+    number = len([line for line in tries.read_text().splitlines() if line == scenario])
+    with tries.open("a") as file:
+        file.write(scenario + "\\n")
+    end = ends.get(scenario, ["passes"])[number:][:1] or ends.get(scenario)[-1:]
+    if end == ["crashes"]:
+        sys.exit("vm1: the guest did not answer within 60 s")
+    if end == ["fills the disk"]:
+        text = "{{"
+    else:
+        error = dict(name=scenario, kernel="6.1", error="it fails at once", fails_alone=end == ["fails alone"])
+        finding = dict(what=["dev0 is lost"], rules=["lost"], where=dict(function="read+1", instruction="ret"))
+        Path("finding.json").write_text(json.dumps(finding))
+        errors = [error] if end[0] in ("fails", "fails alone") else []
+        text = json.dumps(dict(errors=errors, findings=["finding.json"] if end == ["violates"] else []))
+    Path("build/reports").mkdir(parents=True, exist_ok=True)
+    Path("build/reports/sweep.json").write_text(text)
+    sys.exit(0 if end == ["passes"] else 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict", "detail", "tries"),
+    [
+        ({"a": ["violates"]}, "killed", "lost: dev0 is lost; the stimulus came at read+1 (ret)", "a|a without it"),
+        ({"a": ["fails alone"]}, "killed", "it fails at once", "a|a without it"),
+        ({"b": ["violates"]}, "killed", "lost: dev0 is lost; the stimulus came at read+1 (ret)", "a|b|b without it"),
+        ({}, "survived", "", "a|b"),
+        ({"a": ["crashes", "passes"]}, "survived", "", "a|a|b"),
+        ({"a": ["fails", "violates"]}, "killed", "lost: dev0 is lost", "a|a|a without it"),
+        ({"a": ["fails"]}, "unstable", "could not be run to its end", "a|a|a"),
+        ({"a": ["fills the disk"]}, "unstable", "could not be run to its end", "a|a|a"),
+        ({"b": ["crashes"]}, "unstable", "b could not be run to its end: vm1: the guest did not answer", "a|b|b|b"),
+        (
+            {"a": ["violates"], "a without it": ["fails alone"]},
+            "unsound",
+            "without the mutant a fails: it fails at once",
+            "a|a without it",
+        ),
+        (
+            {"a": ["violates"], "a without it": ["crashes"]},
+            "unstable",
+            "a could not be run to its end",
+            "a|a without it|a without it|a without it",
+        ),
+    ],
+    ids=[
+        *("violates", "fails alone", "violates another", "passes", "crashes once", "fails once", "fails"),
+        *("fills the disk", "second crashes", "fails without it", "crashes without it"),
+    ],
+)
+def test_a_sweep_that_was_not_run_to_its_end_kills_no_mutant(
+    workshop: Workshop, tmp_path: Path, ends: dict[str, list[str]], verdict: str, detail: str, tries: str
+) -> None:
+    """Its guest may have failed for any reason: only a rule that is broken counts."""
+    (tmp_path / "tries").touch()
+    package = workshop.top / "harness/shirq_bench"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text(_SHIRQ.format(tries=str(tmp_path / "tries"), ends=ends))
+    (workshop.top / "tests/test_double.py").write_text("def test_that_passes():\n    pass\n")
+    # The report of an earlier sweep is no verdict on this one.
+    earlier = workshop.top / "build/reports/sweep.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"findings": [], "errors": [{"error": "of yore", "fails_alone": true}]}')
+    tried = workshop.try_(replace(_mutant(*_TRIPLES), sweep=("a", "b")))
+    assert (tried.verdict, tried.swept) == (verdict, verdict == "killed")
+    assert detail in tried.detail
+    assert (tmp_path / "tries").read_text().split("\n")[:-1] == tries.split("|")
+
+
 # ---------------------------------------------------------------- the report
 
 

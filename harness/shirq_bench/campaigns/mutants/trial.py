@@ -241,25 +241,34 @@ class _Bench:
         return _failure(report)
 
     def sweep(self, scenario: str) -> None:
-        """Sweep a scenario in full, up to its first violation."""
-        done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+        """Sweep a scenario in full, up to its first violation; again if it could not be run to its end."""
         report = self.tree / "build/reports/sweep.json"
-        if not report.exists():
-            detail = f"the sweep could not be run to its end: {_last_line(done.stdout)}"
-            raise _End(KILLED, scenario, detail, scenario)
-        if done.returncode:
-            file = self.tree / json.loads(report.read_text())["findings"][0]
-            raise _End(KILLED, scenario, _finding(json.loads(file.read_text())), scenario)
+        for _ in range(_ROUNDS):
+            # It may be there from another sweep.
+            report.unlink(missing_ok=True)
+            done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+            if not done.returncode:
+                return
+            if found := _violation(self.tree, report):
+                raise _End(KILLED, scenario, found, scenario)
+        raise _End(UNSTABLE, detail=f"the sweep {scenario} could not be run to its end: {done.stdout.strip()[-500:]}")
+
+
+def _violation(tree: Path, report: Path) -> str:
+    """The violation that a failed sweep reports; empty if it failed for another reason, whatever that is."""
+    try:
+        content = json.loads(report.read_text())
+    except (OSError, ValueError):
+        return ""
+    if content["findings"]:
+        return _finding(json.loads((tree / content["findings"][0]).read_text()))
+    return next((one["error"] for one in content["errors"] if one["fails_alone"]), "")
 
 
 def _finding(found: dict[str, object]) -> str:
     what, where, rules = found["what"], found["where"], found["rules"]
     assert isinstance(what, list) and isinstance(where, dict) and isinstance(rules, list)
     return f"{', '.join(rules)}: {what[0]}; the stimulus came at {where['function']} ({where['instruction']})"
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1]
 
 
 def _fails(bench: _Bench, what: str) -> str:
@@ -270,7 +279,7 @@ def _fails(bench: _Bench, what: str) -> str:
         else:
             bench.sweep(what)
     except _End as end:
-        if end.verdict == UNTRIED:
+        if end.verdict in (UNTRIED, UNSTABLE):
             raise
         return f"without the mutant {end.by or what} fails: {end.detail}"
     return ""
