@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,9 +20,12 @@ from shirq_bench.campaigns.mutants import mutant, report, trial
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import Verdict, Workshop
 from shirq_bench.campaigns.sweep import scenario
+from shirq_bench.cli import mutants as cli
 from shirq_bench.cli.mutants import command, rotated
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
+from shirq_bench.provision.cache import CacheError
 
 TOP = need_checkout("trying mutants")
 ALL = {one.name: one for one in mutant.load(TOP)}
@@ -194,6 +200,81 @@ def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp
     sleeps = f"__import__('os').system('sleep 300 && touch {late}')"
     assert hurried.try_(_mutant("2 * x", sleeps)).verdict == "untried"
     assert not late.exists()
+
+
+# ---------------------------------------------------------------- a campaign
+
+
+@pytest.fixture
+def campaign(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """The command tries the mutants a, b and c of the workshop's project."""
+    three = [replace(_mutant(*_TRIPLES), name=name) for name in "abc"]
+    monkeypatch.setattr(cli, "need_checkout", lambda _: workshop.top)
+    monkeypatch.setattr(mutant, "load", lambda _: three)
+    monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
+    return workshop
+
+
+def _reported() -> dict[str, str]:
+    return {one["name"]: one["verdict"] for one in json.loads(report.REPORT.read_text())["mutants"]}
+
+
+@pytest.mark.parametrize(
+    "error", [CacheError("no space left in the cache"), OSError(28, "No space left on device")], ids=["bench", "system"]
+)
+def test_an_error_of_one_trial_is_its_verdict(
+    campaign: Workshop, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """And the report has, at any time, what was tried until then."""
+    try_ = Workshop._try
+    reports = []
+
+    def failing(shop: Workshop, one: Mutant, *rest: Any) -> int:
+        reports.append(_reported() if report.REPORT.exists() else {})
+        if one.name == "b":
+            raise error
+        return try_(shop, one, *rest)
+
+    monkeypatch.setattr(Workshop, "_try", failing)
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 1
+    assert _reported() == {"a": "killed", "b": "failed", "c": "killed"}
+    assert json.loads(report.REPORT.read_text())["mistakes"] == ["b"]
+    assert "o space left" in result.output
+    assert reports == [{}, {"a": "killed"}, {"a": "killed", "b": "failed"}]
+
+
+def test_ctrl_c_ends_the_campaign_and_the_trial_that_runs(
+    campaign: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    begun.touch()
+    test = campaign.top / "tests/test_double.py"
+    test.write_text(
+        "import os\nfrom double import double\n\n"
+        "def test_that_passes():\n"
+        f"    assert double(2) == 4 or os.system('echo begun >>{begun}; sleep 300')\n"
+    )
+    monkeypatch.setattr(trial, "DEADLINE", 20.0)
+
+    def interrupt() -> None:
+        end = Deadline(60)
+        while not begun.read_text() and not end.passed:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    # Background jobs of a shell ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        presser = threading.Thread(target=interrupt)
+        presser.start()
+        result = CliRunner().invoke(command, [])
+        presser.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 1
+    assert begun.read_text().split() == ["begun"], "another trial began"
+    assert not report.REPORT.exists(), f"its trial came to its end: {_reported()}"
 
 
 # ---------------------------------------------------------------- a sweep

@@ -7,6 +7,7 @@ changes and is deleted with the copy.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,12 +32,16 @@ from shirq_bench.provision import cache
 _PROGRAMS, _COMPILED_FROM = "image-programs", ("guest/", "kmod/shirq.h")
 #: Seconds that the tests of one mutant may take altogether, and one sweep.
 DEADLINE = 1200.0
+#: Seconds between two looks whether a trial is to end before them.
+_STEP = 0.2
 
 KILLED, SURVIVED = "killed", "survived"
 #: Verdicts that are mistakes of the mutant's file: its patch does not apply, does not compile, or its tests fail
 #: without it; or of the machine's: its tests do not end, or fail now and then.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
-#: The time budget of all trials ended before this trial.
+#: Or the trial could not be made.
+FAILED = "failed"
+#: The time budget of all trials ended before this trial, or they were stopped.
 UNTRIED = "untried"
 #: Texts in the message of a test that timed out.
 _DEADLINE_SAID = "DeadlineExceeded"
@@ -109,6 +115,8 @@ class Workshop:
     kernel: str
     work: Path
     until: float = math.inf
+    #: Set: no trial goes on.
+    stop: threading.Event = field(default_factory=threading.Event)
     #: Kernel and test, or scenario: empty, or how it fails without any mutant.
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -120,6 +128,8 @@ class Workshop:
                 end = _End(SURVIVED, passed=self._try(mutant, place, tell))
             except _End as over:
                 end = over
+            except (BenchError, OSError) as error:
+                end = _End(FAILED, detail=str(error))
         return Verdict(mutant, end.verdict, end.by, end.detail, time.monotonic() - started, end.passed)
 
     def _try(self, mutant: Mutant, place: Path, tell: Callable[[str], None]) -> int:
@@ -128,7 +138,7 @@ class Workshop:
         if refused := apply(mutant.diff, tree):
             raise _End(STALE, detail=refused)
         kernel = mutant.kernel or self.kernel
-        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until)
+        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until, self.stop)
         if mutant.has_guest:
             tell("compiling it")
             bench.compile()
@@ -153,7 +163,7 @@ class Workshop:
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with supervisor.owned_directory("shirq-mutant-none-") as place:
                 copy_checkout(self.top, place / "tree")
-                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until)
+                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until, self.stop)
                 self.sound[key] = _fails(bench, end.what)
         if self.sound[key]:
             raise _End(UNSOUND, end.by, self.sound[key])
@@ -178,6 +188,7 @@ class _Bench:
     place: Path
     cache: Path
     until: float
+    stop: threading.Event
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -196,13 +207,15 @@ class _Bench:
             text=True,
             errors="replace",
         ) as process:
-            try:
-                said, _ = process.communicate(timeout=min(DEADLINE, max(0.0, self.until - time.monotonic())))
-            except subprocess.TimeoutExpired:
-                if time.monotonic() >= self.until:
-                    raise _End(UNTRIED) from None
-                raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
-        return subprocess.CompletedProcess(arguments, process.returncode, said)
+            end = time.monotonic() + DEADLINE
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=_STEP)
+                    return subprocess.CompletedProcess(arguments, process.returncode, said)
+                if self.stop.is_set() or time.monotonic() >= self.until:
+                    raise _End(UNTRIED)
+                if time.monotonic() >= end:
+                    raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}")
 
     def compile(self) -> None:
         """A mutant that does not compile is not a valid mutant."""
