@@ -86,7 +86,10 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
         report.write(content)
         return content
 
-    content = keep(_try(top, chosen, kernel, jobs, budget, keep))
+    verdicts = _try(top, chosen, kernel, jobs, budget, keep)
+    if not verdicts:
+        raise BenchError(f"no trial has ended within {budget:g} s: `--size full` gives them time")
+    content = keep(verdicts)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
 

@@ -142,7 +142,11 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
     matrix = pairs.load()
     swept: list[pairs.Swept] = []
     files: list[Path] = []
-    for cell in pairs.choose(matrix, size, names):
+    chosen = pairs.choose(matrix, size, names)
+    if all(cell.scenario is None for cell in chosen):
+        reasons = ", ".join(dict.fromkeys(cell.reason for cell in chosen))
+        raise BenchError(f"all of these pairs are left out: {reasons}")
+    for cell in chosen:
         if cell.scenario is None:
             swept.append(pairs.Swept(cell))
             continue

@@ -426,6 +426,15 @@ def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.
     assert not any(ALL[tried["name"]].sweep for tried in content["mutants"])
 
 
+def test_a_campaign_without_a_verdict_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first trial takes longer than all may take: the report stays as it is."""
+    monkeypatch.setattr(Workshop, "try_", lambda shop, one, _: Verdict(one, "untried"))
+    monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
+    result = CliRunner().invoke(command, ["--size", "ci"])
+    assert "no trial has ended within 240 s" in str(result.exception)
+    assert not report.REPORT.exists()
+
+
 def test_an_unknown_mutant_is_refused_by_its_name() -> None:
     result = CliRunner().invoke(command, ["nosuch"])
     assert isinstance(result.exception, BenchError)
