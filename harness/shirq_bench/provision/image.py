@@ -277,15 +277,17 @@ def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Seque
         shutil.rmtree(root)
 
     contents = [
-        [
-            (str(p.relative_to(tree)), str(p.readlink()) if p.is_symlink() else cache.digest(p))
-            for p in sorted(tree.rglob("*"))
-            if p.is_symlink() or p.is_file()
-        ]
-        for tree in trees
+        [(str(p.relative_to(tree)), p.lstat().st_mode, _content(p)) for p in sorted(tree.rglob("*"))] for tree in trees
     ]
     key = cache.digest(target.release, [made.name for made in built], contents)
     return cache.entry("image-overlay", key, fill) / "overlay.cpio"
+
+
+def _content(path: Path) -> str:
+    """What tells a file or link of an overlay from others with its name and mode."""
+    if path.is_symlink():
+        return str(path.readlink())
+    return "" if path.is_dir() else cache.digest(path)
 
 
 def build(

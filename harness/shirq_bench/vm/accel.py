@@ -59,6 +59,11 @@ class Accelerator:
             return ["-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-cpu", "host"]
         return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
 
+    def identity(self, deterministic: bool = False) -> list[str]:
+        """What a guest depends on that was booted with it: with the host's processor, on the host."""
+        arguments = self.arguments(deterministic)
+        return [*arguments, *(_host() if "host" in arguments else ())]
+
 
 class _Uncertain(Exception):
     """The verdict ``found`` is stored in another entry, for a limited time."""
@@ -111,7 +116,11 @@ def _without_probe() -> Accelerator | None:
 
 
 def _key(emulator: Path, *further: str) -> str:
-    return cache.digest(cache.name(emulator), platform.release(), _cpu(), *further)
+    return cache.digest(cache.name(emulator), *_host(), *further)
+
+
+def _host() -> tuple[str, str]:
+    return platform.release(), _cpu()
 
 
 def _hour() -> str:

@@ -12,7 +12,7 @@ import pytest
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import Workshop
 from shirq_bench.paths import need_checkout
-from shirq_bench.provision import cache, image
+from shirq_bench.provision import cache, image, kmod
 from shirq_bench.provision.kernel import Kernel
 from shirq_bench.vm import accel, template
 from shirq_bench.vm.accel import Accelerator
@@ -95,6 +95,68 @@ def test_a_mutants_guest_fetches_nothing(
 
 def _entries(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*/*") if path.parent.name != "locks")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "etc/secret").chmod(0o600),
+        lambda tree: (tree / "etc/secret").chmod(0o4644),
+        lambda tree: (tree / "etc").chmod(0o700),
+        lambda tree: (tree / "var/empty").mkdir(parents=True),
+        lambda tree: (tree / "etc/link").symlink_to("secret"),
+        lambda tree: (tree / "etc/secret").write_text("another"),
+    ],
+    ids=["mode", "setuid", "mode of a folder", "empty folder", "link", "content"],
+)
+def test_an_overlay_is_keyed_by_all_that_is_packed(
+    made: list[str], target: Kernel, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    tree = tmp_path / "overlay"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc").chmod(0o755)
+    (tree / "etc/secret").write_text("a secret")
+    (tree / "etc/secret").chmod(0o644)
+    before = image.overlay_archive(target, [], [tree])
+    assert image.overlay_archive(target, [], [tree]) == before
+    change(tree)
+    assert image.overlay_archive(target, [], [tree]) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "anew"),
+    [("shared/part.c", True), ("module/own.c", True), ("shared/part.o", False), ("shared/__pycache__/x", False)],
+)
+def test_a_module_is_keyed_by_the_files_that_are_compiled(
+    made: list[str], target: Kernel, module: Path, tmp_path: Path, file: str, anew: bool
+) -> None:
+    """Those of a folder that the source links to are compiled with it."""
+    (tmp_path / "shared/__pycache__").mkdir(parents=True)
+    (module / "common").symlink_to("../shared")
+    before = kmod.build_modules(target, module)
+    assert kmod.build_modules(target, module) == before
+    (tmp_path / file).write_text("new")
+    assert (kmod.build_modules(target, module) != before) is anew
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "deterministic", "anew"), [("kvm", False, True), ("kvm", True, False), ("tcg", False, False)]
+)
+@pytest.mark.parametrize("part", ["kernel", "processor"])
+def test_template_with_the_hosts_processor_is_keyed_by_the_host(
+    target: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    accelerator: str, deterministic: bool, anew: bool, part: str,
+) -> None:  # fmt: skip
+    """With `-cpu host` a guest has seen the processor's features, as far as the host's kernel shows them."""
+    there = Parts(target, tmp_path / "a/initrd", tmp_path / "b/qemu", Accelerator(accelerator, ""))
+    monkeypatch.setattr(template, "parts", lambda *_: there)
+    machine = Machine(deterministic=deterministic)
+    before = template.path(machine)
+    if part == "kernel":
+        monkeypatch.setattr("platform.release", lambda: "6.99")
+    else:
+        monkeypatch.setattr(accel, "_cpu", lambda: "another processor")
+    assert (template.path(machine) != before) is anew
 
 
 def test_every_kind_of_entry_can_be_shared() -> None:
