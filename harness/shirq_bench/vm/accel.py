@@ -99,8 +99,11 @@ def cached(emulator: Path) -> Accelerator | None:
     """The accelerator for ``emulator`` on this machine, or None if `verdict` would have to boot the probe."""
     if found := _without_probe():
         return found
-    kept = (cache.root() / "accel" / key for key in (_key(emulator), _key(emulator, _hour())))
-    return next((_read(directory) for directory in kept if directory.exists()), None)
+    for key in (_key(emulator), _key(emulator, _hour())):
+        if (kept := cache.root() / "accel" / key).exists():
+            os.utime(kept)  # `gc` uses this time
+            return _read(kept)
+    return None
 
 
 def _without_probe() -> Accelerator | None:
