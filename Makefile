@@ -117,7 +117,7 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 	@$(SHIRQ) coverage build/coverage --at-least 95
 
 zoo: guest-deps ## Run the zoo: bugs that really happened against every driver. Writes build/reports/zoo.json, zoo.html.
-## SIZE=ci runs a few of them within a time budget of minutes; `shirq zoo --help` is for single ones.
+## SIZE=ci runs a few of them, within minutes; `shirq zoo --help` is for single ones.
 	@$(SHIRQ) zoo all --size $(SIZE) --kernel $(KERNEL) $(ZOO)
 
 # Figures of reliability need both kernels; KERNEL's default is for everything else.

@@ -18,7 +18,6 @@ from shirq_bench.campaigns.zoo.case import DRIVERS, Case
 from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
-from shirq_bench.provision.steps import say
 
 _COLOURS = {"good": "green", "fair": "blue", "poor": "yellow", "bad": "red"}
 
@@ -134,7 +133,6 @@ def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) 
     chosen = [cases.get(name) for name in names or cases.ids()]
     if size == "ci" and not names:
         chosen = [case for case in chosen if case.ci]
-        say(f"{len(chosen)} cases; time budget {suite.CI_BUDGET_S} s, templates not counted")
     if not chosen:
         raise BenchError(f"no case is of size {size}: none has `ci = true`")
     played, errors = suite.play_all(chosen, kernel)

@@ -18,8 +18,6 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 REPORTS = BUILD / "reports"
-#: Seconds that the small run may take, on two cores without KVM, once its templates are made.
-CI_BUDGET_S = 240
 
 
 def kernel_for(case: Case, wanted: str) -> str:
