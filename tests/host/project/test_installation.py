@@ -40,9 +40,11 @@ def binding(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
     return install(tmp_path_factory, "binding", TOP / "guest", wheel, dependencies=False)
 
 
-def _shirq(bench: Installed, cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    own = {"SHIRQ_CACHE": str(cwd / "cache"), "COLUMNS": "200"}
-    return run(bench.program("shirq"), *arguments, cwd=cwd, **own, **environment)
+def _shirq(
+    bench: Installed, cwd: Path, *arguments: str, path: str = os.environ["PATH"]
+) -> subprocess.CompletedProcess[str]:
+    own = str(cwd / "cache")
+    return run(bench.program("shirq"), *arguments, cwd=cwd, SHIRQ_CACHE=own, COLUMNS="200", PATH=path)
 
 
 def _python(installed: Installed, cwd: Path, script: str) -> str:
@@ -104,7 +106,7 @@ def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> N
     nothing.write_text("#!/bin/sh\nexit 1\n")
     nothing.chmod(0o755)
     path = f"{nothing.parent}{os.pathsep}{os.environ['PATH']}"
-    said = _shirq(bench, tmp_path, "doctor", PATH=path).stdout
+    said = _shirq(bench, tmp_path, "doctor", path=path).stdout
     assert all(why in said for group in PACKAGES.values() for why in group.values())
     assert "Python packages: " in said and " as required" in said
     assert f"-> {bench.program('python')} -m shirq_bench.cli build qemu" in said
