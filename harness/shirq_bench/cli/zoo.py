@@ -126,8 +126,7 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
 def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) -> None:
     """Run cases with every driver, all by default; write build/reports/zoo.json and zoo.html.
 
-    Exits with 1 if an outcome differs from its case's expectation. Size ci is a few cases; it does not
-    matter to those that are named.
+    Exits with 1 if an outcome differs from its case's expectation. Without ID, size ci is a few cases.
     """
     began = time.monotonic()
     chosen = [cases.get(name) for name in names or cases.ids()]
