@@ -26,7 +26,10 @@ from shirq_bench.errors import BenchError
 #: Written last into every entry: the sizes of its files.
 _MANIFEST = ".manifest"
 #: Kinds of entries that depend on recipes alone, not on what is compiled from the checkout; and the locks of all.
-FETCHED = ("accel", "apt", "checkpatch", "image-base", "image-packages", "kernel", "locks", "qemu", "qemu-work", "ssh")
+FETCHED = (
+    *("accel", "apt", "checkpatch", "debian-root", "image-base", "image-packages", "kernel", "locks", "qemu"),
+    *("qemu-work", "ssh"),
+)
 #: Kinds of entries with what is compiled and copied from the checkout for guests.
 COMPILED = ("image", "image-layer", "image-overlay", "image-programs", "kmod")
 

@@ -161,6 +161,7 @@ def test_template_with_the_hosts_processor_is_keyed_by_the_host(
 
 def test_every_kind_of_entry_can_be_shared() -> None:
     """But templates, and what is read from them, which are a cache's own."""
-    sources = "".join(path.read_text() for path in (TOP / "harness/shirq_bench").rglob("*.py"))
+    files = [*(TOP / "harness/shirq_bench").rglob("*.py"), *TOP.glob("tests/*.py")]
+    sources = "".join(path.read_text() for path in files)
     kinds = set(re.findall(r'cache\.entry\(\s*"([a-z-]+)"', sources)) - {"symbols"}
     assert {"accel", "image", "kernel", "qemu"} <= kinds <= {*cache.FETCHED, *cache.COMPILED}
