@@ -117,7 +117,7 @@ coverage: ## Run the host's and the guests' tests on the debug kernel; at least 
 	@$(SHIRQ) coverage build/coverage --at-least 95
 
 zoo: guest-deps ## Run every driver against bugs that really happened. Writes build/reports/zoo.json, zoo.html.
-## SIZE=ci runs a few cases within a time budget of minutes; `shirq zoo --help` explains how to run single cases.
+## SIZE=ci runs a few cases in minutes; `shirq zoo --help` explains how to run single cases.
 	@$(SHIRQ) zoo all --size $(SIZE) --kernel $(KERNEL) $(ZOO)
 
 # The figures of reliability need both kernels, so KERNEL's default does not apply here.

@@ -47,6 +47,5 @@ def run(directory: Path, *options: str, **environment: str) -> tuple[int, str]:
 def without_templates(directory: Path, kernel: str) -> dict[str, str]:
     """The environment of a process whose cache holds everything that ``kernel`` needs, except templates."""
     accelerator = parts(kernel).accelerator.name
-    for kind in ("apt", "image-base", "image-layer", "image-programs", "kernel", "kmod", "qemu", "ssh"):
-        (directory / kind).symlink_to(cache.root() / kind)
+    cache.share(directory, cache.FETCHED + cache.COMPILED)
     return {"SHIRQ_CACHE": str(directory), "SHIRQ_ACCEL": accelerator}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from shirq_bench.campaigns.bench import baseline, cost, guests, page, profile, rate
 from shirq_bench.campaigns.bench.contender import CONTENDERS
@@ -125,6 +126,11 @@ def command(parts: tuple[str, ...], names: str, guarded: bool, accept: str | Non
     PART is cost (instructions of an interrupt with each driver), rate (interrupts a second) or guest (boots and
     clones); by default all parts are measured. Use an idle machine.
     """
+    named = click.get_current_context().get_parameter_source("names") is not ParameterSource.DEFAULT
+    if guarded and (parts or named):
+        raise click.UsageError("--guard always measures the same: it takes neither PART nor --kernel")
+    if accept is not None and not guarded:
+        raise click.UsageError("--accept makes what --guard measures the baseline: give both")
     if guarded:
         sys.exit(0 if guard(accept) else 1)
     run(list(parts or PARTS), names.split(","))

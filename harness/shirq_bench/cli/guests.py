@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -40,8 +40,9 @@ def run(
 ) -> None:
     """Run a command in a fresh guest, and exit with its status.
 
-    Standard input, output and error are the command's. If a signal ends the command, the exit status is 128 plus the
-    signal's number. If the guest's kernel complains, the complaints are printed and the exit status is 1.
+    Standard input, unless it is a terminal, and output and error are the command's. If a signal ends the command, the
+    exit status is 128 plus the signal's number. If the guest's kernel complains, the complaints are printed and the
+    exit status is 1.
 
     \b
     shirq run -- lspci -nn
@@ -56,11 +57,12 @@ def run(
     with template.clone(chosen(**options), name="run") as vm:
         vm.boot()
         (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
-        command = vm.agent.start(*words, sink=_writer(sys.stdout.buffer), error_sink=_writer(sys.stderr.buffer))
-        if script or sys.stdin.isatty():
-            command.close_stdin()
-        else:
+        command = vm.agent.start(*words, sink=_writer(sys.stdout), error_sink=_writer(sys.stderr))
+        # What is closed from the beginning is None.
+        if sys.stdin and not sys.stdin.isatty():
             threading.Thread(target=_feed, args=[command], daemon=True).start()
+        else:
+            command.close_stdin()
         try:
             # Do not extend a timeout from the command line for a slow kernel.
             status = command.wait(timeout / vm.patience).status
@@ -75,10 +77,13 @@ def run(
     sys.exit(status if status >= 0 else 128 - status)
 
 
-def _writer(stream: Any) -> Callable[[bytes], None]:
+def _writer(stream: TextIO | None) -> Callable[[bytes], None]:
+    """A function that writes to a standard stream, which may be closed."""
+
     def write(data: bytes) -> None:
-        stream.write(data)
-        stream.flush()
+        if stream:
+            stream.buffer.write(data)
+            stream.flush()
 
     return write
 
@@ -105,7 +110,7 @@ def shell(**options: Any) -> None:
 
     With --from, the guest is a clone of the template that the failed test began with: run the test's steps by hand.
     """
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):
         raise click.UsageError("standard input is not a terminal: use `shirq run` instead")
     machine = chosen(**options)
     with template.clone(machine, name="shell") as vm:

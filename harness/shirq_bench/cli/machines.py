@@ -55,6 +55,8 @@ def machine_options(command: Command) -> Command:
 def chosen(source: Path | None, **changes: Any) -> Machine:
     """The machine that the options select. For the machine of a failed test, print the test's name."""
     machine = _failed_machine(source) if source else SHARED_LINE
+    if machine.deterministic and (changes.get("vcpus") or 1) > 1:
+        raise click.UsageError(f"--vcpus {changes['vcpus']}: this machine is deterministic, so it has one")
     given = {name: value for name, value in changes.items() if value}
     if devices := given.pop("devices", ()):
         given["devices"] = (*machine.devices, *devices)

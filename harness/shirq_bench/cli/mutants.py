@@ -8,10 +8,12 @@ import json
 import math
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,13 +80,29 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
             raise BenchError("size ci leaves out mutants that need a sweep (minutes each), and no others were selected")
         chosen, budget = rotated(quick, int(commit[:8], 16)), CI_BUDGET
         click.echo(f"size ci: no sweeps, at most {budget:g} s; commit {commit[:8]} selects the first: {chosen[0].name}")
-    content = report.data(_try(top, chosen, kernel, jobs, budget), kernel, size, known)
-    report.write(content)
+
+    def keep(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+        content = report.data(sorted(verdicts, key=lambda verdict: verdict.mutant.name), kernel, size, known)
+        report.write(content)
+        return content
+
+    verdicts = _try(top, chosen, kernel, jobs, budget, keep)
+    if not verdicts:
+        raise BenchError(f"no trial has ended within {budget:g} s: `--size full` gives them time")
+    content = keep(verdicts)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
 
 
-def _try(top: Path, chosen: Sequence[Mutant], kernel: str, jobs: int, budget: float) -> list[Verdict]:
+def _try(
+    top: Path,
+    chosen: Sequence[Mutant],
+    kernel: str,
+    jobs: int,
+    budget: float,
+    keep: Callable[[Sequence[Verdict]], object],
+) -> list[Verdict]:
+    """Try mutants; ``keep`` is called with the verdicts until then after each."""
     started = time.monotonic()
     with (
         supervisor.owned_directory("shirq-mutants-") as work,
@@ -93,6 +111,7 @@ def _try(top: Path, chosen: Sequence[Mutant], kernel: str, jobs: int, budget: fl
     ):
         workshop = Workshop(top, kernel, work, started + budget)
         done: list[Verdict] = []
+        one_at_a_time = threading.Lock()
 
         def one(item: Mutant) -> None:
             if time.monotonic() >= workshop.until:
@@ -100,12 +119,19 @@ def _try(top: Path, chosen: Sequence[Mutant], kernel: str, jobs: int, budget: fl
             how_far = f"[{len(done) + 1}/{len(chosen)}] {item.name}"
             verdict = workshop.try_(item, lambda what: tell(f"{how_far}: {what}"))
             if verdict.verdict != UNTRIED:
-                done.append(verdict)
-                _say(verdict)
+                with one_at_a_time:
+                    done.append(verdict)
+                    _say(verdict)
+                    keep(done)
 
-        for future in [pool.submit(one, item) for item in chosen]:
-            future.result()
-    return sorted(done, key=lambda verdict: verdict.mutant.name)
+        try:
+            for future in [pool.submit(one, item) for item in chosen]:
+                future.result()
+        finally:
+            # The pool waits for all trials, also after Ctrl-C.
+            workshop.stop.set()
+            pool.shutdown(cancel_futures=True)
+    return done
 
 
 def _say(verdict: Verdict) -> None:

@@ -55,7 +55,7 @@ def sweep(
     A guest with instruction counting runs identically each time, so the stimulus can come exactly at each instruction
     from the assertion to the user's unmask. Without SCENARIO, all scenarios are swept. Each violation is shrunk,
     explained and kept below build/sweep/; the figures are in build/reports/sweep.json. Exits with 1 if there was a
-    violation.
+    violation or if a scenario could not be swept.
 
     With --pairs, the scenarios are generated: each operation is crossed with each stimulus; the figures are in
     build/reports/pairs.json. A single pair is also a scenario, OPERATION+STIMULUS.
@@ -79,19 +79,27 @@ def sweep(
         points = points or CI_POINTS
     results: list[Result] = []
     files: list[Path] = []
+    errors: list[findings.Unswept] = []
     for item in chosen:
-        result, kept = _sweep(item, kernel, points or 0, most, findings.MOST)
-        results.append(result)
-        files += kept
-        _line(result)
+        try:
+            result, kept = _sweep(item, kernel, points or 0, most, findings.MOST)
+        except BenchError as error:
+            errors.append(findings.Unswept(item.name, kernel, str(error), isinstance(error, run.FailsAlone)))
+            click.echo(f"{item.name}: {error}")
+        else:
+            results.append(result)
+            files += kept
+            _line(result)
+        # After each: all of them take long.
+        findings.write(findings.data(results, files, errors))
     identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
-    content = findings.data(results, files, identical)
+    content = findings.data(results, files, errors, identical)
     findings.write(content)
     click.echo(
         f"{content['points']} points, {content['violations']} violations, {content['points_per_minute']} points a"
-        f" minute; {findings.REPORT}"
+        f" minute; {len(errors)} scenarios that could not be swept; {findings.REPORT}"
     )
-    sys.exit(1 if content["violations"] or identical is False else 0)
+    sys.exit(1 if content["violations"] or errors or identical is False else 0)
 
 
 def _find(name: str, size: str) -> scenario.Scenario:
@@ -134,7 +142,11 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
     matrix = pairs.load()
     swept: list[pairs.Swept] = []
     files: list[Path] = []
-    for cell in pairs.choose(matrix, size, names):
+    chosen = pairs.choose(matrix, size, names)
+    if all(cell.scenario is None for cell in chosen):
+        reasons = ", ".join(dict.fromkeys(cell.reason for cell in chosen))
+        raise BenchError(f"all of these pairs are left out: {reasons}")
+    for cell in chosen:
         if cell.scenario is None:
             swept.append(pairs.Swept(cell))
             continue

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from shirq_bench.campaigns.torture import case as cases
 from shirq_bench.campaigns.torture import report
 from shirq_bench.campaigns.torture.outside import RUNS_OUR_TESTS
 from shirq_bench.campaigns.torture.run import ARTEFACTS, Result, torture
+from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import say, shown
 
@@ -74,11 +76,18 @@ def command(
             need_checkout(f"the torture test {each.name}")
     if size == "ci" and not attempts:
         say(f"{sum(each.ci > 0 for each in chosen)} tests; time budget {CI_BUDGET_S} s per kernel")
+    plan = {kernel: _plan(chosen, kernel, size, attempts) for kernel in kernels.split(",")}
+    if not any(plan.values()):
+        which = ", ".join(each.name for each in chosen)
+        raise BenchError(
+            f"{which} does not run on {kernels} at size {size}: see its `kernels` and `{size}` in {cases.FILE}"
+        )
     until = time.monotonic() + 60 * (duration or 0)
     bad = False
     while True:
-        for kernel in kernels.split(","):
-            bad = not _all(chosen, kernel, size, attempts, seed) or bad
+        for kernel, planned in plan.items():
+            budget = CI_BUDGET_S if size == "ci" and not attempts else math.inf
+            bad = not _all(planned, kernel, budget, seed) or bad
         seed += 1
         if time.monotonic() >= until:
             break
@@ -86,15 +95,18 @@ def command(
     sys.exit(1 if bad else 0)
 
 
-def _all(chosen: Sequence[cases.Case], kernel: str, size: str, attempts: int | None, seed: int) -> bool:
+def _plan(chosen: Sequence[cases.Case], kernel: str, size: str, attempts: int | None) -> list[tuple[cases.Case, int]]:
+    """The tests that run on a kernel, and the attempts of each."""
+    planned = [(each, attempts or each.attempts(size, kernel)) for each in chosen if each.runs_on(kernel)]
+    return [(each, wanted) for each, wanted in planned if wanted]
+
+
+def _all(planned: Sequence[tuple[cases.Case, int]], kernel: str, budget: float, seed: int) -> bool:
     """Run tests on a kernel; return whether all passed."""
     began = time.monotonic()
     good = True
-    for each in chosen:
-        wanted = attempts or each.attempts(size, kernel)
-        if not wanted or not each.runs_on(kernel):
-            continue
-        if size == "ci" and not attempts and time.monotonic() - began > CI_BUDGET_S:
+    for each, wanted in planned:
+        if time.monotonic() - began > budget:
             say(f"torture {each.name}, kernel {kernel}: left out, the time budget is spent")
         else:
             good = _one(each, kernel, wanted, seed).ok and good

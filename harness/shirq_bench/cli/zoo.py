@@ -16,8 +16,8 @@ from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo import page, suite
 from shirq_bench.campaigns.zoo.case import DRIVERS, Case
 from shirq_bench.campaigns.zoo.run import Played, play
+from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
-from shirq_bench.provision.steps import say
 
 _COLOURS = {"good": "green", "fair": "blue", "poor": "yellow", "bad": "red"}
 
@@ -126,13 +126,14 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
 def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) -> None:
     """Run cases, by default all, with every driver; write build/reports/zoo.json and zoo.html.
 
-    Exits with 1 if an outcome differs from its case's expectation. Size ci runs a few cases, within a time budget.
+    Exits with 1 if an outcome differs from its case's expectation. Without ID, size ci is a few cases.
     """
     began = time.monotonic()
     chosen = [cases.get(name) for name in names or cases.ids()]
-    if size == "ci":
+    if size == "ci" and not names:
         chosen = [case for case in chosen if case.ci]
-        say(f"{len(chosen)} cases; time budget {suite.CI_BUDGET_S} s, templates not counted")
+    if not chosen:
+        raise BenchError(f"no case is of size {size}: none has `ci = true`")
     played, errors = suite.play_all(chosen, kernel)
     suite.write(played, document=document)
     seen = sum(suite.reproduced(each[0].case, each) for each in played)

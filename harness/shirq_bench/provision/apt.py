@@ -122,6 +122,7 @@ class Suites:
         with self._lock():
             if not self.known:
                 self.update()
+            os.utime(self.dir)  # `gc` uses this time
 
     @property
     def known(self) -> bool:

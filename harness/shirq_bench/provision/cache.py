@@ -25,6 +25,13 @@ from shirq_bench.errors import BenchError
 
 #: Written last into every entry: the sizes of its files.
 _MANIFEST = ".manifest"
+#: Kinds of entries that depend on recipes alone, not on what is compiled from the checkout; and the locks of all.
+FETCHED = (
+    *("accel", "apt", "checkpatch", "debian-root", "image-base", "image-packages", "kernel", "locks", "qemu"),
+    *("qemu-work", "ssh"),
+)
+#: Kinds of entries with what is compiled and copied from the checkout for guests.
+COMPILED = ("image", "image-layer", "image-overlay", "image-programs", "kmod")
 
 
 def root() -> Path:
@@ -33,6 +40,19 @@ def root() -> Path:
         return Path(explicit).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser().absolute() / "shirq"
+
+
+def share(other: Path, kinds: Iterable[str]) -> None:
+    """Make the directory ``other`` a cache that has these ``kinds`` in common with this one."""
+    other.mkdir(exist_ok=True)
+    for kind in kinds:
+        (root() / kind).mkdir(parents=True, exist_ok=True)
+        (other / kind).symlink_to(root() / kind)
+
+
+def name(path: Path) -> str:
+    """The kind and key of the entry that a path lies in: as a part of another key, the same wherever the cache is."""
+    return f"{path.parent.parent.name}/{path.parent.name}"
 
 
 def digest(*parts: object) -> str:

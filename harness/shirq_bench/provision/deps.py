@@ -53,7 +53,7 @@ PACKAGES: dict[str, dict[str, str]] = {
     "fuzz": {
         "clang": "libFuzzer and the sanitizers",
         "make": "building the fuzz target",
-        "libclang-rt-14-dev": "the run-time library of libFuzzer and the sanitizers",
+        "libclang-rt-dev": "the run-time library of libFuzzer and the sanitizers",
     },
     "browser": {
         "chromium": "testing the page in a browser",
@@ -82,12 +82,16 @@ _LOCK_S = 900
 
 
 def missing(groups: list[str]) -> dict[str, str]:
-    """The packages of ``groups`` that dpkg does not know to be installed, with their purpose."""
+    """The packages of ``groups`` that dpkg does not know to be installed, with their purpose.
+
+    One that another provides is there, too: in Debian 13 libelf1 is libelf1t64.
+    """
     wanted = {name: why for group in groups for name, why in PACKAGES[group].items()}
     listing = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *wanted], capture_output=True, text=True
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}: ${Package}, ${Provides}\n"], capture_output=True, text=True
     ).stdout
-    installed = {line.split()[1] for line in listing.splitlines() if line.startswith("installed ")}
+    there = (line.removeprefix("installed: ") for line in listing.splitlines() if line.startswith("installed: "))
+    installed = {name.split()[0] for names in there for name in names.split(",") if name.strip()}
     return {name: why for name, why in wanted.items() if name not in installed}
 
 

@@ -147,7 +147,7 @@ def _base(target: kernel.Kernel) -> Path:
         _cpio(tree, directory / "base.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(asdict(recipe), target.identity, str(packages))
+    key = cache.digest(asdict(recipe), target.identity, cache.name(packages))
     return cache.entry("image-base", key, fill) / "base.cpio"
 
 
@@ -247,7 +247,9 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         _cpio(tree, directory / "layer.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(asdict(recipe), target.identity, str(packages), *modules, public_key, GUEST, KMOD / "shirq.h")
+    key = cache.digest(
+        asdict(recipe), target.identity, cache.name(packages), *modules, public_key, GUEST, KMOD / "shirq.h"
+    )
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
 
@@ -276,15 +278,17 @@ def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Seque
         shutil.rmtree(root)
 
     contents = [
-        [
-            (str(p.relative_to(tree)), str(p.readlink()) if p.is_symlink() else cache.digest(p))
-            for p in sorted(tree.rglob("*"))
-            if p.is_symlink() or p.is_file()
-        ]
-        for tree in trees
+        [(str(p.relative_to(tree)), p.lstat().st_mode, _content(p)) for p in sorted(tree.rglob("*"))] for tree in trees
     ]
-    key = cache.digest(target.release, [str(made) for made in built], contents)
+    key = cache.digest(target.release, [made.name for made in built], contents)
     return cache.entry("image-overlay", key, fill) / "overlay.cpio"
+
+
+def _content(path: Path) -> str:
+    """What tells a file or link of an overlay from others with its name and mode."""
+    if path.is_symlink():
+        return str(path.readlink())
+    return "" if path.is_dir() else cache.digest(path)
 
 
 def build(
@@ -305,4 +309,4 @@ def build(
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, out)
 
-    return cache.entry("image", cache.digest([str(p) for p in parts]), fill) / "initrd"
+    return cache.entry("image", cache.digest([cache.name(p) for p in parts]), fill) / "initrd"

@@ -7,8 +7,9 @@ are kept beside the module. For a kernel with KCOV, the module reports the code 
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shirq_bench.paths import KMOD, MODULES
@@ -24,6 +25,7 @@ _INSTRUMENTS = {COUNTS_LINES: "GCOV_PROFILE=y", "KCOV": "KCOV_INSTRUMENT=y"}
 
 #: Files that an in-tree build leaves in the source, perhaps for another kernel.
 _LEAVINGS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "Module.symvers", "modules.order", "__pycache__", "*~")
+_left = shutil.ignore_patterns(*_LEAVINGS)
 #: Every compiler warning is an error.
 _STRICT = ("W=1", "KCFLAGS=-Werror")
 
@@ -43,6 +45,14 @@ def build_own(target: kernel.Kernel) -> list[Path]:
     return [build_modules(target, source, _STRICT) / f"{source.name}.ko" for source in sources()]
 
 
+def _files(source: Path) -> Iterator[Path]:
+    """The files that are copied for a build: `shutil.copytree` follows links to directories."""
+    for folder, folders, names in os.walk(source, followlinks=True):
+        left = _left(folder, folders + names)
+        folders[:] = set(folders) - left
+        yield from (Path(folder, name) for name in set(names) - left)
+
+
 def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = ()) -> Path:
     """A directory with every module that the Kbuild or Makefile in ``source`` makes for ``target``.
 
@@ -55,7 +65,7 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
 
     def fill(directory: Path) -> None:
         work = directory / "work"
-        shutil.copytree(source, work, ignore=shutil.ignore_patterns(*_LEAVINGS))
+        shutil.copytree(source, work, ignore=_left)
         run(
             f"modules of {source.name} for {target.release}",
             ["make", "-C", target.headers, f"M={work}", *options, *NO_BTF, *instruments, "modules"],
@@ -68,6 +78,5 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
             shutil.copy2(product, directory)
         shutil.rmtree(work)
 
-    files = sorted(p for p in cache.tree(source) if not any(p.match(pattern) for pattern in _LEAVINGS))
-    content = [(str(p.relative_to(source)), cache.digest(p)) for p in files]
+    content = [(str(p.relative_to(source)), cache.digest(p)) for p in sorted(_files(source))]
     return cache.entry("kmod", cache.digest(target.identity, [*options, *instruments], content), fill)

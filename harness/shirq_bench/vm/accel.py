@@ -59,6 +59,11 @@ class Accelerator:
             return ["-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-cpu", "host"]
         return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
 
+    def identity(self, deterministic: bool = False) -> list[str]:
+        """What a guest depends on that was booted with it: with the host's processor, on the host."""
+        arguments = self.arguments(deterministic)
+        return [*arguments, *(_host() if "host" in arguments else ())]
+
 
 class _Uncertain(Exception):
     """Raised to leave a cache entry unfilled: the uncertain verdict ``found`` is in another, short-lived entry."""
@@ -94,8 +99,11 @@ def cached(emulator: Path) -> Accelerator | None:
     """The accelerator for ``emulator`` on this machine, or None if `verdict` would have to boot the probe."""
     if found := _without_probe():
         return found
-    kept = (cache.root() / "accel" / key for key in (_key(emulator), _key(emulator, _hour())))
-    return next((_read(directory) for directory in kept if directory.exists()), None)
+    for key in (_key(emulator), _key(emulator, _hour())):
+        if (kept := cache.root() / "accel" / key).exists():
+            os.utime(kept)  # `gc` uses this time
+            return _read(kept)
+    return None
 
 
 def _without_probe() -> Accelerator | None:
@@ -111,7 +119,11 @@ def _without_probe() -> Accelerator | None:
 
 
 def _key(emulator: Path, *further: str) -> str:
-    return cache.digest(str(emulator), platform.release(), _cpu(), *further)
+    return cache.digest(cache.name(emulator), *_host(), *further)
+
+
+def _host() -> tuple[str, str]:
+    return platform.release(), _cpu()
 
 
 def _hour() -> str:

@@ -40,11 +40,11 @@ def _key(machine: Machine) -> str:
     return cache.digest(
         _LAYOUT,
         made_of.kernel.identity,
-        str(made_of.emulator),
-        str(made_of.initrd),
+        cache.name(made_of.emulator),
+        cache.name(made_of.initrd),
         description,
         PARAMETERS,
-        made_of.accelerator.arguments(machine.deterministic),
+        made_of.accelerator.identity(machine.deterministic),
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,9 +20,12 @@ from shirq_bench.campaigns.mutants import mutant, report, trial
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import Verdict, Workshop
 from shirq_bench.campaigns.sweep import scenario
+from shirq_bench.cli import mutants as cli
 from shirq_bench.cli.mutants import command, rotated
+from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
+from shirq_bench.provision.cache import CacheError
 
 TOP = need_checkout("trying mutants")
 ALL = {one.name: one for one in mutant.load(TOP)}
@@ -196,6 +202,161 @@ def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp
     assert not late.exists()
 
 
+# ---------------------------------------------------------------- a campaign
+
+
+@pytest.fixture
+def campaign(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """The command tries the mutants a, b and c of the workshop's project."""
+    three = [replace(_mutant(*_TRIPLES), name=name) for name in "abc"]
+    monkeypatch.setattr(cli, "need_checkout", lambda _: workshop.top)
+    monkeypatch.setattr(mutant, "load", lambda _: three)
+    monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
+    return workshop
+
+
+def _reported() -> dict[str, str]:
+    return {one["name"]: one["verdict"] for one in json.loads(report.REPORT.read_text())["mutants"]}
+
+
+@pytest.mark.parametrize(
+    "error", [CacheError("no space left in the cache"), OSError(28, "No space left on device")], ids=["bench", "system"]
+)
+def test_an_error_of_one_trial_is_its_verdict(
+    campaign: Workshop, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """And the report has, at any time, what was tried until then."""
+    try_ = Workshop._try
+    reports = []
+
+    def failing(shop: Workshop, one: Mutant, *rest: Any) -> int:
+        reports.append(_reported() if report.REPORT.exists() else {})
+        if one.name == "b":
+            raise error
+        return try_(shop, one, *rest)
+
+    monkeypatch.setattr(Workshop, "_try", failing)
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 1
+    assert _reported() == {"a": "killed", "b": "failed", "c": "killed"}
+    assert json.loads(report.REPORT.read_text())["mistakes"] == ["b"]
+    assert "o space left" in result.output
+    assert reports == [{}, {"a": "killed"}, {"a": "killed", "b": "failed"}]
+
+
+def test_ctrl_c_ends_the_campaign_and_the_trial_that_runs(
+    campaign: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    begun.touch()
+    test = campaign.top / "tests/test_double.py"
+    test.write_text(
+        "import os\nfrom double import double\n\n"
+        "def test_that_passes():\n"
+        f"    assert double(2) == 4 or os.system('echo begun >>{begun}; sleep 300')\n"
+    )
+    monkeypatch.setattr(trial, "DEADLINE", 20.0)
+
+    def interrupt() -> None:
+        end = Deadline(60)
+        while not begun.read_text() and not end.passed:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    # Background jobs of a shell ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        presser = threading.Thread(target=interrupt)
+        presser.start()
+        result = CliRunner().invoke(command, [])
+        presser.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 1
+    assert begun.read_text().split() == ["begun"], "another trial began"
+    assert not report.REPORT.exists(), f"its trial came to its end: {_reported()}"
+
+
+# ---------------------------------------------------------------- a sweep
+
+#: Stands in for the command line: how each scenario's sweeps end, in the copies of the checkout that have the bug, and
+#: in the others.
+_SHIRQ = """
+import json, sys
+from pathlib import Path
+tries, ends = Path({tries!r}), {ends!r}
+if sys.argv[1] == "sweep":
+    scenario = sys.argv[2] if "3 *" in Path("double.py").read_text() else sys.argv[2] + " without it"
+    number = len([line for line in tries.read_text().splitlines() if line == scenario])
+    with tries.open("a") as file:
+        file.write(scenario + "\\n")
+    end = ends.get(scenario, ["passes"])[number:][:1] or ends.get(scenario)[-1:]
+    if end == ["crashes"]:
+        sys.exit("vm1: the guest did not answer within 60 s")
+    if end == ["fills the disk"]:
+        text = "{{"
+    else:
+        error = dict(name=scenario, kernel="6.1", error="it fails at once", fails_alone=end == ["fails alone"])
+        finding = dict(what=["dev0 is lost"], rules=["lost"], where=dict(function="read+1", instruction="ret"))
+        Path("finding.json").write_text(json.dumps(finding))
+        errors = [error] if end[0] in ("fails", "fails alone") else []
+        text = json.dumps(dict(errors=errors, findings=["finding.json"] if end == ["violates"] else []))
+    Path("build/reports").mkdir(parents=True, exist_ok=True)
+    Path("build/reports/sweep.json").write_text(text)
+    sys.exit(0 if end == ["passes"] else 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict", "detail", "tries"),
+    [
+        ({"a": ["violates"]}, "killed", "lost: dev0 is lost; the stimulus came at read+1 (ret)", "a|a without it"),
+        ({"a": ["fails alone"]}, "killed", "it fails at once", "a|a without it"),
+        ({"b": ["violates"]}, "killed", "lost: dev0 is lost; the stimulus came at read+1 (ret)", "a|b|b without it"),
+        ({}, "survived", "", "a|b"),
+        ({"a": ["crashes", "passes"]}, "survived", "", "a|a|b"),
+        ({"a": ["fails", "violates"]}, "killed", "lost: dev0 is lost", "a|a|a without it"),
+        ({"a": ["fails"]}, "unstable", "could not be run to its end", "a|a|a"),
+        ({"a": ["fills the disk"]}, "unstable", "could not be run to its end", "a|a|a"),
+        ({"b": ["crashes"]}, "unstable", "b could not be run to its end: vm1: the guest did not answer", "a|b|b|b"),
+        (
+            {"a": ["violates"], "a without it": ["fails alone"]},
+            "unsound",
+            "without the mutant a fails: it fails at once",
+            "a|a without it",
+        ),
+        (
+            {"a": ["violates"], "a without it": ["crashes"]},
+            "unstable",
+            "a could not be run to its end",
+            "a|a without it|a without it|a without it",
+        ),
+    ],
+    ids=[
+        *("violates", "fails alone", "violates another", "passes", "crashes once", "fails once", "fails"),
+        *("fills the disk", "second crashes", "fails without it", "crashes without it"),
+    ],
+)
+def test_a_sweep_that_was_not_run_to_its_end_kills_no_mutant(
+    workshop: Workshop, tmp_path: Path, ends: dict[str, list[str]], verdict: str, detail: str, tries: str
+) -> None:
+    """Its guest may have failed for any reason: only a rule that is broken counts."""
+    (tmp_path / "tries").touch()
+    package = workshop.top / "harness/shirq_bench"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text(_SHIRQ.format(tries=str(tmp_path / "tries"), ends=ends))
+    (workshop.top / "tests/test_double.py").write_text("def test_that_passes():\n    pass\n")
+    # The report of an earlier sweep is no verdict on this one.
+    earlier = workshop.top / "build/reports/sweep.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"findings": [], "errors": [{"error": "of yore", "fails_alone": true}]}')
+    tried = workshop.try_(replace(_mutant(*_TRIPLES), sweep=("a", "b")))
+    assert (tried.verdict, tried.swept) == (verdict, verdict == "killed")
+    assert detail in tried.detail
+    assert (tmp_path / "tries").read_text().split("\n")[:-1] == tries.split("|")
+
+
 # ---------------------------------------------------------------- the report
 
 
@@ -263,6 +424,15 @@ def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.
     assert (content["size"], content["total"]) == ("ci", 2), "the third trial ended after 240 s, and must not count"
     assert now == 300.0
     assert not any(ALL[tried["name"]].sweep for tried in content["mutants"])
+
+
+def test_a_campaign_without_a_verdict_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first trial takes longer than all may take: the report stays as it is."""
+    monkeypatch.setattr(Workshop, "try_", lambda shop, one, _: Verdict(one, "untried"))
+    monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
+    result = CliRunner().invoke(command, ["--size", "ci"])
+    assert "no trial has ended within 240 s" in str(result.exception)
+    assert not report.REPORT.exists()
 
 
 def test_an_unknown_mutant_is_refused_by_its_name() -> None:

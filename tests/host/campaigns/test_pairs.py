@@ -260,6 +260,14 @@ def test_command_sweeps_chosen_pairs_and_reports_failed_ones(tmp_path: Path, mon
     assert CliRunner().invoke(main, ["sweep", "--pairs", "open", "raise"]).exit_code == 0
 
 
+def test_a_choice_of_pairs_that_are_left_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "REPORT", tmp_path / "pairs.json")
+    said = CliRunner().invoke(main, ["sweep", "--pairs", "vanish", "dead"])
+    assert said.exit_code == 1
+    assert "shirq: all of these pairs are left out: the operation is the stimulus" in said.stderr
+    assert not pairs.REPORT.exists()
+
+
 def test_the_document_needs_the_matrix() -> None:
     said = CliRunner().invoke(main, ["sweep", "--document"])
     assert said.exit_code == 2

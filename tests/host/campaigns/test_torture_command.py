@@ -80,6 +80,18 @@ def test_an_unknown_test_runs_nothing(ran: Ran) -> None:
     assert ran == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("crash", "--kernel", "debug"), ("crash", "--kernel", "6.12,debug"), ("storm", "--size", "ci")],
+    ids=["on another kernel", "on others", "at another size"],
+)
+def test_a_choice_of_nothing_is_refused(ran: Ran, words: tuple[str, ...]) -> None:
+    ended = _shirq(*words)
+    assert isinstance(ended.exception, BenchError)
+    assert f"{words[0]} does not run on " in str(ended.exception)
+    assert ran == [] and not report.FILE.exists()
+
+
 def test_the_page_adds_up_the_seeds_of_a_test_on_a_kernel(ran: Ran, tmp_path: Path) -> None:
     for seed in (1, 2):
         _shirq("kill", "close", "--kernel", "6.1", "--attempts", "5", "--seed", str(seed))

@@ -278,6 +278,37 @@ def test_the_reports_mark_what_was_not_met(tmp_path: Path, monkeypatch: pytest.M
     assert shown.exit_code == 1 and shown.output.count("unmet: served_us is <5>") == 1
 
 
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The cases that `shirq zoo all` plays, each as it is expected; then "report" when that is written."""
+    found: list[str] = []
+
+    def play_all(some: list[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
+        found.extend(case.id for case in some)
+        return [played(case, *(case.expected[driver] for driver in DRIVERS)) for case in some], []
+
+    monkeypatch.setattr(suite, "play_all", play_all)
+    monkeypatch.setattr(suite, "write", lambda *_, **__: found.append("report"))
+    return found
+
+
+def test_named_cases_are_played_at_any_size(chosen: list[str]) -> None:
+    (named,) = [case.id for case in map(cases.get, cases.ids()) if not case.ci][:1]
+    assert CliRunner().invoke(main, ["zoo", "all", named, "--size", "ci"]).exit_code == 0
+    assert chosen == [named, "report"]
+
+
+def test_the_small_size_plays_a_few_cases(chosen: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [case.id for case in map(cases.get, cases.ids()) if case.ci]
+    ended = CliRunner().invoke(main, ["zoo", "all", "--size", "ci"])
+    assert ended.exit_code == 0 and "budget" not in ended.output, "nothing would keep it"
+    assert chosen == [*few, "report"] and 0 < len(few) < len(cases.ids())
+    chosen.clear()
+    monkeypatch.setattr(cases, "ids", lambda: [])
+    assert CliRunner().invoke(main, ["zoo", "all", "--size", "ci"]).exit_code == 1
+    assert chosen == []
+
+
 def test_a_page_shows_the_bug_above_the_driver_that_has_it_not(tmp_path: Path) -> None:
     case = read(tmp_path, _GOOD)
     runs = played(case, Outcome.SURVIVES, Outcome.SURVIVES, Outcome.REFUSES, Outcome.HANG)

@@ -11,11 +11,12 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from logwriter import Story, write_log
-from shirq_bench.cli import doctor
+from shirq_bench.cli import bench, doctor
 from shirq_bench.cli.doctor import Check, State
 from shirq_bench.cli.machines import chosen
 from shirq_bench.cli.main import main
@@ -145,6 +146,40 @@ def test_the_options_change_the_shared_lines_machine() -> None:
     assert machine == SHARED_LINE.with_(
         vcpus=1, parameters="threadirqs", devices=(*SHARED_LINE.devices, "shirq-edu,addr=10")
     )
+
+
+def test_deterministic_machine_refuses_further_processors(tmp_path: Path) -> None:
+    description = {"machine": SHARED_LINE.with_(deterministic=True).as_data()}
+    (tmp_path / "machine.json").write_text(json.dumps(description))
+    with pytest.raises(click.UsageError, match="--vcpus 2: this machine is deterministic, so it has one"):
+        chosen(tmp_path, vcpus=2)
+    assert chosen(tmp_path, vcpus=1).deterministic
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--accept", "a reason"], "--accept makes what --guard measures the baseline: give both"),
+        (["--guard", "cost"], "--guard always measures the same: it takes neither PART nor --kernel"),
+        (["--guard", "--kernel", "6.1"], "it takes neither PART nor --kernel"),
+    ],
+)
+def test_bench_refuses_options_that_would_have_no_effect(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.setattr(bench, "run", lambda *_: None)
+    monkeypatch.setattr(bench, "guard", lambda _: True)
+    refused = shirq("bench", *arguments)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    for fine in ([], ["cost", "--kernel", "6.1"], ["--guard"], ["--guard", "--accept", "a reason"]):
+        assert shirq("bench", *fine).exit_code == 0
+
+
+def test_a_shell_without_any_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(click.UsageError, match="standard input is not a terminal"):
+        main.main(["shell"], standalone_mode=False)
 
 
 def test_kernels_are_listed_with_what_is_cached_of_them(root: Path) -> None:

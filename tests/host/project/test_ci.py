@@ -55,7 +55,7 @@ def test_what_is_marked_long_is_run_by_make_long_alone(verb: str) -> None:
 
 def test_files_of_tests_have_names_of_their_own() -> None:
     """pytest imports test files by their names: it cannot collect two files with one name in one run."""
-    names = [path.name for path in (TOP / "tests").glob("*/test_*.py")]
+    names = [path.name for path in (TOP / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
 
 

@@ -21,6 +21,7 @@ from shirq import ctl
 from shirq_bench.campaigns.mutants import mutant
 from shirq_bench.campaigns.zoo import case
 from shirq_bench.cli.main import main
+from shirq_bench.observe import splats
 from shirq_bench.paths import KMOD, need_checkout
 from tutorial import write as _write_tutorial
 
@@ -192,6 +193,11 @@ def test_docs_troubleshooting_quotes_messages_that_exist() -> None:
     for message in messages:
         for piece in message.split("..."):
             assert piece.strip() in sources, f"{message}: no source contains {piece!r}"
+
+
+def test_docs_own_rules_for_splats_start_from_files_that_exist() -> None:
+    (place,) = re.findall(r"start from the ones in `(.*?)`", (TOP / "harness/README.md").read_text())
+    assert TOP / "harness" / place == splats.RULES
 
 
 def test_docs_glossary_is_sorted_and_explains_its_words_once() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from shirq_bench.deadline import Deadline
 from shirq_bench.provision import cache, housekeeping
+from shirq_bench.provision.apt import Suites
+from shirq_bench.vm import accel
 
 DAY = 86400
 
@@ -70,6 +72,32 @@ def test_using_an_entry_makes_it_young(root: Path) -> None:
     entry("image", "0123", 9)
     cache.entry("image", "0123", _fill)
     assert names(7) == []
+
+
+def test_package_lists_are_used_by_whoever_asks_them(root: Path) -> None:
+    """Every run asks them for the version of QEMU's source."""
+    lists = root / "apt/trixie"
+    lists.mkdir(parents=True)
+    (lists / "updated").touch()
+    (lists / "version-qemu").write_text("10.0.1")
+    aged(lists, 40)
+    assert names(30) == ["apt/trixie"]
+    assert Suites("trixie").source_version("qemu") == "10.0.1"
+    assert names(30) == []
+
+
+def test_a_verdict_is_used_by_whoever_reads_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.mkdir()
+    (root / "kvm").touch()
+    monkeypatch.setattr(accel, "NODE", root / "kvm")
+    monkeypatch.delenv("SHIRQ_ACCEL", raising=False)
+    emulator = root / "qemu/0123/qemu-system-x86_64"
+    found = accel.Accelerator("tcg", "it hangs")
+    verdict = cache.entry("accel", accel._key(emulator), lambda directory: accel._write(directory, found))
+    aged(verdict, 40)
+    assert names(30) == [f"accel/{verdict.name}"]
+    assert accel.verdict(emulator) == found
+    assert names(30) == []
 
 
 def test_a_working_directory_is_as_young_as_the_log_in_it(root: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,18 @@ def test_a_window_ends_where_its_own_device_does(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cases.Case, "run", lambda _: Outcome(Recording(0, entries, "", "", []), [], []))
     shape = calibrate(_parse(_LEAST | {"until": "masked dev0", "extra_ns": 10}), "6.1")
     assert (shape.begin_ns, shape.window_ns) == (0, 410)
+
+
+@pytest.mark.parametrize(("since", "extra_ns", "window"), [("masked dev1", 10, -90), ("", 9, 309)])
+def test_window_shorter_than_a_step_is_refused(
+    monkeypatch: pytest.MonkeyPatch, since: str, extra_ns: int, window: int
+) -> None:
+    """There would be no point in it, and nothing that fails."""
+    entries = _masks((300, "dev0"), (400, "dev1"))
+    monkeypatch.setattr(cases.Case, "run", lambda _: Outcome(Recording(0, entries, "", "", []), [], []))
+    made = replace(_parse(_LEAST | {"until": "masked dev0", "extra_ns": extra_ns, "step": 310}), since=since)
+    with pytest.raises(BenchError, match=f"scenario s: its window, of {window} ns, is shorter than its step, 310 ns"):
+        calibrate(made, "6.1")
 
 
 class _Fake:

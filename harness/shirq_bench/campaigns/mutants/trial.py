@@ -7,6 +7,7 @@ changes and is deleted with the copy.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,18 +28,20 @@ from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import cache
 
-#: Kinds of entries that a mutant's cache shares with the bench's cache: a mutant cannot change them.
-_BORROWED = ("accel", "apt", "checkpatch", "image-base", "kernel", "locks", "qemu", "qemu-work", "ssh")
-#: A kind of entry that both caches share, too, if the mutant does not change guest/.
-_PROGRAMS = "image-programs"
+#: A kind of entries that a mutant's cache shares if the mutant does not change the sources of the guest's programs.
+_PROGRAMS, _COMPILED_FROM = "image-programs", ("guest/", "kmod/shirq.h")
 #: Seconds that all tests of one mutant may take together; the same limit holds for one sweep.
 DEADLINE = 1200.0
+#: Seconds between two looks whether a trial is to end before them.
+_STEP = 0.2
 
 KILLED, SURVIVED = "killed", "survived"
 #: Verdicts about an invalid mutant: its patch does not apply, the result does not compile, its tests fail without the
 #: patch, do not end, or fail only now and then. The last two may also be due to a busy machine.
 STALE, STILLBORN, UNSOUND, ENDLESS, UNSTABLE = "stale", "stillborn", "unsound", "endless", "unstable"
-#: The verdict if the time budget of all trials was spent before this trial ended.
+#: The trial itself failed.
+FAILED = "failed"
+#: The verdict if the time budget of all trials was spent, or the trials were stopped, before this trial ended.
 UNTRIED = "untried"
 #: A text in the message of a test that timed out.
 _DEADLINE_SAID = "DeadlineExceeded"
@@ -111,6 +115,8 @@ class Workshop:
     kernel: str
     work: Path
     until: float = math.inf
+    #: If it is set, no trial continues.
+    stop: threading.Event = field(default_factory=threading.Event)
     #: For a kernel and a test or scenario: its failure without any mutant; empty if it passes.
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -122,6 +128,8 @@ class Workshop:
                 end = _End(SURVIVED, passed=self._try(mutant, place, tell))
             except _End as over:
                 end = over
+            except (BenchError, OSError) as error:
+                end = _End(FAILED, detail=str(error))
         return Verdict(mutant, end.verdict, end.by, end.detail, time.monotonic() - started, end.passed)
 
     def _try(self, mutant: Mutant, place: Path, tell: Callable[[str], None]) -> int:
@@ -130,7 +138,7 @@ class Workshop:
         if refused := apply(mutant.diff, tree):
             raise _End(STALE, detail=refused)
         kernel = mutant.kernel or self.kernel
-        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until)
+        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until, self.stop)
         if mutant.has_guest:
             tell("compiling it")
             bench.compile()
@@ -155,22 +163,19 @@ class Workshop:
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with supervisor.owned_directory("shirq-mutant-none-") as place:
                 copy_checkout(self.top, place / "tree")
-                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until)
+                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until, self.stop)
                 self.sound[key] = _fails(bench, end.what)
         if self.sound[key]:
             raise _End(UNSOUND, end.by, self.sound[key])
 
     def _cache(self, mutant: Mutant, place: Path) -> Path:
         own = place / "cache"
-        own.mkdir()
+        same_programs = not any(name.startswith(_COMPILED_FROM) for name in mutant.files)
+        cache.share(own, [*cache.FETCHED, *([_PROGRAMS] if same_programs else [])])
         # All trials share one folder for modules: modules are small, and a mutant changes only a few of them.
         modules = self.work / "kmod"
         modules.mkdir(exist_ok=True)
         (own / "kmod").symlink_to(modules)
-        same_programs = not any(name.startswith("guest/") for name in mutant.files)
-        for kind in (*_BORROWED, *([_PROGRAMS] if same_programs else [])):
-            (cache.root() / kind).mkdir(parents=True, exist_ok=True)
-            (own / kind).symlink_to(cache.root() / kind)
         return own
 
 
@@ -183,6 +188,7 @@ class _Bench:
     place: Path
     cache: Path
     until: float
+    stop: threading.Event
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -201,13 +207,15 @@ class _Bench:
             text=True,
             errors="replace",
         ) as process:
-            try:
-                said, _ = process.communicate(timeout=min(DEADLINE, max(0.0, self.until - time.monotonic())))
-            except subprocess.TimeoutExpired:
-                if time.monotonic() >= self.until:
-                    raise _End(UNTRIED) from None
-                raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}") from None
-        return subprocess.CompletedProcess(arguments, process.returncode, said)
+            end = time.monotonic() + DEADLINE
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=_STEP)
+                    return subprocess.CompletedProcess(arguments, process.returncode, said)
+                if self.stop.is_set() or time.monotonic() >= self.until:
+                    raise _End(UNTRIED)
+                if time.monotonic() >= end:
+                    raise _End(ENDLESS, detail=f"not finished after {DEADLINE:g} s: {' '.join(arguments)}")
 
     def compile(self) -> None:
         """Compile the mutant's modules and image; a mutant that does not compile is not valid."""
@@ -246,25 +254,34 @@ class _Bench:
         return _failure(report)
 
     def sweep(self, scenario: str) -> None:
-        """Sweep a scenario in full, up to its first violation."""
-        done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+        """Sweep a scenario in full, up to its first violation; again if it could not be run to its end."""
         report = self.tree / "build/reports/sweep.json"
-        if not report.exists():
-            detail = f"the sweep did not finish: {_last_line(done.stdout)}"
-            raise _End(KILLED, scenario, detail, scenario)
-        if done.returncode:
-            file = self.tree / json.loads(report.read_text())["findings"][0]
-            raise _End(KILLED, scenario, _finding(json.loads(file.read_text())), scenario)
+        for _ in range(_ROUNDS):
+            # It may be there from another sweep.
+            report.unlink(missing_ok=True)
+            done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+            if not done.returncode:
+                return
+            if found := _violation(self.tree, report):
+                raise _End(KILLED, scenario, found, scenario)
+        raise _End(UNSTABLE, detail=f"the sweep {scenario} could not be run to its end: {done.stdout.strip()[-500:]}")
+
+
+def _violation(tree: Path, report: Path) -> str:
+    """The violation that a failed sweep reports; empty if it failed for another reason, whatever that is."""
+    try:
+        content = json.loads(report.read_text())
+    except (OSError, ValueError):
+        return ""
+    if content["findings"]:
+        return _finding(json.loads((tree / content["findings"][0]).read_text()))
+    return next((one["error"] for one in content["errors"] if one["fails_alone"]), "")
 
 
 def _finding(found: dict[str, object]) -> str:
     what, where, rules = found["what"], found["where"], found["rules"]
     assert isinstance(what, list) and isinstance(where, dict) and isinstance(rules, list)
     return f"{', '.join(rules)}: {what[0]}; the stimulus came at {where['function']} ({where['instruction']})"
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1]
 
 
 def _fails(bench: _Bench, what: str) -> str:
@@ -275,7 +292,7 @@ def _fails(bench: _Bench, what: str) -> str:
         else:
             bench.sweep(what)
     except _End as end:
-        if end.verdict == UNTRIED:
+        if end.verdict in (UNTRIED, UNSTABLE):
             raise
         return f"without the mutant {end.by or what} fails: {end.detail}"
     return ""

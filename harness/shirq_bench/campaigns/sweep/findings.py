@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,22 @@ def draw(case: Case, place: Path) -> None:
     files.save(model.build(cut, title=case.title, gsi=gsi), place)
 
 
-def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: bool | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Unswept:
+    """A scenario whose sweep did not come to its end; whether that was because it `FailsAlone`."""
+
+    name: str
+    kernel: str
+    error: str
+    fails_alone: bool
+
+
+def data(
+    results: Sequence[Result],
+    kept: Sequence[Path],
+    errors: Sequence[Unswept] = (),
+    replays_identical: bool | None = None,
+) -> dict[str, Any]:
     """The report's content. ``points_per_minute`` counts only the minutes in which runs went on, on one core."""
     points = sum(result.points for result in results)
     # Leave out scenarios that need a new process or device for each point.
@@ -82,6 +97,7 @@ def data(results: Sequence[Result], kept: Sequence[Path], replays_identical: boo
             }
             for result in results
         ],
+        "errors": [asdict(one) for one in errors],
         "points": points,
         "points_per_minute": round(60 * sum(r.points for r in quick) / seconds) if seconds else 0,
         "violations": sum(len(result.failures) for result in results),

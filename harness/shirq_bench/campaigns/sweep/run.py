@@ -63,6 +63,10 @@ class Result:
     places: set[int] = field(default_factory=set)
 
 
+class FailsAlone(BenchError):
+    """A scenario breaks a rule without its second stimulus: what it plays on is broken."""
+
+
 def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], period_ns: int) -> Case:
     """A run with a point for each offset of the second stimulus; None: a point without a second stimulus."""
     return Case(
@@ -109,9 +113,14 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
     alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
-        raise BenchError(f"scenario {scenario.name} fails even without the second stimulus: {wrong[0].what}")
+        raise FailsAlone(f"scenario {scenario.name} fails even without the second stimulus: {wrong[0].what}")
     begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
     window = max(_times(scenario, scenario.until, alone, long_ns)) - begin + scenario.extra_ns
+    if window < scenario.step:
+        raise BenchError(
+            f"scenario {scenario.name}: its window, of {window} ns, is shorter than its step, {scenario.step} ns:"
+            f" it would have no point; it ends at {scenario.until!r}, plus {scenario.extra_ns} ns"
+        )
     offsets = [begin + window * slot // 8 for slot in range(9)]
     quiet = 0
     while offsets:

@@ -40,7 +40,6 @@ _BETWEEN_KILLS_S = 6.0
 _PATIENCE_S = 30.0
 #: Allowed growth of the controller process, in KiB per test, for the test's report.
 _REPORT_KIB = 32
-_GIVEN = ("apt", "image", "image-base", "image-layer", "image-overlay", "kernel", "kmod", "qemu", "ssh")
 _SUITE = """
 import os
 from pathlib import Path
@@ -177,14 +176,12 @@ def by_bench(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Roun
     with tempfile.TemporaryDirectory(prefix="shirq-torture-") as folder:
         directory = Path(folder, "suite")
         temporary, own_cache = Path(folder, "tmp"), Path(folder, "cache")
-        for made in (directory, directory / "begun", temporary, own_cache):
+        for made in (directory, directory / "begun", temporary):
             made.mkdir()
         (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
         (directory / "test_suite.py").write_text(_SUITE.format(count=count))
         accelerator = parts(kernel).accelerator.name
-        for kind in _GIVEN:
-            if (cache.root() / kind).exists():
-                (own_cache / kind).symlink_to(cache.root() / kind)
+        cache.share(own_cache, cache.FETCHED + cache.COMPILED)
         environment = {"TMPDIR": str(temporary), "SHIRQ_CACHE": str(own_cache), "SHIRQ_ACCEL": accelerator}
         killer = _Killer(seed, directory / "begun", most=max(1, count // 10))
         outcome = _pytest(

@@ -18,8 +18,6 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 REPORTS = BUILD / "reports"
-#: Seconds that a run of size ci may take on two cores without KVM, if its templates exist.
-CI_BUDGET_S = 240
 
 
 def kernel_for(case: Case, wanted: str) -> str:

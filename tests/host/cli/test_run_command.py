@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""`shirq run`: whose the standard streams are."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shirq_bench.cli import guests
+from shirq_bench.vm import template
+
+
+class Command:
+    """A guest's command that ends when its standard input does. ``fed`` is what it got."""
+
+    def __init__(self) -> None:
+        self.fed = b""
+        self._closed = threading.Event()
+
+    def write(self, data: bytes) -> None:
+        self.fed += data
+
+    def close_stdin(self) -> None:
+        self._closed.set()
+
+    def wait(self, timeout: float) -> SimpleNamespace:
+        assert self._closed.wait(60), "its standard input stays open"
+        return SimpleNamespace(status=0)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """What `shirq run` runs, in no guest. It writes a line to each of its streams."""
+    made = Command()
+
+    def start(*words: str, sink: Any, error_sink: Any) -> Command:
+        sink(b"said\n")
+        error_sink(b"complained\n")
+        return made
+
+    @contextlib.contextmanager
+    def clone(machine: object, name: str) -> Iterator[Any]:
+        agent = SimpleNamespace(start=start, run=lambda *_: SimpleNamespace(stdout=""))
+        described = SimpleNamespace(as_data=dict)
+        yield SimpleNamespace(dir=tmp_path, machine=described, agent=agent, patience=1.0, boot=lambda: None)
+
+    monkeypatch.setattr(template, "clone", clone)
+    monkeypatch.setattr(guests, "splats_of", lambda *_: [])
+    return made
+
+
+def _run(*arguments: str | Path) -> object:
+    with pytest.raises(SystemExit) as ended:
+        guests.run.main([str(argument) for argument in arguments], standalone_mode=False)
+    return ended.value.code
+
+
+@pytest.mark.parametrize("how", ["command", "script"])
+def test_standard_input_is_the_commands(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    (tmp_path / "script").write_text("cat")
+    (tmp_path / "input").write_text("for the command")
+    with (tmp_path / "input").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert _run(*(["--script", tmp_path / "script"] if how == "script" else ["cat"])) == 0
+    assert command.fed == b"for the command"
+
+
+def test_a_script_from_standard_input_leaves_nothing_of_it(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script").write_text("cat")
+    with (tmp_path / "script").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert _run("--script", "-") == 0
+    assert command.fed == b""
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_is_closed_is_not_missed(
+    command: Command, monkeypatch: pytest.MonkeyPatch, stream: str, tmp_path: Path
+) -> None:
+    """Python has no object for a descriptor that is closed when it starts, as by `<&-`."""
+    with (tmp_path / "input").open("w+") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, stream, None)
+        assert _run("true") == 0
