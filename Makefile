@@ -51,7 +51,10 @@ deps: .venv/complete ## Install what the project needs: system packages and the 
 
 .PHONY: guest-deps
 guest-deps: .venv/complete
-	@$(DEPS) qemu guest $(if $(findstring debug,$(KERNEL))$(findstring kcsan,$(KERNEL))$(filter all,$(KERNEL)),debug-kernel)
+	@$(DEPS) qemu guest $(if $(COMPILES)$(findstring debug,$(KERNEL))$(findstring kcsan,$(KERNEL))$(filter all,$(KERNEL)),debug-kernel)
+
+# Some cases and mutants have an instrumented kernel of their own, whatever KERNEL is.
+zoo mutants: COMPILES = $(filter full,$(SIZE))
 
 qemu: guest-deps ## Build QEMU with the emulated device and the line probe in it.
 	@$(SHIRQ) build qemu

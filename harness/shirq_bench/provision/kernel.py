@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shirq_bench import toml
 from shirq_bench.paths import GUEST
-from shirq_bench.provision import cache
+from shirq_bench.provision import cache, deps
 from shirq_bench.provision.apt import Suites
 from shirq_bench.provision.steps import BuildError, run
 from shirq_bench.toml import Words
@@ -63,6 +63,8 @@ class Recipe:
 
 #: Part of every stock kernel's key: increment it when `_unpack` makes something else.
 _LAYOUT = 2
+#: The group of packages that compiling a kernel needs.
+_COMPILER = "debug-kernel"
 #: Keys of a kernel that do not affect its build.
 _HABITS = ("patience", "memory_mib")
 
@@ -105,6 +107,11 @@ def _finish(target: Path, release: str) -> None:
 
 def _compile(recipe: Recipe, target: Path) -> None:
     """Compile a kernel from Debian's source with our configuration; keep its build tree for modules and debuggers."""
+    if lacking := deps.missing([_COMPILER]):
+        names = ", ".join(f"{name} ({why})" for name, why in lacking.items())
+        raise BuildError(
+            f"compiling {recipe.source} needs {names}: install this with `make deps` or `shirq deps {_COMPILER}`"
+        )
     suites = Suites(*recipe.suites)
     package = suites.depends(recipe.source)[0]
     log = cache.root() / "kernel.log"

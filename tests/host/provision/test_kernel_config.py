@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.provision import kernel
+from shirq_bench.provision import deps, kernel
 from shirq_bench.provision.steps import BuildError
 
 _FIRST = "# A comment.\nCONFIG_KASAN=y\nCONFIG_SMP=y\n# CONFIG_SLUB_TINY is not set\n"
 _LATER = "# CONFIG_KASAN is not set\nCONFIG_KCSAN=y\n"
+
+
+def test_a_kernel_is_not_compiled_without_its_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing library would end the compiler after minutes, with an error that does not name the package."""
+    monkeypatch.setattr(deps, "missing", lambda groups: {"libelf-dev": "the kernel's objtool"} if groups else {})
+    recipe = kernel.Recipe(suites=("none",), source="linux-source", config=("debug.config",))
+    with pytest.raises(BuildError, match=r"linux-source needs libelf-dev \(the kernel's objtool\).*shirq deps debug-k"):
+        kernel._compile(recipe, tmp_path)
 
 
 def _check(tmp_path: Path, final: str) -> None:
