@@ -67,6 +67,7 @@ class Vm:
         elif name == "broken":
             self.story.add(Kind.SETTING, device, offset=3, value=1)
         else:
+            self.story.add(Kind.SETTING, device, offset=3, value=1)
             self.properties[name] = value
 
     def start(self, *argv: str) -> Any:
@@ -77,7 +78,12 @@ class Vm:
                 ended.append(self.ends(argv[-1]))
             return ended[0]
 
-        return SimpleNamespace(argv=argv, close_stdin=lambda: None, wait=wait, stderr="", running=False)
+        def expect(_line: str, _deadline: float) -> None:
+            pass
+
+        return SimpleNamespace(
+            argv=argv, close_stdin=lambda: None, wait=wait, expect=expect, stdout="", stderr="", running=False
+        )
 
     def follow(self) -> Vm:
         return self
@@ -224,6 +230,39 @@ def test_a_hang_by_the_neighbours_interrupt_counts(trial: Trial) -> None:
     assert player.play().hung.startswith("step 2, neighbour 2:")
 
 
+@pytest.mark.parametrize(
+    ("moment", "over", "counts"),
+    [("2", True, True), ("1", False, True), ("1", True, False)],
+    ids=["since the stimulus", "during it", "before it"],
+)
+def test_a_hang_by_an_interrupt_of_the_neighbours_own_counts(
+    trial: Trial, moment: str, over: bool, counts: bool
+) -> None:
+    """The neighbour's driver gives it work from time to time, also between the stimulus and the first query.
+
+    Its driver may then mask it until the storm has ended, so that the queries' interrupts do not raise its pin.
+    """
+    vm, player = trial("{ wait = 1 }, { set = { dead = 'bars' } }, { wait = 2 }, { neighbour = 2 }")
+
+    def ends(asked: str) -> agent.Result:
+        if asked == moment and over:
+            vm.story.neighbours_interrupt("nic0")
+        elif asked == moment:
+            vm.story.stimulus("nic0")
+        if asked == "2" and not over:
+            vm.story.deliver().read("nic0", 0).mask("nic0").eoi()
+        if asked == f"{run._QUERY:g}":
+            raise HungError("the guest does not answer, in a storm")
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+    if counts:
+        assert player.play().hung.startswith("step 4, neighbour 2:")
+    else:
+        with pytest.raises(NotPlayed, match="the neighbour's pin did not rise"):
+            player.play()
+
+
 @pytest.mark.parametrize("stops", [False, True])
 def test_a_storm_that_fills_the_log_before_it_stops_is_judged(trial: Trial, stops: bool) -> None:
     """The log is complete until the hang was detected, even if entries are dropped while the guest is stopped."""
@@ -350,6 +389,31 @@ def test_notices_are_told_each_and_in_order() -> None:
     assert run._untold(["reset", "reset"], told) == [
         f"the driver's program got no notice like 'reset' in the expected order; all notices: {told}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ended", "unmet"),
+    [
+        ("", None, []),
+        ("", (1, "read: No such device\n"), ["its program ended by itself, with 'status 1: read: No such device'"]),
+        ("", (-11, ""), ["its program ended by itself, with 'status -11: '"]),
+        ("^status 1: .*No such device$", (1, "closing\nread: No such device\n"), []),
+        ("^status 1: ", (-11, ""), ["its program ended by itself, with 'status -11: '"]),
+        ("^status 1: ", None, ["its program has not ended by itself, with '^status 1: '"]),
+    ],
+)
+def test_a_program_that_ends_by_itself_is_expected_to(
+    wanted: str, ended: tuple[int, str] | None, unmet: list[str]
+) -> None:
+    result = agent.Result(("peer",), ended[0], "", ended[1]) if ended else None
+    assert run._unexpected_end(wanted, result) == unmet
+
+
+@pytest.mark.parametrize(("after", "unmet"), [("", 1), (", { driver = 'dismiss' }", 0)])
+def test_a_program_that_need_not_serve_may_have_ended(trial: Trial, after: str, unmet: int) -> None:
+    _, player = trial("{ raise = 1 }, { driver = 'start' }, { serve = 1 }" + after)
+    player.play()
+    assert len(player.unmet) == unmet
 
 
 def test_a_bound_that_is_exceeded_is_told() -> None:

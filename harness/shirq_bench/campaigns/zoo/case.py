@@ -41,6 +41,8 @@ options = "--exclusive"         # of its user program; the tables of the other d
 [argued]                        # optional: for a driver without a good outcome, why a good one is impossible
 [notices]                       # optional: for a driver, expressions that match its program's notices, in this order
 shirq = ["quarantined flags=0x1"]
+[ends]                          # optional: for a driver whose program ends by itself, its last words as an expression
+vfio-pci = "^status 1: "
 [latency.shirq]                 # optional: for a driver, bounds in virtual microseconds; with one vCPU only
 served_us = 500                 # from a raise of dev0 to its acknowledgement
 neighbour_us = 300              # of an interrupt of the neighbour
@@ -322,6 +324,8 @@ class Case:
     naive: NaiveOptions = NaiveOptions()
     #: For each driver under test, regular expressions that match the notices its program must receive.
     notices: Mapping[_Driver, tuple[str, ...]] = field(default_factory=dict)
+    #: For each driver under test whose program ends by itself, an expression for "status STATUS: LAST WORDS".
+    ends: Mapping[_Driver, _Expression] = field(default_factory=dict)
     #: For each driver under test, bounds on figures, in virtual us.
     latency: Mapping[_Driver, Mapping[_Latency, int]] = field(default_factory=dict)
 

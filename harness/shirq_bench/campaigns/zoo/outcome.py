@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import Entry, Kind, Log
+from shirq_bench.channels.log import Entry, Kind, Log, find
 from shirq_bench.observe import judge, splats
 
 _ALL = 0xFFFFFFFF
@@ -61,7 +61,7 @@ class Ledger:
     ``before`` are earlier entries: interrupts that are outstanding at the end of these entries count as raised.
     """
 
-    def __init__(self, device: str = "dev0", before: Iterable[Entry] = ()) -> None:
+    def __init__(self, device: str = "dev0", before: Sequence[Entry] = ()) -> None:
         self._device = device
         #: When each outstanding interrupt was raised, in virtual ns, source by source.
         self._outstanding: dict[int, list[int]] = {}
@@ -81,19 +81,20 @@ class Ledger:
         """The number of interrupts that were raised and not served yet."""
         return sum(map(len, self._outstanding.values()))
 
-    def take(self, entries: Iterable[Entry]) -> None:
+    def take(self, entries: Sequence[Entry]) -> None:
         """Account for the logged entries."""
-        for entry in entries:
-            if entry.device != self._device:
-                continue
+        # A storm has millions of accesses, and few of them are acknowledgements.
+        found = find(entries, Kind.RAISE, Kind.LOWER, Kind.RESET, device=self._device)
+        found += find(entries, Kind.WRITE, device=self._device, offset=Register.INT_ACK)
+        for _, entry in sorted(found):
             if entry.kind is Kind.RAISE:
                 for source in _sources(entry.value):
                     self.raised += 1
                     self._outstanding.setdefault(source, []).append(entry.time_ns)
-            elif entry.kind is Kind.WRITE and (entry.space, entry.offset) == (0, Register.INT_ACK):
-                self._acknowledge(entry)
-            elif entry.kind is Kind.RESET or entry.kind is Kind.LOWER:
+            elif entry.kind is not Kind.WRITE:
                 self._silence(entry)
+            elif entry.space == 0:
+                self._acknowledge(entry)
 
     def _acknowledge(self, entry: Entry) -> None:
         if entry.value == _ALL:
