@@ -80,6 +80,8 @@ class Command:
 
     def _feed(self, kind: int, payload: bytes) -> None:
         with self._changed:
+            if self._error:
+                return
             if kind == _Frame.STARTED:
                 (self.pid,) = struct.unpack("<I", payload)
             elif kind == _Frame.STDOUT:
@@ -88,8 +90,9 @@ class Command:
                 self._error_sink(payload) if self._error_sink else self._stderr.extend(payload)
             elif kind == _Frame.EXIT:
                 (raw,) = struct.unpack("<I", payload)
-                self._status = os.waitstatus_to_exitcode(raw)
-                self._agent.journal.end(self._step, f"status {self._status}" if self._status else "")
+                status = os.waitstatus_to_exitcode(raw)
+                self._agent.journal.end(self._step, f"status {status}" if status else "")
+                self._status = status
             elif kind == _Frame.ERROR:
                 self._error = CommandFailed(f"{' '.join(self.argv)}: {payload.decode(errors='replace')}")
                 self._agent.journal.end(self._step, str(self._error))
@@ -99,7 +102,8 @@ class Command:
         with self._changed:
             if self._status is None and self._error is None:
                 self._error = error
-                self._agent.journal.end(self._step, str(error).partition("\n")[0])
+                with contextlib.suppress(Exception):  # of a subscriber: this error came first
+                    self._agent.journal.end(self._step, str(error).partition("\n")[0])
             self._changed.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
@@ -224,12 +228,17 @@ class Agent:
                 while head := stream.read(_HEADER.size):
                     length, kind, _, number = _HEADER.unpack(head)
                     payload = stream.read(length)
+                    if len(payload) < length:
+                        break
                     if kind == _Frame.HELLO:
                         self._restarted()
                     elif kind == _Frame.PONG:
                         self._pongs.put(number)
                     elif command := self._commands.get(number):
-                        command._feed(kind, payload)
+                        try:
+                            command._feed(kind, payload)
+                        except Exception as error:  # of who takes its output or its step: the channel is whole
+                            command._fail(error)
                         if kind in (_Frame.EXIT, _Frame.ERROR):
                             del self._commands[number]
         except (OSError, ValueError, struct.error) as error:
@@ -279,7 +288,7 @@ class Agent:
         """Start a command in the guest and return at once.
 
         With a ``sink`` its standard output goes there, piece by piece on the reader thread, and is not kept; so does
-        its standard error with an ``error_sink``.
+        its standard error with an ``error_sink``. An exception of a sink is the command's error, and ends its output.
         """
         number = next(self._ids)
         command = Command(self, number, argv, sink, error_sink)

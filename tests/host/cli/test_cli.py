@@ -3,25 +3,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
+from agentguest import guest
 from logwriter import Story, write_log
+from shirq_bench.channels.agent import _Frame
 from shirq_bench.cli import doctor
 from shirq_bench.cli.doctor import Check, State
 from shirq_bench.cli.machines import chosen
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import deps, kernel, qemu
-from shirq_bench.vm import accel
+from shirq_bench.vm import accel, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 
 VERBS = sorted(main.commands)
@@ -91,6 +97,32 @@ def test_what_is_wrong_is_one_message_with_status_1(tmp_path: Path, log: Path) -
         assert result.exit_code == 1, result.output
         assert result.stderr.startswith("shirq: ")
         assert said in result.stderr
+
+
+def test_a_reader_that_closes_its_pipe_ends_a_run_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`shirq run -- seq 100000 | head -1` blames nobody."""
+
+    @contextlib.contextmanager
+    def clone(machine: Machine, **options: object) -> Iterator[object]:
+        def count() -> None:
+            _, number, _ = it.hears()
+            it.says(_Frame.STDOUT, number, b"1\n2\n")
+            it.exits(number)
+
+        with guest() as it:
+            threading.Thread(target=count).start()
+            yield SimpleNamespace(boot=lambda: None, dir=tmp_path, machine=machine, agent=it.agent, patience=1.0)
+
+    monkeypatch.setattr(template, "clone", clone)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "--", "seq", "2"], prog_name="shirq")
+    assert (ended.value.code, capsys.readouterr().err) == (1, "")
 
 
 def test_a_log_is_printed_from_its_file_and_from_its_folder(log: Path) -> None:

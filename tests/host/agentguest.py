@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""The guest's end of an agent channel, for host tests: a test writes the agent's frames itself."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+
+from shirq_bench.channels.agent import Agent, _Frame
+
+_HEADER = struct.Struct("<IHHI")
+SITUATION = "QEMU runs; the console says: all is well"
+
+
+class Guest:
+    """An `Agent` called vm7, and what its guest does."""
+
+    def __init__(self) -> None:
+        ours, self.channel = socket.socketpair()
+        self.agent = Agent("vm7", ours, lambda: SITUATION)
+
+    def says(self, kind: _Frame, number: int, payload: bytes = b"") -> None:
+        self.channel.sendall(_HEADER.pack(len(payload), kind, 0, number) + payload)
+
+    def exits(self, number: int, status: int = 0) -> None:
+        self.says(_Frame.EXIT, number, struct.pack("<I", status << 8))
+
+    def hears(self) -> tuple[_Frame, int, bytes]:
+        """The next frame from the host."""
+        length, kind, _, number = _HEADER.unpack(self.channel.recv(_HEADER.size, socket.MSG_WAITALL))
+        return _Frame(kind), number, self.channel.recv(length, socket.MSG_WAITALL)
+
+
+@contextlib.contextmanager
+def guest() -> Iterator[Guest]:
+    it = Guest()
+    with it.channel, contextlib.closing(it.agent):
+        yield it
