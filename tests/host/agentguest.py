@@ -19,6 +19,10 @@ class Guest:
 
     def __init__(self) -> None:
         ours, self.channel = socket.socketpair()
+        self.channel.settimeout(20)
+        self._heard = self.channel.makefile("rb")
+        # Less than a frame may have: a frame can be taken in part.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
         self.agent = Agent("vm7", ours, lambda: SITUATION)
 
     def says(self, kind: _Frame, number: int, payload: bytes = b"") -> None:
@@ -29,12 +33,12 @@ class Guest:
 
     def hears(self) -> tuple[_Frame, int, bytes]:
         """The next frame from the host."""
-        length, kind, _, number = _HEADER.unpack(self.channel.recv(_HEADER.size, socket.MSG_WAITALL))
-        return _Frame(kind), number, self.channel.recv(length, socket.MSG_WAITALL)
+        length, kind, _, number = _HEADER.unpack(self._heard.read(_HEADER.size))
+        return _Frame(kind), number, self._heard.read(length)
 
 
 @contextlib.contextmanager
 def guest() -> Iterator[Guest]:
     it = Guest()
-    with it.channel, contextlib.closing(it.agent):
+    with it.channel, it._heard, contextlib.closing(it.agent):
         yield it

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, CommandFailed, DeadlineExceeded
 from shirq_bench.journal import Journal, Kind
@@ -134,7 +135,7 @@ class Command:
         return self._status is None and self._error is None
 
     def write(self, data: str | bytes) -> None:
-        """Send ``data`` to its standard input."""
+        """Send ``data`` to its standard input. `DeadlineExceeded` if the guest does not take it."""
         raw = data.encode() if isinstance(data, str) else data
         for start in range(0, len(raw), _STDIN_CHUNK):
             self._agent._send(_Frame.STDIN, self._id, raw[start : start + _STDIN_CHUNK])
@@ -205,7 +206,7 @@ class Agent:
         self._ids = itertools.count(1)
         self._commands: dict[int, Command] = {}
         self._pongs: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._write_lock = threading.Lock()
+        self._sender = Sender(name, channel, situation, patience)
         self._gone: Exception | None = None
         self._hello = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
@@ -215,8 +216,7 @@ class Agent:
         if self._gone:
             raise self._gone
         try:
-            with self._write_lock:
-                self._channel.sendall(_HEADER.pack(len(payload), kind, 0, number) + payload)
+            self._sender.send(_HEADER.pack(len(payload), kind, 0, number) + payload, f"the agent's frame {kind.name}")
         except OSError as error:
             raise AgentGone(f"{self.name}: the agent channel is closed ({error})\n{self.situation()}") from error
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pexpect
 from pexpect.spawnbase import SpawnBase
 
+from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Console(_Base):
         self.name = name
         self.log = log
         self._channel = channel
+        self._sender = Sender(name, channel, lambda: f"the last console lines:\n{self.tail()}")
         self._arrived: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._drain, name=f"console-{name}", daemon=True)
         self._reader.start()
@@ -85,7 +87,7 @@ class Console(_Base):
     def send(self, text: str) -> int:
         """Type ``text``."""
         data = text.encode()
-        self._channel.sendall(data)
+        self._sender.send(data, "what was typed")
         return len(data)
 
     def sendline(self, text: str = "") -> int:

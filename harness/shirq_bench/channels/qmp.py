@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,8 @@ class Monitor:
     """The QMP monitor of one VM over the connected socket ``channel``.
 
     Its messages are appended to ``transcript``, and ``journal`` records each call as a step. Every timeout is
-    multiplied by ``patience``, and extended further on a busy host.
+    multiplied by ``patience``, and extended further on a busy host. ``situation`` returns, for the message of a missed
+    one and of a lost connection, the state of the VM and the end of its console.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Monitor:
         deadline: float = 20.0,
         patience: float = 1.0,
         journal: Journal | None = None,
+        situation: Callable[[], str] = str,
     ) -> None:
         self.name = name
         self._patience = patience
         self._journal = journal or Journal(name)
+        self._situation = situation
         self._transcript = transcript.open("a", buffering=1)
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
@@ -99,12 +102,13 @@ class Monitor:
             while not concurrent.futures.wait([future], end.step).done:
                 if end.passed:
                     future.cancel()
-                    raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {end}")
+                    raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {end}\n{self._situation()}".rstrip())
             return future.result()
         except ExecuteError as error:
             raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
         except (QMPError, StateError, OSError, EOFError) as error:
-            raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed ({error})") from error
+            closed = f"{self.name}: QMP: {what}: the connection is closed ({error})\n{self._situation()}"
+            raise QmpFailed(closed.rstrip()) from error
 
     def execute(self, command: str, deadline: float = 20.0, **arguments: Any) -> Any:
         """Execute a QMP command and return its result. Underscores in argument names become dashes.

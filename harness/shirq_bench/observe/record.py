@@ -78,12 +78,10 @@ class Recording:
                 if (later := self._vm.now_ns()) > now:
                     now, still = later, Deadline(_STANDSTILL * self._vm.patience)
                 waited = f"{' or '.join(map(str, triggers))}: not within {(now - began) / 1e9:.3f} s of guest time"
-                if now - began > limit_ns:
-                    raise DeadlineExceeded(f"{self._vm.name}: {waited}")
                 if still.passed:
-                    raise DeadlineExceeded(
-                        f"{self._vm.name}: {waited}, and the VM stands still: {self._vm.situation()}"
-                    )
+                    waited += ", and the VM stands still"
+                if now - began > limit_ns or still.passed:
+                    raise DeadlineExceeded(f"{self._vm.name}: {waited}\n{self._vm.situation()}")
             time.sleep(_LOOK)
 
     def settle(self, within_s: float = 10.0) -> Log:

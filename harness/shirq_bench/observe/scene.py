@@ -150,7 +150,9 @@ class Scene:
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
                 if end.passed:
-                    raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
+                    raise DeadlineExceeded(
+                        f"{self.vm.name}: {device} is still masked after {end}\n{self.vm.situation()}"
+                    )
 
     def record(self, *devices: str, settled: bool = True) -> contextlib.AbstractContextManager[Recording]:
         """Record what happens during the block, about the devices' line: `record.record`."""

@@ -154,15 +154,17 @@ class Vm:
         self.agent = Agent(self.name, ours["agent"], self.situation, self.patience, self.journal)
         self._resources.callback(self.agent.close)
         for network in self.machine.networks:
-            self.networks[network] = Network(self.name, ours[network], self.patience)
+            self.networks[network] = Network(self.name, ours[network], self.situation, self.patience)
             self._resources.callback(self.networks[network].close)
         for wire in self.machine.wires:
             self.wires[wire] = self._resources.enter_context(ours[wire])
             self.wires[wire].settimeout(Deadline(WIRE_DEADLINE).left)
         try:
-            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience, self.journal)
+            self.qmp = Monitor(
+                self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience, self.journal, self.situation
+            )
         except BenchError as error:
-            raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
+            raise VmDied(f"{self.name}: QEMU did not start: {error}") from error
         self._resources.callback(self.qmp.close)
         self.started = True
         if self._template:

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import socket
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from agentguest import guest
 from shirq_bench import journal
+from shirq_bench.channels import sending
 from shirq_bench.channels.agent import Agent, _Frame
-from shirq_bench.errors import AgentGone
+from shirq_bench.errors import AgentGone, DeadlineExceeded
 from shirq_bench.journal import Step
 
 
@@ -31,6 +34,32 @@ def test_a_channel_that_ends_is_told_with_the_guests_situation(end: Callable[[so
         with pytest.raises(AgentGone, match=r"(?s)vm7: the agent channel .*closed.*\nQEMU has ended with status 1"):
             agent.run("true")
         agent.close()
+
+
+def test_a_guest_that_takes_nothing_is_told_and_no_frame_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that hangs does not block its senders for ever; when it goes on, no frame is torn."""
+    monkeypatch.setattr(sending, "TAKEN", 0.1)
+    late = r"vm7: .* has not been taken within 0\.1 s.*\nQEMU runs; the console says: all is well"
+    with ThreadPoolExecutor(3) as pool, guest() as vm:
+        cat, sleep = vm.agent.start("cat"), vm.agent.start("sleep", "1")
+        senders = [pool.submit(command.write, b"x" * 1_000_000) for command in (cat, sleep)]
+        for sender in senders:
+            with pytest.raises(DeadlineExceeded, match=late):
+                sender.result(timeout=20)
+        with pytest.raises(DeadlineExceeded, match=late):
+            pool.submit(cat.close_stdin).result(timeout=20)
+        monkeypatch.undo()
+        sleeping = pool.submit(sleep.signal, signal.SIGTERM)
+        heard = [vm.hears()]
+        while heard[-1][0] != _Frame.SIGNAL:
+            heard.append(vm.hears())
+        sleeping.result()
+        assert {(kind, len(payload)) for kind, _, payload in heard} == {
+            (_Frame.EXEC, 4),
+            (_Frame.EXEC, 8),
+            (_Frame.STDIN, 1 << 16),
+            (_Frame.SIGNAL, 4),
+        }
 
 
 @pytest.mark.parametrize("kind", [_Frame.STDOUT, _Frame.STDERR], ids=["output", "errors"])

@@ -37,6 +37,7 @@ def test_qemu_that_ends_during_connect_closed_the_connection(answers: int, tmp_p
         ours, theirs = socket.socketpair()
         qemu = threading.Thread(target=_ends_after, args=(theirs, answers))
         qemu.start()
-        with pytest.raises(QmpFailed, match="the connection is closed"):
-            Monitor("vm", ours, tmp_path / f"qmp-{number}.log").wait_event("NEVER")
+        with pytest.raises(QmpFailed, match=r"the connection is closed \(.*\)\nQEMU has ended"):
+            log = tmp_path / f"qmp-{number}.log"
+            Monitor("vm", ours, log, situation=lambda: "QEMU has ended").wait_event("NEVER")
         qemu.join()
