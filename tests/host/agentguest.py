@@ -32,8 +32,10 @@ class Guest:
         self.says(_Frame.EXIT, number, struct.pack("<I", status << 8))
 
     def hears(self) -> tuple[_Frame, int, bytes]:
-        """The next frame from the host."""
-        length, kind, _, number = _HEADER.unpack(self._heard.read(_HEADER.size))
+        """The next frame from the host. EOFError if it has closed the channel."""
+        if not (head := self._heard.read(_HEADER.size)):
+            raise EOFError
+        length, kind, _, number = _HEADER.unpack(head)
         return _Frame(kind), number, self._heard.read(length)
 
 
