@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shirq_bench.transcript import Transcript
+
 #: A step's text is cut to this many characters in a single line.
 _WIDTH = 200
 #: Steps that a journal remembers; its transcript has all.
@@ -80,7 +82,7 @@ class Journal:
         self._guest = guest
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._transcript = transcript.open("a", buffering=1) if transcript else None
+        self.transcript = Transcript(transcript) if transcript else None
 
     def begin(self, kind: Kind, what: str) -> Step:
         """A step begins; `end` it."""
@@ -95,8 +97,8 @@ class Journal:
             if step.ended_s is not None:
                 return
             step.ended_s, step.last, step.outcome = time.monotonic() - self._began, self.position(), outcome
-            if self._transcript:
-                self._transcript.write(f"{step}\n")
+            if self.transcript:
+                self.transcript.write(f"{step}\n".encode())
         for reporter in list(_reporters):
             reporter(step)
 
@@ -128,9 +130,8 @@ class Journal:
     def close(self) -> None:
         """Close the transcript; steps that have not ended are marked as such."""
         with self._lock:
-            if self._transcript:
+            if self.transcript:
                 for step in self.steps:
                     if step.ended_s is None:
-                        self._transcript.write(f"{step} -> not over\n")
-                self._transcript.close()
-                self._transcript = None
+                        self.transcript.write(f"{step} -> not over\n".encode())
+                self.transcript.close()

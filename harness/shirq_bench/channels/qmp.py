@@ -21,6 +21,7 @@ from qemu.qmp.protocol import Runstate, StateError
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded, QmpFailed
 from shirq_bench.journal import Journal, Kind
+from shirq_bench.transcript import Transcript
 
 _T = TypeVar("_T")
 #: Commands that change nothing.
@@ -49,7 +50,7 @@ class Monitor:
         self._patience = patience
         self._journal = journal or Journal(name)
         self._situation = situation
-        self._transcript = transcript.open("a", buffering=1)
+        self.transcript = Transcript(transcript)
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"qmp-{name}", daemon=True)
@@ -90,7 +91,8 @@ class Monitor:
     def _note(self, what: str, message: object) -> None:
         body = dict(message) if isinstance(message, Message) else message
         if not self._closed:
-            self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
+            line = f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n"
+            self.transcript.write(line.encode())
 
     def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
         if self._closed:
@@ -170,7 +172,7 @@ class Monitor:
         self._thread.join(timeout=5)
         if not self._loop.is_running():
             self._loop.close()
-        self._transcript.close()
+        self.transcript.close()
 
 
 def _absolute(path: str) -> str:

@@ -248,9 +248,12 @@ class Vm:
             state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
         said = self._emulator.said()
         tail = self.console.tail() if hasattr(self, "console") else ""
+        parts = [getattr(self, name, None) for name in ("console", "qmp", "journal")]
+        written = [part.transcript for part in parts if part and part.transcript]
         return "\n".join(
             [f"{self.name}: {state}; run directory {self.dir}"]
             + ([f"QEMU said: {said}"] if said else [])
+            + [f"{file.path.name} is incomplete: {file.lost}" for file in written if file.lost]
             + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
         )
 
