@@ -27,6 +27,7 @@ from shirq_bench.cli.machines import chosen
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import deps, kernel, qemu
+from shirq_bench.supervisor import SupervisorGone
 from shirq_bench.vm import accel, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 
@@ -97,6 +98,27 @@ def test_what_is_wrong_is_one_message_with_status_1(tmp_path: Path, log: Path) -
         assert result.exit_code == 1, result.output
         assert result.stderr.startswith("shirq: ")
         assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no descriptors are left"), "the operating system: no descriptors are left"),
+        (OSError(28, "No space left on device"), "the operating system: No space left on device"),
+        (OSError(28, "No space left on device", "/tmp/x"), "/tmp/x: No space left on device"),
+        (SupervisorGone("the supervisor process has died"), "the supervisor process has died"),
+    ],
+    ids=["text alone", "number", "file", "supervisor"],
+)
+def test_an_error_that_a_guest_meets_is_one_message(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clone(machine: Machine, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(template, "clone", clone)
+    result = shirq("run", "--", "true")
+    assert (result.exit_code, result.stderr) == (1, f"shirq: {said}\n")
 
 
 def test_a_reader_that_closes_its_pipe_ends_a_run_in_silence(
