@@ -58,7 +58,7 @@ class Recording:
         """Wait for the first of these moments since the last wait, or since the beginning; returns its entry.
 
         ``within_s`` is in guest time, stretched for a slow kernel. `DeadlineExceeded` if none comes, or if the VM
-        stands still.
+        stands still; `CannotJudge` if the log is full.
         """
         with self._vm.journal.during(StepKind.WAIT, " or ".join(map(str, triggers))):
             return self._wait(triggers, within_s)
@@ -75,6 +75,7 @@ class Recording:
                     return entry
             looks += 1
             if looks % _IDLE == 0:
+                self._reader.require_complete()
                 if (later := self._vm.now_ns()) > now:
                     now, still = later, Deadline(_STANDSTILL * self._vm.patience)
                 waited = f"{' or '.join(map(str, triggers))}: not within {(now - began) / 1e9:.3f} s of guest time"

@@ -157,6 +157,18 @@ def test_a_full_log_is_not_judged(vm: Any) -> None:
         run.masked_before_eoi()
 
 
+def test_a_wait_in_a_full_log_ends_at_once(vm: Any) -> None:
+    """A moment that did not fit never comes; one that did is found."""
+    run = recording.Recording(vm, ("dev0",))
+    vm.story.claimed_interrupt("dev0")
+    vm.dropped = 7
+    vm.write()
+    assert run.wait(PinRises("dev0")).device == "dev0"
+    vm.step_ns = 50_000_000
+    with pytest.raises(CannotJudge, match="7 entries did not fit"):
+        run.wait(PinRises("dev0"), within_s=1)
+
+
 def test_a_recording_without_devices_is_refused(vm: Any) -> None:
     with pytest.raises(BenchError, match="name at least one"), record(vm):
         pass
