@@ -296,7 +296,7 @@ class Agent:
         self._send(_Frame.EXEC, number, b"".join(os.fsencode(a) + b"\0" for a in argv))
         return command
 
-    def run(self, *argv: str, stdin: str = "", deadline: float = 30.0) -> Result:
+    def run(self, *argv: str, stdin: str | bytes = "", deadline: float = 30.0) -> Result:
         """Run a command to its end, whatever its status. ``deadline`` is in seconds."""
         command = self.start(*argv)
         if stdin:

@@ -121,23 +121,40 @@ def test_an_error_that_a_guest_meets_is_one_message(
     assert (result.exit_code, result.stderr) == (1, f"shirq: {said}\n")
 
 
-def test_a_reader_that_closes_its_pipe_ends_a_run_in_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`shirq run -- seq 100000 | head -1` blames nobody."""
+@pytest.fixture
+def statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The statuses with which a guest's commands end, after two lines of output; a test changes them."""
+    statuses = [0]
 
     @contextlib.contextmanager
     def clone(machine: Machine, **options: object) -> Iterator[object]:
         def count() -> None:
-            _, number, _ = it.hears()
-            it.says(_Frame.STDOUT, number, b"1\n2\n")
-            it.exits(number)
+            while statuses:
+                kind, number, _ = it.hears()
+                if kind == _Frame.EXEC:
+                    it.says(_Frame.STDOUT, number, b"1\n2\n")
+                    it.exits(number, statuses.pop(0))
 
         with guest() as it:
             threading.Thread(target=count).start()
             yield SimpleNamespace(boot=lambda: None, dir=tmp_path, machine=machine, agent=it.agent, patience=1.0)
 
     monkeypatch.setattr(template, "clone", clone)
+    return statuses
+
+
+def test_a_run_whose_kernel_log_cannot_be_read_fails(statuses: list[int]) -> None:
+    """It may have had a splat."""
+    statuses[:] = [0, 1]
+    result = shirq("run", "--", "seq", "2")
+    assert result.exit_code == 1
+    assert result.stderr == "shirq: vm7: status 1 from: dmesg\n1\n2\n"
+
+
+def test_a_reader_that_closes_its_pipe_ends_a_run_in_silence(
+    statuses: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`shirq run -- seq 100000 | head -1` blames nobody."""
     reader, writer = os.pipe()
     os.close(reader)
     with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stdout:
