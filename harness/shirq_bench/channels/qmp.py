@@ -107,6 +107,7 @@ class Monitor:
                     raise DeadlineExceeded(f"{self.name}: QMP: {what} not within {end}\n{self._situation()}".rstrip())
             return future.result()
         except ExecuteError as error:
+            self._note("error", error.received["error"])
             raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
         except (QMPError, StateError, OSError, EOFError) as error:
             closed = f"{self.name}: QMP: {what}: the connection is closed ({error})\n{self._situation()}"
