@@ -70,6 +70,12 @@ class Deadline:
             pass
         return bool(ready)
 
+    def writable(self, descriptor: int) -> bool:
+        """Wait until ``descriptor`` is writable; false if the deadline passes before."""
+        while not (ready := select.select([], [descriptor], [], self.step)[1]) and not self.passed:
+            pass
+        return bool(ready)
+
     def __str__(self) -> str:
         seconds = self._seconds * self._stretch
         busy = f" ({seconds:.0f} s on this busy host)" if self.stretched else ""

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shirq_bench.transcript import Transcript
+
 #: A step is printed on one line; its text and its outcome are each cut to this many characters.
 _WIDTH = 200
 #: Maximum number of steps that a journal keeps in memory; the transcript has all of them.
@@ -83,7 +85,7 @@ class Journal:
         self._guest = guest
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._transcript = transcript.open("a", buffering=1) if transcript else None
+        self.transcript = Transcript(transcript) if transcript else None
 
     def begin(self, kind: Kind, what: str) -> Step:
         """Begin a step. The caller must `end` it."""
@@ -98,8 +100,8 @@ class Journal:
             if step.ended_s is not None:
                 return
             step.ended_s, step.last, step.outcome = time.monotonic() - self._began, self.position(), outcome
-            if self._transcript:
-                self._transcript.write(f"{step}\n")
+            if self.transcript:
+                self.transcript.write(f"{step}\n".encode())
         for reporter in list(_reporters):
             reporter(step)
 
@@ -134,9 +136,8 @@ class Journal:
     def close(self) -> None:
         """Close the transcript, and write to it the steps that have not ended."""
         with self._lock:
-            if self._transcript:
+            if self.transcript:
                 for step in self.steps:
                     if step.ended_s is None:
-                        self._transcript.write(f"{step} -> not over\n")
-                self._transcript.close()
-                self._transcript = None
+                        self.transcript.write(f"{step} -> not over\n".encode())
+                self.transcript.close()

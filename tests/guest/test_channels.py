@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,11 +65,23 @@ def test_ssh_runs_commands_and_copies_files_both_ways(plain: Vm, tmp_path: Path)
     with plain.ssh() as ssh:
         result = ssh.exec("echo out; echo err >&2; exit 4")
         assert (result.status, result.stdout, result.stderr) == (4, "out\n", "err\n")
+        assert len(ssh.exec("head -c 4000000 /dev/zero >&2").stderr) == 4_000_000
         ssh.put(source, "/tmp/copy")
         ssh.get("/tmp/copy", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
     with plain.ssh() as again:
         assert again.exec("wc -c </tmp/copy").stdout.strip() == "256000"
+
+
+@pytest.mark.invariants_broken("QEMU is killed", guest_ends=True)
+def test_a_copy_by_ssh_ends_when_qemu_is_killed(plain: Vm) -> None:
+    plain.agent.succeed("mkfifo /tmp/fifo")
+    with ThreadPoolExecutor(1) as pool, plain.ssh() as ssh:
+        copied = pool.submit(ssh.get, "/tmp/fifo", Path("/dev/null"))
+        plain.agent.succeed("until pidof sftp-server; do usleep 10000; done")
+        os.kill(plain.pid, signal.SIGKILL)
+        with pytest.raises(BenchError, match="ssh: /tmp/fifo: "):
+            copied.result(timeout=60)
 
 
 def test_the_console_is_a_shell_that_pexpect_can_drive(plain: Vm) -> None:

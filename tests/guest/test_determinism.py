@@ -10,7 +10,7 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -103,9 +103,9 @@ def test_busy_guest_replays_identically(kernel_name: str, condition: str) -> Non
 class Listener(Network):
     """Notes the EtherType of every frame on the wire."""
 
-    def __init__(self, name: str, channel: socket.socket, patience: float = 1.0) -> None:
+    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:
         self.types: list[int] = []
-        super().__init__(name, channel, patience)
+        super().__init__(name, channel, situation, patience)
 
     def _take(self, frame: bytes) -> None:
         self.types.append(int.from_bytes(frame[12:14]))

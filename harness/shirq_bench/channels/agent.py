@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, CommandFailed, DeadlineExceeded
 from shirq_bench.journal import Journal, Kind
@@ -80,6 +81,8 @@ class Command:
 
     def _feed(self, kind: int, payload: bytes) -> None:
         with self._changed:
+            if self._error:
+                return
             if kind == _Frame.STARTED:
                 (self.pid,) = struct.unpack("<I", payload)
             elif kind == _Frame.STDOUT:
@@ -88,8 +91,9 @@ class Command:
                 self._error_sink(payload) if self._error_sink else self._stderr.extend(payload)
             elif kind == _Frame.EXIT:
                 (raw,) = struct.unpack("<I", payload)
-                self._status = os.waitstatus_to_exitcode(raw)
-                self._agent.journal.end(self._step, f"status {self._status}" if self._status else "")
+                status = os.waitstatus_to_exitcode(raw)
+                self._agent.journal.end(self._step, f"status {status}" if status else "")
+                self._status = status
             elif kind == _Frame.ERROR:
                 reason = payload.decode(errors="replace")
                 self._error = CommandFailed(f"{self._agent.name}: {' '.join(self.argv)}: {reason}")
@@ -100,7 +104,8 @@ class Command:
         with self._changed:
             if self._status is None and self._error is None:
                 self._error = error
-                self._agent.journal.end(self._step, str(error).partition("\n")[0])
+                with contextlib.suppress(Exception):  # of a subscriber: this error came first
+                    self._agent.journal.end(self._step, str(error).partition("\n")[0])
             self._changed.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
@@ -131,7 +136,7 @@ class Command:
         return self._status is None and self._error is None
 
     def write(self, data: str | bytes) -> None:
-        """Send ``data`` to the command's standard input."""
+        """Send ``data`` to the command's standard input. `DeadlineExceeded` if the guest does not take it."""
         raw = data.encode() if isinstance(data, str) else data
         for start in range(0, len(raw), _STDIN_CHUNK):
             self._agent._send(_Frame.STDIN, self._id, raw[start : start + _STDIN_CHUNK])
@@ -202,7 +207,7 @@ class Agent:
         self._ids = itertools.count(1)
         self._commands: dict[int, Command] = {}
         self._pongs: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._write_lock = threading.Lock()
+        self._sender = Sender(name, channel, situation, patience)
         self._gone: Exception | None = None
         self._hello = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
@@ -212,8 +217,7 @@ class Agent:
         if self._gone:
             raise self._gone
         try:
-            with self._write_lock:
-                self._channel.sendall(_HEADER.pack(len(payload), kind, 0, number) + payload)
+            self._sender.send(_HEADER.pack(len(payload), kind, 0, number) + payload, f"the agent's frame {kind.name}")
         except OSError as error:
             raise AgentGone(f"{self.name}: the agent channel is closed ({error})\n{self.situation()}") from error
 
@@ -225,12 +229,17 @@ class Agent:
                 while head := stream.read(_HEADER.size):
                     length, kind, _, number = _HEADER.unpack(head)
                     payload = stream.read(length)
+                    if len(payload) < length:
+                        break
                     if kind == _Frame.HELLO:
                         self._restarted()
                     elif kind == _Frame.PONG:
                         self._pongs.put(number)
                     elif command := self._commands.get(number):
-                        command._feed(kind, payload)
+                        try:
+                            command._feed(kind, payload)
+                        except Exception as error:  # of who takes its output or its step: the channel is whole
+                            command._fail(error)
                         if kind in (_Frame.EXIT, _Frame.ERROR):
                             del self._commands[number]
         except (OSError, ValueError, struct.error) as error:
@@ -280,7 +289,8 @@ class Agent:
         """Start a command in the guest and return at once.
 
         If a ``sink`` is given, the reader thread passes the standard output to it piece by piece, and the output is not
-        kept. ``error_sink`` is the same for the standard error.
+        kept. ``error_sink`` is the same for the standard error. An exception of a sink is the command's error; the sink
+        then gets no further output.
         """
         number = next(self._ids)
         command = Command(self, number, argv, sink, error_sink)
@@ -288,7 +298,7 @@ class Agent:
         self._send(_Frame.EXEC, number, b"".join(os.fsencode(a) + b"\0" for a in argv))
         return command
 
-    def run(self, *argv: str, stdin: str = "", deadline: float = 30.0) -> Result:
+    def run(self, *argv: str, stdin: str | bytes = "", deadline: float = 30.0) -> Result:
         """Run a command to its end, whatever its status. ``deadline`` is in seconds."""
         command = self.start(*argv)
         if stdin:

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING
 import pexpect
 from pexpect.spawnbase import SpawnBase
 
+from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
+from shirq_bench.transcript import Transcript
 
 if TYPE_CHECKING:
     _Base = SpawnBase[str]  # generic in its type stubs only
@@ -41,20 +43,21 @@ class Console(_Base):
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.name = name
         self.log = log
+        self.transcript = Transcript(log)
         self._channel = channel
+        self._sender = Sender(name, channel, lambda: f"the last console lines:\n{self.tail()}")
         self._arrived: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._drain, name=f"console-{name}", daemon=True)
         self._reader.start()
 
     def _drain(self) -> None:
-        with self.log.open("ab", buffering=0) as log:
+        with contextlib.closing(self.transcript):
             while True:
                 try:
                     data = self._channel.recv(65536)
                 except OSError:
                     data = b""
-                if data:
-                    log.write(data)
+                self.transcript.write(data)
                 self._arrived.put(data)
                 if not data:
                     return
@@ -85,7 +88,7 @@ class Console(_Base):
     def send(self, text: str) -> int:
         """Type ``text``."""
         data = text.encode()
-        self._channel.sendall(data)
+        self._sender.send(data, "what was typed")
         return len(data)
 
     def sendline(self, text: str = "") -> int:

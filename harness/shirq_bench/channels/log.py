@@ -411,6 +411,10 @@ class LogReader:
         self._read(header)
         return Log(header, self._entries)
 
+    def require_complete(self) -> None:
+        """`Log.require_complete` of everything until now: what is waited for may be among the dropped entries."""
+        Log(self.header(), ()).require_complete()
+
     def _name(self, slot: int) -> str:
         start = HEADER.size + slot * NAME_SIZE
         return self._map[start : start + NAME_SIZE].split(b"\0")[0].decode(errors="replace")

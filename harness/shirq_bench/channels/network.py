@@ -13,7 +13,9 @@ import queue
 import socket
 import struct
 import threading
+from collections.abc import Callable
 
+from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded
 
@@ -28,12 +30,17 @@ _REQUEST, _REPLY = 1, 2
 
 
 class Network:
-    """The connection to one network card of the guest ``name``, over the connected socket ``channel``."""
+    """The connection to one network card of the guest ``name``, over the connected socket ``channel``.
 
-    def __init__(self, name: str, channel: socket.socket, patience: float = 1.0) -> None:
+    ``situation`` returns, for a failure's message, the state of the VM and the end of its console.
+    """
+
+    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:
         self.name = name
+        self._situation = situation
         self._patience = patience
         self._channel = channel
+        self._sender = Sender(name, channel, situation, patience)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name=f"network-{name}", daemon=True)
         self._reader.start()
@@ -50,7 +57,7 @@ class Network:
 
     def send(self, frame: bytes) -> None:
         """Send an Ethernet frame to the card."""
-        self._channel.sendall(struct.pack("!I", len(frame)) + frame)
+        self._sender.send(struct.pack("!I", len(frame)) + frame, "a frame on the wire")
 
     def ask(self) -> None:
         """Send one ARP query for the guest's address."""
@@ -78,9 +85,8 @@ class Network:
                     break
                 except queue.Empty:
                     if end.passed:
-                        raise DeadlineExceeded(
-                            f"{self.name}: the guest answered only {number} of {times} ARP queries within {end}"
-                        ) from None
+                        answered = f"the guest answered only {number} of {times} ARP queries within {end}"
+                        raise DeadlineExceeded(f"{self.name}: {answered}\n{self._situation()}") from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from qemu.qmp.protocol import Runstate, StateError
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded, QmpFailed
 from shirq_bench.journal import Journal, Kind
+from shirq_bench.transcript import Transcript
 
 _T = TypeVar("_T")
 #: The beginnings of the names of commands that change nothing.
@@ -31,7 +32,8 @@ class Monitor:
     """The QMP monitor of one VM over the connected socket ``channel``.
 
     Its messages are appended to ``transcript``, and ``journal`` records each call as a step. Every timeout is
-    multiplied by ``patience``, and extended further on a busy host.
+    multiplied by ``patience``, and extended further on a busy host. ``situation`` returns, for the message of a missed
+    one and of a lost connection, the state of the VM and the end of its console.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class Monitor:
         deadline: float = 20.0,
         patience: float = 1.0,
         journal: Journal | None = None,
+        situation: Callable[[], str] = str,
     ) -> None:
         self.name = name
         self._patience = patience
         self._journal = journal or Journal(name)
-        self._transcript = transcript.open("a", buffering=1)
+        self._situation = situation
+        self.transcript = Transcript(transcript)
         self._started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"qmp-{name}", daemon=True)
@@ -87,7 +91,8 @@ class Monitor:
     def _note(self, what: str, message: object) -> None:
         body = dict(message) if isinstance(message, Message) else message
         if not self._closed:
-            self._transcript.write(f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n")
+            line = f"{time.monotonic() - self._started:10.6f} {what} {json.dumps(body)}\n"
+            self.transcript.write(line.encode())
 
     def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
         if self._closed:
@@ -99,12 +104,15 @@ class Monitor:
             while not concurrent.futures.wait([future], end.step).done:
                 if end.passed:
                     future.cancel()
-                    raise DeadlineExceeded(f"{self.name}: QMP: {what}: nothing received within {end}")
+                    late = f"{self.name}: QMP: {what}: nothing received within {end}\n{self._situation()}"
+                    raise DeadlineExceeded(late.rstrip())
             return future.result()
         except ExecuteError as error:
+            self._note("error", error.received["error"])
             raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
         except (QMPError, StateError, OSError, EOFError) as error:
-            raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed ({error})") from error
+            closed = f"{self.name}: QMP: {what}: the connection is closed ({error})\n{self._situation()}"
+            raise QmpFailed(closed.rstrip()) from error
 
     def execute(self, command: str, deadline: float = 20.0, **arguments: Any) -> Any:
         """Execute a QMP command and return its result. Underscores in argument names become dashes.
@@ -166,7 +174,7 @@ class Monitor:
         self._thread.join(timeout=5)
         if not self._loop.is_running():
             self._loop.close()
-        self._transcript.close()
+        self.transcript.close()
 
 
 def _absolute(path: str) -> str:

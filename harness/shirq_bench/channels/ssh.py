@@ -8,9 +8,13 @@ standard streams and dropbear. On the host, paramiko gets one end of a socket pa
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import select
 import socket
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +29,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: Starts dropbear unless it runs already; makes a host key at the first connection.
 _BRIDGE = "pidof dropbear >/dev/null || dropbear -R -p 127.0.0.1:22 || exit; exec nc 127.0.0.1 22"
+#: Seconds between two looks at the guest's side and at the deadlines.
+_LOOK = 0.2
 
 
 class Ssh:
@@ -32,10 +38,13 @@ class Ssh:
 
     def __init__(self, agent: Agent, key: Path, deadline: float = 60.0) -> None:
         self._name = agent.name
-        self._patience = agent.patience
-        start = Deadline(deadline * self._patience).left
+        self._agent = agent
+        start = Deadline(deadline * agent.patience).left
         ours, self._far = socket.socketpair()
-        self._bridge = agent.start("sh", "-c", _BRIDGE, sink=self._far.sendall)
+        self._connected = True
+        #: The deadlines of what is under way.
+        self._ends: set[Deadline] = set()
+        self._bridge = agent.start("sh", "-c", _BRIDGE, sink=self._take)
         self._pump = threading.Thread(target=self._forward, name=f"ssh-{agent.name}", daemon=True)
         self._pump.start()
         self._files: paramiko.SFTPClient | None = None
@@ -50,12 +59,49 @@ class Ssh:
             self.close()
             raise BenchError(f"{self._name}: ssh: {error}; output of the guest's side: {said}") from error
 
+    def _take(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # closed: nobody waits for it
+            self._far.sendall(data)
+
     def _forward(self) -> None:
+        """Pump thread: end the connection when either side has ended, or a deadline has passed.
+
+        paramiko waits without a timeout in places.
+        """
         with contextlib.suppress(OSError, BenchError):
-            while data := self._far.recv(65536):
-                self._bridge.write(data)
+            while self._bridge.running and not any(end.passed for end in tuple(self._ends)):
+                if select.select([self._far], [], [], _LOOK)[0]:
+                    if not (data := self._far.recv(65536)):
+                        break
+                    self._bridge.write(data)
+        self._connected = False
+        with contextlib.suppress(OSError):
+            self._far.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(BenchError):
             self._bridge.close_stdin()
+
+    @contextlib.contextmanager
+    def _within(self, what: str, deadline: float) -> Iterator[None]:
+        """End the connection if the block outlasts ``deadline``: `DeadlineExceeded`; `BenchError` if it ends before."""
+        end = Deadline(deadline * self._agent.patience)
+        self._ends.add(end)
+        try:
+            yield
+            if not self._alive:
+                raise EOFError("the connection has ended")
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if end.passed:
+                late = f"{self._name}: ssh: {what}: not finished within {end}"
+                raise DeadlineExceeded(f"{late}\n{self._agent.situation()}") from None
+            if isinstance(error, OSError) and self._alive:
+                raise  # of a file that is copied
+            raise BenchError(f"{self._name}: ssh: {what}: {error}") from error
+        finally:
+            self._ends.discard(end)
+
+    @property
+    def _alive(self) -> bool:
+        return self._connected and self._transport.is_active()
 
     def __enter__(self) -> Ssh:
         return self
@@ -66,27 +112,15 @@ class Ssh:
         self.close()
 
     def exec(self, command: str, deadline: float = 60.0) -> Result:
-        """Run a shell command to its end, whatever its status. ``deadline`` is in seconds."""
-        end = Deadline(deadline * self._patience)
-        stdout = stderr = b""
-        try:
-            channel = self._transport.open_session(timeout=end.left)
-            channel.settimeout(end.left)
+        """Run a shell command to its end, whatever its status. After ``deadline`` seconds the connection ends."""
+        with self._within(command, deadline), ThreadPoolExecutor(1) as pool:
+            channel = self._transport.open_session()
             channel.exec_command(command)
-            while data := channel.recv(65536):
-                stdout += data
-                if end.passed:
-                    raise TimeoutError
-            while data := channel.recv_stderr(65536):
-                stderr += data
-            if not channel.status_event.wait(end.left):
-                raise TimeoutError
+            # Both at once: they share a window, and what is not read of one stops the other.
+            errors = pool.submit(_all, channel.recv_stderr)
+            stdout, stderr = _all(channel.recv), errors.result()
             status = channel.recv_exit_status()
             channel.close()
-        except TimeoutError:
-            raise DeadlineExceeded(f"{self._name}: ssh: {command}: not finished within {end}") from None
-        except (paramiko.SSHException, EOFError) as error:
-            raise BenchError(f"{self._name}: ssh: {command}: {error}") from error
         return Result((command,), status, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
     def _sftp(self) -> paramiko.SFTPClient:
@@ -95,13 +129,15 @@ class Ssh:
             assert self._files is not None
         return self._files
 
-    def put(self, local: Path, remote: str) -> None:
-        """Copy a file into the guest."""
-        self._sftp().put(str(local), remote)
+    def put(self, local: Path, remote: str, deadline: float = 300.0) -> None:
+        """Copy a file into the guest. After ``deadline`` seconds the connection ends."""
+        with self._within(remote, deadline):
+            self._sftp().put(str(local), remote)
 
-    def get(self, remote: str, local: Path) -> None:
-        """Copy a file out of the guest."""
-        self._sftp().get(remote, str(local))
+    def get(self, remote: str, local: Path, deadline: float = 300.0) -> None:
+        """Copy a file out of the guest. After ``deadline`` seconds the connection ends."""
+        with self._within(remote, deadline):
+            self._sftp().get(remote, str(local))
 
     def close(self) -> None:
         self._transport.close()
@@ -109,3 +145,7 @@ class Ssh:
             self._far.shutdown(socket.SHUT_RDWR)
         self._pump.join(timeout=5)
         self._far.close()
+
+
+def _all(receive: Callable[[int], bytes]) -> bytes:
+    return b"".join(iter(functools.partial(receive, 65536), b""))

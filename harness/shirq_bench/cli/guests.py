@@ -66,7 +66,7 @@ def run(
         try:
             # Do not extend a timeout from the command line for a slow kernel.
             status = command.wait(timeout / vm.patience).status
-            kernel_log = vm.agent.run("dmesg").stdout
+            kernel_log = vm.agent.succeed("dmesg")
             found = [] if allow_splats else splats_of(vm, kernel_log)
             (vm.dir / "dmesg").write_text(kernel_log)
         finally:

@@ -27,6 +27,7 @@ from shirq_bench.cli import (
 )
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.judge import BrokenRuleError
+from shirq_bench.supervisor import SupervisorGone
 
 
 class _Failure(click.ClickException):
@@ -40,12 +41,12 @@ class _Shirq(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (BenchError, LogError, TraceError, ClockError, BrokenRuleError) as error:
+        except (BenchError, LogError, TraceError, ClockError, BrokenRuleError, SupervisorGone) as error:
             raise _Failure(str(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader has closed the pipe
                 raise
-            raise _Failure(f"{error.filename or 'the operating system'}: {error.strerror}") from error
+            raise _Failure(f"{error.filename or 'the operating system'}: {error.strerror or error}") from error
 
 
 @click.group(cls=_Shirq, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -58,7 +58,7 @@ class Recording:
         """Wait for the first of these moments since the last wait, or since the beginning; returns its entry.
 
         ``within_s`` is in seconds of guest time, stretched for a slow kernel. `DeadlineExceeded` if no such moment
-        comes, or if the VM stands still.
+        comes, or if the VM stands still; `CannotJudge` if the log is full.
         """
         with self._vm.journal.during(StepKind.WAIT, " or ".join(map(str, triggers))):
             return self._wait(triggers, within_s)
@@ -75,15 +75,14 @@ class Recording:
                     return entry
             looks += 1
             if looks % _IDLE == 0:
+                self._reader.require_complete()
                 if (later := self._vm.now_ns()) > now:
                     now, still = later, Deadline(_STANDSTILL * self._vm.patience)
                 waited = f"{' or '.join(map(str, triggers))}: not within {(now - began) / 1e9:.3f} s of guest time"
-                if now - began > limit_ns:
-                    raise DeadlineExceeded(f"{self._vm.name}: {waited}")
                 if still.passed:
-                    raise DeadlineExceeded(
-                        f"{self._vm.name}: {waited}, and the VM stands still: {self._vm.situation()}"
-                    )
+                    waited += ", and the VM stands still"
+                if now - began > limit_ns or still.passed:
+                    raise DeadlineExceeded(f"{self._vm.name}: {waited}\n{self._vm.situation()}")
             time.sleep(_LOOK)
 
     def settle(self, within_s: float = 10.0) -> Log:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import ClockFit, HandlerCall, Log, parse_ftrace
 from shirq_bench.channels.network import Network
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.errors import BenchError, CommandFailed, DeadlineExceeded
 from shirq_bench.observe.judge import Verdict, false_claims, neighbour_lost
 from shirq_bench.observe.record import Recording, record
 from shirq_bench.vm.machine import ADDRESSES, bind
@@ -119,11 +120,11 @@ class Scene:
             self.run(script)
 
     def upload(self, source: Path, target: str) -> None:
-        """Copy a file into the guest, as an executable."""
-        command = self.vm.agent.start("sh", "-c", f"cat >{target} && chmod 755 {target}")
-        command.write(source.read_bytes())
-        command.close_stdin()
-        command.wait(60)
+        """Copy a file into the guest, as an executable. `CommandFailed` if the guest cannot keep it."""
+        script = f"cat >{shlex.quote(target)} && chmod 755 {shlex.quote(target)}"
+        result = self.vm.agent.run("sh", "-c", script, stdin=source.read_bytes(), deadline=60)
+        if result.status:
+            raise CommandFailed(f"{self.vm.name}: {source} is not in the guest as {target}: {result.stderr}")
 
     def bind(self, device: str) -> None:
         """Bind one more device to shirq.ko."""
@@ -150,7 +151,9 @@ class Scene:
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
                 if end.passed:
-                    raise DeadlineExceeded(f"{self.vm.name}: {device} is still masked after {end}")
+                    raise DeadlineExceeded(
+                        f"{self.vm.name}: {device} is still masked after {end}\n{self.vm.situation()}"
+                    )
 
     def record(self, *devices: str, settled: bool = True) -> contextlib.AbstractContextManager[Recording]:
         """Record the event log of the block; its judges examine the devices' line: `record.record`."""

@@ -47,7 +47,7 @@ def kernel_log(vm: Vm) -> str:
     if not vm.started:
         return ""
     try:
-        return vm.agent.run("dmesg", deadline=ANSWER).stdout
+        return vm.agent.succeed("dmesg", deadline=ANSWER)
     except BenchError:
         with contextlib.suppress(BenchError):
             (vm.dir / "processors").write_text(_processors(vm))

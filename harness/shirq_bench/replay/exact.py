@@ -47,7 +47,7 @@ def state(
     """Give ``stimuli`` to a clone of a deterministic ``machine``; return its state ``at_ns`` after the run's beginning.
 
     ``meanwhile`` is called again and again as the run goes on, and with ``pauses`` the VM is stopped and continued as
-    often. ``deadline`` is in seconds. `BenchError` if QEMU ends or refuses the schedule.
+    often. ``deadline`` is in seconds. `BenchError` if QEMU ends or refuses the schedule, or the log is full.
     """
     with template.clone(machine, stopped=True) as vm:
         vm.start()
@@ -74,7 +74,10 @@ def state(
 
 
 def _is_over(reader: LogReader) -> bool:
-    return any(entry.kind is Kind.SCHEDULED and entry.width == _STOP for entry in reader.poll())
+    over = any(entry.kind is Kind.SCHEDULED and entry.width == _STOP for entry in reader.poll())
+    if not over:
+        reader.require_complete()
+    return over
 
 
 def _look(vm: Vm) -> State:

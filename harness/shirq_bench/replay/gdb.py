@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -51,10 +52,20 @@ def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
                 argv = ["gdb", "-q", "-nx", "-x", str(script), *files, "-ex", f"target remote {path}"]
                 for command in batch:
                     argv += ["-ex", command]
-                status = subprocess.run([*argv, "-batch"] if batch else argv).returncode
+                status = subprocess.run([*argv, "-batch"]).returncode if batch else _on_terminal(argv)
             if status != _BACK:
                 return status
             at_ns -= int(request.read_text())
+
+
+def _on_terminal(argv: Sequence[str]) -> int:
+    """Run a program to which Ctrl-C on the terminal goes, not to this process; returns its status."""
+    # A handler, because the program would inherit SIG_IGN; it gets the default instead.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(argv).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _symbol_files(case: Case, directory: Path) -> list[str]:

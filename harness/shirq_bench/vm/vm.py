@@ -155,15 +155,17 @@ class Vm:
         self.agent = Agent(self.name, ours["agent"], self.situation, self.patience, self.journal)
         self._resources.callback(self.agent.close)
         for network in self.machine.networks:
-            self.networks[network] = Network(self.name, ours[network], self.patience)
+            self.networks[network] = Network(self.name, ours[network], self.situation, self.patience)
             self._resources.callback(self.networks[network].close)
         for wire in self.machine.wires:
             self.wires[wire] = self._resources.enter_context(ours[wire])
             self.wires[wire].settimeout(Deadline(WIRE_DEADLINE).left)
         try:
-            self.qmp = Monitor(self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience, self.journal)
+            self.qmp = Monitor(
+                self.name, ours["qmp"], self.dir / "qmp.log", deadline, self.patience, self.journal, self.situation
+            )
         except BenchError as error:
-            raise VmDied(f"{self.name}: QEMU did not start: {error}\n{self.situation()}") from error
+            raise VmDied(f"{self.name}: QEMU did not start: {error}") from error
         self._resources.callback(self.qmp.close)
         self.started = True
         if self._template:
@@ -247,9 +249,12 @@ class Vm:
             state = f"QEMU has ended with status {os.waitstatus_to_exitcode(status)}{self._no_space(status)}"
         said = self._emulator.said()
         tail = self.console.tail() if hasattr(self, "console") else ""
+        parts = [getattr(self, name, None) for name in ("console", "qmp", "journal")]
+        written = [part.transcript for part in parts if part and part.transcript]
         return "\n".join(
             [f"{self.name}: {state}; run directory {self.dir}"]
             + ([f"QEMU said: {said}"] if said else [])
+            + [f"{file.path.name} is incomplete: {file.lost}" for file in written if file.lost]
             + (["the last console lines:", tail] if tail else ["the console has shown nothing"])
         )
 

@@ -3,26 +3,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from agentguest import guest
 from logwriter import Story, write_log
+from shirq_bench.channels.agent import _Frame
 from shirq_bench.cli import bench, doctor
 from shirq_bench.cli.doctor import Check, State
 from shirq_bench.cli.machines import chosen
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import deps, kernel, qemu
-from shirq_bench.vm import accel
+from shirq_bench.supervisor import SupervisorGone
+from shirq_bench.vm import accel, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 
 VERBS = sorted(main.commands)
@@ -92,6 +99,70 @@ def test_what_is_wrong_is_one_message_with_status_1(tmp_path: Path, log: Path) -
         assert result.exit_code == 1, result.output
         assert result.stderr.startswith("shirq: ")
         assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no descriptors are left"), "the operating system: no descriptors are left"),
+        (OSError(28, "No space left on device"), "the operating system: No space left on device"),
+        (OSError(28, "No space left on device", "/tmp/x"), "/tmp/x: No space left on device"),
+        (SupervisorGone("the supervisor process has died"), "the supervisor process has died"),
+    ],
+    ids=["text alone", "number", "file", "supervisor"],
+)
+def test_an_error_that_a_guest_meets_is_one_message(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clone(machine: Machine, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(template, "clone", clone)
+    result = shirq("run", "--", "true")
+    assert (result.exit_code, result.stderr) == (1, f"shirq: {said}\n")
+
+
+@pytest.fixture
+def statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The statuses with which a guest's commands end, after two lines of output; a test changes them."""
+    statuses = [0]
+
+    @contextlib.contextmanager
+    def clone(machine: Machine, **options: object) -> Iterator[object]:
+        def count() -> None:
+            while statuses:
+                kind, number, _ = it.hears()
+                if kind == _Frame.EXEC:
+                    it.says(_Frame.STDOUT, number, b"1\n2\n")
+                    it.exits(number, statuses.pop(0))
+
+        with guest() as it:
+            threading.Thread(target=count).start()
+            yield SimpleNamespace(boot=lambda: None, dir=tmp_path, machine=machine, agent=it.agent, patience=1.0)
+
+    monkeypatch.setattr(template, "clone", clone)
+    return statuses
+
+
+def test_a_run_whose_kernel_log_cannot_be_read_fails(statuses: list[int]) -> None:
+    """It may have had a splat."""
+    statuses[:] = [0, 1]
+    result = shirq("run", "--", "seq", "2")
+    assert result.exit_code == 1
+    assert result.stderr == "shirq: vm7: status 1 from: dmesg\n1\n2\n"
+
+
+def test_a_reader_that_closes_its_pipe_ends_a_run_in_silence(
+    statuses: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`shirq run -- seq 100000 | head -1` blames nobody."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "--", "seq", "2"], prog_name="shirq")
+    assert (ended.value.code, capsys.readouterr().err) == (1, "")
 
 
 def test_a_log_is_printed_from_its_file_and_from_its_folder(log: Path) -> None:

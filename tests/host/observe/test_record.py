@@ -68,7 +68,9 @@ def test_a_moment_that_is_over_is_found_and_each_but_once(vm: Any) -> None:
         vm.write()
         rises = [run.wait(PinRises("dev0")) for _ in range(2)]
         assert rises[0].time_ns < rises[1].time_ns
-        with pytest.raises(DeadlineExceeded, match=r"trial: dev0 asserts its pin: not within 0\.\d+ s of guest time"):
+        with pytest.raises(
+            DeadlineExceeded, match=r"trial: dev0 asserts its pin: not within 0\.\d+ s of guest time\nQEMU runs"
+        ):
             run.wait(PinRises("dev0"), within_s=0.001)
 
 
@@ -91,7 +93,7 @@ def test_time_passes_in_the_guest_and_a_standstill_is_reported(vm: Any, monkeypa
     monkeypatch.setattr(recording, "_STANDSTILL", 0.2)
     with record(vm, "dev0") as run:
         vm.step_ns = 0
-        with pytest.raises(DeadlineExceeded, match="and the VM stands still: QEMU runs"):
+        with pytest.raises(DeadlineExceeded, match="and the VM stands still\nQEMU runs"):
             run.wait(PinRises("dev0"), within_s=1e-9)
 
 
@@ -153,6 +155,18 @@ def test_a_full_log_is_not_judged(vm: Any) -> None:
         vm.dropped = 7
         vm.write()
         run.masked_before_eoi()
+
+
+def test_a_wait_in_a_full_log_ends_at_once(vm: Any) -> None:
+    """A moment that did not fit never comes; one that did is found."""
+    run = recording.Recording(vm, ("dev0",))
+    vm.story.claimed_interrupt("dev0")
+    vm.dropped = 7
+    vm.write()
+    assert run.wait(PinRises("dev0")).device == "dev0"
+    vm.step_ns = 50_000_000
+    with pytest.raises(CannotJudge, match="7 entries did not fit"):
+        run.wait(PinRises("dev0"), within_s=1)
 
 
 def test_a_recording_without_devices_is_refused(vm: Any) -> None:

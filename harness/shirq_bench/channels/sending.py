@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Send to a guest under a deadline: a guest that hangs takes nothing, and the buffers before it are soon full."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+from shirq_bench.deadline import Deadline
+from shirq_bench.errors import DeadlineExceeded
+
+#: Seconds within which a message must be taken.
+TAKEN = 30.0
+
+
+class Sender:
+    """Sends messages of the guest ``name`` over the connected socket ``channel``. Any thread may use it.
+
+    ``situation`` returns, for a failure's message, the state of the VM and the end of its console.
+    """
+
+    def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:
+        self._name = name
+        self._channel = channel
+        self._situation = situation
+        self._patience = patience
+        self._lock = threading.Lock()
+        #: The end of a message of which a part has been taken: it comes before the next message.
+        self._rest = b""
+
+    def send(self, message: bytes, what: str) -> None:
+        """Send ``message``. Raises `DeadlineExceeded`, whose text says ``what`` it is, and OSError."""
+        end = Deadline(TAKEN * self._patience)
+        with self._lock:
+            data, old, sent = self._rest + message, len(self._rest), 0
+            while sent < len(data):
+                try:
+                    sent += self._channel.send(memoryview(data)[sent:], socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    if not end.writable(self._channel.fileno()):
+                        break
+            self._rest = data[sent:] if sent > old else data[sent:old]
+        if sent < len(data):
+            raise DeadlineExceeded(f"{self._name}: {what} has not been taken within {end}\n{self._situation()}")

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""What is written down of a guest while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Transcript:
+    """Appends to the file ``path`` until `close`. A write that fails raises nothing: ``lost`` is the first error.
+
+    The threads that serve a guest's channels write to it: a full disk must not end them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lost: OSError | None = None
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        try:
+            while data and not self._file.closed:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            self.lost = self.lost or error
+
+    def close(self) -> None:
+        self._file.close()

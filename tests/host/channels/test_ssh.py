@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""ssh through an agent: it ends with the guest, at its deadline, and takes all output. The ssh server is paramiko's."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import paramiko
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+
+from agentguest import SITUATION, Guest, guest
+from shirq_bench.channels.agent import _Frame
+from shirq_bench.channels.ssh import Ssh
+from shirq_bench.errors import BenchError, DeadlineExceeded
+
+_MUCH = 4 << 20
+
+
+class Server(paramiko.ServerInterface):
+    """dropbear's part: a command writes `_MUCH` to both outputs; sftp calls ``files`` and says nothing."""
+
+    files: Callable[[], None] = staticmethod(lambda: None)
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        def run() -> None:
+            channel.sendall_stderr(b"e" * _MUCH)
+            channel.sendall(b"o" * _MUCH)
+            channel.send_exit_status(3)
+            channel.close()
+
+        threading.Thread(target=run, daemon=True).start()
+        return True
+
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        self.files()
+        return True
+
+
+def _carry(vm: Guest, dropbear: socket.socket) -> None:
+    """The bridge in the guest: the agent's first command, between its frames and ``dropbear``."""
+
+    def back() -> None:
+        with contextlib.suppress(OSError):
+            while data := dropbear.recv(16384):
+                vm.says(_Frame.STDOUT, 1, data)
+
+    with contextlib.suppress(OSError, ValueError, EOFError), dropbear:
+        assert vm.hears()[:2] == (_Frame.EXEC, 1)
+        threading.Thread(target=back, daemon=True).start()
+        while True:
+            kind, number, payload = vm.hears()
+            if (kind, number) == (_Frame.STDIN, 1):
+                dropbear.sendall(payload)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def vm() -> Iterator[Guest]:
+    with guest() as it:
+        yield it
+
+
+@pytest.fixture
+def ssh(vm: Guest, server: Server, tmp_path: Path) -> Iterator[Ssh]:
+    key = tmp_path / "key"
+    private = Ed25519PrivateKey.generate()
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    ours, dropbear = socket.socketpair()
+    transport = paramiko.Transport(ours)
+    transport.add_server_key(paramiko.ECDSAKey.generate())
+    transport.start_server(server=server, event=threading.Event())
+    threading.Thread(target=_carry, args=(vm, dropbear), daemon=True).start()
+    with contextlib.closing(transport), Ssh(vm.agent, key) as connection:
+        yield connection
+
+
+@pytest.fixture
+def pool(ssh: Ssh) -> Iterator[ThreadPoolExecutor]:
+    """For calls that might not return before the connection is closed."""
+    with ThreadPoolExecutor(1) as threads, contextlib.closing(ssh):
+        yield threads
+
+
+def test_a_command_that_writes_much_to_both_outputs_ends(ssh: Ssh) -> None:
+    result = ssh.exec("much", deadline=10)
+    assert (result.status, len(result.stdout), len(result.stderr)) == (3, _MUCH, _MUCH)
+
+
+def test_a_copy_ends_with_the_guest(vm: Guest, server: Server, ssh: Ssh, pool: ThreadPoolExecutor) -> None:
+    server.files = lambda: vm.channel.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(BenchError, match="vm7: ssh: /tmp/fifo: "):
+        pool.submit(ssh.get, "/tmp/fifo", Path("/dev/null")).result(timeout=20)
+
+
+def test_a_copy_ends_at_its_deadline_and_shows_the_console(ssh: Ssh, pool: ThreadPoolExecutor) -> None:
+    late = rf"vm7: ssh: /tmp/file: not finished within 0\.2 s.*\n{SITUATION}"
+    with pytest.raises(DeadlineExceeded, match=late):
+        pool.submit(ssh.put, Path("/dev/null"), "/tmp/file", deadline=0.2).result(timeout=20)
+
+
+def test_what_arrives_after_its_end_is_ignored(vm: Guest, ssh: Ssh) -> None:
+    ssh.close()
+    other = vm.agent.start("true")
+    vm.says(_Frame.STDOUT, 1, b"late")
+    vm.exits(1)
+    vm.exits(2)
+    assert other.wait().status == 0
+    assert [step.outcome for step in vm.agent.journal.steps] == ["", ""]
