@@ -27,6 +27,8 @@ from shirq_bench.vm.vm import Vm
 with Vm(Machine(kernel=sys.argv[1])) as vm:
     vm.start()
     print(vm.pid, vm.dir, flush=True)
+    # Its process is watched from here on.
+    sys.stdin.readline()
     {then}
 """
 
@@ -48,14 +50,17 @@ def test_no_qemu_and_no_directory_outlives_its_runner(
 ) -> None:
     runner = subprocess.Popen(
         [*INTERRUPTIBLE, sys.executable, "-c", _RUNNER.format(then=then), kernel_name],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert runner.stdout is not None
+    assert runner.stdin is not None and runner.stdout is not None
     pid, directory = runner.stdout.readline().split()
     gone = os.pidfd_open(int(pid))
     try:
+        runner.stdin.write("\n")
+        runner.stdin.flush()
         if number is None:
             _said(runner)
         else:
