@@ -69,7 +69,7 @@ def test_the_example_in_the_documentation_assembles() -> None:
         ("load r0, seven", 1, "'seven' is no number: write a number such as 12"),
         ("load r0, 0x1_0000_0000_0000_0000", 1, "does not fit into 64 bits"),
         ("read32 r0, bar6+4", 1, "'bar6+4' is no address: write bar0+0x24 or config+4"),
-        ("read32 r0, bar0+", 1, "ends after the +"),
+        ("read32 r0, bar0+", 1, "has no offset after the +"),
         ("read32 r0, bar0+-4", 1, "negative offset"),
         ("read32 r0, bar0+x", 1, "'x' is no number"),
         ("write32 bar0, 0xff", 1, "a write takes a register: load 0xff into one first"),
