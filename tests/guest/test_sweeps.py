@@ -165,7 +165,7 @@ def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -
     """
     case = _case("reassert", kernel_name, range(3000, 3030))
     full = replace(case, machine=replace(case.machine, log_entries=60))
-    with pytest.raises(LogOverflow, match="did not fit into the log"):
+    with pytest.raises(LogOverflow, match="did not fit into the event log"):
         play(full.machine, full.stimuli, full.cuts[-1])
     outcome = full.run()
     *whole, overflowed = outcome.violations
@@ -173,4 +173,4 @@ def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -
     assert whole and not any(whole), "the first points must be whole, without a violation"
     assert len(whole) < 29 and outcome.first() == len(whole)
     assert [violation.rule for violation in overflowed] == ["unfinished"]
-    assert "did not fit into the log" in overflowed[0].what
+    assert "did not fit into the event log" in overflowed[0].what

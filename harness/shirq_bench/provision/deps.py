@@ -64,8 +64,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "busybox-static": "virtme-ng's initramfs",
     },
     "packages": {
-        "lintian": "checking the Debian packages that the project builds",
-        "mmdebstrap": "making a Debian system in which the packages are installed",
+        "lintian": "checking the Debian packages that are built",
+        "mmdebstrap": "making a Debian system in which these packages are installed",
         "uidmap": "making that system without being root",
     },
     "lint": {

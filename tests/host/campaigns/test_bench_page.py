@@ -93,14 +93,14 @@ def _row(browser: Chrome, head: str, first: str) -> list[str]:
 def test_page_shows_each_drivers_cost_and_the_kernel(shown: Chrome) -> None:
     """The page shows each driver's cost, and the kernel."""
     assert "6.1.0-56-amd64" in shown.find_element(By.TAG_NAME, "h2").text
-    costs = shown.find_elements(By.XPATH, "//table[.//tr[1]/th[2]='awake']//tr/td[4]")
+    costs = shown.find_elements(By.XPATH, "//table[.//tr[1]/th[2]='wake-up latency']//tr/td[4]")
     assert [cell.text for cell in costs] == [f"{enabled:,}" for enabled in _ROUNDS.values()]
 
 
 def test_a_missed_target_is_said_with_its_reason(shown: Chrome) -> None:
     assert _row(shown, "target", "round trip, relative to uio_pci_generic")[-1] == "missed"
     assert _row(shown, "target", "round trip, relative to the floor that wakes a reader")[-1] == "met"
-    assert "0.78 of uio_pci_generic's round" in shown.find_element(By.TAG_NAME, "body").text
+    assert "is 0.78 of uio_pci_generic's. Waking" in shown.find_element(By.TAG_NAME, "body").text
 
 
 def test_bars_are_as_long_as_what_they_stand_for(shown: Chrome) -> None:

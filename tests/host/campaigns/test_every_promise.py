@@ -177,8 +177,18 @@ def test_a_tree_whose_promises_are_kept_has_no_finding(tree: Path) -> None:
                 "a sentence that is neither a promise nor in no_promise: doc.md",
             ],
         ),
-        ("tests/promises.toml", "test_it_runs", "test_it_walks", ["a test that does not exist: runs", "a mutant that"]),
-        ("tests/promises.toml", "test_it.py", "test_no.py", ["a test that does not exist: runs", "a mutant that"]),
+        (
+            "tests/promises.toml",
+            "test_it_runs",
+            "test_it_walks",
+            ["a test that does not exist: runs", "a mutant whose file"],
+        ),
+        (
+            "tests/promises.toml",
+            "test_it.py",
+            "test_no.py",
+            ["a test that does not exist: runs", "a mutant whose file"],
+        ),
         ("tests/test_it.py", "def test_it_stops", "def it_stops", ["a test that does not exist: stops: tests/test_it"]),
         ("tests/promises.toml", '"slow"', '"lazy"', ["a mutant that does not exist: runs: lazy"]),
         (

@@ -395,7 +395,7 @@ def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
     assert "| `w` | a wake-up is lost | 31 | `reassert`: lost: dev0 |" in sweeps
     assert "- `m`: t. Nobody can tell." in sweeps
-    assert "Nothing is said here of `late`." in sweeps
+    assert "This run has no result for `late`." in sweeps
 
 
 def test_every_commit_begins_with_another_mutant_in_turn() -> None:

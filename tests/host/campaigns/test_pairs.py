@@ -170,7 +170,7 @@ reason = "it waits"
         ),
         ('deed = "reopen"', 'did = "reopen"', "operations.open: unknown key did; known keys: bound_ns, "),
         ('deed = "reopen"\n', "", "operations.open: needs exactly one of deed and first"),
-        ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: wrong is not known"),
+        ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: unknown key wrong"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -67,7 +67,7 @@ def test_each_test_came_out_as_pytest_says(report: Path) -> None:
 def test_a_run_that_did_not_end_has_no_outcome(report: Path) -> None:
     lines = report.read_text().splitlines(keepends=True)
     report.write_text("".join(lines[:5]) + lines[5][:20])
-    with pytest.raises(BenchError, match="did not come to its end"):
+    with pytest.raises(BenchError, match="pytest did not finish"):
         reportlog.read(report)
-    with pytest.raises(BenchError, match="did not come to its end"):
+    with pytest.raises(BenchError, match="pytest did not finish"):
         reportlog.read(report.with_name("none"))

@@ -148,7 +148,7 @@ def test_a_bystander_that_is_touched_is_found() -> None:
     assert _judge(touch, _mark(70, _OWN)).strayed == [], (
         "before the torture begins, touching the bystander is no finding"
     )
-    assert _judge(_mark(10, _OWN), touch).strayed == ["dev1 was touched: READ of 0x24 in space 0 at 60 ns"]
+    assert _judge(_mark(10, _OWN), touch).strayed == ["forbidden access to dev1: READ of 0x24 in space 0 at 60 ns"]
 
 
 def test_a_clock_that_is_read_or_written_but_for_marks_is_found() -> None:

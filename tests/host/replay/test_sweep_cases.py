@@ -115,7 +115,7 @@ def test_a_finding_whose_device_moved_no_pin_is_drawn(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_no_finding_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "f").write_text(text)
-    with pytest.raises(BenchError, match=f"{tmp_path}/f is no finding|a machine"):
+    with pytest.raises(BenchError, match=f"{tmp_path}/f is not a finding|a machine"):
         Finding.load(tmp_path / "f")
 
 
