@@ -27,8 +27,8 @@ _P = ParamSpec("_P")
 
 #: PCI address of the device that the script is about: the loader sets it, before it loads the script.
 ADDRESS = ""
-#: Seconds that a wait in a guest takes at most. The guest's clock runs on while a busy host lets the guest wait, and jumps
-#: where the guest counts instructions and is idle. The host's own deadlines end a test that waits in vain.
+#: Seconds that a wait in a guest takes at most. The guest's clock runs on while a busy host lets the guest wait, and it
+#: jumps if the guest counts instructions and is idle. The host's own deadlines end a test that waits in vain.
 TIMEOUT = 1_000_000
 SET = edu.PROGRAMS
 INT_ACK = edu.INT_ACK
