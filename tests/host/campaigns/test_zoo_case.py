@@ -144,7 +144,7 @@ _MORE = {
     "driver's key": ('[vfio-pci]\nbug = "x"', "vfio-pci: unknown key bug; known keys: options"),
     "notices": ('[notices]\nuio = ["x"]', "notices.uio must be one of shirq, .*, not 'uio'"),
     "notices type": ('[notices]\nshirq = "x"', "notices.shirq must be a list, not 'x'"),
-    "ends": ('[ends]\nshirq = "("', "ends.shirq is no regular expression"),
+    "ends": ('[ends]\nshirq = "("', "ends.shirq is not a regular expression"),
     "latency": (
         "[latency.shirq]\nserved_ms = 3",
         "latency.shirq.served_ms must be one of served_us, neighbour_us, not 'served_ms'",

@@ -47,7 +47,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
     @contextlib.contextmanager
     def clone(machine: object, name: str) -> Iterator[Any]:
-        agent = SimpleNamespace(start=start, run=lambda *_: SimpleNamespace(stdout=""))
+        agent = SimpleNamespace(start=start, succeed=lambda *_: "")
         described = SimpleNamespace(as_data=dict)
         yield SimpleNamespace(dir=tmp_path, machine=described, agent=agent, patience=1.0, boot=lambda: None)
 

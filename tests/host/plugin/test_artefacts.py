@@ -39,7 +39,7 @@ def test_the_report_before_a_panic_is_in_the_kernel_log(tmp_path: Path) -> None:
     vm: Any = SimpleNamespace(
         started=True,
         dir=tmp_path,
-        agent=SimpleNamespace(run=gone),
+        agent=SimpleNamespace(succeed=gone),
         qmp=SimpleNamespace(execute=closed),
         console=console,
     )

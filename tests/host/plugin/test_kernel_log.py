@@ -29,6 +29,6 @@ def test_a_kernel_log_that_is_not_read_whole_is_the_consoles(tmp_path: Path) -> 
             dir=tmp_path,
             agent=vm.agent,
             qmp=SimpleNamespace(execute=lambda command, **arguments: ""),
-            console=SimpleNamespace(tail=lambda lines: "all of it"),
+            console=SimpleNamespace(text=lambda: "all of it"),
         )
         assert kernel_log(cast(Vm, whole)) == "all of it"

@@ -196,7 +196,7 @@ def test_docs_troubleshooting_quotes_messages_that_exist() -> None:
 
 
 def test_docs_own_rules_for_splats_start_from_files_that_exist() -> None:
-    (place,) = re.findall(r"start from the ones in `(.*?)`", (TOP / "harness/README.md").read_text())
+    (place,) = re.findall(r"start with copies of the files in `(.*?)/`", (TOP / "harness/README.md").read_text())
     assert TOP / "harness" / place == splats.RULES
 
 
