@@ -290,7 +290,10 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 		if (IS_ERR(dma))
 			return PTR_ERR(dma);
 	}
-	/* This rewrites all of Command, and programs write DisINTx: hold the lock. */
+	/*
+	 * pci_set_master() and pci_clear_master() rewrite all of Command, in
+	 * which programs change DisINTx: hold the lock.
+	 */
 	shirq_lock_registers(d);
 	ret = shirq_check_access(d);
 	if (!ret) {

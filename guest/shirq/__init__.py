@@ -11,7 +11,7 @@
         for event in shirq.serve(device):
             ...
 
-The language of programs is described in `shirq.asm`, cards as files in `shirq.profile`; `shirq.lint` and
+`shirq.asm` describes the language of programs, and `shirq.profile` the files that describe cards. `shirq.lint` and
 `shirq.simulate` try programs without a device, `shirq.aio` awaits events, and `shirq.ctl` is the command shirqctl.
 """
 

@@ -48,7 +48,7 @@ _DEVICE_HELP = "PCI address such as 0000:00:04.0 (shirqctl list shows them)"
 
 
 class _Usage(Exception):
-    """The command line is inconsistent."""
+    """The command line cannot be carried out as written."""
 
 
 def _say(text: str = "") -> None:

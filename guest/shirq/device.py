@@ -79,12 +79,12 @@ class Registers:
         return len(self._bytes)
 
     def read(self, offset: int, width: int) -> int:
-        """Read `width` bytes (1, 2, 4, 8) at once. Raises ValueError for a bad offset or width."""
+        """Read `width` bytes (1, 2, 4, 8) in one access. Raises ValueError for a bad offset or width."""
         view, index = self._element(offset, width)
         return int(view[index])
 
     def write(self, offset: int, width: int, value: int) -> None:
-        """Write `width` bytes (1, 2, 4, 8) at once. Raises ValueError for a bad offset, width or value."""
+        """Write `width` bytes (1, 2, 4, 8) in one access. Raises ValueError for a bad offset, width or value."""
         view, index = self._element(offset, width)
         view[index] = value
 

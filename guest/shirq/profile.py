@@ -548,5 +548,8 @@ def best(profiles: Iterable[Profile], ids: Mapping[str, int]) -> Profile | None:
 
 
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
-    """The profile of a folder that fits a function's IDs best. Raises ProfileError if a profile cannot be read."""
+    """Of the profiles in folder `where` (default: those of the binding), the one that fits the function's IDs best.
+
+    None if none fits. Raises ProfileError if one cannot be read.
+    """
     return best(load_all(where), ids)

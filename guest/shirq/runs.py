@@ -106,7 +106,10 @@ def _walk(
     steps: tuple[Step, ...],
     zeros: frozenset[int],
 ) -> Iterator[Run]:
-    """Runs from operation `index` on; `zero` has the result for each register that a skip has tested for zero."""
+    """Yield the paths through the program from operation `index` on.
+
+    `zero` says of each register that a skip has tested whether it was zero.
+    """
     while index < len(program):
         op = program[index]
         if op.code in SKIPS:

@@ -49,12 +49,15 @@ def read(kind: type[_T], path: Path) -> _T:
 
 
 def parse(kind: type[_T], text: str, what: str) -> _T:
-    """The ``kind`` that a text describes; messages call the text ``what``. Raises `TomlError`."""
+    """Convert a TOML text to an object of type ``kind``.
+
+    Error messages name the text as ``what``. Raises `TomlError`.
+    """
     return convert(kind, load(text, what), what)
 
 
 def load(text: str, what: str) -> dict[str, Any]:
-    """The unchecked contents of a TOML text; messages call the text ``what``. Raises `TomlError`."""
+    """Parse a TOML text, without further checks. Error messages name the text as ``what``. Raises `TomlError`."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -62,9 +65,9 @@ def load(text: str, what: str) -> dict[str, Any]:
 
 
 def convert(kind: type[_T], data: object, what: str) -> _T:
-    """The ``kind`` that the parsed contents of a file, or a part of them, describe.
+    """Convert ``data``, the parsed contents of a file or a part of them, to an object of type ``kind``.
 
-    Messages call the contents ``what``. Raises `TomlError`.
+    Error messages name the contents as ``what``. Raises `TomlError`.
     """
     try:
         return _converter.structure(data, kind)

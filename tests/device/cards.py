@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Cards to test the device as: every preset, and a card for each behaviour that no preset has."""
+"""The cards that the device imitates in its tests: every preset, and one card for each behaviour that no preset has."""
 
 from __future__ import annotations
 

@@ -139,7 +139,11 @@ def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -
 
 
 def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> None:
-    """There is only one mask: unmasking the number of MASK lets the device assert before the event was handled."""
+    """A device has only one mask.
+
+    If one thread calls SHIRQ_MASK and unmasks the number that it returned, the device can assert again although another
+    thread still handles its event.
+    """
     script = start(scene, "dev1", reader.mask_takes_over)
     script.expect("^armed$")
     scene.raise_("dev1")

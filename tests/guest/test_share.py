@@ -49,7 +49,7 @@ class _Run:
 
     @property
     def delivered(self) -> int:
-        """Interrupts of the neighbour that its program acknowledged."""
+        """Number of interrupts of the neighbour that its program acknowledged."""
         return sum(it.ended_by is not None and it.ended_by.offset == _STATUS_ACK for it in assertions(self.log, "dev0"))
 
     @property

@@ -92,9 +92,9 @@ def test_a_step_that_does_not_happen_is_an_error_of_the_case(trial: Play, steps:
 
 
 def test_sources_that_are_pending_already_are_not_raised_again(trial: Play) -> None:
-    with pytest.raises(NotPlayed, match=r"step 2, raise 3: .* some sources were pending before"):
+    with pytest.raises(NotPlayed, match=r"step 2, raise 3: .* because some were already pending"):
         trial("{ raise = 1 }, { raise = 3 }")
-    with pytest.raises(NotPlayed, match=r"step 2, set {'raise': 1}: .* some sources were pending before"):
+    with pytest.raises(NotPlayed, match=r"step 2, set {'raise': 1}: .* because some were already pending"):
         trial("{ raise = 1 }, { set = { raise = 1 } }")
 
 
@@ -136,7 +136,7 @@ def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
 
 
 def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
-    """A case that begins on a dead line is judged from where it says.
+    """A case that begins on a dead line is judged only from its step `judge = "from here"` on.
 
     The kernel disables the line before the driver starts: its complaint and the storm do not count against the driver.
 

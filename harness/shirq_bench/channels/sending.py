@@ -15,9 +15,10 @@ TAKEN = 30.0
 
 
 class Sender:
-    """Sends messages of the guest ``name`` over the connected socket ``channel``. Any thread may use it.
+    """Sends messages to the guest ``name`` over the connected socket ``channel``. Any thread may use it.
 
-    ``situation`` returns, for a failure's message, the state of the VM and the end of its console.
+    ``situation`` returns text that is added to the error if a message is not taken in time, such as the state of the VM
+    and the end of its console.
     """
 
     def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:

@@ -141,7 +141,7 @@ def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) 
     click.echo(f"{seen} of {len(played)} bugs reproduced in {time.monotonic() - began:.0f} s; {page_}")
     unexpected = [f"{one.case.id}/{one.driver}" for each in played for one in each if not one.expected]
     if unexpected:
-        click.echo(f"not as expected: {', '.join(unexpected)}")
+        click.echo(f"outcome differs from the expectation (case/driver): {', '.join(unexpected)}")
     unseen = [
         each[0].case.id for each in played if suite.reproducible(each[0].case) != suite.reproduced(each[0].case, each)
     ]

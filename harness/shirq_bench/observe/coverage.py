@@ -66,7 +66,7 @@ def collect(vm: Vm, directory: Path, test: str) -> None:
     archive = bytearray()
     result = vm.agent.start("sh", "-c", _COUNTERS, sink=archive.extend).wait(60)
     if result.status:
-        raise CommandFailed(f"{vm.name}: its kernel's counters cannot be read: {result.stderr}")
+        raise CommandFailed(f"{vm.name}: cannot read the GCOV counters of the guest's kernel: {result.stderr}")
     kernel_folder = directory / "guests" / target.name.replace("/", "_")
     notes = kernel_folder / "notes"
     if not notes.exists():

@@ -208,7 +208,7 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
     if len(common) != 1:
         found = ", ".join(f"{device} moved {sorted(gsis)}" for device, gsis in lines.items())
         if not is_followed(log) and all(lines.values()):
-            raise CannotJudge(f"{found}: the line in use is unknown. {_NOT_FOLLOWED}")
+            raise CannotJudge(f"cannot tell which line is in use: {found}. {_NOT_FOLLOWED}")
         raise BrokenRuleError(f"the devices do not share one line: {found}")
     return common.pop()
 

@@ -73,7 +73,7 @@ class Driver:
 
 @dataclass
 class Handlers:
-    """The kernel's interrupt handler calls while tracing was on; filled in when tracing ends."""
+    """The calls of the kernel's interrupt handlers while tracing was on. The fields are filled in when tracing ends."""
 
     log: Log | None = None
     calls: list[HandlerCall] = field(default_factory=list)

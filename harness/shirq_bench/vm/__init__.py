@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Machines described, booted, frozen and cloned."""
+"""Describes, boots, freezes and clones virtual machines."""

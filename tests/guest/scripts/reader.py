@@ -193,7 +193,8 @@ def readers_on_two_processors() -> None:
 
     def reader(cpu: int) -> None:
         os.sched_setaffinity(0, {cpu})
-        # Without huge pages the kernel clears a small page; the instrumented kernel takes long enough for that.
+        # The read waits while a page is cleared, and the other reader must run meanwhile. A kernel without huge pages
+        # refuses this madvise() and clears a small page: the instrumented kernel is slow enough for that.
         fails(buffers[cpu].madvise, mmap.MADV_HUGEPAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(buffers[cpu]))
         to = ctypes.c_void_p(start + -start % huge)

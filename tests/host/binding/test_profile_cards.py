@@ -437,7 +437,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 @dataclass
 class Bench:
-    """A card with its profile; programs run in the kernel's interpreter and, on a copy, in the binding's."""
+    """A card with its profile.
+
+    `run` executes a program on the card in the kernel's interpreter, and on a copy of the card in the Python simulator,
+    and checks that both results, and then both cards, are the same.
+    """
 
     library: Library
     card: Card
@@ -489,7 +493,7 @@ def test_lint_finds_nothing_that_the_profile_does_not_allow(bench: Bench) -> Non
 
 
 def test_asserting_card_is_claimed_with_its_status_and_silenced(bench: Bench, case: tuple[str, Case]) -> None:
-    """A card that asserts is claimed with its status and silenced."""
+    """If the card asserts, its irq program claims, returns the card's status in r0, and silences the card."""
     bench.run(ProgramKind.UNMASK)
     bench.card.raise_()
     assert bench.card.asserts

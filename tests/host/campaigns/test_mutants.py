@@ -225,7 +225,10 @@ def _reported() -> dict[str, str]:
 def test_an_error_of_one_trial_is_its_verdict(
     campaign: Workshop, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """And the report has, at any time, what was tried until then."""
+    """An error in one trial becomes the verdict of that trial.
+
+    The other trials go on, and before each of them the report has the verdicts of all earlier ones.
+    """
     try_ = Workshop._try
     reports = []
 

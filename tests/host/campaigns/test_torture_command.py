@@ -23,7 +23,10 @@ Ran = list[tuple[str, str, int, int]]
 
 @pytest.fixture
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """The simulated runs: test, kernel, attempts, seed. Each takes 150 s on the clock; kill fails with seed 2."""
+    """The simulated runs, each as (test, kernel, attempts, seed).
+
+    On the fake clock each run takes 150 s. The test `kill` fails with seed 2.
+    """
     runs: Ran = []
     clock = SimpleNamespace(monotonic=lambda: 150.0 * len(runs))
 

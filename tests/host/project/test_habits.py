@@ -13,7 +13,10 @@ _PYTHON = r"(?:\S*/)?python -m "
 
 
 def _tool(command: str) -> str:
-    """The tool that a command runs, with the arguments that select its checks, and its folder if it is not the top."""
+    """The tool that `command` runs, with the arguments that select the checks.
+
+    Also the folder, if the command changes to another one first.
+    """
     found = re.search(
         rf"{_PYTHON}(ruff format --check|ruff check|mypy|reuse lint)|/(lint-imports --no-cache|shirq lint)", command
     )

@@ -81,14 +81,14 @@ def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
 
 
 def test_kernel_without_modules_is_refused_with_their_place(vmlinuz: Path) -> None:
-    """A kernel without its modules is refused with the place where they belong."""
+    """A kernel without its modules is refused, and the message names the place where they belong."""
     (vmlinuz.parents[1] / "lib/modules" / RELEASE / "modules.dep").unlink()
     with pytest.raises(BuildError, match=rf"make modules_install INSTALL_MOD_PATH={vmlinuz.parents[1]}"):
         kernel.get(str(vmlinuz))
 
 
 def test_kernel_without_headers_is_refused_with_the_missing_link(vmlinuz: Path) -> None:
-    """A kernel without headers is refused with the link that is missing."""
+    """A kernel without headers is refused, and the message names the missing link."""
     link = vmlinuz.parents[1] / "lib/modules" / RELEASE / "build"
     link.unlink()
     with pytest.raises(BuildError, match=f"{link} leads to no build tree"):

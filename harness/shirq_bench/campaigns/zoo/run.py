@@ -68,7 +68,7 @@ _GLANCE = 0.25
 #: The errors by which the kernel refuses a driver: the line is taken, or the driver's probe function cannot use the
 #: device. If a bind or a program fails with any other error, that is an error of the case.
 _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
-#: The messages that show that the kernel has failed in a task.
+#: Kernel messages of an oops or a bug. After one, the kernel may have killed the task that was running.
 _OOPS = re.compile(r"\bOops\b|\bBUG: ")
 #: The properties that are stimuli, and the kind of their log entries.
 _STIMULI = {"raise": Kind.RAISE, "lower": Kind.LOWER}
@@ -553,9 +553,10 @@ class _Player:
         new = [entry for entry in self._account() if entry.device == device]
         moved = [entry.value for entry in new if entry.kind is _STIMULI[name]]
         if sources not in moved:
-            state = "pending before" if name == "raise" else "not pending"
+            state = "already pending" if name == "raise" else "not pending"
             raise NotPlayed(
-                f"{name} {sources:#x} of {device}: the log has {list(map(hex, moved))}, so some sources were {state}"
+                f"{name} {sources:#x} of {device} changed only the sources {list(map(hex, moved))}, "
+                f"because some were {state}"
             )
         self.stimuli += 1
         return new
