@@ -211,9 +211,7 @@ release = '''
     read32 r0, bar0+0x28
 '''
 """
-    notices = (
-        "[notices]\nshirq = ['^quarantined flags=0x[0-9a-f]+$']\n[ends]\nshirq = '^status 1: .*waiting'"
-    )
+    notices = "[notices]\nshirq = ['^quarantined flags=0x[0-9a-f]+$']\n[ends]\nshirq = '^status 1: .*waiting'"
     played = trial(steps + ", { wait = 0.1 }", acknowledging + notices)
     assert played.unmet == ()
     assert len([e for e in played.log.of(Kind.WRITE, device="dev0", offset=0x64) if e.ring == 0]) > 1000
