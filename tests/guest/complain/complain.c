@@ -4,7 +4,7 @@
 
 static noinline int complain(int value)
 {
-	WARN(value, "complain: value %d\n", value);
+	WARN(value, "the value is %d\n", value);
 	return 0;
 }
 
@@ -13,7 +13,7 @@ static int __init complain_init(void)
 	int ret;
 
 	ret = complain(7);
-	pr_info("complain: loaded\n");
+	pr_info("loaded\n");
 	return ret;
 }
 module_init(complain_init);
