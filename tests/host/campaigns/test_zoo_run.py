@@ -425,6 +425,24 @@ def test_a_bound_that_is_exceeded_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize("gsi", [20, 21])
+def test_the_delivery_of_a_raise_is_in_the_log_at_once(trial: Trial, gsi: int) -> None:
+    """By the next step the guest may have handled it."""
+    vm, player = trial(f"{{ raise = 1, logged = 'DELIVER ioapic {gsi} ' }}, {{ wait = 1 }}")
+    raises = vm.set
+
+    def set_(device: str, name: str, value: Any) -> None:
+        raises(device, name, value)
+        vm.story.deliver()
+
+    vm.qmp.set = set_
+    if gsi == 20:
+        player.play()
+    else:
+        with pytest.raises(NotPlayed, match="step 1, raise 1: the log has no entry like 'DELIVER ioapic 21 '"):
+            player.play()
+
+
 @pytest.mark.parametrize("value", [0x4, 0x0])
 def test_what_a_step_must_have_done_is_in_the_log(trial: Trial, value: int) -> None:
     vm, player = trial("{ guest = 'config', logged = 'WRITE dev0 config\\+0x5 0x4$' }, { raise = 1 }")

@@ -132,7 +132,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("raise",),
     "frozen": ("set",),
     "background": ("guest",),
-    "logged": ("guest", "wait"),
+    "logged": ("guest", "raise", "wait"),
     "moved": ("burst", "neighbour"),
     "shows": ("check",),
 }
