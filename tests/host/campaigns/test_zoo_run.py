@@ -425,6 +425,28 @@ def test_a_bound_that_is_exceeded_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize("entries", [3, 4])
+def test_a_storm_is_read_while_the_guest_stands_still(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    """It is written faster than it is read."""
+    monkeypatch.setattr(run, "_MANY", 3)
+    vm, player = trial("{ raise = 1 }")
+    stopped: list[int] = []
+
+    @contextlib.contextmanager
+    def frozen() -> Iterator[None]:
+        stopped.append(vm.read)
+        yield
+
+    monkeypatch.setattr(vm, "frozen", frozen)
+    player._account()
+    for _ in range(entries):
+        vm.story.add(Kind.READ, "dev0")
+    player._account()
+    assert len(stopped) == (entries > 3)
+
+
 @pytest.mark.parametrize("gsi", [20, 21])
 def test_the_delivery_of_a_raise_is_in_the_log_at_once(trial: Trial, gsi: int) -> None:
     """By the next step the guest may have handled it."""

@@ -63,6 +63,8 @@ _SILENCE = 120.0
 #: A guest that writes more log entries than this without answering is taken to hang: the kernel disables a line after
 #: 100,000 interrupts, and a handler makes fewer than ten entries.
 _STORM = 1_500_000
+#: Log entries that are processed only while the VM stands still.
+_MANY = 100_000
 #: Seconds between two polls of a guest that has not answered yet.
 _GLANCE = 0.25
 #: The errors by which the kernel refuses a driver: the line is taken, or the driver's probe function cannot use the
@@ -385,7 +387,9 @@ class _Player:
     def _account(self) -> Sequence[Entry]:
         """Process the entries since the last call. `CannotJudge` if the log is full."""
         new = self.reader.poll()
-        self._take(new)
+        # A storm is written faster than it is processed: without a stop, each call would have more to process.
+        with self.vm.frozen() if len(new) > _MANY else contextlib.nullcontext():
+            self._take(new)
         header = self.reader.header()
         if header.dropped:
             Log(header, ()).require_complete()
