@@ -241,7 +241,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     try:
         yield
     except (Exception, pytest.fail.Exception):
-        item.stash[_SHOWN] = _show(item)
+        if item.stash.get(_VMS, []):
+            item.stash[_SHOWN] = _show(item)
         raise
     finally:
         if stack := item.stash.get(_RUNNING, None):

@@ -212,6 +212,27 @@ def test_options_markers_and_fixtures_explain_themselves(tmp_path: Path) -> None
         assert "no docstring" not in fixtures.splitlines()[at + 1]
 
 
+_FAILS_AT_ITS_END = """
+import pytest
+
+@pytest.fixture
+def anything():
+    yield
+    raise ValueError("at its end")
+
+def test_without_a_guest(anything):
+    pass
+"""
+
+
+def test_a_test_without_a_guest_leaves_no_artefacts(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(_FAILS_AT_ITS_END)
+    status, said = run(tmp_path)
+    assert status == 1 and "ValueError: at its end" in said
+    assert "artefacts" not in said
+    assert not (tmp_path / "build").exists()
+
+
 _MEASURES = """
 import time
 from pathlib import Path
