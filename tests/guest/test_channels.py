@@ -34,6 +34,17 @@ def test_the_agent_gives_status_output_and_errors_apart(plain: Vm) -> None:
         plain.agent.fail("true")
 
 
+def test_a_frozen_vm_stands_still_until_the_outermost_block_ends(plain: Vm) -> None:
+    def runs() -> bool:
+        return bool(plain.qmp.execute("query-status")["running"])
+
+    with plain.frozen():
+        with plain.frozen():
+            assert not runs()
+        assert not runs()
+    assert runs()
+
+
 def test_many_commands_run_side_by_side(plain: Vm) -> None:
     commands = [plain.agent.start("sh", "-c", f"read x; echo $x {n}") for n in range(40)]
     for number, command in enumerate(commands):

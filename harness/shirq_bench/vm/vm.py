@@ -92,6 +92,7 @@ class Vm:
         self._resources = contextlib.ExitStack()
         #: Whether QEMU has started, so that all channels are connected.
         self.started = False
+        self._frozen = False
         self.networks: dict[str, Network] = {}
         #: The sockets to the machine's ``wires``; a call on them waits for at most `WIRE_DEADLINE`.
         self.wires: dict[str, socket.socket] = {}
@@ -306,11 +307,19 @@ class Vm:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop the VM's clock for the body: stimuli given in it happen at one instant of virtual time."""
+        """Stop the VM's clock for the body: stimuli given in it happen at one instant of virtual time.
+
+        In another such body it has no effect.
+        """
+        if self._frozen:
+            yield
+            return
         self.qmp.execute("stop")
+        self._frozen = True
         try:
             yield
         finally:
+            self._frozen = False
             self.qmp.execute("cont")
 
 
