@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from shirq_bench.vm.vm import Vm
 #: An address in a call trace: function, offset, size, module.
 _ADDRESS = re.compile(r"(?P<function>[\w.]+)\+(?P<offset>0x[0-9a-f]+)/0x[0-9a-f]+ \[(?P<module>\w+)[^\]]*\]")
 _TIMEOUT = 60
+#: For each symbol its address in its section, and the section.
+_Symbols = dict[str, tuple[int, str]]
 
 
 def splats_of(vm: Vm, log: str | Path, directory: Path = splats.RULES) -> list[Splat]:
@@ -47,27 +50,37 @@ def annotated(text: str, objects: Mapping[str, Path]) -> str:
 
     ``objects`` are the modules' files by name. An address that the debugging information does not cover stays alone.
     """
-    return "\n".join(_annotated(line, objects) for line in text.splitlines())
+    # A call trace has many addresses of one module.
+    symbols = functools.cache(_symbols)
+    return "\n".join(_annotated(line, objects, symbols) for line in text.splitlines())
 
 
-def _annotated(line: str, objects: Mapping[str, Path]) -> str:
+def _annotated(line: str, objects: Mapping[str, Path], symbols: Callable[[Path], _Symbols]) -> str:
     match = _ADDRESS.search(line)
     if not match or match["module"] not in objects:
         return line
     # Return addresses point to the instruction after the call. Only RIP is the address of the instruction itself.
     back = 0 if "RIP:" in line else 1
-    places = _places(objects[match["module"]], match["function"], max(int(match["offset"], 16) - back, 0))
+    file = objects[match["module"]]
+    if match["function"] not in (known := symbols(file)):
+        return line
+    start, section = known[match["function"]]
+    places = _places(file, section, start + max(int(match["offset"], 16) - back, 0))
     return f"{line} ({' < '.join(places)})" if places else line
 
 
-def _places(file: Path, function: str, offset: int) -> list[str]:
-    """FILE:LINE of a function's instruction and, if the function was inlined there, of the places of the inlining."""
-    for words in (line.split("|") for line in _output("nm", "--format=sysv", str(file)).splitlines()):
-        if len(words) == 7 and words[0].strip() == function:
-            address = int(words[1], 16) + offset
-            found = _output("addr2line", "-e", str(file), "-j", words[6].strip(), "-i", "-s", f"{address:#x}")
-            return [place.partition(" ")[0] for place in found.split("\n") if place and "?" not in place]
-    return []
+def _symbols(file: Path) -> _Symbols:
+    """The symbols of an object file. If several have one name, the first counts."""
+    words = [line.split("|") for line in _output("nm", "--format=sysv", str(file)).splitlines()]
+    # Without an address the symbol is not defined in this file.
+    defined = [row for row in words if len(row) == 7 and row[1].strip()]
+    return {row[0].strip(): (int(row[1], 16), row[6].strip()) for row in reversed(defined)}
+
+
+def _places(file: Path, section: str, address: int) -> list[str]:
+    """FILE:LINE of an instruction and, if its function was inlined there, of the places of the inlining."""
+    found = _output("addr2line", "-e", str(file), "-j", section, "-i", "-s", f"{address:#x}")
+    return [place.partition(" ")[0] for place in found.split("\n") if place and "?" not in place]
 
 
 def _output(*command: str) -> str:

@@ -98,6 +98,9 @@ class Vm:
     def header(self) -> Header:
         return Header(1 << 20, 0, len(self.story.entries), self.dropped, ())
 
+    def require_complete(self) -> None:
+        Log(self.header(), ()).require_complete()
+
     def poll(self) -> list[Entry]:
         new, self.read = self.story.entries[self.read :], len(self.story.entries)
         return new

@@ -125,14 +125,14 @@ def test_an_overlay_is_keyed_by_all_that_is_packed(
 
 @pytest.mark.parametrize(
     ("file", "anew"),
-    [("shared/part.c", True), ("module/own.c", True), ("shared/part.o", False), ("shared/__pycache__/x", False)],
+    [("headers/part.c", True), ("module/own.c", True), ("headers/part.o", False), ("headers/__pycache__/x", False)],
 )
 def test_a_module_is_keyed_by_the_files_that_are_compiled(
     made: list[str], target: Kernel, module: Path, tmp_path: Path, file: str, anew: bool
 ) -> None:
     """Those of a folder that the source links to are compiled with it."""
-    (tmp_path / "shared/__pycache__").mkdir(parents=True)
-    (module / "common").symlink_to("../shared")
+    (tmp_path / "headers/__pycache__").mkdir(parents=True)
+    (module / "common").symlink_to("../headers")
     before = kmod.build_modules(target, module)
     assert kmod.build_modules(target, module) == before
     (tmp_path / file).write_text("new")

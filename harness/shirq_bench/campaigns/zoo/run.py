@@ -390,9 +390,7 @@ class _Player:
         # A storm is written faster than it is processed: without a stop, each call would have more to process.
         with self.vm.frozen() if len(new) > _MANY else contextlib.nullcontext():
             self._take(new)
-        header = self.reader.header()
-        if header.dropped:
-            Log(header, ()).require_complete()
+        self.reader.require_complete()
         return new
 
     def _log_until(self, header: Header) -> Log:
