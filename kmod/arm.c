@@ -44,16 +44,17 @@ static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 
 /*
  * Register the handler with these flags, and let it claim. In quarantine a handler is
- * registered already and only watches the line: it is replaced only if the flags
- * differ. If it cannot be registered with the new flags, the old ones stay.
+ * registered already and only watches the line: it is replaced if the flags differ, or
+ * if the core has given the line up, which the registration revives. If it cannot be registered with the new flags, the old ones stay.
  */
 static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 flags)
 {
 	unsigned long former = d->irqflags;
 	bool registered = d->requested;
+	bool kept = registered && former == irqflags && !READ_ONCE(d->storm.given_up);
 	int ret;
 
-	if (registered && former != irqflags)
+	if (registered && !kept)
 		shirq_free_line(d);
 	/*
 	 * The handler must be able to claim and mask from its first call on: a device
@@ -65,7 +66,7 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
 	if (!d->quarantined)
 		shirq_handle(d, flags);
 	spin_unlock_irq(&d->lock);
-	if (registered && former == irqflags)
+	if (kept)
 		return 0;
 	ret = shirq_request(d);
 	if (ret && registered) {

@@ -69,6 +69,23 @@ static inline bool shirq_window_call(struct shirq_window *window, __u32 now)
 }
 
 /**
+ * shirq_look_due() - check whether to look at the pin of a device that declines
+ * @looked: the core's count of unhandled interrupts at the last look; updated
+ * @now: its count now
+ *
+ * Return: true if SHIRQ_WINDOW interrupts were unhandled since then, or if the core has
+ * begun a new count.
+ */
+static inline bool shirq_look_due(__u32 *looked, __u32 now)
+{
+	/* Unsigned: a new count is lower, and the difference is huge. */
+	if (now - *looked < SHIRQ_WINDOW)
+		return false;
+	*looked = now;
+	return true;
+}
+
+/**
  * struct shirq_rate - claims of an acknowledging device
  * @claims: claims in this window
  * @since_ns: when the first of them was

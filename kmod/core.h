@@ -48,11 +48,13 @@ struct shirq_set {
  *	again, and claimed; or DisINTx, by which SHIRQ_MASK had masked, was set again
  * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
+ * @storms_declined: quarantines for SHIRQ_QUARANTINE_DECLINED
  * @line_off: times that the line was masked for a rung
  * @rung_d3hot: times that the device was put to D3hot because it stormed
  * @rung_flr: function-level resets because it stormed
  * @rung_bus: resets of its bus because it stormed
  * @rung_failed: times that no rung was left
+ * @line_given_up: times that the core was found to have disabled the line for good
  */
 struct shirq_stats {
 	u64 claims;
@@ -65,11 +67,13 @@ struct shirq_stats {
 	u64 remasks;
 	u64 storms_masked;
 	u64 storms_rate;
+	u64 storms_declined;
 	u64 line_off;
 	u64 rung_d3hot;
 	u64 rung_flr;
 	u64 rung_bus;
 	u64 rung_failed;
+	u64 line_given_up;
 };
 
 /**
@@ -95,23 +99,31 @@ enum shirq_rung {
  * @desc: the core's descriptor of the line, while the handler is registered
  * @window: handler calls while the device should be silent
  * @strikes: windows in a row that were a storm
+ * @looked: the core's count of unhandled interrupts when Interrupt Status was looked at
  * @rate: claims of an acknowledging device
  * @rung: the last rung taken
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
  * @line_off: the line is masked
  * @due: the line was masked because the last rung did not end the storm
  * @watched: the device is released; watch only until it no longer asserts the line
+ * @given_up: the core has disabled the line because nobody handled its interrupts, and
+ *	only polls the handlers; see shirq_line_polled()
+ * @polled_ns: time of the first of the last handler calls in a row on a disabled line,
+ *	or 0
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
 	struct shirq_window	window;
 	u32			strikes;
+	u32			looked;
 	struct shirq_rate	rate;
 	enum shirq_rung		rung;
 	u32			reason;
 	bool			line_off;
 	bool			due;
 	bool			watched;
+	bool			given_up;
+	u64			polled_ns;
 };
 
 struct shirq_dma;
@@ -144,6 +156,7 @@ struct shirq_dma;
  * @reopen: timer that unmasks the line
  * @look: runs on the CPU that takes the line's interrupts, to see whether other work
  *	gets to run there
+ * @revival: while the core has given the line up, looks whether it works again
  * @absent: polls a device that is @gone, or in error recovery; see lifecycle.c
  *
  * @lock: guards the fields that the interrupt uses, @set to @stats, and serialises
@@ -214,6 +227,7 @@ struct shirq_device {
 	struct work_struct	ladder;
 	struct work_struct	reopen;
 	struct work_struct	look;
+	struct delayed_work	revival;
 	struct delayed_work	absent;
 
 	/* the interrupt */

@@ -178,6 +178,26 @@ bool shirq_answers(const struct shirq_device *d)
 	return d->pdev->current_state == PCI_D0 && shirq_present(d);
 }
 
+/**
+ * shirq_asserts() - check whether the device asserts its line
+ * @d: the device
+ *
+ * Asks Interrupt Status, which PCI 2.3 has added.
+ *
+ * Return: true if the device says so, and may assert; false also for a device without
+ * the bit, or without an answer.
+ */
+bool shirq_asserts(const struct shirq_device *d)
+{
+	u32 word;
+
+	if (!shirq_answers(d))
+		return false;
+	/* Command, and Status above it */
+	pci_read_config_dword(d->pdev, PCI_COMMAND, &word);
+	return !(word & PCI_COMMAND_INTX_DISABLE) && word >> 16 & PCI_STATUS_INTERRUPT;
+}
+
 /* Return whether the device has an interrupt line. */
 bool shirq_has_line(const struct shirq_device *d)
 {

@@ -10,6 +10,7 @@ void shirq_unmap_bars(struct shirq_device *d);
 bool shirq_can_map(const struct shirq_device *d, unsigned int bar);
 bool shirq_present(const struct shirq_device *d);
 bool shirq_answers(const struct shirq_device *d);
+bool shirq_asserts(const struct shirq_device *d);
 bool shirq_has_line(const struct shirq_device *d);
 void shirq_set_disintx(struct shirq_device *d, bool on);
 bool shirq_disintx_again(struct shirq_device *d);

@@ -63,7 +63,7 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		.features = SHIRQ_FEATURE_INTX | SHIRQ_FEATURE_NOTICES |
 			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
 			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
-			    SHIRQ_FEATURE_IOMMU,
+			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE,
 		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
 		.device = pdev->device,
@@ -90,6 +90,8 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		info->flags |= SHIRQ_INFO_MASKED;
 	if (READ_ONCE(d->quarantined))
 		info->flags |= SHIRQ_INFO_QUARANTINED;
+	if (READ_ONCE(d->storm.given_up))
+		info->flags |= SHIRQ_INFO_LINE_OFF;
 	for (i = 0; i < SHIRQ_BARS; i++) {
 		info->bar[i].length = d->bus.space[i].size;
 		if (info->bar[i].length)

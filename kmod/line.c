@@ -11,6 +11,7 @@
 #include <linux/ktime.h>
 #include <linux/workqueue.h>
 
+#include "event.h"
 #include "hw.h"
 #include "line.h"
 #include "source.h"
@@ -21,6 +22,69 @@
 #define SHIRQ_LINE_OFF_LONG_US	110000
 #define SHIRQ_LOOK_US		500
 #define SHIRQ_LOOKS		400
+#define SHIRQ_POLLED_NS		50000000
+#define SHIRQ_REVIVAL		(HZ / 4)
+
+/* The core gives up the line, and polls it */
+
+static void shirq_line_works(struct shirq_device *d)
+{
+	d->storm.polled_ns = 0;
+	if (!d->storm.given_up)
+		return;
+	d->storm.given_up = false;
+	if (d->armed)
+		shirq_notice(d, SHIRQ_EVENT_LINE_ON, 0, NULL);
+}
+
+/*
+ * The handler is called although the line is disabled, or was so at its last call.
+ *
+ * The core calls the handlers of a disabled line only while it polls a line that it has
+ * given up, every 100 ms (kernel/irq/spurious.c). A driver on another CPU may disable the
+ * line just when a handler begins: one such call proves nothing, but two in a row with time
+ * between them do. The core has begun a new count of unhandled interrupts, and does not
+ * count while it polls.
+ */
+static noinline void shirq_line_polled(struct shirq_device *d, u64 now)
+{
+	struct shirq_storm *storm = &d->storm;
+
+	if (!irqd_irq_disabled(irq_desc_get_irq_data(storm->desc))) {
+		shirq_line_works(d);
+	} else if (storm->line_off || READ_ONCE(storm->desc->irqs_unhandled)) {
+		storm->polled_ns = 0;
+	} else if (!storm->polled_ns) {
+		storm->polled_ns = now;
+	} else if (!storm->given_up && now - storm->polled_ns >= SHIRQ_POLLED_NS) {
+		storm->given_up = true;
+		d->stats.line_given_up++;
+		if (d->armed)
+			shirq_notice(d, SHIRQ_EVENT_LINE_OFF, 0, NULL);
+		mod_delayed_work(system_wq, &d->revival, SHIRQ_REVIVAL);
+	}
+}
+
+/* Another driver that registers a handler revives the line; then no poll comes any more. */
+static void shirq_look_for_revival(struct work_struct *work)
+{
+	struct shirq_device *d = container_of(work, struct shirq_device, revival.work);
+
+	spin_lock_irq(&d->lock);
+	if (d->requested && d->storm.given_up) {
+		if (irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)))
+			mod_delayed_work(system_wq, &d->revival, SHIRQ_REVIVAL);
+		else
+			shirq_line_works(d);
+	}
+	spin_unlock_irq(&d->lock);
+}
+
+static void shirq_declined(struct shirq_device *d)
+{
+	d->stats.declines++;
+	trace_shirq_decline(d);
+}
 
 /* The one place where the device is masked in the interrupt: by its irq program. */
 static irqreturn_t shirq_interrupt(int irq, void *data)
@@ -39,6 +103,9 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	trace_shirq_irq(d);
 	if (!d->requested)
 		goto out;
+	if (unlikely(irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) ||
+		     d->storm.polled_ns))
+		shirq_line_polled(d, now);
 	/*
 	 * While masked the device's status may be set although the interrupt is a
 	 * neighbour's. Behind a frozen link no program may run.
@@ -56,16 +123,15 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
 	case SHIRQ_CLAIMED:
 		ours = true;
-		shirq_claim(d, now, captured);
-		if (d->set->mode == SHIRQ_MODE_ACKNOWLEDGES)
-			shirq_storm_acknowledged(d, now, captured);
+		shirq_storm_claimed(d, now, captured);
 		break;
 	case SHIRQ_GONE:
 		shirq_lose(d);
-		fallthrough;
+		shirq_declined(d);
+		break;
 	default:
-		d->stats.declines++;
-		trace_shirq_decline(d);
+		shirq_declined(d);
+		ours = shirq_storm_declined(d, now);
 	}
 out:
 	spin_unlock(&d->lock);
@@ -141,9 +207,15 @@ void shirq_free_line(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	if (!requested)
 		return;
+	cancel_delayed_work_sync(&d->revival);
 	cancel_work_sync(&d->reopen);
 	shirq_reopen_line(d);
 	free_irq(d->irq, d);
+	/* The core revives the line for the next handler that is registered. */
+	spin_lock_irq(&d->lock);
+	d->storm.given_up = false;
+	d->storm.polled_ns = 0;
+	spin_unlock_irq(&d->lock);
 }
 
 static void shirq_reopen(struct work_struct *work)
@@ -232,4 +304,5 @@ void shirq_line_init(struct shirq_device *d)
 {
 	INIT_WORK(&d->reopen, shirq_reopen);
 	INIT_WORK(&d->look, shirq_nothing);
+	INIT_DELAYED_WORK(&d->revival, shirq_look_for_revival);
 }

@@ -228,6 +228,12 @@ enum shirq_reason {
  * @SHIRQ_EVENT_RESET: the device was reset
  * @SHIRQ_EVENT_GONE: never read: once the device is gone, read() fails with ENODEV, even
  *	if events are queued, and poll() reports POLLERR; the number is reserved
+ * @SHIRQ_EVENT_LINE_OFF: the kernel has disabled the line, because nobody handled its
+ *	interrupts ("nobody cared"). The device stays armed. The kernel polls a line that is
+ *	shared every 100 ms: no interrupt is lost, but each comes up to 100 ms late.
+ *	SHIRQ_DISARM and SHIRQ_ARM, or another driver that registers a handler, revive the
+ *	line
+ * @SHIRQ_EVENT_LINE_ON: the line works again
  *
  * Skip the types that you do not know.
  */
@@ -237,6 +243,8 @@ enum shirq_event_type {
 	SHIRQ_EVENT_QUARANTINED	= 3,
 	SHIRQ_EVENT_RESET	= 4,
 	SHIRQ_EVENT_GONE	= 5,
+	SHIRQ_EVENT_LINE_OFF	= 6,
+	SHIRQ_EVENT_LINE_ON	= 7,
 };
 
 /**
@@ -246,10 +254,15 @@ enum shirq_event_type {
  *	last
  * @SHIRQ_QUARANTINE_RATE: an acknowledging device claimed faster than
  *	shirq_quiesce.max_rate; r holds what the last claim captured
+ * @SHIRQ_QUARANTINE_DECLINED: the line kept interrupting, unhandled, the device's Interrupt
+ *	Status said that it asserts, and the irq program declined: it does not look at all
+ *	sources that can assert. A device without that bit, which is older than PCI 2.3, is
+ *	never blamed so; r is zero
  */
 enum shirq_quarantine {
 	SHIRQ_QUARANTINE_MASKED	= 0x01,
 	SHIRQ_QUARANTINE_RATE	= 0x02,
+	SHIRQ_QUARANTINE_DECLINED	= 0x04,
 };
 
 /**
@@ -354,6 +367,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_EVENTFD	0x10	/* SHIRQ_SET_EVENTFD */
 #define SHIRQ_FEATURE_BREAKER	0x20	/* storms end in quarantine; SHIRQ_SET_QUIESCE */
 #define SHIRQ_FEATURE_IOMMU	0x40	/* SHIRQ_INFO_IOMMU and SHIRQ_INFO_PASSTHROUGH */
+#define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF and LINE_ON, SHIRQ_QUARANTINE_DECLINED */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
@@ -363,6 +377,7 @@ struct shirq_bar {
 #define SHIRQ_INFO_QUARANTINED	0x10	/* it stormed; SHIRQ_ARM or close() ends this */
 #define SHIRQ_INFO_IOMMU	0x20	/* an IOMMU translates: see struct shirq_master */
 #define SHIRQ_INFO_PASSTHROUGH	0x40	/* an IOMMU passes on all accesses of the device */
+#define SHIRQ_INFO_LINE_OFF	0x80	/* the kernel has disabled the line: see LINE_OFF */
 
 /**
  * enum shirq_state - the state of the device's owner

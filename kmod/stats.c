@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The sysfs attributes of a device. */
-#include "core.h"
+#include <linux/interrupt.h>
+#include <linux/irq.h>
+#include <linux/math64.h>
+
+#include "hw.h"
 #include "stats.h"
 
 static struct shirq_device *shirq_of(struct device *dev)
@@ -36,11 +40,13 @@ SHIRQ_STAT(unmasks);
 SHIRQ_STAT(remasks);
 SHIRQ_STAT(storms_masked);
 SHIRQ_STAT(storms_rate);
+SHIRQ_STAT(storms_declined);
 SHIRQ_STAT(line_off);
 SHIRQ_STAT(rung_d3hot);
 SHIRQ_STAT(rung_flr);
 SHIRQ_STAT(rung_bus);
 SHIRQ_STAT(rung_failed);
+SHIRQ_STAT(line_given_up);
 
 static struct attribute *shirq_stats_attrs[] = {
 	&dev_attr_claims.attr,
@@ -53,11 +59,13 @@ static struct attribute *shirq_stats_attrs[] = {
 	&dev_attr_remasks.attr,
 	&dev_attr_storms_masked.attr,
 	&dev_attr_storms_rate.attr,
+	&dev_attr_storms_declined.attr,
 	&dev_attr_line_off.attr,
 	&dev_attr_rung_d3hot.attr,
 	&dev_attr_rung_flr.attr,
 	&dev_attr_rung_bus.attr,
 	&dev_attr_rung_failed.attr,
+	&dev_attr_line_given_up.attr,
 	NULL
 };
 
@@ -103,6 +111,7 @@ static const char *const shirq_reasons[] = {
 	[0] = "none",
 	[SHIRQ_QUARANTINE_MASKED] = "masked",
 	[SHIRQ_QUARANTINE_RATE] = "rate",
+	[SHIRQ_QUARANTINE_DECLINED] = "declined",
 };
 
 static const char *const shirq_rung_names[] = {
@@ -113,6 +122,16 @@ static const char *const shirq_rung_names[] = {
 	[SHIRQ_RUNG_BUS] = "bus",
 	[SHIRQ_RUNG_FAILED] = "failed",
 };
+
+/* The state of the line of a device without a handler. */
+static const char *shirq_line_name(const struct shirq_device *d)
+{
+	if (!shirq_has_line(d))
+		return "none";
+	if (!irq_has_action(d->pdev->irq))
+		return "unused";
+	return irqd_irq_disabled(irq_get_irq_data(d->pdev->irq)) ? "disabled" : "on";
+}
 
 /* The last quarantine: its reason and the rung reached, or that it is over. */
 static ssize_t quarantine_show(struct device *dev, struct device_attribute *attr, char *buf)
@@ -131,9 +150,36 @@ static ssize_t quarantine_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RO(quarantine);
 
+/*
+ * The line: "none", "unused" (no handler), "on", "off SECONDS" (the core has given it up;
+ * since when, by CLOCK_MONOTONIC), or "disabled" (by the core or by a driver, seen from a
+ * device without a handler).
+ */
+static ssize_t line_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct shirq_device *d = shirq_of(dev);
+	bool requested, given_up;
+	u64 since_us;
+
+	spin_lock_irq(&d->lock);
+	requested = d->requested;
+	given_up = d->storm.given_up;
+	since_us = div_u64(d->storm.polled_ns, NSEC_PER_USEC);
+	spin_unlock_irq(&d->lock);
+	if (given_up) {
+		u32 us;
+		u64 s = div_u64_rem(since_us, USEC_PER_SEC, &us);
+
+		return sysfs_emit(buf, "off %llu.%06u\n", s, us);
+	}
+	return sysfs_emit(buf, "%s\n", requested ? "on" : shirq_line_name(d));
+}
+static DEVICE_ATTR_RO(line);
+
 static struct attribute *shirq_attrs[] = {
 	&dev_attr_state.attr,
 	&dev_attr_quarantine.attr,
+	&dev_attr_line.attr,
 	NULL
 };
 

@@ -35,6 +35,12 @@
  * windows, the device is quarantined within 3, and the line is masked within 4:
  * 4 * SHIRQ_WINDOW < 5,000.
  *
+ * A program may decline although its device asserts: by a source that the program does
+ * not look at. Such a device is blamed by evidence. Every SHIRQ_WINDOW unhandled
+ * interrupts of the line, a device that declines is asked for Interrupt Status; if it
+ * asserts, and its program declines once more, it is quarantined. If it is masked at that
+ * time, it is masked by DisINTx as well. Devices older than PCI 2.3 lack this bit.
+ *
  * An acknowledging device claims every interrupt of its storm, and the core
  * counts none. It is judged by its rate alone, over SHIRQ_RATE_WINDOW claims;
  * its quarantine comes within 2 of these windows, and the line is masked one
@@ -61,7 +67,7 @@
  * shirq_quarantine() - the device stormed: silence it, and notify its owner
  * @d: the device, @lock held, with an owner and a set
  * @reason: reason for the quarantine
- * @captured: r0..r3 at the claim that proved it
+ * @captured: r0..r3 at the claim that proved it, or NULL
  */
 void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, const u64 *captured)
 {
@@ -75,6 +81,8 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
 	if (reason == SHIRQ_QUARANTINE_RATE)
 		d->stats.storms_rate++;
+	else if (reason == SHIRQ_QUARANTINE_DECLINED)
+		d->stats.storms_declined++;
 	else
 		d->stats.storms_masked++;
 	trace_shirq_quarantine(d, d->storm.rung);
@@ -113,6 +121,16 @@ static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 		return false;
 	default:
 		d->storm.strikes = 0;
+		/*
+		 * A source that the program does not know may assert: mask it too, until
+		 * the device is unmasked. That proves nothing yet: Interrupt Status may
+		 * show sources that are masked.
+		 */
+		if (pci_intx_mask_supported(d->pdev) && shirq_asserts(d)) {
+			shirq_set_disintx(d, true);
+			d->intx_off = true;
+			d->stats.remasks++;
+		}
 		return false;
 	}
 	if (++d->storm.strikes > 1) {
@@ -163,16 +181,52 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 }
 
 /**
- * shirq_storm_acknowledged() - the irq program claimed
- * @d: the device, of SHIRQ_MODE_ACKNOWLEDGES
- * @time_ns: when
+ * shirq_storm_claimed() - the irq program claimed
+ * @d: the device, not masked
+ * @time_ns: when the interrupt came
  * @captured: r0..r3 at the claim
  *
  * Context: interrupt, @lock held.
  */
-void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured)
+void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
 	lockdep_assert_held(&d->lock);
-	if (shirq_rate_claim(&d->storm.rate, time_ns, d->quiesce.max_rate))
+	shirq_claim(d, time_ns, captured);
+	if (d->set->mode == SHIRQ_MODE_ACKNOWLEDGES &&
+	    shirq_rate_claim(&d->storm.rate, time_ns, d->quiesce.max_rate))
 		shirq_quarantine(d, SHIRQ_QUARANTINE_RATE, captured);
+}
+
+/**
+ * shirq_storm_declined() - the irq program declined
+ * @d: the device, not masked
+ * @time_ns: when the interrupt came
+ *
+ * The device may have asserted after the program has read its registers: the program runs
+ * again before its device is blamed.
+ *
+ * Context: interrupt, @lock held.
+ * Return: true if the second run claimed.
+ */
+bool shirq_storm_declined(struct shirq_device *d, u64 time_ns)
+{
+	struct shirq_storm *storm = &d->storm;
+
+	lockdep_assert_held(&d->lock);
+	if (likely(!shirq_look_due(&storm->looked, READ_ONCE(storm->desc->irqs_unhandled))))
+		return false;
+	if (!shirq_asserts(d))
+		return false;
+	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured)) {
+	case SHIRQ_CLAIMED:
+		shirq_storm_claimed(d, time_ns, d->captured);
+		return true;
+	case SHIRQ_GONE:
+		shirq_lose(d);
+		return false;
+	default:
+		if (shirq_asserts(d))
+			shirq_quarantine(d, SHIRQ_QUARANTINE_DECLINED, NULL);
+		return false;
+	}
 }

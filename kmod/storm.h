@@ -6,6 +6,7 @@
 
 void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, const u64 *captured);
 bool shirq_storm_silent(struct shirq_device *d, u64 time_ns);
-void shirq_storm_acknowledged(struct shirq_device *d, u64 time_ns, const u64 *captured);
+void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *captured);
+bool shirq_storm_declined(struct shirq_device *d, u64 time_ns);
 
 #endif /* SHIRQ_STORM_H */
