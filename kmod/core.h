@@ -28,10 +28,14 @@
  * @mode: enum shirq_mode
  * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused, that of
  *	MASK is empty if the owner has loaded none
+ * @keeps: a program reads a register that another one has left
+ * @kept: r4..r7 as the last program left them
  */
 struct shirq_set {
 	u32			mode;
 	struct shirq_program	program[SHIRQ_PROGRAM_MASK + 1];
+	bool			keeps;
+	u64			kept[SHIRQ_REGS - SHIRQ_KEPT];
 };
 
 /**

@@ -63,7 +63,7 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		.features = SHIRQ_FEATURE_INTX | SHIRQ_FEATURE_NOTICES |
 			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
 			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
-			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE,
+			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE | SHIRQ_FEATURE_KEPT,
 		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
 		.device = pdev->device,
@@ -74,6 +74,9 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		.config_size = pdev->cfg_size,
 		.events = SHIRQ_QUEUE,
 	};
+	spin_lock_irq(&d->lock);
+	info->lost = d->lost;
+	spin_unlock_irq(&d->lock);
 	if (shirq_has_line(d)) {
 		info->sources = 1;
 		info->irq = pdev->irq;
@@ -122,13 +125,13 @@ static bool shirq_optional(const struct shirq_set *set, u32 kind)
 	       (kind == SHIRQ_PROGRAM_UNMASK && set->mode == SHIRQ_MODE_ACKNOWLEDGES);
 }
 
-static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set *set,
+static int shirq_verify_set(const struct shirq_device *d, struct shirq_set *set,
 			    struct shirq_load *load)
 {
 	u32 kind;
 
 	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++) {
-		const struct shirq_program *program = &set->program[kind];
+		struct shirq_program *program = &set->program[kind];
 
 		if (!program->count && shirq_optional(set, kind))
 			continue;
@@ -137,6 +140,7 @@ static int shirq_verify_set(const struct shirq_device *d, const struct shirq_set
 			load->error_program = kind;
 			return -EINVAL;
 		}
+		set->keeps |= program->keeps;
 	}
 	load->error_index = 0;
 	return 0;

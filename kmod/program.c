@@ -108,9 +108,13 @@ static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
 	return SHIRQ_OK;
 }
 
+/* The registers that the programs of a set keep for each other, a bit each. */
+#define SHIRQ_KEPT_MASK	(0xff & ~0u << SHIRQ_KEPT)
+
 /* Facts about all paths that lead to one operation, or to the end. */
 struct paths {
-	__u8	defined;	/* registers written on all of them, a bit each */
+	__u8	defined;	/* registers written on all of them, or given, a bit each */
+	__u8	written;	/* registers written on all of them */
 	__u8	accesses;	/* reads and writes on the longest of them */
 	bool	reached;	/* at least one path leads here */
 };
@@ -118,9 +122,22 @@ struct paths {
 static void join(struct paths *at, const struct paths *from)
 {
 	at->defined = at->reached ? at->defined & from->defined : from->defined;
+	at->written = at->reached ? at->written & from->written : from->written;
 	if (at->accesses < from->accesses)
 		at->accesses = from->accesses;
 	at->reached = true;
+}
+
+/* The registers that an operation reads, a bit each. AND to SHR change a register. */
+static __u8 registers_read(const struct shirq_op *op)
+{
+	__u8 registers = 0;
+
+	if (fields_used(op) & USES_SRC)
+		registers |= 1u << op->src;
+	if (op->code >= SHIRQ_OP_AND && op->code <= SHIRQ_OP_SHR)
+		registers |= 1u << op->dst;
+	return registers;
 }
 
 /*
@@ -132,11 +149,7 @@ static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_progr
 {
 	if (!paths->reached)
 		return SHIRQ_REFUSED_UNREACHABLE;
-	if (fields_used(op) & USES_SRC && !(paths->defined & 1u << op->src))
-		return SHIRQ_REFUSED_UNDEFINED;
-	/* AND to SHR change a register: it must have a value. */
-	if (op->code >= SHIRQ_OP_AND && op->code <= SHIRQ_OP_SHR &&
-	    !(paths->defined & 1u << op->dst))
+	if (registers_read(op) & ~paths->defined)
 		return SHIRQ_REFUSED_UNDEFINED;
 	if (op->code == SHIRQ_OP_CLAIM || op->code == SHIRQ_OP_DECLINE) {
 		if (kind != SHIRQ_PROGRAM_IRQ)
@@ -152,14 +165,14 @@ static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_progr
 
 /**
  * shirq_verify() - check whether a program may run on a device
- * @program: the program
+ * @program: the program; its @keeps is set
  * @kind: its kind
  * @bus: the device
  * @index: set to the operation that is refused
  *
  * Return: SHIRQ_OK, or the reason for the refusal.
  */
-enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
+enum shirq_reason shirq_verify(struct shirq_program *program, enum shirq_program_kind kind,
 			       const struct shirq_bus *bus, __u32 *index)
 {
 	struct paths paths[SHIRQ_MAX_OPS + 1];
@@ -177,9 +190,9 @@ enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_p
 
 	memset(paths, 0, sizeof(paths));
 	paths[0].reached = true;
-	/* EXEC gets all its registers from the caller. */
-	if (kind == SHIRQ_PROGRAM_EXEC)
-		paths[0].defined = 0xff;
+	program->keeps = 0;
+	/* EXEC gets all its registers from the caller, a program of a set the kept ones. */
+	paths[0].defined = kind == SHIRQ_PROGRAM_EXEC ? 0xff : SHIRQ_KEPT_MASK;
 
 	for (i = 0; i < program->count; i++) {
 		const struct shirq_op *op = &program->op[i];
@@ -206,8 +219,12 @@ enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_p
 		if (formats[op->code].uses & USES_ADDRESS &&
 		    ++after.accesses > SHIRQ_MAX_IRQ_ACCESSES && kind == SHIRQ_PROGRAM_IRQ)
 			return SHIRQ_REFUSED_ACCESSES;
-		if (fields_used(op) & USES_DST)
+		if (registers_read(op) & ~paths[i].written & SHIRQ_KEPT_MASK)
+			program->keeps = kind != SHIRQ_PROGRAM_EXEC;
+		if (fields_used(op) & USES_DST) {
 			after.defined |= 1u << op->dst;
+			after.written |= 1u << op->dst;
+		}
 		if (op->code == SHIRQ_OP_CLAIM)
 			claimed = true;
 		if (op->code != SHIRQ_OP_DECLINE)
@@ -419,7 +436,7 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
  * @bus: the device
  * @regs: the registers, changed in place; r0..r3 must be zero at the start of
  *	SHIRQ_PROGRAM_IRQ; except for EXEC, programs read no register that they have not
- *	written
+ *	written, other than the kept ones
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes at most as many steps as the program has operations, and cannot fail.

@@ -74,10 +74,12 @@ struct shirq_bus {
 /**
  * struct shirq_program - a verified program, linked or as it was given
  * @count: operations
+ * @keeps: it reads a kept register before it writes it; set by shirq_verify()
  * @op: the operations
  */
 struct shirq_program {
 	__u32		count;
+	__u32		keeps;
 	struct shirq_op	op[SHIRQ_MAX_OPS];
 };
 
@@ -93,7 +95,7 @@ enum shirq_outcome {
 	SHIRQ_GONE,
 };
 
-enum shirq_reason shirq_verify(const struct shirq_program *program, enum shirq_program_kind kind,
+enum shirq_reason shirq_verify(struct shirq_program *program, enum shirq_program_kind kind,
 			       const struct shirq_bus *bus, __u32 *index);
 void shirq_link(struct shirq_program *program, const struct shirq_bus *bus);
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,

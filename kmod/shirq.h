@@ -65,6 +65,7 @@
 #define SHIRQ_MAX_OPS		64	/* operations in one program, at most */
 #define SHIRQ_MAX_IRQ_ACCESSES	24	/* READ and WRITE on one path of an irq program, at most */
 #define SHIRQ_EVENT_REGS	4	/* r0..r3 at the claim travel with the event */
+#define SHIRQ_KEPT		4	/* r4..r7 are kept for the next program of the set */
 #define SHIRQ_BARS		6
 #define SHIRQ_SPACE_CONFIG	6	/* in struct shirq_op.space; 0..5 are the BARs */
 #define SHIRQ_SPACES		7
@@ -94,6 +95,12 @@
  * @SHIRQ_OP_CLAIM: the interrupt is ours: record it and capture r0..r3 (zero if
  *	never written) for the event; the program goes on, to mask the device
  * @SHIRQ_OP_DECLINE: the interrupt is not ours: end the program
+ *
+ * Programs of a set share r4..r7: each finds there what the last one left. SHIRQ_ARM zeroes
+ * them. A run of the irq program that declines or finds the device gone leaves them as they
+ * were; so does EXEC, whose registers are the caller's. So an irq program can save in them
+ * what it masks, and the unmask program can put it back. Any other register must be
+ * written before it is read.
  *
  * The operand is imm, or register src with SHIRQ_SRC_REG. CLAIM and DECLINE
  * belong to the irq program alone. A program that runs off its end without a
@@ -178,7 +185,7 @@ enum shirq_program_kind {
  * @SHIRQ_REFUSED_WIDE: 8 bytes would not be one access in this space
  * @SHIRQ_REFUSED_CONFIG_WRITE: config space may only be written one byte wide
  *	at SHIRQ_CONFIG_DISINTX_OFFSET
- * @SHIRQ_REFUSED_UNDEFINED: a register may be read before it is written
+ * @SHIRQ_REFUSED_UNDEFINED: a register, other than r4..r7, may be read before it is written
  * @SHIRQ_REFUSED_BACKWARD: skip is zero or negative
  * @SHIRQ_REFUSED_PAST_END: skip leads past the end of the program
  * @SHIRQ_REFUSED_UNREACHABLE: no path leads to this operation
@@ -368,6 +375,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_BREAKER	0x20	/* storms end in quarantine; SHIRQ_SET_QUIESCE */
 #define SHIRQ_FEATURE_IOMMU	0x40	/* SHIRQ_INFO_IOMMU and SHIRQ_INFO_PASSTHROUGH */
 #define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF and LINE_ON, SHIRQ_QUARANTINE_DECLINED */
+#define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
@@ -409,6 +417,10 @@ enum shirq_state {
  * @flags: out: SHIRQ_INFO_*
  * @events: out: events that the queue holds at most
  * @bar: out: the BARs
+ * @lost: out: interrupts that became no event, since SHIRQ_ARM; as in struct shirq_event,
+ *	but known before another event is queued
+ *
+ * The first version ended with @bar.
  */
 struct shirq_info {
 	__u32		size;
@@ -427,6 +439,7 @@ struct shirq_info {
 	__u32		flags;
 	__u32		events;
 	struct shirq_bar bar[SHIRQ_BARS];
+	__aligned_u64	lost;
 };
 
 /**

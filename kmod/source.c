@@ -28,6 +28,29 @@ void shirq_load(struct shirq_device *d, struct shirq_set *set)
 	kfree(set);
 }
 
+/**
+ * shirq_run_keeping() - run a program of a set whose programs share registers
+ * @d: the device, @lock held, with a set
+ * @kind: which
+ * @captured: as for shirq_run_set()
+ *
+ * Return: how it ended.
+ */
+enum shirq_outcome shirq_run_keeping(struct shirq_device *d, enum shirq_program_kind kind,
+				     u64 *captured)
+{
+	struct shirq_set *set = d->set;
+	enum shirq_outcome outcome;
+
+	lockdep_assert_held(&d->lock);
+	memcpy(&d->regs[SHIRQ_KEPT], set->kept, sizeof(set->kept));
+	outcome = shirq_run(&set->program[kind], &d->bus, d->regs, captured);
+	/* A neighbour's interrupt must not change what the last claim has saved. */
+	if (outcome == (kind == SHIRQ_PROGRAM_IRQ ? SHIRQ_CLAIMED : SHIRQ_ENDED))
+		memcpy(set->kept, &d->regs[SHIRQ_KEPT], sizeof(set->kept));
+	return outcome;
+}
+
 /* Masking and unmasking */
 
 /**
@@ -160,11 +183,10 @@ void shirq_set_gone(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 }
 
-static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_program *program,
-				    u64 *regs)
+static inline int shirq_check_outcome(struct shirq_device *d, enum shirq_outcome outcome)
 {
 	lockdep_assert_held(&d->lock);
-	if (shirq_run(program, &d->bus, regs, NULL) != SHIRQ_GONE)
+	if (outcome != SHIRQ_GONE)
 		return 0;
 	shirq_lose(d);
 	return -ENODEV;
@@ -173,7 +195,7 @@ static inline int shirq_run_checked(struct shirq_device *d, const struct shirq_p
 /* Run a program of the loaded set that neither claims nor declines. */
 static inline int shirq_run_plain(struct shirq_device *d, enum shirq_program_kind kind)
 {
-	return shirq_run_checked(d, &d->set->program[kind], d->regs);
+	return shirq_check_outcome(d, shirq_run_set(d, kind, NULL));
 }
 
 /**
@@ -322,7 +344,7 @@ int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 
 	spin_lock_irq(&d->lock);
 	ret = shirq_check_access(d);
 	if (!ret)
-		ret = shirq_run_checked(d, program, regs);
+		ret = shirq_check_outcome(d, shirq_run(program, &d->bus, regs, NULL));
 	spin_unlock_irq(&d->lock);
 	return ret;
 }

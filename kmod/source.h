@@ -4,6 +4,8 @@
 
 #include "core.h"
 
+enum shirq_outcome shirq_run_keeping(struct shirq_device *d, enum shirq_program_kind kind,
+				     u64 *captured);
 void shirq_load(struct shirq_device *d, struct shirq_set *set);
 void shirq_storm_begin(struct shirq_device *d);
 void shirq_storm_watch(struct shirq_device *d);
@@ -38,6 +40,8 @@ static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 	 */
 	if (captured)
 		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	if (unlikely(d->set->keeps))
+		return shirq_run_keeping(d, kind, captured);
 	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);
 }
 

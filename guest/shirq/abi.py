@@ -14,6 +14,7 @@ REGS: Final = 8
 MAX_OPS: Final = 64
 MAX_IRQ_ACCESSES: Final = 24
 EVENT_REGS: Final = 4
+KEPT: Final = 4
 BARS: Final = 6
 CONFIG_SPACE: Final = 6
 MMAP_SHIFT: Final = 40
@@ -119,7 +120,7 @@ _REASONS: Final[dict[Reason, str]] = {
     Reason.BOUNDS: "the access ends past the end of the space",
     Reason.WIDE: "8 bytes at once work in 64-bit memory BARs only",
     Reason.CONFIG_WRITE: "in config space only the interrupt-disable bit may be written: 1 byte at offset 5, bit 2",
-    Reason.UNDEFINED: "on some path the register is read before it is written",
+    Reason.UNDEFINED: f"on some path the register is read before it is written; only r{KEPT} to r{REGS - 1} are kept",
     Reason.BACKWARD: "jumps go forward: a skip passes over at least 1 operation",
     Reason.PAST_END: "the skip leads past the end of the program",
     Reason.UNREACHABLE: "no path leads to this operation",
@@ -138,6 +139,8 @@ class EventType(enum.IntEnum):
     QUARANTINED = 3
     RESET = 4
     GONE = 5
+    LINE_OFF = 6
+    LINE_ON = 7
 
 
 class Quarantine(enum.IntFlag):
@@ -145,6 +148,7 @@ class Quarantine(enum.IntFlag):
 
     MASKED = 0x01
     RATE = 0x02
+    DECLINED = 0x04
 
 
 class Quiesce(enum.IntFlag):
@@ -163,6 +167,8 @@ class Feature(enum.IntFlag):
     EVENTFD = 0x10
     BREAKER = 0x20
     IOMMU = 0x40
+    LINE = 0x80
+    KEPT = 0x100
 
 
 class BarFlag(enum.IntFlag):
@@ -181,6 +187,7 @@ class InfoFlag(enum.IntFlag):
     QUARANTINED = 0x10
     IOMMU = 0x20
     PASSTHROUGH = 0x40
+    LINE_OFF = 0x80
 
 
 class State(enum.IntEnum):
@@ -250,6 +257,7 @@ class InfoStruct(ctypes.Structure):
         ("flags", ctypes.c_uint32),
         ("events", ctypes.c_uint32),
         ("bar", BarStruct * BARS),
+        ("lost", ctypes.c_uint64),
     ]
 
 

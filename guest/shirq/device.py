@@ -189,6 +189,7 @@ class Device:
             flags=abi.InfoFlag(raw.flags),
             events=raw.events,
             bars=tuple(Bar(bar.length, abi.BarFlag(bar.flags)) for bar in raw.bar),
+            lost=raw.lost,
         )
 
     def load(self, programs: ProgramSet, mask: Program = ()) -> None:

@@ -58,3 +58,4 @@ class Info:
     flags: abi.InfoFlag
     events: int
     bars: tuple[Bar, ...]
+    lost: int

@@ -138,7 +138,8 @@ def verify(program: Program, kind: ProgramKind, spaces: Sequence[Space]) -> tupl
     if len(program) > abi.MAX_OPS:
         return abi.MAX_OPS, {Reason.TOO_LONG}
     paths: list[set[_Path]] = [set() for _ in range(len(program) + 1)]
-    paths[0] = {(frozenset(range(abi.REGS)) if kind == ProgramKind.EXEC else frozenset(), False)}
+    given = range(0 if kind == ProgramKind.EXEC else abi.KEPT, abi.REGS)
+    paths[0] = {(frozenset(given), False)}
     # Reads and writes on the longest path to each operation.
     accesses = [0] * (len(program) + 1)
     claims = False

@@ -102,6 +102,67 @@ def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None
     finish(script)
 
 
+def test_declining_device_that_asserts_is_quarantined(scene: Scene) -> None:
+    """A device that asserts although its program declines is blamed by Interrupt Status, and ends in quarantine.
+
+    The release program has no effect, so the interrupt-disable bit ends the storm, long before the kernel gives up.
+    """
+    script = start(scene, "dev0", storm.ungated)
+    script.expect("^armed$")
+    with scene.record("dev0") as recorded:
+        scene.raise_("dev0", bits=0x100)
+        script.expect("^QUARANTINED DECLINED 0x0 quarantined True$")
+        script.expect("^declined released 1 0 0 0$")
+        scene.network.ping(5)
+    recorded.line_low_at_end()
+    recorded.line_never_masked(at_least=5)
+    assert calls(scene, "dev0") < CALLS
+    script.write("\n")
+    assert finish(script)[-1] == "mapping: SIGBUS"
+
+
+def test_declining_masked_device_is_masked_by_disintx_as_well(scene: Scene) -> None:
+    """A source that is not masked with the others ends by the interrupt-disable bit, and the owner is not blamed."""
+    script = start(scene, "dev0", storm.ungated_while_masked)
+    script.expect("^armed$")
+    scene.raise_("dev0", bits=0x101)
+    script.expect("^IRQ 0x1$")
+    script.expect("^masked none 1$")
+    scene.network.ping(3)
+    line_falls(scene, "dev0")
+    assert calls(scene, "dev0") < CALLS
+    script.write("\n")
+    script.expect("^armed False$")
+    line_falls(scene, "dev0")
+    script.write("\n")
+    finish(script)
+
+
+def test_declining_device_is_not_blamed_for_another_ones_storm(boot: Boot, tmp_path: Path) -> None:
+    """Interrupt Status of a device that does not assert is clear: it stays armed, whoever storms."""
+    vm = boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21))
+    vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    scene = Scene(vm)
+    script = start(scene, "dev0", storm.innocent)
+    script.expect("^armed$", deadline=120)
+    # dev1, parked, without DisINTx and without a loaded set, asserts for 20 ms.
+    with vm.frozen():
+        now = vm.now_ns()
+        path = tmp_path / "storm"
+        path.write_text(
+            f"@{now + 1_000_000} unmask 1\n@{now + 1_000_000} raise 1\n@{now + 21_000_000} lower 1\n"
+            f"@{now + 21_000_000} mask 1\n"
+        )
+        vm.qmp.set("dev1", "schedule", str(path))
+    path = f"/sys/class/shirq/{ADDRESSES['dev0']}/stats/declines"
+    scene.run(f"until test $(cat {path}) -gt 5000; do usleep 20000; done", deadline=120)
+    script.write("\n")
+    script.expect("^True armed none 0$", deadline=120)
+    vm.qmp.set("dev0", "raise", 4)
+    script.expect("^IRQ 0x4 1$", deadline=120)
+    finish(script, deadline=120)
+
+
 def test_device_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
     """A device that is masked again in time is not quarantined.
 

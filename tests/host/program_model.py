@@ -80,7 +80,7 @@ class _Space(ctypes.Structure):
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("count", ctypes.c_uint32), ("op", abi.OpStruct * abi.MAX_OPS)]
+    _fields_ = [("count", ctypes.c_uint32), ("keeps", ctypes.c_uint32), ("op", abi.OpStruct * abi.MAX_OPS)]
 
 
 _U32, _U64 = ctypes.c_uint32, ctypes.c_uint64

@@ -128,6 +128,67 @@ def rate() -> None:
     proceed()
 
 
+def ungated() -> None:
+    """The irq program does not look at a source that asserts, and the release program does not silence it."""
+    programs = with_irq(
+        """
+        read32 r0, bar0+0x2c
+        and r0, 0xff
+        skip_if_not_zero r0, ours
+        decline
+    ours:
+        claim
+        load r1, 0xffffffff
+        write32 bar0+0x68, r1
+    """,
+        useless(),
+    )
+    _device, registers, event = _storm(programs)
+    report(state("quarantine"), stat("storms_declined"), stat("storms_masked"), stat("claims"), event.seq)
+    print("mapping:", child(lambda: registers.read32(0)))
+    proceed()
+
+
+def ungated_while_masked() -> None:
+    """A source that the irq program neither claims nor masks asserts while the device is masked for another one."""
+    device = loaded(
+        with_irq("""
+            read32 r0, bar0+0x2c
+            and r0, 0xff
+            skip_if_not_zero r0, ours
+            decline
+        ours:
+            claim
+            load r1, 0xff
+            write32 bar0+0x68, r1
+        """)
+    )
+    device.arm(auto_unmask=False)
+    registers = device.mmap(0)
+    report("armed")
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]))
+    while not command() & 0x400:
+        time.sleep(0.01)
+    report(state(), state("quarantine"), stat("remasks"))
+    proceed()
+    registers.write32(INT_ACK, 0xFFFFFFFF)
+    device.unmask(event.seq)
+    report(state(), bool(command() & 0x400))
+    proceed()
+
+
+def innocent() -> None:
+    """The device is armed, and does not assert, while a function that nobody serves storms."""
+    device = loaded()
+    device.arm(auto_unmask=False)
+    report("armed")
+    proceed()
+    report(stat("declines") > 5000, state(), state("quarantine"), stat("claims"))
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]), event.seq)
+
+
 def raw_status() -> None:
     device = loaded(
         with_irq("""

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""Scripts of test_line.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import shirq
+from guest.scripts.inguest import INT_ACK, SET, TIMEOUT, armed, kind, loaded, proceed, report, silence, stat, state
+from shirq import abi
+
+
+def _line(device: shirq.Device) -> str:
+    """What sysfs and GET_INFO say about the line."""
+    return f"{state('line').split()[0]} {abi.InfoFlag.LINE_OFF in device.info.flags}"
+
+
+def given_up() -> None:
+    """The kernel gives the line up; its poll serves the device until the owner arms it again."""
+    device, registers = armed()
+    report("armed", _line(device))
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, state(), _line(device), stat("line_given_up"))
+    since = float(state("line").split()[1])
+    report(0 < since <= event.time_ns / 1e9 <= time.monotonic())
+    for number in range(1, 6):
+        proceed()
+        event = device.read(timeout=TIMEOUT)
+        report(kind(event), event.seq, hex(event.r[0]))
+        registers.write32(INT_ACK, event.r[0])
+        assert event.seq == number and event.lost == 0, event
+    report(silence(device, 0.5))
+    device.disarm()
+    report("disarmed", _line(device))
+    device.arm()
+    report("armed", _line(device))
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]), _line(device), stat("line_given_up"))
+
+
+def revived(other: str) -> None:
+    """The kernel gives the line up; another driver, which registers a handler, revives it."""
+    device, _ = armed()
+    report("armed")
+    report(kind(device.read(timeout=TIMEOUT)), _line(device))
+    proceed()
+    with shirq.Device.open(other) as second:
+        second.load(SET)
+        second.arm()
+        event = device.read(timeout=TIMEOUT)
+        report(kind(event), event.seq, state(), _line(device))
+
+
+def quarantined_on_a_dead_line() -> None:
+    """Arming ends a quarantine and revives the line, although the handler was registered all the time."""
+    device = loaded(
+        dataclasses.replace(SET, irq=shirq.assemble("read32 r0, bar0+0x2c\nskip_if_not_zero r0, +1\ndecline\nclaim"))
+    )
+    device.arm(auto_unmask=False)
+    report("armed")
+    while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
+        pass
+    report(kind(event), state())
+    while state("line") == "on":
+        time.sleep(0.01)
+    report(_line(device))
+    proceed()
+    device.load(SET)
+    device.arm()
+    report(state(), _line(device))
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]))
+
+
+def kept() -> None:
+    """The irq program saves the mask in r4, and unmask restores it; a declined interrupt changes nothing."""
+    device = loaded(
+        shirq.ProgramSet.from_text(
+            irq="""
+                read32 r0, bar0+0x2c
+                or r5, 1                        # lost again, unless the program claims
+                skip_if_not_zero r0, ours
+                load r4, 0x55
+                decline
+            ours:
+                claim
+                read32 r4, bar0+0x28            # INT_MASK
+                add r6, 1
+                load r1, 0xffffffff
+                write32 bar0+0x68, r1           # INT_MASK_SET
+            """,
+            unmask="""
+                xor r4, 0xffffffff
+                write32 bar0+0x6c, r4           # INT_MASK_CLEAR
+                write32 bar0+0x04, r6           # LIVENESS: shows the number of claims
+                xor r4, 0xffffffff
+            """,
+            release="load r0, -1\nwrite32 bar0+0x68, r0\nwrite32 bar0+0x64, r0",
+        )
+    )
+    for _round in range(2):
+        device.arm(auto_unmask=False)
+        registers = device.mmap(0)
+        registers.write32(0x68, 0xFFFFFF00)  # The owner enables eight sources alone.
+        report("armed", hex(registers.read32(0x28)), registers.read32(0x04) ^ 0xFFFFFFFF)
+        for _number in range(3):
+            event = device.read(timeout=TIMEOUT)
+            report(kind(event), hex(event.r[0]), hex(registers.read32(0x28)))
+            proceed()
+            registers.write32(INT_ACK, event.r[0])
+            device.unmask(event.seq)
+            report("unmasked", hex(registers.read32(0x28)), registers.read32(0x04) ^ 0xFFFFFFFF)
+        device.disarm()
+
+
+def lost() -> None:
+    """GET_INFO counts the interrupts for which the queue had no room, before another event is queued."""
+    device = loaded(
+        shirq.ProgramSet.from_text(
+            mode=abi.Mode.ACKNOWLEDGES,
+            irq="read32 r0, bar0+0x2c\nskip_if_not_zero r0, +1\ndecline\nclaim\nwrite32 bar0+0x64, r0",
+            unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
+            release="load r0, -1\nwrite32 bar0+0x68, r0\nwrite32 bar0+0x64, r0",
+        )
+    )
+    device.arm()
+    report("armed", device.info.lost)
+    proceed()
+    while stat("claims") < 260:
+        time.sleep(0.01)
+    report(stat("claims"), device.info.lost, stat("lost"))

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""A line that the kernel has given up: the owner is told, is served by the kernel's poll, and can revive the line.
+
+Also what the programs of a set keep for each other, and the count of lost interrupts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guest.guest_python import finish, start
+from guest.quiet import STORM_ENTRIES
+from guest.scripts import line
+from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.triggers import PinFalls
+from shirq_bench.plugin import Boot
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+
+
+@pytest.fixture
+def storming(boot: Boot) -> Scene:
+    """A guest in which a storm may last until the kernel ends it. dev1 has no DisINTx, and nobody serves it."""
+    scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
+    scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    return scene
+
+
+def storm(scene: Scene, folder: Path) -> None:
+    """Let dev1 assert, unserved, until the kernel has disabled the line."""
+    vm, path = scene.vm, folder / "storm"
+    with vm.frozen():
+        soon = vm.now_ns() + 1_000_000
+        path.write_text(f"@{soon} unmask 1\n@{soon} raise 1\n")
+        vm.qmp.set("dev1", "schedule", str(path))
+    scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
+    vm.qmp.set("dev1", "lower", 1)
+
+
+@pytest.mark.splats_expected
+def test_owner_is_told_that_the_kernel_gave_the_line_up(storming: Scene, tmp_path: Path) -> None:
+    """The owner reads LINE_OFF; the kernel's poll loses and doubles nothing; arming again revives the line."""
+    scene = storming
+    script = start(scene, "dev0", line.given_up)
+    script.expect("^armed on False$")
+    storm(scene, tmp_path)
+    script.expect("^LINE_OFF 0 armed off True 1$", deadline=120)
+    script.expect("^True$")
+    assert "off" in scene.run(f"cat /sys/class/shirq/{ADDRESSES['dev0']}/line")
+    for number in range(1, 6):
+        script.write("\n")
+        scene.vm.qmp.set("dev0", "raise", 1 << number)
+        script.expect(f"^IRQ {number} {1 << number:#x}$")
+    script.expect("^silence$", deadline=120)
+    script.expect("^disarmed unused False$|^disarmed on False$|^disarmed disabled False$")
+    script.expect("^armed on False$")
+    scene.raise_("dev0", bits=8)
+    script.expect("^IRQ 0x8 on False 1$")
+    finish(script)
+    # The neighbour lives again too.
+    scene.network.ping(3)
+
+
+@pytest.mark.splats_expected
+def test_owner_is_told_that_another_driver_revived_the_line(storming: Scene, tmp_path: Path) -> None:
+    """Another driver registers a handler, which revives the line: the owner reads LINE_ON."""
+    scene = storming
+    script = start(scene, "dev0", line.revived, ADDRESSES["dev1"])
+    script.expect("^armed$")
+    storm(scene, tmp_path)
+    script.expect("^LINE_OFF off True$", deadline=120)
+    script.write("\n")
+    script.expect("^LINE_ON 0 armed on False$", deadline=120)
+    finish(script)
+    scene.network.ping(3)
+
+
+@pytest.mark.splats_expected
+def test_arming_after_a_quarantine_revives_the_line(storming: Scene, tmp_path: Path) -> None:
+    """A quarantined device keeps its handler, which is registered anew if the kernel has given the line up."""
+    scene = storming
+    script = start(scene, "dev0", line.quarantined_on_a_dead_line)
+    script.expect("^armed$")
+    scene.raise_("dev0", bits=1)
+    script.expect("^QUARANTINED quarantined$", deadline=120)
+    storm(scene, tmp_path)
+    script.expect("^off True$", deadline=120)
+    scene.vm.qmp.set("dev0", "lower", 1)
+    script.write("\n")
+    script.expect("^armed on False$")
+    scene.raise_("dev0", bits=2)
+    script.expect("^IRQ 0x2$")
+    finish(script)
+
+
+def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
+    """The irq program saves the owner's mask and unmask restores it; a neighbour's interrupt changes neither."""
+    script = start(scene, "dev0", line.kept)
+    for _round in range(2):
+        script.expect("^armed 0xffffff00 0$")
+        for number in range(1, 4):
+            scene.raise_("dev0", bits=1 << number)
+            script.expect(f"^IRQ {1 << number:#x} 0xffffffff$")
+            # The program runs, and declines, for the neighbour's interrupts before the next event.
+            script.write("\n")
+            script.expect(f"^unmasked 0xffffff00 {number}$")
+            scene.network.ping(3)
+    finish(script)
+
+
+def test_lost_interrupts_are_counted_before_the_next_event(scene: Scene) -> None:
+    """GET_INFO tells of interrupts that found the queue full, although no event could say so."""
+    script = start(scene, "dev0", line.lost)
+    script.expect("^armed 0$")
+    with scene.record("dev0", settled=False) as recorded:
+        for _number in range(260):
+            scene.vm.qmp.set("dev0", "raise", 1)
+            recorded.wait(PinFalls("dev0"))
+    script.write("\n")
+    script.expect("^260 4 4$")
+    finish(script)
