@@ -111,7 +111,7 @@ def test_declining_device_that_asserts_is_quarantined(scene: Scene) -> None:
     script.expect("^armed$")
     with scene.record("dev0") as recorded:
         scene.raise_("dev0", bits=0x100)
-        script.expect("^QUARANTINED DECLINED 0x0 quarantined True$")
+        script.expect("^QUARANTINED DECLINED 0x0 quarantined False$")
         script.expect("^declined released 1 0 0 0$")
         scene.network.ping(5)
     recorded.line_low_at_end()
