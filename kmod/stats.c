@@ -67,8 +67,8 @@ static const struct attribute_group shirq_stats_group = {
 };
 
 /*
- * Owner and state in one word each, for tools that look for the device that asserts a
- * line.
+ * State and quarantine in a word or two, for tools that look for the device that
+ * asserts a line.
  */
 
 static const char *shirq_state_name(const struct shirq_device *d)
@@ -114,7 +114,7 @@ static const char *const shirq_rung_names[] = {
 	[SHIRQ_RUNG_FAILED] = "failed",
 };
 
-/* The last quarantine: its reason and the rung reached, or that it is over. */
+/* Show the last quarantine: its reason, and its last rung or "over". */
 static ssize_t quarantine_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct shirq_device *d = shirq_of(dev);
