@@ -21,7 +21,8 @@ Its keys, by example:
     bits = 16                               # 8, 16, 32, 64
     endian = "little"                       # or "big"; optional
     access = "write-1-to-clear"             # optional; see ACCESS
-    changes = "IntrMask"                    # optional: a write to this register changes that register
+    sets = "IntrMask"                       # optional: a bit written here as 1 becomes 1 in that register
+    clears = "IntrMask"                     # optional: a bit written here as 1 becomes 0 in that register
     index = "RAP"                           # optional: reached through that index register
     notes = "..."                           # optional
 
@@ -151,7 +152,7 @@ class Match:
     class_code: int | None = None
 
     def fits(self, ids: Mapping[str, int]) -> bool:
-        """`ids` has the names of the fields."""
+        """Whether all IDs fit; `ids` uses the names of the fields."""
         wanted = dataclasses.asdict(self)
         return all(value is None or ids.get(name) == value for name, value in wanted.items())
 
@@ -162,7 +163,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Allow:
-    """A finding of `rule` that is no error: about one of `registers`; without these, one in `program` about none."""
+    """Allows findings of `rule` about `registers`; if there are none, findings in `program` about no register."""
 
     rule: str
     registers: tuple[str, ...]
@@ -216,7 +217,7 @@ class Profile:
         return places(self.registers)
 
     def exactness(self, ids: Mapping[str, int]) -> int:
-        """The number of IDs that fit, of the best match; 0: the profile is not for this function."""
+        """The number of IDs in the best match that fits; 0 if the profile is not for this function."""
         return max((match.exactness for match in self.matches if match.fits(ids)), default=0)
 
     def line_of(self, kind: ProgramKind, index: int) -> int:
@@ -285,7 +286,7 @@ class _Table:
         return key in self._table
 
     def knows(self, *keys: str) -> None:
-        """Add keys that are optional to the known ones."""
+        """Add optional keys to the known ones, so that `done` accepts them."""
         self._taken += [key for key in keys if key not in self._taken]
 
     def items(self) -> Iterator[tuple[str, Any]]:

@@ -108,7 +108,7 @@ def _walk(
 ) -> Iterator[Run]:
     """Yield the paths through the program from operation `index` on.
 
-    `zero` says of each register that a skip has tested whether it was zero.
+    `zero` has the registers that a skip has tested, and whether each was zero.
     """
     while index < len(program):
         op = program[index]

@@ -4,8 +4,8 @@
  * device in the kernel. A parameter sets its request_irq() flags, since some
  * failures on a shared line come from two drivers with different flags.
  *
- * With pid= each interrupt of the device kills that process, at the instruction
- * at which the device's schedule raises it.
+ * If pid= names a process, each interrupt of the device kills this process. The
+ * device's schedule thus determines the instruction at which the process dies.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>
