@@ -160,7 +160,7 @@ struct shirq_dma;
  * @eventfd: signalled whenever the waiters are woken, or NULL
  * @dma: the watched address space for which bus mastering is on, or NULL
  * @quiesce: the settings of SHIRQ_SET_QUIESCE
- * @requested: the handler is registered, or about to be
+ * @requested: the handler is registered, or is about to be registered
  * @irq: the registered interrupt number; the number in @pdev may change while the
  *	kernel enables the function
  * @irqflags: flags with which the handler is registered
@@ -179,10 +179,9 @@ struct shirq_dma;
  *	handler only watches the line
  * @gone: the device is SHIRQ_DEAD or given up, or a program read all-ones; all calls of
  *	user space fail, but the handler continues to work
- * @epoch: counts disarms, so that a reader notices that the device was disarmed
- *	meanwhile
- * @head: events queued, ever
- * @tail: events taken from the queue or dropped at disarm, ever
+ * @epoch: counts disarms, so that a reader notices a disarm while it waited
+ * @head: number of events that were ever queued
+ * @tail: number of events that were ever taken from the queue, or dropped at disarm
  * @seq: number of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
  * @reader: the thread that got @delivered, or NULL; see shirq_reader()

@@ -47,7 +47,7 @@ enum shirq_turn {
 	SHIRQ_TURNS,
 };
 
-/* The turn cannot happen: without an owner there is no close(). */
+/* The turn cannot happen: for example, there is no close() without an owner. */
 #define SHIRQ_NEVER	(-EINVAL)
 
 /**

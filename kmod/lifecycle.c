@@ -25,7 +25,7 @@
 
 /* Interval at which a device that is gone is polled. */
 #define SHIRQ_LOOK_FOR		HZ
-/* The PCI core waits up to 60 s for a device to answer after a reset. */
+/* Longer than the PCI core waits for a device to answer after a reset, 60 s. */
 #define SHIRQ_RECOVERY		(70 * HZ)
 
 /* Return the state after the turn, or a negative errno if the turn is refused. */
@@ -205,8 +205,8 @@ static int shirq_rouse(struct shirq_device *d)
  * shirq_adopt() - enable a function that was just bound, and park it
  * @d: the device, not yet visible to user space
  *
- * A device that only D3hot silences asserts as soon as the PCI core wakes it, which
- * takes 10 ms; a handler must be on its line by then.
+ * A device that only D3hot silences asserts while the PCI core wakes it, for 10 ms. So
+ * a handler must be on its line before the device is enabled.
  *
  * Return: 0, -ENOMEM, or the errno of pci_enable_device().
  */

@@ -31,9 +31,9 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	bool ours = false;
 
 	/*
-	 * Interrupts are off here, even if the handler is forced into a thread. On
-	 * PREEMPT_RT they are on, but there the lock is a sleeping lock that only
-	 * threads take.
+	 * spin_lock() suffices: interrupts are off here, even if the handler is forced
+	 * into a thread. On PREEMPT_RT they are on, but there the lock is a sleeping
+	 * lock that only threads take.
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);

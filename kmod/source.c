@@ -127,7 +127,7 @@ void shirq_storm_watch(struct shirq_device *d)
 }
 
 /**
- * shirq_lose() - a read with SHIRQ_GONE_IF_ONES returned all-ones
+ * shirq_lose() - handle a read with SHIRQ_GONE_IF_ONES that returned all-ones
  * @d: the device, @lock held
  *
  * All-ones in one register do not prove that the device cannot assert, and the device
@@ -196,7 +196,7 @@ int shirq_enable(struct shirq_device *d)
 }
 
 /**
- * shirq_claim() - the irq program has claimed
+ * shirq_claim() - record a claim of the irq program, and queue its event
  * @d: the device, @lock held
  * @time_ns: when the interrupt came
  * @captured: r0..r3 at the claim

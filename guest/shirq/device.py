@@ -50,7 +50,7 @@ _LOADING: Final = _RAWIO | {
 _ARMING: Final = {
     errno.ENOEXEC: "no programs are loaded: load() a set first",
     errno.EALREADY: "the device is armed already",
-    errno.EBUSY: "the line cannot be had: it has a neighbour, or a neighbour does not share it in the same way",
+    errno.EBUSY: "the line is not available: it has a neighbour, or a neighbour does not share it in the same way",
     errno.ENXIO: "the device has no INTx line",
 }
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
