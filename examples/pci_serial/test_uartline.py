@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver serves its cards on a shared line. The tests judge the cards' pins and the line, not the driver's reports.
-"""
+"""The driver on a shared line. The tests judge the cards' pins and the line, not the driver's own reports."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The event log as an object of QEMU: its file, its limits, the vCPU that caused an entry, the beginning of a history.
-"""
+"""The event log as an object of QEMU: its file, its limits, the vCPU of an entry, and the beginning of a history."""
 
 from __future__ import annotations
 

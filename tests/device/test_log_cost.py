@@ -61,8 +61,7 @@ def test_a_log_can_be_off_from_the_beginning(start: Start) -> None:
 
 
 def _rom() -> bytes:
-    """A program for the processor: it reads the device's status through a port a million times, and resets the machine.
-    """
+    """A program for the processor: it reads the device's status a million times, through a port, and then resets."""
     code = bytearray()
     for register, value in ((0x14, 0xC001), (0x04, 0x0001)):  # BAR 1, Command of 00:04.0
         code += b"\xba\xf8\x0c\x66\xb8" + struct.pack("<I", 0x80002000 | register) + b"\x66\xef"  # out cf8h, register
