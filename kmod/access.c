@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Access to the registers: the check whether the owner may access them, and the locks
- * that keep the handler, resets and unbinding out meanwhile.
+ * that keep the handler, resets and unbinding out during an access.
  */
 #include <linux/mm.h>
 

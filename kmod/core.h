@@ -122,7 +122,7 @@ struct shirq_dma;
  * struct shirq_device - one bound PCI function
  * @dev: the device in class shirq; its reference count keeps this struct allocated
  * @cdev: the character device
- * @pdev: the function; not to be used once SHIRQ_DEAD
+ * @pdev: the function; must not be used once the device is SHIRQ_DEAD
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
  * @pristine: copy of its config space in the silent state, saved before the last

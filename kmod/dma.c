@@ -2,10 +2,10 @@
 /*
  * Switch bus mastering off when the address space that enabled it ends.
  *
- * When a process dies its memory is freed before its files are closed, so a device that
- * is still a bus master could write into pages that belong to another process by then.
- * An MMU notifier watches the address space that enabled bus mastering, and switches
- * bus mastering off before the first page is freed.
+ * When a process dies, its memory is freed before its files are closed. A device that
+ * is still a bus master could then write into pages that already belong to another
+ * process. An MMU notifier watches the address space that enabled bus mastering, and
+ * switches bus mastering off before the first page is freed.
  */
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>

@@ -75,7 +75,7 @@ out:
 }
 
 /*
- * Return what identifies the reader: its thread; for io_uring its process, because
+ * Return the identity of the reader: its thread, or for io_uring its process, because
  * workers of io_uring come and go. In a single-threaded program both are the same.
  */
 static struct pid *shirq_reader(void)

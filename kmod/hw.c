@@ -166,7 +166,10 @@ bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 
 /* Presence, and permission to assert */
 
-/* Return whether config space answers. It is not read if an error froze the link: false. */
+/*
+ * Return whether config space answers. If an error froze the link, return false without
+ * reading config space.
+ */
 bool shirq_present(const struct shirq_device *d)
 {
 	return !pci_channel_offline(d->pdev) && pci_device_is_present(d->pdev);

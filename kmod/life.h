@@ -34,7 +34,7 @@ enum shirq_life {
  * @SHIRQ_TURN_PAUSE: the system is about to sleep, or a reset or the recovery from an
  *	error begins
  * @SHIRQ_TURN_CONTINUE: the reason for the pause has ended
- * @SHIRQ_TURN_GIVE_UP: the link is lost for good, or did not recover from its error
+ * @SHIRQ_TURN_GIVE_UP: the link is lost permanently, or did not recover from its error
  * @SHIRQ_TURN_RETIRE: unbind, shutdown
  */
 enum shirq_turn {

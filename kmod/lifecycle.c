@@ -261,7 +261,8 @@ static void shirq_detach(struct shirq_device *d, struct eventfd_ctx **eventfd,
 }
 
 /**
- * shirq_disown() - end the ownership: the last reference to the file was dropped
+ * shirq_disown() - end the ownership, because the last reference to the file was
+ * dropped
  * @d: the device; no reader, mapping or call is left
  *
  * A paused device is silent and must not be accessed: shirq_continue() parks it later,
@@ -298,7 +299,8 @@ void shirq_disown(struct shirq_device *d)
 }
 
 /**
- * shirq_retire() - unbind and shutdown: the device is not accessed afterwards
+ * shirq_retire() - silence a device at unbind or shutdown; it is not accessed
+ * afterwards
  * @d: the device
  *
  * Calls and waits of user space fail from the start, but the handler claims and masks
@@ -329,8 +331,8 @@ void shirq_retire(struct shirq_device *d)
 }
 
 /**
- * shirq_pause() - the device is about to sleep, or to be reset by someone other than
- * its owner
+ * shirq_pause() - silence a device that is about to sleep, or to be reset by someone
+ * other than its owner
  * @d: the device
  * @recovering: true if its link had an error; shirq_continue() may never be called then
  */
@@ -403,7 +405,7 @@ static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type 
 }
 
 /**
- * shirq_continue() - the reason for shirq_pause() has ended
+ * shirq_continue() - end the pause, because the reason for shirq_pause() has ended
  * @d: the device; the config access lock is held
  * @type: type of the event for the owner
  *
@@ -422,7 +424,7 @@ void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
 }
 
 /**
- * shirq_recovered() - the link works again
+ * shirq_recovered() - note that the link works again, and let @absent end the recovery
  * @d: the device
  *
  * @absent does the rest, because the PCI core holds a lock here that a change of the
@@ -454,7 +456,7 @@ static void shirq_give_up_locked(struct shirq_device *d)
 }
 
 /**
- * shirq_give_up() - the link is lost for good
+ * shirq_give_up() - mark the device as gone, because its link is lost permanently
  * @d: the device
  */
 void shirq_give_up(struct shirq_device *d)

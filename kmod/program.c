@@ -255,8 +255,8 @@ static noinline void store(const struct shirq_op *op, const struct shirq_bus *bu
 }
 
 /*
- * Codes that shirq_link() puts in place of those of the most common operations:
- * accesses to 4-byte memory registers, whose address is then in imm, and a LOAD whose
+ * Operation codes that shirq_link() gives to the most common operations: accesses to
+ * 4-byte memory registers, with the register's address in imm, and a LOAD whose
  * constant the next operation writes to such a register.
  */
 enum linked {

@@ -144,7 +144,7 @@ static void shirq_close_line(struct shirq_device *d)
 /**
  * shirq_storm_silent() - handle an interrupt that came while masked or quarantined
  * @d: the device, handler registered
- * @time_ns: when
+ * @time_ns: time of the interrupt
  *
  * Context: interrupt, @lock held.
  * Return: true if the interrupt came from this device.
@@ -169,7 +169,7 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 /**
  * shirq_storm_acknowledged() - count a claim, and quarantine if claims come too fast
  * @d: the device, of SHIRQ_MODE_ACKNOWLEDGES
- * @time_ns: when
+ * @time_ns: time of the claim
  * @captured: r0..r3 at the claim
  *
  * Context: interrupt, @lock held.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Driver for NE2000 compatible network cards: receives and sends through ports alone, and answers ARP queries.
+"""Driver for NE2000 compatible network cards: receives and sends only through ports, and answers ARP queries.
 
 The driver reads and writes the card's memory word by word through one port; registers of the card hold the address. The
 driver does so only in `handle`, while the card is masked, or before the card is armed. The irq program does not run at

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Interrupt programs as text: assembler and disassembler.
 
-One operation a line; `#` starts a comment; letters may be of either case; a label stands before an operation or alone.
+A line has one operation; `#` starts a comment; letters may be of either case. A label may precede an operation or be on
+its own line.
 
     read8|read16|read32|read64 REG, SPACE+OFFSET [, big_endian] [, gone_if_ones]
     write8|write16|write32|write64 SPACE+OFFSET, REG [, big_endian]

@@ -3,7 +3,7 @@
 
 Its keys, by example:
 
-    name = "rtl8139"                        # as the file is called
+    name = "rtl8139"                        # the file's name, without .toml
     title = "Realtek RTL8139"
     source = "RTL8139C(L) datasheet, 5.7"   # document that describes the registers
     notes = "..."                           # what the owner must know; optional
@@ -37,7 +37,7 @@ Its keys, by example:
 
     [quiesce]                               # optional: further means that may silence the card
     rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
-    reset_at_release = false                # true: a function-level reset when the owner goes
+    reset_at_release = false                # true: a function-level reset at close()
 
     [[allow]]                               # optional: a finding of lint that is no error in this place
     rule = "claim-clears"
@@ -538,7 +538,7 @@ def folder() -> Path:
 
 
 def load_all(where: Path | None = None) -> list[Profile]:
-    """The profiles of a folder, by default of those that come with the binding. Raises ProfileError."""
+    """All profiles in a folder; default: the folder of those that come with the binding. Raises ProfileError."""
     return [load(path) for path in sorted((where or folder()).glob("*.toml"))]
 
 
@@ -549,8 +549,8 @@ def best(profiles: Iterable[Profile], ids: Mapping[str, int]) -> Profile | None:
 
 
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
-    """Of the profiles in folder `where` (default: those of the binding), the one that fits the function's IDs best.
+    """Return the profile in folder `where` (default: the binding's folder) that fits the function's IDs best.
 
-    None if none fits. Raises ProfileError if one cannot be read.
+    Returns None if no profile fits. Raises ProfileError if a profile cannot be read.
     """
     return best(load_all(where), ids)

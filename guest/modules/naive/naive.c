@@ -73,7 +73,7 @@ static const char * const bug_names[] = {
 	[BUG_MASK_LINE] = "mask-line",
 	/* masks the line like mask-line, also for interrupts of other devices */
 	[BUG_MASK_LINE_ALWAYS] = "mask-line-always",
-	/* masks the line by a counter, unbalanced if an interrupt comes during open */
+	/* disables the line twice, and enables it once, if an interrupt comes during open */
 	[BUG_DOUBLE_DISABLE] = "double-disable",
 	/* masks only when an unexpected interrupt comes, and does not record that it masked */
 	[BUG_LAZY] = "lazy",
@@ -355,7 +355,10 @@ static int naive_open(struct inode *inode, struct file *file)
 		}
 	}
 	if (bug == BUG_DOUBLE_DISABLE) {
-		/* Start with the line disabled, even if an interrupt has come already. */
+		/*
+		 * Start with the line disabled. If an interrupt has come, it is
+		 * disabled twice now.
+		 */
 		n->masked = true;
 		disable_irq(n->pdev->irq);
 	}
