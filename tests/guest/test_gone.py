@@ -78,7 +78,7 @@ def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
 def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> None:
     """If a device asserts as soon as it is back, shirq.ko already has a handler on its line.
 
-    The owner closed while the device did not answer. shirq.ko polls the device only each second, and it asserts
+    The owner closed while the device did not answer. shirq.ko polls the device only each second, and the device asserts
     earlier.
     """
     script = start(scene, "dev0", gone.asserts_on_return)
@@ -113,7 +113,7 @@ def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
 def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
     """shirq.ko keeps watching a device that is gone after another party has reset it.
 
-    After the reset the device is back and asserts at once; its owner is still open, and all its calls fail.
+    After the reset the device is back and asserts at once. The owner still has it open, and all the owner's calls fail.
     """
     port = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     vm = port.vm

@@ -57,7 +57,7 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
 
 
 def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> None:
-    """The module counts the events that a full queue drops, and the next event has their number.
+    """The module counts the events that a full queue drops; the next event contains that count.
 
     While the owner of an acknowledging device does not read, 256 events stay queued. The next ARM resets the count of
     lost events.

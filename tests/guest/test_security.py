@@ -30,7 +30,10 @@ def test_a_kernel_that_is_locked_down_opens_no_device(scene: Scene) -> None:
 
 @pytest.mark.needs_kernel("6.1", "6.12")
 def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
-    """sysfs maps no BAR of a bound device, because shirq.ko could not revoke that. It maps those of an unbound one."""
+    """sysfs does not map the BARs of a bound device, because shirq.ko could not revoke the mapping.
+
+    The BARs of an unbound function can be mapped.
+    """
     assert run(scene, "dev0", security.sysfs_mappings, "0000:00:05.0") == ["EINVAL OK"]
 
 

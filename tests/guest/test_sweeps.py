@@ -152,7 +152,7 @@ def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
 
 
 def test_schedule_naming_instructions_needs_icount(vm: Vm, tmp_path: Path) -> None:
-    """Actions that stop at or log an instruction are refused without instruction counting."""
+    """A schedule may stop at an instruction, or log one, only if the guest counts instructions."""
     for action in ("where", "stop"):
         (tmp_path / "schedule").write_text(f"+5 {action}\n")
         with vm.frozen(), pytest.raises(QmpFailed, match=f"'{action}' is between two instructions"):

@@ -139,7 +139,6 @@ def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
     """If a case begins on a disabled line, only the part after its step `judge = "from here"` is judged.
 
     The kernel disables the line before the driver starts: its complaint and the storm do not count against the driver.
-    On such a line, the neighbour, whose watchdog makes it assert every two seconds, may starve.
 
     The neighbour, whose watchdog makes it assert every two seconds, may starve on such a line.
     """

@@ -91,8 +91,8 @@ def bind() -> None:
     bind, unbind = (os.open(_DRIVER / name, os.O_WRONLY) for name in ("bind", "unbind"))
     address = ADDRESS.encode()
     os.pwrite(unbind, address, 0)
-    # Keep the device enabled: when a device is enabled, ACPI looks up its line and does not survive allocation
-    # failures.
+    # Keep the device enabled: when a device is enabled, ACPI looks up the device's line, and ACPI does not survive
+    # allocation failures.
     Path("/sys/bus/pci/devices", ADDRESS, "enable").write_text("1")
 
     def unbound() -> bool:

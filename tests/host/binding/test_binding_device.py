@@ -55,7 +55,7 @@ class Module:
         assert type(argument) is STRUCTS[request]
         assert argument.size == ctypes.sizeof(argument), "size must be set before each call"
         self.calls.append((request, type(argument).from_buffer_copy(argument)))
-        argument.size += 8  # Like a newer kernel, whose struct is longer.
+        argument.size += 8  # Act like a newer kernel, whose struct is longer.
         self.answer(argument)
         return 0
 

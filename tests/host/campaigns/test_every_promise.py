@@ -131,7 +131,7 @@ _MUTANT = "title = 't'\ntests = ['tests/test_it.py::test_it_runs[1]']\n--- a/f\n
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A project with two promises, each of which has its test and its mutant entry."""
+    """A project with two promises, in which the check finds nothing."""
     (tmp_path / "doc.md").write_text("Once upon a time. It runs fast; it stops when told.\n")
     (tmp_path / "tests/mutants").mkdir(parents=True)
     (tmp_path / "tests/test_it.py").write_text("def test_it_runs(): ...\n\n\ndef test_it_stops(): ...\n")

@@ -84,7 +84,7 @@ def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: p
 
 
 def test_only_the_leaders_own_workers_are_killed(tmp_path: Path) -> None:
-    """A process id may be reused by a new process that does not belong to the tests: it must not be killed."""
+    """A new process may have the id of an ended worker: it does not belong to the tests and must not be killed."""
     begun = tmp_path / "begun"
     begun.mkdir()
     for pid in (os.getpid(), os.getppid()):

@@ -33,7 +33,7 @@ def test_qemu_that_ends_during_connect_closed_the_connection(answers: int, tmp_p
     """If QEMU ends while a client connects to it, the error says that the connection is closed.
 
     The last case is a race: in nearly every try the library fails with an AssertionError, which the monitor must
-    convert. A few tries are enough to meet that.
+    convert to QmpFailed. A few tries are enough to meet that.
     """
     for number in range(3):
         ours, theirs = socket.socketpair()

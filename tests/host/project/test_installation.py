@@ -300,7 +300,7 @@ def test_wheels_name_their_licences_and_carry_the_texts(bench: Installed, bindin
 
 
 def test_locked_packages_run_on_the_oldest_supported_python() -> None:
-    """Each locked version supports the oldest Python, because pip resolves versions for a newer one."""
+    """Each locked version must support the oldest Python: versions that were resolved on a newer one may not."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     (oldest,) = re.findall(r"^>=(\d+\.\d+)$", project["requires-python"])
     locked = re.findall(r"^([\w.-]+)==", (TOP / "requirements.lock").read_text(), re.MULTILINE)

@@ -42,6 +42,6 @@ def test_a_package_may_be_there_under_another_name(
 
 
 def test_no_package_has_a_releases_name() -> None:
-    """No name in the list has a version number of one Debian release only, such as clang's; both have gcc-12."""
+    """A package's name must not contain a version that only one Debian release has. gcc-12 is in Debian 12 and 13."""
     names = {name for group in deps.PACKAGES.values() for name in group}
     assert {name for name in names if re.search(r"-\d\d\b", name)} == {"gcc-12"}

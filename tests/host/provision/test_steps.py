@@ -52,7 +52,7 @@ def test_terminal_bar_shows_progress_and_leaves_nothing(tmp_path: Path, monkeypa
     with ThreadPoolExecutor() as pool:
         (gate := tmp_path / "gate").touch()
         reading = pool.submit(_read_all, ours, b"2/3", gate)
-        # The bar is drawn at intervals, so that the program waits until the bar has shown the text.
+        # The bar is drawn at intervals: the program must wait until the bar has shown the text.
         waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
         says = f"print('[1/3] a\\n[2/3] b', flush=True)\n{waits}print('[3/3] c')"
         with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
