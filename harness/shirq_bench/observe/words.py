@@ -35,7 +35,7 @@ def setting(entry: Entry) -> str:
 def who(entry: Entry) -> str:
     """The origin of the entry: the hardware, the bench on the host, or the guest's kernel or user space.
 
-    Under KVM the privilege level is unknown, and the origin is only called the guest.
+    Under KVM the privilege level is unknown; then the origin of both is ``guest``.
     """
     if entry.kind in (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
         return CONTROLLER
