@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Judges a guest's torture by the event log alone: assertions without an owner, and lost interrupts of neighbours.
 
-The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``). They tell when
-the device under test can have an owner. From the mark after an owner's end to the mark of the next beginning, the
+The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``). The marks show
+when the device under test can have an owner. From the mark after an owner's end to the mark of the next beginning, the
 device's pin must be low, without any tolerance, because the log's order is exact. Each raise of a neighbour must be
 followed by an acknowledgement by the neighbour's own driver: its handler in the kernel, or its process.
 """
