@@ -6,9 +6,9 @@ case that breaks it, with the entries that prove it. ``verdict.require()`` raise
 held in at least one examined case: without a case, a rule proves nothing.
 
 The log's order is exact: QEMU writes it under one lock, an access before its effects. So rules on the log alone have no
-tolerance. Rules that use the guest's handler calls know the time of a call only within ``ClockFit.window`` and the
-trace's rounding to a microsecond. They widen each call by both, so a finding is always a proven violation, but a
-violation shorter than this tolerance may go unnoticed. The verdict's note gives the tolerance.
+tolerance. For rules that use the guest's handler calls, the time of a call is known only within ``ClockFit.window`` and
+the trace's rounding to a microsecond. These rules widen each call by both, so a finding is always a proven violation,
+but a violation shorter than this tolerance may go unnoticed. The verdict's note gives the tolerance.
 
 In the reset state pins and lines are low, and devices and lines are masked. A log begins with all state that differs
 from the reset state, so its changes determine every level. Levels do not continue across a load of VM state: judges

@@ -47,7 +47,7 @@ def who(entry: Entry) -> str:
 
 
 def what(entry: Entry) -> str:
-    """The event, as the rest of a sentence that ``who`` begins, with the device or line named."""
+    """The event as text that continues the sentence after ``who``, and names the device or the line."""
     value, device, gsi = entry.value, entry.device, entry.offset
     match entry.kind:
         case Kind.START:

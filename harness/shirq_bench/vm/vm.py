@@ -199,7 +199,7 @@ class Vm:
 
     def close(self) -> None:
         """End the VM, if it still runs, and delete its run directory."""
-        # Kill QEMU first, so that every channel sees its end.
+        # Kill QEMU first, which closes the other end of every channel.
         self._emulator.kill()
         self._resources.close()
         self.journal.close()

@@ -109,7 +109,7 @@ def _chunk(scenario: Scenario) -> int:
 
 
 def calibrate(scenario: Scenario, kernel: str) -> Shape:
-    """Measure the window in points without a second stimulus, and the length of points in some points with one."""
+    """Measure the window by points without a second stimulus, and a point's length by points with a second stimulus."""
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
     alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
@@ -173,7 +173,7 @@ def sweep(
     tell: Callable[[str], None] = lambda _: None,
     most: int = MOST_FAILURES,
 ) -> Result:
-    """Try ``points`` instructions of the window, evenly spread; 0: as many as the scenario allows.
+    """Try ``points`` instructions of the window, evenly spread; with 0, as many as the scenario allows.
 
     ``tell`` is called with the progress. The sweep ends after ``most`` violations.
     """

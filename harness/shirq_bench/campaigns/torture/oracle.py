@@ -117,7 +117,7 @@ def judge(
 
     A neighbour must be served within ``bound_ns``, and acknowledged in its driver's ring unless interrupts may be
     ``withdrawn``. The pin must fall within ``end_ns`` after an owner's end begins; ends are judged only if ``silent``.
-    From the first mark on, nobody may access ``bystanders``, no process may access a neighbour with an in-kernel
+    From the first mark on, no access to ``bystanders`` is allowed, no process may access a neighbour with an in-kernel
     driver, and the clock device may be accessed only for marks. `CannotJudge` if the log has dropped entries.
     """
     log.require_complete()

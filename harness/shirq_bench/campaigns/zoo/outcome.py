@@ -49,7 +49,7 @@ MEANINGS = {
     Outcome.GRUMBLES: "the driver did not take the device, and the kernel's log complains of its request for the line",
     Outcome.REFUSES: "the driver did not take the device, and nothing else happened",
     Outcome.STARVES: "the neighbour's interrupts were handled late or never",
-    Outcome.LOSES: "interrupts of the device were never served, although nobody had ended the driver",
+    Outcome.LOSES: "interrupts of the device were never served, although the case had not ended the driver",
     Outcome.DUPLICATES: "interrupts without a cause came or were served",
     Outcome.SURVIVES: "each raise was served once, or the driver silenced its device in time; the neighbour was served",
 }
