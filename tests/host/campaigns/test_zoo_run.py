@@ -398,11 +398,15 @@ def test_notices_are_told_each_and_in_order() -> None:
     ("wanted", "ended", "unmet"),
     [
         ("", None, []),
-        ("", (1, "read: No such device\n"), ["its program ended by itself, with 'status 1: read: No such device'"]),
-        ("", (-11, ""), ["its program ended by itself, with 'status -11: '"]),
+        (
+            "",
+            (1, "read: No such device\n"),
+            ["the driver's program ended by itself, with 'status 1: read: No such device'"],
+        ),
+        ("", (-11, ""), ["the driver's program ended by itself, with 'status -11: '"]),
         ("^status 1: .*No such device$", (1, "closing\nread: No such device\n"), []),
-        ("^status 1: ", (-11, ""), ["its program ended by itself, with 'status -11: '"]),
-        ("^status 1: ", None, ["its program has not ended by itself, with '^status 1: '"]),
+        ("^status 1: ", (-11, ""), ["the driver's program ended by itself, with 'status -11: '"]),
+        ("^status 1: ", None, ["the driver's program has not ended by itself, with '^status 1: '"]),
     ],
 )
 def test_a_program_that_ends_by_itself_is_expected_to(

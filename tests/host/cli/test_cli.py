@@ -230,8 +230,8 @@ def test_deterministic_machine_refuses_further_processors(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--accept", "a reason"], "--accept makes what --guard measures the baseline: give both"),
-        (["--guard", "cost"], "--guard always measures the same: it takes neither PART nor --kernel"),
+        (["--accept", "a reason"], "--accept makes the figures of --guard the new baseline: give both options"),
+        (["--guard", "cost"], "--guard always measures the same figures: it takes neither PART nor --kernel"),
         (["--guard", "--kernel", "6.1"], "it takes neither PART nor --kernel"),
     ],
 )
