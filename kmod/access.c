@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Access to the registers: who is allowed to reach them, and the locks that keep others
- * out.
+ * Access to the registers: the check whether the owner may access them, and the locks
+ * that keep the handler, resets and unbinding out during an access.
  */
 #include <linux/mm.h>
 
 #include "access.h"
 
 /**
- * shirq_lock_resets() - take the mutex, and keep resets by others out
+ * shirq_lock_resets() - take the mutex, and the lock that excludes resets by others
  * @d: the device
  *
- * The PCI core holds the config access lock around a reset, and the mutex is taken
- * inside of it, by shirq_pause() and shirq_continue(). So any path that may reset the
- * device, or must not run during a reset by others, takes that lock first.
+ * The PCI core holds the config access lock around a reset, and the callbacks of the
+ * reset, shirq_pause() and shirq_continue(), take the mutex inside of that lock. So any
+ * path that may reset the device, or must not run during a reset by others, takes the
+ * config access lock before the mutex.
  */
 void shirq_lock_resets(struct shirq_device *d)
 {
@@ -50,8 +51,8 @@ int shirq_enter(struct shirq_device *d)
  * shirq_lock_registers() - take the mutex and the lock
  * @d: the device
  *
- * System calls that access registers hold these locks, so that the device is not
- * quiesced, reset or unbound meanwhile.
+ * System calls hold both locks while they access registers, so that the device is not
+ * quiesced, reset or unbound during the access.
  */
 void shirq_lock_registers(struct shirq_device *d)
 	__acquires(&d->lock)
@@ -72,8 +73,8 @@ void shirq_unlock_registers(struct shirq_device *d)
 }
 
 /*
- * Return whether the owner may access the registers. Not in quarantine: the owner could
- * re-enable the source.
+ * Return 0 if the owner may access the registers, otherwise an errno. Access is denied
+ * in quarantine, because the owner could re-enable the source.
  */
 int shirq_check_access(const struct shirq_device *d)
 {

@@ -27,9 +27,9 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
 }
 
 /*
- * End the quarantine: wake the device, which the rungs may have reset, and leave it
- * silent. Once awake it may storm again until the loaded set (perhaps a corrected one)
- * has silenced it; the handler watches the line until then.
+ * End the quarantine: wake the device, which a rung may have reset, and silence it with
+ * the loaded set, which the owner may have corrected. Between waking and silencing, the
+ * device may storm again: the handler still watches the line then.
  */
 static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 {
@@ -44,9 +44,10 @@ static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
 }
 
 /*
- * Register the handler with these flags, and let it claim. In quarantine a handler is
- * registered already and only watches the line: it is replaced if the flags differ, or
- * if the core has given the line up, which the registration revives. If it cannot be registered with the new flags, the old ones stay.
+ * Register the handler with these flags, and let it claim. In quarantine the handler is
+ * registered already, and only watches the line. It is then registered anew only if the
+ * flags differ, or if the core has given the line up: registering a handler revives it. If
+ * that fails, the handler is registered with the former flags again.
  */
 static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 flags)
 {
@@ -60,7 +61,7 @@ static int shirq_register(struct shirq_device *d, unsigned long irqflags, u32 fl
 	/*
 	 * The handler must be able to claim and mask from its first call on: a device
 	 * without DisINTx may be asserting already. User space must not mask or unmask
-	 * before the handler is registered: it could let the device assert.
+	 * before the handler is registered, because an unmask lets the device assert.
 	 */
 	spin_lock_irq(&d->lock);
 	shirq_begin(d, irqflags);
@@ -112,8 +113,8 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 
 	spin_lock_irq(&d->lock);
 	/*
-	 * Ask config space: the unmask program need not read a register that shows that the
-	 * device is gone.
+	 * Read config space to detect that the device is gone: the unmask program may
+	 * read no register that shows this.
 	 */
 	if (!d->gone && !pci_channel_offline(d->pdev) && !shirq_present(d))
 		shirq_lose(d);
@@ -123,8 +124,8 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		WRITE_ONCE(d->armed, true);
 		shirq_set_disintx(d, false);
 		/*
-		 * The handler has claimed and masked already: the owner reads that
-		 * event first, and unmasks it.
+		 * If the handler has already claimed and masked, leave the device
+		 * masked: the owner reads and unmasks that event first.
 		 */
 		if (!d->masked)
 			ret = shirq_enable(d);
@@ -137,7 +138,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
  * shirq_halt() - quiesce, and let the handler watch the line; queued events stay
  * @d: the device, @mutex held
  *
- * Ends with shirq_let_go() or shirq_withdraw().
+ * shirq_let_go() or shirq_withdraw() ends the watch.
  */
 void shirq_halt(struct shirq_device *d)
 {
@@ -166,8 +167,8 @@ void shirq_let_go(struct shirq_device *d)
  * shirq_disarm() - quiesce, wake the readers, and free the interrupt
  * @d: the device, @mutex held
  *
- * The handler is freed last: it sees whether the device still asserts the line. If so,
- * the handler stays and the device is quarantined.
+ * The handler is freed last, because it detects whether the device still asserts the
+ * line. If the device does, the handler stays and the device is quarantined.
  *
  * Return: 0, or the errno of SHIRQ_DISARM.
  */
@@ -191,13 +192,13 @@ int shirq_disarm(struct shirq_device *d)
 }
 
 /**
- * shirq_withdraw() - silence the device for good: in D3hot, bus mastering off
+ * shirq_withdraw() - silence the device permanently: in D3hot, bus mastering off
  * @d: the device, @mutex held
  *
- * The handler is freed last, by shirq_free_line(): it sees whether the device still
- * asserts the line.
+ * The caller frees the handler afterwards, with shirq_free_line(), because the handler
+ * detects whether the device still asserts the line.
  *
- * Return: false if the device does not answer. It may answer again, and assert.
+ * Return: false if the device does not answer. It may answer later, and assert then.
  */
 bool shirq_withdraw(struct shirq_device *d)
 {

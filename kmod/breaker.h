@@ -3,8 +3,8 @@
  * The decision of the storm breaker: pure arithmetic on counts and times. storm.c acts
  * on the result.
  *
- * This file uses nothing of the kernel but its integer types, and so also builds on
- * a host, where it is tested against a model of the core's own count.
+ * This file uses nothing of the kernel but its integer types. So it also builds on a
+ * host, where a test compares it with a model of the core's count.
  */
 #ifndef SHIRQ_BREAKER_H
 #define SHIRQ_BREAKER_H
@@ -18,12 +18,12 @@
 #define div_u64(dividend, divisor) ((dividend) / (divisor))
 #endif
 
-/* Length of a window: handler calls while masked; claims of an acknowledging device */
+/* A window's length in handler calls while masked; in claims of an acknowledging device */
 #define SHIRQ_WINDOW		900
 #define SHIRQ_RATE_WINDOW	1500
 /*
- * The core disables a line if, out of this many interrupts, more than SHIRQ_CORE_LIMIT were
- * unhandled.
+ * The core disables a line if more than SHIRQ_CORE_LIMIT of SHIRQ_CORE_WINDOW
+ * interrupts were unhandled.
  */
 #define SHIRQ_CORE_WINDOW	100000
 #define SHIRQ_CORE_LIMIT	99900
@@ -33,7 +33,7 @@
  * struct shirq_window - handler calls while the device should be silent
  * @last: the core's count of unhandled interrupts when the handler last ran
  * @entries: handler calls in this window
- * @unhandled: of these, how many followed an unhandled interrupt
+ * @unhandled: how many of these calls followed an unhandled interrupt
  */
 struct shirq_window {
 	__u32	last;
@@ -88,7 +88,7 @@ static inline bool shirq_look_due(__u32 *looked, __u32 now)
 /**
  * struct shirq_rate - claims of an acknowledging device
  * @claims: claims in this window
- * @since_ns: when the first of them was
+ * @since_ns: time of the first of these claims
  */
 struct shirq_rate {
 	__u32	claims;
@@ -120,9 +120,9 @@ static inline bool shirq_rate_claim(struct shirq_rate *rate, __u64 time_ns, __u3
  * shirq_shutdown_is_near() - check whether the core may disable the line within the
  * next window
  * @unhandled: the core's count of unhandled interrupts
- * @count: its count of interrupts
+ * @count: the core's count of interrupts
  *
- * Return: true if the core would disable the line when all interrupts of that window are
+ * Return: true if the core would disable the line if all interrupts of that window were
  * unhandled.
  */
 static inline bool shirq_shutdown_is_near(__u32 unhandled, __u32 count)

@@ -20,14 +20,14 @@
 
 #define SHIRQ_QUEUE	256	/* events; a power of two */
 
-/* Rungs allowed for a device without an owner: a function-level reset then loses nobody's work. */
+/* Rungs for a device without an owner: there is nobody whose state a reset could destroy. */
 #define SHIRQ_RUNGS_UNOWNED	(SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR)
 
 /**
  * struct shirq_set - the programs of one IRQ source
  * @mode: enum shirq_mode
- * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused, that of
- *	MASK is empty if the owner has loaded none
+ * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused; the entry
+ *	of MASK is empty if the owner loaded no mask program
  * @keeps: a program reads a register that another one has left
  * @kept: r4..r7 as the last program left them
  */
@@ -39,21 +39,23 @@ struct shirq_set {
 };
 
 /**
- * struct shirq_stats - counted since the device was bound
+ * struct shirq_stats - counters since the device was bound
  * @claims: interrupts that the irq program claimed
- * @declines: interrupts that it declined
- * @silent: interrupts of the line while the device was masked or quarantined; they should
- *	be those of neighbours
+ * @declines: interrupts that the irq program declined
+ * @silent: interrupts of the line while the device was masked or quarantined; normally
+ *	they come from neighbours
  * @events: events queued
- * @lost: interrupts that became no event: the queue was full, or a quarantine came first
- * @masks: SHIRQ_MASK
- * @unmasks: events, and SHIRQ_MASK, that were unmasked
- * @remasks: the line stormed while the device was masked: the irq program ran
- *	again, and claimed; or DisINTx, by which SHIRQ_MASK had masked, was set again
+ * @lost: interrupts for which no event was queued, because the queue was full or a
+ *	quarantine came first
+ * @masks: calls of SHIRQ_MASK
+ * @unmasks: events, and calls of SHIRQ_MASK, that were unmasked
+ * @remasks: times that the device was masked again because the line stormed while it
+ *	was masked: the irq program ran again and claimed, or DisINTx was set again
+ *	after SHIRQ_MASK had set it and somebody had cleared it
  * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
  * @storms_declined: quarantines for SHIRQ_QUARANTINE_DECLINED
- * @line_off: times that the line was masked for a rung
+ * @line_off: times that the line was masked so that a worker could take a rung
  * @rung_d3hot: times that the device was put to D3hot because it stormed
  * @rung_flr: function-level resets because it stormed
  * @rung_bus: resets of its bus because it stormed
@@ -87,7 +89,7 @@ struct shirq_stats {
  * @SHIRQ_RUNG_D3HOT: in D3hot
  * @SHIRQ_RUNG_FLR: function-level reset
  * @SHIRQ_RUNG_BUS: secondary bus reset
- * @SHIRQ_RUNG_FAILED: no rung ended the storm, or no further one is allowed
+ * @SHIRQ_RUNG_FAILED: no rung ended the storm, or the owner allows no further rung
  */
 enum shirq_rung {
 	SHIRQ_RUNG_NONE,
@@ -109,7 +111,7 @@ enum shirq_rung {
  * @reason: enum shirq_quarantine of the last quarantine, 0 if there was none
  * @line_off: the line is masked
  * @due: the line was masked because the last rung did not end the storm
- * @watched: the device is released; watch only until it no longer asserts the line
+ * @watched: the device is released; the watch ends when it no longer asserts the line
  * @given_up: the core has disabled the line because nobody handled its interrupts, and
  *	only polls the handlers; see shirq_line_polled()
  * @polled_ns: time of the first of the last handler calls in a row on a disabled line,
@@ -134,48 +136,50 @@ struct shirq_dma;
 
 /**
  * struct shirq_device - one bound PCI function
- * @dev: the device in class shirq; holds the memory
- * @cdev: its node
- * @pdev: the function; not to be used once SHIRQ_DEAD
+ * @dev: the device in class shirq; its reference count keeps this struct allocated
+ * @cdev: the character device
+ * @pdev: the function; must not be used once the device is SHIRQ_DEAD
  * @bus: its registers for programs
  * @bar: mappings of its BARs, while it has an owner
- * @pristine: its config space, in the silent state, saved before the last wake-up;
- *	restored after resets
+ * @pristine: copy of its config space in the silent state, saved before the last
+ *	wake-up, restored after resets
  * @messages: rate limit of the messages that the owner can cause; see shirq_warn()
  * @irq_name: the name in /proc/interrupts; also the name of a folder in /proc, so
  *	without a slash
  *
  * @mutex: guards @mapping to @recover_by, which change in process context
  * @mapping: address space of the owner's file, to revoke its mappings
- * @generation: counts revocations: an older mapping is void
+ * @generation: counts revocations; a mapping made before the last revocation is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: another handler was on the line when ours was registered
- * @leaving: without an owner; to be parked as soon as the device answers
- * @recovering: SHIRQ_PAUSED because of an error of its link
+ * @leaving: the device has no owner, does not answer, and is parked as soon as it
+ *	answers
+ * @recovering: the device is SHIRQ_PAUSED because its link had an error
  * @recovered: the recovery is over, except for the part left to @absent
- * @recover_by: in jiffies: when the device is given up unless it has recovered
+ * @recover_by: time in jiffies at which the device is given up if it has not recovered
  *
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: work of a quarantine that needs process context
  * @reopen: timer that unmasks the line
- * @look: runs on the CPU that takes the line's interrupts, to see whether other work
- *	gets to run there
- * @revival: while the core has given the line up, looks whether it works again
+ * @look: does nothing, on the CPU that takes the line's interrupts; once it has run,
+ *	that CPU has taken any pending interrupt
+ * @revival: checks whether the line works again, after the core has given it up
  * @absent: polls a device that is @gone, or in error recovery; see lifecycle.c
  *
- * @lock: guards the fields that the interrupt uses, @set to @stats, and serialises
- *	programs and all writes to Command, except those of shirq_restore(), which
- *	repairs a race itself. Reads without it, as a hint or under @mutex alone, use
- *	READ_ONCE(). Most of these fields change only under @mutex too; the exceptions
- *	are those that claims, masks and reads change, @gone, @storm, the queue and
- *	@stats. The interrupt itself may clear @handling and @armed and set @quarantined.
+ * @lock: guards the fields that the interrupt uses, @set to @stats. Serialises
+ *	programs, and all writes to Command except those of shirq_restore(), which sets
+ *	DisINTx again afterwards. Reads without this lock (a hint, or under @mutex
+ *	alone) use READ_ONCE(). To change most of these fields, hold @mutex too. The
+ *	exceptions are the fields that claims, masks and reads change, @gone, @storm,
+ *	the queue and @stats. Also, the interrupt may clear @handling and @armed and set
+ *	@quarantined.
  * @set: the loaded set, or NULL
- * @eventfd: signalled with the waiters, or NULL
+ * @eventfd: signalled whenever the waiters are woken, or NULL
  * @dma: the watched address space for which bus mastering is on, or NULL
  * @quiesce: the settings of SHIRQ_SET_QUIESCE
- * @requested: the handler is registered, or about to be
- * @irq: the registered interrupt number: that of @pdev may change while the kernel
- *	enables it
+ * @requested: the handler is registered, or is about to be registered
+ * @irq: the registered interrupt number; the number in @pdev may change while the
+ *	kernel enables the function
  * @irqflags: flags with which the handler is registered
  * @handling: the handler claims interrupts: from before it is registered until the
  *	device is stopped
@@ -183,27 +187,26 @@ struct shirq_dma;
  * @auto_unmask: read() unmasks
  * @masked: the device is masked until @seq is unmasked
  * @owner_masked: SHIRQ_MASK has masked the device
- * @held: an interrupt was claimed while the owner masked; its event is queued when @seq
- *	is unmasked
+ * @held: an interrupt was claimed while @owner_masked was set; its event is queued when
+ *	@seq is unmasked
  * @held_ns: time of that claim; its captured registers are in @captured
  * @intx_off: DisINTx was set by SHIRQ_MASK, because no mask program is loaded
  * @life: enum shirq_life, changed by lifecycle.c alone
- * @quarantined: the device stormed, or the handler only watches the line; ended only by
- *	SHIRQ_ARM and close()
- * @gone: SHIRQ_DEAD, or a program found all-ones; all calls of user space fail, but the
- *	handler goes on
- * @epoch: counts disarms, so that a reader notices that the device was disarmed
- *	meanwhile
- * @head: events queued, ever
- * @tail: events taken from the queue or dropped at disarm, ever
- * @seq: of the last claim or SHIRQ_MASK
+ * @quarantined: the device stormed, which only SHIRQ_ARM and close() end; or the
+ *	handler only watches the line
+ * @gone: the device is SHIRQ_DEAD or given up, or a program read all-ones; all calls of
+ *	user space fail, but the handler continues to work
+ * @epoch: counts disarms, so that a reader notices a disarm while it waited
+ * @head: number of events that were ever queued
+ * @tail: number of events that were ever taken from the queue, or dropped at disarm
+ * @seq: number of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
  * @reader: the thread that got @delivered, or NULL; see shirq_reader()
- * @lost: interrupts that became no event, since armed
+ * @lost: interrupts since SHIRQ_ARM for which no event was queued
  * @regs: registers of the running program
  * @captured: r0..r3 at the claim of the irq program
- * @storm: see there
- * @stats: see there
+ * @storm: see struct shirq_storm
+ * @stats: see struct shirq_stats
  */
 struct shirq_device {
 	struct device		dev;
@@ -215,7 +218,7 @@ struct shirq_device {
 	struct ratelimit_state	messages;
 	char			irq_name[32];
 
-	/* at the pace of system calls */
+	/* guarded by the mutex, used in process context */
 	struct mutex		mutex;
 	struct address_space	*mapping;
 	unsigned long		generation;
@@ -234,7 +237,7 @@ struct shirq_device {
 	struct delayed_work	revival;
 	struct delayed_work	absent;
 
-	/* the interrupt */
+	/* guarded by the lock, used in the interrupt */
 	spinlock_t		lock;
 	struct shirq_set	*set;
 	struct eventfd_ctx	*eventfd;
@@ -267,7 +270,7 @@ struct shirq_device {
 	struct shirq_stats	stats;
 };
 
-/* Log a message that an owner can cause at will, rate-limited. */
+/* Log a message with a rate limit: an owner can cause it as often as it likes. */
 #define shirq_warn(d, ...)						\
 	do {								\
 		if (__ratelimit(&(d)->messages))			\

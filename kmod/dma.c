@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Switch bus mastering off when the address space that it was enabled for ends.
+ * Switch bus mastering off when the address space that enabled it ends.
  *
- * When a process dies its memory is freed before its files are closed, so a device that
- * is still a bus master could write into pages that belong to another process by then.
- * The address space that enabled bus mastering is watched, and bus mastering is
- * switched off before its first page is freed.
+ * When a process dies, its memory is freed before its files are closed. A device that
+ * is still a bus master could then write into pages that already belong to another
+ * process. An MMU notifier watches the address space that enabled bus mastering, and
+ * switches bus mastering off before the first page is freed.
  */
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>
@@ -37,9 +37,9 @@ static const struct mmu_notifier_ops shirq_mm_ops = {
 
 /**
  * shirq_watch_mm() - watch the caller's address space
- * @d: the device whose @dma will be the result
+ * @d: the device; the caller stores the result in its @dma
  *
- * Takes mmap_lock: not to be called under the mutex.
+ * Takes mmap_lock, so do not call it with the mutex held.
  *
  * Return: the watch, to be ended with shirq_unwatch_mm(), or an ERR_PTR().
  */

@@ -9,7 +9,7 @@
 struct shirq_dma *shirq_watch_mm(struct shirq_device *d);
 void shirq_unwatch_mm(struct shirq_dma *dma);
 #else
-/* Without MMU notifiers there is no signal when the owner's memory is freed. */
+/* Bus mastering cannot be enabled: no notifier would tell when the owner's memory is freed. */
 static inline struct shirq_dma *shirq_watch_mm(struct shirq_device *d)
 {
 	return ERR_PTR(-EOPNOTSUPP);

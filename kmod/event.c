@@ -43,10 +43,11 @@ static inline void shirq_put_event(struct shirq_device *d, const struct shirq_ev
 }
 
 /**
- * shirq_queue_irq() - queue an interrupt; in a full queue it is lost
+ * shirq_queue_irq() - queue the event of an interrupt, or count it as lost if the queue
+ * is full
  * @d: the device, @lock held
- * @time_ns: when it came
- * @captured: r0..r3 at its claim
+ * @time_ns: time of the interrupt
+ * @captured: r0..r3 at the claim
  */
 void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 {
@@ -72,7 +73,7 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 }
 
 /**
- * shirq_notice() - queue an event that is no interrupt
+ * shirq_notice() - queue an event of another type than SHIRQ_EVENT_IRQ
  * @d: the device, @lock held, with an owner
  * @type: enum shirq_event_type
  * @flags: of the event

@@ -52,7 +52,7 @@ static int shirq_release(struct inode *inode, struct file *file)
 
 /* Events */
 
-/* Copy an event without faulting a page in. Return: true if the page was present. */
+/* Copy an event without faulting in a page. Return: true if the page was present. */
 static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
 {
 	const u64 *from = (const u64 *)event;
@@ -75,8 +75,8 @@ out:
 }
 
 /*
- * The reader is identified by its thread; for io_uring, whose workers come and go, by
- * its process. For a single-threaded program both are the same.
+ * Return the identity of the reader: its thread, or for io_uring its process, because
+ * workers of io_uring come and go. In a single-threaded program both are the same.
  */
 static struct pid *shirq_reader(void)
 {
@@ -130,11 +130,11 @@ static int shirq_begin_read(struct shirq_device *d, u32 *epoch)
 }
 
 /*
- * Take the oldest event. It leaves the queue if, and only if, it has been copied; the
- * copy is made under the lock, where a page cannot be faulted in.
+ * Take the oldest event: copy it to user space, and remove it from the queue if it was
+ * copied. The copy is made under the lock, where a page cannot be faulted in.
  *
- * Return: 1, 0 if there is no event, -EAGAIN if the copy needs a page first, or
- * the errno of read().
+ * Return: 1 if an event was taken, 0 if there is none, -EAGAIN if the caller must fault
+ * in the page of @to first, or the errno of read().
  */
 static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 {
@@ -144,7 +144,7 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 
 	spin_lock_irq(&d->lock);
 	ret = shirq_check(d);
-	/* Disarmed meanwhile. */
+	/* The device was disarmed since shirq_begin_read(). */
 	if (!ret && epoch != d->epoch)
 		ret = -ENXIO;
 	if (!ret && d->head != d->tail) {
@@ -182,7 +182,7 @@ static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, s
 	return copied ?: ret;
 }
 
-/* Without the lock the result is a hint; every change is followed by a wake-up. */
+/* Callers need no lock: the result is a hint, and a wake-up follows every change. */
 static bool shirq_wakes(const struct shirq_device *d, u32 epoch)
 {
 	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->epoch) != epoch ||
@@ -245,8 +245,8 @@ static bool shirq_can_access(const struct shirq_device *d, loff_t position, size
 }
 
 /*
- * Advance the position: preadv() and pwritev() call this once for each of their
- * buffers.
+ * Access one register, and advance the position, because preadv() and pwritev() call
+ * this once for each of their buffers.
  */
 static ssize_t shirq_access(struct shirq_device *d, loff_t *position, size_t width, u64 *value,
 			    bool write)
@@ -271,7 +271,7 @@ static ssize_t shirq_access(struct shirq_device *d, loff_t *position, size_t wid
 	return width;
 }
 
-/* Address of the low bytes of a value, which are copied for a narrower access. */
+/* Return the address of the low @width bytes of a value: only these are copied. */
 static void *shirq_low(u64 *value, size_t width)
 {
 	return (char *)value + (IS_ENABLED(CONFIG_CPU_BIG_ENDIAN) ? sizeof(*value) - width : 0);
@@ -314,8 +314,8 @@ static vm_fault_t shirq_fault(struct vm_fault *vmf)
 	allowed = !shirq_check_access(d) && vmf->vma->vm_private_data == (void *)d->generation;
 	spin_unlock_irq(&d->lock);
 	/*
-	 * If the device is quarantined meanwhile, its worker revokes the mapping, under
-	 * the mutex.
+	 * If the device is quarantined after the check, the ladder's worker revokes the
+	 * mapping once it gets the mutex.
 	 */
 	if (allowed)
 		ret = vmf_insert_pfn(vmf->vma, vmf->address,

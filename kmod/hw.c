@@ -58,7 +58,7 @@ static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64
 {
 	const struct shirq_device *d = container_of_const(bus, struct shirq_device, bus);
 
-	/* The verifier allows writes of one byte only. */
+	/* The verifier allows only writes of one byte to config space. */
 	if (space == SHIRQ_SPACE_CONFIG) {
 		pci_write_config_byte(d->pdev, offset, value);
 		return;
@@ -150,13 +150,13 @@ int shirq_map_bars(struct shirq_device *d)
 /**
  * shirq_can_map() - check whether user space may map a BAR
  * @d: the device
- * @bar: which, below SHIRQ_BARS
+ * @bar: number of the BAR, below SHIRQ_BARS
  */
 bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 {
 	/*
-	 * Map only whole pages of this BAR: the rest of a shared page may belong to a
-	 * neighbour.
+	 * Map only whole pages of this BAR: the rest of a page may belong to another
+	 * device.
 	 */
 	return d->bus.space[bar].kind != SHIRQ_SPACE_NONE &&
 	       pci_resource_flags(d->pdev, bar) & IORESOURCE_MEM &&
@@ -166,7 +166,10 @@ bool shirq_can_map(const struct shirq_device *d, unsigned int bar)
 
 /* Presence, and permission to assert */
 
-/* Return whether config space answers: false, without a read, if an error froze the link. */
+/*
+ * Return whether config space answers. If an error froze the link, return false without
+ * reading config space.
+ */
 bool shirq_present(const struct shirq_device *d)
 {
 	return !pci_channel_offline(d->pdev) && pci_device_is_present(d->pdev);
@@ -210,8 +213,8 @@ bool shirq_has_line(const struct shirq_device *d)
  * @d: the device
  * @on: true: keep the device from asserting
  *
- * Write one byte of Command, as programs do: the other byte has other writers. Does
- * nothing if the device lacks the bit.
+ * Write only the high byte of Command, as programs do, because the low byte has other
+ * writers. Has no effect if the device lacks the bit.
  */
 void shirq_set_disintx(struct shirq_device *d, bool on)
 {
@@ -230,7 +233,7 @@ void shirq_set_disintx(struct shirq_device *d, bool on)
  * shirq_disintx_again() - set DisINTx again if somebody else has cleared it
  * @d: the device, @lock held
  *
- * Return: true if it was cleared, and is set again.
+ * Return: true if DisINTx was clear, and is set now.
  */
 bool shirq_disintx_again(struct shirq_device *d)
 {
@@ -247,8 +250,8 @@ bool shirq_disintx_again(struct shirq_device *d)
 }
 
 /*
- * Clear bus mastering. Skipped if the device is inaccessible: recovery restores Command
- * with it clear.
+ * Clear bus mastering. Skipped if the device is inaccessible: the recovery restores a
+ * copy of Command in which bus mastering is off.
  */
 void shirq_clear_master(struct shirq_device *d)
 {
@@ -274,12 +277,13 @@ bool shirq_wakes_unchanged(const struct shirq_device *d)
 }
 
 /**
- * shirq_save() - save the config space of a device without an owner, silent
+ * shirq_save() - save the config space of a device without an owner, in the silent
+ * state
  * @d: the device
  *
  * Settings that the PCI core or the administrator made since the device was parked must
- * survive waking, which may be a reset. If the device was reset meanwhile (the enable
- * bits of Command are clear), keep the previous copy.
+ * survive waking, which may reset the device. If the device was reset meanwhile (the
+ * enable bits of Command are clear), keep the previous copy.
  *
  * Return: 0, or -ENOMEM.
  */
@@ -310,8 +314,9 @@ int shirq_save(struct shirq_device *d)
  * silent
  * @d: the device, in D0
  *
- * Writes Command without the lock, which cannot be held here. DisINTx is set again
- * under the lock: a concurrent writer of Command may have read the old value.
+ * pci_restore_state() writes Command without the lock, which cannot be held here. So
+ * DisINTx is set again afterwards, under the lock: a concurrent writer of Command may
+ * have read the register before the restore, and written the old value back.
  *
  * Return: 0, or -ENOMEM.
  */
@@ -329,10 +334,10 @@ int shirq_restore(struct shirq_device *d)
 }
 
 /*
- * A bus reset is allowed only if the device is alone on its bus. The bridge's config
- * space is locked too, as for any reset behind it. Only try that lock: its holder is
- * resetting the bus or the bridge, and may be waiting for the lock of our device, which
- * nests inside.
+ * A bus reset is allowed only if the device is alone on its bus. Like any reset behind
+ * a bridge, it needs the bridge's config access lock. Only try that lock: its holder is
+ * resetting the bus or the bridge, and may be waiting for the config access lock of our
+ * device, which nests inside the bridge's.
  */
 static int shirq_reset_bus(struct pci_dev *pdev)
 {
@@ -343,7 +348,7 @@ static int shirq_reset_bus(struct pci_dev *pdev)
 		return -ENOTTY;
 	if (!pci_cfg_access_trylock(bus->self))
 		return -EBUSY;
-	/* The call fails if the link does not come back in time, although the device was reset. */
+	/* No check: the call fails if the link comes back late, although the device was reset. */
 	pci_bridge_secondary_bus_reset(bus->self);
 	pci_cfg_access_unlock(bus->self);
 	return 0;
@@ -367,7 +372,7 @@ int shirq_reset(struct shirq_device *d, u32 rung)
 		ret = shirq_reset_bus(pdev);
 	else
 		ret = pcie_reset_flr(pdev, false);
-	/* Waking from D3hot may have reset the device although the reset call failed. */
+	/* Restore even if the reset failed: waking from D3hot may have reset the device. */
 	shirq_restore(d);
 	return ret;
 }

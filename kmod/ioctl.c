@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The calls. */
+/* The ioctl() calls. */
 #include <linux/capability.h>
 #include <linux/errno.h>
 #include <linux/interrupt.h>
@@ -146,7 +146,10 @@ static int shirq_verify_set(const struct shirq_device *d, struct shirq_set *set,
 	return 0;
 }
 
-/* The BARs stay mapped until the device has neither an owner nor a set. */
+/*
+ * Linked programs hold addresses of mapped BARs. The BARs stay mapped until the device
+ * has neither an owner nor a set.
+ */
 static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
 {
 	u32 kind;
@@ -297,8 +300,8 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 			return PTR_ERR(dma);
 	}
 	/*
-	 * pci_set_master() and pci_clear_master() rewrite all of Command, in
-	 * which programs change DisINTx: hold the lock.
+	 * Hold the lock: pci_set_master() and pci_clear_master() rewrite all of
+	 * Command, in which programs change DisINTx.
 	 */
 	shirq_lock_registers(d);
 	ret = shirq_check_access(d);
@@ -311,7 +314,7 @@ static int shirq_set_master(struct shirq_device *d, void *arg)
 	}
 	shirq_unlock_registers(d);
 	shirq_unwatch_mm(dma);
-	/* The device can reach all memory now: taint, so that bug reports show it. */
+	/* Taint the kernel, so that bug reports show that the device can reach all memory. */
 	if (!ret && master->on && !(shirq_iommu_flags(d) & SHIRQ_INFO_IOMMU))
 		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
 	return ret;
@@ -381,7 +384,7 @@ static int shirq_set_quiesce(struct shirq_device *d, void *arg)
 	return 0;
 }
 
-/* Sizes of the first version, which never change: structs grow only at the end. */
+/* Sizes of the structs' first versions. They never change: structs grow only at the end. */
 #define SHIRQ_INFO_V1		152
 #define SHIRQ_LOAD_V1		64
 #define SHIRQ_ARM_V1		16

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The rungs of the storm breaker that need process context. Each is tried if the
- * previous one did not silence the device. storm.c describes which and when.
+ * The rungs of the storm breaker that need process context. A rung is tried if the
+ * previous rung did not silence the device. storm.c describes the rungs and the
+ * conditions.
  */
 #include <linux/errno.h>
 #include <linux/interrupt.h>
@@ -84,12 +85,12 @@ static void shirq_climbed(struct shirq_device *d, enum shirq_rung rung, size_t c
 	spin_unlock_irq(&d->lock);
 }
 
-/* Take the next rung that the owner allows and the device has. */
+/* Take the next rung that the owner allows and the device supports. */
 static void shirq_climb(struct shirq_device *d, u32 rungs)
 {
 	enum shirq_rung rung = READ_ONCE(d->storm.rung);
 
-	/* Do not wait for a device that does not answer. */
+	/* Skip the rungs if the device does not answer: they would wait for it in vain. */
 	while (shirq_present(d) && ++rung < SHIRQ_RUNG_FAILED) {
 		if (shirq_rungs[rung].allowed & ~rungs || shirq_rungs[rung].run(d))
 			continue;
@@ -108,13 +109,16 @@ static void shirq_ladder(struct work_struct *work)
 	struct shirq_device *d = container_of(work, struct shirq_device, ladder);
 
 	shirq_lock_resets(d);
-	/* A paused device is not accessed; its line is masked for a while, repeatedly. */
+	/* Do not access a paused device: if it storms, only its line is masked, repeatedly. */
 	if (d->life & SHIRQ_PAUSED)
 		goto out;
 	if (READ_ONCE(d->quarantined) && !(d->life & SHIRQ_DEAD)) {
 		if (READ_ONCE(d->storm.rung) == SHIRQ_RUNG_RELEASED) {
 			shirq_revoke(d);
-			/* The owner may have used its mapping until now. */
+			/*
+			 * Until now the owner may have re-enabled the device through a
+			 * mapping.
+			 */
 			shirq_quiesce_again(d);
 		}
 		if (shirq_take_due(d)) {
@@ -130,14 +134,15 @@ out:
 	shirq_unlock_resets(d);
 }
 
-/* Until the device no longer asserts the line */
+/* Watching the line of a device that is not armed, until it no longer asserts */
 
 /**
- * shirq_sleep() - put the device to D3hot, if it supports that and may be put there
+ * shirq_sleep() - put the device to D3hot, if it supports that and can be woken
+ * silently
  * @d: the device, @mutex held, silent
  *
- * A device that is reset when it wakes may assert then, before it can be silenced: it
- * stays in D0, unless only D3hot has silenced it before.
+ * A device that waking resets may assert before it can be silenced. So such a device
+ * stays in D0, unless nothing less than D3hot has silenced it.
  */
 void shirq_sleep(struct shirq_device *d)
 {
@@ -148,13 +153,14 @@ void shirq_sleep(struct shirq_device *d)
 }
 
 /**
- * shirq_watch_wake() - watch the line of a device that is not armed, and is woken or reset
+ * shirq_watch_wake() - watch the line while a device that is not armed is woken or
+ * reset
  * @d: the device, @mutex held
  *
  * Waking may reset the device. After that nothing keeps it from asserting until its
  * config space may be accessed, 10 ms later. If only D3hot or a later rung silenced the
- * device before, the watch begins at the rung D3hot. Ends with shirq_storm_settle() or
- * shirq_storm_released(), and shirq_free_line().
+ * device before, the watch begins at the rung D3hot. The caller ends the watch with
+ * shirq_storm_settle() or shirq_storm_released(), then calls shirq_free_line().
  *
  * Return: 0, or the errno of request_irq(): -EBUSY if another handler holds the line
  * exclusively.
@@ -215,9 +221,10 @@ bool shirq_storm_released(struct shirq_device *d)
  * @d: the device, locked by shirq_lock_resets(), watched by shirq_storm_watch()
  * @rungs: SHIRQ_QUIESCE_*, which may be taken
  *
- * Software cannot see the pin: the only proof is that the line does not storm. Without
- * an owner, a function-level reset loses nobody's work. The rung that was needed stays
- * in @storm.
+ * Software cannot see the pin: the only proof that the device is silent is that the
+ * line does not storm. @rungs may contain a function-level reset that the owner did not
+ * allow, because the device has no owner any more whose state the reset could destroy.
+ * @storm keeps the rung that was needed.
  */
 void shirq_storm_settle(struct shirq_device *d, u32 rungs)
 {

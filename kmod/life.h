@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The life of a device, as a table of states and turns. lifecycle.c carries out the
- * turns.
+ * The life cycle of a device, as a table of its states and of the events that change
+ * them, the turns. lifecycle.c carries out the turns.
  *
- * This file uses nothing of the kernel but its error numbers, and so also builds on
- * a host, where the table is checked, and printed for docs/lifecycle.md.
+ * This file uses nothing of the kernel but its error numbers. So it also builds on a
+ * host, where a test checks the table, and a tool prints it for docs/lifecycle.md.
  */
 #ifndef SHIRQ_LIFE_H
 #define SHIRQ_LIFE_H
@@ -12,11 +12,11 @@
 #include <linux/errno.h>
 
 /**
- * enum shirq_life - state of a device, as bits; without any of them it is parked
+ * enum shirq_life - state of a device, as bits; a device without any of these is parked
  * @SHIRQ_OWNED: a file is open
  * @SHIRQ_PAUSED: the system sleeps, or the device is being reset by someone other than its
  *	owner
- * @SHIRQ_DEAD: it was unbound or shut down, and must not be accessed any more
+ * @SHIRQ_DEAD: the device was unbound or shut down, and must not be accessed any more
  */
 enum shirq_life {
 	SHIRQ_PARKED	= 0,
@@ -31,9 +31,10 @@ enum shirq_life {
  * enum shirq_turn - an event that changes the state of a device
  * @SHIRQ_TURN_OPEN: open()
  * @SHIRQ_TURN_CLOSE: the last reference to the owner's file was dropped
- * @SHIRQ_TURN_PAUSE: the system is about to sleep, a reset or an error's recovery begins
+ * @SHIRQ_TURN_PAUSE: the system is about to sleep, or a reset or the recovery from an
+ *	error begins
  * @SHIRQ_TURN_CONTINUE: the reason for the pause has ended
- * @SHIRQ_TURN_GIVE_UP: the link is lost for good, or its error is not recovered from
+ * @SHIRQ_TURN_GIVE_UP: the link is lost permanently, or did not recover from its error
  * @SHIRQ_TURN_RETIRE: unbind, shutdown
  */
 enum shirq_turn {
@@ -46,7 +47,7 @@ enum shirq_turn {
 	SHIRQ_TURNS,
 };
 
-/* The turn cannot happen: without an owner there is no close(). */
+/* The turn cannot happen: for example, there is no close() without an owner. */
 #define SHIRQ_NEVER	(-EINVAL)
 
 /**

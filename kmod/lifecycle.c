@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a device. The table in life.h gives the state after each turn; this file
- * carries out the turns. Nothing else writes @life.
+ * The life cycle of a device. The table in life.h gives the state after each turn; this
+ * file carries out the turns. No other file writes @life.
  *
- * An owner's end is handled in shirq_disown() alone, the device's end in shirq_retire()
- * alone. A parked device is silent: bus mastering off, DisINTx set, in D3hot if it
- * wakes from there without a reset or if only D3hot silences it. A paused device is
- * silent, and not accessed; without an owner it is parked when the pause ends. @gone is
- * not part of the table: a program may set it in the interrupt, and the next open()
- * clears it.
+ * Only shirq_disown() handles the end of an owner, only shirq_retire() the end of the
+ * device. A parked device is silent: bus mastering is off, DisINTx is set, and the
+ * device is in D3hot if it wakes from D3hot without a reset or if only D3hot silences
+ * it. A paused device is silent, and not accessed; if it has no owner it is parked when
+ * the pause ends. @gone is not part of the table: a program may set it in the
+ * interrupt, and the next open() clears it.
  */
 #include <linux/errno.h>
 #include <linux/slab.h>
@@ -25,7 +25,7 @@
 
 /* Interval at which a device that is gone is polled. */
 #define SHIRQ_LOOK_FOR		HZ
-/* The PCI core waits up to 60 s for a device to answer after a reset. */
+/* Longer than the PCI core waits for a device to answer after a reset, 60 s. */
 #define SHIRQ_RECOVERY		(70 * HZ)
 
 /* Return the state after the turn, or a negative errno if the turn is refused. */
@@ -62,8 +62,8 @@ static void shirq_clear_out(struct shirq_device *d)
 }
 
 /*
- * Park the device, silent for good. While it does not answer, its line is watched and
- * its set kept: it may need the release program.
+ * Park the device. If it does not answer now, watch its line and keep its set: the
+ * release program must run when the device answers again.
  */
 static void shirq_park(struct shirq_device *d)
 {
@@ -83,8 +83,8 @@ static void shirq_calm(struct shirq_device *d)
 }
 
 /*
- * The device answers again: do now what was impossible while it was gone, and watch its
- * line anew, from the first rung on.
+ * Silence a device that answers again, which was impossible while it was gone. If all
+ * rungs had failed, start again with the first rung.
  */
 static void shirq_calm_returned(struct shirq_device *d)
 {
@@ -100,8 +100,8 @@ static void shirq_calm_returned(struct shirq_device *d)
 }
 
 /*
- * Wake a parked device. Its line is watched until it has been silenced or was seen to
- * be silent. Fails for a device that only D3hot silences.
+ * Wake a parked device. Its line is watched until the device has been silenced, or the
+ * line shows that it is silent. Fails for a device that only D3hot silences.
  */
 static int shirq_wake(struct shirq_device *d)
 {
@@ -110,8 +110,8 @@ static int shirq_wake(struct shirq_device *d)
 	if (d->pdev->current_state != PCI_D0)
 		ret = shirq_watch_wake(d);
 	/*
-	 * If another handler holds the line exclusively, wake only a device that needs
-	 * no watch.
+	 * If another handler holds the line exclusively, the line cannot be watched.
+	 * Then wake the device only if less than D3hot silenced it.
 	 */
 	if (ret && (ret != -EBUSY || READ_ONCE(d->storm.rung) >= SHIRQ_RUNG_D3HOT))
 		return ret;
@@ -130,7 +130,7 @@ static int shirq_wake(struct shirq_device *d)
 	return ret;
 }
 
-/* Make the registers of a parked device accessible. It stays silent. */
+/* Make the registers of a parked device accessible. The device stays silent. */
 static int shirq_unpark(struct shirq_device *d)
 {
 	int ret;
@@ -182,8 +182,8 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 }
 
 /*
- * Enable the device, which wakes it. Its line is watched before that already, under the last
- * known interrupt number.
+ * Enable the device, which wakes it. If it is in D3hot, watch its line before that,
+ * under the interrupt number known so far, which may change.
  */
 static int shirq_rouse(struct shirq_device *d)
 {
@@ -205,8 +205,8 @@ static int shirq_rouse(struct shirq_device *d)
  * shirq_adopt() - enable a function that was just bound, and park it
  * @d: the device, not yet visible to user space
  *
- * A device that only D3hot silences asserts as soon as the PCI core wakes it, which
- * takes 10 ms; a handler must be on its line by then.
+ * A device that only D3hot silences asserts while the PCI core wakes it, for 10 ms. So
+ * a handler must be on its line before the device is enabled.
  *
  * Return: 0, -ENOMEM, or the errno of pci_enable_device().
  */
@@ -234,7 +234,7 @@ int shirq_adopt(struct shirq_device *d)
 /**
  * shirq_own() - give the device to an owner
  * @d: the device
- * @file: the owner's
+ * @file: the owner's file
  *
  * Return: 0, or the errno of open().
  */
@@ -261,11 +261,13 @@ static void shirq_detach(struct shirq_device *d, struct eventfd_ctx **eventfd,
 }
 
 /**
- * shirq_disown() - end the ownership: the last reference to the file was dropped
+ * shirq_disown() - end the ownership, because the last reference to the file was
+ * dropped
  * @d: the device; no reader, mapping or call is left
  *
- * A paused device is silent and must not be accessed: shirq_continue() parks it. The
- * set is kept for its release program. The device has been reset, or will be.
+ * A paused device is silent and must not be accessed: shirq_continue() parks it later,
+ * and needs the release program of the set. The reset at release is cancelled, because
+ * the device has been reset, or will be.
  */
 void shirq_disown(struct shirq_device *d)
 {
@@ -297,11 +299,12 @@ void shirq_disown(struct shirq_device *d)
 }
 
 /**
- * shirq_retire() - unbind and shutdown: the device is not accessed afterwards
+ * shirq_retire() - silence a device at unbind or shutdown; it is not accessed
+ * afterwards
  * @d: the device
  *
- * The handler claims and masks until the device is silent, although calls and waits of
- * user space already fail.
+ * Calls and waits of user space fail from the start, but the handler claims and masks
+ * until the device is silent.
  */
 void shirq_retire(struct shirq_device *d)
 {
@@ -328,8 +331,8 @@ void shirq_retire(struct shirq_device *d)
 }
 
 /**
- * shirq_pause() - the device is about to sleep, or to be reset by someone other than
- * its owner
+ * shirq_pause() - silence a device that is about to sleep, or to be reset by someone
+ * other than its owner
  * @d: the device
  * @recovering: true if its link had an error; shirq_continue() may never be called then
  */
@@ -344,8 +347,8 @@ void shirq_pause(struct shirq_device *d, bool recovering)
 		spin_unlock_irq(&d->lock);
 		shirq_halt(d);
 		/*
-		 * Even a device that was not armed may be woken, and may assert after a
-		 * reset.
+		 * Watch the line even if the device was not armed: it may be woken, and
+		 * may assert after a reset.
 		 */
 		shirq_watch_wake(d);
 		if (recovering) {
@@ -370,7 +373,10 @@ void shirq_calm_early(struct shirq_device *d)
 	mutex_unlock(&d->mutex);
 }
 
-/* Redo what the reset of the link has undone. A device that was asleep is awake now. */
+/*
+ * Restore the state that the reset of the link has cleared. That reset also woke a
+ * device that was in D3hot.
+ */
 static void shirq_wake_recovered(struct shirq_device *d)
 {
 	pci_set_power_state(d->pdev, PCI_D0);
@@ -380,16 +386,16 @@ static void shirq_wake_recovered(struct shirq_device *d)
 static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type type)
 {
 	shirq_calm(d);
-	/* The line's history says nothing about the device after the reset: count anew. */
+	/* Count anew: what the line did before the reset says nothing about the device now. */
 	shirq_take_due(d);
-	/* Free the interrupt before the owner is notified: it may then arm. */
+	/* Free the interrupt before the owner is notified: the owner may arm at once. */
 	if (d->life & SHIRQ_OWNED)
 		shirq_let_go(d);
 	spin_lock_irq(&d->lock);
 	shirq_turn(d, SHIRQ_TURN_CONTINUE);
 	d->recovering = false;
 	d->recovered = false;
-	/* This was not possible behind a frozen link. */
+	/* shirq_pause() could not do this behind a frozen link. */
 	shirq_clear_master(d);
 	if (d->life & SHIRQ_OWNED)
 		shirq_notice(d, type, 0, NULL);
@@ -399,7 +405,7 @@ static void shirq_continue_locked(struct shirq_device *d, enum shirq_event_type 
 }
 
 /**
- * shirq_continue() - the reason for shirq_pause() has ended
+ * shirq_continue() - end the pause, because the reason for shirq_pause() has ended
  * @d: the device; the config access lock is held
  * @type: type of the event for the owner
  *
@@ -418,10 +424,10 @@ void shirq_continue(struct shirq_device *d, enum shirq_event_type type)
 }
 
 /**
- * shirq_recovered() - the link works again
+ * shirq_recovered() - note that the link works again, and let @absent end the recovery
  * @d: the device
  *
- * The rest is left to @absent: the PCI core holds a lock here that a change of the
+ * @absent does the rest, because the PCI core holds a lock here that a change of the
  * power state would take as well.
  */
 void shirq_recovered(struct shirq_device *d)
@@ -450,7 +456,7 @@ static void shirq_give_up_locked(struct shirq_device *d)
 }
 
 /**
- * shirq_give_up() - the link is lost for good
+ * shirq_give_up() - mark the device as gone, because its link is lost permanently
  * @d: the device
  */
 void shirq_give_up(struct shirq_device *d)
@@ -462,8 +468,8 @@ void shirq_give_up(struct shirq_device *d)
 }
 
 /*
- * States that no callback ends. If another driver on the bus cannot recover from a link
- * error, no driver is notified: give the device up after a while.
+ * Handle the states that no callback ends. If another driver on the bus cannot recover
+ * from a link error, the PCI core notifies no driver: give the device up after a while.
  * A device that is gone may answer again unchanged, assert, and master the bus: poll it
  * as long as it is gone, with or without an owner.
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The line: the interrupt handler and its registration, masking the line for a time,
- * and detecting whether the device still asserts it.
+ * The line: the interrupt handler and its registration, the temporary mask of the line,
+ * and the check whether the line storms.
  */
 #include <linux/cpu.h>
 #include <linux/delay.h>
@@ -86,7 +86,7 @@ static void shirq_declined(struct shirq_device *d)
 	trace_shirq_decline(d);
 }
 
-/* The one place where the device is masked in the interrupt: by its irq program. */
+/* The interrupt handler. The irq program, which it runs, claims and masks. */
 static irqreturn_t shirq_interrupt(int irq, void *data)
 {
 	struct shirq_device *d = data;
@@ -95,9 +95,9 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	bool ours = false;
 
 	/*
-	 * Interrupts are off here, even if the handler is forced into a thread. On
-	 * PREEMPT_RT they are on, but there the lock is a sleeping lock that only
-	 * threads take.
+	 * spin_lock() suffices: interrupts are off here, even if the handler is forced
+	 * into a thread. On PREEMPT_RT they are on, but there the lock is a sleeping
+	 * lock that only threads take.
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
@@ -107,16 +107,16 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 		     d->storm.polled_ns))
 		shirq_line_polled(d, now);
 	/*
-	 * While masked the device's status may be set although the interrupt is a
-	 * neighbour's. Behind a frozen link no program may run.
+	 * Do not run the irq program while the device is masked: its status may be set
+	 * although a neighbour interrupts. Behind a frozen link no program may run.
 	 */
 	if (d->quarantined || d->masked || pci_channel_offline(d->pdev)) {
 		ours = shirq_storm_silent(d, now);
 		goto out;
 	}
 	/*
-	 * Do not test d->gone: until the device is stopped it may assert, and only this handler
-	 * masks it.
+	 * Do not test d->gone: the device may assert until it is stopped, and only this
+	 * handler masks it.
 	 */
 	if (!d->handling)
 		goto out;
@@ -141,7 +141,7 @@ out:
 /**
  * shirq_begin() - prepare for registering the handler, or for keeping it
  * @d: the device, @lock held, with a line
- * @irqflags: with which flags
+ * @irqflags: flags for request_irq()
  */
 void shirq_begin(struct shirq_device *d, unsigned long irqflags)
 {
@@ -157,7 +157,8 @@ void shirq_begin(struct shirq_device *d, unsigned long irqflags)
  * shirq_request() - register the handler
  * @d: the device, @mutex held, after shirq_begin()
  *
- * The caller has set the state for the handler's first call already, under the lock.
+ * The caller has already set, under the lock, the state that the handler's first call
+ * needs.
  *
  * Return: 0, or the errno of request_irq().
  */
@@ -177,7 +178,7 @@ int shirq_request(struct shirq_device *d)
 }
 
 /**
- * shirq_reopen_line() - undo the mask of the line, if there is one
+ * shirq_reopen_line() - unmask the line, if shirq has masked it
  * @d: the device, its handler still registered
  */
 void shirq_reopen_line(struct shirq_device *d)
@@ -236,8 +237,8 @@ static void shirq_reopen(struct work_struct *work)
  * shirq_take_due() - check whether the line stormed after the last rung
  * @d: the device, @mutex held
  *
- * A storm while a rung is under way says nothing about that rung: call this once more
- * afterwards and discard that result.
+ * A storm during a rung says nothing about the success of that rung. So call this
+ * function once more after the rung, and discard the result.
  */
 bool shirq_take_due(struct shirq_device *d)
 {
@@ -256,9 +257,10 @@ static void shirq_nothing(struct work_struct *work)
 }
 
 /*
- * When this returns, the CPU that takes the line's interrupts has taken any pending
- * one. If that CPU goes offline meanwhile, the work runs on another one: the hotplug
- * lock is not taken here, because elsewhere in the kernel it nests outside mmap_lock.
+ * Wait until the CPU that takes the line's interrupts has taken any pending interrupt.
+ * The hotplug lock, which would keep that CPU online, is not taken, because elsewhere
+ * in the kernel it nests outside mmap_lock. If the CPU goes offline, the work runs on
+ * another one.
  */
 static void shirq_let_interrupt(struct shirq_device *d)
 {
@@ -273,8 +275,8 @@ static void shirq_let_interrupt(struct shirq_device *d)
  * shirq_line_storms() - check whether the line storms
  * @d: the device, @mutex held, watched by shirq_storm_watch()
  *
- * A stuck line interrupts again before any other work runs on its CPU; on any other
- * line the count of unhandled interrupts does not move.
+ * A stuck line interrupts again before other work runs on its CPU, and the core's count
+ * of unhandled interrupts grows. If the count did not grow, the line is not stuck.
  */
 bool shirq_line_storms(struct shirq_device *d)
 {
@@ -283,7 +285,7 @@ bool shirq_line_storms(struct shirq_device *d)
 	bool was_off;
 
 	for (looks = 0; looks < SHIRQ_LOOKS; looks++) {
-		/* The line is masked, by us or by another driver. */
+		/* While the line is masked, by us or another driver, the count cannot grow. */
 		was_off = READ_ONCE(d->storm.line_off) || irqd_irq_disabled(data);
 		before = READ_ONCE(d->storm.desc->irqs_unhandled);
 		shirq_let_interrupt(d);

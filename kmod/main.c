@@ -14,12 +14,13 @@
  *
  * The config access lock and mmap_lock are never held together. The config access
  * lock of the bridge comes before the device_lock, so a caller that may hold the
- * device_lock only tries to take that one (shirq_reset_bus()).
+ * device_lock only tries to take the bridge's lock (shirq_reset_bus()).
  *
- * The interrupt takes only the last two, so free_irq() may wait for it under the
- * mutex. The same holds for cancel_work_sync() on @reopen and @look, which take no mutex.
- * @ladder and @absent take the mutex: they are waited for only at the end, when the
- * mutex is not held. The end of an address space (dma.c) takes shirq_device.lock alone.
+ * The interrupt takes only the last two, so free_irq() may wait for the interrupt under
+ * the mutex. The same holds for cancel_work_sync() on @reopen and @look, which take no
+ * mutex. @ladder and @absent take the mutex, so shirq_adopt() and shirq_retire() wait
+ * for them after they have dropped it. The end of an address space (dma.c) takes
+ * shirq_device.lock alone.
  *
  * A bound device without an owner is parked; see lifecycle.c.
  */
@@ -89,7 +90,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 		return ERR_PTR(minor);
 	}
 
-	/* A file may outlive the function. */
+	/* Hold a reference: an open file may outlive the function. */
 	d->pdev = pci_dev_get(pdev);
 	mutex_init(&d->mutex);
 	spin_lock_init(&d->lock);
@@ -134,7 +135,7 @@ static int shirq_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = shirq_adopt(d);
 	if (ret)
 		goto err_put;
-	/* Exclusive: mappings of memory BARs by sysfs or /dev/mem could not be revoked. */
+	/* Exclusive, because mappings by sysfs or /dev/mem could not be revoked. */
 	ret = pci_request_regions_exclusive(pdev, "shirq");
 	if (ret)
 		goto err_disable;
@@ -170,7 +171,7 @@ static void shirq_shutdown(struct pci_dev *pdev)
 	shirq_retire(pci_get_drvdata(pdev));
 }
 
-/* No ID table: driver_override matches without one, and only it may match. */
+/* No ID table: only driver_override may match, and it needs no table. */
 static struct pci_driver shirq_driver = {
 	.name = "shirq",
 	.probe = shirq_probe,

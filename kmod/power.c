@@ -16,8 +16,8 @@ static int shirq_suspend(struct device *dev)
 }
 
 /*
- * After this callback the kernel enables the line for the neighbours. No handler would
- * answer then if our device asserted.
+ * Silence the device before the kernel enables the line for the neighbours, which it
+ * does after this callback. No handler would answer our device then.
  */
 static int shirq_resume_noirq(struct device *dev)
 {
@@ -53,10 +53,10 @@ static void shirq_reset_done(struct pci_dev *pdev)
 }
 
 /*
- * Errors of the link, from AER or the platform. Behind a frozen link nothing is touched
- * (see shirq_present()) until the reset is over; behind a link that works, the device is
- * quiesced. An access may have failed unnoticed, so in either case the owner must start
- * over.
+ * Errors of the link, from AER or the platform. Behind a frozen link the device is not
+ * accessed (see shirq_present()) until the reset is over; behind a link that works, the
+ * device is quiesced. In either case an access may have failed unnoticed, so the owner
+ * must initialise the device again.
  */
 
 static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
@@ -72,8 +72,8 @@ static pci_ers_result_t shirq_error_detected(struct pci_dev *pdev, pci_channel_s
 }
 
 /*
- * The check whether the device answers, and the restore, happen once all drivers have
- * recovered.
+ * Do nothing yet: the device is checked and restored once all drivers have recovered,
+ * see shirq_recovered().
  */
 static pci_ers_result_t shirq_slot_reset(struct pci_dev *pdev)
 {

@@ -2,8 +2,8 @@
 /*
  * Interrupt programs: the verifier and the interpreter.
  *
- * Jumps only go forward, so one pass over the operations meets every path
- * before the operation where paths join, and every program ends.
+ * Jumps only go forward. So every program ends, and one pass over the operations has
+ * followed all paths to an operation before it checks that operation.
  */
 #include "program.h"
 
@@ -50,7 +50,7 @@ static unsigned int fields_used(const struct shirq_op *op)
 	return uses;
 }
 
-/* Checks of a single operation, regardless of the paths that lead to it. */
+/* Check the fields of one operation, regardless of the paths that lead to it. */
 static enum shirq_reason check_fields(const struct shirq_op *op)
 {
 	unsigned int uses;
@@ -92,7 +92,7 @@ static enum shirq_reason check_address(const struct shirq_op *op, const struct s
 		return SHIRQ_REFUSED_ALIGNMENT;
 	if (space->size < op->width || op->imm > space->size - op->width)
 		return SHIRQ_REFUSED_BOUNDS;
-	/* The offset is odd, so an aligned access there is one byte wide. */
+	/* No check of the width: the only offset is odd, so an aligned access is one byte. */
 	if (op->code == SHIRQ_OP_WRITE && space->kind == SHIRQ_SPACE_PCI_CONFIG &&
 	    op->imm != SHIRQ_CONFIG_DISINTX_OFFSET)
 		return SHIRQ_REFUSED_CONFIG_WRITE;
@@ -113,9 +113,9 @@ static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
 
 /* Facts about all paths that lead to one operation, or to the end. */
 struct paths {
-	__u8	defined;	/* registers written on all of them, or given, a bit each */
-	__u8	written;	/* registers written on all of them */
-	__u8	accesses;	/* reads and writes on the longest of them */
+	__u8	defined;	/* registers with a value on all paths, one bit for each register */
+	__u8	written;	/* registers written on all paths */
+	__u8	accesses;	/* largest number of reads and writes on one path */
 	bool	reached;	/* at least one path leads here */
 };
 
@@ -128,7 +128,7 @@ static void join(struct paths *at, const struct paths *from)
 	at->reached = true;
 }
 
-/* The registers that an operation reads, a bit each. AND to SHR change a register. */
+/* Return the registers that an operation reads, one bit for each. AND to SHR also read dst. */
 static __u8 registers_read(const struct shirq_op *op)
 {
 	__u8 registers = 0;
@@ -141,8 +141,8 @@ static __u8 registers_read(const struct shirq_op *op)
 }
 
 /*
- * Only DECLINE ends a path, and DECLINE may not follow a CLAIM. So a path through
- * the CLAIM leads to every operation after it.
+ * @claimed is true for all operations after the CLAIM: only DECLINE ends a path, and
+ * DECLINE may not follow a CLAIM, so a path through the CLAIM leads to each of them.
  */
 static enum shirq_reason check_paths(const struct shirq_op *op, enum shirq_program_kind kind,
 				     const struct paths *paths, bool claimed)
@@ -244,7 +244,7 @@ static __u64 ones(unsigned int width)
 	return ~0ull >> (64 - 8 * width);
 }
 
-/* Turn the bytes of a register of this width around. */
+/* Reverse the bytes of a value of this width. */
 static __u64 turn(__u64 value, unsigned int width)
 {
 	return __builtin_bswap64(value) >> (64 - 8 * width);
@@ -272,9 +272,9 @@ static noinline void store(const struct shirq_op *op, const struct shirq_bus *bu
 }
 
 /*
- * Replacements by shirq_link() for the most common operations: accesses to 4-byte
- * memory registers whose address is in imm, and a LOAD whose constant the next
- * operation writes to such a register.
+ * Operation codes that shirq_link() gives to the most common operations: accesses to
+ * 4-byte memory registers, with the register's address in imm, and a LOAD whose
+ * constant the next operation writes to such a register.
  */
 enum linked {
 	LINKED_READ = 0x80,
@@ -294,7 +294,7 @@ static inline void write_memory(const struct shirq_op *op, __u32 value)
 }
 
 /**
- * shirq_link() - make a program faster
+ * shirq_link() - replace the most common operations by faster ones
  * @program: verified for the device
  * @bus: the device; its @memory must not change as long as the program is in use
  */
@@ -320,7 +320,7 @@ void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
 	}
 }
 
-/* The other operations: LOAD to SHR. */
+/* Run an operation from LOAD to SHR. */
 static noinline void calculate(const struct shirq_op *op, __u64 *regs)
 {
 	__u64 operand = op->flags & SHIRQ_SRC_REG ? regs[op->src] : op->imm;
@@ -354,7 +354,7 @@ static noinline void calculate(const struct shirq_op *op, __u64 *regs)
 /* How the interpreter continues after an operation. */
 enum step {
 	STEP_NEXT,
-	STEP_RARE,	/* the operation is not a common one, and was not run */
+	STEP_RARE,	/* this operation has no fast path, and was not run */
 	STEP_END,
 };
 
@@ -440,7 +440,7 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
  * @captured: set to r0..r3 at the claim, if there is one
  *
  * Takes at most as many steps as the program has operations, and cannot fail.
- * Context: any, as far as @bus allows; the caller serialises.
+ * Context: any in which the functions of @bus may be called; the caller serialises.
  * Return: how it ended.
  */
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,

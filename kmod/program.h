@@ -2,8 +2,8 @@
 /*
  * Interrupt programs: the verifier and the interpreter.
  *
- * These two files need nothing of the kernel but its integer types, and so
- * also build as a host library, where they are tested and fuzzed.
+ * These two files need nothing of the kernel but its integer types. So they also build
+ * as a library on a host, where they are tested and fuzzed.
  */
 #ifndef SHIRQ_PROGRAM_H
 #define SHIRQ_PROGRAM_H
@@ -56,11 +56,11 @@ struct shirq_space {
  * @space: BARs 0..5, then config space
  * @read: read @width bytes, little endian; must not sleep or fail
  * @write: write @width bytes, little endian; must not sleep or fail
- * @memory: where the registers of a space can be reached without @read and @write,
- *	or NULL; see shirq_link()
+ * @memory: address at which a space's registers can be accessed without @read and
+ *	@write, or NULL; see shirq_link()
  *
- * The verifier looks at @space alone. The interpreter calls @read and @write
- * for nothing that the verifier would refuse.
+ * The verifier uses only @space. The interpreter calls @read and @write only for
+ * accesses that the verifier accepts.
  */
 struct shirq_bus {
 	struct shirq_space space[SHIRQ_SPACES];
@@ -72,7 +72,7 @@ struct shirq_bus {
 };
 
 /**
- * struct shirq_program - a verified program, linked or as it was given
+ * struct shirq_program - a program, as its owner gave it or as shirq_link() changed it
  * @count: operations
  * @keeps: it reads a kept register before it writes it; set by shirq_verify()
  * @op: the operations

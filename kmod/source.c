@@ -54,7 +54,7 @@ enum shirq_outcome shirq_run_keeping(struct shirq_device *d, enum shirq_program_
 /* Masking and unmasking */
 
 /**
- * shirq_storm_begin() - reset the storm window: the device may assert again
+ * shirq_storm_begin() - begin a new storm window, because the device may assert again
  * @d: the device, about to be armed or unmasked
  */
 void shirq_storm_begin(struct shirq_device *d)
@@ -106,7 +106,7 @@ void shirq_lose_held(struct shirq_device *d)
  * shirq_stop() - quiesce, and stop claiming interrupts
  * @d: the device, @lock held
  *
- * From here on the handler at most watches the line.
+ * After this, the handler only watches the line, or does nothing.
  */
 void shirq_stop(struct shirq_device *d)
 {
@@ -134,7 +134,7 @@ void shirq_quiesce_again(struct shirq_device *d)
 }
 
 /**
- * shirq_storm_watch() - the device is released: from now on the handler only watches the line
+ * shirq_storm_watch() - let the handler only watch the line of a released device
  * @d: the device, silenced
  */
 void shirq_storm_watch(struct shirq_device *d)
@@ -150,14 +150,14 @@ void shirq_storm_watch(struct shirq_device *d)
 }
 
 /**
- * shirq_lose() - a read with SHIRQ_GONE_IF_ONES returned all-ones
+ * shirq_lose() - handle a read with SHIRQ_GONE_IF_ONES that returned all-ones
  * @d: the device, @lock held
  *
- * All-ones in one register do not prove that the device cannot assert, and it may
- * answer again. So the device is silenced if its registers still answer, the handler
- * watches the line as it does in quarantine, and @absent revokes the owner's mappings and
- * silences the device when it answers. Until then no rung counts as taken, not even the
- * release program.
+ * All-ones in one register do not prove that the device cannot assert, and the device
+ * may answer again. So the device is silenced now if its registers still answer. The
+ * handler watches the line as it does in quarantine. @absent revokes the owner's
+ * mappings, and silences the device when it answers. Until then no rung counts as
+ * taken, not even the release program.
  */
 void shirq_lose(struct shirq_device *d)
 {
@@ -218,7 +218,7 @@ int shirq_enable(struct shirq_device *d)
 }
 
 /**
- * shirq_claim() - the irq program has claimed
+ * shirq_claim() - record a claim of the irq program, and queue its event
  * @d: the device, @lock held
  * @time_ns: when the interrupt came
  * @captured: r0..r3 at the claim
@@ -237,9 +237,9 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured)
 }
 
 /**
- * shirq_mask() - silence the device, asserting or not
+ * shirq_mask() - silence the device, whether it asserts or not
  * @d: the device
- * @seq: out: the number that unmasks it
+ * @seq: out: the number that unmasks the device
  *
  * Return: 0, or the errno of SHIRQ_MASK.
  */
@@ -283,7 +283,7 @@ static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 		return -ENODEV;
 	if (!d->armed)
 		return -ENXIO;
-	/* Behind a frozen link it stays masked. */
+	/* Behind a frozen link the device stays masked. */
 	if (!d->masked || seq != d->seq || pci_channel_offline(d->pdev))
 		return 0;
 	d->stats.unmasks++;
@@ -301,7 +301,7 @@ static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)
 /**
  * shirq_unmask() - let the device assert again after an event
  * @d: the device
- * @seq: the event; nothing is done if it is not the last claim
+ * @seq: number of the event; if a later number was given out, the call does nothing
  *
  * Return: 0, or the errno of SHIRQ_UNMASK.
  */

@@ -25,18 +25,18 @@ int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 
 /**
  * shirq_run_set() - run a program of the loaded set
  * @d: the device, @lock held, with a set
- * @kind: which
+ * @kind: kind of the program
  * @captured: r0..r3 at the claim; NULL for a program that cannot claim
  *
- * Return: how it ended.
+ * Return: how the program ended.
  */
 static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 					       enum shirq_program_kind kind, u64 *captured)
 {
 	lockdep_assert_held(&d->lock);
 	/*
-	 * Zero the registers that a claim captures; no other register is read unless the
-	 * program has written it.
+	 * Zero only the registers that a claim captures: the program writes any other
+	 * register before it reads it.
 	 */
 	if (captured)
 		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));

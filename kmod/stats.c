@@ -75,8 +75,8 @@ static const struct attribute_group shirq_stats_group = {
 };
 
 /*
- * Owner and state in one word each, for tools that look for the device that asserts a
- * line.
+ * State and quarantine in a word or two, for tools that look for the device that
+ * asserts a line.
  */
 
 static const char *shirq_state_name(const struct shirq_device *d)
@@ -123,7 +123,7 @@ static const char *const shirq_rung_names[] = {
 	[SHIRQ_RUNG_FAILED] = "failed",
 };
 
-/* The state of the line of a device without a handler. */
+/* Return the state of the line of a device without a handler. */
 static const char *shirq_line_name(const struct shirq_device *d)
 {
 	if (!shirq_has_line(d))
@@ -133,7 +133,7 @@ static const char *shirq_line_name(const struct shirq_device *d)
 	return irqd_irq_disabled(irq_get_irq_data(d->pdev->irq)) ? "disabled" : "on";
 }
 
-/* The last quarantine: its reason and the rung reached, or that it is over. */
+/* Show the last quarantine: its reason, and its last rung or "over". */
 static ssize_t quarantine_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct shirq_device *d = shirq_of(dev);

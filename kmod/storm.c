@@ -3,51 +3,56 @@
  * The storm breaker: keeps a device bound to shirq from occupying a shared line.
  *
  * The handler judges a line by its own calls while the device is masked. Each such call
- * is either for a neighbour, which handles it, or unhandled. The core counts the
- * latter, to shut down lines that are stuck (kernel/irq/spurious.c); the breaker looks
- * at that count long before. A window is SHIRQ_WINDOW calls while masked; it is a storm
- * if the count moved between more than three quarters of them. A neighbour that handles
- * its own interrupts never moves the count, whatever its rate.
+ * is either for a neighbour, which handles it, or unhandled. The core counts unhandled
+ * interrupts, to shut down lines that are stuck (kernel/irq/spurious.c); the breaker
+ * acts on that count long before the core does. A window is SHIRQ_WINDOW calls of the
+ * handler while the device is masked. The window is a storm if the count grew before
+ * more than three quarters of these calls. A neighbour that handles its own interrupts
+ * never raises the count, whatever its rate.
  *
  * After a window that is a storm, the irq program runs again, as for any other
- * interrupt. If it declines, the device is not to blame. If it claims, that proves that
- * the device storms, and also masks it. The program is never run without its writes:
- * reading may clear a register, and then the values read must be delivered in an event.
+ * interrupt. If the program declines, the device is not to blame. If the program
+ * claims, this proves that the device storms, and the program has also masked the
+ * device. The program never runs without its writes: reading may clear a register, so
+ * the values read must be delivered in an event.
  *
- * The rungs, each tried when the one before it ends in a window that is a storm:
+ * These are the rungs. A rung is tried when a window after the previous rung is a
+ * storm:
  *
  *	in the interrupt	mask again, by the irq program; or by DisINTx, if
- *				the owner masked by it and somebody cleared it
+ *				SHIRQ_MASK had set it and somebody cleared it
  *				quarantine: bus mastering off, release program, DisINTx
  *	in the worker		D3hot, function-level reset, bus reset
  *
  * The worker takes only the rungs that the owner allows. The line is masked so that the
- * worker gets processor time, for SHIRQ_LINE_OFF_US at a time: most of a reset is
- * waiting, for 100 ms and more, and the neighbours must not wait that long. If the line
- * storms meanwhile, the next window masks it again. The core shuts a line down when it has
- * counted more than SHIRQ_CORE_LIMIT unhandled interrupts in SHIRQ_CORE_WINDOW, and
- * counts anew after 100 ms without one: when that limit is near, the mask lasts for
- * SHIRQ_LINE_OFF_LONG_US. The limit is never near if a neighbour on the line is busy enough.
- * Only a window that begins after the end of a rung leads to the next one. After the
- * last rung the handler declines and does nothing more.
+ * worker gets processor time. The mask lasts only for SHIRQ_LINE_OFF_US: a reset waits
+ * for 100 ms and more, and the neighbours must not wait that long. If the line storms
+ * again during the reset, the next window masks it again. The core shuts a line down
+ * when it has counted more than SHIRQ_CORE_LIMIT unhandled interrupts in
+ * SHIRQ_CORE_WINDOW, and counts anew after 100 ms without an unhandled interrupt. So
+ * when that limit is near, the mask lasts for SHIRQ_LINE_OFF_LONG_US. The limit is
+ * never near if a neighbour on the line is busy enough. Only a window that begins after
+ * the end of a rung leads to the next rung. After the last rung the handler declines
+ * and does nothing more.
  *
- * The storm may begin within a window. So the mask is tried again within 2
- * windows, the device is quarantined within 3, and the line is masked within 4:
- * 4 * SHIRQ_WINDOW < 5,000.
+ * A storm may begin within a window. So the device is masked again within 2 windows, it
+ * is quarantined within 3, and the line is masked within 4, which is fewer than 5,000
+ * calls.
  *
- * A program may decline although its device asserts: by a source that the program does
- * not look at. Such a device is blamed by evidence. Every SHIRQ_WINDOW unhandled
- * interrupts of the line, a device that declines is asked for Interrupt Status; if it
- * asserts, and its program declines once more, it is quarantined. If it is masked at that
- * time, it is masked by DisINTx as well. Devices older than PCI 2.3 lack this bit.
+ * The irq program of a device that asserts may decline, because it does not look at all
+ * sources. The breaker blames such a device by evidence. After every SHIRQ_WINDOW
+ * unhandled interrupts of the line it asks a device that declines for Interrupt Status. If
+ * the device asserts, and its program declines once more, the device is quarantined. A
+ * device that is masked at that time is masked by DisINTx as well. Devices older than PCI
+ * 2.3 have no Interrupt Status.
  *
- * An acknowledging device claims every interrupt of its storm, and the core
- * counts none. It is judged by its rate alone, over SHIRQ_RATE_WINDOW claims;
- * its quarantine comes within 2 of these windows, and the line is masked one
+ * An acknowledging device claims every interrupt of its storm, so the core counts none
+ * as unhandled. The breaker judges it only by its rate, over SHIRQ_RATE_WINDOW claims.
+ * The device is quarantined within 2 of these windows, and the line is masked one
  * SHIRQ_WINDOW later.
  *
- * A released device is watched in the same way, until the line is seen idle for a
- * moment; a storm proves that the next rung is needed.
+ * A released device is watched in the same way, until the line was idle for a moment. A
+ * storm proves that the next rung is needed.
  *
  * With the kernel parameter noirqdebug the core counts nothing, and only
  * acknowledging devices are watched.
@@ -64,10 +69,10 @@
 #include "trace.h"
 
 /**
- * shirq_quarantine() - the device stormed: silence it, and notify its owner
+ * shirq_quarantine() - silence a device that stormed, and notify its owner
  * @d: the device, @lock held, with an owner and a set
  * @reason: reason for the quarantine
- * @captured: r0..r3 at the claim that proved it, or NULL
+ * @captured: r0..r3 at the claim that proved the storm, or NULL
  */
 void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, const u64 *captured)
 {
@@ -91,24 +96,24 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 }
 
 /*
- * Handle an interrupt of a device that SHIRQ_MASK masks: its event is queued when the
- * owner unmasks the number of its SHIRQ_MASK. The program may have claimed only because
- * a neighbour's storm made it run.
+ * Hold an interrupt of a device that SHIRQ_MASK has masked: its event is queued when
+ * the owner unmasks the number of that SHIRQ_MASK. The interrupt may be an ordinary
+ * one: the program may have run, and claimed, only because a neighbour stormed.
  */
 static void shirq_hold(struct shirq_device *d, u64 time_ns)
 {
-	/* The program has declined since @held was set: two claims in a row would quarantine. */
+	/* If @held is set, a decline came in between: two claims in a row would quarantine. */
 	shirq_lose_held(d);
 	d->held = true;
 	d->held_ns = time_ns;
 }
 
-/* Return: true if the interrupt was ours. */
+/* Return: true if the interrupt came from this device. */
 static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
 	u64 *captured = d->captured;
 
-	/* Restore the owner's own mask without counting an interrupt for the owner. */
+	/* Restore the mask of SHIRQ_MASK. This is not an interrupt for the owner. */
 	if (d->intx_off && shirq_disintx_again(d)) {
 		d->stats.remasks++;
 		return false;
@@ -156,12 +161,12 @@ static void shirq_close_line(struct shirq_device *d)
 }
 
 /**
- * shirq_storm_silent() - an interrupt came while the device is masked or quarantined
+ * shirq_storm_silent() - handle an interrupt that came while masked or quarantined
  * @d: the device, handler registered
- * @time_ns: when
+ * @time_ns: time of the interrupt
  *
  * Context: interrupt, @lock held.
- * Return: true if it was ours.
+ * Return: true if the interrupt came from this device.
  */
 bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 {
@@ -181,9 +186,9 @@ bool shirq_storm_silent(struct shirq_device *d, u64 time_ns)
 }
 
 /**
- * shirq_storm_claimed() - the irq program claimed
+ * shirq_storm_claimed() - record a claim, and quarantine if claims come too fast
  * @d: the device, not masked
- * @time_ns: when the interrupt came
+ * @time_ns: time of the interrupt
  * @captured: r0..r3 at the claim
  *
  * Context: interrupt, @lock held.

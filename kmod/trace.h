@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Tracepoints shirq:*, one at each step of an interrupt, all under the device's
+ * Tracepoints shirq:*, one at each step of an interrupt. All are hit under the device's
  * lock, so they are recorded in the order in which the steps happened.
  */
 #undef TRACE_SYSTEM
@@ -32,7 +32,7 @@ DECLARE_EVENT_CLASS(shirq_device,
 
 /* The handler was called. */
 DEFINE_EVENT(shirq_device, shirq_irq, TP_PROTO(const struct shirq_device *d), TP_ARGS(d));
-/* The irq program claimed; seq is the new one. */
+/* The irq program claimed; seq is the number of this claim. */
 DEFINE_EVENT(shirq_device, shirq_claim, TP_PROTO(const struct shirq_device *d), TP_ARGS(d));
 /* The irq program declined. */
 DEFINE_EVENT(shirq_device, shirq_decline, TP_PROTO(const struct shirq_device *d), TP_ARGS(d));

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A separate Debian system, in memory and without a network, to install and use a Debian package in.
+"""Runs scripts in a separate Debian system, in memory and without a network, to test Debian packages.
 
-The system is made once, with exactly the packages that a test names, and cached. Each use unpacks it in a mount and PID
-namespace, which vanishes with its last process: nothing of this machine changes. Without root, the script runs as root
-of a user namespace.
+The system for a list of packages is made once, with these packages and their dependencies, and cached. Each run unpacks
+it into a tmpfs, in a mount and PID namespace of its own. The kernel drops both when the last process of the run ends,
+so that the host stays unchanged. If the caller is not root, the script runs as root of a user namespace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shirq_bench.provision.steps import BuildError
 
 #: Increment when the systems that `Suites.system` makes change.
 _LAYOUT = 1
-#: The path in the system of the directory that the script shares with the test.
+#: The mount point, in the system, of the directory that the script shares with the test.
 SHARED = "/mnt"
 
 _ENTER = """
@@ -57,9 +57,9 @@ def run(
     binds: Mapping[Path, str] | None = None,
     timeout: float = 600,
 ) -> str:
-    """Run a shell script as root in a fresh system with ``packages`` and their dependencies; returns its output.
+    """Run a shell script as root in a fresh system that has ``packages`` and their dependencies; returns its output.
 
-    ``shared`` is mounted at `SHARED`. ``binds`` are further directories of this machine, each with its path in the
+    ``shared`` is mounted at `SHARED`. ``binds`` maps further directories of the host to their mount points in the
     system. Raises AssertionError with the whole output if any command of the script fails.
     """
     archive = _archive(suite, packages)
@@ -67,7 +67,7 @@ def run(
     root.mkdir(exist_ok=True)
     bound = {shared: SHARED, **(binds or {})}
     mounts = "\n".join(f"bind {shlex.quote(str(source))} {shlex.quote(target)}" for source, target in bound.items())
-    # On a separate line, because the script may end in a comment or a here-document.
+    # Put the script on lines of its own, because its last line may be a comment or the end of a here-document.
     inside = f"set -eux\n{_PREPARE}\n{script}\n"
     outside = f'set -eu\n{_ENTER}\n{mounts}\nexec chroot "$ROOT" /bin/sh -c {shlex.quote(inside)}\n'
     namespaces = ["--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private"]

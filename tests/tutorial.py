@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The tutorial as a project: each code block that begins with a file's name becomes that file."""
+"""Writes the tutorial's project: each code block that begins with a file name becomes that file."""
 
 from __future__ import annotations
 

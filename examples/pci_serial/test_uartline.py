@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver shares its line: judged by the cards' pins and the line, not by the driver's own reports."""
+"""The driver on a shared line. The tests judge the cards' pins and the line, not the driver's own reports."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def wait_received(vm: Vm, card: str, text: str) -> None:
 
 
 def send_to_an_undriven(vm: Vm, card: str, wire: str) -> None:
-    """Send a byte to a card without a driver; it has arrived on return."""
+    """Send a byte to a card without a driver, and wait until the card has received it."""
     vm.wires[wire].sendall(b"x")
-    # The line status register is 0x61, an "a", when data is ready and the transmitter idle.
+    # The line status register is 0x61, the letter "a", when data is ready and the transmitter is idle.
     status = f"dd if=/sys/bus/pci/devices/{ADDRESSES[card]}/resource0 bs=1 skip=5 count=1 2>/dev/null"
     vm.agent.succeed(f"until {status} | grep -q a; do usleep 10000; done", deadline=60)
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * The guest's side of the agent channel: runs commands for the host over a
- * virtio-serial port.  Static and small: in an emulated guest every page of an
- * interpreter would have to be translated again in each clone.
+ * virtio-serial port. It is a small static program and not a script, because an
+ * emulated guest would have to translate every page of an interpreter again in each
+ * clone.
  *
  * A frame is a little-endian header (length of the payload, type, zero, id)
  * and its payload.  The host picks an id for each command; every frame about
@@ -26,13 +27,13 @@
 #define MAX_COMMANDS	64
 #define MAX_PAYLOAD	(1u << 20)
 #define CHUNK		16384
-#define HUNG_UP_MS	5000	/* system sleep closes the port too, for a moment */
+#define HUNG_UP_MS	5000	/* not at once: system sleep also closes the port for a moment */
 
 enum frame_type {
 	/* host to guest */
 	PING = 1,		/* payload is echoed */
 	EXEC = 2,		/* argv, each string NUL-terminated */
-	STDIN = 3,		/* data; an empty payload closes */
+	STDIN = 3,		/* data; an empty payload closes the command's input */
 	SIGNAL = 4,		/* u32 signal number, to the command's process group */
 	/* guest to host */
 	HELLO = 64,		/* the agent has (re)started; id 0 */
@@ -339,7 +340,7 @@ static void reap(int signals)
 	}
 }
 
-/* There is no udev: the port is found by its name in sysfs. */
+/* Find the port by its name in sysfs: without udev no link names it. */
 static int open_port(void)
 {
 	DIR *class = opendir("/sys/class/virtio-ports");
@@ -391,7 +392,7 @@ int main(void)
 			{ .fd = signals, .events = POLLIN },
 		};
 
-		/* poll() passes over negative descriptors. */
+		/* poll() ignores negative descriptors. */
 		for (int i = 0; i < MAX_COMMANDS; i++) {
 			struct command *c = &commands[i];
 			struct pollfd *p = &fds[2 + 3 * i];

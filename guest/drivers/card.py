@@ -33,7 +33,7 @@ class Card:
         """Initialise the card; it is not armed yet."""
 
     def armed(self) -> None:
-        """Called once the card may assert: give it work, unless other sources do."""
+        """Give the card work, if nothing else does; called after the card was armed."""
 
     def handle(self, event: shirq.Event) -> None:
         """Handle the interrupt. The card is masked meanwhile, if its profile masks."""

@@ -19,8 +19,8 @@ static int device;
 static volatile sig_atomic_t stopped;
 
 /*
- * Disarm, which wakes a read() in any state: a flag alone could be set just before read()
- * blocks.
+ * Disarm the device, which ends a read() that blocks now or later. A flag alone is not
+ * enough: this handler may run just before read() blocks.
  */
 static void stop(int signal)
 {

@@ -5,7 +5,7 @@
 
 #define ID		0x00
 #define LIVENESS	0x04
-#define INT_ENABLE	0x20	/* exists only if a case of the zoo describes it */
+#define INT_ENABLE	0x20	/* exists only in zoo cases that describe it */
 #define INT_STATUS	0x24
 #define INT_MASK	0x28
 #define INT_ACTIVE	0x2c

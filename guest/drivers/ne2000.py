@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Driver for NE2000 compatible network cards: receives and sends through ports alone, and answers ARP queries.
+"""Driver for NE2000 compatible network cards: receives and sends only through ports, and answers ARP queries.
 
-The card's memory is read and written word by word through one port, from an address that registers hold. All of that
-happens while the card is masked, in `handle`, or before it is armed. The irq program does not run then, so only this
-driver writes CR, which chooses the page of registers and starts transfers.
+The driver reads and writes the card's memory word by word through one port; registers of the card hold the address. The
+driver does so only in `handle`, while the card is masked, or before the card is armed. The irq program does not run at
+these times, so only this driver writes CR, which chooses the page of registers and starts transfers.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Ne2000(Nic):
             (ISR, ISR_ALL),
         ):
             self._write(register, value)
-        # The PROM's bytes are doubled where words are read.
+        # The PROM returns each byte twice if it is read in words.
         self.mac = self._read_memory(0, 12)[::2]
         self._write(CR, PAGE1 | NO_REMOTE | STP)
         for n, byte in enumerate(self.mac):
@@ -98,7 +98,8 @@ class Ne2000(Nic):
                 raise CardError(f"the ring has status {status:#x}, next page {following:#x} on page {self.page:#x}")
             yield self._read_memory(begin + _HEADER.size, length - _HEADER.size)
             self.page = following
-            # Tell the card the last page that was read: the ring is empty when the card reaches the page after it.
+            # Tell the card the last page that was read. The card regards the ring as empty while it writes to the next
+            # page.
             self._write(BNRY, (following if following > RING else RING_END) - 1)
 
     def send(self, frame: bytes) -> bool:
@@ -122,7 +123,7 @@ class Ne2000(Nic):
         self._write(CR, command | STA)
 
     def _read_memory(self, address: int, count: int) -> bytes:
-        """`count` bytes of the card's memory; it is read in words, and the ring's end is followed by its beginning."""
+        """Read `count` bytes of the card's memory, in words; the card goes on at the ring's start after its end."""
         words = (count + 1) // 2
         self._remote(REMOTE_READ, address, 2 * words)
         data = b"".join(self.device.pread(BAR, DATA, 2).to_bytes(2, "little") for _ in range(words))

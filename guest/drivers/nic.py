@@ -21,7 +21,7 @@ SHORTEST = 60
 
 
 class Nic(Card):
-    """A subclass says how the card receives and sends; `mac` is known once it has started."""
+    """A network card. A subclass implements `frames` and `send`, and sets `mac` in `start`."""
 
     mac = bytes(6)
 
@@ -32,7 +32,7 @@ class Nic(Card):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--ip", type=ipaddress.IPv4Address, required=True, help="answer its ARP queries")
+        parser.add_argument("--ip", type=ipaddress.IPv4Address, required=True, help="address to answer ARP queries for")
 
     def frames(self) -> Iterator[bytes]:
         """The frames pending in the card, without checksums; each is removed from the card."""

@@ -79,7 +79,8 @@ int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[S
 
 /*
  * Wait for one event. Returns 0, or -1 with the errno of read(). To wait with a
- * deadline, poll() the descriptor: that does not unmask, shirq_unmask() does.
+ * timeout, poll() the descriptor. poll() does not unmask the last event, so call
+ * shirq_unmask() before.
  */
 int shirq_next(int fd, struct shirq_event *event);
 
@@ -94,7 +95,7 @@ int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, 
  * Barriers that order memory accesses against register accesses. A store to a register
  * often makes the device read memory, and the value of a register often says that the
  * device has written memory: neither the compiler nor the processor may reorder
- * accesses across them.
+ * accesses across these barriers.
  */
 #if defined(__x86_64__) || defined(__i386__)
 #define SHIRQ_DMA_RMB()	__asm__ volatile("" : : : "memory")

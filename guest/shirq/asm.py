@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Interrupt programs as text: assembler and disassembler.
 
-One operation a line; `#` starts a comment; letters may be of either case; a label stands before an operation or alone.
+A line has one operation; `#` starts a comment; letters may be of either case. A label may precede an operation or be on
+its own line.
 
     read8|read16|read32|read64 REG, SPACE+OFFSET [, big_endian] [, gone_if_ones]
     write8|write16|write32|write64 SPACE+OFFSET, REG [, big_endian]
@@ -191,7 +192,7 @@ def _parse(mnemonic: str, operands: list[str], distance: Callable[[str], int], n
 
 
 def _split(text: str) -> tuple[list[tuple[int, str]], dict[str, int]]:
-    """The lines that have an operation, with their numbers, and the index of the operation that each label names."""
+    """Return the lines that have an operation, with their numbers, and for each label the index of its operation."""
     lines: list[tuple[int, str]] = []
     labels: dict[str, int] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -269,7 +270,7 @@ def _render(op: Op, target: str, by_place: Mapping[Place, str] = MappingProxyTyp
 
 
 def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
-    """One operation as text; field by field if the text cannot show all its fields (the verifier refuses it then)."""
+    """Return an operation as text; field by field if it has no exact text (the verifier refuses such an operation)."""
     try:
         text = _render(op, f"+{op.skip}", {place: name for name, place in names.items()})
         if assemble("\n".join([text, *["claim"] * op.skip]), names)[0] == op:
@@ -281,7 +282,7 @@ def disassemble_op(op: Op, names: Mapping[str, Place] = _NO_NAMES) -> str:
 
 
 def disassemble(program: Program, names: Mapping[str, Place] = _NO_NAMES) -> str:
-    """The program as text that assembles to it again, with labels, and with `names` where they fit.
+    """Return the program as text, with labels, and with `names` where they fit; the text assembles to the same program.
 
     Raises ValueError if there is no such text.
     """

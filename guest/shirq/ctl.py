@@ -388,7 +388,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("check", do_check, "verify and lint a profile; with --device, let the kernel verify it for this device")
     add.add_argument("profile", help=_FILE_HELP)
-    add.add_argument("--device", metavar="ADDRESS", help="bound function without an owner; it is not armed")
+    add.add_argument("--device", metavar="ADDRESS", help="bound function without an owner, which is not armed")
     add = verb("lint", do_lint, "show errors in profiles that the verifier accepts, with their reasons")
     add.add_argument("profile", nargs="*", help=_FILE_HELP)
     add.add_argument("--rules", action="store_true", help="show all rules instead")

@@ -50,7 +50,7 @@ _LOADING: Final = _RAWIO | {
 _ARMING: Final = {
     errno.ENOEXEC: "no programs are loaded: load() a set first",
     errno.EALREADY: "the device is armed already",
-    errno.EBUSY: "the line cannot be had: it has a neighbour, or a neighbour does not share it in the same way",
+    errno.EBUSY: "the line is not available: it has a neighbour, or a neighbour does not share it in the same way",
     errno.ENXIO: "the device has no INTx line",
 }
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
@@ -173,7 +173,7 @@ class Device:
     def info(self) -> Info:
         """Information about the device, the kernel and the present state."""
         raw = abi.InfoStruct()
-        self._call(abi.GET_INFO, raw, "asking about", {})
+        self._call(abi.GET_INFO, raw, "reading the info of", {})
         return Info(
             features=abi.Feature(raw.features),
             vendor=raw.vendor,
@@ -238,7 +238,7 @@ class Device:
         self._call(abi.DISARM, abi.DisarmStruct(), "disarming", _NOT_ARMED)
 
     def unmask(self, seq: int) -> None:
-        """Let the device assert again after this event; does nothing if a later one was claimed meanwhile."""
+        """Let the device assert again after this event; does nothing if a later interrupt was claimed meanwhile."""
         hints = _NOT_ARMED | {errno.EINVAL: f"no event had the number {seq} yet"}
         self._call(abi.UNMASK, abi.UnmaskStruct(seq=seq), "unmasking", hints)
 
@@ -264,7 +264,7 @@ class Device:
         self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO | _STOPPED)
 
     def mask(self) -> int:
-        """Silence the device, asserting or not, and return a number: only unmask() with this number unmasks."""
+        """Silence the device, whether it asserts or not. Only unmask() with the returned number unmasks it."""
         raw = abi.MaskStruct()
         hints = _NOT_ARMED | {errno.EOPNOTSUPP: "it has no interrupt-disable bit: load() a mask program"}
         self._call(abi.MASK, raw, "masking", hints)
@@ -287,16 +287,16 @@ class Device:
         `max_rate` is in interrupts a second, for a device that acknowledges; 0 is the default, `abi.DEFAULT_RATE`.
         """
         raw = abi.QuiesceStruct(rungs=int(rungs), release=int(release), max_rate=max_rate)
-        self._call(abi.SET_QUIESCE, raw, "setting how to quiesce", _RAWIO)
+        self._call(abi.SET_QUIESCE, raw, "choosing the means to quiesce", _RAWIO)
 
     # --------------------------------------------------------------- events
 
     def read(self, timeout: float | None = None) -> Event:
         """Wait for the next event, for `timeout` seconds at most (None: for ever).
 
-        With auto_unmask, first unmasks the event that this thread read last; another thread's stays masked. With a
-        timeout there must be one reader only: another one may take the event that ended the wait.
-        Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it is gone.
+        With auto_unmask, first unmasks the event that this thread read last; an event of another thread stays masked.
+        Use a timeout only if no other thread reads: it could take the event that ended this wait, and this call would
+        block. Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it is gone.
         """
         if timeout is not None:
             self._wait(timeout)

@@ -22,7 +22,8 @@ from shirq.runs import Run, Step, runs
 
 IRQ, UNMASK, RELEASE, MASK = ProgramKind.IRQ, ProgramKind.UNMASK, ProgramKind.RELEASE, ProgramKind.MASK
 _KINDS: Final = (IRQ, UNMASK, RELEASE, MASK)
-#: Kinds of access whose bits a write cannot set: the card sets the bits, unless another register does.
+#: Kinds of access to registers whose bits a write to them cannot set. The card sets these bits, unless a write to
+#: another register does.
 _STATUS: Final = frozenset({"write-1-to-clear", "read-only", "clear-on-read", "mask-on-read"})
 
 
@@ -77,7 +78,7 @@ class Subject:
         return self.named(register.changes) if register and register.changes else place_of(op)
 
     def acknowledges(self, op: Op) -> bool:
-        """Whether an operation clears bits of a status: of a register whose bits only the card sets."""
+        """Whether an operation clears bits of a status register, that is, a register whose bits only the card sets."""
         register = self.registers.get(place_of(op))
         if op.code != Code.WRITE or not register:
             return False
@@ -230,7 +231,7 @@ def _acknowledge_misses(subject: Subject, kind: ProgramKind) -> _Found:
 
 
 def _may_clear(subject: Subject, step: Step, asked: set[Place]) -> bool:
-    """Whether a step may clear a register that the claim depends on; true if the profile leaves that open."""
+    """Whether a step may clear a register that the claim depends on; true if the profile does not say."""
     place = place_of(step.op)
     register = subject.registers.get(place)
     if step.op.code == Code.READ:
@@ -263,7 +264,7 @@ def _unmask_acknowledges(subject: Subject, kind: ProgramKind) -> _Found:
 
 
 def _same_as_unmask(subject: Subject, kind: ProgramKind) -> Iterator[tuple[Place, Effect]]:
-    """A program's final values of registers that unmask changes too, if they all equal those of unmask."""
+    """The registers that a program and unmask both change, if the program gives all of them unmask's final values."""
     unmasked = [subject.effects(UNMASK, run) for run in subject.runs[UNMASK]]
     for run in subject.runs[kind]:
         common = {
@@ -403,7 +404,7 @@ def _value_cut(subject: Subject, kind: ProgramKind) -> _Found:
 def _index_kept(subject: Subject, kind: ProgramKind) -> _Found:
     """On each run the last write of an index register must restore the value that was read from it.
 
-    If another write has selected the page before, a part of the value suffices: pages share a register with commands.
+    If a write has chosen a page before, it suffices to restore part of the value: the register may also hold commands.
     """
     program = subject.programs.program(kind)
     for run in subject.runs[kind]:
@@ -648,7 +649,7 @@ def lint_set(
         for kind in rule.kinds:
             for at in rule.check(subject, kind) if programs.program(kind) else ():
                 name = subject.name(at.place) if at.place else None
-                # One operation may lack several registers; every other rule reports an operation once.
+                # The register is part of the key, because a rule may report several registers at one operation.
                 key = (rule.id, kind, at.index, name)
                 found.setdefault(key, Finding(rule.id, kind, at.index, at.text, name))
     return list(found.values())

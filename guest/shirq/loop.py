@@ -20,14 +20,14 @@ STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
     """Yield the events of an armed device until it is disarmed, by the caller or by one of the signals `stop`.
 
-    The signals are blocked from the call on, not from the first event on. Call it from the main thread, before it
-    starts other threads: a new thread inherits the blocked signals of its creator.
+    This call blocks the signals at once, not only at the first event. Call it from the main thread before that thread
+    starts others: a new thread inherits the blocked signals of its creator.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
 
     def disarm() -> None:
-        # Disarming wakes a read() in any state. An exception from the signal handler could come just before read()
-        # blocks.
+        # Disarming ends a read() that blocks now or later. A signal handler could not: the signal may come just before
+        # read() blocks.
         signal.sigwait(stop)
         with contextlib.suppress(ShirqError, ValueError):  # the device was closed meanwhile
             device.disarm()

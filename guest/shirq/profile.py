@@ -3,7 +3,7 @@
 
 Its keys, by example:
 
-    name = "rtl8139"                        # as the file is called
+    name = "rtl8139"                        # the file's name, without .toml
     title = "Realtek RTL8139"
     source = "RTL8139C(L) datasheet, 5.7"   # document that describes the registers
     notes = "..."                           # what the owner must know; optional
@@ -21,7 +21,8 @@ Its keys, by example:
     bits = 16                               # 8, 16, 32, 64
     endian = "little"                       # or "big"; optional
     access = "write-1-to-clear"             # optional; see ACCESS
-    changes = "IntrMask"                    # optional: a write to this register changes that register
+    sets = "IntrMask"                       # optional: a bit written here as 1 becomes 1 in that register
+    clears = "IntrMask"                     # optional: a bit written here as 1 becomes 0 in that register
     index = "RAP"                           # optional: reached through that index register
     notes = "..."                           # optional
 
@@ -36,7 +37,7 @@ Its keys, by example:
 
     [quiesce]                               # optional: further means that may silence the card
     rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
-    reset_at_release = false                # true: a function-level reset when the owner goes
+    reset_at_release = false                # true: a function-level reset at close()
 
     [[allow]]                               # optional: a finding of lint that is no error in this place
     rule = "claim-clears"
@@ -151,7 +152,7 @@ class Match:
     class_code: int | None = None
 
     def fits(self, ids: Mapping[str, int]) -> bool:
-        """`ids` has the names of the fields."""
+        """Whether all IDs fit; `ids` uses the names of the fields."""
         wanted = dataclasses.asdict(self)
         return all(value is None or ids.get(name) == value for name, value in wanted.items())
 
@@ -162,7 +163,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Allow:
-    """A finding of `rule` that is no error: about one of `registers`; without these, one in `program` about none."""
+    """Allows findings of `rule` about `registers`; if there are none, findings in `program` about no register."""
 
     rule: str
     registers: tuple[str, ...]
@@ -216,7 +217,7 @@ class Profile:
         return places(self.registers)
 
     def exactness(self, ids: Mapping[str, int]) -> int:
-        """The number of IDs that fit, of the best match; 0: the profile is not for this function."""
+        """The number of IDs in the best match that fits; 0 if the profile is not for this function."""
         return max((match.exactness for match in self.matches if match.fits(ids)), default=0)
 
     def line_of(self, kind: ProgramKind, index: int) -> int:
@@ -285,7 +286,7 @@ class _Table:
         return key in self._table
 
     def knows(self, *keys: str) -> None:
-        """Add keys that are optional to the known ones."""
+        """Add optional keys to the known ones, so that `done` accepts them."""
         self._taken += [key for key in keys if key not in self._taken]
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -537,7 +538,7 @@ def folder() -> Path:
 
 
 def load_all(where: Path | None = None) -> list[Profile]:
-    """The profiles of a folder, by default of those that come with the binding. Raises ProfileError."""
+    """All profiles in a folder; default: the folder of those that come with the binding. Raises ProfileError."""
     return [load(path) for path in sorted((where or folder()).glob("*.toml"))]
 
 
@@ -548,8 +549,8 @@ def best(profiles: Iterable[Profile], ids: Mapping[str, int]) -> Profile | None:
 
 
 def find(ids: Mapping[str, int], where: Path | None = None) -> Profile | None:
-    """Of the profiles in folder `where` (default: those of the binding), the one that fits the function's IDs best.
+    """Return the profile in folder `where` (default: the binding's folder) that fits the function's IDs best.
 
-    None if none fits. Raises ProfileError if one cannot be read.
+    Returns None if no profile fits. Raises ProfileError if a profile cannot be read.
     """
     return best(load_all(where), ids)

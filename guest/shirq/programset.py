@@ -14,8 +14,9 @@ from shirq.program import Program
 class ProgramSet:
     """The set of programs that is loaded into a device.
 
-    `irq` claims, and masks or acknowledges, as `mode` says. `unmask` lets the device assert again. `release` leaves it
-    silent for good. `mask` is for Device.mask(), which sets the interrupt-disable bit without one.
+    `irq` claims, and masks or acknowledges, as `mode` says. `unmask` lets the device assert again. `release` silences
+    the device permanently. `mask` is for Device.mask(), which sets the interrupt-disable bit if there is no such
+    program.
     """
 
     irq: Program

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The paths (runs) through a program, and the values known on each, independent of what the device returns.
+"""The paths (runs) through a program, and the values that are known on each, whatever the device returns.
 
 The verifier allows forward jumps only, so there are finitely many runs. Contradictory runs are left out: a register is
 zero at one skip and not zero at the next, or a constant contradicts the result of its skip.
@@ -15,7 +15,7 @@ from typing import Final
 from shirq.abi import Code, OpFlag
 from shirq.program import ALU, SKIPS, Op, Program
 
-#: Maximum number of runs of one program that are examined: a program of skips alone has too many to examine all.
+#: Maximum number of runs of one program that are examined: a program that has only skips has too many runs.
 MAX_RUNS: Final = 4096
 _M64: Final = (1 << 64) - 1
 
@@ -108,7 +108,7 @@ def _walk(
 ) -> Iterator[Run]:
     """Yield the paths through the program from operation `index` on.
 
-    `zero` says of each register that a skip has tested whether it was zero.
+    `zero` has the registers that a skip has tested, and whether each was zero.
     """
     while index < len(program):
         op = program[index]

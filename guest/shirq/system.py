@@ -75,8 +75,7 @@ class System:
     def functions(self) -> list[Function]:
         """All PCI functions, by address."""
         functions = [self.function(path.name) for path in sorted((self.sysfs / "bus/pci/devices").iterdir())]
-        # A slot has one wire for each pin: the line of one function is also that of the slot's other functions on that
-        # pin.
+        # A slot has one wire for each pin, so all functions of a slot that use the same pin are on the same line.
         wires = {(_slot(each), each.pin): each.irq for each in functions if each.irq is not None}
         return [
             replace(each, irq=irq, unknown=None)

@@ -21,7 +21,7 @@ def _paths(value: Any, path: Path) -> Iterator[Path]:
 def line_numbers(text: str) -> dict[Path, int]:
     """The line, from 1, on which each key of a valid document begins; the empty path is on line 1.
 
-    A statement of TOML is the shortest run of lines that is a document by itself, so tomllib finds its end.
+    A statement of TOML ends at the first line with which tomllib accepts its lines as a document.
     """
     found: dict[Path, int] = {(): 1}
     table: Path = ()

@@ -34,7 +34,7 @@ def look(system: System) -> Look:
 class Change:
     """One line between two samples: its functions at the second sample, and the module's counters of its devices.
 
-    The counters are per second. `suspects` are functions that assert a line that is not known: it may be this one.
+    The counters are per second. `suspects` are functions that assert, but whose line is not known: it may be this line.
     """
 
     before: Line

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MIT
 /*
- * The user program of a sweep: owns one shirq-edu device, handles its events in
- * one of the ways that shirq offers, and writes each event to the event log by
- * the device's MARK register: the low half is the event's status, the high half
- * the low half of its sequence number.
+ * The user program of a sweep. It owns one shirq-edu device and handles its events in
+ * one of the ways that shirq offers. It records each event in the event log by a write
+ * to the device's MARK register: the low half is the event's status, the high half the
+ * low half of the event's sequence number.
  *
- * With --control it also owns a second device. Each event of the second device
- * triggers a deed on the first: an operation that a driver may do at any time
- * beside handling interrupts. The n-th --deed is run for source n of the control
- * device. Before, between and after the steps of a deed the program writes their
- * numbers to the control device's MARK, 64 bits wide: a sweep's window begins and
+ * With --control it also owns a second device. Each event of the second device makes
+ * the program carry out a deed on the first device: an operation that a driver may do
+ * at any time beside handling interrupts. The n-th --deed is run for source n of the
+ * control device. Before, between and after the steps of a deed the program writes
+ * their numbers to the control device's MARK, 64 bits wide: a sweep's window begins and
  * ends at these numbers.
  *
- * With --useless its irq program does not mask, so that every interrupt of its
- * device is a storm; it arms again after each quarantine.
+ * With --useless the irq program does not mask, so that every interrupt of the device
+ * is a storm; the actor arms the device again after each quarantine.
  *
- * With --mortal a child process does this, and the parent starts a new child whenever one ends:
- * because the neighbour module kills the child (with --victim it registers itself there), by its
- * own deed, or because its device is gone. With --reload the parent unloads and reloads shirq.ko
- * before each new child, which requires that the module has no other user.
+ * With --mortal a child process does this, and the parent starts a new child whenever
+ * one ends. A child ends by its own deed, or because its device is gone, or because the
+ * neighbour module kills it: with --victim the child registers itself at that module.
+ * With --reload the parent unloads and reloads shirq.ko before each new child, which
+ * requires that the module has no other user.
  *
  * It prints nothing after "ready" and reads no clock: its behaviour depends on
  * the devices alone.
@@ -137,7 +138,10 @@ static void own(struct card *card)
 	arm(card);
 }
 
-/* Acknowledge first: sources raised from then on assert again. */
+/*
+ * Handle an event. Acknowledge before MARK is written, so that sources raised from then
+ * on assert again.
+ */
 static void handle(struct card *card, const struct shirq_event *event)
 {
 	/*
@@ -147,14 +151,14 @@ static void handle(struct card *card, const struct shirq_event *event)
 	if (event->type == SHIRQ_EVENT_QUARANTINED && mortal)
 		_exit(0);
 	if (event->type != SHIRQ_EVENT_IRQ) {
-		/* The old mapping is void. */
+		/* The kernel has revoked the old mapping. */
 		munmap((void *)card->bar, card->length);
 		arm(card);
 		map(card);
 		return;
 	}
 	/*
-	 * Do not acknowledge: the storm breaker is to end the storm.
+	 * Do not acknowledge, because the storm breaker must end the storm.
 	 */
 	if (card->useless)
 		return;
@@ -334,7 +338,7 @@ static void rearm(struct card *card)
 	step(3);
 }
 
-/* No thread may read the device meanwhile. */
+/* Close and open the device. No thread may read it meanwhile. */
 static void reopen(struct card *card)
 {
 	munmap((void *)card->bar, card->length);
@@ -360,7 +364,7 @@ static const char *attribute(const struct card *card, const char *name)
 	return path;
 }
 
-/* Clear DisINTx, as another program may by mistake: the kernel owns the bit. */
+/* Set and clear DisINTx, which the kernel owns, as another program may do by mistake. */
 static void toggle(struct card *card)
 {
 	static int config = -1;
@@ -463,8 +467,8 @@ static void unplug(struct card *card)
 }
 
 /*
- * The previous owner's device may have been removed or unbound: rescan and bind
- * it.
+ * Bind the device, which the previous child may have unbound, after a rescan if that
+ * child has removed it.
  */
 static void bind(const struct card *card)
 {
@@ -600,8 +604,7 @@ static void become_victim(void)
 }
 
 /*
- * Return when the control device may have an event; handle the other device's events until
- * then.
+ * Wait until either device has an event, and handle those of `card`.
  */
 static void wait_for_either(struct card *card)
 {
@@ -685,7 +688,7 @@ int main(int argc, char **argv)
 	}
 
 	/*
-	 * Ignore SIGPIPE: the host reads the output of the first --mortal process only.
+	 * Ignore SIGPIPE: the host reads the output of only the first --mortal child.
 	 */
 	signal(SIGPIPE, SIG_IGN);
 	arguments = argv;

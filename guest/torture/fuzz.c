@@ -3,15 +3,15 @@
  * shirq-fuzz: makes calls on one owned device, from several threads, with arguments
  * that are nearly right.
  *
- * If the kernel has KCOV, a call that reaches code of shirq.ko for the first time
- * in its thread is kept, and mutations of it are tried. A thread's choices depend
- * on its seed and, if guided, on the reported coverage; with --blind on the seed
- * alone.
+ * If the kernel has KCOV, each thread keeps the calls that reached code of shirq.ko
+ * that this thread had not reached before, and tries mutations of them. A thread's
+ * choices then depend on its seed and on the coverage. With --blind, or without KCOV,
+ * they depend only on the seed.
  *
- * Checked after every call: the kernel wrote only inside the caller's struct, no
- * written word looks like a kernel address, and calls that need CAP_SYS_RAWIO
- * were refused without it. The event log shows whether only this device was
- * accessed.
+ * After every call the program checks that the kernel wrote only inside the caller's
+ * struct, that no written word looks like a kernel address, and that calls that need
+ * CAP_SYS_RAWIO were refused without it. The event log shows whether only this device
+ * was accessed.
  */
 #define _GNU_SOURCE
 #include "torture.h"
@@ -93,8 +93,8 @@ struct call {
 		unsigned char byte[ROOM];
 	};
 	struct shirq_op op[4][OPS];
-	unsigned int stray;	/* a bit per pointer that points to no program */
-	uint64_t buffer;	/* unless 0: a bad address for the kernel to read or write */
+	unsigned int stray;	/* one bit for each pointer that points to no program */
+	uint64_t buffer;	/* a bad address for the kernel to read or write; 0: a good one */
 	/* For calls that are not ioctls. */
 	uint64_t offset, length;
 };
@@ -155,10 +155,11 @@ static uint64_t stray_pointer(struct choices *from)
 }
 
 /*
- * A random operation. Constants have 32 bits, and left shifts are small: no result
- * looks like a kernel address, so that leaks are recognisable. Config space is not
- * written: an owner that clears DisINTx before it arms can start a storm on a
- * line without a handler, which is a known limitation (kmod/SECURITY.md).
+ * Return a random operation. Constants have 32 bits and left shifts are small, so that
+ * no result looks like a kernel address: a leaked address can then be recognised. No
+ * operation writes config space, because an owner that clears DisINTx before it arms
+ * can start a storm on a line without a handler, which is a known limitation
+ * (kmod/SECURITY.md).
  */
 static struct shirq_op some_op(struct choices *from)
 {
@@ -198,8 +199,8 @@ static struct shirq_op some_op(struct choices *from)
 	op.dst = below(from, 16) ? below(from, SHIRQ_REGS) : some(from);
 	op.src = below(from, 16) ? below(from, SHIRQ_REGS) : some(from);
 	/*
-	 * Fields that an operation does not use must be zero; here they
-	 * sometimes are not.
+	 * Clear the fields that the operation does not use, as the verifier requires,
+	 * but not in every 16th case.
 	 */
 	if (below(from, 16)) {
 		if (op.code == SHIRQ_OP_WRITE || op.code == SHIRQ_OP_SKIP_Z || op.code == SHIRQ_OP_SKIP_NZ)
@@ -341,7 +342,8 @@ static void choose(struct tormentor *t, struct call *call)
 /* Checks of the data that the kernel returned */
 
 /*
- * Return whether a word is a kernel address, or the allocator's poison of slub_debug=P,kmalloc-*.
+ * Return whether a word looks like a kernel address, or is the poison that the
+ * allocator writes with slub_debug=P,kmalloc-*.
  */
 static bool alien(uint64_t word)
 {
@@ -360,7 +362,7 @@ static void look_at_answer(struct tormentor *t, const struct call *call, const u
 	for (at = 0; at + 8 <= written; at += 8) {
 		memcpy(&was, before + at, 8);
 		memcpy(&is, after + at, 8);
-		/* An upper half that did not change is the caller's own, not a leak. */
+		/* If the upper half did not change, the caller wrote it: this is no leak. */
 		if ((was ^ is) >> 32 && alien(is))
 			fail(t->made, "%s returned %#llx, which looks like kernel memory, at offset %zu", names[call->kind],
 			     (unsigned long long)is, at);
@@ -459,8 +461,8 @@ static void on_fault(int number)
 }
 
 /*
- * A mapping covers the BAR only: every mapped byte is accessible, unless the mapping was
- * revoked.
+ * Map the BAR and access it. A mapping may cover only the BAR; an access faults only if
+ * the mapping was revoked.
  */
 static void map_call(struct tormentor *t, const struct call *call)
 {
@@ -551,8 +553,8 @@ static void make(struct tormentor *t, const struct call *call)
 /* Guidance */
 
 /*
- * Open KCOV's file before rights are dropped: an unprivileged user may not open
- * it.
+ * Open KCOV's file. Call this before the process drops its rights: an unprivileged user
+ * may not open the file.
  */
 static void prepare_cover(struct tormentor *t)
 {
@@ -609,7 +611,7 @@ static void *torment(void *argument)
 	return NULL;
 }
 
-/* The load address of shirq.ko; hidden from unprivileged users. */
+/* Find the addresses of shirq.ko, which the kernel hides from unprivileged users. */
 static void find_module(void)
 {
 	char line[512];
@@ -675,8 +677,8 @@ static void watch(struct tormentor *all)
 			sum += made;
 		}
 		/*
-		 * Print only if there is progress: the host takes missing output as a
-		 * hang.
+		 * Print only if there was progress, because the host regards missing
+		 * output as a hang.
 		 */
 		if (++rounds % 300 == 0 && sum != said) {
 			printf("at %llu\n", (unsigned long long)sum);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * shirq-torture: ends owners, bindings, modules and processors, again and
- * again, while interrupts come.
+ * shirq-torture: kills owners, unbinds devices, unloads modules and takes processors
+ * offline, again and again, while interrupts come.
  *
- * Each run of a deed is an attempt, numbered from 0. The devices raise interrupts
- * on timers of their own, so nothing here waits for the host. The line is judged
- * from the event log, where marks separate the attempts; facts that only the
- * guest can see are checked here and printed as "FAIL attempt: what". The last
- * line is "done", with figures and a digest of all choices, which depend on the
- * seed alone.
+ * Each run of a deed is an attempt, numbered from 0. The devices raise interrupts by
+ * their own timers, so nothing here waits for the host. The host judges the line from
+ * the event log, in which marks separate the attempts. This program checks facts that
+ * only the guest can see, and prints "FAIL attempt: what" for each violation. The last
+ * line is "done", with figures and a digest of all choices, which depend on the seed
+ * alone.
  */
 #define _GNU_SOURCE
 #include "torture.h"
@@ -38,7 +38,8 @@
 
 #define SELF		"/proc/self/exe"
 /*
- * Exit statuses of an owner: its device is gone, which is allowed; a failure.
+ * Exit statuses of an owner. VANISHED: its device is gone, which is allowed. WRONG: a
+ * failure.
  */
 #define VANISHED	0
 #define WRONG		9
@@ -50,7 +51,7 @@ struct run {
 	uint64_t span_us;
 };
 
-/* Owners: each is a child process. */
+/* Owners. Each owner is a child process. */
 
 /* An owner's actions, from the bits of a random number. */
 enum habit {
@@ -70,9 +71,9 @@ struct owner {
 
 /* The owner that this child process is. */
 static struct owner self;
-/* The owner's device may become gone: that is a normal end. */
+/* The owner's device may become gone; then the owner ends normally. */
 static bool mortal;
-/* An allocation may fail: that is a normal end, too. */
+/* An allocation may fail; then the owner ends normally. */
 static bool poor;
 
 static void __attribute__((noreturn)) wrong(const char *what)
@@ -113,8 +114,8 @@ static void own_arm(void)
 }
 
 /*
- * Block SIGALRM, so that its handler finds a consistent descriptor and mapping,
- * or none.
+ * Become the owner. SIGALRM is blocked meanwhile, so that its handler finds both the
+ * descriptor and the mapping, or neither.
  */
 static void own(const char *address, uint64_t habits)
 {
@@ -204,7 +205,7 @@ static pid_t born(void)
 	return pid;
 }
 
-/* Number of owners that ended by themselves, which is allowed. */
+/* Number of owners that exited, which is allowed, before a signal ended them. */
 static unsigned int exited;
 
 /* Wait for a child; `by` is the signal that should end it, 0 for none. */
@@ -240,7 +241,8 @@ static void put_into(const char *format, const char *address, const char *text)
 }
 
 /*
- * The owner is gone: check that the device is parked and that bus mastering is off.
+ * After the end of an owner, check that the device is parked and that bus mastering is
+ * off.
  */
 static void gone(const struct run *run, uint32_t n)
 {
@@ -295,8 +297,9 @@ static void suffer(struct run *run, uint32_t n)
 }
 
 /*
- * Kill an owner whose allocations fail, if fault injection is configured. The owner creates no
- * thread: an allocation of the C library would fail there, not one of shirq.ko.
+ * Kill an owner whose allocations fail, if fault injection is configured. The owner
+ * creates no thread, because an allocation of the C library for the thread would fail
+ * instead of one of shirq.ko.
  */
 static void refuse_memory(struct run *run, uint32_t n)
 {
@@ -365,8 +368,8 @@ static void starve(struct run *run, uint32_t n)
 }
 
 /*
- * The owner gives the device back at an alarm, goes on running without it, and
- * reports that to its parent.
+ * At an alarm the owner gives the device back, continues to run without it, and reports
+ * this to its parent.
  */
 static int told;
 static uint32_t attempt;
@@ -428,7 +431,10 @@ static void by_alarm(struct run *run, uint32_t n, void (*deed)(int), uint64_t ha
 	reap(n, pid, SIGKILL);
 }
 
-/* Only one reader: a blocked read() of a second reader would keep the file open. */
+/*
+ * Start only one reader, because a blocked read() of a second reader would keep the
+ * file open.
+ */
 static void by_close(struct run *run, uint32_t n)
 {
 	by_alarm(run, n, close_and_sit, draw(&run->choices) & ~HABIT_TWO_READERS);
@@ -471,7 +477,7 @@ static void by_thread(struct run *run, uint32_t n)
 			pass_time(after[2]);
 			pthread_kill(opener, SIGUSR1);
 		}
-		/* Either only this thread ends, or all threads of the process do. */
+		/* End all threads of the process, or only this thread. */
 		syscall(habits & HABIT_TWO_READERS ? SYS_exit_group : SYS_exit, VANISHED);
 	}
 	/* The thread that opened the device has ended, the readers have not: kill the process. */
@@ -520,8 +526,8 @@ static int receive_descriptor(int socket)
 }
 
 /*
- * One owner passes the device to another, and both are killed, sometimes while only the socket holds
- * the descriptor.
+ * One owner passes the device to another, and this program kills both, sometimes while
+ * only the socket holds the descriptor.
  */
 static void by_passing(struct run *run, uint32_t n)
 {
@@ -621,7 +627,8 @@ static void remove_module(struct run *run, uint32_t n)
 	pass_time(after);
 	mark(MARK_END, n);
 	/*
-	 * Unloading is refused, unless the owner has not opened the device yet.
+	 * The kernel refuses to unload the module if the owner has opened the device
+	 * already.
 	 */
 	syscall(SYS_delete_module, "shirq", O_NONBLOCK);
 	kill(pid, SIGKILL);
@@ -636,7 +643,7 @@ static void remove_module(struct run *run, uint32_t n)
 			fail(n, "%s is not bound again", run->devices[i]);
 }
 
-/* The host plugs the device in, sees "armed", and pulls it out. */
+/* The host plugs the device in, and pulls it out when this program has printed "armed". */
 static void be_unplugged(struct run *run, uint32_t n)
 {
 	uint64_t habits = draw(&run->choices);
@@ -645,7 +652,8 @@ static void be_unplugged(struct run *run, uint32_t n)
 
 	mark(MARK_OWN, n);
 	/*
-	 * Another process may be binding the device already, and its node may not exist yet.
+	 * Repeat this, because another process may be binding the device, whose node
+	 * may not exist yet.
 	 */
 	while (shirq_bind(device) || !exists("/dev/shirq/%s", device))
 		pass_time(1000);
@@ -722,8 +730,8 @@ static int usage(const char *name)
 }
 
 /*
- * The mapping is invalidated before the notice is queued: the next read() returns
- * the notice.
+ * Where to continue after SIGBUS. The kernel revokes the mapping before it queues the
+ * notice, so the next read() returns the notice.
  */
 static sigjmp_buf untold;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Common code of the stress programs: choices that are repeatable from a seed,
+ * Common code of the stress programs: random choices that a seed makes repeatable,
  * marks in the event log, and failure reports.
  */
 #ifndef SHIRQ_TORTURE_H
@@ -25,7 +25,7 @@ uint64_t below(struct choices *from, uint64_t limit);
 /*
  * Marks, written to the MARK register of a device that has no driver: the host
  * finds them in the event log, among the devices' entries. Each mark names an
- * attempt. From GONE to the next OWN the device under test has no owner.
+ * attempt. From MARK_GONE to the next MARK_OWN the device under test has no owner.
  */
 enum mark {
 	MARK_OWN	= 1,	/* the device may have an owner, and assert, from here on */
@@ -36,7 +36,7 @@ enum mark {
 void map_marks(const char *address);
 void mark(enum mark what, uint32_t attempt);
 
-/* Print "FAIL attempt: what", count the failure, and go on. */
+/* Print "FAIL attempt: what" and count the failure. The program continues. */
 void fail(uint32_t attempt, const char *what, ...) __attribute__((format(printf, 2, 3)));
 extern unsigned int failures;
 

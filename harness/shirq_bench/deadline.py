@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long the bench waits on the host: a busy host gets more time, because slow is not hung.
+"""Timeouts of the bench on the host. A busy host stretches them, because a slow guest is not a hung guest.
 
 A deadline ends a wait for an event that will never come. On an overloaded host a healthy guest gets only its share of a
 processor, so a deadline is stretched by the number of processes that compete for each processor.
@@ -21,7 +21,8 @@ STEP = 1.0
 def competition() -> float:
     """The number of runnable processes per processor that this process may use: at least 1, at most 20.
 
-    This is the average of the last minute or the present number, whichever is greater: load that has just begun counts.
+    The result is the greater of the last minute's average and the present number: the average alone would miss load
+    that has just begun.
     """
     minute, _, _, running, _ = Path("/proc/loadavg").read_text().split()
     wanting = max(float(minute), float(running.partition("/")[0]))
@@ -45,7 +46,7 @@ class Deadline:
         """Seconds until the deadline passes, given the load measured so far; never negative."""
         left = self._began + self._seconds * self._stretch - time.monotonic()
         if left <= 0:
-            # The host may have been idle at the last measurement.
+            # Measure the load again before the deadline passes: the host may have been idle at the last measurement.
             self._stretch = max(self._stretch, competition())
             left = self._began + self._seconds * self._stretch - time.monotonic()
         return max(0.0, left)

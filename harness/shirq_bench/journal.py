@@ -35,9 +35,9 @@ class Kind(enum.StrEnum):
 class Step:
     """One step: ``began_s`` and ``ended_s`` are seconds since the journal began; ``ended_s`` is None while it lasts.
 
-    ``first`` and ``last`` are the numbers of entries in the event log at these times, which give the virtual time. If a
-    query, such as the reading of a property, is repeated without another step in between, all repetitions are one step;
-    ``times`` counts them.
+    ``first`` and ``last`` are the numbers of entries in the event log at these times; the virtual time can be read from
+    these entries. If a query, such as the reading of a property, is repeated without another step in between, the
+    journal keeps one step for all repetitions, and ``times`` counts them.
     """
 
     guest: str
@@ -79,7 +79,7 @@ class Journal:
     """
 
     def __init__(self, guest: str, transcript: Path | None = None, position: Callable[[], int] = lambda: 0) -> None:
-        #: Bounded: a long run has very many steps.
+        #: Bounded, because a long run has more steps than the memory should hold.
         self.steps: collections.deque[Step] = collections.deque(maxlen=_MOST)
         self.position = position
         self._guest = guest

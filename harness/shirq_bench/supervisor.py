@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Guarantees that no QEMU process, no build and no run directory outlives the process that asked for it.
 
-A small process in a separate session starts every VM and holds one end of a socket whose other end only the runner
-holds. However the runner ends, Ctrl-C and SIGKILL included, that socket reports it. The supervisor then kills all
-processes that it started or that were registered with it, and deletes the registered directories. If the supervisor
-itself is killed, the kernel kills its children: PDEATHSIG is reliable because the supervisor has one thread.
+A small process in a separate session, the supervisor, starts every VM. It holds one end of a socket; only the runner
+holds the other end. When the runner ends, even by Ctrl-C or SIGKILL, the kernel closes the runner's end. The supervisor
+notices this, kills all processes that it started or that were registered with it, and deletes the registered
+directories. If the supervisor itself is killed, the kernel kills its children: PDEATHSIG is reliable because the
+supervisor has one thread.
 
 The runner calls `spawn`, `adopt` and `own`. Run as a script, this file is the supervisor; it imports nothing of the
 package, so that it starts quickly.
@@ -130,7 +131,7 @@ def instance() -> Supervisor:
 
 @contextlib.contextmanager
 def owned_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
-    """A temporary directory, in ``place`` if that is given, that is deleted however this process ends."""
+    """A temporary directory, in ``place`` if given. It is deleted when the block or this process ends in any way."""
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     instance().own(directory)
     try:

@@ -31,7 +31,7 @@ from shirq_bench.errors import BenchError
 _T = TypeVar("_T")
 _Filled = TypeVar("_Filled", bound=Sized)
 _Hook = Callable[[Any, Any], Any]
-#: The key under which a table gets its name. A key ``name`` in the file is an unknown key.
+#: The key that `_mapping` adds to a table for the table's own name. A key ``name`` in the file remains an unknown key.
 _NAME = ""
 
 
@@ -40,7 +40,7 @@ class TomlError(BenchError):
 
 
 def read(kind: type[_T], path: Path) -> _T:
-    """The ``kind``, a dataclass or a mapping to dataclasses, that a file describes. Raises `TomlError`."""
+    """Read a file as an object of type ``kind``, a dataclass or a mapping to dataclasses. Raises `TomlError`."""
     try:
         text = path.read_text()
     except UnicodeDecodeError as error:
@@ -102,7 +102,7 @@ def filled(value: _Filled) -> _Filled:
     return value
 
 
-#: A string that is not empty, a list of such strings, and a list of at least one string.
+#: `Text` is a string that is not empty, `Texts` a list of such strings, `Words` a list of at least one string.
 Text = Annotated[str, filled]
 Texts = tuple[Text, ...]
 Words = Annotated[tuple[str, ...], filled]
@@ -133,7 +133,7 @@ def _must(value: object, right: object, wanted: str) -> None:
 
 
 def _exact(value: Any, kind: type) -> Any:
-    # To Python a bool is an int, so compare the types themselves. An int is accepted as a float.
+    # Compare the types themselves, because isinstance() accepts a bool as an int. Accept an int as a float.
     _must(value, type(value) is kind or (kind is float and type(value) is int), kind.__name__)
     return value
 
@@ -159,7 +159,7 @@ def _keys(kind: Any) -> dict[str, str]:
 
 
 def _fields(kind: Any, converter: Converter) -> _Hook:
-    # cattrs can resolve the names of types itself, but would drop the checks in `Annotated`.
+    # Resolve the names of types here: cattrs can resolve them too, but would drop the checks in `Annotated`.
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         field.type = hints[field.name]
@@ -180,7 +180,7 @@ def _mapping(kind: Any, converter: Converter) -> _Hook:
 
 
 def _shaped(shape: type, wanted: str, factory: Callable[[Any, Converter], _Hook]) -> Callable[[Any, Converter], _Hook]:
-    """A factory of hooks that first check the value's type: cattrs accepts everything with items, even a string."""
+    """A factory of hooks that first check the value's type: cattrs itself accepts any iterable, even a string."""
 
     def make(kind: Any, converter: Converter) -> _Hook:
         structure = factory(kind, converter)

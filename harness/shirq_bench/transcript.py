@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is written down of a guest while it runs."""
+"""Appends a guest's output and messages to a file while the guest runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 
 class Transcript:
-    """Appends to the file ``path`` until `close`. A write that fails raises nothing: ``lost`` is the first error.
+    """Appends to the file ``path`` until `close`. A failed write raises no exception; ``lost`` keeps the first error.
 
-    The threads that serve a guest's channels write to it: a full disk must not end them.
+    The threads that serve a guest's channels write here: an exception, for example because the disk is full, would end
+    them.
     """
 
     def __init__(self, path: Path) -> None:

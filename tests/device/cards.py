@@ -20,18 +20,19 @@ SLOT, GSI = 4, 20
 
 @dataclass(frozen=True)
 class Card:
-    """The accesses by which a driver unmasks and masks all sources and acknowledges ``source``, each in order."""
+    """A card, with the accesses by which a driver unmasks or masks all its sources, or acknowledges ``source``."""
 
     name: str
     source: int
     unmask: tuple[Access, ...]
     mask: tuple[Access, ...]
     acknowledge: tuple[Access, ...]
-    #: A register, and its value while the source is pending (and unmasked) and after the acknowledgement.
+    #: A status register as BAR, offset and width. Its value is ``pending`` while the source is pending and unmasked,
+    #: and ``quiet`` after the acknowledgement.
     status: tuple[int, int, int] | None = None
     pending: int = 0
     quiet: int = 0
-    #: A description of registers; if it is empty, ``name`` is that of a preset.
+    #: The registers' description; if it is empty, ``name`` is the name of a preset.
     registers: str = ""
 
     @property
@@ -53,7 +54,7 @@ class Driver:
         return cls(board, card, {0: function.enable(), 1: function.enable_ports(1)})
 
     def moved(self, board: Board) -> Driver:
-        """This card in ``board``, a clone."""
+        """The driver of the same card in ``board``, which is a clone."""
         spaces = {n: type(space)(board.qtest, space.base) for n, space in self.spaces.items()}
         return Driver(board, self.card, spaces)
 
@@ -76,7 +77,7 @@ class Driver:
         self.board.qmp.set("dev0", "raise", source or self.card.source)
 
     def pin(self) -> list[int]:
-        """The levels that the pin went through."""
+        """The levels of the pin, one after the other."""
         return [entry.value for entry in self.board.log().of(Kind.PIN, device="dev0")]
 
 
@@ -86,7 +87,7 @@ def device(card: Card, *properties: str) -> str:
 
 
 def clone(start: Start, board: Board, path: Path, *devices: str) -> Board:
-    """A clone of the board, with ``devices``."""
+    """Start a clone of the board, with ``devices``."""
     board.save(path)
     copy = start(*devices, incoming=True)
     copy.load(path)

@@ -13,6 +13,6 @@ from shirq_bench.vm.board import Board
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Board]]:
-    """Start a `Board` with its own arguments; it ends with the test."""
+    """Return a function that starts a `Board` with its arguments. The boards end with the test."""
     with contextlib.ExitStack() as boards:
         yield lambda *devices, **options: boards.enter_context(Board(*devices, **options))

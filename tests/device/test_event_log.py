@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The event log as an object of QEMU: its file, its limits, who caused an entry, and where a history begins."""
+"""The event log as an object of QEMU: its file, its limits, the vCPU of an entry, and the beginning of a history."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_full_log_keeps_its_beginning_and_counts_what_it_drops(start: Start) -
     assert [entry.value for entry in log.of(Kind.WRITE, offset=4)][-1] == 40 - len(before.entries) - 1
 
 
-#: A C library under which each file can hold only this many bytes.
+#: A library that is preloaded into QEMU: a file can then have at most ROOM bytes.
 SMALL_DISK = """
 #include <errno.h>
 #include <sys/types.h>

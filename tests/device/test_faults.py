@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The faults that properties give the device, with the clock stepped by hand."""
+"""The faults that properties give the device. The tests step the clock."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Scene:
         self.board.save(path)
         self.board = self.start(",".join([self.device, *properties]), incoming=True)
         self.board.load(path)
-        # The manually stepped clock is not part of the state.
+        # Set the clock, which is not part of the state if tests step it.
         if self.now:
             self.board.qtest.command("clock_set", self.now)
         self.bar = Bar(self.board.qtest, self.bar.base)
@@ -475,7 +475,9 @@ def test_a_message_takes_the_place_of_the_pin(start: Start) -> None:
 
 
 def test_message_to_the_device_itself_is_sent_once(start: Start) -> None:
-    """The write of the message arrives while the device is still about to assert."""
+    """The message writes to the device's own INT_RAISE, before the device has finished the raise that sends the
+    message.
+    """
     scene = Scene(start, "msi=on")
     messages(scene, True, scene.bar.base + INT_RAISE, 2)
     scene.function.config_write(COMMAND, scene.function.config_read(COMMAND, 2) | COMMAND_MASTER, 2)
@@ -524,7 +526,7 @@ def test_it_works_behind_a_conventional_bridge(start: Start) -> None:
 def test_device_joins_and_leaves_conventional_bridge_asserted(start: Start) -> None:
     """A device is plugged into a conventional bridge while it asserts, and unplugged while it asserts."""
     board = start("pcie-pci-bridge,id=bridge,addr=6")
-    # The guest has never switched the slot on, so the function is unplugged without the guest's consent.
+    # The guest has never switched the slot on, so QEMU unplugs the function without the guest's consent.
     board.qmp.execute("device_add", driver="shirq-edu", id="dev0", bus="bridge", addr="2", **OUT_OF_RESET)
     board.qmp.execute("device_del", id="dev0")
     board.qmp.wait_event("DEVICE_DELETED")

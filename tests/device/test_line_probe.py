@@ -27,7 +27,7 @@ def board(start: Start) -> Board:
 
 
 def controller(entries: list[Entry]) -> list[tuple[Kind, int, int]]:
-    """An entry of the interrupt controller: kind, GSI, value."""
+    """The interrupt controller's entries, each as kind, GSI and value."""
     return [(entry.kind, entry.offset, entry.value) for entry in entries if entry.device == "ioapic"]
 
 
@@ -116,14 +116,14 @@ def test_a_line_that_fell_before_its_entry_was_programmed_is_not(board: Board, l
 
 
 def test_state_without_levels_loses_no_interrupt(start: Start, board: Board, tmp_path: Path) -> None:
-    """In stock QEMU's state only the pending bit of an entry shows that its input is high; that is sufficient."""
+    """A state of stock QEMU has no levels of inputs: QEMU derives a high level from the pending bit of the entry."""
     ioapic = IoApic(board.qtest)
     ioapic.program(GSI, VECTOR, masked=True)
     board.qmp.set("dev0", "raise", 1)
     board.save(tmp_path / "state")
     state = (tmp_path / "state").read_bytes()
     name = b"ioapic/levels"
-    # The subsection to remove: a mark, the name with its length, a version, and 32 bits of level for each input.
+    # Remove the subsection: a type byte, the name with its length, a version, and 32 bits of level for each input.
     levels = state.index(b"\x05" + bytes([len(name)]) + name)
     (tmp_path / "state").write_bytes(state[:levels] + state[levels + 2 + len(name) + 4 + 24 * 4 :])
     clone = start(*DEVICES, incoming=True)

@@ -61,7 +61,7 @@ def test_a_log_can_be_off_from_the_beginning(start: Start) -> None:
 
 
 def _rom() -> bytes:
-    """A program for the processor: read the device's status through a port, a million times, then reset; for ever."""
+    """A program for the processor: it reads the device's status a million times, through a port, and then resets."""
     code = bytearray()
     for register, value in ((0x14, 0xC001), (0x04, 0x0001)):  # BAR 1, Command of 00:04.0
         code += b"\xba\xf8\x0c\x66\xb8" + struct.pack("<I", 0x80002000 | register) + b"\x66\xef"  # out cf8h, register
@@ -79,7 +79,7 @@ def _rom() -> bytes:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a storm of accesses, in ns: virtual time of the guest, and processor time of the host."""
+    """The cost of all accesses of the program, in ns: virtual time of the guest, and processor time of the host."""
 
     guest: int
     host: int
@@ -99,7 +99,7 @@ def _storm(board: Board, log: bool) -> Cost:
     return Cost(board.qtest.read(TIMES + 4) - board.qtest.read(TIMES) & 0xFFFFFFFF, host)
 
 
-@pytest.mark.long  # The host's time is statistical: nothing that must pass at every commit.
+@pytest.mark.long  # The host's time varies, so this test must not be able to fail a commit.
 @pytest.mark.alone
 def test_logging_a_storm_slows_no_guest_and_costs_little(start: Start, tmp_path: Path) -> None:
     """With the log on, a storm of a million accesses takes the guest no longer and the host little."""

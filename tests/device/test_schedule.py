@@ -118,7 +118,9 @@ BUSY, HALTED = b"\xeb\xfe", b"\xf4"  # jmp $; hlt
 
 
 def counting(start: Start, directory: Path, first: bytes) -> Board:
-    """A stopped board whose processor begins with the instruction ``first``, one instruction a nanosecond."""
+    """A stopped board whose processor begins with the instruction ``first``, and executes one instruction per
+    nanosecond.
+    """
     (directory / "rom").write_bytes(HALTED * 0xFFF0 + first.ljust(16, HALTED))
     rom = ["-bios", str(directory / "rom")]
     return start(DEVICE, accel="tcg", extra=[*rom, "-icount", "shift=0,sleep=off", "-S"])
@@ -245,13 +247,13 @@ def test_a_file_that_is_none_is_refused(board: Board, tmp_path: Path) -> None:
 
 
 def entry(argument: int, setting: int) -> bytes:
-    """An entry of a schedule in a VM's state, which sets a property: time, argument, line, property."""
+    """An entry of a schedule, in a VM's state, that sets a property: its time, argument, line and property."""
     return b"".join(
         number.to_bytes(size) for number, size in ((0x123456789ABC, 8), (argument, 8), (1, 4), (setting, 2))
     )
 
 
-#: The preceding fields: the number of entries, and the number of entries with absolute times.
+#: The fields before the entry: the number of entries, and the number of those with absolute times; both are 1.
 ONE = b"\0\0\0\1" * 2
 
 

@@ -33,12 +33,12 @@ def bar(board: Board) -> Bar:
 
 
 def pin(board: Board, device: str = "dev0") -> list[int]:
-    """The levels that the device's pin went through."""
+    """The levels of the device's pin, one after the other."""
     return [entry.value for entry in board.log().of(Kind.PIN, device=device, offset=0)]
 
 
 def line(board: Board, gsi: int = 20) -> list[int]:
-    """The levels that a line went through."""
+    """The levels of a line, one after the other."""
     return [entry.value for entry in board.log().of(Kind.LINE, offset=gsi)]
 
 
@@ -441,7 +441,7 @@ def test_device_has_its_own_name_in_the_log_of_a_reused_slot(start: Start) -> No
     """A device has its own name in the log, whatever device was in its slot before."""
     board = start(PORT, "shirq-edu,id=dev0,bus=rp0")
     unplug(board)
-    # The slot is off now: the next device there can be unplugged without the guest's consent.
+    # The slot is switched off now, so QEMU can unplug the next device without the guest's consent.
     for name in ("dev1", "dev0"):
         mark = board.log().mark
         board.qmp.execute("device_add", driver="shirq-edu", id=name, bus="rp0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Guests with three functions on one line, and with one more behind a port."""
+"""Fixtures: a guest with three functions on one line, and a guest that has a fourth function behind a port."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shirq_bench.vm.vm import Vm
 
 @pytest.fixture
 def scene(vm: Vm) -> Scene:
-    """A guest whose neighbour is up and whose two devices are bound to shirq.ko."""
+    """A guest of `SHARED_LINE`: the neighbour is up, and dev0 and dev1 are bound to shirq.ko."""
     return Scene(vm)
 
 
 @pytest.fixture
 def port(boot: Boot) -> Scene:
-    """A guest with dev2, bound, on the same line, alone in a PCI Express port."""
+    """A guest of `SHARED_LINE` with dev2 on the same line, bound to shirq.ko and behind its own PCI Express port."""
     return Scene(boot(behind_a_port()))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Functions of `tests/guest/scripts` that run in the guest, with the binding.
+"""Runs functions of `tests/guest/scripts`, which use the Python binding, in the guest.
 
-A script is a function; it goes to the guest with its module and `inguest`, and may import nothing else of the tests.
-Its arguments are literals.
+A script is one of these functions. The bench sends the sources of its module and of `inguest` to the guest; the module
+must not import any other module of the tests. The arguments are sent as text: they must be literals.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _P = ParamSpec("_P")
 _TOP = Path(__file__).parents[2]
 
 _LOADER = Path(inguest.__file__).with_name("loader.py").read_text()
-#: The script's sources come by standard input, so that a command line in a transcript or a message is short.
+#: Read the sources from standard input, to keep the command line short in transcripts and messages.
 _BOOTSTRAP = "import sys; exec(sys.stdin.read(int(sys.argv[1])))"
 
 
@@ -36,9 +36,9 @@ def _module(name: str, file: str) -> tuple[str, str, str]:
 def command_line(
     device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs
 ) -> tuple[list[str], str]:
-    """The command that runs a script in a guest, and its standard input; see `start`."""
+    """Return the command that runs a script in a guest, and the command's standard input; see `start`."""
     given = ascii((arguments, options))
-    assert ast.literal_eval(given) == (arguments, options), f"a script's arguments are literals, not {given}"
+    assert ast.literal_eval(given) == (arguments, options), f"a script's arguments must be literals, got {given}"
     name = f"{script.__module__.rpartition('.')[2]}.{script.__name__}"
     modules = [_module(inguest.__name__, inguest.__file__), _module(script.__module__, inspect.getfile(script))]
     argv = ["python3", "-c", _BOOTSTRAP, str(len(_LOADER)), ADDRESSES[device], name, given]
@@ -46,7 +46,7 @@ def command_line(
 
 
 def start(scene: Scene, device: str, script: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> Command:
-    """Start a script; its ADDRESS is that of ``device``."""
+    """Start a script in the guest; its ADDRESS is the PCI address of ``device``."""
     argv, source = command_line(device, script, *arguments, **options)
     command = scene.vm.agent.start(*argv)
     command.write(source)

@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 	CHECK(argc == 2);
 	CHECK(!shirq_unbind(argv[1]));
 	FAILS(shirq_open(argv[1]), ENOENT);
-	/* The host bridge, which has no interrupt pin. */
+	/* 00:00.0 is the host bridge, which has no interrupt pin. */
 	FAILS(shirq_bind("0000:00:00.0"), ENXIO);
 	CHECK(!shirq_bind(argv[1]));
 	CHECK(!shirq_bind(argv[1]));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Machines with dev2, bound to shirq.ko, on the devices' line, alone behind a PCI Express port of its own."""
+"""Machines that also have dev2, bound to shirq.ko, on the other devices' line, behind its own PCI Express port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ADDRESSES["dev2"] = "0000:01:00.0"
 
 
 def behind_a_port(*properties: str, of: Machine = SHARED_LINE) -> Machine:
-    """The machine ``of`` with dev2, which has these properties, behind the root port rp0."""
+    """Return the machine ``of`` with dev2 behind the root port rp0; ``properties`` are those of dev2."""
     device = ",".join(("shirq-edu,id=dev2,bus=rp0,addr=0", *properties))
     return of.with_(
         devices=(*of.devices, "pcie-root-port,id=rp0,chassis=1,addr=10", device),

@@ -1,32 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""Whether a device is quiet: judged from the log and the device itself."""
+"""Assertions that a device is quiet, which use the event log and the device itself."""
 
 from __future__ import annotations
 
 from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.vm.machine import ADDRESSES
 
-#: Log entries for a guest in which only the kernel or the test ends a storm, which may take long on a slow host. The
-#: log's file grows as it is written.
+#: The capacity of the event log, in entries, for a guest whose storm is ended only by the kernel or by the test. On a
+#: slow host that takes long, and the storm makes many entries. The log's file grows as it is written, so that an unused
+#: capacity costs nothing.
 STORM_ENTRIES = 1 << 23
 
 
 def line_falls(scene: Scene, device: str) -> None:
-    """The device's line is low, or falls soon: a neighbour may just have asserted it."""
+    """Assert that the device's line is low or falls soon; it may be high for a moment because of a neighbour."""
     with scene.record(device) as run:
         pass
     run.line_low_at_end()
 
 
 def line_not_given_up(scene: Scene) -> None:
-    """The kernel has not shut a line down because no handler claimed its interrupts."""
+    """Assert that the kernel has not disabled a line because no handler claimed its interrupts."""
     assert scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true") == ""
 
 
 def is_quiet(scene: Scene, device: str) -> None:
-    """The device is masked, it does not master the bus, and nothing that is raised reaches the line.
+    """Assert that the device is masked, does not master the bus, and does not assert its line when sources are raised.
 
-    Its interrupt-disable bit is set, if it has one.
+    If the device has an interrupt-disable bit, assert that the bit is set.
     """
     assert scene.vm.qmp.get(device, "mask") == 0xFFFFFFFF, "the release program did not run"
     config = f"/sys/bus/pci/devices/{ADDRESSES[device]}/config"

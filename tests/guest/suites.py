@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Small suites of tests, run by pytest processes of their own as a user of the plugin would run them."""
+"""Runs small test suites in pytest processes of their own, as a user of the plugin does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shirq_bench.vm.vm import parts
 
 
 def arrange(directory: Path, tests: str) -> None:
-    """Make ``directory`` a project with these tests."""
+    """Make ``directory`` a pytest project with these tests."""
     (directory / "pytest.ini").write_text(
         "[pytest]\naddopts = -p shirq_bench.plugin --strict-markers -p no:cacheprovider\n"
     )
@@ -45,7 +45,7 @@ def run(directory: Path, *options: str, **environment: str) -> tuple[int, str]:
 
 
 def without_templates(directory: Path, kernel: str) -> dict[str, str]:
-    """The environment of a process whose cache holds everything that ``kernel`` needs, except templates."""
+    """Return environment variables that select a cache with all that ``kernel`` needs, except templates."""
     accelerator = parts(kernel).accelerator.name
     cache.share(directory, cache.FETCHED + cache.COMPILED)
     return {"SHIRQ_CACHE": str(directory), "SHIRQ_ACCEL": accelerator}

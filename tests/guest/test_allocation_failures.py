@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Every allocation of a system call fails once: the call returns the error, has no partial effect, and leaks nothing.
 
-fail-nth lets the n-th allocation of the calling task fail. A call is made with n = 1, 2, ... until it makes fewer than
-n allocations. Many of these allocations are made by other code, which tolerates the failure: then the call succeeds.
+The kernel's fail-nth makes the n-th allocation of the calling task fail. The test makes a call with n = 1, 2, ... until
+the call makes fewer than n allocations. Many of these allocations are made by code outside the module that tolerates
+the failure: then the call succeeds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     lines = finish(start(scene, "dev0", allocation_failures.bind), deadline=200)
     allocations, *answers = lines[0].split()
     assert int(allocations) > 20, "hardly any allocation failed"
-    # The PCI core returns EBUSY if it cannot allocate a region, unless it has a spare one.
+    # If the PCI core cannot allocate a region, it uses a spare one; without a spare one it returns EBUSY.
     assert {"ENOMEM", "OK"} <= set(answers) <= {"EBUSY", "ENOMEM", "OK"}
     assert lines[1:] == ["OPEN", "no leak"]
 
@@ -35,13 +36,13 @@ def test_every_call_fails_cleanly_at_each_allocation(scene: Scene) -> None:
 
 
 def test_module_load_fails_cleanly_at_each_own_allocation(scene: Scene) -> None:
-    """Loading the module fails cleanly at each allocation of its own.
+    """Loading the module fails cleanly at each of the module's own allocations.
 
     The kernel's loader makes hundreds of allocations first; the module's own are among the last 150.
     """
     lines = finish(start(scene, "dev0", allocation_failures.module_load), deadline=200)
     allocations, *answers = lines[0].split()
     assert int(allocations) > 300
-    # The driver core returns EINVAL if it gets no memory for its links to the module.
+    # The driver core returns EINVAL if it cannot allocate the links between the driver and the module.
     assert set(answers) - {"EINVAL"} == {"ENOMEM", "OK"}
     assert lines[1:] == ["True no leak"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events in asyncio, with the module: when events are unmasked, and how an iteration ends."""
+"""The asyncio binding with the module: when a read unmasks, and how an iteration over events ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def test_the_next_read_unmasks_and_waiting_for_an_event_does_not(scene: Scene) -
     scene.wait_unmasked("dev1")
     scene.raise_("dev1", bits=1)
     script.expect("^event 0x1$")
-    # The loop keeps running, and the next event has not been requested.
+    # The script's event loop runs, but the script has not requested the next event, so the device stays masked.
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
     script.write("\n")
     script.expect("^waiting$")
     assert scene.vm.qmp.get("dev1", "mask") == 0, (
-        "asking for the next event must unmask at once, although none is queued"
+        "a read of the next event must unmask at once, although no event is queued"
     )
     scene.raise_("dev1", bits=2)
     script.expect("^event 0x2 1$")

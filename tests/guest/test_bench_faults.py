@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Faults of the bench itself: each ends in one clear message and leaves nothing behind."""
+"""Failures of the bench itself: each is reported in one clear message and leaves no files behind."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_template_whose_preparation_fails_is_not_kept(kernel_name: str) -> Non
 
 
 def test_a_clone_of_a_state_that_qemu_cannot_load_says_why(kernel_name: str, tmp_path: Path) -> None:
-    # The cache notices a truncated file, so give the damaged state the right size.
+    # Keep the size of the damaged state, because the cache would detect a truncated file first.
     good = template.get(Machine(kernel=kernel_name))
     for name in ("memory", "console.log"):
         (tmp_path / name).symlink_to(good / name)
@@ -92,7 +92,7 @@ def test_disk_full_under_a_template_is_reported_in_one_message(
 ) -> None:
     """A disk that fills up under a template is reported in one message.
 
-    The file of the guest's memory is truncated while the guest runs, so that memory is missing, as on a full disk.
+    The test truncates the file of the guest's memory while the guest runs: the missing memory acts like a full disk.
     """
     for name, value in suites.without_templates(tmp_path, kernel_name).items():
         monkeypatch.setenv(name, value)
@@ -130,7 +130,7 @@ def test_a_kvm_that_opens_but_does_not_work_is_found_out(
 
 
 def test_a_machine_without_a_network_is_told_in_one_message(tmp_path: Path) -> None:
-    """A build that needs packages, with a proxy at which nobody listens."""
+    """A build that needs packages uses a proxy address at which no process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The C library has every call of the module, and of the Python binding."""
+"""The C library wraps every ioctl of the module, and every function of it works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROTOTYPE = re.compile(r"^(?:int|volatile void \*) ?(shirq_\w+)\(", re.MULTILIN
 
 
 def compiled(target: Path, *arguments: str | Path) -> Path:
-    """Compile a program or library with all warnings; returns ``target``, its path."""
+    """Compile a program or library with all warnings as errors; returns ``target``, its path."""
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", *arguments, "-o", target], check=True)
     return target
 
@@ -43,7 +43,7 @@ def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> N
 
 
 def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:
-    """Memory writes before a register access are neither dropped nor delayed, and memory is read again after it."""
+    """The compiler neither drops nor delays memory writes before a register access, and reads memory again after it."""
     source = tmp_path / "order.c"
     source.write_text(
         """#include "shirq.h"
@@ -54,5 +54,5 @@ def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:
     arguments = ["gcc", "-O2", "-Wall", "-Werror", f"-I{GUEST}/lib", "-S", "-o", "-", str(source)]
     text = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
     functions = {name: body for name, body in re.findall(r"^(store|load):\n(.*?)^\s+\.size", text, re.M | re.S)}
-    # The index of the second argument, the memory.
+    # The argument ``memory`` is in %rsi.
     assert {name: body.count("(%rsi)") for name, body in functions.items()} == {"store": 2, "load": 2}

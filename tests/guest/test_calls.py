@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The result of every call in every state, and for every size of its struct."""
+"""The result of every ioctl in every state of the device, and for every size of its struct."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_call_answers_in_every_state_as_the_header_says(scene: Scene) -> N
 
 
 def test_a_newer_and_an_older_user_space_are_both_understood(scene: Scene) -> None:
-    """A longer struct is accepted if its rest is zero; a shorter one, down to the first version, gets its fields."""
+    """A longer struct is accepted if its tail is zero; a shorter one, down to the first version, gets its fields."""
     assert run(scene, "dev1", calls.sizes) == [
         "152",
         "152 True",
@@ -48,7 +48,7 @@ def test_bad_arguments_are_refused_one_by_one(scene: Scene) -> None:
 def test_refused_set_keeps_the_old_one_and_exec_serves_config(scene: Scene) -> None:
     """A refused set leaves the loaded one in place, and exec serves config space.
 
-    Programs change one bit of config space, bus mastering has a separate call, and close() undoes both.
+    Programs can change only DisINTx in config space, bus mastering has its own ioctl, and close() undoes both.
     """
     assert run(scene, "dev0", calls.refused_set) == [
         "RELEASE 0 BOUNDS",
@@ -80,7 +80,7 @@ def test_positional_io_is_one_aligned_access_of_a_register(scene: Scene) -> None
 
 
 def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
-    """Each buffer of preadv() and pwritev() is one access, to the next register; no register is accessed twice."""
+    """Each buffer of preadv() and pwritev() accesses the next register once; no register is accessed twice."""
     with scene.record("dev1") as recorded:
         assert run(scene, "dev1", calls.vectored_io) == ["8", "12 0x20000ed 0xffffedcb 0x78", "4 EINVAL"]
     entries = recorded.of(Kind.READ, Kind.WRITE, device="dev1")
@@ -92,17 +92,17 @@ def test_vectored_io_goes_on_with_the_next_register(scene: Scene) -> None:
 
 
 def test_positional_io_waits_for_the_program_that_runs(scene: Scene) -> None:
-    """A mask program, which takes long here, runs on one processor and pread() on another: they take turns."""
+    """A long mask program on one processor and pread() on another take turns: neither interrupts the other."""
     with scene.record("dev1") as recorded:
         run(scene, "dev1", calls.io_beside_programs)
     reads = [entry.offset for entry in recorded.of(Kind.READ, device="dev1") if entry.space == 0]
     programs = [len(list(group)) for offset, group in groupby(reads) if offset == 0]
-    assert len(programs) > 20, "the programs and pread() hardly took turns"
+    assert len(programs) > 20, "the programs and pread() hardly alternated: the test proves nothing"
     assert not [length for length in programs if length % 60], "a pread() came between two reads of a program"
 
 
 def test_read_into_bad_memory_keeps_its_event_and_counts_add_up(scene: Scene) -> None:
-    """A read() into bad memory keeps its event, and the statistics add up."""
+    """A read() into an invalid buffer keeps its event in the queue, and the statistics add up."""
     script = start(scene, "dev1", calls.read_into_bad_memory)
     script.expect("^ready$")
     scene.raise_("dev1", bits=3)

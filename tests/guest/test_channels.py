@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The channels into a guest, and their reports when the guest dies."""
+"""The channels into a guest (agent, SSH, console, QMP), and their error reports when the guest dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shirq_bench.vm.vm import Vm
 
 @pytest.fixture
 def plain(boot: Boot) -> Vm:
-    """A guest without any device of interest."""
+    """A guest without additional devices."""
     return boot(Machine())
 
 
@@ -53,7 +53,7 @@ def test_many_commands_run_side_by_side(plain: Vm) -> None:
 
 
 def test_command_timeout_is_reported_with_output_and_console(plain: Vm) -> None:
-    """A command beyond its deadline is reported with its output and the console."""
+    """If a command exceeds its deadline, the error has the command's output and the console."""
     late = f"its end did not come within {0.5 * plain.patience:g} s"
     command = plain.agent.start("sh", "-c", "echo so far; sleep 1000")
     command.expect("so far")
@@ -62,7 +62,7 @@ def test_command_timeout_is_reported_with_output_and_console(plain: Vm) -> None:
 
 
 def test_dead_agent_is_restarted_and_its_commands_fail_clearly(plain: Vm) -> None:
-    """The agent is started again when it dies, and its commands fail with a clear error."""
+    """The guest starts the agent again if it dies; the commands that it ran fail with a clear error."""
     lost = plain.agent.start("sleep", "1000")
     plain.agent.start("killall", "-9", "shirq-agent")
     with pytest.raises(AgentGone, match="agent died and was started again"):
@@ -110,7 +110,7 @@ def test_a_guest_that_panics_fails_at_once_and_shows_its_console(plain: Vm) -> N
 
 
 def test_panic_during_boot_fails_at_once_and_shows_the_console(kernel_name: str) -> None:
-    """A guest that panics during boot fails at once and shows its console."""
+    """If a guest panics during boot, boot() fails at once and shows the guest's console."""
     with (
         Vm(Machine(kernel=kernel_name, parameters="rdinit=/no/such init=/no/such")) as vm,
         pytest.raises(BenchError, match=r"(?s)QEMU has ended.*Kernel panic"),
@@ -119,7 +119,7 @@ def test_panic_during_boot_fails_at_once_and_shows_the_console(kernel_name: str)
 
 
 def test_hung_guest_fails_at_its_deadline_and_shows_its_console(kernel_name: str) -> None:
-    """A guest that hangs fails at its deadline and shows its console."""
+    """If a guest hangs during boot, boot() fails at its deadline and shows the guest's console."""
     with Vm(Machine(kernel=kernel_name, parameters="rdinit=/bin/cat init=/bin/cat")) as vm:
         patience = 8 * vm.patience
         with pytest.raises(DeadlineExceeded, match=rf"(?s)not up within {patience:g} s.*QEMU runs.*console"):
@@ -127,7 +127,7 @@ def test_hung_guest_fails_at_its_deadline_and_shows_its_console(kernel_name: str
 
 
 def test_vcpu_state_of_an_unresponsive_guest_is_kept(plain: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state of the vCPUs is kept for a guest that does not answer any more."""
+    """The bench keeps the state of the vCPUs of a guest that does not answer any more."""
     monkeypatch.setattr(artefacts, "ANSWER", 1.0)
     with plain.frozen():
         assert "the guest is up" in artefacts.kernel_log(plain)

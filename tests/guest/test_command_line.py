@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Guests of the command line run their command and are gone afterwards."""
+"""`shirq run` and `shirq shell` start a guest, run a command or a shell in it, and end the guest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIRQ = [sys.executable, "-m", "shirq_bench.cli"]
 
 @pytest.fixture
 def machine(kernel_name: str, tmp_path: Path) -> Path:
-    """The folder of a failed test with one guest."""
+    """Return the artefacts folder of a failed test that had one guest."""
     data = {"test": "tests/guest/test_x.py::test_y", "machine": SHARED_LINE.with_(kernel=kernel_name).as_data()}
     (tmp_path / "failed/vm1").mkdir(parents=True)
     (tmp_path / "failed/vm1/machine.json").write_text(json.dumps(data))
@@ -32,7 +32,7 @@ def run(kernel_name: str, *arguments: str, stdin: str = "") -> subprocess.Comple
 
 
 def test_run_passes_a_commands_input_output_and_status(kernel_name: str, tmp_path: Path) -> None:
-    """The run command gives a guest's command its input and returns its output and exit status."""
+    """`shirq run` passes its input to the command in the guest, and returns the command's output and exit status."""
     script = "cat; echo complaint >&2; test -c /dev/shirq/0000:00:04.0 && exit 7"
     done = run(kernel_name, "--artefacts", str(tmp_path / "kept"), "--", "sh", "-c", script, stdin="some\ninput\n")
     assert (done.stdout, done.returncode) == ("some\ninput\n", 7), done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines that bypass the I/O APIC's inputs above 15 are judged as far as the log allows, or not at all."""
+"""Lines that do not use the I/O APIC's inputs above 15 are judged as far as the log allows, or not at all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from shirq_bench.vm.machine import ADDRESSES, Machine, bind, insmod
 from shirq_bench.vm.vm import Vm
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
-#: dev0 has no driver. Instructions are counted: without ACPI's timer a busy host spoils the guest's clock.
+#: dev0 has no driver. The guest counts instructions: without ACPI's timer, a busy host would disturb its clock.
 DRIVERLESS = Machine(devices=(DEVICE,), vcpus=1, deterministic=True)
-#: dev0 has a driver in the kernel, which acknowledges its interrupts.
+#: dev0 has the kernel driver `neighbour`, which acknowledges its interrupts.
 DRIVEN = DRIVERLESS.with_(prepare=(insmod("neighbour"), bind("dev0", "neighbour")))
 UNMASK = (
     f"cd /sys/bus/pci/devices/{ADDRESSES['dev0']} && echo 1 >enable && read start rest <resource"
@@ -24,12 +24,12 @@ UNMASK = (
 
 
 def served(vm: Vm, count: int) -> Log:
-    """The log after this many interrupts, each of which was served before the next one."""
+    """Raise ``count`` interrupts, each after the previous one was served; returns the log."""
     with vm.follow() as reader:
         for _ in range(count):
             vm.qmp.set("dev0", "raise", 1)
             vm.agent.succeed("true")
-            # The handler acknowledges: nothing is pending.
+            # The handler has acknowledged.
             assert vm.qmp.get("dev0", "status") == 0
         return reader.log()
 
@@ -41,7 +41,7 @@ def served(vm: Vm, count: int) -> Log:
 )
 @pytest.mark.long
 def test_a_line_on_an_input_below_16_is_judged(boot: Boot, machine: Machine) -> None:
-    """The I/O APIC delivers such a line too, so that the log has all its interrupts."""
+    """The I/O APIC also delivers the lines on its inputs below 16, so that the log has all their interrupts."""
     vm = boot(machine)
     log = served(vm, 5)
     gsi = judge.line_of(log, ["dev0"])
@@ -54,7 +54,7 @@ def test_a_line_on_an_input_below_16_is_judged(boot: Boot, machine: Machine) -> 
 
 
 def test_interrupts_through_the_8259_are_judged_by_levels_alone(boot: Boot) -> None:
-    """Interrupts that go through the 8259 are judged by levels alone."""
+    """If a line's interrupts go through the 8259, the judges use only the line's levels."""
     vm = boot(DRIVEN.with_(parameters="noapic"))
     log = served(vm, 5)
     assert len(judge.assertions(log, "dev0")) == 5
@@ -72,7 +72,7 @@ def test_interrupts_through_the_8259_are_judged_by_levels_alone(boot: Boot) -> N
 
 @pytest.mark.invariants_broken("the line stays high on purpose", line_of="dev0")
 def test_a_broken_line_on_the_8259_is_not_passed(boot: Boot) -> None:
-    """An unhandled interrupt: the log cannot show whether the guest has disabled the line, and the judge says so."""
+    """If no handler serves an interrupt, the log cannot show whether the line was disabled; the judge reports that."""
     vm = boot(DRIVERLESS.with_(parameters="noapic"))
     vm.agent.succeed(UNMASK)
     vm.qmp.set("dev0", "raise", 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A busy guest with instruction counting runs the same each time, whatever the host does meanwhile."""
+"""A busy guest with instruction counting runs identically each time, whatever the host does meanwhile."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from shirq_bench.vm.vm import Vm
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
 ARP, REVERSE_ARP = 0x0806, 0x8035
-#: How long a run is, in ns of virtual time, and how often the devices assert in it.
+#: The length of a run, in ns of virtual time, and the number of raises in it.
 LENGTH_NS = 20_000_000
 RAISES = 200
-#: Conditions whose runs are compared with the first run. Before QEMU was patched, all but "calm" made most runs differ.
+#: The number of runs in each condition that are compared with the first run. With unpatched QEMU, most runs differed in
+#: all conditions except "calm".
 RUNS = 3
-#: Processes, pipes and page faults without end.
+#: An endless loop of processes, pipes and page faults.
 BUSY = "setsid sh -c 'while :; do echo busy | cat | wc -c; done' >/dev/null 2>&1 </dev/null &"
 
 
 def busy(kernel: str) -> Machine:
-    """Two drivers on one line, and a processor that is never idle."""
+    """Return a machine with two drivers on one line, whose processor is never idle."""
     machine = scenario.get("neighbour").machine(kernel)
     return machine.with_(
         prepare=(*machine.prepare, BUSY, BUSY), wires=("monitor",), extra=("-mon", "chardev=monitor,mode=control")
@@ -51,7 +52,7 @@ def stimuli() -> tuple[Stimulus, ...]:
 
 
 def ask(vm: Vm) -> None:
-    """Keep QEMU's main loop awake."""
+    """Send 100 QMP queries, to keep QEMU's main loop busy, and wait for the replies."""
     vm.wires["monitor"].sendall(b'{"execute": "qmp_capabilities"}\n' + 100 * b'{"execute": "query-status"}\n')
     answers = 0
     while answers < 100:
@@ -72,7 +73,7 @@ def host_load() -> Iterator[None]:
 
 
 def run(kernel: str, condition: str) -> exact.State:
-    """The end of a run under the host's ``condition``."""
+    """Make a run under a condition of the host; returns the guest's final state."""
     with host_load() if condition == "load" else contextlib.nullcontext():
         if condition == "monitor":
             return exact.state(busy(kernel), stimuli(), LENGTH_NS, meanwhile=ask)
@@ -81,16 +82,16 @@ def run(kernel: str, condition: str) -> exact.State:
 
 @functools.cache
 def first(kernel: str) -> exact.State:
-    """The reference that all other runs are compared with."""
+    """Return the final state that all other runs are compared with."""
     return run(kernel, "calm")
 
 
 @pytest.mark.parametrize("condition", ["calm", "monitor", "load", "pauses"])
 @pytest.mark.long
 def test_busy_guest_replays_identically(kernel_name: str, condition: str) -> None:
-    """The event log, the processor's registers and all memory are the same at the same instruction.
+    """The event log, the processor's registers and the memory of all runs are the same after the same instruction.
 
-    The host is idle, queries the monitor all the time, is busy itself, or stops and continues the VM.
+    The conditions: the host is idle, it sends QMP queries all the time, it is busy, or it stops and continues the VM.
     """
     reference = first(kernel_name)
     assert reference.entries > 10 * RAISES, "the devices were hardly served"
@@ -113,7 +114,7 @@ class Listener(Network):
 
 
 def test_clone_announces_itself_to_no_network(kernel_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone sends no announcement frames: QEMU would send them at times of the host's clock."""
+    """A clone sends no announcement frames, because QEMU would send them at times that depend on the host's clock."""
     monkeypatch.setattr(vm, "Network", Listener)
     with template.clone(SHARED_LINE.with_(kernel=kernel_name)) as clone:
         wire = clone.boot().networks["net0"]

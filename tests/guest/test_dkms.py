@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The package shirq-dkms, installed on a Debian system with a kernel's headers; a guest runs the module of DKMS."""
+"""DKMS on a Debian system builds the module, by the package shirq-dkms or by commands; a guest runs the module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shirq_bench.plugin import Boot
 from shirq_bench.provision import cache, kernel, packages
 from shirq_bench.vm.machine import SHARED_LINE
 
-#: The packages of a machine with headers; the package itself depends only on DKMS.
+#: The packages of a system that can build modules; the package shirq-dkms itself depends only on DKMS.
 _SYSTEM = ("dkms", "gcc-12", "libelf1")
 _KERNEL = """
 mkdir -p /lib/modules/{release}
@@ -50,9 +50,9 @@ dkms remove shirq/{version} --all
 
 
 def _on_debian(script: str, target: kernel.Kernel, shared: Path) -> str:
-    """The output of a script on a system with the headers of ``target``, once the module is installed there."""
+    """Run a script on a system with the headers of ``target``; it must install the module. Returns its output."""
     headers = target.headers.resolve()
-    # In the cache, a kernel's headers refer to other headers next to them.
+    # In the cache, a kernel's headers refer to other headers next to them: bind the whole directory.
     tree = cache.root() / "kernel"
     tree = tree if headers.is_relative_to(tree) else headers.parent
     version = packages.version(need_checkout("packages"))
@@ -63,14 +63,14 @@ def _on_debian(script: str, target: kernel.Kernel, shared: Path) -> str:
 
 
 def _from_package(target: kernel.Kernel, shared: Path) -> Path:
-    """shirq.ko as DKMS builds it for a kernel when the package is installed; the package is purged afterwards."""
+    """Return shirq.ko as DKMS builds it when the package is installed; the package is purged afterwards."""
     assert _on_debian(_PACKAGE, target, shared).endswith("purged\n")
     return shared / "shirq.ko"
 
 
 @pytest.mark.long
 def test_the_readmes_dkms_commands_build_the_module(tmp_path: Path, kernel_name: str) -> None:
-    """The commands of kmod/README.md, "Install", need no package."""
+    """The commands in the section "Install" of kmod/README.md build the module without a package."""
     shutil.copytree(KMOD, tmp_path / "kmod")
     _on_debian(_COMMANDS, kernel.get(kernel_name), tmp_path)
 
@@ -81,7 +81,7 @@ def test_the_dkms_package_builds_a_module_that_works(
 ) -> None:
     """DKMS builds the module when the package is installed, and leaves nothing when the package is purged."""
     monkeypatch.chdir(tmp_path)
-    # Mutants are tried in copies of the checkout, which have no commit to take the time from.
+    # Set the packages' time: mutants are tried in copies of the checkout that have no commit to take it from.
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     packages.build()
     module = _from_package(kernel.get(kernel_name), packages.PACKAGES.absolute())

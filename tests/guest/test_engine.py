@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The cost of a fresh guest."""
+"""The costs of a fresh guest in time and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_clones_take_an_eighth_of_a_cold_boot_and_80_mib(kernel_name: str) -> No
 
 
 def test_no_guest_compiles_what_its_programs_import(scene: Scene) -> None:
-    """The image has byte code: in an emulated guest, compiling takes longer than the rest of a short program."""
+    """The image has byte code, because in an emulated guest compiling takes longer than a short program runs."""
     said = scene.run("python3 -v -c 'import shirq, shirq.aio, shirq.ctl' 2>&1")
     taken = re.findall(r"^# code object from (\S+)$", said, re.MULTILINE)
     assert len(taken) > 50

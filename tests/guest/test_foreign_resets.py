@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Resets by others while the module resets, silences or gives up the same device: both complete, in any order."""
+"""Resets by others while the module resets, silences or releases the same device: both complete, in any order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MACHINE = behind_a_port("pm=on", "pcie=on")
 
 @pytest.mark.parametrize("release", [0, 2], ids=["no reset at release", "FLR at release"])
 def test_close_during_a_foreign_reset_ends_and_waits_for_it(boot: Boot, release: int) -> None:
-    """The device is not accessed while it is being reset; and neither call waits for the other for ever."""
+    """The module does not access the device during the reset, and neither close() nor the reset deadlocks."""
     port = Scene(boot(_MACHINE))
     script = start(port, "dev2", foreign_resets.closes_meanwhile, release)
     script.expect("^armed$", deadline=120)
@@ -40,7 +40,7 @@ _ROUNDS = 10
 
 
 def test_quarantines_among_foreign_resets_all_end(boot: Boot) -> None:
-    """The worker wakes the device from D3hot for its next rung; the administrator's reset comes in these 10 ms."""
+    """The module's worker wakes the device from D3hot for the next rung; the administrator resets it meanwhile."""
     port = Scene(boot(_MACHINE))
     for name, value in {"disintx": "no-op", "pm-effective": "off"}.items():
         port.vm.qmp.set("dev2", name, value)
@@ -62,7 +62,8 @@ def test_quarantines_among_foreign_resets_all_end(boot: Boot) -> None:
 def test_device_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> None:
     """A device that only a reset silences does not storm before that reset.
 
-    The handler is freed after the reset, not before it. With one vCPU, a storming line leaves no CPU time.
+    The module frees the handler after the reset, not before it: with one vCPU, a storm without a handler takes all CPU
+    time.
     """
     port = Scene(boot(_MACHINE.with_(vcpus=1, deterministic=True, log_entries=1 << 22)))
     port.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)

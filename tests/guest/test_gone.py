@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device that is gone, or not recovered: it cannot storm when it is back, and its owner is notified."""
+"""A device that is gone, or that was not recovered, cannot storm when it is back, and its owner is notified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, insmod
 
 @dataclass(frozen=True)
 class Case:
-    """The part of dev0 that reads as all-ones for a while, the fault of its DisINTx, and whether it can assert then."""
+    """Which part of dev0 reads as all-ones for a while, and the fault of its DisINTx."""
 
     dead: str
     disintx: str
@@ -37,13 +37,13 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None:
-    """The owner's mappings are void, bus mastering ends when the device answers again, and the line is watched."""
+    """When the device is back, the owner's mappings are invalid, bus mastering is off, and its line is watched."""
     vm = scene.vm
     vm.qmp.set("dev0", "disintx", case.disintx)
     script = start(scene, "dev0", gone.back_again)
     script.expect("^armed 0x4$", deadline=120)
     vm.qmp.set("dev0", "dead", case.dead)
-    scene.network.ping(2)  # The neighbour's interrupt runs dev0's irq program, which reads all-ones.
+    scene.network.ping(2)  # The neighbour's interrupts run dev0's irq program, which reads all-ones.
     script.write("\n")
     script.expect("^told ENODEV ENODEV$", deadline=120)
     vm.qmp.set("dev0", "dead", "off")
@@ -62,7 +62,7 @@ def test_a_device_back_after_gone_cannot_storm(scene: Scene, case: Case) -> None
 
 
 def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
-    """The owner closes while the device does not answer; it comes back without an owner, with bus mastering on."""
+    """The owner closes while the device does not answer; the device comes back, without an owner, as a bus master."""
     script = start(scene, "dev0", gone.owner_left)
     script.expect("^armed 0x4$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
@@ -76,9 +76,10 @@ def test_a_device_back_after_its_owner_left_is_silenced(scene: Scene) -> None:
 
 
 def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> None:
-    """A device that asserts as soon as it is back has a handler at its line.
+    """If a device asserts as soon as it is back, shirq.ko already has a handler on its line.
 
-    The owner closed the device while it did not answer. The device is polled only after a second, and asserts earlier.
+    The owner closed while the device did not answer. shirq.ko polls the device only each second, and the device asserts
+    earlier.
     """
     script = start(scene, "dev0", gone.asserts_on_return)
     script.expect("^armed$", deadline=120)
@@ -101,7 +102,7 @@ def test_device_asserting_on_return_has_a_handler_at_its_line(scene: Scene) -> N
 
 
 def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
-    """No program has to read the device's registers: a read of config space by the module shows that it is gone."""
+    """No program reads the device's registers: the module finds out by a read of config space."""
     script = start(scene, "dev0", gone.died_before_it_is_armed)
     script.expect("^loaded$", deadline=120)
     scene.vm.qmp.set("dev0", "dead", "all")
@@ -110,9 +111,9 @@ def test_a_device_that_died_before_it_is_armed_is_gone(scene: Scene) -> None:
 
 
 def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
-    """A device that is gone stays watched after a reset by others.
+    """shirq.ko keeps watching a device that is gone after another party has reset it.
 
-    The device is back after the reset, asserts at once, and has an owner whose calls all fail.
+    After the reset the device is back and asserts at once. The owner still has it open, and all the owner's calls fail.
     """
     port = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     vm = port.vm
@@ -139,7 +140,7 @@ _GIVE_UP = Path(__file__).parent / "giveup"
 
 
 def test_an_error_that_nobody_recovers_from_ends_in_enodev(boot: Boot) -> None:
-    """Recovery fails if another driver on the bus does not support it, and no callback reports that."""
+    """Recovery fails if another driver on the bus does not support it, and no callback tells the module about that."""
     machine = SHARED_LINE.with_(modules=(str(_GIVE_UP),), deterministic=True, vcpus=1)
     scene = Scene(boot(machine))
     script = start(scene, "dev1", gone.not_recovered)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rungs of a quarantine: the first one that the owner allows and that has an effect ends the storm."""
+"""The rungs of a quarantine: the first rung that is allowed by the owner and effective ends the storm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
-#: A device with all means of silencing; the tests remove some of them.
+#: The device supports all rungs; the tests disable some of them.
 _ALL_MEANS = behind_a_port("pm=on", "pcie=on").with_(log_entries=STORM_ENTRIES)
 
 D3HOT, FLR, BUS = 1, 2, 4
@@ -30,7 +30,7 @@ ALL_RUNGS = D3HOT | FLR | BUS
 
 @dataclass(frozen=True)
 class Case:
-    """A device's faults, the rungs that its owner allows, and the rungs that are tried; the last one ends the storm."""
+    """A device's faults, the rungs that its owner allows, and the rungs that are tried; the last one succeeds."""
 
     faults: dict[str, object]
     allowed: int
@@ -44,7 +44,7 @@ class Case:
 _NO_DISINTX: dict[str, object] = {"disintx": "no-op"}
 _NO_D3HOT = _NO_DISINTX | {"pm-effective": "off"}
 _NO_FLR = _NO_D3HOT | {"flr-effective": "off"}
-#: A device that asserts at once after a reset.
+#: No rung silences this device: it asserts again at once after a reset.
 _NOTHING = _NO_FLR | {"reset-status": 1, "reset-unmasked": 1}
 
 ENDS = {
@@ -82,9 +82,9 @@ def wait_for_rung(scene: Scene, rung: str) -> None:
 
 
 def _line_was_off(recorded: Recording, at_least: int, shut: bool = False) -> None:
-    """The line was masked this many times, and is unmasked again, unless the kernel has ``shut`` it down.
+    """Assert that the line was masked ``at_least`` times and is not masked now, unless the kernel has ``shut`` it down.
 
-    test_share.py judges the duration, in guest time.
+    test_share.py checks how long the line was masked, in guest time.
     """
     off = [it for it in high(recorded.log, Kind.LINE_MASK, gsi=recorded.gsi) if it.start]
     assert len(off) >= at_least, "the line was not masked while the rungs were tried"
@@ -93,7 +93,7 @@ def _line_was_off(recorded: Recording, at_least: int, shut: bool = False) -> Non
 
 @pytest.mark.parametrize("end", ENDS)
 def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: str) -> None:
-    """A storm ends at the first effective rung, and the owner can arm again."""
+    """A storm ends at the first effective rung, and afterwards the owner can arm again."""
     case = ENDS[end]
     set_faults(port, case.faults)
     script = start(port, "dev2", ladder.storm, case.allowed)
@@ -113,7 +113,7 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
     _line_was_off(recorded, len(tried))
     off = next((e.time_ns for e in recorded.of(Kind.LINE_MASK, offset=recorded.gsi) if e.value), None)
     before = [e for e in recorded.of(Kind.DELIVER, offset=recorded.gsi) if off is None or e.time_ns < off]
-    assert len(before) < CALLS, "the line was masked too late"
+    assert len(before) < CALLS, "the storm breaker masked the line too late"
     script.write("\n")
     script.expect("^armed again armed masked over$", deadline=60)
     port.raise_("dev2", bits=6)
@@ -128,7 +128,7 @@ def test_storm_ends_at_first_effective_rung_and_owner_returns(port: Scene, end: 
     ids=["nothing is allowed", "everything is tried"],
 )
 def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed: int, tried: tuple[str, ...]) -> None:
-    """A device that no rung silences is declined and reported as failed."""
+    """If no rung silences a device, its handler declines, and shirq.ko reports the quarantine as failed."""
     set_faults(port, _NOTHING)
     script = start(port, "dev2", ladder.storm, allowed)
     script.expect("^armed$", deadline=120)
@@ -136,9 +136,9 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
         port.raise_("dev2", bits=1)
         script.expect("^QUARANTINED MASKED 0x1$", deadline=60)
         wait_for_rung(port, "failed")
-        # The handler declines from now on. Whether the pin falls before the kernel has counted 100,000 unhandled
-        # interrupts depends on the host; if not, the kernel disables the line, and its neighbours get no more
-        # interrupts.
+        # The handler declines from now on. If the pin does not fall before the kernel has counted 100,000 unhandled
+        # interrupts, the kernel disables the line, and the neighbours get no more interrupts. Whether that happens
+        # depends on the host.
         with port.record("dev2", settled=False) as failed:
             port.vm.qmp.set("dev2", "lower", 1)
             stats = stats_of(port, "dev2")
@@ -148,7 +148,7 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
             shut = "Disabling IRQ" in messages
             if not shut:
                 port.network.ping(3)
-    assert not failed.of(Kind.READ, Kind.WRITE, device="dev2"), "the device was touched"
+    assert not failed.of(Kind.READ, Kind.WRITE, device="dev2"), "the module has accessed the device"
     _line_was_off(recorded, len(tried) + 1, shut)
     # The owner may still close the device.
     script.signal(signal.SIGKILL)
@@ -167,7 +167,7 @@ def test_a_rung_that_the_owner_does_not_allow_is_not_taken(port: Scene) -> None:
     assert (stats["rung_d3hot"], stats["rung_flr"], stats["rung_bus"], stats["rung_failed"]) == (0, 0, 1, 0)
 
 
-#: A profile of dev2 whose programs silence nothing, and which allows a function-level reset alone.
+#: A profile of dev2 whose programs silence nothing, and which allows only a function-level reset.
 _PROFILE = """
 name = "card"
 title = "a card that does not mask"
@@ -212,11 +212,11 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
         script.write("\n")
         finish(script)
     assert len(recorded.of(Kind.RESET, device="dev2")) == 2, (
-        "the device was not reset once in the storm and once at release"
+        "the device must be reset twice: once in the storm, and once at release"
     )
 
 
-# ------------------------------------------------- at release, the line tells whether it worked
+# ------------------------------------------------- after release, the module checks the line
 
 
 @pytest.mark.parametrize("end", ["close", "kill", "unbind"])
@@ -226,7 +226,7 @@ def test_a_profile_says_by_which_means_its_card_is_silenced(port: Scene, tmp_pat
 def test_device_asserting_after_release_is_reset_only_in_a_storm(
     port: Scene, faults: dict[str, object], resets: int, end: str
 ) -> None:
-    """A device that asserts after its release is reset only if its line storms."""
+    """If a device asserts after its release, shirq.ko resets it only if D3hot does not silence it."""
     set_faults(port, faults)
     script = start(port, "dev2", ladder.asserts_after_its_release, end)
     script.expect("^armed$", deadline=60)
@@ -245,7 +245,7 @@ def test_device_asserting_after_release_is_reset_only_in_a_storm(
 
 
 def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
-    """Only D3hot silences the device: an exclusive ARM, which is refused because of neighbours, leaves it asleep."""
+    """Only D3hot silences the device. An exclusive ARM, refused because of neighbours, must leave it in D3hot."""
     port = Scene(boot(behind_a_port("pm=on", "pcie=on", "no-soft-reset=on")))
     set_faults(port, _NO_DISINTX)
     script = start(port, "dev2", ladder.asserts_when_disarmed)
@@ -262,7 +262,7 @@ def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
         script.expect("^EBUSY quarantined masked d3hot$", deadline=120)
         port.network.ping(3)
     assert not [entry for entry in asleep.of(Kind.PIN, device="dev2") if entry.value], (
-        "the device was woken, and asserted"
+        "the refused ARM has woken the device, which then asserted"
     )
     script.write("\n")
     script.expect("^armed again armed$", deadline=120)
@@ -271,11 +271,11 @@ def test_a_device_that_asserts_when_disarmed_is_quarantined(boot: Boot) -> None:
     line_not_given_up(port)
 
 
-# ------------------------------------------------- somebody else writes Command, and clears DisINTx
+# ------------------------------------------------- another process clears DisINTx in Command
 
 
 def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> None:
-    """A quarantined device whose DisINTx is cleared is silenced again without a further rung."""
+    """If DisINTx of a quarantined device is cleared, shirq.ko sets it again and tries no further rung."""
     script = start(port, "dev2", ladder.disintx_cleared_in_quarantine)
     script.expect("^armed$", deadline=120)
     port.raise_("dev2")
@@ -290,7 +290,7 @@ def test_quarantine_restores_cleared_disintx_without_a_new_rung(port: Scene) -> 
 
 
 def test_owners_disintx_mask_is_restored_without_an_event(port: Scene) -> None:
-    """The owner's mask by DisINTx is set again when it is cleared, and no event is queued for that."""
+    """If DisINTx is cleared while the owner masks by it, shirq.ko sets it again and queues no event."""
     script = start(port, "dev2", ladder.disintx_cleared_under_its_owner)
     script.expect("^masked 0x400$", deadline=120)
     port.raise_("dev2", bits=3)

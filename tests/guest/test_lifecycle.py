@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""However an ownership ends, the device is quiet, every waiter returns, and nothing is left for the next owner."""
+"""However an ownership ends, the device is quiet, every waiting call returns, and the next owner starts afresh."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def test_the_device_is_quiet_after_every_end_of_its_owner(scene: Scene, device: 
 
 
 def test_close_gives_the_device_up_while_its_process_lives_on(scene: Scene) -> None:
-    """A remaining mapping would keep the file open, and then the device would still have its owner."""
+    """close() also removes the binding's mappings: a mapping would keep the file open and so keep the device owned."""
     assert run(scene, "dev1", lifecycle.close) == ["parked -1"]
 
 
 def test_never_armed_device_is_released_by_the_loaded_program(scene: Scene) -> None:
     """A device that was never armed is released by the loaded program.
 
-    The owner may have let the device assert by its registers. A refused set does not replace the loaded one.
+    The owner may have unmasked the device by its registers. A refused set does not replace the loaded one.
     """
     assert run(scene, "dev1", lifecycle.never_armed) == ["0x0"]
     assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF
 
 
 def test_next_owner_begins_with_event_1_masked_until_it_is_read(scene: Scene) -> None:
-    """The next owner begins with its first event, which stays masked until it was read."""
+    """The next owner's events start at number 1, and the device stays masked until an event was read."""
     script = start(scene, "dev1", lifecycle.next_owner)
     script.expect("^first$")
     scene.raise_("dev1")
@@ -89,9 +89,9 @@ def test_a_mapping_alone_keeps_the_device(scene: Scene) -> None:
 
 
 def test_bus_mastering_ends_with_the_address_space(scene: Scene) -> None:
-    """Bus mastering ends with the address space, while the device is still open.
+    """Bus mastering ends when the owner's address space is freed, even if the device is still open.
 
-    Memory is freed before files are closed: here another process keeps the file open all the time.
+    At exit, the kernel frees memory before it closes files. Here another process keeps the file open.
     """
     assert run(scene, "dev1", lifecycle.bus_mastering) == ["OK False False open", "True True", "OK True"]
 
@@ -131,7 +131,7 @@ def test_bind_silences_a_device_that_may_assert_and_master_bus(scene: Scene) -> 
 
 
 def test_settings_in_config_space_outlast_the_owners(scene: Scene) -> None:
-    """Settings made while the device is parked or owned stay; those lost in a reset are restored at the next open()."""
+    """Settings made while the device is parked or owned persist; open() restores those that a reset has lost."""
     assert run(scene, "dev0", lifecycle.settings) == ["0x10", "0x20 0x402", "0x20 0x402 0x20000ed"]
 
 
@@ -152,7 +152,7 @@ def test_all_ones_means_gone_until_the_device_is_opened_again(scene: Scene) -> N
 
 # ------------------------------------------------------------------ shutdown
 
-#: In the guest: reboot at once, without an orderly shutdown.
+#: Commands in the guest that reboot or power off at once, without the init scripts.
 _ENDS = {"reboot": "reboot -f", "poweroff": "poweroff -f"}
 
 
@@ -170,7 +170,7 @@ def test_an_orderly_shutdown_leaves_the_device_quiet(scene: Scene, how: str) -> 
 
 
 def _was_released(recorded: Recording, device: str) -> None:
-    """The release program ran, bus mastering went off, and the device asserted no more."""
+    """Assert that the release program ran, bus mastering is off, and the device did not assert again."""
     writes = recorded.of(Kind.WRITE, device=device)
     assert [entry for entry in writes if (entry.space, entry.offset) == (0, 0x64)], "the release program did not run"
     commands = [entry.value for entry in writes if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
@@ -183,7 +183,7 @@ def _was_released(recorded: Recording, device: str) -> None:
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it", guest_ends=True)
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
-    # Use a stock kernel, whatever the first one is: it can be loaded on any machine.
+    # Use a stock kernel, because it can be loaded on any machine.
     scene.upload(kernel.get("6.1").vmlinuz, "/tmp/vmlinuz")
     owner = start(scene, "dev1", lifecycle.shut_down)
     owner.expect("^armed$")
@@ -192,7 +192,7 @@ def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:
         owner.expect("^pending$")
         loader = start(scene, "dev1", lifecycle.kexec)
         loader.expect("^loaded$")
-        # Without an initramfs the second kernel panics; the panic resets the machine, and the reset ends QEMU.
+        # Without an initramfs the second kernel panics; the panic resets the machine, and that reset ends QEMU.
         scene.vm.wait_end(120)
     assert "Kernel panic" in scene.vm.console.tail(100), "the second kernel did not boot"
     _was_released(recorded, "dev1")

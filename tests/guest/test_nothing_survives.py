@@ -16,7 +16,7 @@ from guest import suites
 from interruptible import INTERRUPTIBLE
 from shirq_bench.deadline import Deadline
 
-#: Seconds within which an end that has begun is complete, on an idle host.
+#: The timeout for the end of a process or directory, in seconds on an idle host.
 PATIENCE = 300
 
 _RUNNER = """
@@ -31,7 +31,7 @@ with Vm(Machine(kernel=sys.argv[1])) as vm:
     sys.stdin.readline()
     {then}
 """
-#: Not one long sleep: a signal that comes just before it begins would be handled only at its end.
+#: Do not use one long sleep: Python would handle a signal that arrives just before the sleep only after it.
 _WAITS = "while True: time.sleep(0.1)"
 
 
@@ -107,7 +107,7 @@ def test_no_guest_and_no_worker_outlives_pytest(
             time.sleep(0.05)
         told = [note.read_text().split() for note in notes]
         gone = [os.pidfd_open(int(pid)) for guest, _, worker in told for pid in (guest, worker)]
-        if number == signal.SIGINT:  # a terminal sends it to all that run in it
+        if number == signal.SIGINT:  # A terminal sends SIGINT to the whole process group.
             os.killpg(runner.pid, number)
         else:
             runner.send_signal(number)
@@ -126,7 +126,7 @@ def test_no_guest_and_no_worker_outlives_pytest(
 
 
 def _said(runner: subprocess.Popen[str]) -> str:
-    """The output of the runner when it has ended."""
+    """Wait until the runner has ended; returns its output."""
     end = Deadline(PATIENCE)
     while True:
         try:
@@ -136,7 +136,7 @@ def _said(runner: subprocess.Popen[str]) -> str:
 
 
 def _wait_until_deleted(directory: Path) -> None:
-    # The supervisor is not a child of this process, so its end can only be observed through its last action.
+    # The supervisor is not a child of this process: wait for its last action, the deletion of the directory.
     end = Deadline(PATIENCE)
     while directory.exists():
         assert not end.passed, f"{directory} outlived its runner"

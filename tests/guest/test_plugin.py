@@ -54,7 +54,7 @@ def test_that_passes(vm):
     assert vm.agent.succeed("echo fine") == "fine\\n"
 """
 
-#: The artefacts of every guest of a failed test, and how each is recognised.
+#: The artefacts of every guest of a failed test, and a text that each contains.
 _LEFT = {
     "command": "qemu-system-x86_64",
     "console.log": "shirq: the guest is up",
@@ -68,7 +68,7 @@ _LEFT = {
 
 @pytest.fixture(scope="module")
 def failed(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose tests were run by two workers; all tests but one failed."""
+    """A project whose tests two workers have run; all tests except one failed."""
     project = tmp_path_factory.mktemp("failing")
     suites.arrange(project, _FAILING)
     reports = ["--junitxml=reports/r.xml", "--html=reports/r.html", "--self-contained-html"]
@@ -126,7 +126,7 @@ def test_the_report_for_browsers_leads_to_all_of_it(failed: Path) -> None:
 
 
 def test_failure_names_the_splat_and_where_its_artefacts_are(failed: Path) -> None:
-    """A failure names the splat and shows where its artefacts are."""
+    """The report of a failed test contains the splat and the path of the test's artefacts."""
     said = (failed / "said").read_text()
     assert "splat in the kernel log of this test's guest" in said
     assert "Disabling IRQ #99" in said
@@ -248,7 +248,7 @@ def test_two_workers_that_want_the_same_template_make_it_once(
 
 
 def _installed(target: kernel.Kernel, directory: Path) -> Path:
-    """The kernel as `make install modules_install` would put it below ``directory``; returns its vmlinuz."""
+    """Lay a kernel out below ``directory`` as `make install modules_install` does; returns its vmlinuz."""
     (directory / "boot").mkdir(parents=True)
     for name in ("lib", "usr"):
         if (tree := target.modules / name).exists():
@@ -267,7 +267,7 @@ def test_that_it_runs(vm):
 
 @pytest.mark.long
 def test_a_kernel_can_be_given_by_its_path(kernel_name: str, tmp_path: Path) -> None:
-    """shirq.ko is compiled for the kernel, and the kernel's own modules are in the guest."""
+    """The bench compiles shirq.ko for that kernel, and installs the kernel's own modules in the guest."""
     target = kernel.get(kernel_name)
     vmlinuz = _installed(target, tmp_path / "root")
     suites.arrange(tmp_path, _OWN_KERNEL)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A call of one thread that another thread's call interrupts, at a chosen instruction.
+"""A thread's ioctl is interrupted at a chosen instruction by an ioctl of another thread.
 
-One vCPU and a kernel that preempts everywhere: a real-time thread waits for another device's interrupt, which comes at
-that instruction, and makes its call before the first thread goes on.
+The guest has one vCPU and a kernel with full preemption. A real-time thread waits for the interrupt of another device.
+The test makes that device assert at the chosen instruction, so that the real-time thread makes its call before the
+first thread continues.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from shirq_bench.replay.play import Stimulus, beginning, schedule
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, bind_at, start
 
-# Only these kernels have preempt=full as a parameter. Windows are in instructions; instrumented kernels need more.
+# Only these kernels have the parameter preempt=full. Times are in instructions, of which instrumented kernels need
+# more.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
-#: A third device, on another line, whose interrupt begins the first call.
+#: A third device, on another line. The first thread makes its call at this device's interrupt.
 _TRIGGER = "0000:00:06.0"
-#: Values of MARK: the begin and the end of the first call; the second call writes its error number, or _OK.
+#: Values of MARK. The first thread writes _BEGIN and _END around its call; the second one writes its errno, or _OK.
 _BEGIN, _END, _OK = 0x111, 0x222, 0x1000
-#: Virtual times, from the run's beginning, in ns.
+#: The time of dev0's interrupt and the length of a run, from the run's beginning, in ns of virtual time.
 _LATER, _LENGTH = 200_000_000, 300_000_000
 #: The bus-master bit of the Command register.
 _MASTER = 4
@@ -47,7 +49,7 @@ class _Run:
 
     @property
     def answer(self) -> int | None:
-        """The result of the second call: an error number, or _OK; None if the call was never made."""
+        """The result of the second call: an error number, or _OK; None if the call was not made."""
         return next((value for device, value in self.marks if device == "ctl"), None)
 
 
@@ -67,14 +69,14 @@ def _machine(kernel: str, case: str) -> Machine:
             bind_at(_TRIGGER, "shirq"),
             f"cat >/run/source <<'X'\n{source}X",
             start(shlex.join(["sh", "-c", f"exec {shlex.join(argv)} </run/source"]), "ready"),
-            # Settle by waiting, in virtual time: with preempt=full the kernel's load never reads as idle.
+            # Wait in virtual time for the guest to settle: with preempt=full its load average never becomes idle.
             "sleep 3",
         ),
     )
 
 
 def _run(machine: Machine, at_ns: int | None) -> _Run:
-    """The first call, with the second one at ``at_ns``; and then an interrupt of dev0."""
+    """Make a run: the first call, the second one at ``at_ns``, and then an interrupt of dev0."""
     stimuli = [
         Stimulus(0, "trigger", "raise 1"),
         Stimulus(_LATER, "dev0", "raise 1"),
@@ -106,7 +108,7 @@ def _run(machine: Machine, at_ns: int | None) -> _Run:
 
 
 def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], None]) -> None:
-    """Judge runs on both sides of the instruction from which on the second call is no longer ``refused``."""
+    """Find the instruction from which on the second call is not ``refused``, and judge runs on both sides of it."""
     names = symbols.of(machine)
     reference = _run(machine, None)
     low, high = reference.marks["trigger", _BEGIN], reference.marks["trigger", _END]
@@ -115,7 +117,7 @@ def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], N
     def try_at(at: int) -> _Run:
         run = _run(machine, at)
         print(at, names.name(run.where), run.answer, *run.bugs)
-        assert not run.bugs, f"the kernel failed: second call at {names.name(run.where)}"
+        assert not run.bugs, f"the kernel has reported a bug: second call at {names.name(run.where)}"
         judge(run)
         results.append(run.answer)
         return run
@@ -128,7 +130,7 @@ def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], N
             high = middle
     for step in range(8):
         try_at(high + step * 40)
-    assert {refused, _OK} <= set(results), "the second call came on one side of the change only"
+    assert {refused, _OK} <= set(results), "all second calls were on the same side of the change"
 
 
 def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None:
@@ -142,7 +144,7 @@ def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None
 
 
 def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
-    """The next owner's eventfd, for example, is signalled; the next open() fails until close() is complete."""
+    """close() does not clear the next owner's eventfd, and the next open() fails until close() is complete."""
 
     def judge(run: _Run) -> None:
         assert (("trigger", 0x333) in run.marks) == (run.answer == _OK), "the next owner's eventfd was not signalled"
@@ -151,7 +153,7 @@ def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
 
 
 def test_a_mask_between_read_and_write_of_set_master_holds(kernel_name: str) -> None:
-    """SET_MASTER reads Command and writes all of it back: a bit that MASK sets in between is not lost."""
+    """SET_MASTER reads Command and writes the whole register back: a bit that MASK sets in between must not be lost."""
     machine = _machine(kernel_name, "set_master and mask")
     reference = _run(machine, None)
     command = [entry for entry in reference.dev0 if (entry.space, entry.offset, entry.width) == (CONFIG_SPACE, 4, 2)]
@@ -164,7 +166,7 @@ def test_a_mask_between_read_and_write_of_set_master_holds(kernel_name: str) -> 
         run = _run(machine, at)
         where = names.name(run.where)
         print(at, where, run.answer, *run.bugs)
-        assert not run.bugs, f"the kernel failed: MASK at {where}"
+        assert not run.bugs, f"the kernel has reported a bug: MASK at {where}"
         assert run.answer == _OK, "MASK was refused"
         asserted = any(entry.kind is Kind.PIN and entry.value for entry in run.dev0 if entry.time_ns >= _LATER)
         assert not asserted, f"the mask was lost: MASK at {where}"

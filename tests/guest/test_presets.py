@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each of the cards that the device can be, driven with shirq on a line that it shares with an in-kernel neighbour."""
+"""For each preset of shirq-edu, shirq drives the card on a line that it shares with an in-kernel neighbour."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Card:
-    """A preset's programs. ``handle`` is the program that user space runs for an event, with the event's r0 in r0."""
+    """A preset's programs. User space runs ``handle`` for each event, with the event's r0 in r0."""
 
     preset: str
     irq: str
     unmask: str
     handle: str
     release: str
-    #: The setup of the card, run once.
+    #: A program that user space runs once, before it arms.
     setup: str = ""
-    #: Sources that are raised.
+    #: The sources that the test raises.
     sources: int = 1
 
 
@@ -124,9 +124,9 @@ def _start(scene: Scene, card: Card) -> Command:
 
 
 def _drive(scene: Scene, card: Card) -> None:
-    """Raise the card's sources time after time, with the neighbour at work, and judge the line and its handlers."""
+    """Raise the card's sources repeatedly while the neighbour is busy, and judge the line and its handlers."""
     driver = _start(scene, card)
-    # The clocks' relation may have changed while the VM was stopped: each card has a trace of its own.
+    # Make one trace for each card: the offset between the clocks may have changed while the VM was stopped.
     with scene.record("dev0", "nic0") as recorded, scene.tracing() as handlers:
         for _ in range(_ROUNDS):
             scene.raise_("dev0", bits=card.sources)
@@ -135,7 +135,7 @@ def _drive(scene: Scene, card: Card) -> None:
         driver.expect("^silence$", 30)
         result = driver.wait(30)
     assert result.status == 0, result.stderr
-    assert " 0x0 " not in result.stdout, f"{card.preset}: an event without a cause"
+    assert " 0x0 " not in result.stdout, f"{card.preset}: an event has no pending source"
     assert len(recorded.assertions()) == _ROUNDS, card.preset
     recorded.masked_before_eoi(at_least=_ROUNDS)
     recorded.line_low_at_end()
@@ -147,7 +147,7 @@ def _drive(scene: Scene, card: Card) -> None:
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_ROUNDS)
     handlers.false_claims("dev0", irq).require(at_least=_ROUNDS)
     own = [call for call in handlers.calls if call.name == handler_name("dev0")]
-    assert any(not call.handled for call in own), "no interrupt of the neighbour ran this handler"
+    assert any(not call.handled for call in own), "no interrupt of the neighbour ran the device's handler"
 
 
 @pytest.mark.long
@@ -158,9 +158,9 @@ def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
 
 
 def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
-    """A loaded program does not take four bytes of ports for memory.
+    """A loaded program does not access a port BAR of four bytes as memory.
 
-    Linked programs access memory BARs directly; ports must not be mistaken for memory.
+    Linked programs access memory BARs directly, without a function call. A port BAR must not be accessed in this way.
     """
     scene = Scene(boot(MACHINE))
     with scene.record("dev0") as recorded:

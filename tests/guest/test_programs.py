@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The module's calls and their results: run with the Python binding inside the guest."""
+"""Programs and arming: scripts call the module by the Python binding in the guest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_exclusive_owner_keeps_later_sharers_out(scene: Scene) -> None:
 
 
 def test_line_of_a_oneshot_neighbour_is_not_shared(boot: Boot) -> None:
-    """Such a neighbour handles in a thread, with the line masked; the kernel logs nothing about the refused ARM."""
+    """An IRQF_ONESHOT neighbour keeps the line masked while its thread handles. The refused ARM logs nothing."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(MODULES / "neighbour"),))))
     dev1 = ADDRESSES["dev1"]
     for address in (ADDRESSES["nic0"], dev1):
@@ -61,7 +61,7 @@ def test_line_of_a_oneshot_neighbour_is_not_shared(boot: Boot) -> None:
 
 @pytest.fixture
 def refused(scene: Scene) -> Command:
-    """A script that is armed, tries every bad program in turn, and then handles an interrupt."""
+    """Start a script that tries every bad program in turn, arms, and then handles an interrupt."""
     return start(scene, "dev1", programs.bad_programs)
 
 
@@ -69,7 +69,7 @@ def refused(scene: Scene) -> Command:
 def test_bad_program_is_refused_by_index_and_the_old_set_stays(scene: Scene, refused: Command) -> None:
     """A bad program is refused with the index of its operation, and the loaded set stays."""
     refused.expect("^armed$", deadline=60)
-    # The active set is still the one that was loaded before all the bad ones.
+    # The set that was loaded before the bad ones is still active.
     scene.raise_("dev1", bits=0x20)
     refused.expect("^0x20$")
     lines = finish(refused)
@@ -79,4 +79,4 @@ def test_bad_program_is_refused_by_index_and_the_old_set_stays(scene: Scene, ref
         for _ in range(2 if name == "undefined register" else 3)
     ]
     assert lines[: len(expected)] == expected
-    assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program that was loaded first did not run"
+    assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program of the first set did not run"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sentences of kmod/shirq.h, kmod/README.md and kmod/SECURITY.md that no other test is about, one test each."""
+"""One test for each promise of kmod/shirq.h, kmod/README.md and kmod/SECURITY.md that no other test proves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRACING = "/sys/kernel/tracing"
 
 
 def test_an_event_has_the_time_of_the_handlers_entry(scene: Scene) -> None:
-    """`time_ns` is taken before the irq program, which takes long here: tracepoints before and after it show that."""
+    """`time_ns` is taken before the irq program, which is long here; tracepoints before and after it prove that."""
     scene.run(
         f"cd {_TRACING} && echo mono >trace_clock && echo 1 >tracing_on"
         " && for name in irq claim; do echo 1 >events/shirq/shirq_$name/enable; done"
@@ -30,7 +30,7 @@ def test_an_event_has_the_time_of_the_handlers_entry(scene: Scene) -> None:
     since, stamp = (int(word) for word in lines[0].split())
     trace = scene.run(f"cat {_TRACING}/trace")
     points = re.findall(rf" (\d+)\.(\d{{6}}): shirq_(irq|claim): {ADDRESSES['dev1']}", trace)
-    # The trace's times are rounded to whole microseconds.
+    # The trace has its times in whole microseconds.
     times = [(name, int(seconds) * 10**9 + int(micros) * 1000) for seconds, micros, name in points]
     claim = [name for name, _ in times].index("claim")
     (name, entry), (_, claimed) = times[claim - 1 : claim + 1]
@@ -46,7 +46,7 @@ def test_command_is_written_for_the_bits_that_are_asked_for(scene: Scene) -> Non
 
 
 def test_a_claim_is_counted_once_in_every_statistic(scene: Scene) -> None:
-    """As many events are claimed as are queued, delivered and unmasked, and their numbers have no gap."""
+    """The counts of claimed, queued, delivered and unmasked events are equal, and the events' numbers have no gap."""
     assert run(scene, "dev1", promises.statistics) == ["EAGAIN True", "20 20 20 0 0 0"]
 
 
@@ -58,17 +58,17 @@ def test_event_record_begins_with_its_size_and_type(scene: Scene) -> None:
 
 
 def test_signal_ends_a_read_that_has_unmasked(scene: Scene) -> None:
-    """The signal is sent repeatedly, so that one of them meets the reader asleep."""
+    """The signal is sent repeatedly, so that one arrives while the reader sleeps."""
     assert run(scene, "dev1", promises.interrupted_read) == ["masked -1 EINTR armed"]
 
 
 def test_gone_device_delivers_no_queued_event(scene: Scene) -> None:
-    """A program finds all-ones while an event is queued: read() and poll() say at once that the device is gone."""
+    """A program reads all-ones while an event is queued: read() and poll() then report that the device is gone."""
     assert run(scene, "dev1", promises.gone_with_an_event) == ["ENODEV ENODEV True gone"]
 
 
 def test_notice_comes_behind_what_was_queued(port: Scene) -> None:
-    """Events queued before a reset are read first; the notice has the last number and the time of the reset."""
+    """Events queued before a reset come first; the reset's event repeats the last number and has the reset's time."""
     assert run(port, "dev2", promises.notice) == ["IRQ 1 0x5", "RESET 1 0 0 0 0 0 0 0", "True"]
 
 
@@ -76,7 +76,7 @@ def test_notice_comes_behind_what_was_queued(port: Scene) -> None:
 
 
 def test_every_call_checks_its_struct(scene: Scene) -> None:
-    """The struct's address, size, tail, reserved fields and source are checked; output fields are ignored."""
+    """Every ioctl checks its struct's address, size, tail, reserved fields and source, and ignores output fields."""
     lines = run(scene, "dev1", promises.structs)
     answers = {
         "GET_INFO": "OK",
@@ -94,7 +94,7 @@ def test_every_call_checks_its_struct(scene: Scene) -> None:
 
 
 def test_load_takes_what_a_mode_needs(scene: Scene) -> None:
-    """An acknowledging set may lack `unmask`, a masking one may not; for an unknown mode no program is named."""
+    """An acknowledging set may lack `unmask`, a masking one may not. The error for an unknown mode has no program."""
     assert run(scene, "dev1", promises.modes_of_load) == [
         "OK 0 0 0",
         "EINVAL 1 0 1",
@@ -108,12 +108,12 @@ def test_refused_exec_leaves_its_registers(scene: Scene) -> None:
 
 
 def test_calls_during_a_reset_fail_with_eio(port: Scene) -> None:
-    """A reset takes a tenth of a second, so the calls coincide with one of several; read() would wait for an event."""
+    """Resets, of 100 ms each, are made repeatedly, so that each call meets one. read() does not block here."""
     assert run(port, "dev2", promises.during_a_reset) == ["exec master mmap pread pwrite read"]
 
 
 def test_info_says_who_shares_the_line(scene: Scene) -> None:
-    """dev0 and dev1 have a neighbour; `clock` has none, even when its own handler is registered. dev1 lacks DisINTx."""
+    """dev0 and dev1 share their line; `clock` does not, even when its own handler is registered. dev1 lacks DisINTx."""
     scene.bind("clock")
     assert {device: run(scene, device, promises.who_shares) for device in ("dev0", "dev1", "clock")} == {
         "dev0": ["True True True"],
@@ -127,7 +127,7 @@ def test_disarm_silences_the_device_and_keeps_the_set(scene: Scene) -> None:
 
 
 def test_counters_count_what_the_handler_did(scene: Scene) -> None:
-    """A neighbour's interrupts are declined, and the irq program does not run while the device is masked."""
+    """The handler declines a neighbour's interrupts, and does not run the irq program while the device is masked."""
     script = start(scene, "dev1", promises.counters)
     for word in ("armed", "masked"):
         script.expect(f"^{word}$")
@@ -140,7 +140,7 @@ def test_counters_count_what_the_handler_did(scene: Scene) -> None:
 
 
 def test_module_takes_nothing_that_it_was_not_given(scene: Scene) -> None:
-    """Neither loading the module nor probing a function binds the function, unless driver_override names shirq."""
+    """Loading the module or probing a function binds no function whose driver_override does not name shirq."""
     scene.run("rmmod shirq")
     pci = "/sys/bus/pci"
     addresses = [ADDRESSES[device] for device in ("dev0", "dev1", "clock")]
@@ -158,7 +158,7 @@ def test_stale_node_is_refused_with_enxio(scene: Scene) -> None:
 
 
 def test_bound_function_stays_awake(boot: Boot) -> None:
-    """The administrator allows the function to sleep, but it sleeps only when it is unbound, and so does its bridge."""
+    """The administrator allows runtime suspend, but the function and its bridge are suspended only after unbinding."""
     scene = Scene(boot(behind_a_port("pm=on")))
     folder = f"/sys/bus/pci/devices/{ADDRESSES['dev2']}"
     scene.run(f"echo auto >{folder}/power/control")
@@ -176,19 +176,19 @@ def test_close_ends_a_quarantine(scene: Scene) -> None:
 
 
 def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> None:
-    """dev1 asserts and has no handler; dev0 is masked and pending, and its claim test sees that it does not assert."""
+    """dev1 storms without a handler. dev0 is masked and pending, and its claim test finds that it does not assert."""
     assert run(scene, "dev0", promises.beside_a_storm, ADDRESSES["dev1"]) == ["1 0 0 masked"]
 
 
 def test_noirqdebug_leaves_the_rate_watched(boot: Boot) -> None:
-    """With noirqdebug no unhandled interrupts are counted; an acknowledging device is judged by its claims alone."""
+    """With noirqdebug the kernel counts no unhandled interrupts, but shirq.ko still limits the rate of claims."""
     scene = Scene(boot(SHARED_LINE.with_(parameters="noirqdebug"), cold=True))
     scene.prepare()
     assert run(scene, "dev0", promises.rate) == ["QUARANTINED RATE quarantined"]
 
 
 def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
-    """Settings end with their owner: the next owner inherits neither its rungs nor its reset at close()."""
+    """An owner's settings end with it: the next owner inherits neither the rungs nor the reset at close()."""
     scene = Scene(boot(behind_a_port("pm=on", "pcie=on")))
     set_faults(scene, {"disintx": "no-op"})
     run(scene, "dev2", promises.first_owner)
@@ -208,7 +208,7 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("the line is left high until the test lowers it", line_of="dev2")
 def test_bus_with_another_device_is_not_reset(boot: Boot) -> None:
-    """A reset of the bus would end the storm and is allowed, but it would also reset the other function."""
+    """The owner allows a bus reset, which would end the storm, but that would also reset the bus's other function."""
     alone = behind_a_port("pm=on", "pcie=on", "multifunction=on")
     devices = (*alone.devices, "shirq-edu,id=dev3,bus=rp0,addr=0.1")
     scene = Scene(boot(alone.with_(devices=devices, log_entries=STORM_ENTRIES)))

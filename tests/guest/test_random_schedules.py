@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random schedules over two devices and their owners, exact to the instruction; failures are shrunk and replayed."""
+"""Random schedules for two devices and their owners, exact to the instruction; a failing one is shrunk and saved."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from shirq_bench.paths import BUILD
 from shirq_bench.replay.case import Case, finding
 from shirq_bench.replay.play import Stimulus
 
-# Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
+# Bounds are in instructions; an instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
-#: Number of instructions after which all interrupts have been handled.
+#: The number of instructions after which all interrupts are handled.
 _SETTLED_NS = 400_000
 _DEVICES = st.sampled_from(["dev0", "dev1"])
 _SOURCES = st.integers(1, 15)
 
 
 class Line(RuleBasedStateMachine):
-    """Grows a schedule; when it is complete a guest plays it and the oracle judges."""
+    """Hypothesis adds stimuli to a schedule. At its end a guest plays the schedule, and the oracle judges the log."""
 
     kernel: ClassVar[str] = "6.1"
     spurious: ClassVar[int] = 0
@@ -44,7 +44,7 @@ class Line(RuleBasedStateMachine):
 
     @rule(delay=st.integers(0, 20_000), device=_DEVICES, sources=_SOURCES)
     def assert_(self, delay: int, device: str, sources: int) -> None:
-        """Raise sources of a device, some instructions after the previous stimulus."""
+        """Raise sources of a device ``delay`` instructions after the previous stimulus."""
         self.now += delay
         self.stimuli.append(Stimulus(self.now, device, f"raise {sources}"))
 
@@ -56,12 +56,12 @@ class Line(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Leave time until all interrupts have been handled."""
+        """Add a pause in which all interrupts are handled."""
         self.now += _SETTLED_NS
         self.cuts.append(self.now)
 
     def teardown(self) -> None:
-        """Let a guest play the schedule."""
+        """Play the schedule in a guest; fail if the oracle finds a violation."""
         if not self.stimuli:
             return
         case = self.case()
@@ -71,7 +71,7 @@ class Line(RuleBasedStateMachine):
             pytest.fail(f"{outcome.all()[0].what}\nshirq replay {self.file}")
 
     def case(self) -> Case:
-        """The generated schedule, with an end."""
+        """Return the generated schedule as a case that ends after a pause."""
         item = scenario.get("both-and-again")
         return Case(
             title="random schedule",
@@ -103,7 +103,7 @@ def test_no_random_schedule_loses_or_doubles_an_interrupt(kernel_name: str) -> N
 
 @pytest.mark.long
 def test_a_schedule_that_fails_is_shrunk_to_the_least_that_does(kernel_name: str, tmp_path: Path) -> None:
-    """With one event fewer allowed than there are raises, one raise is enough to fail."""
+    """The oracle allows one event fewer than there are raises, so that one raise is enough to fail."""
     machine = type("Line", (Line,), {"kernel": kernel_name, "spurious": -1, "file": tmp_path / "finding.json"})
     least = settings(_SETTINGS, phases=[Phase.generate, Phase.shrink])
     with pytest.raises(pytest.fail.Exception, match=r"1 events for 1 raises") as failed:

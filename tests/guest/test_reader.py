@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How an owner may wait and mask: non-blocking, epoll, eventfd, SHIRQ_MASK; with forced interrupt threads too."""
+"""How an owner can wait and mask: read(), poll(), eventfd, SHIRQ_MASK; also with forced interrupt threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> N
 
 
 def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
-    """An eventfd counts events and other changes of the result of read()."""
+    """The module increments the eventfd for each event, and when the result of read() changes otherwise."""
     script = start(scene, "dev1", reader.eventfd)
     for _ in range(4):
         script.expect("^ready$")
@@ -40,7 +40,7 @@ def test_eventfd_counts_events_and_other_answers_of_read(scene: Scene) -> None:
     [("dev0", ""), ("dev0", "load r0, -1; write32 bar0+0x68, r0"), ("dev1", "load r0, -1; write32 bar0+0x68, r0")],
 )
 def test_an_explicit_mask_holds_until_its_own_number_is_unmasked(scene: Scene, device: str, mask: str) -> None:
-    """The mask program masks, or the interrupt-disable bit if there is no such program. A read() does not unmask."""
+    """SHIRQ_MASK runs the mask program, or sets DisINTx if the set has none. A read() does not unmask."""
     script = start(scene, device, reader.explicit_mask, mask.replace("; ", "\n"))
     with scene.record(device) as recorded:
         script.expect("^masked 1 2 masked 2$")
@@ -57,9 +57,10 @@ def test_a_device_without_means_to_mask_says_so(scene: Scene) -> None:
 
 
 def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> None:
-    """A full queue counts the events that it drops, and the next event says how many.
+    """The module counts the events that a full queue drops; the next event contains that count.
 
-    The reader of an acknowledging device sleeps: 256 events stay queued; lost ones are counted until the next ARM.
+    While the owner of an acknowledging device does not read, 256 events stay queued. The next ARM resets the count of
+    lost events.
     """
     assert run(scene, "dev1", reader.full_queue) == ["1 256 301 44 44 257", "0 44"]
 
@@ -67,20 +68,20 @@ def test_full_queue_counts_drops_and_the_next_event_tells_them(scene: Scene) -> 
 def test_event_holds_nothing_stale_of_its_slot_or_registers(scene: Scene) -> None:
     """An event contains no stale data of its slot or of the registers.
 
-    A quarantine's event has flags; 256 events later, an interrupt's event takes the same slot of the queue.
+    A quarantine's event has flags; 256 events later, an interrupt's event gets the same slot of the queue.
     """
     assert run(scene, "dev1", reader.nothing_stale) == ["QUARANTINED 2 1246", "('IRQ', 0, 0, 0, 1, 0, 0, 0)"]
 
 
 def test_a_rate_of_zero_is_the_default_one(scene: Scene) -> None:
-    """The test waits for each claim of a whole window, so that their rate is far below the default."""
+    """The test waits for each claim, so that the rate over a window is far below the default limit."""
     assert run(scene, "dev1", reader.rate_of_zero) == ["armed 1501 0"]
 
 
 def test_read_takes_only_the_events_that_its_memory_can_hold(scene: Scene) -> None:
-    """A read() takes the events that the memory has room for, and no more.
+    """A read() removes only the events from the queue for which its buffer has room.
 
-    The page was never accessed, and the memory after it is inaccessible.
+    The buffer's page was never accessed, and the page after it is inaccessible.
     """
     assert run(scene, "dev1", reader.room_for_events) == ["[1] EFAULT [2, 3, 4] [5]"]
 
@@ -95,16 +96,16 @@ def test_one_of_two_readers_gets_the_event_and_the_other_waits(scene: Scene) -> 
 
 
 def test_readers_on_two_processors_never_return_without_an_event(scene: Scene) -> None:
-    """Of two readers on two processors, none returns without an event.
+    """With two readers on two processors, no read() returns without an event.
 
-    Both wake up at once, and the first one waits for a huge page to be cleared: the other one gets the event.
+    Both readers wake up, and while the first one waits for a huge page to be cleared, the other one may take the event.
     """
     lines = run(scene, "dev1", reader.readers_on_two_processors)
     assert lines == ["{64} 0"]
 
 
 def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> None:
-    """read() unmasks the last event of the same thread only: another thread's event is still being handled."""
+    """read() unmasks only the last event of the same thread, because another thread may still handle its own event."""
     script = start(scene, "dev1", reader.second_reader)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -114,7 +115,7 @@ def test_a_second_reader_leaves_the_events_of_the_first_masked(scene: Scene) -> 
 
 
 def test_event_of_an_ended_reader_is_unmasked_by_the_next(scene: Scene) -> None:
-    """The event of a reader that ended is unmasked by the next reader."""
+    """If a reader's thread ends, the next reader unmasks its event."""
     script = start(scene, "dev1", reader.ended_reader)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -131,7 +132,7 @@ def test_event_of_an_io_uring_worker_is_the_first_threads(scene: Scene, tmp_path
 
 
 def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -> None:
-    """Before it waits with a timeout, the binding unmasks only the event of its own thread."""
+    """The binding's read() with a timeout unmasks, before it waits, only the event of its own thread."""
     script = start(scene, "dev1", reader.timed_read)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -139,10 +140,10 @@ def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -
 
 
 def test_a_mask_takes_over_the_event_that_another_thread_has(scene: Scene) -> None:
-    """A device has only one mask.
+    """SHIRQ_MASK replaces the mask of another thread's event, because a device has only one mask.
 
-    If one thread calls SHIRQ_MASK and unmasks the number that it returned, the device can assert again although another
-    thread still handles its event.
+    If one thread calls SHIRQ_MASK and unmasks the number that the call returned, the device can assert again although
+    another thread still handles its event.
     """
     script = start(scene, "dev1", reader.mask_takes_over)
     script.expect("^armed$")
@@ -159,7 +160,7 @@ def test_poll_says_in_every_state_what_read_would_say(scene: Scene) -> None:
 
 
 def test_read_unmasks_its_event_and_no_mask_set_meanwhile(scene: Scene) -> None:
-    """A read() unmasks the event that it delivered, and no mask that was set meanwhile."""
+    """A read() unmasks only the event that it delivered, not a mask that was set meanwhile."""
     script = start(scene, "dev1", reader.mask_set_meanwhile)
     script.expect("^armed$")
     scene.raise_("dev1")
@@ -177,7 +178,7 @@ def test_disarm_drops_what_is_queued_and_the_mask_it_left(scene: Scene) -> None:
 def test_disarm_ends_a_read_even_if_arming_follows_at_once(scene: Scene) -> None:
     """Disarming ends a read() even if the device is armed again before the reader runs.
 
-    On one processor, the reader cannot run before the owner, whose priority is higher, has armed again.
+    Both threads run on one processor. The owner has the higher priority, so that it arms again before the reader runs.
     """
     assert run(scene, "dev1", reader.disarm_ends_a_read) == ["['ENXIO'] armed"]
 
@@ -214,7 +215,7 @@ def test_every_step_of_an_interrupt_has_its_tracepoint_in_order(scene: Scene) ->
         line.split(": ", 2)[1:] for line in scene.run(f"cat {tracing}/trace").splitlines() if "0000:00:08.0" in line
     ]
     names = [name.strip().removeprefix("shirq_") for name, _ in lines]
-    # Leave out the interrupts of the neighbour, which may come at any time.
+    # Skip interrupts of the neighbour, which may come at any time.
     while "decline" in names:
         call = names.index("decline") - 1
         assert names[call] == "irq"

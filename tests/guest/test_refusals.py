@@ -23,7 +23,7 @@ def test_a_bridge_is_not_bound(port: Scene) -> None:
 
 
 def test_function_with_an_unrouted_pin_has_registers_and_no_irq(boot: Boot) -> None:
-    """A function whose pin leads nowhere has registers and no interrupt."""
+    """A function whose pin is not connected has registers and no interrupt."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(Path(__file__).with_name("noline")),))))
     address = ADDRESSES["dev1"]
     scene.run(f"echo {address} >/sys/bus/pci/drivers/shirq/unbind")
@@ -32,7 +32,7 @@ def test_function_with_an_unrouted_pin_has_registers_and_no_irq(boot: Boot) -> N
 
 
 def test_device_is_not_opened_until_it_answers(scene: Scene) -> None:
-    """A device that does not answer is not opened until it does."""
+    """open() fails while the device does not answer."""
     scene.vm.qmp.set("dev1", "dead", "all")
     assert run(scene, "dev1", refusals.not_opened) == ["ENODEV parked"]
     scene.vm.qmp.set("dev1", "dead", "off")
@@ -40,9 +40,9 @@ def test_device_is_not_opened_until_it_answers(scene: Scene) -> None:
 
 
 def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
-    """A device that died while it was owned is silent when it answers again and is opened.
+    """If a device stopped answering while it was owned, it is silent after the next open().
 
-    The release program could not run while the device did not answer: it runs when the device is opened, at the latest.
+    The release program could not run while the device did not answer; open() runs it at the latest.
     """
     script = start(scene, "dev0", refusals.died)
     script.expect("^armed$")
@@ -62,7 +62,7 @@ def test_device_that_died_under_its_owner_reopens_silent(scene: Scene) -> None:
 def test_device_gone_at_its_first_interrupt_is_not_armed(scene: Scene) -> None:
     """Arming fails if the device is gone at its first interrupt.
 
-    The kernel may call the handler from request_irq(), so that arming fails, or right after it.
+    The kernel may call the handler from request_irq(): then ARM fails. It may also call it right after that.
     """
     scene.vm.qmp.set("dev1", "raise", 0xFFFFFFFF)
     assert run(scene, "dev1", refusals.gone_at_once) == ["True ENODEV gone"]
@@ -81,7 +81,7 @@ def test_a_reset_at_release_that_the_device_cannot_do_is_told(scene: Scene) -> N
 def test_device_under_reset_is_paused_and_cannot_be_armed(port: Scene) -> None:
     """While it is being reset, a device is paused and cannot be armed.
 
-    A function-level reset takes a tenth of a second, so the owner's calls coincide with one of several.
+    Function-level resets of 100 ms are made repeatedly, so that the owner's calls meet one.
     """
     assert run(port, "dev2", refusals.under_reset) == ["EIO paused OK"]
 

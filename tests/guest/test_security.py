@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Privileges: kmod/SECURITY.md names these tests."""
+"""Privileges: kmod/SECURITY.md refers to these tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE
 
 
 def test_only_root_opens_the_node_and_others_only_use_it(scene: Scene) -> None:
-    """Only root opens the node; a process that receives the descriptor can use the device, and no more."""
+    """Only root can open the node; another process that receives the descriptor can only use the device."""
     script = start(scene, "dev0", security.handed_over)
     script.expect("^EACCES$", deadline=300)
     script.expect("^EPERM EPERM EPERM$", deadline=300)
@@ -30,7 +30,10 @@ def test_a_kernel_that_is_locked_down_opens_no_device(scene: Scene) -> None:
 
 @pytest.mark.needs_kernel("6.1", "6.12")
 def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
-    """A mapping by sysfs could not be revoked. The BARs of an unbound function can be mapped."""
+    """sysfs does not map the BARs of a bound device, because shirq.ko could not revoke the mapping.
+
+    The BARs of an unbound function can be mapped.
+    """
     assert run(scene, "dev0", security.sysfs_mappings, "0000:00:05.0") == ["EINVAL OK"]
 
 
@@ -44,7 +47,7 @@ def test_a_bound_devices_memory_is_not_mapped_by_sysfs(scene: Scene) -> None:
 )
 @pytest.mark.long
 def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, flags: str, tainted: bool) -> None:
-    """The kernel is also tainted as soon as an owner enables DMA to all of memory."""
+    """The kernel is tainted when an owner enables bus mastering and no IOMMU restricts the device's DMA."""
     machine = SHARED_LINE.with_(
         devices=("intel-iommu,intremap=off", *SHARED_LINE.devices), parameters=f"intel_iommu={iommu}"
     )
@@ -55,7 +58,7 @@ def test_info_says_what_keeps_the_device_from_memory(boot: Boot, iommu: str, fla
 
 
 def test_dma_behind_an_iommu_faults(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """QEMU's own edu writes to memory: nothing is mapped for it, so that the IOMMU reports a fault."""
+    """QEMU's edu writes to memory. No memory is mapped for it, so that the IOMMU reports a fault."""
     monkeypatch.setitem(ADDRESSES, "writer", "0000:00:07.0")
     devices = ("intel-iommu,intremap=off", *SHARED_LINE.devices, "edu,addr=7")
     scene = Scene(boot(SHARED_LINE.with_(devices=devices, parameters="intel_iommu=on"), cold=True))
@@ -67,9 +70,9 @@ def test_dma_behind_an_iommu_faults(boot: Boot, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_user_cannot_flood_the_log_with_quarantines(scene: Scene) -> None:
-    """A process with a received descriptor may arm a storming device repeatedly: ten messages a minute are logged.
+    """A process that received a descriptor may cause storms again and again: at most ten messages a minute are logged.
 
-    Each of these storms is ended as quickly as the first.
+    Each of the storms ends as quickly as the first one.
     """
     script = start(scene, "dev0", security.forty_storms)
     storms, allowed, most = finish(script, deadline=300)[0].split()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The share of its interrupts that a neighbour keeps beside a misbehaving shirq device, counted in guest time.
+"""The share of interrupts that a neighbour of a misbehaving shirq device keeps, counted in guest time.
 
-One vCPU, one instruction a nanosecond, and an I/O APIC that does not slow a storm down: the measured cost of a storm
-holds for any machine. The neighbour is a third device, served in the kernel alone: its program acknowledges.
+The guest has one vCPU and executes one instruction per nanosecond, and the I/O APIC does not slow a storm down, so that
+the measured cost of a storm is independent of the host. The neighbour is a third device on shirq.ko, whose program
+acknowledges: user space does not delay it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
-#: dev0 is the neighbour, dev2 has all means of silencing.
+#: dev0 is the neighbour; dev2 supports all rungs.
 _MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, log_entries=1 << 22)
 
 _SECOND_NS = 1_000_000_000
@@ -33,7 +34,7 @@ _STATUS_ACK = Register.INT_ACK
 
 @pytest.fixture
 def scene(boot: Boot) -> Scene:
-    """A guest of one vCPU without a limit on storms."""
+    """A guest with one vCPU, whose I/O APIC does not slow storms down."""
     vm = boot(_MACHINE)
     vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     return Scene(vm)
@@ -41,7 +42,7 @@ def scene(boot: Boot) -> Scene:
 
 @dataclass(frozen=True)
 class _Run:
-    """The events while the neighbour's interrupts were due, and the events that dev2's owner read."""
+    """The log during the neighbour's schedule, dev2's last output line (its events and state), and its statistics."""
 
     log: Log
     owner: str
@@ -49,12 +50,12 @@ class _Run:
 
     @property
     def delivered(self) -> int:
-        """Number of interrupts of the neighbour that its program acknowledged."""
+        """The number of the neighbour's interrupts that its program acknowledged."""
         return sum(it.ended_by is not None and it.ended_by.offset == _STATUS_ACK for it in assertions(self.log, "dev0"))
 
     @property
     def line_off_ns(self) -> list[int]:
-        """For how long the line was masked, each time."""
+        """The durations for which the line was masked, in ns."""
         off = high(self.log, Kind.LINE_MASK, gsi=line_of(self.log, ["dev0"]))
         return [it.end.time_ns - it.start.time_ns for it in off if it.start and it.end]
 
@@ -62,7 +63,7 @@ class _Run:
 def _run(
     scene: Scene, tmp_path: Path, period_ns: int, storm: str, programs: str = "right", rungs: int = 0, seconds: int = 1
 ) -> _Run:
-    """Raise the neighbour every ``period_ns`` for the given time, with dev2's schedule ``storm``."""
+    """Raise the neighbour's source every ``period_ns`` for ``seconds``, while dev2 plays the schedule ``storm``."""
     length_ns = seconds * _SECOND_NS
     times = range(period_ns, length_ns + 1, period_ns)
     for device, text in (("dev0", "".join(f"+{at} raise 1\n" for at in times)), ("dev2", storm)):
@@ -78,13 +79,13 @@ def _run(
         owner = finish(script, deadline=300)[-1]
     assert len(recorded.of(Kind.SCHEDULED, device="dev0")) == len(times), "not all interrupts of the neighbour came"
     run = _Run(recorded.log, owner, stats_of(scene, "dev2"))
-    assert stats_of(scene, "dev0")["claims"] - before == run.delivered, "the log and the kernel do not agree"
+    assert stats_of(scene, "dev0")["claims"] - before == run.delivered, "the log and the module's statistics differ"
     return run
 
 
-#: The time for which the module may mask the line at once, including its worker's wake-up, on a stock kernel.
+#: The longest time for which the module may mask the line, including its worker's wake-up latency, on a stock kernel.
 _LINE_OFF_NS = 30_000_000
-#: 10,000 interrupts a second, on a stock kernel; the storm begins after a fifth of a second.
+#: On a stock kernel the neighbour has 10,000 interrupts per second; the storm begins after 200 ms.
 _PERIOD_NS = 100_000
 _STORM = "+200000000 raise 1\n"
 
@@ -101,11 +102,11 @@ _STORM = "+200000000 raise 1\n"
 def test_neighbour_keeps_95_percent_of_deliveries_in_a_storm(
     scene: Scene, tmp_path: Path, end: str, programs: str, said: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """The neighbour keeps 95 % of its deliveries while a device storms."""
+    """While a device storms, its neighbour gets at least 95 % of its interrupts."""
     case = ENDS[end]
-    # The run lasts as long as the whole quarantine: the wait after a reset of the bus takes a second and more.
+    # The run must contain the whole quarantine: the wait after a bus reset takes more than a second.
     seconds = 3 if "bus" in case.tried else 1
-    # An instrumented kernel needs this many times more instructions for each interrupt.
+    # An instrumented kernel needs ``patience`` times as many instructions for each interrupt.
     patience = int(scene.vm.patience)
     period_ns = _PERIOD_NS * patience
     quiet = _run(scene, tmp_path, period_ns, "", seconds=seconds)
@@ -125,15 +126,15 @@ def test_neighbour_keeps_95_percent_of_deliveries_in_a_storm(
 
 @pytest.mark.long
 def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_path: Path, kernel_name: str) -> None:
-    """A pending device beside a neighbour at 100,000 interrupts/s never triggers the breaker.
+    """A masked, pending device does not trigger the breaker when its neighbour has 100,000 interrupts per second.
 
-    Its claim test looks at the raw status, which stays set while the device is masked: each run would claim.
+    Its claim test reads the raw status, which stays set while the device is masked: the irq program would always claim.
     """
     run = _run(scene, tmp_path, 10_000, "+0 raise 1\n", "raw status", ALL_RUNGS)
     assert run.owner == "IRQ masked"
-    # An instrumented kernel cannot sustain this rate: a handling takes longer than the period of the interrupts.
+    # An instrumented kernel cannot sustain this rate: its handling takes longer than the period of the interrupts.
     if kernel_name != "debug":
-        # Raises of a pending source merge into one interrupt: the kernel's own work may cause that a few times.
+        # Two raises become one interrupt if the kernel's other work delays the first: allow a few.
         assert run.delivered >= 99_900
     assert run.stats["silent"] >= 0.9 * run.delivered
     assert (run.stats["claims"], run.stats["remasks"], run.stats["storms_masked"], run.stats["line_off"]) == (
@@ -148,4 +149,4 @@ def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_pa
     masked = next(n for n, entry in enumerate(entries) if (entry.kind, entry.device) == (Kind.MASK, "dev2"))
     last = max(n for n, entry in enumerate(entries) if (entry.kind, entry.device) == (Kind.SCHEDULED, "dev0"))
     touched = [e for e in entries[masked:last] if e.device == "dev2" and e.kind in (Kind.READ, Kind.WRITE)]
-    assert not touched, "the masked device was touched"
+    assert not touched, "the module has accessed the masked device"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guarantees on a shared line: judged by the line, the pins and the kernel's handlers, not by the driver."""
+"""The guarantees on a shared line, judged by the line, the pins and the kernel's handlers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_neighbours_interrupts_are_neither_claimed_nor_lost(scene: Scene) -> Non
     for device in drivers:
         handlers.false_claims(device, irq).require(at_least=15)
         own = [call for call in handlers.calls if call.name == handler_name(device)]
-        assert any(not call.handled for call in own), "no interrupt of another device ran this handler"
+        assert any(not call.handled for call in own), "no interrupt of another device ran the device's handler"
 
 
 @pytest.mark.smoke
@@ -99,7 +99,7 @@ def test_masked_pending_device_does_not_disturb_busy_neighbour(scene: Scene) -> 
     own = [call for call in handlers.calls if call.name == handler_name("dev1")]
     assert own, "the masked device's handler never ran"
     assert not any(call.handled for call in own), "a masked device claimed an interrupt of its neighbour"
-    assert not [e for e in handlers.log.of(Kind.READ, Kind.WRITE, device="dev1")], "a masked device was touched"
+    assert not [e for e in handlers.log.of(Kind.READ, Kind.WRITE, device="dev1")], "a masked device was accessed"
     line_never_masked(handlers.log, line_of(handlers.log, ["nic0"])).require(at_least=100)
     driver.resume()
     assert driver.next_event().status == 1
@@ -111,7 +111,7 @@ def test_masked_pending_device_does_not_disturb_busy_neighbour(scene: Scene) -> 
 def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how: str) -> None:
     """A driver that ends with an interrupt pending leaves the line low and the device quiet.
 
-    kill -9 and an orderly exit both run the release program: pending sources are acknowledged and masked.
+    After SIGKILL and after a normal exit, the module runs the release program: it acknowledges and masks all sources.
     """
     driver = scene.drive("dev1")
     driver.stop()
@@ -126,7 +126,7 @@ def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how:
             assert driver.end(signal.SIGKILL) == -signal.SIGKILL
         assert scene.vm.qmp.get("dev1", "status") == 0, "the release program did not acknowledge"
         assert scene.vm.qmp.get("dev1", "mask") == 0xFFFFFFFF, "the release program did not mask"
-        # Interrupts from now on must not reach the line: there is no driver.
+        # The device has no driver now: its sources must not reach the line.
         scene.raise_("dev1", bits=0xFF)
         scene.network.ping(5)
     run.line_low_at_end()
@@ -136,7 +136,7 @@ def test_driver_ending_with_pending_interrupt_leaves_line_low(scene: Scene, how:
 
 @pytest.mark.parametrize("language", ["c", "python"])
 def test_source_raised_during_handling_is_an_event_of_its_own(scene: Scene, language: str) -> None:
-    """A source raised while another one is handled gives a separate event."""
+    """If a source is raised while user space handles another one, it gives a separate event."""
     driver = scene.drive("dev1", language)
     driver.stop()
     with scene.record("dev1", settled=False) as run:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command shirqctl in a guest: its view of a shared line, and the devices that it serves."""
+"""The command shirqctl in a guest: its reports about a shared line, and its service of devices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _shirqctl(scene: Scene, *arguments: str, status: int = _DONE, deadline: floa
 
 
 def test_list_shows_driver_profile_and_sharers_of_each_function(scene: Scene) -> None:
-    """The list command shows each function's driver, its profile and which functions share its line."""
+    """`shirqctl list` shows each function's driver, its profile, and the functions that share its line."""
     rows = {row.split()[0]: row for row in _shirqctl(scene, "list").stdout.splitlines()}
     line = str(scene.irq("eth0"))
     for address, driver, card in ((DEV0, "shirq", "shirq-edu"), (DEV1, "shirq", "shirq-edu"), (NIC, "e1000", "e1000")):
@@ -39,16 +39,16 @@ def test_list_shows_driver_profile_and_sharers_of_each_function(scene: Scene) ->
 
 
 def test_kernel_checks_a_profile_and_leaves_the_device_as_it_was(scene: Scene) -> None:
-    """The kernel checks a profile for a device and leaves the device as it was."""
+    """`shirqctl check` lets the kernel check a profile for a device, and does not change the device's state."""
     assert "the kernel accepts shirq-edu" in _shirqctl(scene, "check", "shirq-edu", "--device", DEV0).stdout
-    # The registers of the other profile are in a BAR that this device does not have.
+    # The registers of the ahci profile are in a BAR that this device does not have.
     refused = _shirqctl(scene, "check", "ahci", "--device", DEV0, status=_FOUND).stderr
     assert "/ahci.toml:" in refused and "no such BAR" in refused
     assert "handlers" not in _shirqctl(scene, "stats", DEV0).stdout
 
 
 def test_watch_serves_a_device_by_its_profile_until_interrupted(scene: Scene) -> None:
-    """The watch command serves a device by its profile until it is interrupted."""
+    """`shirqctl watch` serves a device by its profile until it is interrupted."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--after", "write INT_ACK, r0")
     watch.expect("^armed: ", 30)
     with scene.record("dev1") as recorded:
@@ -63,7 +63,7 @@ def test_watch_serves_a_device_by_its_profile_until_interrupted(scene: Scene) ->
 
 
 def test_watch_without_service_leaves_the_device_masked(scene: Scene) -> None:
-    """The watch command without service leaves the device masked after its event."""
+    """`shirqctl watch` without --after does not acknowledge: the device stays masked after its event."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--count", "2", "--timeout", "1")
     watch.expect("^the device stays masked", 30)
     with scene.record("dev1") as recorded:
@@ -95,7 +95,7 @@ def test_exec_reads_and_writes_registers_by_their_profiles_names(scene: Scene) -
 
 
 def test_bind_and_unbind_move_a_function_between_drivers(scene: Scene) -> None:
-    """The bind and unbind commands move a function between the kernel's driver and shirq."""
+    """`shirqctl bind` and `unbind` move a function between the kernel's driver and shirq."""
     _shirqctl(scene, "bind", NIC)
     assert scene.run(f"readlink /sys/bus/pci/devices/{NIC}/driver").strip().endswith("/shirq")
     assert "the kernel accepts e1000" in _shirqctl(scene, "check", "e1000", "--device", NIC).stdout
@@ -104,11 +104,11 @@ def test_bind_and_unbind_move_a_function_between_drivers(scene: Scene) -> None:
 
 
 def test_top_names_the_asserting_and_the_held_back_function(scene: Scene) -> None:
-    # dev0 is bound and has no owner: its interrupt-disable bit keeps it from asserting.
-    """The top command names the function that asserts a line and the one that is held back."""
+    # dev0 is bound and has no owner: its interrupt-disable bit is set.
+    """`shirqctl top` names the function that asserts a line, and a pending function whose interrupt is disabled."""
     _shirqctl(scene, "exec", DEV0, "load r0, -1; write INT_MASK_CLEAR, r0")
     scene.raise_("dev0")
-    # The clock has no driver, and its line has no handler: it may assert for ever.
+    # The device `clock` has no driver, and no handler uses its line: it may assert without end.
     scene.run(f"echo 1 >/sys/bus/pci/devices/{CLOCK}/enable")
     run(scene, "clock", shirqctl.unmask_unbound)
     scene.raise_("clock")
@@ -132,7 +132,8 @@ def test_top_shows_the_rates_of_the_modules_counters(scene: Scene) -> None:
     assert f"shirq:{DEV1}" in out and "eth0" in out
 
 
-#: Two functions that no driver has enabled, one of them on the neighbour's line, and one without an interrupt pin.
+#: No driver has enabled dev0, dev1 and clock; dev0 and dev1 are on the neighbour's line. pci-testdev has no interrupt
+#: pin.
 _UNBOUND = Machine(
     devices=(
         "shirq-edu,id=dev0,addr=4",
@@ -148,7 +149,7 @@ _PINLESS = "0000:00:0e.0"
 
 
 def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None:
-    """A line is not known until a driver has enabled the function."""
+    """shirqctl does not know a function's line until a driver has enabled the function."""
     scene = Scene(boot(_UNBOUND))
     line = scene.irq("eth0")
     assert (firmware := int(scene.run(f"cat /sys/bus/pci/devices/{DEV0}/irq"))) not in (0, line)
@@ -169,9 +170,10 @@ def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a line is stuck on purpose", line_of="dev1")
 def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: Path) -> None:
-    """The top command names an asserting function that no driver has enabled.
+    """`shirqctl top` names an asserting function that no driver has enabled.
 
-    The function is like a card that the firmware left asserting: the kernel disables its line, and no handler is there.
+    The function acts like a card that the firmware left asserting: no handler serves it, so the kernel disables the
+    line.
     """
     storm = ("-global", "ioapic.storm-pause=off")
     scene = Scene(boot(_UNBOUND.with_(deterministic=True, vcpus=1, extra=storm)))
@@ -193,7 +195,7 @@ def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: 
 
 @pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
 def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
-    """Each guest's own table, on each controller, is checked against the files of /sys/kernel/irq."""
+    """shirqctl reads the same lines from the guest's /proc/interrupts as from /sys/kernel/irq, on each controller."""
     prepare = (NEIGHBOUR_UP, LOAD_MODULE, bind("dev0"))
     scene = Scene(boot(_UNBOUND.with_(parameters=parameters, prepare=prepare)))
     driver = scene.drive("dev0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Port BARs and accesses of 8 bytes, of a shirq-edu with ports and an nvme with a memory buffer; pins and lines."""
+"""Port BARs of a shirq-edu, accesses of 8 bytes to the memory buffer of an nvme; functions without a pin; the info."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind_at
 
-#: The ports are storage, of three widths; the nvme's BAR 2 is its memory buffer, 64 bits wide.
+#: The registers at bar1+16 and above are scratch registers of three widths. The nvme's BAR 2, a 64-bit BAR, is its
+#: memory buffer.
 _PORTS = "bar0+0/32 status; bar1+16/32 scratch0; bar1+20/16 scratch1; bar1+24/8 scratch2"
 _DEVICES = {
     "ports": (f"shirq-edu,id=ports,addr=7,bar1=port:32,registers={_PORTS}", "0000:00:07.0"),
@@ -62,5 +63,5 @@ def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
 
 @pytest.mark.parametrize("device", ["ports", "buffer"])
 def test_info_says_what_sysfs_says(functions: Scene, device: str) -> None:
-    """The info has the function's numbers and BARs as the PCI core has them, and the module's features."""
+    """GET_INFO returns the same IDs and BARs as sysfs, and the features of the module."""
     assert run(functions, device, spaces.info) == ["[] True", "True 1 256", "True", "True True"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QEMU's stock cards on one line with a busy in-kernel driver: no interrupt is lost."""
+"""shirq drives QEMU's stock cards on a line with a busy in-kernel driver: no interrupt is lost."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from shirq_bench.observe.scene import Driver, Scene, handler_name
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
 
-#: How long the load lasts, at least: guest time, in ns, and queries answered on each wire.
+#: The least duration of the load, in ns of guest time, and the least number of replies on each network.
 _DURATION_NS = 60_000_000_000
 _QUERIES = 500
-#: Seconds between a reply and the next query, and between two computations: a higher rate would only fill the trace.
+#: Seconds between a reply and the next query, and between two computations of edu: a higher rate only fills the trace.
 _PAUSE_S = 0.005
-#: Each card with its driver. Their slots have the same line: see `gsi_of`.
+#: The driver of each card. The cards' slots are wired to the same line: see `gsi_of`.
 _CARDS = {"edu0": "qemu-edu", "rtl0": "rtl8139", "ne0": "ne2000"}
 _ADDRESSES = {"edu0": "0000:00:04.0", "rtl0": "0000:00:08.0", "ne0": "0000:00:10.0"}
 _WIRES = {"nic0": "net0", "rtl0": "net1", "ne0": "net2"}
-#: edu cannot be cloned: its state is no part of a template.
+#: The test boots this machine, because edu cannot be migrated and so cannot be cloned.
 _MACHINE = Machine(
     devices=(
         "edu,id=edu0,addr=4",
@@ -39,7 +39,7 @@ _MACHINE = Machine(
         "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0", "net1", "net2"),
-    # With deterministic, the guest's time stands still while the host is busy; both vCPUs take turns.
+    # With deterministic, the guest's time stands still while a busy host does not run it; the vCPUs take turns.
     deterministic=True,
     extra=("-smp", "2"),
 )
@@ -47,7 +47,7 @@ _MACHINE = Machine(
 
 @pytest.fixture
 def cards(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """A guest with the three cards and the neighbour nic0, up, on one line; shirq.ko is loaded, nothing is bound."""
+    """A guest with the three cards and the running neighbour nic0 on one line; shirq.ko is loaded, no card is bound."""
     for device, address in _ADDRESSES.items():
         monkeypatch.setitem(ADDRESSES, device, address)
     scene = Scene(boot(_MACHINE, cold=True))
@@ -65,13 +65,13 @@ def _drive(scene: Scene, device: str) -> Driver:
 
 
 def _counts(command: Command) -> dict[str, int]:
-    """The counters that a driver printed at its end."""
+    """Return the counters that a driver printed at its end."""
     return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", command.stdout)}
 
 
 @dataclass
 class Load:
-    """Queries on one network, each sent after the reply to the one before, until the end is requested."""
+    """Sends queries on one network, each after the reply to the previous one, until ``over`` is set."""
 
     network: Network
     over: threading.Event
@@ -94,7 +94,7 @@ class Load:
 
 @contextmanager
 def _load(scene: Scene) -> Iterator[dict[str, Load]]:
-    """Put all wires under load during the block; at its end, a query without a reply fails the test."""
+    """Send queries on all networks during the block; fail at its end if a query had no reply."""
     over = threading.Event()
     loads = {device: Load(scene.vm.networks[wire], over) for device, wire in _WIRES.items()}
     try:
@@ -109,7 +109,7 @@ def _load(scene: Scene) -> Iterator[dict[str, Load]]:
 
 
 def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0) -> None:
-    """Wait until the load has lasted long enough, by the log's clock; return early if it has failed."""
+    """Wait until the load has lasted long enough by the log's clock, or has failed."""
     limit = Deadline(deadline)
     begin = end = reader.log().entries[-1].time_ns
     while end - begin < _DURATION_NS or min(load.answered for load in loads.values()) < _QUERIES:
@@ -135,7 +135,8 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
             with cards.tracing(buffer_kib=24576) as handlers:
                 with _load(cards) as loads:
                     _let_pass(reader, loads)
-                # QEMU's edu gives itself work: stop its owner, so that it is silent when tracing ends.
+                # The driver of edu starts a new computation after each: stop it, so that edu is silent when tracing
+                # ends.
                 drivers["edu0"].stop()
         drivers["edu0"].resume()
         for driver in drivers.values():
@@ -143,7 +144,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
 
     assert handlers.fit and handlers.log
     begin, end = handlers.fit.span_ns
-    assert end - begin >= _DURATION_NS, "by the guest's clock, less time has passed"
+    assert end - begin >= _DURATION_NS, "the trace is shorter than the load by the guest's clock"
 
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=_QUERIES // 2)
     for device in drivers:

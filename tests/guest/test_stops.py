@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stops of a device whose owner lives: sleep, resets, unplugging. It is quiet, and the owner is notified."""
+"""A device with an owner stops (sleep, reset, unplugging): the device is quiet, and read() notifies the owner."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shirq_bench.vm.machine import ADDRESSES, GSI, LOAD_MODULE, SHARED_LINE, ins
 
 @contextlib.contextmanager
 def _owner(scene: Scene, device: str) -> Iterator[tuple[Command, Recording]]:
-    """An owner that waits for a notice, with its device masked and pending; recorded from before its interrupt."""
+    """Start an owner that waits in read() with its device masked and pending; record from before its interrupt."""
     command = start(scene, device, stops.told)
     command.expect("^armed$")
     with scene.record(device, settled=False) as recorded:
@@ -42,7 +42,7 @@ def _released(log: Log, device: str) -> bool:
 
 
 def _masters(log: Log, device: str) -> bool:
-    """Whether bus mastering is on, by the last write to Command, which must exist."""
+    """Return whether the last write to Command, which must exist, left bus mastering on."""
     commands = [
         entry.value
         for entry in log.of(Kind.WRITE, device=device)
@@ -53,7 +53,7 @@ def _masters(log: Log, device: str) -> bool:
 
 
 def _comes_back(scene: Scene, device: str, owner: Command, recorded: Recording, news: str) -> None:
-    """The owner read the notice, its device did not assert again before it was armed, and works after that."""
+    """Assert that the owner reads the event ``news``, and that the device is silent until it is armed, then works."""
     owner.expect(r"^again\?$", deadline=60)
     assert owner.stdout.splitlines()[2:6] == [
         f"{news} 1 loaded False",
@@ -66,7 +66,7 @@ def _comes_back(scene: Scene, device: str, owner: Command, recorded: Recording, 
     assert len(recorded.assertions()) == 1, "the device asserted before its owner armed it again"
     line_falls(scene, device)
     owner.write("\n")
-    # Sources raised while it was silent are still pending.
+    # The source that was raised while the device was silent is still pending.
     owner.expect("^0x10$")
 
 
@@ -111,9 +111,9 @@ def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, devi
 
 
 def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_path: Path) -> None:
-    """A device that asserts when the system wakes is silent before its line opens.
+    """If a device asserts when the system wakes, shirq.ko silences it before the kernel enables the line.
 
-    The device behaves as if the sleep had reset it. It has no DisINTx: only its release program can silence it.
+    The device acts as if the sleep had reset it. It has no DisINTx, so that only its release program silences it.
     """
     script = start(scene, "dev1", stops.resumed)
     script.expect("^armed$")
@@ -136,9 +136,9 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
     else:
         pytest.fail("the release program did not run again")
     assert any(entry.kind is Kind.PIN and entry.device == "dev1" and entry.value for entry in until)
-    # The kernel masks a disabled line lazily: when it interrupts, not before.
+    # The kernel masks a disabled line lazily, at its next interrupt: allow one delivery.
     heard = [entry for entry in until if entry.kind is Kind.DELIVER and entry.offset == GSI]
-    assert len(heard) <= 1, "the line was open while the device asserted"
+    assert len(heard) <= 1, "the line was enabled while the device asserted"
     recorded.line_low_at_end()
 
 
@@ -146,8 +146,8 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 @pytest.mark.long
 def test_suspend_to_ram_resets_device_and_owner_reads_resumed(boot: Boot, device: str) -> None:
-    # Waking from S3 is unreliable in QEMU: in clones and with e1000 the guest seldom resumes, and even here its timers
-    # may stop, so that nothing after this may wait for one.
+    # Waking from S3 is unreliable in QEMU: clones and guests with e1000 seldom resume. Even this guest's timers may
+    # stop, so that nothing after this may wait for a timer.
     """Suspend to RAM resets the device, and the owner reads RESUMED."""
     alone = SHARED_LINE.with_(devices=tuple(d for d in SHARED_LINE.devices if "e1000" not in d), networks=())
     scene = Scene(boot(alone, cold=True))
@@ -176,7 +176,7 @@ def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> 
     assert finish(script)[-1] == "0x2"
 
 
-# ------------------------------------------------- resets, unplugging: dev2 is alone behind a port of its own
+# ------------------------------------------------- resets, unplugging: dev2 is alone behind its own port
 
 
 def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) -> None:
@@ -190,10 +190,10 @@ def test_a_reset_from_outside_quiesces_and_the_owner_reads_reset(port: Scene) ->
 
 
 def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> None:
-    """An unplugged device wakes its reader, and its mappings are void."""
+    """Unplugging a device ends its owner's read() with an error, and makes the mappings invalid."""
     script = start(port, "dev2", stops.unplugged)
     script.expect("^armed$")
-    port.raise_("dev1")  # Other devices are not disturbed.
+    port.raise_("dev1")  # Other devices must go on working.
     port.vm.qmp.execute("device_del", id="dev2")
     port.vm.qmp.wait_event("DEVICE_DELETED", deadline=60)
     assert finish(script)[1:] == ["ENODEV ENODEV SIGBUS", "False"]
@@ -204,15 +204,15 @@ def test_unplugged_device_wakes_its_reader_and_voids_mappings(port: Scene) -> No
 
 # ------------------------------------------------------------- errors of the link
 
-#: The port's own hot plug shows whether the link is up, which a reset of the bus waits for.
+#: A reset of the bus waits until the link is up again; only native hot plug of the port shows that.
 _NATIVE = behind_a_port("pcie=on").with_(extra=("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"))
-#: Uncorrectable errors of the port, whose severity after reset is non-fatal or fatal.
+#: Uncorrectable errors of the port, by their default severity.
 _ERRORS = {"non-fatal": "COMP_ABORT", "fatal": "FCP"}
 
 
 @pytest.mark.parametrize("error", _ERRORS)
 def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: str) -> None:
-    """After an error of its link the owner reads RESET, and a frozen link is not used."""
+    """After an error of its link the owner reads RESET; while the link is frozen, the device is not accessed."""
     port = Scene(boot(_NATIVE))
     with _owner(port, "dev2") as (owner, recorded):
         before = len(recorded.of(device="dev2"))
@@ -223,21 +223,21 @@ def test_link_error_reads_as_reset_and_frozen_link_is_unused(boot: Boot, error: 
     if error == "fatal":
         assert reset is not None, "the link was not reset"
         touched = [entry for entry in entries[:reset] if entry.kind in (Kind.READ, Kind.WRITE)]
-        assert not touched, "the device behind a frozen link was touched"
+        assert not touched, "the device behind a frozen link was accessed"
     else:
         first = next(entry for entry in entries if (entry.kind, entry.space) == (Kind.WRITE, 0))
-        assert first.offset == Register.INT_MASK_SET, "the first access was not that of the release program"
+        assert first.offset == Register.INT_MASK_SET, "the first access was not a write by the release program"
 
 
 # ------------------------------------------------------------- surprise removal
 
-#: The result that an owner gets, for each of four ways to wait.
+#: The result of each of four ways to wait when the device is removed.
 _ANSWERS = {"read": "ENODEV", "poll": "POLLERR", "masked": "ENODEV", "mapping": "SIGBUS"}
 
 
 @pytest.mark.parametrize("how", _ANSWERS)
 def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: str) -> None:
-    """A device that was surprise-removed is not accessed, and every waiter is woken with the error."""
+    """After a surprise removal the module does not access the device, and every waiter wakes up with an error."""
     script = start(port, "dev2", stops.torn_out, how)
     script.expect("^armed$", deadline=120)
     if how == "masked":
@@ -254,21 +254,21 @@ def test_torn_out_device_is_not_touched_and_waiters_are_told(port: Scene, how: s
         assert finish(script, deadline=120)[2:] == [f"{_ANSWERS[how]} ENODEV ENODEV ENODEV", "SIGBUS"]
         port.network.ping(20)
     touched = [entry for entry in recorded.of(Kind.READ, Kind.WRITE, device="dev2") if entry.ring != USER_RING]
-    # The irq program reads a device that is gone once, and gets all-ones.
-    assert [entry for entry in touched if entry.space == 0][1:] == [], "a register of a device that is gone was touched"
+    # The irq program may read the removed device once: it gets all-ones.
+    assert [entry for entry in touched if entry.space == 0][1:] == [], "the module has accessed a gone device again"
     assert not [entry for entry in touched if entry.kind is Kind.WRITE and entry.space == 0]
     irq = port.irq("eth0")
     handlers.neighbour_lost("nic0", irq, "eth0").require(at_least=20)
     assert not [call for call in handlers.calls if call.name.startswith("shirq:0000:01") and call.handled]
 
 
-# ------------------------------------------------------------- a device that is given up
+# ------------------------------------------------------------- permanent failure
 
 _GIVE_UP = Path(__file__).parent / "giveup"
 
 
 def test_given_up_device_wakes_waiters_and_next_owner_retries(boot: Boot) -> None:
-    """Waiters for a device that is given up get an error, and the next open() tries again."""
+    """If the kernel reports a permanent failure of a device, its waiters get an error; the next open() succeeds."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(_GIVE_UP),))))
     script = start(scene, "dev1", stops.given_up)
     script.expect("^waiting$")

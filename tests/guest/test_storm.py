@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A shirq device never keeps a shared line busy: a storm ends, neighbours are served, and the owner gets the reason."""
+"""A storm of a shirq device ends, its neighbours are still served, and its owner is told the reason."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
-#: The handler calls within which a storm must have ended.
+#: The number of handler calls within which a storm must have ended.
 CALLS = 5000
-#: The limits from kmod/README.md: for ending a storm by the device's own means, and for masking the line otherwise.
+#: The limits of kmod/README.md, in handler calls: to end a storm by the device's own means, and to mask the line.
 ENDED, LINE_OFF = 2700, 3900
 
 
 def calls(scene: Scene, device: str) -> int:
-    """How often the device's handler ran."""
+    """Return the number of calls of the device's handler."""
     folder = f"/sys/class/shirq/{ADDRESSES[device]}/stats"
     return sum(int(scene.run(f"cat {folder}/{name}")) for name in ("claims", "declines", "silent"))
 
 
 def test_ineffective_mask_ends_in_quarantine_by_disintx(scene: Scene) -> None:
-    """A mask without effect ends in quarantine by DisINTx, and the neighbour is still served."""
+    """A device whose mask has no effect is quarantined and silenced by DisINTx, and its neighbour is still served."""
     script = start(scene, "dev0", storm.ineffective_mask)
     script.expect("^armed$")
     with scene.record("dev0") as recorded:
@@ -43,7 +43,7 @@ def test_ineffective_mask_ends_in_quarantine_by_disintx(scene: Scene) -> None:
     recorded.line_never_masked(at_least=5)
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
-    # The release program of the new set has acknowledged the storming source.
+    # The release program of the new set acknowledges the storming source.
     script.expect("^armed again armed masked over$")
     scene.raise_("dev0", bits=6)
     assert finish(script)[2:] == [
@@ -72,9 +72,9 @@ def test_release_program_ends_storm_of_device_without_disintx(scene: Scene) -> N
 
 @pytest.mark.splats_expected
 def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None:
-    """If no rung ends the storm, the line is masked once, briefly, and the kernel log says so.
+    """If no rung ends the storm, the module masks the line once and briefly, and logs that.
 
-    dev1 has neither DisINTx nor power management: only the kernel can end a storm that the module cannot.
+    dev1 has neither DisINTx nor power management, so that the module cannot end the storm; only the kernel can.
     """
     scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev1", storm.unstoppable)
@@ -92,11 +92,11 @@ def test_unstoppable_storm_masks_the_line_once_and_is_logged(boot: Boot) -> None
     ]
     assert "silenced, but IRQ" in scene.run("dmesg | grep 'nothing is left to try'")
     masks = recorded.of(Kind.LINE_MASK, offset=recorded.gsi)
-    assert [entry.value for entry in masks[:2]] == [1, 0], "the line was not masked and opened again"
+    assert [entry.value for entry in masks[:2]] == [1, 0], "the line was not masked and unmasked again"
     assert masks[1].time_ns - masks[0].time_ns < allowed_ns(scene.vm, 2)
     delivered = recorded.of(Kind.DELIVER, offset=recorded.gsi)
     before = [entry for entry in delivered if entry.time_ns < masks[0].time_ns]
-    assert len(before) <= LINE_OFF, "the line was masked too late"
+    assert len(before) <= LINE_OFF, "the module masked the line too late"
     scene.vm.qmp.set("dev1", "lower", 1)
     script.write("\n")
     finish(script)
@@ -166,7 +166,7 @@ def test_declining_device_is_not_blamed_for_another_ones_storm(boot: Boot, tmp_p
 def test_device_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
     """A device that is masked again in time is not quarantined.
 
-    Somebody else clears DisINTx, by which the device is masked: the breaker sets it again.
+    The device is masked by DisINTx. Another process clears DisINTx, and the breaker sets it again.
     """
     script = start(scene, "dev0", storm.masked_again)
     script.expect("^armed$")
@@ -182,7 +182,7 @@ def test_device_masked_again_in_time_is_not_quarantined(scene: Scene) -> None:
 
 
 def test_acknowledging_device_gets_every_irq_without_unmasking(scene: Scene) -> None:
-    """An acknowledging device gets every interrupt without unmasking."""
+    """An acknowledging device delivers every interrupt and needs no unmasking."""
     script = start(scene, "dev1", storm.acknowledges)
     script.expect("^armed$")
     with scene.record("dev1") as recorded:
@@ -194,7 +194,7 @@ def test_acknowledging_device_gets_every_irq_without_unmasking(scene: Scene) -> 
 
 
 def test_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> None:
-    """An acknowledging device is quarantined by its rate alone."""
+    """An acknowledging device is quarantined because of the rate of its claims alone."""
     script = start(scene, "dev0", storm.rate)
     script.expect("^armed$")
     scene.raise_("dev0", bits=9)
@@ -210,9 +210,9 @@ def test_acknowledging_device_is_quarantined_by_its_rate_alone(scene: Scene) -> 
 def test_neighbour_of_masked_pending_device_trips_no_breaker(
     scene: Scene,
 ) -> None:
-    """A busy neighbour of a masked device whose status is pending never triggers the breaker.
+    """A busy neighbour of a masked and pending device never triggers the breaker.
 
-    The claim test looks at the raw status, which stays set: the breaker must not even run the program.
+    The claim test reads the raw status, which stays set: the breaker must not even run the irq program.
     """
     script = start(scene, "dev1", storm.raw_status)
     script.expect("^armed$")
@@ -222,21 +222,21 @@ def test_neighbour_of_masked_pending_device_trips_no_breaker(
     with scene.record("dev1", settled=False) as recorded:
         while int(scene.run(f"cat {folder}/silent")) < 3000:
             scene.network.ping(300, deadline=60)
-    assert not recorded.of(Kind.READ, Kind.WRITE, device="dev1"), "the masked device was touched"
+    assert not recorded.of(Kind.READ, Kind.WRITE, device="dev1"), "the masked device was accessed"
     script.write("\n")
     assert finish(script)[2:] == ["True 0 masked none"]
 
 
 @pytest.mark.parametrize("auto", [False, True], ids=["unmask by call", "unmask by read"])
 def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path, auto: bool) -> None:
-    """The breaker runs the irq program, which claims a source that the owner masked: its event waits for the unmask."""
+    """The breaker runs the irq program, which claims a source masked by the owner; the event waits for the unmask."""
     vm = boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21))
     vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene = Scene(vm)
     script = start(scene, "dev0", storm.mask_holds, auto)
     script.expect("^masked 1$", deadline=120)
     vm.qmp.set("dev0", "raise", 1)
-    # dev1, parked, without DisINTx and without a loaded set, asserts for 20 ms.
+    # dev1 asserts for 20 ms. It is parked, has no DisINTx and no loaded set, so that nothing silences it.
     with vm.frozen():
         now = vm.now_ns()
         path = tmp_path / "storm"
@@ -254,12 +254,12 @@ def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path
 
 
 def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> None:
-    """Neither DisINTx nor the irq program has an effect: SHIRQ_MASK does not prevent the quarantine."""
+    """Neither DisINTx nor the irq program masks the device: SHIRQ_MASK does not prevent its quarantine."""
     scene.vm.qmp.set("dev0", "disintx", "no-op")
     script = start(scene, "dev0", storm.mask_by_call)
     script.expect("^masked$", deadline=120)
     scene.raise_("dev0", bits=5)
-    # The interrupt that was held back for the owner is dropped.
+    # The module drops the interrupt that SHIRQ_MASK has held back.
     script.expect("^QUARANTINED MASKED 0x5 quarantined 1 1$", deadline=120)
     line_falls(scene, "dev0")
     assert calls(scene, "dev0") < CALLS
@@ -268,14 +268,15 @@ def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> N
 
 
 def test_quarantine_over_before_its_worker_has_voided_mapping(boot: Boot) -> None:
-    """A quarantine that is over before its worker runs has voided the mapping.
+    """The mappings are invalid even if the quarantine ends before the worker has run.
 
-    A real-time owner reads the quarantine's event and arms, with a better set, before the worker revokes its mappings.
+    A real-time owner reads the quarantine's event, loads a better set and arms, before the worker revokes its mappings.
     """
     scene = Scene(boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21)))
     script = start(scene, "dev0", storm.over_at_once)
     script.expect("^armed$", deadline=120)
-    # The time of an idle guest that counts instructions jumps: on a busy host minutes pass before the next step.
+    # The time of an idle guest that counts instructions jumps. On a busy host, minutes of guest time pass between two
+    # steps of the test: make them pass here too.
     begin, end = scene.vm.now_ns(), Deadline(60)
     while scene.vm.now_ns() < begin + 200_000_000_000:
         assert not end.passed, "the guest's time stands still"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sweeps in guests: runs are identical, a stimulus meets its instruction, and bugs are found and explained."""
+"""Sweeps in guests: runs are identical, a stimulus comes at its instruction, and violations are found and explained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import Vm
 
-# Bounds are in instructions, of which the instrumented kernel needs a hundred times as many.
+# Bounds are in instructions; an instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
 _PERIOD_NS = 250_000
@@ -42,7 +42,7 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
 def test_a_deterministic_guest_boots_once_for_all_preparations(
     kernel_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A boot takes a minute on a busy host; differently prepared guests are derived from the template of one boot."""
+    """Differently prepared guests share the template of one boot, because a boot takes a minute on a busy host."""
     booted = Machine(kernel=kernel_name, deterministic=True, vcpus=1)
     template.get(booted)
     prepared = booted.with_(prepare=("echo prepared >/run/grown",))
@@ -63,7 +63,7 @@ def test_a_deterministic_guest_boots_once_for_all_preparations(
 
 @pytest.mark.long
 def test_a_busy_monitor_does_not_change_a_run(kernel_name: str) -> None:
-    """QEMU's main loop is kept awake: timers must not come some instructions later because of that."""
+    """QMP queries keep QEMU's main loop busy: timers must not fire some instructions later because of that."""
     case = _case("reassert-unmask", kernel_name, range(4000))
     machine = case.machine.with_(wires=("monitor",), extra=("-mon", "chardev=monitor,mode=control"))
 
@@ -83,17 +83,17 @@ def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) 
     with stopped.stopped(case, 3000) as vm:
         first = stopped.look(vm)
         assert vm.qmp.execute("query-status")["status"] == "paused"
-        assert vm.log().entries[-1].time_ns == logged.time_ns, "the guest ran on"
+        assert vm.log().entries[-1].time_ns == logged.time_ns, "the guest did not stop at the stimulus"
     with stopped.stopped(case, 3001) as vm:
         second = stopped.look(vm)
     assert (first.pc, first.ring) == (logged.value, logged.ring)
-    assert first.function.split("+")[0] != f"{first.pc:#x}", "the address has no name"
+    assert first.function.split("+")[0] != f"{first.pc:#x}", "the address was not resolved to a function"
     assert second.pc != first.pc, "the guest has not advanced by an instruction"
 
 
 @pytest.mark.long
 def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_path: Path) -> None:
-    """An owner that unmasks while an event is queued gets a second one, which is found if the scenario forbids it."""
+    """An owner that unmasks while an event is queued gets a second one, which this scenario counts as a violation."""
     strict = replace(scenario.get("masked-by-owner"), spurious=0)
     result = run.sweep(strict, kernel_name, points=100)
     assert result.failures
@@ -101,7 +101,8 @@ def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_pa
     assert found.rules == ("duplicate",)
     assert [s for s in found.case.stimuli if s.action == "where"] == []
     assert {s.device for s in found.case.stimuli} == {"ctl", "dev0"}
-    # Two stimuli are enough. If the first interrupts take longer than later ones, a third stimulus must precede them.
+    # Two stimuli are enough, unless the first interrupts of a guest take longer than later ones: then a third stimulus
+    # must precede them.
     assert len(found.case.stimuli) in (2, 3)
     assert re.fullmatch(r"\S+\+0x[0-9a-f]+( \[\w+\])?", found.where["function"])
     assert found.where["instruction"]
@@ -141,7 +142,7 @@ def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
     said = capfd.readouterr().out
     assert ended.value.code == 0, said
     assert f"at {there.pc:x}\n" in said
-    # gdb drops the number that the compiler gave to a clone of a function.
+    # gdb omits the suffix that the compiler gives to a clone of a function.
     assert re.search(rf"^{re.escape(re.split(r'[.+]', there.function)[0])}\b", said, re.MULTILINE), said
     with pytest.raises(SystemExit):
         main([*command[:2], "--before", "40", *command[2:4]], standalone_mode=False)
@@ -151,7 +152,7 @@ def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
 
 
 def test_schedule_naming_instructions_needs_icount(vm: Vm, tmp_path: Path) -> None:
-    """A schedule that names instructions needs instruction counting."""
+    """A schedule may stop at an instruction, or log one, only if the guest counts instructions."""
     for action in ("where", "stop"):
         (tmp_path / "schedule").write_text(f"+5 {action}\n")
         with vm.frozen(), pytest.raises(QmpFailed, match=f"'{action}' is between two instructions"):
@@ -159,9 +160,9 @@ def test_schedule_naming_instructions_needs_icount(vm: Vm, tmp_path: Path) -> No
 
 
 def test_log_overflow_ends_a_run_and_whole_points_are_judged(kernel_name: str) -> None:
-    """A log that overflows ends a run, and whole points are judged.
+    """If the log overflows, the run ends, and only complete points are judged.
 
-    The point in which the log overflowed is unfinished; no interrupt is called lost that the log could not show.
+    The point in which the log overflowed is reported as unfinished, and no interrupt after the overflow as lost.
     """
     case = _case("reassert", kernel_name, range(3000, 3030))
     full = replace(case, machine=replace(case.machine, log_entries=60))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Torture in guests: a seed repeats its choices, and bugs are found."""
+"""Torture in guests: the same seed makes the same choices, and bugs are found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shirq_bench.campaigns.torture.guests import Round, Tormented
 from shirq_bench.observe import invariants
 
 _FEW = 12
-#: Long enough that most owners are armed before their end, even on a busy host.
+#: The longest time until an owner's end, in µs: most owners must be armed before their end, even on a busy host.
 _SPAN_US = 30_000
 
 
@@ -30,7 +30,7 @@ def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 
 @pytest.mark.parametrize("name", ["kill", "close", "exec", "thread", "pass", "bind", "module", "starve"])
 @pytest.mark.long
 def test_each_end_leaves_device_silent_and_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
-    """Each kind of end leaves the device silent and the neighbours whole."""
+    """After each kind of end, the device is silent and the neighbours lose no interrupt."""
     round_ = _run(name, kernel_name, tmp_path)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert (round_.attempts, round_.figures["ends"]) == (_FEW, _FEW)
@@ -39,7 +39,7 @@ def test_each_end_leaves_device_silent_and_neighbours_whole(name: str, kernel_na
 
 @pytest.mark.needs_kernel("debug")
 def test_owners_without_memory_leave_the_device_silent(kernel_name: str, tmp_path: Path) -> None:
-    """Owners that get no memory leave the device silent and the neighbours whole."""
+    """If allocations of owners fail, the device is silent afterwards and the neighbours lose no interrupt."""
     round_ = _run("refuse-memory", kernel_name, tmp_path, count=40)
     assert round_.clean, [*round_.failures, *round_.lost, *round_.splats]
     assert 0 < round_.figures["exited"] < round_.attempts == 40
@@ -52,7 +52,7 @@ def test_a_guest_whose_owners_all_fare_alike_proves_nothing(kernel_name: str, tm
 
 
 def test_seed_repeats_its_choices_and_another_seed_differs(kernel_name: str, tmp_path: Path) -> None:
-    """A seed repeats its choices, and another seed makes different ones."""
+    """The same seed makes the same choices, and another seed makes different ones."""
     choices = [_run("kill", kernel_name, tmp_path, seed=seed).choices for seed in (5, 5, 6)]
     assert choices[0] == choices[1] != choices[2]
 
@@ -69,7 +69,7 @@ def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -
 
 
 def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, tmp_path: Path) -> None:
-    """The device's pin falls late, and nothing else silences it. Most owners live long enough to see an interrupt."""
+    """The device's pin falls 10 s late, and it has no DisINTx. Most owners live until an interrupt."""
 
     def by(guest: Tormented) -> None:
         guest.vm.qmp.set("dev0", "disintx", "read-only")
@@ -86,7 +86,7 @@ def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, t
 def test_an_interrupt_that_nobody_serves_is_found(
     kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The witness stalls for longer than the limit of an idle host; the load of this host must not extend the limit."""
+    """The witness stalls longer than the limit of an idle host; the load of this host must not extend that limit."""
     for module in (guests, invariants):
         monkeypatch.setattr(module, "competition", lambda: 1.0)
     kill = replace(_case("kill"), lost_s=2)
@@ -103,7 +103,7 @@ def test_an_interrupt_that_nobody_serves_is_found(
 def test_a_witness_that_ends_is_found_and_nobody_waits_for_it(kernel_name: str, tmp_path: Path) -> None:
     def by(guest: Tormented) -> None:
         BY["guest"](guest)
-        # The agent reports the end of a process before its process id is free.
+        # The agent reports the end of a process before the process id is free.
         guest.vm.agent.succeed(
             "p=$(pidof shirq-torture); kill -TERM $p; while kill -0 $p 2>/dev/null; do usleep 1000; done"
         )
@@ -123,7 +123,7 @@ def test_a_complaint_of_the_kernels_is_found(kernel_name: str, tmp_path: Path) -
 
 
 def test_an_owner_that_does_not_get_the_device_is_found(kernel_name: str, tmp_path: Path) -> None:
-    """Another process owns the device."""
+    """The owners cannot open the device, because another process owns it."""
 
     def by(guest: Tormented) -> None:
         guest.vm.agent.start("shirq-torture", "--serve", guests.address("dev0")).expect("^ready$")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The tutorial is correct: its files form a project whose tests end as described."""
+"""The tutorial is correct: its files form a project whose tests end as the page says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guest import suites
 
 @pytest.fixture(scope="module")
 def outcome(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The tutorial's project after a run of pytest, and the output."""
+    """Run the tutorial's project with pytest; returns the project and pytest's output."""
     project = tmp_path_factory.mktemp("tutorial")
     names = tutorial.write(project)
     assert names == ["pyproject.toml", "conftest.py", "test_cards.py", "test_sharing.py", "test_failing.py"]
@@ -30,7 +30,7 @@ def test_tutorial_ends_as_it_says(outcome: tuple[Path, str]) -> None:
 
 
 def test_tutorial_shows_the_message_of_its_failure(outcome: tuple[Path, str]) -> None:
-    """The failure on the page is pytest's output, except for the number of cases."""
+    """The page shows pytest's output of the failure, except for the number of cases."""
     _, said = outcome
     shown = tutorial.PAGE.read_text().partition("```text\n")[2].partition("```")[0]
     for line in shown.splitlines():

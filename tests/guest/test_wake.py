@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""open() of a device that asserts when it is woken from D3hot: the line and its neighbours still work."""
+"""A device asserts when it is woken from D3hot, by open() or a reset: its line and its neighbours still work."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, Machine
 
 
 def _machine(*properties: str, vcpus: int) -> Machine:
-    """A machine whose dev0 has these properties; on one vCPU, a storming line leaves no processor time."""
+    """Return a machine whose dev0 has these properties; with one vCPU, a storming line takes all CPU time."""
     cards = tuple(",".join((card, *properties)) if "id=dev0" in card else card for card in SHARED_LINE.devices)
     return SHARED_LINE.with_(devices=cards, vcpus=vcpus, log_entries=1 << 22, deterministic=vcpus == 1)
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcpus: int) -> None:
-    """Without No_Soft_Reset, waking is a reset, after which this device asserts at once: it is parked in D0 instead."""
+    """Without No_Soft_Reset, waking resets the device, which then asserts at once: shirq.ko parks it in D0 instead."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)
@@ -44,9 +44,10 @@ def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcp
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> None:
-    """A device that only D3hot silences cannot be opened and causes no storm.
+    """open() of a device that only D3hot silences fails, and causes no storm.
 
-    The device asserts as soon as it is awake, before an owner could act: the line is watched during open().
+    The device asserts as soon as it is awake, before an owner could act, so that shirq.ko watches the line during
+    open().
     """
     scene = Scene(boot(_machine("pm=on", "no-soft-reset=on", vcpus=vcpus)))
     scene.network.ping(1)
@@ -68,7 +69,7 @@ def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> 
 
 
 def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
-    """dev0, which asserts whenever it is woken, sleeps after the administrator's actions, and the line still works."""
+    """Assert that dev0, which asserts when it is woken, is in D3hot after the script ``what``, and its line works."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)
@@ -89,7 +90,7 @@ def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus: int) -> None:
-    """A device that only D3hot silences is put into D3hot again when it is bound again.
+    """When a device that only D3hot silences is bound again, shirq.ko puts it into D3hot again.
 
     The kernel wakes the device to enable it. That resets the device, which asserts while no driver has a handler.
     """
@@ -98,8 +99,8 @@ def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_device_only_d3hot_silences_is_quiet_at_foreign_resets(boot: Boot, vcpus: int) -> None:
-    """A device that only D3hot silences causes no storm when others reset it.
+    """If others reset a device that only D3hot silences, it causes no storm.
 
-    The device is parked, without an owner, and the kernel wakes it for an administrator's reset.
+    The device is parked. The kernel wakes it for the administrator's reset.
     """
     _is_asleep_again(boot, vcpus, wake.reset_by_others)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The worked example of the module's README, command by command, on its card."""
+"""The worked example of kmod/README.md: the test runs each of its commands in a guest that has the card."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def _shown(text: str) -> re.Pattern[str]:
-    """A pattern of the output that the README shows; ``...`` stands for anything."""
+    """Return a pattern for output that the README shows; ``...`` matches any text."""
     return re.compile(r"[\s\S]*".join(re.escape(part) for part in text.split("...")))
 
 

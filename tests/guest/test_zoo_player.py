@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The player of the zoo: a step that did not happen is an error of the case; the rest is judged from the log."""
+"""The player of the bug catalogue: a step that has no effect is an error of the case; outcomes come from the log."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNMASKED = "{ guest = 'echo 1 >$PCI/$DEV0/enable; register $DEV0 0x6c 1' }, "
 
 @pytest.fixture
 def trial(kernel_name: str, tmp_path: Path) -> Play:
-    """Plays a case with given steps and further tables, for a driver."""
+    """Return a function that plays a case with these steps and further tables, for a driver."""
 
     def player(steps: str, more: str = "", driver: str = "shirq") -> Played:
         path = tmp_path / "trial.toml"
@@ -128,7 +128,7 @@ def test_a_refusal_has_the_kernels_error(trial: Play, driver: str, more: str, wh
 
 
 def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
-    """Interrupts raised afterwards have no handler, and would count against the driver."""
+    """After a refusal no further step is played: interrupts without a handler would count against the driver."""
     steps = ARMED + "{ guest = 'false' }, { raise = 1 }, { wait = 1 }, { neighbour = 2 }"
     played = trial(steps, '[device]\ndisintx = "read-only"', "uio_pci_generic")
     assert played.result.outcome is Outcome.REFUSES
@@ -136,7 +136,7 @@ def test_the_steps_end_for_a_driver_that_refuses(trial: Play) -> None:
 
 
 def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
-    """A case that begins on a dead line is judged only from its step `judge = "from here"` on.
+    """If a case begins on a disabled line, only the part after its step `judge = "from here"` is judged.
 
     The kernel disables the line before the driver starts: its complaint and the storm do not count against the driver.
 
@@ -151,7 +151,7 @@ def test_case_on_a_dead_line_is_judged_from_where_it_says(trial: Play) -> None:
 
 
 def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
-    """Other devices are raised, lowered, set and scheduled as dev0 is; an unmet expectation is reported."""
+    """Steps can raise, lower, set and schedule devices other than dev0; an unmet expectation is reported."""
     steps = ARMED + (
         '{ raise = 2, device = "dev1" }, { lower = 2, device = "dev1" },'
         '{ schedule = "@1000000 raise 4", device = "clock" }, { wait = 0.01 },'
@@ -172,7 +172,7 @@ def test_other_devices_frozen_settings_and_expectations(trial: Play) -> None:
 
 
 def test_a_step_that_must_be_logged_and_a_bound_that_is_exceeded(trial: Play) -> None:
-    """Entries that the case requires are searched in the log; a slow service is reported."""
+    """An entry that a step requires must be in the log; an exceeded latency bound is reported."""
     disable = "{ guest = 'config $DEV0 5 004', logged = 'WRITE dev0 config\\+0x5 0x4$' }, "
     steps = disable + ARMED + "{ burst = 2 }"
     played = trial(steps, "[latency.shirq]\nserved_us = 1")
@@ -184,7 +184,7 @@ def test_a_step_that_must_be_logged_and_a_bound_that_is_exceeded(trial: Play) ->
 
 
 def test_a_set_that_acknowledges_is_loaded_as_one(trial: Play) -> None:
-    """A storm of an acknowledging device is found by its rate; in the other mode its first claim would mask it."""
+    """An acknowledging set storms until its rate is too high; in the other mode its first claim would mask."""
     steps = ARMED + (
         "{ set = { reassert = 1 } }, { raise = 1, pin = true },"
         "{ check = 'dmesg', shows = 'shirq 0000:00:04.0: quarantined: it stormed' }"

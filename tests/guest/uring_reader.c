@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * An event that an io_uring worker read belongs to the process's first thread: that thread's next
- * read() unmasks it, a read() of another thread does not. Usage: uring_reader ADDRESS,
- * of a shirq-edu device without another driver.
+ * Checks that an event read by an io_uring worker belongs to the first thread of the process: the
+ * next read() of that thread unmasks the event, a read() of another thread does not.
+ * Usage: uring_reader ADDRESS. The device must be a shirq-edu that no other process owns.
  */
 #define _GNU_SOURCE
 #include "../../guest/drivers/edu-set.h"
@@ -31,7 +31,7 @@
 
 static int device;
 
-/* Let a worker read() the device once; returns the result of that read(). */
+/* Make an io_uring worker read() the device once; returns the result of that read(). */
 static int read_by_worker(void *to, size_t length)
 {
 	struct io_uring_params params = { 0 };
@@ -70,7 +70,7 @@ static int read_by_worker(void *to, size_t length)
 	return end->res;
 }
 
-/* Keep the ring, and so the worker, which is recognised by its name. */
+/* Return true if the io_uring worker, which the kernel names iou-wrk-*, still exists. */
 static bool worker_lives(void)
 {
 	DIR *threads = opendir("/proc/self/task");

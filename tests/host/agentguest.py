@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest's end of an agent channel, for host tests: a test writes the agent's frames itself."""
+"""The guest's end of an agent channel, for host tests: the test itself writes the agent's frames."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SITUATION = "QEMU runs; the console says: all is well"
 
 
 class Guest:
-    """An `Agent` called vm7, and what its guest does."""
+    """An `Agent` with the name vm7, and the guest's end of its channel."""
 
     def __init__(self) -> None:
         ours, self.channel = socket.socketpair()
         self.channel.settimeout(20)
         self._heard = self.channel.makefile("rb")
-        # Less than a frame may have: a frame can be taken in part.
+        # Make the send buffer smaller than a frame can be, so that a frame can be sent in part.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
         self.agent = Agent("vm7", ours, lambda: SITUATION)
 
@@ -32,7 +32,7 @@ class Guest:
         self.says(_Frame.EXIT, number, struct.pack("<I", status << 8))
 
     def hears(self) -> tuple[_Frame, int, bytes]:
-        """The next frame from the host. EOFError if it has closed the channel."""
+        """Return the next frame from the host. Raises EOFError if the host has closed the channel."""
         if not (head := self._heard.read(_HEADER.size)):
             raise EOFError
         length, kind, _, number = _HEADER.unpack(head)

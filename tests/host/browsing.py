@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The browser that pages are tested in, and its logs."""
+"""Starts the browser that tests pages, and reads its logs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ARGUMENTS = (
 
 @contextmanager
 def headless(profile: Path) -> Iterator[Chrome]:
-    """A browser without a screen, its settings in the directory ``profile``."""
+    """Start a headless browser, with its settings in the directory ``profile``."""
     options = ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     options.page_load_strategy = PageLoadStrategy.normal
@@ -40,16 +40,16 @@ def headless(profile: Path) -> Iterator[Chrome]:
 
 
 def logged(browser: Chrome, kind: str) -> list[dict[str, str]]:
-    """The browser's new log entries since the last call: "browser" is its console, "performance" its requests."""
+    """Return the log entries since the last call: of the browser's console ("browser") or requests ("performance")."""
     entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
 
 def requested(browser: Chrome) -> list[str]:
-    """The addresses that pages have fetched since the last call."""
+    """Return the addresses that pages have requested since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     requests = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    # Skip the requests of the browser's own first tab, which fetches its pictures from the browser.
+    # Skip the requests of the browser's own first tab.
     return [
         it["request"]["url"] for it in requests if not it["documentURL"].startswith(("chrome:", "chrome-untrusted:"))
     ]

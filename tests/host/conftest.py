@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures of the host tests: the binding, which is not installed on the host, and a browser."""
+"""Fixtures of the host tests: the path of the binding, which is not installed on the host, and a browser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from installing import make_packages
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "guest"))
 
-# Examples have no deadline: other load on the host is no fault of the code. A plain run always uses the same examples,
-# so that it is reproducible; `make fuzz-examples` tries others each time.
+# Hypothesis has no deadline for examples, because the host may be busy. A normal run always uses the same examples, so
+# that it is reproducible; `make fuzz-examples` uses other ones each time.
 settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("anew", settings.get_profile("same"), derandomize=False)
 settings.load_profile("same")
@@ -31,5 +31,5 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory with everything that `make packages` builds."""
+    """Return the directory of the packages that `make packages` builds."""
     return make_packages(tmp_path_factory)

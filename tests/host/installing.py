@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packages of this checkout, and installations of them that cannot import anything from the checkout."""
+"""Builds packages of this checkout, and installs them in environments that cannot import from the checkout."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-#: The time stamp of packages in tests: a copy of the checkout has no commit to take the time from.
+#: The time stamp of packages that tests build: a copy of the checkout has no commit to take a time from.
 EPOCH = "1700000000"
 
 
 def run(*command: str | Path, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that sees neither the checkout's packages nor the user's options of pytest."""
+    """Run a command without the checkout's packages in its path and without the user's pytest options."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS")}
     return subprocess.run(
         command,
@@ -47,7 +47,7 @@ def must(*command: str | Path, cwd: Path) -> str:
 
 @contextlib.contextmanager
 def shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
-    """A directory that the workers of pytest-xdist share; one worker at a time holds its lock."""
+    """Provide a directory that all pytest-xdist workers share; one worker at a time holds its lock."""
     base = factory.getbasetemp()
     directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     directory.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def shared(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 
 def wheel_of(source: Path, into: Path) -> Path:
-    """Build the wheel of a source tree or sdist, with the build backend of the present environment."""
+    """Build the wheel of a source tree or sdist, with the build backend of the current environment."""
     into.mkdir()
     must(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", into, source, cwd=into)
     (wheel,) = into.glob("*.whl")
@@ -66,14 +66,14 @@ def wheel_of(source: Path, into: Path) -> Path:
 
 @dataclass(frozen=True)
 class Installed:
-    """A distribution's wheel, installed in a virtual environment with the present one's packages except shirq."""
+    """A wheel that is installed in a virtual environment with the current environment's packages except shirq."""
 
     source: Path
     wheel: Path
     environment: Path
 
     def program(self, name: str) -> Path:
-        """A program of the environment."""
+        """Return the path of a program in the environment."""
         return self.environment / "bin" / name
 
     @property
@@ -99,24 +99,25 @@ class Installed:
 
 
 def new_environment(directory: Path, dependencies: bool) -> Path:
-    """A virtual environment without pip; with ``dependencies`` it also has the present environment's packages."""
+    """Make a virtual environment without pip; with ``dependencies``, it also has the current environment's packages."""
     environment = directory / "environment"
     must(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
     if dependencies:
-        # Python searches a path from a .pth file, but reads no .pth files there, such as that of an editable install.
+        # Python searches the directory that a .pth file names, but reads no .pth files there, such as that of an
+        # editable installation of shirq.
         (packages,) = environment.glob("lib/python*/site-packages")
         (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return environment
 
 
 def pip(environment: Path, *arguments: str | Path) -> None:
-    """Install into an environment, only from the given files."""
+    """Install the given files into an environment, and nothing else."""
     command = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
     must(*command, "install", "-q", "--no-deps", "--no-index", *arguments, cwd=environment)
 
 
 def install(factory: pytest.TempPathFactory, name: str, source: Path, wheel: Path, dependencies: bool) -> Installed:
-    """A wheel built from ``source``, in a separate environment, for all tests of this run."""
+    """Install a wheel built from ``source`` into its own environment, once for all tests of this run."""
     with shared(factory, name) as directory:
         if not (directory / "complete").exists():
             pip(new_environment(directory, dependencies), wheel)
@@ -135,7 +136,7 @@ def build_packages(checkout: Path, cwd: Path, **environment: str) -> Path:
 
 
 def make_packages(factory: pytest.TempPathFactory) -> Path:
-    """The directory with everything that `make packages` builds, made once for all tests of this run."""
+    """Build the packages as `make packages` does, once for all tests of this run; returns their directory."""
     with shared(factory, "packages") as directory:
         if not (directory / "complete").exists():
             build_packages(TOP, directory)

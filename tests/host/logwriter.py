@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes event logs as QEMU would, for tests of their readers."""
+"""Writes event logs like QEMU's, for tests of their readers."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def pack_entries(devices: Sequence[str], entries: Iterable[Entry]) -> bytes:
 def write_log(
     path: Path, devices: Sequence[str], entries: Sequence[Entry], *, dropped: int = 0, epoch: int = 0
 ) -> Path:
-    """A finished log of these entries; returns ``path``."""
+    """Write a complete log with these entries; returns ``path``."""
     header = pack_header(devices, capacity=len(entries), head=len(entries), dropped=dropped, epoch=epoch)
     path.write_bytes(header + pack_entries(devices, entries))
     return path
 
 
 class Story:
-    """Entries of a run, in virtual time: each verb advances ``now`` by the time that it takes (ns).
+    """The log entries of a run, in virtual time: each method advances ``now`` by the time that it takes (ns).
 
-    Every verb keeps levels as QEMU would: a device's pin is high if a source is pending and unmasked, the line is the
-    OR of all pins. At the beginning the line and all devices are unmasked. A test makes a story inconsistent by leaving
-    verbs out or by calling ``add``.
+    The methods keep the levels consistent, as QEMU does: a device's pin is high if a source is pending and unmasked,
+    and the line is the OR of all pins. At first the line and all devices are unmasked. A test makes a story
+    inconsistent if it omits a method or calls ``add``.
     """
 
     def __init__(self, devices: Sequence[str] = ("dev0", "dev1", "nic"), gsi: int = GSI, now: int = 1_000_000) -> None:
@@ -151,13 +151,13 @@ class Story:
         return self.add(Kind.MARK, device, value=value, ring=3, took=0)
 
     def claimed_interrupt(self, device: str = "dev0") -> Story:
-        """A complete interrupt: assert, deliver, claim and mask, EOI, acknowledge from user space, unmask."""
+        """Add a complete interrupt: assert, deliver, claim and mask, EOI, acknowledge from user space, unmask."""
         self.stimulus(device).deliver().wait(1500).read(device).mask(device).eoi()
         self.wait(8000).read(device, INT_STATUS, ring=3).acknowledge(device).wait(600)
         return self.mask(device, False)
 
     def neighbours_interrupt(self, device: str = "nic") -> Story:
-        """An interrupt of an ordinary driver's device: its accesses are not logged, but its pin is."""
+        """Add an interrupt of an ordinary driver's device: QEMU logs the device's pin, but not the accesses to it."""
         self.stimulus(device).deliver().wait(2500)
         self.pending[device] = 0
         return self._settle(0).eoi()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trees like /sys and /proc of a machine with PCI functions."""
+"""Makes directory trees like /sys and /proc of a machine with PCI functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from shirq.system import System
 
 EDU, NIC, MSI, OLD = "0000:00:04.0", "0000:00:0c.0", "0000:00:1f.2", "0000:00:05.0"
-#: No driver has enabled LOST: its file irq has the firmware's number. PINLESS has MSI-X alone.
+#: No driver has enabled LOST: its file `irq` has the firmware's number. PINLESS has MSI-X and no pin.
 LOST, PINLESS, BRIDGE = "0000:00:08.0", "0000:00:0e.0", "0000:00:00.0"
 
 INTERRUPTS = """\
@@ -21,7 +21,7 @@ NMI:          0          0   Non-maskable interrupts
 
 
 class Tree:
-    """Functions: one of shirq and a neighbour on line 20, one with MSI, one on a line without handlers, and others."""
+    """A shirq device and a neighbour on line 20, a function with MSI, one on a line without handlers, and others."""
 
     def __init__(self, root: Path) -> None:
         self.system = System(root / "sys", root / "proc")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel's verifier and interpreter as a host library, to compare with the model in the binding."""
+"""The kernel's verifier and interpreter, compiled for the host, for comparisons with the binding's models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shirq.verify import NO_SPACE, Kind, Space
 from shirq_bench.observe import coverage
 
 KMOD = Path(__file__).parents[2] / "kmod"
-# A memory BAR, a 64-bit memory BAR, a port BAR, a tiny BAR, two missing ones, config space.
+# A memory BAR, a 64-bit memory BAR, a port BAR, a BAR of 2 bytes, two missing BARs, config space.
 SPACES = (
     Space(Kind.PLAIN, 0x1000),
     Space(Kind.WIDE, 0x2000),
@@ -30,13 +30,13 @@ SPACES = (
     Space(Kind.CONFIG, 256),
 )
 
-#: The BARs whose registers a linked program accesses without a call.
+#: The BARs that a linked program accesses directly, without a function call.
 IN_MEMORY = (0, 1, 3)
 
 
 @dataclass
 class Bus:
-    """Registers that return `values` in turn, and a log of all accesses: (verb, space, offset, width[, value])."""
+    """A fake bus: reads return `values` in turn; `log` has all accesses as (verb, space, offset, width[, value])."""
 
     values: Sequence[int] = (0,)
     log: list[tuple[str | int, ...]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Bus:
 
 
 class Memory:
-    """Registers that hold the value written last; those of ``IN_MEMORY`` can be accessed directly.
+    """A fake bus whose registers keep the last written value; those of ``IN_MEMORY`` can be accessed directly.
 
     ``calls`` are the accesses by `read` and `write`: (verb, space, offset, width).
     """
@@ -93,13 +93,13 @@ class _Bus(ctypes.Structure):
 
 
 def compile_library(folder: Path, source: Path = KMOD / "program.c") -> Path:
-    """Build kmod/program.c, or another source that includes from kmod/, for the host; undefined behaviour traps."""
+    """Compile kmod/program.c, or another source that includes from kmod/, for the host; undefined behaviour traps."""
     counting = coverage.host_folder()
     library = (counting or folder) / f"{source.stem}.so"
     subprocess.run(
         ["cc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-I", str(KMOD)]
         + ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
-        # Count lines without the optimiser: it merges equal lines into one.
+        # To count lines, do not optimise: the optimiser merges equal lines into one.
         + (["--coverage", "-O0"] if counting else [])
         + ["-o", str(library), str(source)],
         check=True,
@@ -159,7 +159,7 @@ class Library:
 
     def run_linked(self, program: Program, memory: Memory, regs: Sequence[int] = (0,) * 8) -> Run:
         raw, bus = self._program(program), self._bus(memory, SPACES)
-        # As long as these buffers exist, the memory cannot be moved.
+        # These buffers keep Python from moving the memory while the program runs.
         held = {
             space: (ctypes.c_char * len(memory.bytes[space])).from_buffer(memory.bytes[space]) for space in IN_MEMORY
         }

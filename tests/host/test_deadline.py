@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A deadline passes on time on an idle host, and later on a busy host."""
+"""A deadline passes after its seconds on an idle host, and later on a busy host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shirq_bench.deadline import Deadline
 
 
 class Host:
-    """A simulated host with two processors, whose clock and load the test sets."""
+    """A fake host with two processors, whose clock and load the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0

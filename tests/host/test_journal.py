@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest's steps are reported once each, with their end and outcome."""
+"""The journal reports each step of a guest once, with its end and outcome."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_repeated_look_that_fails_is_told(told: list[Step]) -> None:
 
 
 def test_step_under_way_at_a_guests_end_is_in_its_transcript(tmp_path: Path) -> None:
-    """A step that is under way when a guest ends is in its transcript."""
+    """If a guest ends during a step, the transcript has that step as not over."""
     guest = Journal("vm1", tmp_path / "steps")
     guest.begin(Kind.COMMAND, "sleep 1000")
     guest.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A TOML file becomes dataclasses; all its errors are reported at once, each with its key."""
+"""A TOML file is converted to dataclasses; all errors are reported at once, each with its key."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A few cases of the zoo for the regular tests, and one that takes longer; `make zoo` runs all."""
+"""A few cases of the bug catalogue for the regular tests, and one that takes longer; `make zoo` runs all cases."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ struct peer {
 	const char *programs;
 };
 
-/* Fill in the peer from the command line; exits on an error. */
+/* Fill in the peer from the command line. Exit on an error. */
 void peer_parse(struct peer *peer, int argc, char **argv);
 
 /* Print that interrupts are served from now on. */
@@ -48,7 +48,10 @@ void peer_armed(void);
 /* Print that the eventfd has been removed or restored. */
 void peer_swapped(void);
 
-/* The last part of the path that a link in the device's folder points to, such as its IOMMU group. */
+/*
+ * Read a link in the device's folder; return the last part of its target, such as the
+ * IOMMU group.
+ */
 void peer_link(const struct peer *peer, const char *name, char *target, size_t size);
 
 /* Map BAR 0 by sysfs, for interfaces that do not map it. */

@@ -45,7 +45,10 @@ static void set_eventfd(int channel)
 		err(1, "setting the eventfd");
 }
 
-/* The file has the mode, three counts (irq, unmask, release), and the operations of each in turn. */
+/*
+ * The file has the mode, three counts (irq, unmask, release), and the operations of
+ * these programs.
+ */
 static void read_programs(const char *path, struct shirq_programs *programs)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -85,7 +88,10 @@ static void notice(const struct shirq_event *event)
 	printf("notice %s flags=0x%x\n", name ? name : "unknown", event->flags);
 }
 
-/* The mapping was revoked: the next event gives the reason. */
+/*
+ * Where to continue after SIGBUS: the mapping was revoked, and the next event gives the
+ * reason.
+ */
 static sigjmp_buf revoked;
 
 static void on_sigbus(int number)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The lower bound of the cost of a shirq-edu interrupt: minimal drivers for
- * this device only, as the reference of the benchmark.
+ * Minimal drivers for shirq-edu. Their cost of an interrupt is the lower bound to which
+ * the benchmark compares other drivers.
  *
  * With wake=1 the handler masks the device and wakes readers of /dev/floor, and
  * the next read() unmasks it. With wake=0 the interrupt is handled in the

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The naive driver: each bug is one that real drivers have had.
+ * The naive driver, which can have one bug at a time that real drivers have had.
  *
- * It hands the interrupts of a shirq-edu device to user space, as a careful
- * driver would: it claims by the device's status, masks the device, and lets it
- * assert again when user space has acknowledged. The parameter bug= makes it do
- * one thing as a driver with a known bug did it: each name below is one
- * deviation from the careful way, and nothing else differs.
+ * Without a bug the driver passes the interrupts of a shirq-edu device to user space as
+ * a careful driver does: it claims by the device's status, masks the device, and
+ * unmasks it when user space has acknowledged. The parameter bug= makes the driver
+ * deviate from this in one point, as a driver with a known bug did. bug_names has the
+ * names.
  *
  * /dev/naive: read() waits and returns the pending sources, write() of a u32
  * acknowledges these and unmasks.
@@ -26,14 +26,14 @@
 
 #include "naive.h"
 
-/* qemu-device/SPEC.md; INT_ENABLE only where a case describes it */
+/* qemu-device/SPEC.md; INT_ENABLE and INT_LATCH exist only if a case describes them */
 #define INT_ENABLE	0x20
 #define INT_STATUS	0x24
 #define INT_ACTIVE	0x2c
 #define INT_ACK		0x64
 #define INT_MASK_SET	0x68
 #define INT_MASK_CLEAR	0x6c
-#define INT_LATCH	0x78	/* likewise */
+#define INT_LATCH	0x78
 #define SOURCES		0xff
 #define ALL		(~0U)
 
@@ -71,11 +71,11 @@ static const char * const bug_names[] = {
 	[BUG_CLAIM_ALWAYS] = "claim-always",
 	/* masks the line, not the device, until user space has acknowledged */
 	[BUG_MASK_LINE] = "mask-line",
-	/* the same, also for interrupts of other devices */
+	/* masks the line like mask-line, also for interrupts of other devices */
 	[BUG_MASK_LINE_ALWAYS] = "mask-line-always",
-	/* masks the line by a counter, unbalanced if an interrupt comes during open */
+	/* disables the line twice, and enables it once, if an interrupt comes during open */
 	[BUG_DOUBLE_DISABLE] = "double-disable",
-	/* masks lazily, when an unexpected interrupt comes, and does not record that */
+	/* masks only when an unexpected interrupt comes, and does not record that it masked */
 	[BUG_LAZY] = "lazy",
 	/* reads the status, and discards it, while user space is busy */
 	[BUG_READ_WHILE_MASKED] = "read-while-masked",
@@ -97,7 +97,7 @@ static const char * const bug_names[] = {
 	[BUG_KEEP_MASKED] = "keep-masked",
 	/* does not flush the posted write that masks */
 	[BUG_NO_FLUSH] = "no-flush",
-	/* clears the summary before its sources are masked */
+	/* clears the summary latch before it masks the sources */
 	[BUG_LATCH_FIRST] = "latch-first",
 	/* requests the interrupt with IRQF_NO_THREAD */
 	[BUG_NO_THREAD] = "no-thread",
@@ -107,7 +107,7 @@ static const char * const bug_names[] = {
 	[BUG_UNLOCKED_DISINTX] = "unlocked-disintx",
 	/* signals an eventfd that may be freed already */
 	[BUG_STALE_EVENTFD] = "stale-eventfd",
-	/* handles in a thread and masks nothing meanwhile */
+	/* handles in a thread, and does not mask before the thread has run */
 	[BUG_THREAD_UNMASKED] = "thread-unmasked",
 	/* clears DisINTx only while nothing is pending */
 	[BUG_UNMASK_IF_IDLE] = "unmask-if-idle",
@@ -118,7 +118,7 @@ module_param_named(bug, bug_name, charp, 0444);
 MODULE_PARM_DESC(bug, "the bug to have; see bug_names in the source");
 static bool latch;
 module_param(latch, bool, 0444);
-MODULE_PARM_DESC(latch, "the device has a summary latch at INT_LATCH, to be cleared after it is masked");
+MODULE_PARM_DESC(latch, "the device has a summary latch at INT_LATCH: clear it after masking the device");
 
 static enum naive_bug bug;
 
@@ -156,7 +156,7 @@ static void naive_disintx(struct naive *n, bool on, bool answering)
 	u16 command;
 
 	pci_read_config_word(n->pdev, PCI_COMMAND, &command);
-	/* The race window of the read-modify-write; here it is held open. */
+	/* Wait here, to hold the race window of the read-modify-write open. */
 	if (answering)
 		wait_event_interruptible(n->wait, n->masked);
 	if (on)
@@ -255,8 +255,8 @@ static u32 naive_claim(struct naive *n)
 			return 0;
 		case BUG_LAZY:
 			/*
-			 * An interrupt came while none was expected: mask now,
-			 * without recording it.
+			 * An interrupt came while none was expected: mask now, but do
+			 * not record that.
 			 */
 			iowrite32(ALL, n->regs + INT_MASK_SET);
 			return 0;
@@ -355,7 +355,10 @@ static int naive_open(struct inode *inode, struct file *file)
 		}
 	}
 	if (bug == BUG_DOUBLE_DISABLE) {
-		/* Start with the line disabled, even if an interrupt has come already. */
+		/*
+		 * Start with the line disabled. If an interrupt has come, it is
+		 * disabled twice now.
+		 */
 		n->masked = true;
 		disable_irq(n->pdev->irq);
 	}

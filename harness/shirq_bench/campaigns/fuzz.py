@@ -17,7 +17,7 @@ from shirq_bench.provision import qemu
 from shirq_bench.provision.steps import shown
 from shirq_bench.vm.board import Board
 
-#: Their reports name source lines, which need debugging information.
+#: Debugging information is needed because the sanitizers' reports name source lines.
 _SANITIZERS = ("--enable-asan", "--enable-ubsan", "--enable-debug-info")
 _REPORTS = ("AddressSanitizer", "runtime error:", "LeakSanitizer")
 _BATCH = 400
@@ -29,7 +29,7 @@ _OWN = (
     "bar0+0/32 status wc; bar0+4/32 summary rc group=3; bar0+8/32 active rc; bar0+12/32be[30:5] scratch7 w1s",
     "bar1+0/8 index; bar1+1/8 data; ind+0/8 status w1c; ind+255/8 enable; bar1+2/16 gate[0]; bar0+0/64 mark",
 )
-#: Values for the properties. QEMU must refuse some of them.
+#: Values that are tried for the properties. QEMU must refuse some of them.
 _FAULTS: dict[str, tuple[object, ...]] = {
     "disintx": ("ok", "read-only", "no-op", "stuck"),
     "intx-status": ("auto", "ok", "zero", "one"),
@@ -172,7 +172,8 @@ class Fuzzer:
                     board.qtest.batch(self._requests())
                     self._disturb(board)
                 for slot in _DEVICES:
-                    # QEMU would refuse to load a state with this property.
+                    # Save with a working DisINTx: the next machine would refuse the state of a device that ignores the
+                    # bit.
                     board.qmp.set(f"dev{slot}", "reset-disintx", "off")
                     board.qmp.set(f"dev{slot}", "disintx", "ok")
                 board.save(self._state)

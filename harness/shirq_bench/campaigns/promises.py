@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every promise has a test: the sentences of the module's documents, their tests, and the mutants that break them.
+"""Checks that the promises in the module's documents have tests that prove them and mutants that break them.
 
 ``tests/promises.toml`` has
 
@@ -162,7 +162,7 @@ def parse(text: str) -> Register:
     documents = given if isinstance(given := data.get("documents"), dict) else {}
     if wrong := [name for name in documents if not name.isidentifier()]:
         raise BenchError(f"{FILE}: documents.{wrong[0]}: a short name must be one word")
-    # The documents' names are keys of other tables.
+    # Promises and `no_promise` have a field for each document, so the classes are made from the documents' names.
     quotes = [(name, Texts, field(default=())) for name in documents]
     promise: Any = make_dataclass("Quoting", quotes, bases=(Promise,), frozen=True, kw_only=True)
     more = [("promise", dict[str, promise]), ("no_promise", make_dataclass("Explaining", quotes, frozen=True))]

@@ -104,7 +104,7 @@ class Command:
         with self._changed:
             if self._status is None and self._error is None:
                 self._error = error
-                with contextlib.suppress(Exception):  # of a subscriber: this error came first
+                with contextlib.suppress(Exception):  # an exception of a subscriber must not replace this error
                     self._agent.journal.end(self._step, str(error).partition("\n")[0])
             self._changed.notify_all()
 
@@ -186,8 +186,8 @@ class Command:
 class Agent:
     """The agent of the guest ``name`` over the connected socket ``channel``.
 
-    ``situation`` returns, for a failure's message, the state of the VM and the end of its console. Every timeout, also
-    of its commands, is multiplied by ``patience``, because some kernels are slow, and extended further on a busy host.
+    ``situation`` returns the state of the VM and the end of its console, for error messages. Every timeout, also of the
+    agent's commands, is multiplied by ``patience``, because some kernels are slow, and extended further on a busy host.
     ``journal`` records each command as a step.
     """
 
@@ -238,7 +238,7 @@ class Agent:
                     elif command := self._commands.get(number):
                         try:
                             command._feed(kind, payload)
-                        except Exception as error:  # of who takes its output or its step: the channel is whole
+                        except Exception as error:  # raised by a sink or a subscriber; the channel itself works
                             command._fail(error)
                         if kind in (_Frame.EXIT, _Frame.ERROR):
                             del self._commands[number]

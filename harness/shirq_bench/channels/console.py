@@ -79,7 +79,7 @@ class Console(_Base):
 
     def shows(self, text: str, end: Deadline) -> bool:
         """Whether ``text`` appears before ``end`` passes. Raises `pexpect.EOF` if the console is closed before."""
-        # A busy host stretches the deadline during the wait, but pexpect must know its own timeout in advance.
+        # Wait in short steps: a busy host stretches the deadline during the wait, but a timeout of pexpect is fixed.
         while not end.passed:
             if self.expect_exact([text, pexpect.TIMEOUT], timeout=end.step) == 0:
                 return True
@@ -88,7 +88,7 @@ class Console(_Base):
     def send(self, text: str) -> int:
         """Type ``text``."""
         data = text.encode()
-        self._sender.send(data, "what was typed")
+        self._sender.send(data, "the text that was typed")
         return len(data)
 
     def sendline(self, text: str = "") -> int:
@@ -103,7 +103,7 @@ class Console(_Base):
             return ""
 
     def tail(self, lines: int = 30) -> str:
-        """The last ``lines`` lines that the guest wrote; after a kernel panic, the lines that begin with the panic."""
+        """The last ``lines`` lines that the guest wrote; after a kernel panic, ``lines`` lines from the panic on."""
         text = self.text().splitlines()
         panic = next((number for number, line in enumerate(text) if "Kernel panic" in line), None)
         shown = text[-lines:] if panic is None else text[panic : panic + lines]

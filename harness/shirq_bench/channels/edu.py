@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The registers of shirq-edu in BAR 0. tests/host/channels/test_edu_registers.py compares other lists with these."""
+"""The registers of shirq-edu in BAR 0. tests/host/channels/test_edu_registers.py compares other lists with this one."""
 
 from __future__ import annotations
 

@@ -269,7 +269,7 @@ def joined(first: Sequence[Entry], second: Sequence[Entry]) -> Sequence[Entry]:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """The log's header: ``capacity``, ``head`` and ``dropped`` count entries, ``epoch`` counts state loads."""
+    """The log's header: ``capacity``, ``head`` and ``dropped`` count entries, ``epoch`` counts loads of VM state."""
 
     capacity: int
     epoch: int
@@ -321,7 +321,7 @@ class Log:
             )
 
     def kept(self) -> Log:
-        """The same entries as a log that looks complete: for pictures, which mention the loss, not for verdicts."""
+        """The same entries with ``dropped`` set to 0: for pictures, which mention the loss, never for verdicts."""
         return dataclasses.replace(self, header=dataclasses.replace(self.header, dropped=0))
 
     def clock(self, device: str | None = None) -> ClockFit:
@@ -334,7 +334,7 @@ class Log:
 
 
 class LogReader:
-    """Reads a log while its VM runs. Maps the file; a context manager.
+    """Reads a log, whose VM may run, by mapping its file. Use as a context manager.
 
     Raises LogError if the file is not an event log, also while QEMU is still creating it.
     """
@@ -412,7 +412,7 @@ class LogReader:
         return Log(header, self._entries)
 
     def require_complete(self) -> None:
-        """`Log.require_complete` of everything until now: what is waited for may be among the dropped entries."""
+        """`Log.require_complete` for all entries so far: the entry that a caller waits for may have been dropped."""
         Log(self.header(), ()).require_complete()
 
     def _name(self, slot: int) -> str:
@@ -510,7 +510,7 @@ def parse_ftrace(text: str) -> list[HandlerCall]:
 
 
 class GuestEvent(NamedTuple):
-    """One event of the guest kernel's trace, whatever it is about."""
+    """One event of the guest kernel's trace, of any type."""
 
     time_s: float
     cpu: int
@@ -584,8 +584,9 @@ class ClockFit:
     the stamp of its mark, and no earlier than the stamp of the previous mark, because one thread writes all marks. The
     fit is the set of *all* affine clock relations within these bounds and within a rate error of ``RATE`` (the guest
     calibrates its clock against emulated timers). A mark that was delayed (the guest was interrupted between reading
-    and writing) only gives a weaker bound and never distorts the fit. Two marks in direct succession suffice. Bursts of
-    marks at the beginning and the end of a test give bounds of about the shortest distance of two marks.
+    and writing) only gives a weaker bound and never distorts the fit. Two marks in direct succession suffice. With
+    bursts of marks at the beginning and the end of a test, the bounds are about as wide as the shortest distance of two
+    marks.
 
     ``slack_ns`` is the distance of the marks from the closest affine relation; it is part of every bound.
     """
@@ -597,7 +598,7 @@ class ClockFit:
     extremes: tuple[_Line, ...]
 
     RATE = 1e-3
-    # Stopping and continuing a VM, and rate adjustment of the host's clock, shift the clocks a little.
+    # Tolerance: stopping and continuing a VM, and rate adjustment of the host's clock, shift the clocks a little.
     MAX_SLACK_NS = 100_000
 
     @classmethod
@@ -624,7 +625,7 @@ class ClockFit:
         return cls(g0, v0, (pairs[0][0], pairs[-1][0]), slack, tuple(extremes))
 
     def window(self, guest_ns: float) -> tuple[float, float]:
-        """The earliest and the latest virtual time in ns that this guest time can be."""
+        """The earliest and the latest virtual time in ns that can correspond to this guest time."""
         guest = guest_ns - self.guest_ns
         at = [line(guest) for line in self.extremes]
         return self.virtual_ns + min(at) - self.slack_ns, self.virtual_ns + max(at) + self.slack_ns

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host's end of a guest's network card: a test sends packets to give the in-kernel neighbour interrupts.
+"""The host's end of a guest's network card: a test sends packets that cause interrupts of the in-kernel neighbour.
 
 QEMU's ``stream`` back end frames each Ethernet packet with a big-endian 32-bit length. A request is an ARP query for
 the guest's address; the reply proves that the card's interrupt was handled.
@@ -32,7 +32,7 @@ _REQUEST, _REPLY = 1, 2
 class Network:
     """The connection to one network card of the guest ``name``, over the connected socket ``channel``.
 
-    ``situation`` returns, for a failure's message, the state of the VM and the end of its console.
+    ``situation`` returns the state of the VM and the end of its console, for error messages.
     """
 
     def __init__(self, name: str, channel: socket.socket, situation: Callable[[], str], patience: float = 1.0) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QMP for synchronous callers: the client of ``qemu.qmp`` on a loop in a thread, with deadlines and a transcript."""
+"""QMP for synchronous callers: the client of ``qemu.qmp`` on a loop in a thread, plus deadlines and a transcript."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Monitor:
     """The QMP monitor of one VM over the connected socket ``channel``.
 
     Its messages are appended to ``transcript``, and ``journal`` records each call as a step. Every timeout is
-    multiplied by ``patience``, and extended further on a busy host. ``situation`` returns, for the message of a missed
-    one and of a lost connection, the state of the VM and the end of its console.
+    multiplied by ``patience``, and extended further on a busy host. ``situation`` returns the state of the VM and the
+    end of its console, for the messages of a timeout and of a lost connection.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Monitor:
         try:
             await self._client.connect(channel)
         except AssertionError as error:
-            # An assertion of the library fails if the connection ends while it is being made.
+            # An assertion of the library fails if QEMU closes the connection during connect().
             raise EOFError("QEMU has closed the connection") from error
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._watch())]
 
@@ -128,7 +128,7 @@ class Monitor:
         return answer
 
     def wait_event(self, name: str, deadline: float = 20.0) -> dict[str, Any]:
-        """Wait for an event, unless it was received since the last call; remove it and all events before it."""
+        """Return the next event ``name`` that was or will be received. Removes this event and all events before it."""
 
         async def arrive() -> dict[str, Any]:
             async with self._event_arrived:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Send to a guest under a deadline: a guest that hangs takes nothing, and the buffers before it are soon full."""
+"""Sends to a guest with a timeout: a hung guest reads nothing, so the buffers fill and a plain send would block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded
 
-#: Seconds within which a message must be taken.
+#: Seconds within which the guest must take a message.
 TAKEN = 30.0
 
 
@@ -27,11 +27,11 @@ class Sender:
         self._situation = situation
         self._patience = patience
         self._lock = threading.Lock()
-        #: The end of a message of which a part has been taken: it comes before the next message.
+        #: The unsent end of a message of which a part was sent. It must be sent before the next message.
         self._rest = b""
 
     def send(self, message: bytes, what: str) -> None:
-        """Send ``message``. Raises `DeadlineExceeded`, whose text says ``what`` it is, and OSError."""
+        """Send ``message``. Raises OSError, and `DeadlineExceeded`, whose text names the message as ``what``."""
         end = Deadline(TAKEN * self._patience)
         with self._lock:
             data, old, sent = self._rest + message, len(self._rest), 0

@@ -24,12 +24,12 @@ from shirq_bench.channels.agent import Agent, Result
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 
-# Errors are raised; paramiko's threads need not print them as well.
+# Silence paramiko's logger: errors are raised, and paramiko's threads would print them as well.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 #: Starts dropbear unless it runs already; makes a host key at the first connection.
 _BRIDGE = "pidof dropbear >/dev/null || dropbear -R -p 127.0.0.1:22 || exit; exec nc 127.0.0.1 22"
-#: Seconds between two looks at the guest's side and at the deadlines.
+#: Seconds between two checks of the guest's side and of the deadlines.
 _LOOK = 0.2
 
 
@@ -42,14 +42,14 @@ class Ssh:
         start = Deadline(deadline * agent.patience).left
         ours, self._far = socket.socketpair()
         self._connected = True
-        #: The deadlines of what is under way.
+        #: The deadlines of the running operations.
         self._ends: set[Deadline] = set()
         self._bridge = agent.start("sh", "-c", _BRIDGE, sink=self._take)
         self._pump = threading.Thread(target=self._forward, name=f"ssh-{agent.name}", daemon=True)
         self._pump.start()
         self._files: paramiko.SFTPClient | None = None
         self._transport = paramiko.Transport(ours)
-        # An emulated guest takes seconds for its part of the key exchange.
+        # Extend paramiko's timeouts: an emulated guest takes seconds for its part of the key exchange.
         self._transport.banner_timeout = self._transport.auth_timeout = start
         try:
             self._transport.start_client(timeout=start)
@@ -60,13 +60,13 @@ class Ssh:
             raise BenchError(f"{self._name}: ssh: {error}; output of the guest's side: {said}") from error
 
     def _take(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # closed: nobody waits for it
+        with contextlib.suppress(OSError):  # the connection is closed: nothing reads the data
             self._far.sendall(data)
 
     def _forward(self) -> None:
         """Pump thread: end the connection when either side has ended, or a deadline has passed.
 
-        paramiko waits without a timeout in places.
+        This thread checks the deadlines because paramiko waits without a timeout in places.
         """
         with contextlib.suppress(OSError, BenchError):
             while self._bridge.running and not any(end.passed for end in tuple(self._ends)):
@@ -82,7 +82,10 @@ class Ssh:
 
     @contextlib.contextmanager
     def _within(self, what: str, deadline: float) -> Iterator[None]:
-        """End the connection if the block outlasts ``deadline``: `DeadlineExceeded`; `BenchError` if it ends before."""
+        """End the connection if the block takes longer than ``deadline`` seconds.
+
+        Raises `DeadlineExceeded` in this case, and `BenchError` if the connection ends before.
+        """
         end = Deadline(deadline * self._agent.patience)
         self._ends.add(end)
         try:
@@ -94,7 +97,7 @@ class Ssh:
                 late = f"{self._name}: ssh: {what}: not finished within {end}"
                 raise DeadlineExceeded(f"{late}\n{self._agent.situation()}") from None
             if isinstance(error, OSError) and self._alive:
-                raise  # of a file that is copied
+                raise  # an error of the copied file, not of the connection
             raise BenchError(f"{self._name}: ssh: {what}: {error}") from error
         finally:
             self._ends.discard(end)
@@ -116,7 +119,7 @@ class Ssh:
         with self._within(command, deadline), ThreadPoolExecutor(1) as pool:
             channel = self._transport.open_session()
             channel.exec_command(command)
-            # Both at once: they share a window, and what is not read of one stops the other.
+            # Read both at once: the streams share a flow-control window, so unread data of one stops the other.
             errors = pool.submit(_all, channel.recv_stderr)
             stdout, stderr = _all(channel.recv), errors.result()
             status = channel.recv_exit_status()

@@ -27,7 +27,7 @@ PAGE = REPORT.with_suffix(".html")
 DOCUMENT = REPORT.with_suffix(".md")
 PLOT = REPORT.with_suffix(".svg")
 INTERRUPTS = 1000
-#: Sufficient for a median, because the counts are exact.
+#: Number of interrupts in CI, which is sufficient for a median, because the counts are exact.
 CI_INTERRUPTS = 200
 _GUARDED = "6.1"
 
@@ -128,9 +128,9 @@ def command(parts: tuple[str, ...], names: str, guarded: bool, accept: str | Non
     """
     named = click.get_current_context().get_parameter_source("names") is not ParameterSource.DEFAULT
     if guarded and (parts or named):
-        raise click.UsageError("--guard always measures the same: it takes neither PART nor --kernel")
+        raise click.UsageError("--guard always measures the same figures: it takes neither PART nor --kernel")
     if accept is not None and not guarded:
-        raise click.UsageError("--accept makes what --guard measures the baseline: give both")
+        raise click.UsageError("--accept makes the figures of --guard the new baseline: give both options")
     if guarded:
         sys.exit(0 if guard(accept) else 1)
     run(list(parts or PARTS), names.split(","))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`make demo`: three functions on one interrupt line, driven from user space and by the kernel, and a driver's death.
+"""`make demo`: three functions on one interrupt line, driven from user space and by the kernel; one driver is killed.
 
 Boots a guest with `SHARED_LINE`, raises interrupts over QMP singly and together while the neighbour is busy, kills one
 driver with an interrupt pending, and shows the activity of the line, the pins and the drivers. Exits 0 if every verdict

@@ -107,7 +107,7 @@ def _packages() -> Iterator[Check]:
 
 def _system() -> Iterator[Check]:
     if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
-        said = "apt is missing, with which QEMU's source and kernels are fetched"
+        said = "apt, which fetches QEMU's source and the kernels, is missing"
         yield Check("system packages", State.BAD, said, "use Debian")
         return
     for group in deps.PACKAGES:

@@ -40,9 +40,9 @@ def run(
 ) -> None:
     """Run a command in a fresh guest, and exit with its status.
 
-    Standard input, unless it is a terminal, and output and error are the command's. If a signal ends the command, the
-    exit status is 128 plus the signal's number. If the guest's kernel complains, the complaints are printed and the
-    exit status is 1.
+    The command gets the standard input, unless that is a terminal, and writes to the standard output and error. If a
+    signal ends the command, the exit status is 128 plus the signal's number. If the guest's kernel complains, the
+    complaints are printed and the exit status is 1.
 
     \b
     shirq run -- lspci -nn
@@ -58,7 +58,7 @@ def run(
         vm.boot()
         (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
         command = vm.agent.start(*words, sink=_writer(sys.stdout), error_sink=_writer(sys.stderr))
-        # What is closed from the beginning is None.
+        # sys.stdin is None if it was closed when this program started.
         if sys.stdin and not sys.stdin.isatty():
             threading.Thread(target=_feed, args=[command], daemon=True).start()
         else:

@@ -88,7 +88,7 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
 
     verdicts = _try(top, chosen, kernel, jobs, budget, keep)
     if not verdicts:
-        raise BenchError(f"no trial has ended within {budget:g} s: `--size full` gives them time")
+        raise BenchError(f"no trial has ended within {budget:g} s: `--size full` has no time limit")
     content = keep(verdicts)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
@@ -102,7 +102,7 @@ def _try(
     budget: float,
     keep: Callable[[Sequence[Verdict]], object],
 ) -> list[Verdict]:
-    """Try mutants; ``keep`` is called with the verdicts until then after each."""
+    """Try mutants; after each trial, ``keep`` is called with all verdicts so far."""
     started = time.monotonic()
     with (
         supervisor.owned_directory("shirq-mutants-") as work,
@@ -128,7 +128,7 @@ def _try(
             for future in [pool.submit(one, item) for item in chosen]:
                 future.result()
         finally:
-            # The pool waits for all trials, also after Ctrl-C.
+            # End all trials now: the pool waits for them, also after Ctrl-C.
             workshop.stop.set()
             pool.shutdown(cancel_futures=True)
     return done

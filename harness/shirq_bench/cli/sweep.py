@@ -90,7 +90,7 @@ def sweep(
             results.append(result)
             files += kept
             _line(result)
-        # After each: all of them take long.
+        # Write after each scenario, because all scenarios together take long.
         findings.write(findings.data(results, files, errors))
     identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
     content = findings.data(results, files, errors, identical)
@@ -117,7 +117,7 @@ def _list(crossed: bool) -> None:
         rows = {"scenario": [(one.name, one.title) for one in scenario.load().values()]}
     for head, body in rows.items():
         table = Table(box=None)
-        for name in (head, "what happens" if crossed else "what the second stimulus meets"):
+        for name in (head, "what happens" if crossed else "situation at the second stimulus"):
             table.add_column(name)
         for row in body:
             table.add_row(*row)
@@ -221,7 +221,8 @@ def replay(path: Path) -> None:
     """Play a violation again that `shirq sweep` found. Exits with 1 if it does not occur again.
 
     FILE is a finding.json. As long as the guest's template is the same, the devices' log is identical to the byte. If
-    the template was built again, the guest's past differs, and it is enough that the run breaks the same rules.
+    the template was built again, the guest's earlier activity differs, so it is enough that the run breaks the same
+    rules.
 
     \b
     shirq replay build/sweep/reassert-6.1-1/finding.json

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The lines of kmod/ that the tests run. The guests' kernels count them with GCOV; host tests also count program.c's.
+"""Coverage of kmod/ by the tests: GCOV counts lines in the guests' kernels, and those of program.c also in host tests.
 
 The plugin's ``--shirq-coverage DIR`` fills a directory: `collect` fetches the counters of every guest, once, when its
 test is over. A clone continues with its template's counters, so lines that the template ran are counted once for each
 of its clones: the counts only show whether a line ran. The kernel keeps the counters of a module that was unloaded.
 Coverage is lost if a guest ends before its test does; such guests are listed.
 
-`shirq coverage` reports them.
+`shirq coverage` reports the coverage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from shirq_bench.paths import BUILD, KMOD
 from shirq_bench.provision import kmod
 from shirq_bench.vm.vm import Vm
 
-#: Guest script: an archive of copies of all counters. debugfs reports size 0 for them, so tar would store no contents.
+#: Guest script: copy all counters and archive the copies. debugfs reports size 0 for the originals, so tar would store
+#: no contents.
 _COUNTERS = """
 debug=/sys/kernel/debug
 mountpoint -q $debug || mount -t debugfs debugfs $debug
@@ -53,9 +54,9 @@ def host_folder() -> Path | None:
 
 
 def collect(vm: Vm, directory: Path, test: str) -> None:
-    """Fetch the counters of a guest to ``directory``, if its kernel has GCOV. ``test`` is the test that ran it.
+    """Fetch the counters of a guest to ``directory``, if its kernel has GCOV. ``test`` is the id of the guest's test.
 
-    Raises `BenchError` if a running guest does not deliver them.
+    Raises `BenchError` if a running guest does not deliver its counters.
     """
     target = vm.parts.kernel
     if not target.has(kmod.COUNTS_LINES):

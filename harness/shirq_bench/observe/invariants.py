@@ -3,7 +3,7 @@
 
 Each invariant is a function whose docstring is the sentence that a failing test shows. It returns a description of the
 violation, or an empty string. Its arguments are the guest, the log's last epoch, the waivers, and the virtual time
-until which the log is complete, or None if only the log tells.
+until which the log is complete. If this time is None, the log's last entry gives it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ ALL: tuple[Callable[[Vm, Log, Sequence[Waiver], int | None], str], ...] = (
 
 def broken(vm: Vm, waivers: Sequence[Waiver] = ()) -> str:
     """The violations in ``vm`` that are not waived, each with the invariant's sentence; empty if all hold."""
-    # Read the time before the log: a guest that skips idle time may serve its line between the two.
+    # Read the time before the log. Otherwise a guest that skips idle time could serve its line after the log was read
+    # and before the time is read, and the line would seem to be forgotten.
     now_ns = _now_ns(vm)
     log = vm.log().epochs()[-1]
     found = [(invariant, what) for invariant in ALL if (what := invariant(vm, log, waivers, now_ns))]

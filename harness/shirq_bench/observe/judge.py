@@ -6,16 +6,16 @@ case that breaks it, with the entries that prove it. ``verdict.require()`` raise
 held in at least one examined case: without a case, a rule proves nothing.
 
 The log's order is exact: QEMU writes it under one lock, an access before its effects. So rules on the log alone have no
-tolerance. Rules that use the guest's handler calls know the time of a call only within ``ClockFit.window`` and the
-trace's rounding to a microsecond. They widen each call by both, so a finding is always a proven violation, but a
-violation shorter than this tolerance may go unnoticed. The verdict's note gives the tolerance.
+tolerance. For rules that use the guest's handler calls, the time of a call is known only within ``ClockFit.window`` and
+the trace's rounding to a microsecond. These rules widen each call by both, so a finding is always a proven violation,
+but a violation shorter than this tolerance may go unnoticed. The verdict's note gives the tolerance.
 
-Levels are known from their changes: a log begins with all state that differs from the reset state (pins and lines low,
-devices and lines masked). Nothing is continuous across a load of VM state: judges refuse a log that contains one. Give
-them one of ``log.epochs()`` instead.
+In the reset state pins and lines are low, and devices and lines are masked. A log begins with all state that differs
+from the reset state, so its changes determine every level. Levels do not continue across a load of VM state: judges
+refuse a log that contains such a load. Give them one of ``log.epochs()`` instead.
 
-A judge that lacks the evidence raises `CannotJudge`, which is no verdict: the log has dropped entries, or the
-interrupts went through a controller that the log does not follow, which is any but the I/O APIC.
+A judge raises `CannotJudge`, which is no verdict, if evidence is missing: the log has dropped entries, or the
+interrupts went through a controller other than the I/O APIC, which the log does not follow.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from shirq_bench.observe.words import duration, phrase
 
 # The kernel prints trace times rounded to the nearest microsecond.
 TRACE_ROUNDING_NS = 500
-# I/O APIC inputs below this one are the legacy interrupts. PCI lines use them only if firmware or kernel route them so.
+# I/O APIC inputs below this one are for legacy interrupts. A PCI line is on one of them only if firmware or kernel
+# routes it there.
 _FIRST_LEVEL_GSI = 16
 _STATED = (Kind.PIN, Kind.LINE, Kind.LINE_MASK, Kind.MASK)
 _NOT_FOLLOWED = (
@@ -194,11 +195,11 @@ def handlings(log: Log, gsi: int) -> list[Handling]:
 
 
 def line_of(log: Log, devices: Sequence[str]) -> int:
-    """The GSI of the line that these devices share: the one that their pins move.
+    """The GSI of the line that these devices share, which is the line that their pins move.
 
-    Firmware may also route the pin to an interrupt of the legacy controller, which the system then leaves masked: a
-    line that was delivered is preferred, then one that was unmasked. Raises BrokenRuleError if there is no such line,
-    or several; `CannotJudge` if the line is unknown because the guest does not use the I/O APIC.
+    Firmware may also route the pin to a legacy interrupt, which the system then leaves masked. So a line that was
+    delivered is preferred, then a line that was unmasked. Raises BrokenRuleError if there is no such line, or several;
+    `CannotJudge` if the line is unknown because the guest does not use the I/O APIC.
     """
     log.require_complete()
     delivered, unmasked = offsets(log.entries, Kind.DELIVER), _unmasked(log)
@@ -235,7 +236,7 @@ def lines_moved(log: Log, device: str) -> set[int]:
 def is_followed(log: Log) -> bool:
     """Whether the guest uses the I/O APIC, so that the log has the masks, deliveries and EOIs of each line.
 
-    If not (kernel parameter ``noapic``), interrupts go through the 8259, of which the log has only the levels.
+    If not (kernel parameter ``noapic``), interrupts go through the 8259, and the log has only the levels of the lines.
     """
     return bool(_unmasked(log) or offsets(_everything(log), Kind.DELIVER))
 
@@ -266,9 +267,10 @@ def _unmasked(log: Log) -> set[int]:
 
 
 def _moved(log: Log) -> dict[str, set[int]]:
-    """The GSIs that each function's pin moved: a pin's change is directly followed by those of its lines.
+    """The GSIs that each function's pin moved: the changes of a pin's lines directly follow the pin's own change.
 
-    An input below 16 that also moves without a pin, such as a timer's, is not a PCI line: it followed a pin by chance.
+    An input below 16 that also moves without a pin, such as a timer's, is not a PCI line: its change followed a pin's
+    change by chance.
     """
     moved: dict[str, set[int]] = {}
     others: set[int] = set()
@@ -312,11 +314,11 @@ def masked_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
     """Every claim of the device left it masked before the line's interrupt could come again.
 
     A claim is a handling during which the kernel accessed the device while its pin was high (on the vCPU that sent the
-    EOI, since others may be unmasking). A handling during which the pin was always high is also a claim: a driver
-    should have accessed the device. Between the claim and the handling's end (see ``Handling``) the device must become
-    masked. It may be unmasked again before the end, by an owner on another vCPU that is faster than the neighbours'
-    handlers. The pin of a device that asserts only after its handler ran may be high at the EOI: the controller then
-    delivers again. A handling that has not ended is not judged.
+    EOI, since others may be unmasking). A handling during which the pin was always high is also a claim, because a
+    driver should have accessed the device. Between the claim and the handling's end (see ``Handling``) the device must
+    become masked. An owner on another vCPU that is faster than the neighbours' handlers may unmask the device again
+    before the end. The pin of a device that asserts only after its handler ran may be high at the EOI: the controller
+    then delivers again. A handling that has not ended is not judged.
     """
     masks, claims = high(log, Kind.MASK, device), _claims(log, device, gsi)
     ends = [mask.last for mask in masks]
@@ -336,7 +338,7 @@ def masked_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
 def silent_before_eoi(log: Log, device: str, gsi: int) -> Verdict:
     """Every claim of the device made its pin fall before the line's interrupt could come again.
 
-    For programs that acknowledge and do not mask. Claims are those of ``masked_before_eoi``.
+    This rule is for programs that acknowledge and do not mask. Claims are those of ``masked_before_eoi``.
     """
     pins, claims = high(log, Kind.PIN, device), _claims(log, device, gsi)
     findings = [
@@ -358,9 +360,9 @@ def line_low_at_end(log: Log, gsi: int) -> Verdict:
 def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | None = None) -> Verdict:
     """While the line is high, its interrupt is delivered or ended at least every ``bound_ns`` of virtual time.
 
-    A line that is high and quiet for longer has been forgotten: by a handler that hangs, or by a kernel that disabled
-    it. A line that is high at the log's end is taken to be so until ``until_ns``, at least until the last entry of any
-    kind. Examines every interval in which the line was high.
+    A line that is high and quiet for longer has been forgotten: a handler hangs, or the kernel has disabled the line. A
+    line that is high at the log's end is taken to stay high until ``until_ns``, and at least until the last entry of
+    any kind. Examines every interval in which the line was high.
 
     If the log does not follow the controller, the level alone proves the rule for a line that was low again within
     ``bound_ns`` each time; for any other line `CannotJudge` is raised.
@@ -370,7 +372,7 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
         return _low_in_time(intervals, bound_ns, gsi)
     until = max(until_ns or 0, log.entries[-1].time_ns if log.entries else 0)
     kinds = (Kind.LINE, Kind.DELIVER, Kind.EOI)
-    # A line that is high where the log was cut has been quiet since before the cut.
+    # If the line is high where the log was cut, its quiet time began with the last activity before the cut.
     before = last(log.past, *kinds, offset=gsi)
     begin = before.time_ns if before else 0
     activity = find(log.entries, *kinds[1:], offset=gsi)
@@ -491,7 +493,7 @@ def _at(intervals: Sequence[Interval], index: int) -> Interval | None:
 
 
 def _cause(log: Log, fall: int) -> Entry | None:
-    """The cause of the pin's fall at this entry: a device logs an access directly before its effects."""
+    """The entry that caused the pin's fall at this position. A device logs an access directly before its effects."""
     device, vcpu = log.entries[fall].device, log.entries[fall].vcpu
     for entry in (log.entries[index] for index in range(fall - 1, -1, -1)):
         if entry.device != device or entry.vcpu != vcpu:

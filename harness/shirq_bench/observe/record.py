@@ -26,20 +26,21 @@ from shirq_bench.observe.judge import Assertion, Handling, Verdict
 from shirq_bench.observe.triggers import PinFalls, Trigger
 from shirq_bench.vm.vm import Vm
 
-#: Seconds between two polls of the log: it is a mapped file without notifications.
+#: Seconds between two polls of the log, which is a mapped file: its changes cannot be waited for.
 _LOOK = 0.002
-#: Number of polls after which the VM is asked for its time, because an idle guest logs nothing.
+#: After this many polls the VM is asked for its time: an idle guest logs nothing, so the log does not show the time.
 _IDLE = 50
-#: Seconds in which virtual time must go on, on an idle host: a VM whose clock stands still is reported differently from
-#: a slow guest.
+#: Seconds, on an idle host, within which virtual time must advance. Otherwise the error says that the VM stands still,
+#: to distinguish this from a slow guest.
 _STANDSTILL = 20.0
 
 
 class Recording:
     """The log of a VM during a block, and the devices whose line is judged; see `record`.
 
-    The judges are those of `judge`, about these devices' line and, where they need one, the first device: each raises
-    `BrokenRuleError` if the rule is broken or fewer than ``at_least`` cases were examined, and returns its verdict.
+    The methods that judge are those of `judge`, applied to these devices' line and, if they need a device, to the first
+    device. Each returns its verdict, and raises `BrokenRuleError` if the rule is broken or fewer than ``at_least``
+    cases were examined.
     """
 
     def __init__(self, vm: Vm, devices: tuple[str, ...]) -> None:
@@ -55,7 +56,7 @@ class Recording:
     # -- during the block ---------------------------------------------------------------------------------------
 
     def wait(self, *triggers: Trigger, within_s: float = 20.0) -> Entry:
-        """Wait for the first of these moments since the last wait, or since the beginning; returns its entry.
+        """Return the entry of the first of these moments since the last wait, or since the beginning; wait for it.
 
         ``within_s`` is in seconds of guest time, stretched for a slow kernel. `DeadlineExceeded` if no such moment
         comes, or if the VM stands still; `CannotJudge` if the log is full.
@@ -99,7 +100,7 @@ class Recording:
             self.wait(*(PinFalls(device) for device in log.header.devices), within_s=within_s)
 
     def end(self, log: Log | None = None) -> None:
-        """End the recording. It then consists of ``log`` or, by default, of all entries until now."""
+        """End the recording, which then consists of ``log`` or, by default, of all entries so far."""
         self._log = self.log if log is None else log
         self._reader.close()
 
@@ -107,7 +108,7 @@ class Recording:
 
     @property
     def log(self) -> Log:
-        """The entries of the block; while the block lasts, those so far. `CannotJudge` if entries are missing."""
+        """The entries of the block; while the block lasts, the entries so far. `CannotJudge` if entries are missing."""
         log = self._log or self._reader.log().since(self._mark)
         log.require_complete()
         return log
@@ -159,8 +160,9 @@ class Recording:
 def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
     """Record the event log of the block; its judges examine the devices' line.
 
-    After a block without an error, the recording goes on until the line is low, for at most 10 s of guest time:
-    interrupts raised in the block may still be pending. With ``settled`` false, the recording ends with the block.
+    After a block without an error, the recording goes on until the line is low, for at most 10 s of guest time: this
+    waits for interrupts that were raised in the block and are still pending. With ``settled`` false, the recording ends
+    with the block.
     """
     recording = Recording(vm, devices)
     log = None

@@ -57,7 +57,7 @@ class Driver:
         return [Event(int(m[1]), int(m[2], 16), int(m[3])) for m in _EVENT.finditer(self.command.stdout)]
 
     def stop(self) -> None:
-        """Stop the driver's process and wait until it has stopped: interrupts raised later stay pending."""
+        """Stop the driver's process and wait until it has stopped, so that interrupts raised later stay pending."""
         self.command.signal(signal.SIGSTOP)
         self.vm.agent.succeed(f"until grep -q '^State:.T' /proc/{self.command.pid}/status; do usleep 1000; done")
 
@@ -146,7 +146,7 @@ class Scene:
                 self.vm.qmp.set(device, "raise", bits)
 
     def wait_unmasked(self, *devices: str, deadline: float = 20.0) -> None:
-        """Wait until the drivers have unmasked the devices: a driver prints an event before the read that unmasks."""
+        """Wait until the drivers have unmasked the devices. The read that unmasks follows the printing of an event."""
         end = Deadline(deadline * self.vm.patience)
         for device in devices:
             while self.vm.qmp.get(device, "mask"):
@@ -171,12 +171,13 @@ class Scene:
     def tracing(self, buffer_kib: int = 8192) -> Iterator[Handlers]:
         """Trace the kernel's interrupt handlers during the block, between two sets of clock marks.
 
-        The kernel keeps ``buffer_kib`` per CPU: about 18 calls of a handler in each KiB. More calls are a `TraceError`.
+        The kernel's buffer has ``buffer_kib`` for each CPU, and each KiB holds about 18 calls of a handler.
+        `TraceError` if the calls do not fit.
         """
         handlers = Handlers()
         follow = self.vm.log().mark
         events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
-        # Recording begins with both events already on: no exit is seen without its entry.
+        # Enable both events before recording starts, so that no exit is recorded without its entry.
         self.run(
             f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb"
             f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"

@@ -19,7 +19,7 @@ from shirq_bench.vm.vm import Vm
 #: An address in a call trace: function, offset, size, module.
 _ADDRESS = re.compile(r"(?P<function>[\w.]+)\+(?P<offset>0x[0-9a-f]+)/0x[0-9a-f]+ \[(?P<module>\w+)[^\]]*\]")
 _TIMEOUT = 60
-#: For each symbol its address in its section, and the section.
+#: For each symbol, its address within its section, and the section's name.
 _Symbols = dict[str, tuple[int, str]]
 
 
@@ -34,7 +34,7 @@ def splats_of(vm: Vm, log: str | Path, directory: Path = splats.RULES) -> list[S
 
 
 def _objects(vm: Vm) -> dict[str, Path]:
-    """The object files of the guest's modules, by the names that the kernel gives them; none if they are gone."""
+    """The object files of the guest's modules, by their names in the kernel; none if a module cannot be compiled."""
     target = vm.parts.kernel
     try:
         files = [kmod.build(target), *kmod.build_own(target)]
@@ -48,9 +48,10 @@ def _objects(vm: Vm) -> dict[str, Path]:
 def annotated(text: str, objects: Mapping[str, Path]) -> str:
     """``text`` with the source line after each address in one of ``objects``, innermost inlined function first.
 
-    ``objects`` are the modules' files by name. An address that the debugging information does not cover stays alone.
+    ``objects`` are the modules' files by name. An address that the debugging information does not cover gets no source
+    line.
     """
-    # A call trace has many addresses of one module.
+    # Read each module's symbols only once: a call trace has many addresses of one module.
     symbols = functools.cache(_symbols)
     return "\n".join(_annotated(line, objects, symbols) for line in text.splitlines())
 
@@ -72,7 +73,7 @@ def _annotated(line: str, objects: Mapping[str, Path], symbols: Callable[[Path],
 def _symbols(file: Path) -> _Symbols:
     """The symbols of an object file. If several have one name, the first counts."""
     words = [line.split("|") for line in _output("nm", "--format=sysv", str(file)).splitlines()]
-    # Without an address the symbol is not defined in this file.
+    # Skip symbols without an address: they are not defined in this file.
     defined = [row for row in words if len(row) == 7 and row[1].strip()]
     return {row[0].strip(): (int(row[1], 16), row[6].strip()) for row in reversed(defined)}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 RULES = Path(__file__).parent
 #: The rules for splats.
 DENY = RULES / "splats-deny"
-#: A complete kernel log begins with the first of these two. A console shows only severe messages, but at least the
-#: second.
+#: A log must contain one of these texts. The first begins a complete kernel log. A console shows only severe messages,
+#: but always the second.
 _BANNER = re.compile(r"Linux version \d|shirq: the guest is up")
 _STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _OPENING = re.compile(r"-+\[ cut here \]|^={20,}$")
@@ -31,7 +31,7 @@ _LONGEST, _SHORT = 100, 12
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a rule file: its expression, and why a match is, or is not, a splat."""
+    """One rule of a rule file: its expression, and the reason why a matching line is (or is not) a splat."""
 
     pattern: re.Pattern[str]
     why: str
@@ -41,7 +41,7 @@ class Rule:
 class Splat:
     """A finding. ``rule`` is the expression that matched, or the error in the log or the rules.
 
-    ``line`` counts from 1; 0: the log as a whole. ``excerpt`` is the report, call trace included.
+    ``line`` counts from 1; 0 means the log as a whole. ``excerpt`` is the report, call trace included.
     """
 
     rule: str
@@ -86,7 +86,7 @@ def scan(log: str | bytes, directory: Path = RULES, *, after: int = 0, forgiven:
     """The splats in a kernel log or a console's output, in order; matches within a splat's excerpt belong to it.
 
     ``directory`` holds the rule files. The first ``after`` lines, and lines that match one of the rules ``forgiven``,
-    begin no splat; a damaged log is a finding all the same.
+    begin no splat. A damaged log is always a finding.
     """
     try:
         deny, allow = rules(directory / "splats-deny"), rules(directory / "splats-allow")
@@ -125,7 +125,7 @@ def scan_file(path: Path, directory: Path = RULES) -> list[Splat]:
 
 
 def _unfit(text: str, lines: Sequence[str]) -> list[Splat]:
-    """A finding if this is not a complete kernel log: the absence of splats in it would prove nothing."""
+    """A finding if this is not a complete kernel log, because the absence of splats in it would prove nothing."""
     if not text.strip():
         return [Splat("the log", "it is empty")]
     if bad := next((n for n, line in enumerate(lines, 1) if "\0" in line or "\ufffd" in line), 0):

@@ -35,7 +35,7 @@ def setting(entry: Entry) -> str:
 def who(entry: Entry) -> str:
     """The origin of the entry: the hardware, the bench on the host, or the guest's kernel or user space.
 
-    Under KVM the privilege level is unknown, and the origin is only called the guest.
+    Under KVM the privilege level is unknown; then the origin of both is ``guest``.
     """
     if entry.kind in (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
         return CONTROLLER
@@ -47,7 +47,7 @@ def who(entry: Entry) -> str:
 
 
 def what(entry: Entry) -> str:
-    """The event, as the rest of a sentence that ``who`` begins, with the device or line named."""
+    """The event as text that continues the sentence after ``who``, and names the device or the line."""
     value, device, gsi = entry.value, entry.device, entry.offset
     match entry.kind:
         case Kind.START:

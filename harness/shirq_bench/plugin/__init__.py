@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""pytest plugin: guests for tests, watched by invariants and judged by their kernel log, everything kept on failure.
+"""pytest plugin: gives guests to tests, checks each guest's invariants and kernel log, and keeps all data of a failure.
 
 A project loads it with ``-p shirq_bench.plugin`` (in `addopts`) or ``pytest_plugins`` (in its root conftest.py); in
 other projects it has no effect. harness/README.md explains it to users who test a device or driver of their own;
@@ -33,12 +33,12 @@ _MARKERS = {
     alone.MARKER: "this test measures time: under pytest-xdist no other test runs at the same time",
     "needs_kernel(*names)": "this test needs one of these kernels; with other kernels it is deselected",
 }
-#: Number of a guest's steps in the report of a failed test; the test's artefacts have all of them.
+#: The report of a failed test shows at most this many last steps of each guest; the test's artefacts have all steps.
 _LAST_STEPS = 20
 _VMS = pytest.StashKey[list[Vm]]()
-#: Ends the guests of a test.
+#: The stack that ends the guests of a test.
 _RUNNING = pytest.StashKey[ExitStack]()
-#: What the report of a test that fails at its end shows of its guests.
+#: Report sections about the guests of a test that fails in its teardown; made while the guests still run.
 _SHOWN = pytest.StashKey[Iterable[tuple[str, str]]]()
 
 
@@ -95,14 +95,14 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"--shirq-kernel {name}: unknown; give the path of a vmlinuz or one of {', '.join(kernel.names())}"
             )
     directory: Path | None = config.getoption("--shirq-coverage")
-    if directory and not hasattr(config, "workerinput"):  # Only the controller empties the folder; its workers fill it.
+    if directory and not hasattr(config, "workerinput"):  # Only the controller empties the folder; the workers fill it.
         coverage.begin(directory)
     if config.get_verbosity() > 0 and not hasattr(config, "workerinput"):
         config.add_cleanup(journal.subscribe(_Live(config)))
 
 
 class _Live:
-    """Shows each step on the terminal, as it ends."""
+    """Prints each step on the terminal when the step ends."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -152,7 +152,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests that need another kernel, rather than skip them: for this kernel they do not exist."""
+    """Deselect tests that need another kernel. They are not reported as skipped: they do not apply to this kernel."""
     foreign = [item for item in items if not _fits(item)]
     if foreign:
         config.hook.pytest_deselected(items=foreign)
@@ -186,7 +186,7 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
     """
     item: pytest.Item = request.node
     vms = item.stash.setdefault(_VMS, [])
-    # The guests live until all fixtures have ended, so that the artefacts can show the failure of any of them.
+    # Keep the guests until all fixtures have ended, so that the artefacts of a failure in any fixture show the guests.
     stack = item.stash[_RUNNING] = ExitStack()
     item.config.add_cleanup(stack.close)
 
@@ -210,7 +210,7 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
 
 @pytest.fixture
 def vm(boot: Boot) -> Vm:
-    """A fresh guest with `SHARED_LINE`: dev0 and dev1, bound to shirq.ko, and the neighbour nic0, up, on one line."""
+    """A fresh guest with `SHARED_LINE`: dev0 and dev1, bound to shirq.ko, share a line with nic0, whose link is up."""
     return boot(SHARED_LINE)
 
 
@@ -250,7 +250,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 
 def _show(item: pytest.Item) -> list[tuple[str, str]]:
-    """Keep the artefacts of a test that has failed; the sections of its report about its guests, which still run."""
+    """Keep the artefacts of a failed test whose guests still run; returns sections about the guests for the report."""
     vms = item.stash.get(_VMS, [])
     sections = [("artefacts", problem) for problem in artefacts.keep(item, vms)]
     sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
@@ -263,7 +263,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if not report.failed or not item.stash.get(_VMS, []):
         return report
-    # The guests of a test that fails at its end have ended by now.
+    # In the teardown phase the guests have ended by now: use the sections that `pytest_runtest_teardown` made before.
     report.sections += item.stash.get(_SHOWN, ()) if report.when == "teardown" else _show(item)
     if page := item.config.getoption("htmlpath", None):
         _link(report, item, Path(page))
@@ -276,7 +276,7 @@ def _last_steps(vm: Vm) -> str:
 
 
 def _link(report: pytest.TestReport, item: pytest.Item, page: Path) -> None:
-    """Links to the artefacts of the test, in pytest-html's report."""
+    """Add links to the test's artefacts to pytest-html's report."""
     from pytest_html import extras
 
     beside = page.absolute().parent

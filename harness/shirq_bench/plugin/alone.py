@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""While a test that measures time runs, no other test runs, however many workers pytest-xdist has.
+"""Runs no other test while a test that measures time runs, however many workers pytest-xdist has.
 
 Every test of a worker holds a lock that the workers share; a test marked ``alone`` holds it exclusively. A session
 without such a test takes no lock.
@@ -22,8 +22,8 @@ _ANY = pytest.StashKey[bool]()
 def turn(directory: Path, alone: bool) -> Iterator[None]:
     """Hold the lock of the processes that share ``directory`` during a test; exclusively if the test is ``alone``."""
     with (directory / "queue").open("w") as queue, (directory / "running").open("w") as running:
-        # A test that waits for the exclusive lock holds the queue's lock; otherwise the others could overtake it for
-        # ever.
+        # A test that waits for the exclusive lock holds the queue's lock, so that no other test can take the shared
+        # lock before it. Otherwise it could wait for ever.
         fcntl.flock(queue, fcntl.LOCK_EX)
         fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(queue, fcntl.LOCK_UN)

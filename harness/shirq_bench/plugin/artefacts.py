@@ -24,7 +24,7 @@ from shirq_bench.report import files, model
 from shirq_bench.vm import environment, template
 from shirq_bench.vm.vm import Vm
 
-#: Seconds after which a guest that has not answered is taken to hang.
+#: A guest that does not answer within this many seconds counts as hung.
 ANSWER = 20.0
 
 
@@ -61,9 +61,10 @@ def _processors(vm: Vm) -> str:
 
 
 def keep(item: pytest.Item, vms: Sequence[Vm]) -> list[str]:
-    """Fill the folder of ``item`` anew from its guests, which may have died but not been closed.
+    """Replace the folder of ``item`` by the data of its guests. A guest may have died, but must not have been closed.
 
-    Returns why parts of it could not be kept: a full disk must not hide the failure that the artefacts are about.
+    Returns the reasons why parts could not be kept, instead of raising them: a full disk must not hide the failure of
+    the test itself.
     """
     directory = folder(item)
     problems: list[str] = []
@@ -106,7 +107,7 @@ def _again(item: pytest.Item) -> str:
 
 
 def _draw(title: str, vm: Vm, directory: Path) -> None:
-    """Draw a guest's run, or write to ``no-picture`` why there is no picture, such as that no pin moved."""
+    """Draw a guest's run. If this is impossible, for example if no pin moved, write the reason to ``no-picture``."""
     try:
         log = vm.log()
         picture = model.build(log, title=title, steps=vm.journal.steps)
@@ -120,7 +121,7 @@ def _draw(title: str, vm: Vm, directory: Path) -> None:
 
 
 def links(item: pytest.Item) -> list[tuple[str, Path]]:
-    """The contents of the folder of ``item``, pictures first, each with a readable name."""
+    """The files in the folder of ``item``, pictures first, each with its path below the folder as its name."""
     directory = folder(item)
     files = [path for path in directory.rglob("*") if path.is_file()]
     files.sort(key=lambda path: (path.name != "page.html", path.name != "waveform.vcd", path))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Debian packages of any suite, fetched and unpacked without root and without any change to the machine's apt state.
 
-The mirror is the one that the machine's apt is configured with. Every suite that the project needs gets a private apt
+The mirror is that of the machine's apt configuration. Every suite that the project needs gets a private apt
 state (lists, cache, sources) in the cache. Versions are resolved when a suite is first used. They cannot be fixed in
 advance, because a stable point release replaces the previous release on the mirror.
 """
@@ -85,7 +85,7 @@ class Suites:
         return [f"{signed}{uri} {suite} main" for suite, uri in uris.items() if uri]
 
     def system(self, packages: Iterable[str], into: Path) -> None:
-        """Make a Debian system of the first suite, with ``packages`` and their dependencies, as the archive ``into``.
+        """Make a Debian system from the first suite, with ``packages`` and their dependencies, as the archive ``into``.
 
         Needs mmdebstrap, and either root or subordinate ids. Raises `BuildError` with the output if it fails.
         """
@@ -143,7 +143,7 @@ class Suites:
         return [line.split("Depends: ", 1)[1].strip() for line in lines if "Depends: " in line]
 
     def _fetch(self, what: str, argv: list[str], into: Path) -> None:
-        """Run an apt-get that fetches. If it fails, update the lists and retry: the mirror may have new versions."""
+        """Run a fetching apt-get command. If it fails, update the lists and retry: the mirror may have new versions."""
         self._ready()
         into.mkdir(parents=True, exist_ok=True)
         command = ["apt-get", *self._options(), *argv]
@@ -156,7 +156,7 @@ class Suites:
     def source_version(self, package: str) -> str:
         """The version, without its epoch, of the source of ``package`` that `source` would fetch."""
         self._ready()
-        # apt needs a second for the answer, which is valid until the lists are updated.
+        # Keep the version until `update` deletes it, because apt needs a second for the answer.
         known = self.dir / f"version-{package}"
         with self._lock():
             if not known.exists():

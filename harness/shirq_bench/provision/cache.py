@@ -2,8 +2,8 @@
 """A content-addressed cache for expensive builds: QEMU, kernels, images, templates.
 
 An entry is a directory ``<root>/<kind>/<key>`` that is complete or absent: it is built in a sibling directory and
-renamed into place. The key is a hash over everything the entry depends on, so a stale entry is never looked up again.
-Two builders of the same entry queue on a lock file instead of building twice.
+renamed into place. The key is a hash over everything the entry depends on, so an entry with outdated inputs is never
+looked up again. Two builders of the same entry queue on a lock file instead of building twice.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pathlib import Path
 from shirq_bench import supervisor
 from shirq_bench.errors import BenchError
 
-#: Written last into every entry: the sizes of its files.
+#: The file that is written last into every entry, with the sizes of the entry's files.
 _MANIFEST = ".manifest"
-#: Kinds of entries that depend on recipes alone, not on what is compiled from the checkout; and the locks of all.
+#: Kinds of entries without kernel modules and guest files of the checkout; and the folder of all locks.
 FETCHED = (
     *("accel", "apt", "checkpatch", "debian-root", "image-base", "image-packages", "kernel", "locks", "qemu"),
     *("qemu-work", "ssh"),
 )
-#: Kinds of entries with what is compiled and copied from the checkout for guests.
+#: Kinds of entries with kernel modules or guest files that were compiled or copied from the checkout.
 COMPILED = ("image", "image-layer", "image-overlay", "image-programs", "kmod")
 
 
@@ -51,7 +51,7 @@ def share(other: Path, kinds: Iterable[str]) -> None:
 
 
 def name(path: Path) -> str:
-    """The kind and key of the entry that a path lies in: as a part of another key, the same wherever the cache is."""
+    """The kind and key of the entry that contains ``path``, for other keys: they are the same in every cache."""
     return f"{path.parent.parent.name}/{path.parent.name}"
 
 
@@ -105,10 +105,10 @@ class CacheError(BenchError):
 
 
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-    """The directory of entry ``kind/key``; calls ``build(directory)`` to fill it if it is not there yet.
+    """The directory of entry ``kind/key``. Calls ``build(directory)`` to fill it if the cache does not have the entry.
 
-    A build that fails or is killed leaves no entry; a full disk is a `CacheError`. An entry whose files have
-    been truncated or lost is built anew. Safe against concurrent callers in other processes.
+    A build that fails or is killed leaves no entry; a full disk is a `CacheError`. An entry whose files have been
+    truncated or lost is built anew. Other processes may call this at the same time.
     """
     final = root() / kind / key
     if not _damage(final):
@@ -126,7 +126,7 @@ def _make(final: Path, build: Callable[[Path], None]) -> None:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".partial-{final.name}-"
-        # The lock is held, so no other process builds this entry: a crash has left these directories.
+        # Delete the remains of crashed builds: the lock is held, so no other process builds this entry.
         for left in final.parent.glob(f"{glob.escape(prefix)}*"):
             shutil.rmtree(left)
         with supervisor.owned_directory(prefix, final.parent) as partial:

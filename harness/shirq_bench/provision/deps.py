@@ -82,9 +82,9 @@ _LOCK_S = 900
 
 
 def missing(groups: list[str]) -> dict[str, str]:
-    """The packages of ``groups`` that dpkg does not know to be installed, with their purpose.
+    """The packages of ``groups`` that are not installed according to dpkg, with their purpose.
 
-    One that another provides is there, too: in Debian 13 libelf1 is libelf1t64.
+    A package counts as installed if another one provides it: in Debian 13, libelf1t64 provides libelf1.
     """
     wanted = {name: why for group in groups for name, why in PACKAGES[group].items()}
     listing = subprocess.run(
@@ -119,7 +119,8 @@ def install(groups: list[str]) -> None:
         prefix = ["sudo"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *lacking]):
-        # A new machine may be installing its updates at this time, or another user of the bench may be installing.
+        # Wait for apt's lock: a new machine may still install its updates, or another run of the bench may install
+        # packages.
         patient = [*prefix, "apt-get", f"-oDPkg::Lock::Timeout={_LOCK_S}", *command]
         done = subprocess.run(patient, env=environment, stdout=sys.stderr)
         if done.returncode:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Lists the contents of the cache, and deletes entries that are not needed.
 
-Entries are never deleted while they are being built (their lock is held), while a running process of this user names
-them on its command line, has them open or mapped, or if they were used within the last hour.
+Entries are kept while they are being built (their lock is held), while a running process of this user names them on its
+command line or has them open or mapped, and for an hour after their last use.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Item:
         """The name of the lock that is held while the item is being built."""
         key = self.path.name
         if self.partial:
-            # The key, then the suffix that makes the directory's name unique.
+            # The name is the key and a suffix that makes the directory's name unique.
             key = key.removeprefix(_PARTIAL).removeprefix(_TRASH).rpartition("-")[0]
         return f"{self.kind}-{key}"
 
@@ -105,7 +105,8 @@ def _in_use(item: Item, taken: str) -> bool:
 def _taken() -> str:
     """Every path in the cache that a running process names, has open or has mapped, one per line.
 
-    This reads /proc: psutil does not report open directories, and would measure every mapping to report its path.
+    This reads /proc itself, because psutil does not report open directories, and measures every mapping before it
+    reports the path.
     """
     root = str(cache.root())
     lines = []

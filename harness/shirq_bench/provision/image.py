@@ -25,7 +25,7 @@ from shirq_bench.provision.steps import BuildError, run
 from shirq_bench.toml import Words
 
 _IMAGE = GUEST / "image"
-#: Part of the key of the packages' root: increment it when `_packages` makes something else.
+#: Part of the key of the packages' root: increment it when the result of `_packages` changes.
 _LAYOUT = 1
 
 
@@ -88,9 +88,9 @@ def _built_in(root: Path, release: str, name: str) -> bool:
 def _byte_compile(python: Path, tree: Path, *folders: str) -> None:
     """Compile the Python modules in ``folders`` of ``tree`` to byte code, with the interpreter of the root ``python``.
 
-    That is the guest's interpreter; the host's version may differ. Without byte code, a guest under emulation compiles
-    for seconds whenever a program starts. Python checks the byte code by the hash of the source, because an overlay may
-    bring other sources with other times.
+    That interpreter is the guest's; the host's version may differ. Without byte code, a guest under emulation needs
+    seconds to compile whenever a program starts. Python checks the byte code by the hash of the source, because an
+    overlay may bring other sources with other times.
     """
     libraries = python / "lib/x86_64-linux-gnu"
     run(
@@ -226,7 +226,7 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
                 GUEST / folder, tree / "usr/share/shirq" / folder, ignore=shutil.ignore_patterns("__pycache__")
             )
         binding = tree / "usr/lib/python3/dist-packages/shirq"
-        # Skip `profiles`: the sources have it as a link, wheels do not have it. The guest gets its own link below.
+        # Skip `profiles`, which is a link in the sources and missing in wheels. The guest gets its own link below.
         shutil.copytree(GUEST / "shirq", binding, ignore=shutil.ignore_patterns("__pycache__", "profiles"))
         _byte_compile(packages, tree, "usr/lib/python3/dist-packages")
         (binding / "profiles").symlink_to("/usr/share/shirq/profiles")
@@ -285,7 +285,7 @@ def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Seque
 
 
 def _content(path: Path) -> str:
-    """What tells a file or link of an overlay from others with its name and mode."""
+    """The content of a file or the target of a link of an overlay, for the cache key; empty for a directory."""
     if path.is_symlink():
         return str(path.readlink())
     return "" if path.is_dir() else cache.digest(path)

@@ -61,7 +61,7 @@ class Recipe:
             raise ValueError("needs either image and headers, or source and config")
 
 
-#: Part of every stock kernel's key: increment it when `_unpack` makes something else.
+#: Part of every stock kernel's key: increment it when the result of `_unpack` changes.
 _LAYOUT = 2
 #: The group of packages that compiling a kernel needs.
 _COMPILER = "debug-kernel"

@@ -16,9 +16,9 @@ from shirq_bench.paths import KMOD, MODULES
 from shirq_bench.provision import cache, kernel
 from shirq_bench.provision.steps import BuildError, run
 
-#: BTF is not used here; making it would need a tool and the kernel's own image.
+#: Build without BTF: nothing here uses it, and making it would need a tool and the kernel's own image.
 NO_BTF = ["CONFIG_DEBUG_INFO_BTF_MODULES="]
-#: The option of a kernel that counts the lines of a module that is compiled for it.
+#: The option of a kernel whose modules count how often their lines run.
 COUNTS_LINES = "GCOV_KERNEL"
 #: Arguments of make for kernel options that the module must be built with, too.
 _INSTRUMENTS = {COUNTS_LINES: "GCOV_PROFILE=y", "KCOV": "KCOV_INSTRUMENT=y"}
@@ -46,7 +46,7 @@ def build_own(target: kernel.Kernel) -> list[Path]:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """The files that are copied for a build: `shutil.copytree` follows links to directories."""
+    """The files that a build copies. Links to directories are followed, because `shutil.copytree` follows them."""
     for folder, folders, names in os.walk(source, followlinks=True):
         left = _left(folder, folders + names)
         folders[:] = set(folders) - left

@@ -169,7 +169,7 @@ def _fill_dkms(this: _Build, root: Path) -> None:
 
 
 def _fill_binding(this: _Build, root: Path) -> None:
-    """Fill the tree from the wheel, so that wheel and Debian package have the same files."""
+    """Fill the tree from the wheel, so that the wheel and the Debian package have the same files."""
     (wheel,) = this.into.glob("shirq-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():

@@ -22,7 +22,7 @@ from rich.table import Column
 from shirq_bench import supervisor
 from shirq_bench.errors import BenchError
 
-#: ``[12/345]`` as ninja prints it.
+#: The progress that ninja prints, such as ``[12/345]``.
 _PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
 #: Seconds between plain progress lines when standard error is not a terminal.
 _PLAIN_INTERVAL = 20.0

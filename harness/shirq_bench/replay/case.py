@@ -21,7 +21,7 @@ from shirq_bench.replay.play import HALTED, LogOverflow, Recording, Stimulus, pl
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
 
-#: Guest script at the end of a run: state that the devices do not show.
+#: Guest script at the end of a run: it prints state of the actors that the devices do not show.
 _QUESTION = "cat /run/actors; for pid in $(pidof shirq-actor); do echo alive; done"
 _FORMAT = 1
 #: Maximum number of runs for shrinking a case.
@@ -32,8 +32,8 @@ _MOST_TRIES = 80
 class Case:
     """``cuts`` are the times, from the beginning, at which all earlier activity is complete; the last one ends the run.
 
-    ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are the oracle's, ``actors`` the number of user programs in
-    the guest. If the guest ``halts``, the script at the end is not run.
+    ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are passed to the oracle. ``actors`` is the number of user
+    programs in the guest. If the guest ``halts``, it does not run the script at the end.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Case:
     def run(self, keep: Path | None = None) -> Outcome:
         """Play the case in a fresh clone and judge it.
 
-        If the log overflows, as it does in a storm, the parts that are complete are judged. The part in which it
+        If the log overflows, as it does in a storm, the parts that are complete are judged. The part in which the log
         overflowed is "unfinished", and later parts are not judged.
         """
         oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts)
@@ -116,7 +116,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """A failing case. ``template`` names the template of its guest: clones of another template have another past."""
+    """A failing case. ``template`` names its guest's template: clones of another template begin in another state."""
 
     case: Case
     rules: tuple[str, ...]
@@ -171,11 +171,11 @@ def _only(case: Case, first: int, last: int, shift_ns: int) -> Case:
 
 
 def shrink(case: Case, index: int, rules: set[str], tell: Callable[[str], None] = lambda _: None) -> Case:
-    """The smallest case found that breaks one of ``rules`` as part ``index`` of ``case`` does.
+    """The smallest case that was found to break one of ``rules``, which part ``index`` of ``case`` breaks.
 
-    First the part is tried alone, at the run's beginning and in its place, then with more and more of the preceding
-    parts. Then unneeded stimuli are removed: half of them at a time, then a quarter, down to one, as long as tries are
-    left.
+    First the part is tried alone, once at the run's beginning and once at its own time, then with more and more of the
+    preceding parts. Then unneeded stimuli are removed: half of them at a time, then a quarter, down to one, as long as
+    tries are left.
     """
     tries = 0
 

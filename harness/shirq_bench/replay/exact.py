@@ -46,8 +46,8 @@ def state(
 ) -> State:
     """Give ``stimuli`` to a clone of a deterministic ``machine``; return its state ``at_ns`` after the run's beginning.
 
-    ``meanwhile`` is called again and again as the run goes on, and with ``pauses`` the VM is stopped and continued as
-    often. ``deadline`` is in seconds. `BenchError` if QEMU ends or refuses the schedule, or the log is full.
+    ``meanwhile`` is called again and again as the run goes on, and with ``pauses`` the VM is stopped and continued
+    after each call. ``deadline`` is in seconds. `BenchError` if QEMU ends or refuses the schedule, or the log is full.
     """
     with template.clone(machine, stopped=True) as vm:
         vm.start()
@@ -63,7 +63,7 @@ def state(
                 meanwhile(vm)
                 if pauses:
                     vm.qmp.execute("stop")
-                    # The scheduled stop may have come first: then the VM must not continue.
+                    # If the scheduled stop came before this stop, the VM must not continue.
                     if _is_over(reader):
                         break
                     vm.qmp.execute("cont")

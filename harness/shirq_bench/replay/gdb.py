@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""gdb on a guest that is stopped before a chosen instruction; back in time by playing again."""
+"""Runs gdb on a guest that is stopped before a chosen instruction. To go back in time, the run is played again."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def session(case: Case, at_ns: int, batch: Sequence[str] = ()) -> int:
 
 
 def _on_terminal(argv: Sequence[str]) -> int:
-    """Run a program to which Ctrl-C on the terminal goes, not to this process; returns its status."""
-    # A handler, because the program would inherit SIG_IGN; it gets the default instead.
+    """Run a program and return its status. Ctrl-C on the terminal interrupts only the program, not this process."""
+    # Install a handler, not SIG_IGN: the program would inherit SIG_IGN, but starts with the default instead of a
+    # handler.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         return subprocess.run(argv).returncode

@@ -5,7 +5,7 @@ These rules hold for each judged device. Every raise is followed by a handling (
 or a release program withdraws it. There are no more handlings than raises, and their sequence numbers grow. A handling
 comes within a bound after the raise. No assertion lasts longer than this bound: while it lasts, the handler uses all of
 the processor's time. When the point is over, the device is silent and unmasked and has nothing pending, its line is
-low, and no line is masked at the interrupt controller: the kernel has disabled none.
+low, and no line is masked at the interrupt controller: a masked line would be one that the kernel has disabled.
 
 A device that the stimulus breaks is judged only by its state at the end. If a note in the schedule says that the device
 works again, all rules hold after that note. If the guest halts, no interrupt is handled any more: the only rule is that
@@ -51,7 +51,7 @@ class Card:
     handled: int = 0
     found: list[Violation] = field(default_factory=list)
     broken: bool = False
-    #: Whether this point's violations count.
+    #: Whether the violations of the present point are reported.
     judged: bool = True
 
     def begin(self) -> None:
@@ -79,7 +79,8 @@ class Card:
                     self.seq = None
                 self.pending &= ~entry.value
             case Kind.SETTING:
-                # The device was removed or has come back: no release program runs, but the owner changes.
+                # The device was removed or has come back. No release program runs, but the next owner's sequence
+                # numbers begin anew.
                 self.seq = None
             case Kind.RESET:
                 self._withdraw(self.pending)

@@ -37,7 +37,7 @@ _INTERRUPTS_ON = 1 << 9
 
 
 class LogOverflow(BenchError):
-    """A run was aborted because its log was full; ``recording`` ends where the log ends. The guest was not queried."""
+    """A run was aborted because its log was full. ``recording`` has the logged entries, but no report of the guest."""
 
     def __init__(self, message: str, recording: Recording) -> None:
         super().__init__(message)
@@ -106,14 +106,14 @@ def play(
 
 
 def _asked(vm: Vm, question: str) -> tuple[str, str | None]:
-    """The guest's answer, and its kernel log; None for the latter without a question."""
+    """The guest's answer and its kernel log. Without a question, the answer is empty and the log is None."""
     if not question:
         return "", None
     return vm.agent.succeed(question, deadline=60), vm.agent.succeed("dmesg")
 
 
 def _complaints(vm: Vm, log: str | None) -> list[str]:
-    """The splats in a kernel log, which is one itself if it is empty; none if there is no log."""
+    """The splats in a kernel log; an empty log counts as a splat. Without a log there are none."""
     return [] if log is None else [str(splat) for splat in splats_of(vm, log)]
 
 
@@ -158,7 +158,7 @@ def _until_end(
             if entry.width == _NOTE and entry.value == _END:
                 return reader.since(first)[: seen - first + place + 1], 0
         if dropped := reader.header().dropped:
-            # More entries may have been written between the two checks.
+            # Return all entries: more may have been written between the two checks.
             return reader.since(first), dropped
         if vm.status() is not None:
             raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")

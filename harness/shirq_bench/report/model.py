@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The picture of a run, independent of how it is drawn: tracks of levels, spans and points, and a list of events.
 
-All times are virtual ns. The spans of a level are the times at which it is high; those of a mask, at which it masks.
+All times are virtual ns. The spans of a level are the times at which it is high; those of a mask, the times at which it
+is set.
 The interrupt program is shown by the kernel's accesses to a device between the delivery of its line and the EOI, the
 user handler by the accesses from user space.
 """
@@ -31,7 +32,7 @@ from shirq_bench.channels.log import (
 from shirq_bench.journal import Step
 from shirq_bench.observe import judge, words
 
-# The length of a pause if the line was never handled.
+# The value of ``pause_ns`` if no interrupt of the line was handled.
 PAUSE_NS = 20_000
 #: Number of characters of a step's text that its box shows.
 _STEP_WORDS = 40
@@ -63,7 +64,7 @@ class Shape(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """An interval, or a point if it ends where it starts. ``muted`` spans are less important."""
+    """An interval, or a point if it ends where it starts. ``muted`` spans are less important and drawn paler."""
 
     start_ns: int
     end_ns: int
@@ -96,8 +97,8 @@ class Event:
 class Picture:
     """A run. ``events`` and each track's spans are in order of time; ``start_ns`` is the first event's time.
 
-    Events further apart than ``pause_ns`` are shown separately. This pause is derived from the handling time of five
-    interrupts, because a guest under emulation is a hundred times slower than one under KVM.
+    A pause longer than ``pause_ns`` separates bursts of events. It is five times the median handling time of an
+    interrupt, rounded up, because a guest under emulation is a hundred times slower than one under KVM.
     """
 
     title: str
@@ -125,11 +126,11 @@ def build(
 ) -> Picture:
     """The picture of ``log``, or of its last epoch if it has several; entries before a cut only give the levels.
 
-    ``roles`` are the devices to show, in order, with a word on each ("claimed", "neighbour"). Default: all devices with
-    accesses in the log; if there are none, all devices on the line of the pin that moved first. ``gsi`` is their line
-    (default: found by ``judge.line_of``, which raises BrokenRuleError if it cannot). ``calls`` are drawn if ``fit`` is
-    given: those of kernel interrupt number ``irq`` (default: the GSI). Each of the ``steps`` is drawn from the last
-    entry before its beginning to the last entry before its end.
+    ``roles`` are the devices to show, in order, each with a short description, such as "neighbour". Default: all
+    devices with accesses in the log; if there are none, all devices on the line of the pin that moved first. ``gsi`` is
+    their line (default: found by ``judge.line_of``, which raises BrokenRuleError if it cannot). ``calls`` are drawn if
+    ``fit`` is given: those of kernel interrupt number ``irq`` (default: the GSI). Each of the ``steps`` is drawn from
+    the last entry before its beginning to the last entry before its end.
     """
     dropped = log.header.dropped
     log = log.kept()
@@ -187,7 +188,10 @@ def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
 
 
 def _without_marks(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries without clock marks, which are part of the measurement. Of a label (a short mark), omit the write."""
+    """The entries without clock marks, which are part of the measurement.
+
+    Of a label (a short mark), only the write is omitted.
+    """
     kept: list[Entry] = []
     for entry in entries:
         wrote = entry.kind is Kind.MARK and kept and kept[-1].kind is Kind.WRITE and kept[-1].device == entry.device
@@ -206,7 +210,8 @@ def _levels(intervals: Iterable[judge.Interval], frame: tuple[int, int]) -> tupl
             detail.append(f"ended: {words.who(it.ended_by)} {words.what(it.ended_by)}")
         return Span(start, end, words.duration(end - start), "; ".join(detail))
 
-    # Entries at the very beginning only correct the assumed reset state.
+    # Omit a level that has no start and ends at the picture's beginning: its entry only corrects the assumed reset
+    # state.
     return tuple(span(it) for it in intervals if it.start or not it.end or it.end.time_ns > frame[0])
 
 
@@ -325,7 +330,7 @@ def _acts(log: Log, device: str, handlings: Sequence[judge.Handling], pause: int
 def _act(entries: Sequence[Entry], tone: Tone) -> Span:
     """Successive accesses as a span with their effect. A program that only reads zeroes declines the interrupt.
 
-    Accesses without an effect are called by their registers.
+    Accesses without an effect are described by the names of their registers.
     """
     masks = [entry.value for entry in entries if entry.kind is Kind.MASK]
     verbs = ["mask" if value else "unmask" for value in dict.fromkeys(masks)]

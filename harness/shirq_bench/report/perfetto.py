@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A picture as a trace for ui.perfetto.dev and Chrome's tracing, in their JSON format.
 
-The line and every device are a "process" each, whose levels are counters, whose spans are slices and whose stimuli are
-instants. The entries as text are searchable below; the guest's own trace, if given, is shown by CPU. Times are
+The line and every device are shown as a "process" each: levels as counters, spans as slices, stimuli as instants. Below
+them, one process has the entries as searchable text, and one has the guest's own trace, if given, by CPU. Times are
 virtual, from the picture's start.
 """
 
@@ -94,7 +94,7 @@ def _track(process: _Process, track: Track, start: int) -> Iterator[_Record]:
 
 
 def _changes(spans: Iterable[Span], start: int) -> Iterator[tuple[int, int]]:
-    """A counter keeps its value until the next entry, so a level that was never high needs an explicit low."""
+    """The changes of a level. The first is an explicit low, because a level that was never high has no other entry."""
     yield start, 0
     for span in spans:
         yield span.start_ns, 1
@@ -102,7 +102,7 @@ def _changes(spans: Iterable[Span], start: int) -> Iterator[tuple[int, int]]:
 
 
 def _lanes(spans: Iterable[Span]) -> list[list[Span]]:
-    """Slices of one thread must nest: overlapping ones, such as handlers on two CPUs, go to separate threads."""
+    """The spans by thread. Slices of one thread must nest, so overlapping spans go to separate threads."""
     lanes: list[list[Span]] = []
     for span in sorted(spans, key=lambda span: span.start_ns):
         free = (lane for lane in lanes if max(lane[-1].end_ns, lane[-1].start_ns + 1) <= span.start_ns)

@@ -42,7 +42,7 @@ def write(picture: Picture, file: TextIO) -> None:
 
 
 def _edges(track: Track) -> Iterator[tuple[int, int]]:
-    """Falls and rises. A span of zero length on the virtual clock gets one ns; otherwise viewers do not show it."""
+    """The falls and rises. A span of zero length on the virtual clock gets one ns; otherwise viewers do not show it."""
     end = -1
     for span in track.spans:
         if span.start_ns >= end:
@@ -59,7 +59,7 @@ def _identifier(text: str) -> str:
 
 
 def _unused(used: set[tuple[str, str]], scope: str, name: str) -> tuple[str, str]:
-    """The pair; if it is used already, because different texts gave the same identifier, the name gets a number."""
+    """The scope and the name. The name gets a number if the pair is used: different texts may give one identifier."""
     number, unique = 1, name
     while (scope, unique) in used:
         number += 1

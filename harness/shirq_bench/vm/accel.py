@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Chooses the accelerator of the guests: KVM where it really works, TCG elsewhere.
 
-That /dev/kvm can be opened proves nothing: on software-virtualised hosts Linux then hangs before its first message. So
+An openable /dev/kvm proves nothing: on software-virtualised hosts Linux under KVM hangs before its first message. So
 the probe boots a real kernel, which must print a late message within a timeout. The result is cached for each
-combination of QEMU, host kernel and CPU; if the timeout expired on a busy host, for an hour at most.
-``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides the choice.
+combination of QEMU, host kernel and CPU. If the timeout expired on a busy host, the result is cached for an hour at
+most. ``SHIRQ_ACCEL=tcg`` or ``=kvm`` overrides the choice.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class Accelerator:
                 *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm"),
             ]
         if self.name == "kvm":
-            # With a split irqchip the IOAPIC, and with it the line probe, stays in QEMU.
+            # A split irqchip leaves the IOAPIC in QEMU, where the line probe can observe it.
             return ["-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-cpu", "host"]
         return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
 
     def identity(self, deterministic: bool = False) -> list[str]:
-        """What a guest depends on that was booted with it: with the host's processor, on the host."""
+        """The parts of a template's key: the arguments and, with the host's processor, the host's kernel and CPU."""
         arguments = self.arguments(deterministic)
         return [*arguments, *(_host() if "host" in arguments else ())]
 
 
 class _Uncertain(Exception):
-    """Raised to leave a cache entry unfilled: the uncertain verdict ``found`` is in another, short-lived entry."""
+    """Raised in `fill` to make no permanent entry: the verdict ``found`` is uncertain and has a short-lived entry."""
 
     def __init__(self, found: Accelerator) -> None:
         super().__init__(found.why)

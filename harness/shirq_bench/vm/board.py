@@ -61,7 +61,7 @@ class QTest:
         self._channel.settimeout(STEP)
         self._deadline = deadline
         self._arrived = b""
-        #: Level of every intercepted input that changed, by its number.
+        #: The levels of the intercepted inputs that have changed, by the input's number.
         self.irqs: dict[int, bool] = {}
 
     def _line(self, request: str) -> str:
@@ -146,8 +146,8 @@ class QTest:
 class Board:
     """A q35 machine with ``devices`` (``-device`` arguments) and no guest. Use as a context manager.
 
-    ``incoming``: the machine is a clone that waits for `load`. ``log`` are further properties of the event log; None:
-    no event log. ``extra`` is passed to QEMU unchanged. ``emulator`` is another build of our QEMU.
+    With ``incoming``, the machine is a clone that waits for `load`. ``log`` has further properties of the event log;
+    None means no event log. ``extra`` is passed to QEMU unchanged. ``emulator`` is another build of our QEMU.
     """
 
     def __init__(
@@ -186,7 +186,8 @@ class Board:
 
     def _arguments(self, channels: Mapping[str, int]) -> list[str]:
         argv = ["-machine", "q35", "-accel", self._accel, "-m", "16M"]
-        # Unplug through the slot's registers, which a test can write. With ACPI it would need a guest's interpreter.
+        # Unplug through the slot's registers, which a test can write. Unplug by ACPI would need an ACPI interpreter in
+        # a guest.
         argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
         argv += ["-chardev", f"socket,id=qtest,fd={channels['qtest']}", "-qtest", "chardev:qtest"]

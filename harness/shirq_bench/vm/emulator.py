@@ -68,7 +68,8 @@ class Emulator:
         """QEMU's wait status, or None if QEMU has not ended after this many seconds. Any thread may call this."""
         with self._lock:
             if self._status is None and self._ended >= 0 and select.select([self._ended], [], [], seconds)[0]:
-                # If there is nothing to read, the supervisor was killed, and the kernel has killed its children.
+                # An empty read means that the supervisor was killed; the kernel then killed QEMU, its child, with
+                # SIGKILL.
                 self._status = int(os.read(self._ended, 32) or int(signal.SIGKILL))
             return self._status
 

@@ -14,13 +14,13 @@ from shirq_bench.errors import BenchError
 class Machine:
     """A guest's kernel, size and devices. Build variants with `with_`."""
 
-    #: A kernel's name in guest/kernels.toml, or the path of a vmlinuz.
+    #: The name of a kernel in guest/kernels.toml, or the path of a vmlinuz.
     kernel: str = "6.1"
     vcpus: int = 2
     memory_mib: int = 256
     #: ``-device`` arguments. Functions on pcie.0 for which `gsi_of` is the same share a line.
     devices: tuple[str, ...] = ()
-    #: Ids of host-driven network back ends, for ``netdev=ID`` in a device.
+    #: Ids of network back ends that the host drives through `Vm.networks`, for ``netdev=ID`` in a device.
     networks: tuple[str, ...] = ()
     #: Ids of character devices whose other end is a socket in `Vm.wires`, for ``chardev=ID`` in a device.
     wires: tuple[str, ...] = ()
@@ -125,8 +125,8 @@ def gsi_of(slot: int, pin: str = "A") -> int:
 
     An ICH9 has eight lines, PIRQA to PIRQH, on inputs 16 to 23. The pins INTA to INTD of slots 0 to 24 are on PIRQE to
     PIRQH, and each slot begins one line later than the previous slot. The pins of slot 30 are on PIRQE to PIRQH, those
-    of slots 25 to 29 and 31 on PIRQA to PIRQD: the chipset's registers D25IR to D31IR say so after a reset, and the
-    ACPI tables always do.
+    of slots 25 to 29 and 31 on PIRQA to PIRQD. The chipset's registers D25IR to D31IR have this routing after a reset;
+    the ACPI tables always have it.
     """
     if slot not in range(32) or pin not in tuple("ABCD"):
         raise ValueError(f"there is no INT{pin} of slot {slot:#x}: slots are 0 to 0x1f, pins A to D")

@@ -5,8 +5,8 @@ A template is a guest's memory in a file and the rest of its state in another. A
 loads the state, so it only costs the pages that it touches, and starts in a fraction of a boot's time. Templates are
 cached by all their inputs: QEMU, kernel, image, machine, accelerator.
 
-A deterministic guest boots ten times as slowly as others. So it boots only once: templates with a preparation are
-derived from the template without preparation.
+A deterministic guest boots ten times as slowly as others. So it boots only once: a template with a preparation is made
+from a clone of the template without preparation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _KIND = "template"
 def _key(machine: Machine) -> str:
     made_of = parts(machine.kernel, machine.modules, machine.overlay)
     description = dataclasses.asdict(machine)
-    # Not part of the key: a clone opens its own log, and the key has the files' contents instead of their names.
+    # These fields are not part of the key: a clone opens its own log, and the key has the contents of kernel, modules
+    # and overlay instead of their names.
     for name in ("log_entries", "kernel", "modules", "overlay"):
         del description[name]
     description["memory_mib"] = made_of.memory_mib(machine)
@@ -74,9 +75,9 @@ def get(machine: Machine) -> Path:
             shown(what) as show,
             Vm(machine, name="template", memory=memory, template=grown, stopped=bool(grown)) as vm,
         ):
-            # This happens once for all clones: allow much time, for a busy host.
+            # Allow much time, because the host may be busy, and a template is made only once for all clones.
             if grown:
-                # The state has been loaded when start() returns: the monitor's next event belongs to the freezing.
+                # start() has waited until the state is loaded, so the next MIGRATION event comes from freeze().
                 vm.start(deadline=600)
                 vm.qmp.execute("cont")
                 vm.agent.ping(600)

@@ -33,7 +33,8 @@ from shirq_bench.vm import accel
 from shirq_bench.vm.emulator import Emulator
 from shirq_bench.vm.machine import Machine
 
-#: Kernel parameters of every guest. A panic resets at once, and QEMU ends at a reset: no test waits for a dead guest.
+#: Kernel parameters of every guest. A panic resets the guest at once, and QEMU ends at a reset, so that no test waits
+#: for a dead guest.
 PARAMETERS = "console=ttyS0 panic=-1 nokaslr no_timer_check loglevel=5 rdinit=/init"
 _numbers = itertools.count(1)
 #: Timeout of the sockets in `Vm.wires`, in seconds; longer if the host is busy when the guest starts.
@@ -42,7 +43,7 @@ WIRE_DEADLINE = 120.0
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The files that a guest of a kernel is built from."""
+    """The boot artefacts, the emulator and the accelerator of a guest."""
 
     kernel: kernel.Kernel
     initrd: Path
@@ -50,15 +51,15 @@ class Parts:
     accelerator: accel.Accelerator
 
     def memory_mib(self, machine: Machine) -> int:
-        """The memory of a guest: the kernel may need more than was requested."""
+        """The guest's memory in MiB: the requested size, or the kernel's minimum if that is greater."""
         return max(machine.memory_mib, self.kernel.memory_mib)
 
 
 @functools.cache
 def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = ()) -> Parts:
-    """The parts for the kernel called ``name``, built if the cache lacks them; looked up once per process.
+    """The parts for the kernel ``name``; those that the cache lacks are built. Each result is kept for the process.
 
-    ``modules`` and ``overlay`` are a `Machine`'s.
+    ``modules`` and ``overlay`` are the fields of a `Machine`.
     """
     target = kernel.get(name)
     emulator = qemu.build()
@@ -69,7 +70,7 @@ def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = (
 class Vm:
     """A guest built from ``machine``. Use as a context manager; `boot` it inside.
 
-    With ``memory``, the guest's memory is that file, which is created if it is missing and can be mapped by others.
+    With ``memory``, the guest's memory is this file, which other processes can map. It is created if it is missing.
     With ``template``, a directory that `shirq_bench.vm.template` has made, the guest is a clone: it continues where the
     template was frozen, at once or, with ``stopped``, after the QMP command ``cont``. If both are given, ``memory``
     must be a copy of the template's memory.
@@ -172,8 +173,8 @@ class Vm:
         if self._template:
             capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
             self.qmp.execute("migrate-set-capabilities", capabilities=capabilities)
-            # A clone has not moved to another host: its network cards need not announce a move, which would use the
-            # host's clock.
+            # Send no announcements of the network cards after the migration: a clone has not moved to another host, and
+            # the announcements would use the host's clock.
             self.qmp.execute("migrate-set-parameters", announce_rounds=0)
             self.qmp.execute("migrate-incoming", uri=f"file:{self._template / 'state'}")
             if self._stopped:
@@ -198,7 +199,7 @@ class Vm:
 
     def close(self) -> None:
         """End the VM, if it still runs, and delete its run directory."""
-        # Kill QEMU first, so that every channel sees its end.
+        # Kill QEMU first, which closes the other end of every channel.
         self._emulator.kill()
         self._resources.close()
         self.journal.close()
@@ -242,7 +243,7 @@ class Vm:
 
     def situation(self) -> str:
         """The state of the VM, for a failure's message: QEMU's state and the last console lines."""
-        # A closed channel is seen shortly before the end of the process that closed it.
+        # Wait a moment for QEMU's status: if QEMU ends, its channels close shortly before the process has ended.
         status = self._emulator.wait(0.5)
         if status is None:
             state = f"QEMU runs (pid {self.pid})"
@@ -276,11 +277,11 @@ class Vm:
         return self.dir / "events.shirqlog"
 
     def _logged(self) -> int:
-        """The number of entries in the event log, for the journal; 0 while QEMU creates it."""
+        """The number of entries in the event log, for the journal; 0 while QEMU is creating the log."""
         if not self._log_reader:
             with contextlib.suppress(OSError, LogError):
                 self._log_reader = self._resources.enter_context(LogReader(self.log_path))
-        with contextlib.suppress(ValueError):  # closed, or not complete yet
+        with contextlib.suppress(ValueError):  # the reader is closed, or the log's header is incomplete
             return self._log_reader.header().head if self._log_reader else 0
         return 0
 
@@ -297,7 +298,8 @@ class Vm:
     def now_ns(self) -> int:
         """The present virtual time in ns, the clock of the log's entries and of schedules.
 
-        A running VM has passed this time when the answer arrives: use `frozen` if a schedule is based on it.
+        When the answer arrives, the clock of a running VM is already later. Use `frozen` if a schedule is based on this
+        time.
         """
         return int(self.qmp.get("/objects/log", "now"))
 
@@ -309,7 +311,7 @@ class Vm:
     def frozen(self) -> Iterator[None]:
         """Stop the VM's clock for the body: stimuli given in it happen at one instant of virtual time.
 
-        In another such body it has no effect.
+        A nested block has no effect: the VM continues when the outermost block ends.
         """
         if self._frozen:
             yield

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* On load, makes the kernel print a call trace through two functions of it. */
+/* On load, prints a call trace (WARN) that contains two functions of this module. */
 #include <linux/module.h>
 
 static noinline int complain(int value)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * On load, reports to the driver of one PCI function that the function is lost
- * for good, as EEH and s390 do; no x86 kernel of the bench does that. With
- * error=1 it reports a link error without any later callback, as AER does if
- * another driver on the bus does not support recovery.
+ * On load, reports a permanent failure of one PCI function to its driver, by
+ * error_detected(), as EEH and s390 do. The bench needs this module because
+ * its x86 kernels report no permanent failure. With error=1 the module reports a
+ * recoverable error instead, and makes no later callback, as AER does if another
+ * driver on the bus does not support recovery.
  */
 #include <linux/module.h>
 #include <linux/pci.h>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Takes the line from one PCI function without a driver, as the kernel does where
- * the firmware says that a pin leads nowhere: no machine of the bench has such a pin.
+ * On load, sets the IRQ of one PCI function to IRQ_NOTCONNECTED, as the kernel
+ * does if the firmware reports that the function's pin is not connected. The bench
+ * needs this module because its machines have no such pin. The function must have
+ * no driver.
  */
 #include <linux/interrupt.h>
 #include <linux/module.h>
@@ -27,7 +29,7 @@ static int __init noline_init(void)
 		ret = -EBUSY;
 	} else {
 		pdev->irq = IRQ_NOTCONNECTED;
-		/* Enabling the function must not look up its line again. */
+		/* Keep pci_enable_device() from looking up the line again. */
 		pdev->irq_managed = 1;
 	}
 	device_unlock(&pdev->dev);

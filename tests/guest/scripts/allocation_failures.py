@@ -38,7 +38,7 @@ class _Injection:
         self._kmemleak.write_text("clear")
 
     def fail(self, nth: int) -> None:
-        """Let the ``nth`` allocation from now on fail; 0: none."""
+        """Make the ``nth`` allocation from now on fail; 0: none fails."""
         os.pwrite(self._nth, str(nth).encode(), 0)
 
     @property
@@ -53,10 +53,11 @@ class _Injection:
         untouched: Callable[[], bool] = lambda: True,
         first: int = 1,
     ) -> tuple[object, ...]:
-        """Make a call until none of its allocations is left to fail; returns the number of calls and their errors.
+        """Repeat a call until none of its allocations is left to fail; returns the number of calls and their errors.
 
-        After a failed call, ``untouched`` must hold. If it misses a remnant, the next attempt, which gets
-        one allocation further, fails with another errno.
+        In the n-th call the n-th allocation fails. After a failed call, ``untouched`` must return true. If
+        ``untouched`` does not detect a remnant of the failed call, the next call fails with an errno that the test does
+        not expect.
         """
         answers: set[str] = set()
         for n in itertools.count(first):
@@ -70,9 +71,9 @@ class _Injection:
             if result:
                 undo(result[0])
             else:
-                assert untouched(), f"allocation {n} has left something behind"
+                assert untouched(), f"the call that failed at its allocation {n} has left something behind"
             if left:
-                assert answer == "OK", f"{answer} without a failed allocation"
+                assert answer == "OK", f"the call failed with {answer}, but no allocation failed"
                 return n, *sorted(answers)
             answers.add(answer)
         raise AssertionError("not reached")
@@ -90,11 +91,12 @@ def bind() -> None:
     bind, unbind = (os.open(_DRIVER / name, os.O_WRONLY) for name in ("bind", "unbind"))
     address = ADDRESS.encode()
     os.pwrite(unbind, address, 0)
-    # Keep the device enabled: ACPI looks up its line when it is enabled, and does not survive allocation failures.
+    # Keep the device enabled: when a device is enabled, ACPI looks up the device's line, and ACPI does not survive
+    # allocation failures.
     Path("/sys/bus/pci/devices", ADDRESS, "enable").write_text("1")
 
     def unbound() -> bool:
-        # The device is quiet, and its regions, node and number are free.
+        # The driver does not have the device, the class and the node are gone, and bus mastering is off.
         paths = (_DRIVER / ADDRESS, Path("/sys/class/shirq", ADDRESS), Path("/dev/shirq", ADDRESS))
         return not any(path.exists() for path in paths) and not command() & 4
 

@@ -69,7 +69,7 @@ def in_every_state() -> None:
     timer = threading.Timer(0.3, device.disarm)
     timer.start()
     print("disarmed while it is read:", fails(read), device.info.state.name)
-    timer.join()  # a call that is under way keeps the file open
+    timer.join()  # A call in progress keeps the file open.
     device.arm()
     device.disarm()
     device.load(SET)
@@ -79,7 +79,7 @@ def in_every_state() -> None:
 
 
 def _raw(device: shirq.Device) -> Callable[[int, bytes], bytes]:
-    """Raw calls; each returns the struct as the kernel leaves it."""
+    """Return a function that makes an ioctl and returns the struct as the kernel has left it."""
 
     def raw(request: int, data: bytes) -> bytes:
         buffer = bytearray(data)
@@ -116,8 +116,8 @@ def sizes() -> None:
     def load(size: int, **fields: int) -> bytes:
         return raw(abi.LOAD, filled(size, **fields))
 
-    # The first version ended before the mask program; the kernel writes its own size, but no data after the caller's
-    # struct.
+    # The first version of the struct, of 64 bytes, ended before the mask program. The kernel writes the size that it
+    # supports into the struct, but no data after the end of the caller's struct.
     print(_size(load(64)), _size(load(80)), _size(load(96)))
     memory = ctypes.create_string_buffer(filled(64) + b"x" * 32, 96)
     print(libc.ioctl(device.fileno(), ctypes.c_ulong(abi.LOAD), memory), memory[0], memory.raw[64:] == b"x" * 32)
@@ -221,7 +221,7 @@ def io_beside_programs() -> None:
     device = loaded(SET, shirq.assemble("read32 r0, bar0\n" * 60 + "load r0, -1\nwrite32 bar0+0x68, r0"))
     device.arm(auto_unmask=False)
 
-    # A process, since threads of Python would take turns by themselves.
+    # Use a process: Python runs only one thread at a time.
     over = mmap.mmap(-1, 1)
     pid = os.fork()
     while not pid and not over[0]:

@@ -26,9 +26,9 @@ from shirq import abi
 
 
 def closes_meanwhile(release: int) -> None:
-    """An owner that closes as an administrator's reset, of 100 ms, is under way.
+    """Run an owner that closes during a reset by the administrator, which takes 100 ms.
 
-    The PCI core holds the config access lock during the reset, and while it calls the driver before and after it.
+    The PCI core holds the config access lock during the reset, and during the driver's callbacks before and after it.
     """
     device = shirq.Device.open(ADDRESS)
     device.set_quiesce(release=abi.Quiesce(release))
@@ -50,7 +50,7 @@ def closes_meanwhile(release: int) -> None:
 
 
 def storms(rounds: int) -> None:
-    """An owner whose device is quarantined again and again."""
+    """Run an owner whose device is quarantined in each of ``rounds``."""
     device = shirq.Device.open(ADDRESS)
     device.set_quiesce(abi.Quiesce.D3HOT | abi.Quiesce.FLR)
     device.load(useless())
@@ -59,7 +59,7 @@ def storms(rounds: int) -> None:
             time.sleep(0.02)
         report("armed")
         proceed()
-        # A reset's notice may come first.
+        # The administrator's reset may queue an event before the quarantine does.
         while device.read().type is not shirq.EventType.QUARANTINED:
             pass
         report("told")
@@ -67,7 +67,7 @@ def storms(rounds: int) -> None:
 
 
 def resets(rounds: int) -> None:
-    """An administrator who resets the device in D3hot, later by 1.6 ms each time."""
+    """Reset the device, as an administrator, after it has entered D3hot: in each round 1.6 ms later than before."""
     report("ready")
     for number in range(rounds):
         while stat("rung_d3hot") <= number:
@@ -78,7 +78,7 @@ def resets(rounds: int) -> None:
 
 
 def reset_silences() -> None:
-    """An owner whose release program lets the device assert, and an administrator who resets it."""
+    """Run an owner whose release program lets the device assert, and reset the device as an administrator does."""
     device = loaded(wrong_release())
     device.arm(auto_unmask=False)
     report("armed")

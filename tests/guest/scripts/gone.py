@@ -24,7 +24,7 @@ from guest.scripts.inguest import (
 
 
 def back_again() -> None:
-    """An owner that writes through its old mapping after its device was gone and has come back."""
+    """Run an owner that writes through its old mapping after its device was gone and is back."""
     device, registers = armed(master=True, auto_unmask=False)
     registers.read32(0)  # Fault the page in.
     report("armed", hex(command() & 4))

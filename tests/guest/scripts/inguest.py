@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The names that scripts share in the guest.
+"""Helpers of the scripts that run in the guest.
 
-The host imports this module and the scripts, too, for their names and types: an import must not touch a device.
+The host also imports this module and the scripts, for their names and types: an import must not access a device.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from shirq import abi
 
 _P = ParamSpec("_P")
 
-#: PCI address of the device that the script is about: the loader sets it, before it loads the script.
+#: PCI address of the script's device. The loader sets it before it loads the script.
 ADDRESS = ""
-#: Seconds that a wait in a guest takes at most. The guest's clock runs on while a busy host lets the guest wait, and it
-#: jumps if the guest counts instructions and is idle. The host's own deadlines end a test that waits in vain.
+#: The timeout of a wait in the guest, in seconds. It is practically infinite, because the guest's clock is unreliable
+#: here: it runs on while a busy host does not run the guest, and it jumps if the guest counts instructions and is idle.
+#: The host's own deadlines end a test whose event does not come.
 TIMEOUT = 1_000_000
 SET = edu.PROGRAMS
 INT_ACK = edu.INT_ACK
@@ -36,7 +37,7 @@ INT_ACK = edu.INT_ACK
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-# ---------------------------------------------------------------- answers of calls
+# ---------------------------------------------------------------- results of calls
 
 
 def fails(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwargs) -> str:
@@ -65,11 +66,11 @@ def refused(call: Callable[_P, object], *arguments: _P.args, **options: _P.kwarg
 
 
 def libc_errno() -> str:
-    """The name of the error number that the last call by `libc` left."""
+    """Return the name of the error number of the last call by `libc`."""
     return errno.errorcode[ctypes.get_errno()]
 
 
-# ---------------------------------------------------------------- the test, on the host
+# ---------------------------------------------------------------- communication with the test on the host
 
 
 def report(*what: object, sep: str = " ") -> None:
@@ -102,7 +103,7 @@ def armed(master: bool = False, shared: bool = True, auto_unmask: bool = True) -
 
 
 def pending() -> tuple[shirq.Device, shirq.Registers]:
-    """Arm with bus mastering and read one interrupt, which stays masked; returns the device and its BAR 0."""
+    """Arm with bus mastering and read one event; the device stays masked. Returns the device and its BAR 0."""
     device, registers = armed(master=True, auto_unmask=False)
     report("armed")
     assert device.read(timeout=TIMEOUT).r[0] == 1
@@ -146,7 +147,7 @@ def become_nobody() -> None:
 
 # ---------------------------------------------------------------- programs
 
-#: An irq program that claims if a source is pending, and silences nothing.
+#: An irq program that claims if a source is pending, and neither masks nor acknowledges.
 CLAIM = """
     read32 r0, bar0+0x2c
     skip_if_not_zero r0, ours
@@ -172,7 +173,7 @@ def acknowledging() -> shirq.ProgramSet:
 
 
 def useless_mask() -> shirq.ProgramSet:
-    """A set whose irq program claims rightly, and whose mask has no effect on the device."""
+    """A set whose irq program claims correctly, but whose mask has no effect on the device."""
     return with_irq("""
         read32 r0, bar0+0x2c, gone_if_ones
         skip_if_not_zero r0, ours
@@ -185,7 +186,7 @@ def useless_mask() -> shirq.ProgramSet:
 
 
 def useless() -> shirq.ProgramSet:
-    """A set whose irq program does not mask, and whose release program silences nothing either."""
+    """A set whose irq program does not mask and whose release program does not silence the device."""
     return dataclasses.replace(useless_mask(), release=shirq.assemble("read32 r0, bar0"))
 
 
@@ -198,22 +199,22 @@ def wrong_release() -> shirq.ProgramSet:
 
 
 def stat(name: str) -> int:
-    """One of the device's counters."""
+    """Return one of the device's counters."""
     return int((Path("/sys/class/shirq") / ADDRESS / "stats" / name).read_text())
 
 
 def calls() -> int:
-    """The number of calls of the device's handler."""
+    """Return the number of calls of the device's handler."""
     return stat("claims") + stat("declines") + stat("silent")
 
 
 def state(name: str = "state") -> str:
-    """The device's state, or another attribute of it."""
+    """Return the device's state, or another attribute of the device."""
     return (Path("/sys/class/shirq") / ADDRESS / name).read_text().strip()
 
 
 def command() -> int:
-    """The PCI Command register."""
+    """Return the PCI Command register."""
     return int.from_bytes((Path("/sys/bus/pci/devices") / ADDRESS / "config").read_bytes()[4:6], "little")
 
 
@@ -225,13 +226,13 @@ def set_command(value: int) -> None:
 
 
 def reset() -> None:
-    """Have sysfs reset the device."""
+    """Reset the device by sysfs."""
     Path("/sys/bus/pci/devices", ADDRESS, "reset").write_text("1")
 
 
 @contextlib.contextmanager
 def resetting() -> Iterator[None]:
-    """Have sysfs reset the device again and again during the block."""
+    """Reset the device by sysfs again and again during the block."""
     over = threading.Event()
 
     def again_and_again() -> None:
@@ -261,11 +262,11 @@ def child(call: Callable[[], object]) -> str:
 
 
 def asleep_in(thread: threading.Thread, call: str) -> None:
-    """Return when the thread sleeps in ``call``, as /proc writes it."""
+    """Wait until the thread sleeps in a system call; ``call`` is the start of its line in /proc/.../syscall."""
     while not Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().startswith(f"{call} "):
         time.sleep(0.01)
 
 
 def asleep_in_read(thread: threading.Thread, device: shirq.Device) -> None:
-    """Return when the thread sleeps in a read() of the device."""
+    """Wait until the thread sleeps in a read() of the device."""
     asleep_in(thread, f"0 {device.fileno():#x}")

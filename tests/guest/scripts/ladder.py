@@ -62,7 +62,7 @@ def with_profile(path: str) -> None:
 
 
 def _unmasked_by_its_release() -> shirq.Device:
-    """An owner whose release program unmasks, with an interrupt that it has read."""
+    """Return an armed device whose release program unmasks, after one of its interrupts was read."""
     device = loaded(dataclasses.replace(SET, release=SET.unmask))
     device.arm(auto_unmask=False)
     report("armed")
@@ -82,7 +82,7 @@ def asserts_after_its_release(end: str) -> None:
 
 
 def asserts_when_disarmed() -> None:
-    """The owner of the quarantined device then tries to arm exclusively."""
+    """Disarm a device that then asserts and is quarantined; its owner tries to arm exclusively, and arms again."""
     device = _unmasked_by_its_release()
     proceed()
     device.disarm()

@@ -140,7 +140,7 @@ def bus_mastering() -> None:
     print(child(master), bool(command() & 4), said(), state())
     device.set_master(True)
     print(bool(command() & 4), said())
-    # Bus mastering that this process has enabled does not end with its child.
+    # The end of a child does not switch off the bus mastering that its parent has enabled.
     print(child(lambda: None), bool(command() & 4))
 
 

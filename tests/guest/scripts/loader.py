@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs in the guest, from standard input: makes modules of the sources that follow it, and calls a script's function.
+"""The guest runs this file from standard input: it makes modules of the sources that follow, and runs a script.
 
-Arguments: the loader's own length, the device's address, MODULE.FUNCTION, the function's arguments as (args, kwargs).
-The line after the loader is a list of (module, file, source). A traceback has the file and line of the repository.
+Arguments: the length of this file, the device's address, MODULE.FUNCTION, the function's arguments as (args, kwargs).
+The line after this file is a list of (module, file, source). Tracebacks show the files and lines of the repository.
 """
 
 from __future__ import annotations

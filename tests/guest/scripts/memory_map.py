@@ -17,8 +17,8 @@ def _bar0(address: str) -> int:
 
 
 def read_while_another_moves(other: str, changes: int) -> None:
-    """Read the device at ``other``, while the script's device comes and goes."""
-    assert _bar0(ADDRESS) < _bar0(other), "the BAR that is read is not above the one that comes and goes"
+    """Read the device at ``other`` while memory decoding of the script's device goes off and on."""
+    assert _bar0(ADDRESS) < _bar0(other), "the BAR that is read must be above the other device's BAR"
     registers = shirq.Device.open(other).mmap(0)
     good = registers.read32(0)
     ended = mmap.mmap(-1, 1)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import shirq
 from guest.scripts.inguest import SET, asleep_in_read, loaded, report
 
-#: Register of a device that puts a value into the event log.
+#: The offset of the register MARK of shirq-edu: a value that is written to it is put into the event log.
 _MARK = 0x70
 
-#: The call of the first thread, the call of the second one meanwhile, and the end of the first thread.
+#: The call of the first thread, the call that the second thread makes meanwhile, and the last call of the first thread.
 Calls = tuple[Callable[[], object], Callable[[], object], Callable[[], object]]
 
 
@@ -28,7 +28,7 @@ def _arm_and_mask(mark: Callable[[int], None]) -> Calls:
 
 
 def _close_and_reopen(mark: Callable[[int], None]) -> Calls:
-    """The second thread opens the device as soon as it has no owner, and waits by eventfd."""
+    """The second thread opens the device when it has no owner any more; the first one then waits by eventfd."""
     device = loaded()
     successors: list[tuple[shirq.Device, int]] = []
 
@@ -62,7 +62,7 @@ _CASES = {
 
 
 def _own(address: str) -> tuple[shirq.Device, Callable[[int], None]]:
-    """A device, armed, and its mark."""
+    """Open and arm a device; returns it and a function that writes its MARK register."""
     device = shirq.Device.open(address)
     device.load(SET)
     device.arm()
@@ -71,7 +71,7 @@ def _own(address: str) -> tuple[shirq.Device, Callable[[int], None]]:
 
 
 def interrupted(case: str, ctl: str, trigger: str, begin: int, end: int, ok: int) -> None:
-    """Make the first call at the interrupt of ``trigger``, between two marks, and the second at that of ``ctl``."""
+    """Make the first call at an interrupt of ``trigger``, between two marks, and the second at one of ``ctl``."""
     control, answer = _own(ctl)
     start, mark = _own(trigger)
     first, second, afterwards = _CASES[case](mark)

@@ -10,7 +10,7 @@ from guest.scripts.inguest import ADDRESS, SET, TIMEOUT, loaded, report, silence
 
 
 def drive(irq: str, unmask: str, release: str, setup: str, handle: str, rounds: int) -> None:
-    """A driver of a card, by its programs."""
+    """Drive a card by these programs for ``rounds`` events."""
     with shirq.Device.open(ADDRESS) as device:
         if setup:
             device.exec(shirq.assemble(setup))

@@ -27,10 +27,10 @@ def pending_source() -> None:
     report("ready")
     first = device.read(timeout=TIMEOUT)
     report(hex(first.r[0]))
-    device.unmask(first.seq)  # nothing was acknowledged
+    device.unmask(first.seq)  # The source is still pending.
     again = device.read(timeout=TIMEOUT)
     report(hex(again.r[0]), again.seq - first.seq)
-    device.unmask(first.seq)  # stale: must not unmask
+    device.unmask(first.seq)  # A stale number must not unmask.
     report(silence(device, 0.3))
     registers.write32(INT_ACK, again.r[0])
     device.unmask(again.seq)
@@ -41,7 +41,7 @@ def exclusive() -> None:
     device = loaded()
     report(fails(device.arm, shared=False))
     proceed()
-    device.arm(shared=True)  # the loaded set is still there
+    device.arm(shared=True)  # The refused call must keep the loaded set.
     report("armed")
     event = device.read(timeout=TIMEOUT)
     report(hex(event.r[0]))
@@ -95,7 +95,7 @@ def bad_programs() -> None:
             reason = shirq.Reason(error.reason).name
             report(name, error.kind.name.lower() == kind, error.index, reason, sep="; ")
         if name == "undefined register":
-            continue  # all registers of EXEC are defined
+            continue  # In EXEC all registers are defined.
         error = refused(device.exec, program)
         report(name, error.kind.name == "EXEC", error.index, shirq.Reason(error.reason).name, sep="; ")
     device.arm()

@@ -123,7 +123,7 @@ def gone_with_an_event() -> None:
     device, registers = armed()
     registers.write32(0x60, 1)
     assert select.select([device], [], [], TIMEOUT)[0]
-    registers.write32(0x04, 0)  # LIVENESS: it reads inverted
+    registers.write32(0x04, 0)  # LIVENESS reads as all-ones after 0 was written.
     gone = fails(device.exec, shirq.assemble("read32 r0, bar0+4, gone_if_ones"))
     poll = select.poll()
     poll.register(device, select.POLLIN)
@@ -147,7 +147,7 @@ def notice() -> None:
 
 
 class _Calls:
-    """Every call with its struct, and the fields with which it is valid for a device that is open."""
+    """All ioctls with their structs, and with the fields that make each valid on an open device."""
 
     def __init__(self) -> None:
         self.device = shirq.Device.open(ADDRESS)

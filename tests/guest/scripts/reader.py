@@ -102,7 +102,7 @@ def no_mask() -> None:
 
 
 def _flood(registers: shirq.Registers, count: int) -> None:
-    """Raise ``count`` interrupts; returns when all are claimed. None is read."""
+    """Raise ``count`` interrupts and wait until each is claimed; read none of them."""
     for _ in range(count):
         claims = stat("claims")
         registers.write32(0x60, 1)
@@ -193,8 +193,9 @@ def readers_on_two_processors() -> None:
 
     def reader(cpu: int) -> None:
         os.sched_setaffinity(0, {cpu})
-        # The read waits while a page is cleared, and the other reader must run meanwhile. A kernel without huge pages
-        # refuses this madvise() and clears a small page: the instrumented kernel is slow enough for that.
+        # The first access to a huge page clears it. read() waits for that, and the other reader must run meanwhile. A
+        # kernel without huge pages refuses this madvise() and clears a small page, which takes long enough on the
+        # instrumented kernel.
         fails(buffers[cpu].madvise, mmap.MADV_HUGEPAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(buffers[cpu]))
         to = ctypes.c_void_p(start + -start % huge)
@@ -250,7 +251,7 @@ def ended_reader() -> None:
     thread = threading.Thread(target=first)
     thread.start()
     thread.join(TIMEOUT)
-    # The kernel may see the thread's end a moment later.
+    # The kernel may remove the thread's entry in /proc only after join() has returned.
     while Path(f"/proc/self/task/{thread.native_id}").exists():
         pass
     os.set_blocking(device.fileno(), False)

@@ -24,7 +24,7 @@ from shirq import abi
 
 
 def _raw_status() -> shirq.ProgramSet:
-    """A set whose claim test looks at the status, masked or not."""
+    """Return a set whose claim test reads the raw status, which contains masked sources too."""
     return with_irq("""
         read32 r0, bar0+0x24
         skip_if_not_zero r0, ours
@@ -36,7 +36,7 @@ def _raw_status() -> shirq.ProgramSet:
     """)
 
 
-#: The sets that the device may have.
+#: The program sets that `beside` can load.
 PROGRAMS: dict[str, Callable[[], shirq.ProgramSet]] = {
     "right": lambda: SET,
     "useless mask": useless_mask,
@@ -52,7 +52,7 @@ def _bell(device: shirq.Device) -> Callable[[], None]:
 
 
 def beside(neighbour_address: str, programs: str, rungs: int, seconds: float) -> None:
-    """A neighbour and the device are armed; then a doorbell of each starts its interrupts."""
+    """Arm a neighbour and the device; then write the doorbell of each, which starts its schedule of interrupts."""
     neighbour = shirq.Device.open(neighbour_address)
     neighbour.set_quiesce(max_rate=1000000)
     neighbour.load(acknowledging())

@@ -11,7 +11,7 @@ from guest.scripts.inguest import ADDRESS, TIMEOUT, proceed, report
 
 
 def masked_by_profile() -> None:
-    """Mask a device by its profile, and unmask it by the number of that mask."""
+    """Mask a device by its profile's mask program, and unmask it by the number that MASK returned."""
     from shirq import profile
 
     with shirq.Device.open(ADDRESS) as device:

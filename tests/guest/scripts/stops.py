@@ -31,7 +31,7 @@ from guest.scripts.inguest import (
 
 
 def told() -> None:
-    """An owner waits in read(), its device masked and pending; it prints the notice, tries all calls and arms again."""
+    """Wait in read() with the device masked and pending; report the event of the stop, try all calls and arm again."""
     device, registers = pending()
     notice = device.read()
     report(kind(notice), notice.seq, state(), bool(command() & 4))
@@ -74,7 +74,7 @@ def _poll(device: shirq.Device) -> str:
 
 
 def torn_out(how: str) -> None:
-    """An owner that waits in one of four ways until its device is torn out."""
+    """Wait in one of four ways until the device is unplugged by surprise."""
     device, registers = armed(master=True, auto_unmask=False)
     report("armed")
 

@@ -36,7 +36,7 @@ from shirq import abi
 
 
 def _storm(programs: shirq.ProgramSet, max_rate: int = 0) -> tuple[shirq.Device, shirq.Registers, shirq.Event]:
-    """Own the device until it is quarantined."""
+    """Arm the device and wait until it is quarantined; returns the device, its BAR 0 and the event."""
     device = loaded(programs)
     if max_rate:
         device.set_quiesce(max_rate=max_rate)
@@ -100,7 +100,7 @@ def masked_again() -> None:
     event = device.read(timeout=TIMEOUT)
     report(kind(event), event.seq, hex(command() & 0x400), state(), state("quarantine"), stat("remasks"))
     proceed()
-    # A regular unmask resets the count of earlier storms.
+    # An unmask by the owner resets the count of earlier storms.
     device.unmask(event.seq)
     event = device.read(timeout=TIMEOUT)
     set_command(command() & ~0x400)
@@ -210,7 +210,7 @@ def raw_status() -> None:
 
 
 def mask_holds(auto: bool) -> None:
-    """MASK holds a pending source of the device back, while a broken neighbour storms; then the owner unmasks."""
+    """Mask by MASK while a source is pending and a broken neighbour storms; then unmask."""
     device = loaded()
     device.arm(auto_unmask=auto)
     seq = device.mask()

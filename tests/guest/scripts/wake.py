@@ -16,7 +16,7 @@ def opens() -> None:
 
 
 def _power() -> str:
-    """The device's power state, as PMCSR has it."""
+    """Return the device's power state from PMCSR."""
     config = (Path("/sys/bus/pci/devices") / ADDRESS / "config").read_bytes()
     at = config[0x34]
     while config[at] != 1:
@@ -25,7 +25,7 @@ def _power() -> str:
 
 
 def _leaves_it_asleep() -> None:
-    """An owner that leaves the device in a state in which only D3hot silences it."""
+    """Close a device that only D3hot silences, so that it stays in D3hot."""
     device = loaded(useless())
     device.arm(auto_unmask=False)
     report("armed")

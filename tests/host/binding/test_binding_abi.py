@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The binding's structs and numbers are those of kmod/shirq.h, as a C compiler sees them."""
+"""The binding's structs and constants equal those of kmod/shirq.h, as compiled by a C compiler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     if isinstance(value, type) and issubclass(value, ctypes.Structure)
 }
 
-# The prefix in the header of each family of numbers.
+# The enums of the binding, by the prefix of their constants in the header.
 FAMILIES: dict[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "SHIRQ_OP_": abi.Code,
     "SHIRQ_PROGRAM_": abi.ProgramKind,
@@ -66,7 +66,7 @@ CONSTANTS: dict[str, int] = {
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """The C compiler's layout of every struct, field and number in the binding."""
+    """Return every struct size, field offset, field size and constant of the binding, as the C compiler computes it."""
     folder = tmp_path_factory.mktemp("abi")
     expressions = {f"sizeof {name}": f"sizeof(struct shirq_{name})" for name in STRUCTS}
     for name, struct in STRUCTS.items():
@@ -118,7 +118,7 @@ def test_constants_are_those_of_the_header(probe: dict[str, int]) -> None:
     assert {name: probe[name] for name in CONSTANTS} == CONSTANTS
 
 
-# The last field of each argument's first version: these never change.
+# The last field and the size of the first version of each ioctl's argument. They must never change.
 FIRST_VERSION = {
     "info": ("bar", 152),
     "load": ("error_reason", 64),
@@ -135,7 +135,7 @@ FIRST_VERSION = {
 
 @pytest.mark.parametrize("name", FIRST_VERSION)
 def test_first_version_of_an_argument_keeps_its_size(probe: dict[str, int], name: str) -> None:
-    """The first version of an argument keeps its size for ever."""
+    """The size of the first version of an ioctl's argument never changes."""
     last, size = FIRST_VERSION[name]
     assert probe[f"offset {name}.{last}"] + probe[f"size {name}.{last}"] == size
     assert f"#define SHIRQ_{name.upper()}_V1" in (KMOD / "ioctl.c").read_text()
@@ -147,12 +147,12 @@ def test_an_event_is_64_bytes_and_an_operation_16(probe: dict[str, int]) -> None
 
 
 def test_the_header_is_the_same_for_32_bit_programs() -> None:
-    """Every field sits at a multiple of its own size, so that no compiler has to pad."""
+    """Every field is at a multiple of its own size, so that compilers for 32 and 64 bits add no padding."""
     for name, struct in STRUCTS.items():
         end = 0
         for field_name, kind, *_ in struct._fields_:
             descriptor = getattr(struct, field_name)
-            assert descriptor.offset == end, f"{name}.{field_name} follows a gap"
+            assert descriptor.offset == end, f"there is padding before {name}.{field_name}"
             assert descriptor.offset % ctypes.alignment(kind) == 0
             end = descriptor.offset + descriptor.size
-        assert end == ctypes.sizeof(struct), f"{name} has a gap at its end"
+        assert end == ctypes.sizeof(struct), f"there is padding at the end of {name}"

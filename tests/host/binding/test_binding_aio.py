@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Awaiting events, against a pipe that stands in for the module."""
+"""The asyncio binding, with a pipe in place of the module."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def test_queued_events_come_in_order_and_others_are_awaited(pipe: Pipe) -> None:
-    """Queued events come in order, and an event that is not queued yet is awaited."""
+    """Queued events are returned in order, and the iteration waits for an event that is not queued yet."""
 
     async def main() -> list[int]:
         pipe.queue(1, 2)
@@ -54,7 +54,7 @@ def test_queued_events_come_in_order_and_others_are_awaited(pipe: Pipe) -> None:
 
 
 def test_each_read_asks_the_kernel_before_it_waits(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each read calls the kernel before it waits, because that unmasks."""
+    """Each read() calls the kernel before it waits, because the call unmasks."""
     asked: list[str] = []
     read = os.read
 

@@ -93,7 +93,7 @@ def test_the_example_in_the_documentation_assembles() -> None:
     ],
 )
 def test_bad_line_is_named_with_the_mistake_and_the_remedy(text: str, line: int, problem: str) -> None:
-    """A bad line is named, with the error and the expected form."""
+    """The error for a bad line contains the line's number, the mistake and the expected form."""
     with pytest.raises(AssemblyError) as caught:
         assemble(text)
     assert caught.value.line == line
@@ -107,7 +107,7 @@ words = st.integers(0, (1 << 64) - 1)
 
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
-    """Any program that text can describe."""
+    """Generate any program that has a text form."""
     length = draw(st.integers(0, 64))
     ops = []
     for index in range(length):
@@ -151,7 +151,7 @@ def test_what_is_disassembled_assembles_to_the_same(program: Program) -> None:
     ],
 )
 def test_operation_without_text_is_shown_field_by_field(op: Op, text: str) -> None:
-    """An operation that no text describes is shown field by field."""
+    """An operation that has no text form is shown field by field."""
     assert disassemble_op(op) == text
 
 
@@ -167,7 +167,7 @@ NAMES = {"status": Place(1, 0x10, 2, big_endian=True), "mask": Place(0, 4, 1), "
 
 
 def test_named_register_takes_place_and_width_from_profile() -> None:
-    """A named register has its place, width and byte order from the profile."""
+    """A named register gets its address, width and byte order from the profile."""
     program = assemble("read r0, Status, gone_if_ones\nwrite MASK, r0\nread8 r1, bar0+4", NAMES)
     assert program == assemble("read16 r0, bar1+0x10, gone_if_ones, big_endian\nwrite8 bar0+4, r0\nread8 r1, bar0+4")
     assert disassemble(program, NAMES) == "read r0, status, gone_if_ones\nwrite mask, r0\nread r1, mask\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The binding's calls, against a stand-in for the module that records its arguments."""
+"""The binding's calls, with a fake module that records their arguments."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def ops_at(address: int, count: int) -> Program:
 
 
 class Module:
-    """Stands in for the kernel: `calls` are the requests; `answer` may change the struct or raise OSError.
+    """A fake of shirq.ko: `calls` are the requests so far; `answer` may change a request's struct or raise OSError.
 
-    Events are put into a pipe, whose end is the device's descriptor.
+    The device's descriptor is the read end of a pipe, into which `queue` writes events.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Module:
         assert type(argument) is STRUCTS[request]
         assert argument.size == ctypes.sizeof(argument), "size must be set before each call"
         self.calls.append((request, type(argument).from_buffer_copy(argument)))
-        argument.size += 8  # a newer kernel's struct is longer
+        argument.size += 8  # Act like a newer kernel, whose struct is longer.
         self.answer(argument)
         return 0
 
@@ -103,7 +103,7 @@ def test_load_passes_all_programs_and_the_mode(device: Device, module: Module) -
 
 
 def test_refused_program_is_named_with_operation_and_reason(device: Device, module: Module) -> None:
-    """A refused program is named with its operation and the reason."""
+    """The error for a refused program contains the operation and the reason."""
 
     def answer(raw: ctypes.Structure) -> None:
         raw.error_program, raw.error_index, raw.error_reason = abi.ProgramKind.RELEASE, 1, abi.Reason.BOUNDS
@@ -120,7 +120,7 @@ def test_refused_program_is_named_with_operation_and_reason(device: Device, modu
 
 
 def test_newer_kernels_reason_and_index_at_the_end_are_reported(device: Device, module: Module) -> None:
-    """A reason of a newer kernel and an index at the end of the program are reported."""
+    """The binding reports a reason that only a newer kernel knows, and an index at the end of the program."""
 
     def answer(raw: ctypes.Structure) -> None:
         raw.error_index, raw.error_reason = 2, 99
@@ -208,7 +208,7 @@ def test_an_error_says_what_would_be_right(
 
 
 def test_load_passes_mask_program_and_names_refused_operation(device: Device, module: Module) -> None:
-    """The call load() passes a mask program; if the kernel refuses it, the error shows the operation."""
+    """load() passes a mask program to the kernel; if the kernel refuses it, the error shows the operation."""
 
     def answer(raw: ctypes.Structure) -> None:
         assert ops_at(raw.mask, raw.mask_count) == assemble("load r5, 6")
@@ -241,7 +241,7 @@ def test_quiesce_and_eventfd_are_passed_as_given(device: Device, module: Module)
 
 
 def test_profile_brings_its_programs_and_quiesce_means(device: Device, module: Module) -> None:
-    """A profile brings its programs and the means to silence its card."""
+    """load_profile() loads the profile's programs and sets its rungs and its reset at release."""
     card = dataclasses.replace(
         profile.load(profile.folder() / "shirq-edu.toml"), rungs=("flr", "bus"), reset_at_release=True
     )
@@ -305,7 +305,7 @@ def test_timed_read_leaves_unmasking_to_an_owner_who_wants_it(device: Device, mo
 
 
 def test_timed_read_delivers_the_notice_of_a_stop(device: Device, module: Module) -> None:
-    """A device that was reset is not armed: unmasking fails with ENXIO, but the read delivers the queued notice."""
+    """After a reset the device is not armed: unmasking fails with ENXIO, but the read delivers the queued event."""
     device.arm()
     module.queue(3)
     device.read(timeout=5)
@@ -382,7 +382,7 @@ def test_a_bar_that_is_absent_cannot_be_mapped(device: Device) -> None:
 
 
 class Sysfs:
-    """A tree like /sys, and the kernel's reactions to writes to its files."""
+    """A directory tree like /sys that reacts to writes to its files as the kernel does."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -426,7 +426,7 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sysfs:
 
 
 def test_bind_takes_the_function_by_driver_override(sysfs: Sysfs) -> None:
-    """Binding takes the function from its driver by driver_override."""
+    """bind() takes the function from its driver by driver_override."""
     sysfs.driver("shirq")
     sysfs.bound("e1000")
     shirq.bind(ADDRESS, sysfs=sysfs.root)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines of /proc/interrupts and /sys/kernel/irq: the format of every controller, and damaged tables."""
+"""The parser of /proc/interrupts and /sys/kernel/irq: the format of every controller, and damaged tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_counts_of_all_processors_are_added() -> None:
 
 # -------------------------------------------------------- the kernel's format
 
-#: Names of handlers, with those that look like the columns before them.
+#: Names of handlers, including names that look like other columns.
 NAMES = st.lists(
     st.sampled_from(["eth0", "5-edge", "Level", "Edge", "-fasteoi", "XT-PIC", "12", "two words", "shirq:0000:00:04.0"]),
     max_size=3,
@@ -70,7 +70,7 @@ def test_what_the_kernel_prints_is_read_back(
     names: list[str],
     width: int,
 ) -> None:
-    """The columns as kernel/irq/proc.c has printed them since Linux 4.0."""
+    """The table has the columns that kernel/irq/proc.c has printed since Linux 4.0."""
     row = f"{irq:{width}}: " + "".join(f"{count:10} " for count in counts) + f" {chip:>8}"
     row += " " + ("" if hwirq is None else str(hwirq)).rjust(width)
     row += f" {trigger:8}" if trigger else ""
@@ -105,7 +105,7 @@ def test_a_damaged_table_is_read_without_inventing_names(table: str, edits: list
 
 @given(TABLES, st.data())
 def test_truncated_table_has_no_name_that_the_whole_one_lacks(table: str, data: st.DataObject) -> None:
-    """A table that is cut anywhere has no name that the whole one lacks."""
+    """If a table is truncated at any place, the parser returns no name that the whole table does not have."""
     cut = data.draw(st.integers(0, len(table)))
     whole, part = interrupts.parse(table), interrupts.parse(table[:cut])
     assert {irq: whole.get(irq) for irq in part} == part
@@ -121,7 +121,7 @@ def interrupt(folder: Path, irq: int, **files: str) -> None:
 
 
 def test_sysfs_says_what_the_table_leaves_open(tmp_path: Path) -> None:
-    """A handler whose name looks like an input, and a line without a handler, are both parsed correctly."""
+    """From sysfs, a handler whose name looks like an input and a line without a handler are both read correctly."""
     folder = tmp_path / "sys/kernel/irq"
     interrupt(
         folder, 10, actions="5-edge,eth0", chip_name="XT-PIC", hwirq="10", name="", per_cpu_count="51,2", type="level"

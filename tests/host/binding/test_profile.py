@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles as files: their contents, error messages, the profile chosen for a function, and lint."""
+"""Profile files: their contents, their error messages, the choice of a profile for a function, and lint."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ def test_every_operation_has_its_line_in_the_file() -> None:
     ],
 )
 def test_error_names_file_line_mistake_and_remedy(old: str, new: str, at: str | None, problem: str) -> None:
-    """An error names the file, the line, the cause and the expected form."""
+    """The error for a bad profile contains the file, the line, the mistake and the expected form."""
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     if at is None:
         at = "    write MASK, r1\n    read r1, mask"
-    # A missing key is reported on the first line of its table.
+    # The error for a missing key has the first line of the key's table.
     line = 1 if at == 'name = "' else line_in(text, at)
     with pytest.raises(ProfileError) as caught:
         refusal = read(text).refusal()
@@ -212,7 +212,7 @@ ACK = (
 READ_ONLY = ("STATUS = { at", 'STATUS = { access = "read-only", at')
 MASKING = ('unmask = "', 'mask = "load r1, 0xffff\\nwrite MASK, r1\\nread r1, MASK"\nunmask = "')
 
-#: A change of the good profile (old, new), the line that must be reported, and the rule that must find it.
+#: For each rule: changes (old, new) of the good profile that violate the rule, and the line that lint must report.
 WRONG: dict[str, tuple[list[tuple[str, str]], str]] = {
     "claim-clears": ([("STATUS = { at", 'STATUS = { access = "clear-on-read", at'), MASKED_TEST], "read r0, STATUS"),
     "claim-masks": ([("STATUS = { at", 'STATUS = { access = "mask-on-read", at')], "read r0, STATUS"),
@@ -293,7 +293,7 @@ def test_each_rule_finds_its_mistake_on_its_line(rule: str) -> None:
     assert lint.explain(rule)
 
 
-#: Correct programs that look like mistakes: changes of the good profile, and the rule that must not find them.
+#: Correct changes of the good profile that look like mistakes: the rule that must not report them, and the changes.
 RIGHT = {
     "nothing is lost where a read that clears returned 0": (
         "claim-clears",
@@ -372,7 +372,7 @@ def test_what_is_right_is_not_found(name: str) -> None:
 
 
 def test_a_register_that_keeps_what_irq_found_is_no_mask() -> None:
-    """If irq saves a value in a scratch register for unmask to restore, lint demands no write of that register."""
+    """If irq saves a value in a scratch register and unmask restores it, lint does not report it as a mask register."""
     _, edits = RIGHT["unmask puts back what irq has kept"]
     assert lint.lint(read(changed(edits))) == []
     edits = [*edits[:2], ('unmask = "load r1, 0', 'unmask = "read r1, SCRATCH\\nload r1, 0')]
@@ -381,7 +381,7 @@ def test_a_register_that_keeps_what_irq_found_is_no_mask() -> None:
 
 
 def test_cleared_disintx_bit_silences_nothing() -> None:
-    """An interrupt-disable bit that is cleared silences nothing."""
+    """A release program that clears DisINTx instead of setting it silences nothing."""
     release = ('release = """load r1, 0xffff\n    write MASK, r1', 'release = """load r1, 0\n    write8 config+5, r1')
     assert "release-leaves" in [each.rule for each in lint.lint(read(changed([release])))]
 
@@ -402,7 +402,7 @@ def test_an_allowance_is_for_its_place_alone() -> None:
     assert [each.register for each in lint.lint(read(text + allow)) if each.rule == "unmask-misses"] == ["MASK"]
     both = allow.replace('"SCRATCH"', '["SCRATCH", "MASK"]')
     assert [each.rule for each in lint.lint(read(text + both))] == ["release-leaves"]
-    # An allowance for another program than the finding's does not apply.
+    # An allowance for another program than that of the finding has no effect.
     elsewhere = [each.rule for each in lint.lint(read(text + allow + 'program = "release"\n'))]
     assert elsewhere.count("unmask-misses") == 2 and "allow-idle" in elsewhere
 
@@ -468,7 +468,7 @@ def test_a_run_that_contradicts_itself_is_none() -> None:
 
 
 def test_program_with_too_many_runs_is_examined_in_part() -> None:
-    """Only a part of the runs is examined if a program has too many."""
+    """If a program has too many runs (paths), lint examines only a part of them."""
     irq = "read16 r0, bar0\nload r1, r0\n" + "shr r1, 1\nskip_if_zero r1, +1\nadd r2, 0\n" * 20
     assert finds("gone-unasked", irq="load r2, 0\n" + irq + "claim")
 
@@ -480,7 +480,8 @@ def test_what_is_acknowledged_by_reading_it_needs_no_write(access: str, found: b
     assert found == ("claim-without-silence" in [each.rule for each in lint.lint(read(text))])
 
 
-#: Mistakes put into the profiles of real cards: the file, the change, and the rule that must find it.
+#: Mistakes in the profiles of real cards: the profile, the changed text, the new text, and the rule that must report
+#: it.
 BREAKAGE = [
     ("pcnet", r"back:\n    write RAP, r1", "back:\n    load r1, 0", "index-kept"),
     (

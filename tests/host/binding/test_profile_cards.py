@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Every profile claims, masks, unmasks and silences a model of its card, and keeps the owner's settings.
+"""Each profile's programs claim, mask, unmask and silence a model of the card, and keep the owner's settings.
 
-The models know offsets and bits from the cards' documents, not from the profiles.
+The models have their offsets and bits from the cards' documents, not from the profiles.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def bars(**sizes: tuple[Kind, int]) -> tuple[Space, ...]:
 
 @dataclass
 class Card:
-    """A card whose registers a subclass defines. If the card is dead, every read returns all-ones."""
+    """A model of a card; a subclass defines the registers. If the card is dead, every read returns all-ones."""
 
     dead: bool = False
     spaces: tuple[Space, ...] = ()
@@ -106,7 +106,7 @@ class QemuEdu(Card):
         return bool(self.status)
 
     def raise_(self) -> None:
-        self.status |= self.enabled  # the bit of a computation that is done
+        self.status |= self.enabled  # Bit 0: a computation has ended.
 
     def get(self, space: int, offset: int, width: int) -> int:
         match space, offset, width:
@@ -194,7 +194,7 @@ class Rtl8139(Card):
 @dataclass
 class Ne2000(Card):
     spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x20))
-    cr: int = 0x66  # started, sending, page 1, remote DMA off: the owner is setting multicast bits
+    cr: int = 0x66  # Started, transmitting, page 1, remote DMA off: the owner writes multicast registers.
     isr: int = 0
     imr: int = 0
     sent: int = 0
@@ -349,7 +349,7 @@ class Uhci(Card):
 
     def raise_(self) -> None:
         if self.command & 0x1:
-            self.status |= 0x1 | 0x8  # a transfer, and a host system error, which nothing masks
+            self.status |= 0x1 | 0x8  # A transfer, and a host system error, which no bit masks.
 
     def get(self, space: int, offset: int, width: int) -> int:
         match space, offset, width:
@@ -377,7 +377,7 @@ class Uhci(Card):
 class Plx9050(Card):
     spaces: tuple[Space, ...] = bars(bar0=(Kind.PLAIN, 0x80), bar1=(Kind.PLAIN, 0x80), bar2=(Kind.PLAIN, 0x100))
     big: bool = False
-    intcsr: int = 0x0009 | 0x0002  # both local inputs enabled, the first one active high
+    intcsr: int = 0x0009 | 0x0002  # Both local inputs are enabled; the first one is active high.
     asserted: bool = False
 
     @property
@@ -405,7 +405,7 @@ class Plx9050(Card):
 
 @dataclass(frozen=True)
 class Case:
-    """A card, the status that its owner must find in r0, and the state that irq and unmask must leave unchanged."""
+    """A card, the status that the irq program must return in r0, and the state that irq and unmask must not change."""
 
     make: Callable[[], Card]
     r0: int
@@ -426,7 +426,7 @@ CASES = {
     "plx9050-be": Case(lambda: Plx9050(big=True), 0x6B, lambda card: vars(card)["intcsr"] & ~0x40),
 }
 
-#: The profiles with a program for MASK.
+#: The profiles that have a mask program.
 WITH_MASK = {"shirq-edu", "e1000", "ne2000"}
 
 
@@ -437,10 +437,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 @dataclass
 class Bench:
-    """A card with its profile.
+    """A model of a card, with the card's profile.
 
-    `run` executes a program on the card in the kernel's interpreter, and on a copy of the card in the Python simulator,
-    and checks that both results, and then both cards, are the same.
+    `run` executes a program twice: in the kernel's interpreter on the card, and in the Python simulator on a copy of
+    the card. The results and then the cards must be equal.
     """
 
     library: Library
@@ -478,7 +478,7 @@ def test_verifier_accepts_the_programs_for_the_cards_bars(bench: Bench, kind: Pr
 
 
 def test_profiles_need_few_accesses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kmod/README.md gives the accesses per interrupt: the lowest limit with which `irq` is accepted."""
+    """The lowest access limit with which `irq` is accepted is 2 to 5, as kmod/README.md states."""
     program = bench.profile.programs.irq
 
     def accepted(limit: int) -> bool:
@@ -493,7 +493,7 @@ def test_lint_finds_nothing_that_the_profile_does_not_allow(bench: Bench) -> Non
 
 
 def test_asserting_card_is_claimed_with_its_status_and_silenced(bench: Bench, case: tuple[str, Case]) -> None:
-    """If the card asserts, its irq program claims, returns the card's status in r0, and silences the card."""
+    """If the card asserts, its irq program claims, returns the status in r0, and silences the card."""
     bench.run(ProgramKind.UNMASK)
     bench.card.raise_()
     assert bench.card.asserts
@@ -532,7 +532,7 @@ def test_card_that_does_not_assert_is_declined_and_unchanged(bench: Bench, armed
 
 @pytest.mark.parametrize("name", sorted(WITH_MASK))
 def test_a_card_is_masked_by_a_program_of_its_own(library: Library, name: str) -> None:
-    """The mask program silences the card until unmask, asserting or not; the owner's registers stay unchanged."""
+    """The mask program silences the card until unmask, even if a source is raised, and keeps the owner's registers."""
     case = CASES[name]
     bench = Bench(library, case.make(), profile.load(PROFILES / f"{name}.toml"))
     program = bench.profile.programs.mask

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel's verifier and interpreter, as a host library, compared with examples and with those of the binding."""
+"""The kernel's verifier and interpreter, compiled for the host, compared with examples and the binding's models."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_config_write_changes_the_interrupt_disable_bit_alone(
 
 
 def test_claim_captures_r0_to_r3_and_the_program_goes_on(library: Library) -> None:
-    """A claim captures r0 to r3, and the program goes on to mask."""
+    """A claim captures r0 to r3, and the program continues, so that it can mask."""
     program, bus = assemble("load r0, 7\nload r2, 9\nclaim\nload r0, 1\nwrite32 bar0, r0"), Bus()
     assert library.verify(program, IRQ) == (5, Reason.OK)
     run = library.run(program, bus)
@@ -139,7 +139,7 @@ def test_a_skip_looks_at_all_64_bits(library: Library, value: int) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_only_all_ones_of_the_width_mean_gone(library: Library, width: int) -> None:
-    """All-ones of the width mean gone, and a value with one zero bit does not."""
+    """Only a value that is all-ones in the read's width means gone; one zero bit is enough to prevent that."""
     program = assemble(f"read{8 * width} r0, bar1, gone_if_ones\nwrite32 bar0, r0")
     ones = (1 << 8 * width) - 1
     bus = Bus([ones])
@@ -289,7 +289,7 @@ def test_64_operations_are_accepted(library: Library) -> None:
 
 
 def test_only_an_irq_program_is_bound_in_its_accesses(library: Library) -> None:
-    """The limit applies to each path of an irq program, not to all paths together, and to no other program."""
+    """The limit applies to each path of an irq program, not to the sum of all paths; other programs have no limit."""
     assert library.verify((*(READ,) * MAX_IRQ_ACCESSES, CLAIM), IRQ) == (MAX_IRQ_ACCESSES + 1, Reason.OK)
     first = (READ, Op(Code.SKIP_NZ, skip=21), *(READ,) * 20, Op(Code.DECLINE))
     assert library.verify((*first, *(READ,) * 20, CLAIM), IRQ) == (44, Reason.OK)
@@ -343,7 +343,7 @@ access_flags = st.sampled_from([0, 0, OpFlag.BIG_ENDIAN])
 
 @st.composite
 def tame_ops(draw: st.DrawFn) -> Op:
-    """Operations that are valid by themselves: only their order can be refused."""
+    """Random operations that are valid by themselves: only their order can be wrong."""
     code = draw(st.sampled_from(list(Code)))
     dst, src = draw(registers), draw(registers)
     if code in (Code.READ, Code.WRITE):
@@ -375,7 +375,7 @@ kinds = st.sampled_from(list(ProgramKind))
 
 
 def repaired(program: Program, kind: ProgramKind) -> Program:
-    """The program after removing, one by one, the operations that the model refuses: usually some remain."""
+    """Return the program without the operations that the model refuses; usually some operations remain."""
     while True:
         index, reasons = verify(program, kind, SPACES)
         if reasons == {Reason.OK} or not program:
@@ -418,7 +418,7 @@ def test_the_interpreter_does_what_the_model_does(
 def assert_linked_does_the_same(
     library: Library, program: Program, content: bytes, regs: tuple[int, ...] = (0,) * 8
 ) -> Memory:
-    """Compare with the model's run; returns the memory of the linked program."""
+    """Run a linked program and compare it with the model's run; returns the memory of the linked program."""
     ours, theirs = Memory(content), Memory(content)
     model, linked = run(program, ours, regs), library.run_linked(program, theirs, regs)
     assert (linked.outcome, linked.captured) == (model.outcome, model.captured)
@@ -457,7 +457,7 @@ def assert_linked_does_the_same(
     ],
 )
 def test_linked_program_does_the_same_without_4_byte_calls(library: Library, text: str, calls: int) -> None:
-    """A linked program does the same and calls no function for 4 bytes in memory."""
+    """A linked program has the same effects, and calls no function for accesses of 4 bytes to a memory BAR."""
     regs = (0, 0x1122334455667788, 0, 0, 0, 0, 0, 0)
     memory = assert_linked_does_the_same(library, assemble(text), bytes(range(0xE0, 0x100)), regs)
     assert len(memory.calls) == calls

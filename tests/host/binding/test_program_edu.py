@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The reference drivers' programs on a model of the device's registers: they claim, mask, unmask and silence it."""
+"""The programs of the reference drivers claim, mask, unmask and silence a model of shirq-edu's registers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRAMS: ProgramSet = runpy.run_path(str(DRIVERS / "edu.py"))["PROGRAMS"]
 
 @dataclass
 class Edu(Bus):
-    """The interrupt registers of qemu-device/SPEC.md."""
+    """A model of the interrupt registers in qemu-device/SPEC.md."""
 
     status: int = 0
     mask: int = ALL
@@ -63,7 +63,7 @@ def test_the_verifier_accepts_the_reference_programs(library: Library, kind: Pro
 
 
 def test_asserting_device_is_claimed_with_its_status_and_masked(library: Library) -> None:
-    """A device that asserts is claimed with its status and masked."""
+    """If the device asserts, the irq program claims, captures the status and masks."""
     edu = Edu(status=0x5, mask=0)
     run = library.run(PROGRAMS.irq, edu)
     assert run.outcome is Outcome.CLAIMED
@@ -73,7 +73,7 @@ def test_asserting_device_is_claimed_with_its_status_and_masked(library: Library
 
 
 def test_device_that_does_not_assert_is_declined_and_not_written(library: Library) -> None:
-    """A device that does not assert is declined and not written."""
+    """If the device does not assert, the irq program declines and writes no register."""
     edu = Edu(status=0x5, mask=0x5)
     assert library.run(PROGRAMS.irq, edu).outcome is Outcome.ENDED
     assert all(access[0] == "read" for access in edu.log)
@@ -97,7 +97,7 @@ def test_release_leaves_nothing_pending_and_everything_masked(library: Library) 
 
 
 def test_c_driver_has_the_programs_of_the_python_driver(tmp_path: Path) -> None:
-    """The driver in C has the programs of the driver in Python."""
+    """The C driver has the same programs as the Python driver."""
     dump = tmp_path / "dump.c"
     dump.write_text(
         f'#define main driver_main\n#include "{DRIVERS / "edu.c"}"\n#undef main\n'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command shirqctl on trees like /sys and /proc: its output and exit status."""
+"""The command shirqctl on directory trees like /sys and /proc: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_list_tells_who_shares_whose_line(tree: Tree, capsys: Out) -> None:
 
 
 def test_list_says_that_a_line_is_not_known(tree: Tree, capsys: Out) -> None:
-    """The list shows neither the firmware's number, which is of another controller, nor sharers of that number."""
+    """For such a line, the list shows neither the firmware's number, which another controller uses, nor sharers."""
     assert shirqctl(tree, "list") == ctl.DONE
     out = capsys.readouterr().out
     assert f"{LOST}  1234:11e9  00ff00  -       not known (INTA)  shirq-edu  not known\n" in out
@@ -47,7 +47,7 @@ def test_list_says_that_a_line_is_not_known(tree: Tree, capsys: Out) -> None:
 
 
 def test_list_knows_the_line_of_a_function_by_its_slot(tree: Tree, capsys: Out) -> None:
-    """Functions of a slot with the same pin are on one wire, whichever of them has a driver."""
+    """Functions of one slot with the same pin share a line, so that one function with a driver is enough to know it."""
     tree.function(LOST).rename(tree.function("0000:00:0c.1"))
     assert shirqctl(tree, "list") == ctl.DONE
     rows = rows_of(capsys.readouterr().out)
@@ -78,7 +78,7 @@ def test_a_line_that_the_kernel_does_not_have_is_no_line(tree: Tree, irq: int, e
 
 
 def test_list_json_has_null_and_a_reason_for_an_unknown_line(tree: Tree, capsys: Out) -> None:
-    """In the JSON of the list command, a line that is not known is null, with a reason."""
+    """In the JSON of `shirqctl list`, an unknown line is null, and a further key has the reason."""
     assert shirqctl(tree, "list", "--json") == ctl.DONE
     found = {each["address"]: each for each in json.loads(capsys.readouterr().out)}
     assert (found[EDU]["line"], found[EDU]["shares_with"]) == (20, [NIC])
@@ -88,7 +88,7 @@ def test_list_json_has_null_and_a_reason_for_an_unknown_line(tree: Tree, capsys:
 
 
 def top(tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out, change: object) -> str:
-    """The output of top for line 20 when `change` happens while it waits."""
+    """Return the output of `shirqctl top` for line 20; `change` is called while the command waits."""
     monkeypatch.setattr("time.sleep", lambda seconds: change() if callable(change) else None)
     assert shirqctl(tree, "top", "--line", "20", "--count", "1") == ctl.DONE
     return capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_top_names_the_function_that_asserts_and_the_rates(
         tree.config(NIC, status=0x18)
         tree.config(EDU, command=0x400, status=0x18)
 
-    # The clock is read before and after the wait: one second.
+    # The command reads the clock before and after its wait: one second passes.
     monkeypatch.setattr("time.monotonic", iter(range(100)).__next__)
     out = top(tree, monkeypatch, capsys, change)
     assert "line 20 (IO-APIC 20-fasteoi): 600 interrupts/s, handlers: eth0, shirq:0000:00:04.0" in out
@@ -125,7 +125,7 @@ def test_top_says_that_a_line_is_busy_and_nobody_admits_it(
 def test_top_names_an_asserting_function_whose_line_is_not_known(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
-    """The function is shown with a requested line and with each line that stormed, never with the firmware's number."""
+    """The function is shown with a requested line and each line that stormed, but never by the firmware's number."""
 
     def change() -> None:
         tree.interrupts(700, unhandled=600)
@@ -150,7 +150,7 @@ def test_top_names_an_asserting_function_whose_line_is_not_known(
 def test_top_shows_a_stormed_line_without_known_functions(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
-    """The top command shows a line that stormed though no function is known on it."""
+    """`shirqctl top` shows a line that stormed even if no function is known to use it."""
     for address in (EDU, NIC):
         (tree.function(address) / "enable").write_text("0\n")
     tree.config(LOST, status=0x18)
@@ -196,7 +196,7 @@ def test_disassemble_shows_names_or_addresses(tree: Tree, capsys: Out) -> None:
 
 
 def test_check_says_that_a_profile_is_right_or_where_it_is_wrong(tree: Tree, tmp_path: Path, capsys: Out) -> None:
-    """The check command says that a profile is right, or where it is wrong."""
+    """`shirqctl check` reports that a profile is correct, or the place and the rule of the mistake."""
     assert shirqctl(tree, "check", "pcnet") == ctl.DONE
     text = (profile.folder() / "pcnet.toml").read_text()
     path = tmp_path / "pcnet.toml"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The simulator: registers that behave as a card's do, and the trace of a program on them."""
+"""The simulator: registers that behave like a card's, and the trace of a program that accesses them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_register_behaves_as_it_is_told(cell: Cell, read: int, after_read: int
 
 
 def test_big_endian_register_holds_value_and_bus_sees_bytes() -> None:
-    """A big-endian register holds its value and shows the bus its bytes."""
+    """A big-endian register stores its value; the bus transfers the value's bytes in reverse order."""
     place = Place(0, 0, 2, big_endian=True)
     card = RegisterFile({place: Cell(0x1234)})
     assert card.read(0, 0, 2) == 0x3412
@@ -85,7 +85,7 @@ def test_an_access_where_there_is_no_register_is_told(text: str) -> None:
 
 
 def test_profiles_card_masks_by_its_set_and_clear_registers() -> None:
-    """A profile's card masks through its set and clear registers."""
+    """The simulated card of a profile masks by its set and clear registers."""
     card = profile.load(profile.folder() / "nvme.toml")
     registers = card.card()
     mask = card.registers["INTMS"].place

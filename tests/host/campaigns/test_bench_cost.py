@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark's figures: the cost of an interrupt from the log's entries, and the comparison with the baseline."""
+"""The benchmark: the cost of an interrupt, computed from log entries, and the comparison with the baseline."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The cost of a guest: many devices on one line, and starting, measuring and ending a guest of virtme-ng."""
+"""The benchmark of guests: many devices on one line; start, measurement and end of a guest of virtme-ng."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shirq_bench.vm.machine import GSI, Machine, gsi_of
 
 @pytest.fixture
 def vng(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The path of the virtme-ng that is used, beside which is a program that stands in for QEMU."""
+    """The path of a fake virtme-ng that the bench uses; next to it is a program that acts as QEMU."""
     (tmp_path / "qemu-system-x86_64").symlink_to(shutil.which("sleep") or "")
     monkeypatch.setattr(guests, "_TOOLS", tmp_path)
     monkeypatch.setattr("shirq_bench.provision.kernel.get", lambda name: SimpleNamespace(vmlinuz=tmp_path / "vmlinuz"))
@@ -40,7 +40,7 @@ def test_all_devices_have_a_place_of_their_own_on_one_line() -> None:
 
 
 def test_virtme_ng_guest_begins_at_ready_and_ends_with_block(vng: Path) -> None:
-    """A virtme-ng guest has begun when it prints that it is ready, and ends with the block."""
+    """A virtme-ng guest has booted when it prints "ready", and is killed at the end of the block."""
     _write(
         vng,
         """echo booting
@@ -58,7 +58,7 @@ wait""",
 
 
 def test_virtme_ng_without_a_guest_is_an_error_with_its_output(vng: Path) -> None:
-    """A virtme-ng that starts no guest is an error with its output."""
+    """If virtme-ng starts no guest, the error has its output."""
     _write(vng, "echo no such kernel; exit 1")
     with pytest.raises(BenchError, match="no such kernel"), guests._virtme("6.1", Machine()):
         pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark's page opens from a file in a browser, shows the measured figures, and fetches nothing."""
+"""A browser opens the benchmark's page from a file; the page shows the measured figures and fetches nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _driver(name: str) -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """An example of bench.json; shirq.ko misses only the first target."""
+    """Return an example of bench.json, in which shirq.ko misses only the first target."""
     profile = {"instructions": 7000.0, "calls": 1.0, "functions": {"__schedule": 372.0, "<odd>": 1.0}}
     beside = {name: {"added": 216.0, "registers": 1, "config": 0} for name in SHARING}
     return {
@@ -84,14 +84,14 @@ def shown(browser: Chrome, tmp_path: Path) -> Chrome:
 
 
 def _row(browser: Chrome, head: str, first: str) -> list[str]:
-    """The row whose first cell is ``first``, of the table whose first column is called ``head``."""
+    """Return the row whose first cell is ``first`` in the table whose first column has the title ``head``."""
     rows = browser.find_elements(By.XPATH, f"//table[.//tr[1]/th[1]='{head}']//tr[td[1]=\"{first}\"]")
     assert len(rows) == 1
     return [cell.text for cell in rows[0].find_elements(By.TAG_NAME, "td")]
 
 
 def test_page_shows_each_drivers_cost_and_the_kernel(shown: Chrome) -> None:
-    """The page shows each driver's cost, and the kernel."""
+    """The page shows each driver's cost, and the kernel's release."""
     assert "6.1.0-56-amd64" in shown.find_element(By.TAG_NAME, "h2").text
     costs = shown.find_elements(By.XPATH, "//table[.//tr[1]/th[2]='wake-up latency']//tr/td[4]")
     assert [cell.text for cell in costs] == [f"{enabled:,}" for enabled in _ROUNDS.values()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the highest rate of a contender is found."""
+"""The search for the highest rate of interrupts that a driver sustains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _sustained(monkeypatch: pytest.MonkeyPatch, *periods_ns: range) -> None:
 
 
 def _interrupts(name: str, handled: int, merged: int) -> Story:
-    """``handled`` interrupts of dev0, as contender ``name`` handles them, and ``merged`` that found it pending."""
+    """Return a log of dev0: ``handled`` interrupts, as driver ``name`` handles them, and ``merged`` merged raises."""
     story = Story()
     for _ in range(handled):
         story.add(Kind.RAISE, "dev0", value=1)
@@ -64,7 +64,7 @@ def test_a_contender_that_loses_at_every_rate_is_an_error(monkeypatch: pytest.Mo
 
 
 def test_contenders_rate_is_median_over_places_of_kernel_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A contender's rate is the median of trials that coincide with different parts of the kernel's own work."""
+    """A driver's rate is the median of trials that coincide with different parts of the kernel's other work."""
     found = iter(range(1, 1000))
     monkeypatch.setattr(rate, "highest", lambda kernel, name, lead_ns: 1000 * next(found))
     monkeypatch.setattr(rate, "_work", lambda kernel, chosen, rate: 1)

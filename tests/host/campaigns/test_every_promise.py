@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each sentence of the module's documents that promises something has a test; missing tests are reported."""
+"""Each sentence of the module's documents that promises something has a test; a missing test is reported."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_paragraphs_rows_items_and_code_are_sentences() -> None:
     ]
 
 
-# ---------------------------------------------------------------- what is found
+# ---------------------------------------------------------------- findings
 
 _PROMISES = """
 no_mutant_yet = ["stops"]
@@ -131,7 +131,7 @@ _MUTANT = "title = 't'\ntests = ['tests/test_it.py::test_it_runs[1]']\n--- a/f\n
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A project with two promises, both of which are kept."""
+    """A project with two promises, in which the check finds nothing."""
     (tmp_path / "doc.md").write_text("Once upon a time. It runs fast; it stops when told.\n")
     (tmp_path / "tests/mutants").mkdir(parents=True)
     (tmp_path / "tests/test_it.py").write_text("def test_it_runs(): ...\n\n\ndef test_it_stops(): ...\n")
@@ -250,7 +250,7 @@ def test_a_file_that_cannot_be_read_says_why(old: str, new: str, message: str) -
     assert str(caught.value).startswith(f"tests/promises.toml: {message}")
 
 
-# ---------------------------------------------------------------- for people
+# ---------------------------------------------------------------- the command
 
 
 def test_the_command_prints_the_numbers_and_what_is_open(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mutants: each file is valid, its patch applies, its tests exist; and the runner reports each result."""
+"""Mutants: each file is valid, its patch applies and its tests exist; the runner reports each result correctly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_40_mutants_cover_module_binding_driver_and_harness() -> None:
-    """There are at least 40 mutants, of module, binding, driver and harness."""
+    """There are at least 40 mutants: of the module, the binding, the driver and the harness."""
     assert len(ALL) >= 40
     changed = {name for one in ALL.values() for name in one.files}
     for part in ("kmod/", "guest/shirq/", "guest/drivers/edu"):
@@ -110,7 +110,7 @@ _TRIPLES = ("    return 2 * x", "    return 3 * x")
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """A project of one function, whose tests cover numbers above 0 only."""
+    """A project with one function, whose tests cover only numbers above 0."""
     monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
     top = tmp_path / "project"
     (top / "tests").mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_a_mutant_that_a_test_notices_is_killed_by_that_test(workshop: Workshop)
 
 
 def test_a_deadline_that_passes_once_kills_no_mutant(workshop: Workshop, tmp_path: Path) -> None:
-    """A deadline may pass because the machine is very busy."""
+    """A mutant whose test exceeds a deadline only once survives, because a busy machine can cause that."""
     tries = tmp_path / "tries"
     test = workshop.top / "tests/test_double.py"
     test.write_text(
@@ -150,7 +150,7 @@ def test_a_deadline_that_passes_once_kills_no_mutant(workshop: Workshop, tmp_pat
         + "    assert len(tries.read_text()) > 1, 'DeadlineExceeded'\n"
     )
     assert workshop.try_(_mutant("-2", "-3", "test_that_fails_at_first")).verdict == "survived"
-    assert len(tries.read_text()) == 3, "the test was not tried again, alone and then with all"
+    assert len(tries.read_text()) == 3, "the test must be run again: alone, and then with all tests"
 
 
 def test_a_mutant_that_no_test_notices_survives(workshop: Workshop) -> None:
@@ -194,7 +194,7 @@ def test_what_does_not_end_is_ended(workshop: Workshop, monkeypatch: pytest.Monk
 
 
 def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp_path: Path) -> None:
-    """A mutant is untried if the time for all mutants ends before its trial does."""
+    """If the time for all mutants ends before a trial does, that mutant counts as untried."""
     late = tmp_path / "late"
     hurried = replace(workshop, until=time.monotonic() + 5)
     sleeps = f"__import__('os').system('sleep 300 && touch {late}')"
@@ -207,7 +207,7 @@ def test_trial_that_the_total_time_cuts_short_is_untried(workshop: Workshop, tmp
 
 @pytest.fixture
 def campaign(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """The command tries the mutants a, b and c of the workshop's project."""
+    """Make the command try the mutants a, b and c of the workshop's project."""
     three = [replace(_mutant(*_TRIPLES), name=name) for name in "abc"]
     monkeypatch.setattr(cli, "need_checkout", lambda _: workshop.top)
     monkeypatch.setattr(mutant, "load", lambda _: three)
@@ -227,7 +227,7 @@ def test_an_error_of_one_trial_is_its_verdict(
 ) -> None:
     """An error in one trial becomes the verdict of that trial.
 
-    The other trials go on, and before each of them the report has the verdicts of all earlier ones.
+    The other trials still run. Before each trial, the report has the verdicts of all earlier ones.
     """
     try_ = Workshop._try
     reports = []
@@ -266,7 +266,7 @@ def test_ctrl_c_ends_the_campaign_and_the_trial_that_runs(
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    # Background jobs of a shell ignore it.
+    # Python ignores SIGINT if the shell started it as a background job: install its handler.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         presser = threading.Thread(target=interrupt)
@@ -277,13 +277,13 @@ def test_ctrl_c_ends_the_campaign_and_the_trial_that_runs(
         signal.signal(signal.SIGINT, before)
     assert result.exit_code == 1
     assert begun.read_text().split() == ["begun"], "another trial began"
-    assert not report.REPORT.exists(), f"its trial came to its end: {_reported()}"
+    assert not report.REPORT.exists(), f"the interrupted trial has a verdict: {_reported()}"
 
 
 # ---------------------------------------------------------------- a sweep
 
-#: Stands in for the command line: how each scenario's sweeps end, in the copies of the checkout that have the bug, and
-#: in the others.
+#: A fake of the command line. ``ends`` has the results of each scenario's sweeps in copies of the checkout with the bug
+#: and, under "SCENARIO without it", in copies without the bug.
 _SHIRQ = """
 import json, sys
 from pathlib import Path
@@ -343,14 +343,14 @@ if sys.argv[1] == "sweep":
 def test_a_sweep_that_was_not_run_to_its_end_kills_no_mutant(
     workshop: Workshop, tmp_path: Path, ends: dict[str, list[str]], verdict: str, detail: str, tries: str
 ) -> None:
-    """Its guest may have failed for any reason: only a rule that is broken counts."""
+    """A guest can fail for any reason, so that only a violated rule counts as a kill."""
     (tmp_path / "tries").touch()
     package = workshop.top / "harness/shirq_bench"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "cli.py").write_text(_SHIRQ.format(tries=str(tmp_path / "tries"), ends=ends))
     (workshop.top / "tests/test_double.py").write_text("def test_that_passes():\n    pass\n")
-    # The report of an earlier sweep is no verdict on this one.
+    # The report of an earlier sweep must not count for this one.
     earlier = workshop.top / "build/reports/sweep.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_text('{"findings": [], "errors": [{"error": "of yore", "fails_alone": true}]}')
@@ -376,7 +376,7 @@ def _verdicts() -> list[Verdict]:
     ]
 
 
-#: All mutants that there are: one of them was not tried.
+#: All mutants of the project; the last one was not tried.
 _KNOWN = [*(verdict.mutant for verdict in _verdicts()), replace(_mutant("2", "3"), name="late")]
 
 
@@ -392,7 +392,7 @@ def test_report_counts_survivors_without_equivalent_mutants(tmp_path: Path) -> N
 
 
 def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
-    """The document separates sweeps from tests and gives the argument for each equivalent mutant."""
+    """The document lists mutants found only by sweeps separately, and has an argument for each equivalent mutant."""
     text = report.document(report.data(_verdicts(), "6.1", "full", _KNOWN))
     tests, sweeps = text.partition("## Found only by sweeps")[::2]
     assert "`test_x[a\\|b]` |" in tests and "reassert" not in tests
@@ -402,7 +402,7 @@ def test_document_tells_sweeps_from_tests_and_gives_the_argument() -> None:
 
 
 def test_every_commit_begins_with_another_mutant_in_turn() -> None:
-    """Every commit begins with another mutant, and all have their turn."""
+    """Each commit begins with another mutant, and each mutant has its turn."""
     everyone = list(ALL.values())
     firsts = {rotated(everyone, turn)[0].name for turn in range(len(everyone) * 2)}
     assert len(firsts) == len(everyone)
@@ -410,7 +410,7 @@ def test_every_commit_begins_with_another_mutant_in_turn() -> None:
 
 
 def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No trial begins after the budget, and a trial that the budget ended counts as not tried."""
+    """No trial begins after the budget, and a trial that the budget has cut short counts as not tried."""
     now = 0.0
 
     def try_(shop: Workshop, one: Mutant, __: object) -> Verdict:
@@ -430,7 +430,7 @@ def test_no_mutant_begins_after_the_budget_or_counts_if_cut(monkeypatch: pytest.
 
 
 def test_a_campaign_without_a_verdict_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The first trial takes longer than all may take: the report stays as it is."""
+    """If even the first trial takes longer than the budget, the command fails and writes no report."""
     monkeypatch.setattr(Workshop, "try_", lambda shop, one, _: Verdict(one, "untried"))
     monkeypatch.setattr(report, "REPORT", tmp_path / "mutants.json")
     result = CliRunner().invoke(command, ["--size", "ci"])

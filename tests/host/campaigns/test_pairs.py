@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The matrix of operations and stimuli is generated from data: it is complete, and additions are included."""
+"""The matrix of operations and stimuli is generated from data: it is complete, and a new entry adds its pairs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_pair_of_the_file_is_a_scenario_or_has_a_reason() -> None:
 
 
 def test_every_scenario_can_be_played_by_its_guest() -> None:
-    """The actor knows the scenario's deed, and a source of ctl requests the deed."""
+    """The actor knows each scenario's deed, and each deed has a source of ctl that requests it."""
     actor = (Path(__file__).parents[3] / "guest/sweep/actor.c").read_text()
     for item in _scenarios(pairs.load()).values():
         owner = item.actors[0].split()
@@ -194,7 +194,7 @@ def test_names_choose_rows_columns_or_one_pair(tmp_path: Path) -> None:
 
 
 def test_pair_is_a_scenario_and_one_left_out_says_why() -> None:
-    """A pair is a scenario, and an omitted pair has a reason."""
+    """A pair can be used as a scenario; the error for an omitted pair gives the reason."""
     assert pairs.get("close+raise", "full").name == "close+raise"
     with pytest.raises(BenchError, match=r"vanish\+dead is left out: the operation is the stimulus"):
         pairs.get("vanish+dead", "full")
@@ -238,7 +238,7 @@ def test_a_pair_that_was_not_played_says_so(tmp_path: Path) -> None:
 
 
 def test_command_sweeps_chosen_pairs_and_reports_failed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command sweeps every chosen pair and reports the pairs that it could not sweep."""
+    """The command sweeps every chosen pair, and reports the pairs that it could not sweep."""
     matrix = _matrix(tmp_path)
     asked = []
 

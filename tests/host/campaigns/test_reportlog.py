@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The outcomes of tests that are read from pytest's report are those that pytest itself gives."""
+"""`reportlog` reads the same outcomes of tests from pytest's report as pytest itself prints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_of(n): pass
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    """The report of a run of the suite and of a file that is no Python."""
+    """The report of a run of the suite, which also has a file that is not valid Python."""
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider --disable-plugin-autoload\n")
     (tmp_path / "test_suite.py").write_text(_SUITE)
     (tmp_path / "test_wrong.py").write_text("def\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq sweep`: what it reports of scenarios that cannot be swept."""
+"""`shirq sweep`: its report about scenarios that cannot be swept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shirq_bench.errors import BenchError, VmDied
 
 @pytest.fixture
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, BenchError]:
-    """The scenarios whose sweep ends with an error. The others have two points."""
+    """The errors of scenarios whose sweep must fail, by name. The sweep of every other scenario has two points."""
     errors: dict[str, BenchError] = {}
 
     def sweep(item: Scenario, kernel: str, points: int, tell: object, most: int) -> run.Result:

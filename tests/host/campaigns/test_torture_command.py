@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq torture`: its tests and seeds, its exit status, and the page that it writes."""
+"""`shirq torture`: its choice of tests and seeds, its exit status, and the page that it writes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_without_a_name_all_run_at_their_size(ran: Ran) -> None:
 
 
 def test_failed_test_is_reported_with_its_seed_and_status_1(ran: Ran) -> None:
-    """A failed test is reported with its seed, and the command ends with status 1."""
+    """The command reports a failed test with its seed, and ends with status 1."""
     ended = _shirq("kill", "close", "--kernel", "6.1", "--attempts", "1", "--seed", "2")
     assert ended.exit_code == 1
     assert [run[0] for run in ran] == ["kill", "close"], "the other tests must still run"

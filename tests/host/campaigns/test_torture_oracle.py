@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The judge of torture tests, on made-up logs in which each rule is broken once; and the file of torture tests."""
+"""The judge of torture tests, on artificial logs that each break one rule; and the file of torture tests."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _judge(
 
 
 def test_pin_falling_before_the_end_is_over_is_fine_and_timed() -> None:
-    """A pin that falls before the owner's end is complete is no finding, and the time that it took is reported."""
+    """A pin that falls before the owner's end is complete is no finding; the verdict has the time that it took."""
     verdict = _judge(_mark(0, _OWN), _pin(5, 1), _mark(10, _END), _pin(40, 0), _mark(50, _GONE))
     assert (verdict.loud, verdict.ends, verdict.worst_ns) == ([], 1, 30)
 
@@ -83,7 +83,7 @@ def test_a_log_with_dropped_entries_is_not_judged() -> None:
 
 
 def test_owners_with_assertions_and_ends_during_one_are_counted() -> None:
-    """Owners whose device asserted are counted, and ends while it asserted are counted."""
+    """The judge counts owners whose device asserted, and ends during an assertion."""
     quiet = _mark(0, _OWN), _mark(1, _END), _mark(2, _GONE)
     served = _mark(3, _OWN), _pin(4, 1), _pin(5, 0), _pin(6, 1), _pin(7, 0), _mark(8, _END), _mark(9, _GONE)
     cut = _mark(10, _OWN), _pin(11, 1), _mark(12, _END), _pin(13, 0), _mark(14, _GONE)
@@ -106,7 +106,7 @@ def test_a_pin_that_falls_too_late_is_found() -> None:
 
 
 def test_pin_rise_is_found_only_without_an_owner() -> None:
-    """A pin that rises without an owner is found; a rise after the next owner has begun is not."""
+    """A pin that rises while there is no owner is a finding; a rise after the next owner has begun is not."""
     entries = _mark(10, _END), _mark(50, _GONE), _pin(60, 1), _pin(61, 0), _mark(70, _OWN), _pin(80, 1)
     assert _judge(*entries).loud == ["dev0 asserts without an owner, at 60 ns"]
 
@@ -135,7 +135,7 @@ def test_a_raise_that_is_served_too_late_is_lost() -> None:
 
 
 def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
-    """An interrupt that somebody else acknowledged is lost unless it may be withdrawn."""
+    """An interrupt that another party than the driver acknowledged is lost, unless the case allows to withdraw it."""
     verdict = _judge(_raise(0), _ack(300), ring=USER_RING)
     neighbour = verdict.neighbours["nb0"]
     assert (neighbour.served, neighbour.withdrawn) == (0, 1)
@@ -146,7 +146,7 @@ def test_foreign_acknowledgement_is_a_loss_unless_withdrawable() -> None:
 def test_a_bystander_that_is_touched_is_found() -> None:
     touch = _entry(60, Kind.READ, 0, "dev1", KERNEL_RING, 0x24)
     assert _judge(touch, _mark(70, _OWN)).strayed == [], (
-        "before the torture begins, touching the bystander is no finding"
+        "an access to the bystander before the torture begins is no finding"
     )
     assert _judge(_mark(10, _OWN), touch).strayed == ["forbidden access to dev1: READ of 0x24 in space 0 at 60 ns"]
 
@@ -161,11 +161,11 @@ def test_a_process_that_touches_the_kernels_neighbour_is_found() -> None:
     assert _judge(_mark(10, _OWN), _raise(20), _ack(30)).strayed == []
 
 
-# ---------------------------------------------------------------------- what the guest's program says
+# ---------------------------------------------------------------------- output of the guest's program
 
 
 class _Said:
-    """A command with these lines as its output."""
+    """A fake command with these lines as its output."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = iter(lines)
@@ -184,7 +184,7 @@ def _followed(*lines: str) -> Round:
 
 
 def test_bounds_allow_for_the_load_that_the_guest_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load that has ended before the log is judged counts, too."""
+    """Bounds allow for load that was measured during the run, even if it has ended before the log is judged."""
     load = 1.0
     for module in (guests, invariants):
         monkeypatch.setattr(module, "competition", lambda: load)
@@ -208,7 +208,7 @@ def test_a_complaint_between_what_the_host_waits_for_is_taken_in() -> None:
 
 
 def test_complaints_counted_but_not_heard_are_a_failure() -> None:
-    """Failures that the guest's program counted and did not print are a failure."""
+    """It is a failure if the guest's program counted more failures than it printed."""
     round_ = _followed("armed 0", "gone 0", _DONE.format(2))
     assert round_.failures == ["the guest's program counted 2 failures, but printed 0"]
 
@@ -265,7 +265,7 @@ def test_a_seed_gives_each_guest_another_one_and_always_the_same() -> None:
 
 
 def test_result_is_whole_only_with_all_attempts_and_no_error() -> None:
-    """A result passes only with all attempts and no failure."""
+    """A result is ok only if all attempts were made and no failure occurred."""
     result = Result("kill", "6.1", 1, wanted=4)
     result.add(Round(1, attempts=3, choices="a", figures={"ends": 3, "slowest_end_us": 9}))
     assert not result.ok
@@ -277,7 +277,7 @@ def test_result_is_whole_only_with_all_attempts_and_no_error() -> None:
 
 
 def test_report_replaces_results_of_the_same_seed_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report replaces the earlier result of the same seed at the same size."""
+    """A new result replaces the earlier result with the same seed and size in the report."""
     monkeypatch.setattr(report, "FILE", tmp_path / "torture.json")
     report.add(Result("kill", "6.1", 1, wanted=4, attempts=2, failures=["a", "b"]))
     report.add(Result("kill", "6.1", 2, wanted=4, attempts=4))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The torture of the bench reads pytest's results, and finds files and processes that pytest left behind."""
+"""Torture of the bench itself: it reads pytest's results, and finds files and processes that pytest left behind."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed_is_a_crash_and_the_others_go_on(tmp_path: Path)
 
 
 def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory and a process that are left behind are found."""
+    """A directory and a process that pytest left behind are reported."""
     monkeypatch.setattr(outside, "_PATIENCE_S", 0.5)
     assert outside._left(tmp_path) == []
     (tmp_path / "shirq-left").mkdir()
@@ -84,7 +84,7 @@ def test_leftover_directory_and_process_are_found(tmp_path: Path, monkeypatch: p
 
 
 def test_only_the_leaders_own_workers_are_killed(tmp_path: Path) -> None:
-    """A process id may be reused: a new process with an old id does not belong to the tests."""
+    """A new process may have the id of an ended worker: it does not belong to the tests and must not be killed."""
     begun = tmp_path / "begun"
     begun.mkdir()
     for pid in (os.getpid(), os.getppid()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The zoo's cases are complete, and an invalid case is refused with the expected form."""
+"""The cases of the bug catalogue are complete, and the error for an invalid case contains the expected form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.vm.machine import ADDRESSES, GSI
 
-#: Every bug that the zoo must contain.
+#: Every case that the bug catalogue must contain.
 _IDS = """
 nobody-cared hidden-storm always-claim irq-before-masked-state disintx-races-ioctl eventfd-removed-while-pending
 one-irq-then-stall disintx-writable-noop disintx-read-only intx-status-never-set disintx-left-set
@@ -67,7 +67,7 @@ def test_every_bug_of_the_list_is_a_case_and_nothing_else_is() -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
-    """A case is complete, and argues for the outcome of shirq if that is not a good one."""
+    """A case has all descriptions, and an argument if its expected outcome of shirq is a bad one."""
     case = cases.get(name)
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}
@@ -76,7 +76,7 @@ def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_a_case_that_ends_its_guest_says_by_which_step(name: str) -> None:
-    """A hang or a panic before the step that ends the guest would prove nothing."""
+    """The case marks the step that ends the guest: a hang or a panic before that step would prove nothing."""
     case = cases.get(name)
     ends = {Outcome.HANG, Outcome.SPLAT} & set(case.expected.values())
     assert len([step for step in case.steps if step.decisive]) == len(ends)
@@ -171,7 +171,7 @@ _STEPS = {
 
 @pytest.mark.parametrize(("table", "says"), _MORE.values(), ids=_MORE)
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, table: str, says: str) -> None:
-    """The message names the file, the key, and the expected form."""
+    """The error contains the file, the key and the expected form."""
     with pytest.raises(BenchError, match=rf"x\.toml: .*{says}"):
         read(tmp_path, f"{_GOOD}\n{table}")
 
@@ -209,14 +209,14 @@ def test_a_case_without_a_machine_has_the_usual_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_no_case_hides_the_failure_of_a_step(name: str) -> None:
-    """A script fails with its first failing command, unless it says otherwise; `background` scripts continue."""
+    """A script fails at its first failing command, and no script may hide a failure; `background` scripts continue."""
     for step in cases.get(name).steps:
         if step.verb in ("guest", "check"):
             assert not _HIDES.search(step.argument), step
 
 
 def test_the_player_hides_the_failure_of_no_step() -> None:
-    """Neither the common definitions of scripts nor the player's own scripts hide a failure."""
+    """Neither the common definitions of the scripts nor the player's own scripts hide a failure."""
     assert not _HIDES.search(run.PRELUDE)
     assert not _HIDES.search(Path(run.__file__).read_text())
 
@@ -253,7 +253,7 @@ def test_a_bug_is_reproduced_when_one_driver_shows_its_symptom(tmp_path: Path) -
 
 
 def test_reports_show_outcomes_and_mark_unexpected_ones(tmp_path: Path) -> None:
-    """The reports give the outcomes and mark the unexpected ones."""
+    """The reports contain all outcomes and mark the unexpected ones."""
     case = read(tmp_path, _GOOD)
     suite.write([played(case, Outcome.SURVIVES, Outcome.LOSES, Outcome.REFUSES, Outcome.HANG)], tmp_path)
     text = (tmp_path / "zoo.html").read_text()
@@ -262,7 +262,7 @@ def test_reports_show_outcomes_and_mark_unexpected_ones(tmp_path: Path) -> None:
 
 
 def test_the_reports_mark_what_was_not_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even the expected outcome is marked if a notice, a check or a bound was not met."""
+    """The reports also mark an expected outcome if a notice, a check or a bound was not met."""
     case = read(tmp_path, _GOOD)
     runs = played(case, Outcome.SURVIVES, Outcome.SURVIVES, Outcome.REFUSES, Outcome.HANG)
     runs[0] = dataclasses.replace(runs[0], unmet=("served_us is <5>",))
@@ -281,7 +281,7 @@ def test_the_reports_mark_what_was_not_met(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The cases that `shirq zoo all` plays, each as it is expected; then "report" when that is written."""
+    """A fake player: records the cases that `shirq zoo all` plays, with their expected outcomes, and then "report"."""
     found: list[str] = []
 
     def play_all(some: list[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
@@ -302,7 +302,7 @@ def test_named_cases_are_played_at_any_size(chosen: list[str]) -> None:
 def test_the_small_size_plays_a_few_cases(chosen: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     few = [case.id for case in map(cases.get, cases.ids()) if case.ci]
     ended = CliRunner().invoke(main, ["zoo", "all", "--size", "ci"])
-    assert ended.exit_code == 0 and "budget" not in ended.output, "nothing would keep it"
+    assert ended.exit_code == 0 and "budget" not in ended.output, "the output names a budget, but nothing enforces one"
     assert chosen == [*few, "report"] and 0 < len(few) < len(cases.ids())
     chosen.clear()
     monkeypatch.setattr(cases, "ids", lambda: [])

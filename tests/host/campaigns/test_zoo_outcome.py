@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each outcome of a run in the zoo is derived from the line, the registers, the neighbour and the kernel's log."""
+"""The outcome of a case is derived from the line, the registers, the neighbour and the kernel's log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUG = _QUIET + "[    2.000000] BUG: kernel NULL pointer dereference, address: 0
 
 
 def good() -> Story:
-    """Four interrupts of dev0 that were claimed and served, and two of the neighbour."""
+    """Return a log with four claimed and served interrupts of dev0, and two of the neighbour."""
     story = Story(("dev0", "nic0"))
     for _ in range(4):
         story.claimed_interrupt("dev0").wait(1_000_000)
@@ -62,7 +62,7 @@ def test_past_before_the_judgement_is_excluded_but_still_owed() -> None:
 
 
 def test_complaints_before_the_judgement_are_not_the_drivers() -> None:
-    """Complaints of the kernel from before the judged part do not count against the driver."""
+    """Kernel complaints from before the judged part do not count against the driver."""
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n")) is Outcome.SURVIVES
     assert outcome(good(), _CARED, judged_line=_CARED.count("\n") - 1) is Outcome.DISABLED
     banner, _, rest = _CARED.partition("\n")
@@ -125,14 +125,14 @@ def test_a_storm_is_more_deliveries_than_the_breaker_needs(deliveries: int, expe
 
 
 def test_storm_ended_by_silencing_in_time_is_survived() -> None:
-    """A storm that ends with the device silenced in time is survived."""
+    """A storm that ends in time because the device is silenced counts as survived."""
     story = storm(good().stimulus("dev0", 8), STORM - 100)
     story.add(Kind.WRITE, "dev0", offset=0x64, value=0xFFFFFFFF, ring=0, width=4)
     assert outcome(story) is Outcome.SURVIVES
 
 
 def test_spurious_interrupts_after_silencing_are_not_excused() -> None:
-    """Spurious interrupts after the device was silenced are not excused."""
+    """Spurious interrupts that come after the device was silenced count against the driver."""
     story = good().stimulus("dev0", 8)
     story.add(Kind.WRITE, "dev0", offset=0x64, value=0xFFFFFFFF, ring=0, width=4)
     assert outcome(storm(story, 100)) is Outcome.DUPLICATES
@@ -154,7 +154,7 @@ def test_a_line_that_the_kernel_disables_is_worse_than_a_storm() -> None:
 
 
 def test_driver_refuses_a_device_cleanly_or_with_a_complaint() -> None:
-    """A driver that does not take the device refuses cleanly or with a complaint."""
+    """A driver refuses a device cleanly, or with a kernel complaint."""
     assert outcome(good(), refused="EBUSY") is Outcome.REFUSES
     assert outcome(good(), _FLAGS, refused="EBUSY") is Outcome.GRUMBLES
 
@@ -164,7 +164,7 @@ def test_a_refusal_that_harms_the_neighbour_is_no_refusal() -> None:
 
 
 def test_kernel_complaint_is_always_a_splat() -> None:
-    """A complaint of the kernel is a splat, whatever else happened."""
+    """A kernel bug report or a panic gives the outcome "splat", whatever else happened."""
     assert outcome(good(), _BUG) is Outcome.SPLAT
     assert outcome(good(), "", panicked="Kernel panic - not syncing") is Outcome.SPLAT
 
@@ -174,7 +174,7 @@ def test_a_guest_that_does_not_answer_hangs() -> None:
 
 
 def test_interrupts_are_served_in_turn_source_by_source() -> None:
-    """A status that is cleared by reading can be raised twice before it is served twice."""
+    """A source can be raised twice before it is served; the ledger counts both, as a read may clear the status."""
     story = Story(("dev0",)).stimulus("dev0", 5).stimulus("dev0", 1)
     ledger = Ledger()
     ledger.take(story.log().entries)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The player of the zoo verifies each step, even if the guest ends during the step."""
+"""The player of the bug catalogue checks the effect of each step, even if the guest ends during the step."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 
 
 class Vm:
-    """The interface of a VM and of its log's reader that the player uses.
+    """A fake of the VM and of its log's reader, with the methods that the player uses.
 
-    The log is a story; a script in the guest ends as ``ends`` says, or raises.
+    The log is a `Story`. ``ends`` returns the result of a script in the guest, or raises an error.
     """
 
     name = "trial"
@@ -125,7 +125,7 @@ Trial = Callable[[str], tuple[Vm, Any]]
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
-    """Makes a player of a case with given steps, for the naive driver, and its VM."""
+    """Return a function that makes a fake VM and a player of a case with these steps, for the naive driver."""
 
     def player(steps: str) -> tuple[Vm, Any]:
         path = tmp_path / "trial.toml"
@@ -139,7 +139,7 @@ def trial(tmp_path: Path) -> Trial:
 
 
 def panic(vm: Vm, script: str) -> None:
-    """The guest panics when it is to run this script."""
+    """Make the guest panic when it runs this script."""
 
     def ends(asked: str) -> agent.Result:
         if asked.endswith(script):
@@ -151,7 +151,7 @@ def panic(vm: Vm, script: str) -> None:
 
 
 def hang(vm: Vm, *argv_end: str) -> None:
-    """The guest storms when it is to run this script, and never answers."""
+    """Make the guest hang in a storm when it runs this script."""
 
     def ends(asked: str) -> agent.Result:
         if asked.endswith(argv_end):
@@ -220,7 +220,7 @@ def test_a_hang_before_the_neighbour_interrupts_is_no_outcome(trial: Trial) -> N
 
 
 def test_a_hang_by_the_neighbours_interrupt_counts(trial: Trial) -> None:
-    """The hang counts even if the player has not looked for the interrupt in between."""
+    """The hang counts even if the player has not read the neighbour's interrupt from the log before the hang."""
     vm, player = trial("{ raise = 1 }, { neighbour = 2 }")
 
     def ends(asked: str) -> agent.Result:
@@ -241,9 +241,9 @@ def test_a_hang_by_the_neighbours_interrupt_counts(trial: Trial) -> None:
 def test_a_hang_by_an_interrupt_of_the_neighbours_own_counts(
     trial: Trial, moment: str, over: bool, counts: bool
 ) -> None:
-    """The neighbour's driver gives it work from time to time, also between the stimulus and the first query.
+    """The neighbour can interrupt by itself because its driver has work, also between the stimulus and the first query.
 
-    Its driver may then mask it until the storm has ended, so that the queries' interrupts do not raise its pin.
+    The neighbour's driver may then mask it until the storm has ended, so that the queries raise no pin.
     """
     vm, player = trial("{ wait = 1 }, { set = { dead = 'bars' } }, { wait = 2 }, { neighbour = 2 }")
 
@@ -268,7 +268,7 @@ def test_a_hang_by_an_interrupt_of_the_neighbours_own_counts(
 
 @pytest.mark.parametrize("stops", [False, True])
 def test_a_storm_that_fills_the_log_before_it_stops_is_judged(trial: Trial, stops: bool) -> None:
-    """The log is complete until the hang was detected, even if entries are dropped while the guest is stopped."""
+    """The part of the log up to the hang is complete, even if entries are dropped while the player stops the guest."""
     vm, player = trial("{ raise = 1 }, { wait = 3 }")
     hang(vm, "3")
 
@@ -288,7 +288,7 @@ def test_a_storm_that_fills_the_log_before_it_stops_is_judged(trial: Trial, stop
 
 
 def test_a_schedule_that_was_due_before_a_hang_was_executed(trial: Trial) -> None:
-    """Entries that were due only after the hang are not reported as missing."""
+    """Entries of the schedule that were due only after the hang are not reported as missing."""
     schedule = '{ schedule = "@1000 note 1\\n@3600000000000 note 2" }, '
     for executed in (True, False):
         vm, player = trial("{ raise = 1 }, " + schedule + "{ guest = 'grow' }, { guest = 'hang' }")
@@ -314,7 +314,7 @@ def test_a_schedule_that_was_due_before_a_hang_was_executed(trial: Trial) -> Non
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_background_script_failed_before_a_hang_is_reported(trial: Trial, status: int) -> None:
-    """A script that failed in the background before a hang is reported."""
+    """If a background script failed before a hang, the failure is reported."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'hang' }")
 
     def ends(asked: str) -> agent.Result:
@@ -331,7 +331,7 @@ def test_background_script_failed_before_a_hang_is_reported(trial: Trial, status
 
 
 def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> None:
-    """A script in the background that the guest's end cut short was under way."""
+    """A background script that the guest's end cut short counts as running, not as failed."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'hang' }")
 
     def ends(asked: str) -> agent.Result:
@@ -346,7 +346,7 @@ def test_background_script_cut_by_the_guests_end_was_under_way(trial: Trial) -> 
 
 
 def test_a_setting_counts_if_it_reads_back(trial: Trial) -> None:
-    """A log entry of another setting does not prove that this setting was made."""
+    """The player reads the property back, because a log entry of another setting proves nothing about this one."""
     _, player = trial("{ raise = 1 }")
     player._set(Step(set={"dead": "bars"}))
     with pytest.raises(NotPlayed, match="dev0's broken is None, not 1"):
@@ -398,11 +398,15 @@ def test_notices_are_told_each_and_in_order() -> None:
     ("wanted", "ended", "unmet"),
     [
         ("", None, []),
-        ("", (1, "read: No such device\n"), ["its program ended by itself, with 'status 1: read: No such device'"]),
-        ("", (-11, ""), ["its program ended by itself, with 'status -11: '"]),
+        (
+            "",
+            (1, "read: No such device\n"),
+            ["the driver's program ended by itself, with 'status 1: read: No such device'"],
+        ),
+        ("", (-11, ""), ["the driver's program ended by itself, with 'status -11: '"]),
         ("^status 1: .*No such device$", (1, "closing\nread: No such device\n"), []),
-        ("^status 1: ", (-11, ""), ["its program ended by itself, with 'status -11: '"]),
-        ("^status 1: ", None, ["its program has not ended by itself, with '^status 1: '"]),
+        ("^status 1: ", (-11, ""), ["the driver's program ended by itself, with 'status -11: '"]),
+        ("^status 1: ", None, ["the driver's program has not ended by itself, with '^status 1: '"]),
     ],
 )
 def test_a_program_that_ends_by_itself_is_expected_to(
@@ -432,7 +436,7 @@ def test_a_bound_that_is_exceeded_is_told() -> None:
 def test_a_storm_is_read_while_the_guest_stands_still(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
-    """It is written faster than it is read."""
+    """The player freezes the guest to read a storm, because a storm is written faster than it is read."""
     monkeypatch.setattr(run, "_MANY", 3)
     vm, player = trial("{ raise = 1 }")
     stopped: list[int] = []
@@ -452,7 +456,7 @@ def test_a_storm_is_read_while_the_guest_stands_still(
 
 @pytest.mark.parametrize("gsi", [20, 21])
 def test_the_delivery_of_a_raise_is_in_the_log_at_once(trial: Trial, gsi: int) -> None:
-    """By the next step the guest may have handled it."""
+    """The player searches for the delivery right after the raise: by the next step the guest may have handled it."""
     vm, player = trial(f"{{ raise = 1, logged = 'DELIVER ioapic {gsi} ' }}, {{ wait = 1 }}")
     raises = vm.set
 
@@ -471,7 +475,7 @@ def test_the_delivery_of_a_raise_is_in_the_log_at_once(trial: Trial, gsi: int) -
 @pytest.mark.parametrize("value", [0x4, 0x0])
 def test_what_a_step_must_have_done_is_in_the_log(trial: Trial, value: int) -> None:
     vm, player = trial("{ guest = 'config', logged = 'WRITE dev0 config\\+0x5 0x4$' }, { raise = 1 }")
-    vm.story.add(Kind.WRITE, "dev0", space=CONFIG_SPACE, offset=5, value=4)  # before the step began
+    vm.story.add(Kind.WRITE, "dev0", space=CONFIG_SPACE, offset=5, value=4)  # This entry is from before the step.
 
     def ends(asked: str) -> agent.Result:
         if asked.endswith("config"):
@@ -501,7 +505,7 @@ def test_entries_are_named_as_logged_has_them() -> None:
     ],
 )
 def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int], runs: bool, why: str) -> None:
-    """The burst begins while the moving script runs, and goes on until each vCPU has ended an interrupt."""
+    """The burst starts while the moving script runs, and continues until each vCPU has ended an interrupt."""
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
     player.background.append((Step(guest=""), SimpleNamespace(running=runs)))
@@ -522,9 +526,9 @@ def test_a_burst_that_is_moved_ends_on_every_vcpu(trial: Trial, vcpus: list[int]
 
 @pytest.mark.parametrize("vcpus", [[0, 0, 0, 1], [0]])
 def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus: list[int]) -> None:
-    """The neighbour's interrupts that are moved end on every vCPU.
+    """If a script moves the line's interrupt, the neighbour's interrupts must end on every vCPU.
 
-    The player asks again, one query after the other, until each vCPU has ended an interrupt.
+    The player sends further queries, one after the other, until each vCPU has ended an interrupt.
     """
     vm, player = trial("{ raise = 1 }")
     player.vm.machine = dataclasses.replace(vm.machine, vcpus=2, deterministic=False)
@@ -551,7 +555,7 @@ def test_moved_interrupts_of_the_neighbour_end_on_every_vcpu(trial: Trial, vcpus
 
 @pytest.mark.parametrize("panics", [True, False])
 def test_what_the_kernel_killed_when_it_failed_was_under_way(trial: Trial, panics: bool) -> None:
-    """A script that a signal ends has failed, unless the kernel has failed too."""
+    """A background script that a signal ended counts as failed, unless the kernel has panicked."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }, { guest = 'ends' }")
 
     def ends(asked: str) -> agent.Result:
@@ -572,7 +576,7 @@ def test_what_the_kernel_killed_when_it_failed_was_under_way(trial: Trial, panic
 
 @pytest.mark.parametrize("oops", [True, False])
 def test_a_kernel_that_goes_on_has_killed_the_task_it_failed_in(trial: Trial, oops: bool) -> None:
-    """A script in the background that a signal ended has failed, unless the kernel's log tells why."""
+    """A background script that a signal ended counts as failed, unless the kernel log has the reason."""
     vm, player = trial("{ raise = 1 }, { guest = 'beside', background = true }")
 
     def ends(asked: str) -> agent.Result:

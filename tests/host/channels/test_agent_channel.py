@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""However the channel ends, the failure describes the guest's state; who takes a command's output does not end it."""
+"""If the agent channel ends, the error describes the guest's state. A failing receiver of output does not end it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_channel_that_ends_is_told_with_the_guests_situation(end: Callable[[so
 
 
 def test_a_guest_that_takes_nothing_is_told_and_no_frame_is_torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guest that hangs does not block its senders for ever; when it goes on, no frame is torn."""
+    """A guest that hangs does not block senders for ever; when it continues, it gets only complete frames."""
     monkeypatch.setattr(sending, "TAKEN", 0.1)
     late = r"vm7: .* has not been taken within 0\.1 s.*\nQEMU runs; the console says: all is well"
     with ThreadPoolExecutor(3) as pool, guest() as vm:
@@ -64,7 +64,7 @@ def test_a_guest_that_takes_nothing_is_told_and_no_frame_is_torn(monkeypatch: py
 
 @pytest.mark.parametrize("kind", [_Frame.STDOUT, _Frame.STDERR], ids=["output", "errors"])
 def test_a_sink_that_fails_fails_its_command_alone(kind: _Frame) -> None:
-    """The command's error is the sink's, which gets nothing more; the channel and other commands go on."""
+    """If a sink raises an error, its command fails with it and the sink gets no more data; other commands continue."""
     taken: list[bytes] = []
 
     def full(data: bytes) -> None:
@@ -86,7 +86,7 @@ def test_a_sink_that_fails_fails_its_command_alone(kind: _Frame) -> None:
 
 
 def test_a_subscriber_that_fails_leaves_the_channel_whole() -> None:
-    """A command's step is reported on the reader thread: to a terminal, for example, that is gone."""
+    """The channel's reader thread calls subscribers of steps; one can fail, for example if its terminal is closed."""
 
     def gone(step: Step) -> None:
         if step.what == "seq 1":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Everything that waits for a guest has a deadline, and says when it is over what the guest's console showed last."""
+"""Every wait for a guest has a deadline; its error shows the last lines of the guest's console."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The registers of shirq-edu are the same wherever they are listed: in C, the device, its document, profiles."""
+"""All lists of shirq-edu's registers agree: those in C, the device, its specification and the profiles."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from shirq_bench.channels.edu import Register
 from shirq_bench.paths import GUEST, QEMU_DEVICE
 
 _NAMES = {register.name: register.value for register in Register}
-#: Registers that only cases of the zoo describe.
+#: Registers that exist only in cases of the bug catalogue.
 _OF_THE_ZOO = {"INT_ENABLE": 0x20, "INT_LATCH": 0x78}
 
 
 def _defined(path: Path) -> dict[str, int]:
-    """A C file's definitions with the names of registers, or with the same prefixes."""
+    """Return a C file's definitions that have a register's name or the prefix INT_."""
     found = re.findall(r"^#define ((?:INT_)?[A-Z_]+)\s+(0x[0-9a-f]+)\b", path.read_text(), re.MULTILINE)
     return {name: int(value, 16) for name, value in found if name in _NAMES or name.startswith("INT_")}
 
 
 def _listing() -> Iterator[Path]:
-    """The C files that define registers of the device."""
+    """Yield the C files that define registers of the device."""
     for path in sorted(GUEST.rglob("*.[ch]")):
         if _defined(path):
             yield path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The event log, the handler trace and the relation of their clocks are read as they were written, or refused."""
+"""Event logs, handler traces and the relation of their clocks are read as they were written, or refused."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_entries_beyond_head_are_not_read(tmp_path: Path) -> None:
 
 
 def test_live_log_is_read_in_parts_with_devices_added_later(tmp_path: Path) -> None:
-    """A live log is read piece by piece, with devices that appear later."""
+    """A reader gets the new entries of a log that is being written, including entries of devices added later."""
     path = tmp_path / "log"
     first, second = Story(("dev0",)).stimulus("dev0").entries, Story().stimulus("nic").entries
     path.write_bytes(pack_header(["dev0"], capacity=100, head=0) + bytes(100 * ENTRY.size))
@@ -97,7 +97,7 @@ def test_live_log_is_read_in_parts_with_devices_added_later(tmp_path: Path) -> N
 
         assert reader.poll() == []
         store(HEADER_SIZE, pack_entries(["dev0"], first))
-        assert reader.poll() == [], "an entry must not count before head says so"
+        assert reader.poll() == [], "an entry must not be read before head includes it"
         store(0, pack_header(["dev0"], capacity=100, head=len(first)))
         assert reader.poll() == first
         assert reader.poll() == []
@@ -250,7 +250,7 @@ def test_an_incomplete_trace_is_refused_with_its_line(old: str, new: str, messag
 
 
 def marks_of(offset: float, rate: float, seed: int, *, bursts: int, delayed: float) -> list[tuple[int, int]]:
-    """Bursts of marks by a guest whose clock has this offset and rate; each mark takes 1-3 us, delayed ones 5 ms."""
+    """Return bursts of marks by a guest whose clock has this offset and rate. A mark takes 1-3 us; if delayed, 5 ms."""
     rng = random.Random(seed)
     virtual, pairs = 1e9, []
     for _ in range(bursts):
@@ -327,7 +327,7 @@ def test_only_64_bit_marks_are_clock_marks() -> None:
 
 
 def test_cut_logs_clock_is_that_of_the_marks_behind_the_cut() -> None:
-    """The clock fit of a cut log uses only the marks after the cut."""
+    """The clock of a log that was cut is computed only from the marks after the cut."""
     story = Story(now=0).marker("dev0", 7).marker("dev0", 9)
     mark = len(story.entries)
     story.marker("dev0", 1000).marker("dev0", 1100)
@@ -349,7 +349,7 @@ def _story() -> list[Entry]:
 
 
 def test_entries_of_a_file_are_those_that_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Index, slice and reverse access."""
+    """Indexes, slices and reversed slices of the entries equal those of a list."""
     monkeypatch.setattr(log_module, "_CHUNK", 7)
     written = _story()
     found = _read(tmp_path, written).entries
@@ -394,7 +394,7 @@ def test_a_cut_log_is_whole_again_without_a_copy(tmp_path: Path) -> None:
     assert isinstance(whole, Entries) and whole == written
     assert list(joined(cut.entries, cut.past)) == written[30:] + written[:30]
     assert list(joined(log.entries[:20], log.entries[30:])) == written[:20] + written[30:], (
-        "parts with a gap between them must be joined as they are"
+        "parts with a gap between them must be concatenated"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The monitor reports the end of QEMU, whenever it ends, and writes down all that was said."""
+"""The monitor reports the end of QEMU, whenever QEMU ends, and logs all messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AGREED = b'{"return": {}}\r\n'
 
 
 def _ends_after(channel: socket.socket, answers: int) -> None:
-    """A QEMU that closes its monitor after a given amount of output."""
+    """Act as a QEMU that closes its monitor after ``answers`` messages."""
     with channel:
         for answer in (_GREETING, _AGREED)[:answers]:
             channel.sendall(answer)
@@ -30,9 +30,10 @@ def _ends_after(channel: socket.socket, answers: int) -> None:
 
 @pytest.mark.parametrize("answers", [0, 1, 2], ids=["at once", "after its greeting", "once the monitor is connected"])
 def test_qemu_that_ends_during_connect_closed_the_connection(answers: int, tmp_path: Path) -> None:
-    """A QEMU that ends while a client connects to it has closed the connection.
+    """If QEMU ends while a client connects to it, the error says that the connection is closed.
 
-    The last case is a race: the library nearly always fails in it by an assertion, so a few tries show the failure.
+    The last case is a race: in nearly every try the library fails with an AssertionError, which the monitor must
+    convert to QmpFailed. A few tries are enough to meet that.
     """
     for number in range(3):
         ours, theirs = socket.socketpair()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ssh through an agent: it ends with the guest, at its deadline, and takes all output. The ssh server is paramiko's."""
+"""SSH through the agent: it ends with the guest or at its deadline, and receives all output. The server is paramiko."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MUCH = 4 << 20
 
 
 class Server(paramiko.ServerInterface):
-    """dropbear's part: a command writes `_MUCH` to both outputs; sftp calls ``files`` and says nothing."""
+    """A fake of dropbear: a command writes `_MUCH` to both outputs; sftp calls ``files`` and does not answer."""
 
     files: Callable[[], None] = staticmethod(lambda: None)
 
@@ -54,7 +54,7 @@ class Server(paramiko.ServerInterface):
 
 
 def _carry(vm: Guest, dropbear: socket.socket) -> None:
-    """The bridge in the guest: the agent's first command, between its frames and ``dropbear``."""
+    """Act as the agent's first command, which connects the agent's frames to ``dropbear``."""
 
     def back() -> None:
         with contextlib.suppress(OSError):
@@ -97,7 +97,7 @@ def ssh(vm: Guest, server: Server, tmp_path: Path) -> Iterator[Ssh]:
 
 @pytest.fixture
 def pool(ssh: Ssh) -> Iterator[ThreadPoolExecutor]:
-    """For calls that might not return before the connection is closed."""
+    """A thread for calls that might not return before the connection is closed."""
     with ThreadPoolExecutor(1) as threads, contextlib.closing(ssh):
         yield threads
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A full disk ends no channel: what is written down of it is incomplete, and the guest's situation says so."""
+"""A full disk ends no channel: the channel's transcript is incomplete, and the guest's situation reports that."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """A folder as a failed test leaves it."""
+    """A folder with an event log, like the artefacts of a failed test."""
     told = Story(("dev0", "nic")).claimed_interrupt("dev0").wait(100_000).neighbours_interrupt("nic")
     write_log(tmp_path / "events.shirqlog", told.devices, told.entries)
     return tmp_path
@@ -124,7 +124,7 @@ def test_an_error_that_a_guest_meets_is_one_message(
 
 @pytest.fixture
 def statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The statuses with which a guest's commands end, after two lines of output; a test changes them."""
+    """The exit statuses of a fake guest's commands, each of which prints two lines; a test can change them."""
     statuses = [0]
 
     @contextlib.contextmanager
@@ -145,7 +145,7 @@ def statuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_run_whose_kernel_log_cannot_be_read_fails(statuses: list[int]) -> None:
-    """It may have had a splat."""
+    """The run fails, because the unreadable log might contain a splat."""
     statuses[:] = [0, 1]
     result = shirq("run", "--", "seq", "2")
     assert result.exit_code == 1
@@ -155,7 +155,7 @@ def test_a_run_whose_kernel_log_cannot_be_read_fails(statuses: list[int]) -> Non
 def test_a_reader_that_closes_its_pipe_ends_a_run_in_silence(
     statuses: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`shirq run -- seq 100000 | head -1` blames nobody."""
+    """`shirq run -- seq 100000 | head -1` ends without an error message."""
     reader, writer = os.pipe()
     os.close(reader)
     with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stdout:
@@ -230,8 +230,8 @@ def test_deterministic_machine_refuses_further_processors(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--accept", "a reason"], "--accept makes what --guard measures the baseline: give both"),
-        (["--guard", "cost"], "--guard always measures the same: it takes neither PART nor --kernel"),
+        (["--accept", "a reason"], "--accept makes the figures of --guard the new baseline: give both options"),
+        (["--guard", "cost"], "--guard always measures the same figures: it takes neither PART nor --kernel"),
         (["--guard", "--kernel", "6.1"], "it takes neither PART nor --kernel"),
     ],
 )
@@ -290,7 +290,7 @@ def test_a_dry_run_deletes_nothing_and_says_what_would_go(root: Path) -> None:
 
 
 def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None:
-    """The doctor finds this machine able and mentions an empty cache."""
+    """`shirq doctor` finds no error on this machine, and warns about an empty cache."""
     checks = {check.subject: check for check in doctor.examine()}
     assert checks["Python"].state is State.OK
     assert checks["QEMU"] == Check("QEMU", State.WARN, checks["QEMU"].said, "make qemu")
@@ -300,7 +300,7 @@ def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None
 
 
 def test_doctor_says_what_to_do_and_exits_with_1_if_blocked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor gives the remedy for each problem and exits with status 1."""
+    """`shirq doctor` prints the remedy for each problem and ends with status 1."""
     monkeypatch.setattr(deps, "missing", lambda groups: {"ninja-build": "compiling QEMU"} if "qemu" in groups else {})
     result = shirq("doctor")
     assert result.exit_code == 1
@@ -328,7 +328,7 @@ def test_a_finding_says_what_to_do_about_it(root: Path, monkeypatch: pytest.Monk
 
 
 def test_the_doctor_shows_a_cached_verdict_and_boots_no_probe(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor changes nothing: if KVM has not been tried yet, its remedy says how to try it."""
+    """`shirq doctor` changes nothing: if KVM has not been tried yet, the remedy is a command that tries it."""
 
     def accelerator() -> Check:
         (check,) = [check for check in doctor.examine() if check.subject == "accelerator"]

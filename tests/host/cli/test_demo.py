@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The demo points only at moments that are in its log."""
+"""The demo describes only moments that are in its log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shirq_bench.cli.demo import moments
 
 
 def _story() -> Story:
-    """Interrupts of dev0; of both; of dev1, whose owner is killed while the neighbour interrupts; and one more."""
+    """Return the start of a log: dev0 has interrupted and was served, and dev1 has been raised."""
     story = Story(("dev0", "dev1", "nic0"))
     story.claimed_interrupt("dev0").wait(1000)
     story.stimulus("dev1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq run`: whose the standard streams are."""
+"""`shirq run`: which process gets the standard streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shirq_bench.vm import template
 
 
 class Command:
-    """A guest's command that ends when its standard input does. ``fed`` is what it got."""
+    """A fake command that ends when its standard input is closed. ``fed`` is the input that it got."""
 
     def __init__(self) -> None:
         self.fed = b""
@@ -31,13 +31,13 @@ class Command:
         self._closed.set()
 
     def wait(self, timeout: float) -> SimpleNamespace:
-        assert self._closed.wait(60), "its standard input stays open"
+        assert self._closed.wait(60), "the command's standard input was not closed"
         return SimpleNamespace(status=0)
 
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """What `shirq run` runs, in no guest. It writes a line to each of its streams."""
+    """The command that `shirq run` runs, without a guest. It writes a line to each output stream."""
     made = Command()
 
     def start(*words: str, sink: Any, error_sink: Any) -> Command:
@@ -88,7 +88,7 @@ def test_a_script_from_standard_input_leaves_nothing_of_it(
 def test_a_stream_that_is_closed_is_not_missed(
     command: Command, monkeypatch: pytest.MonkeyPatch, stream: str, tmp_path: Path
 ) -> None:
-    """Python has no object for a descriptor that is closed when it starts, as by `<&-`."""
+    """Python has no stream object for a descriptor that was closed when Python started, as by `<&-`."""
     with (tmp_path / "input").open("w+") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, stream, None)

@@ -4,19 +4,20 @@
  * verifier's guarantees.
  *
  * The input is two bytes (kind and style; seed of the device's registers) and
- * operations of 16 bytes. In the tame style their fields are brought into
- * range, so that only the order of operations can be refused.
+ * operations of 16 bytes. In the tame style, the target brings the operations'
+ * fields into range, so that only the order of operations can be invalid.
  *
  * The oracle shares no code with the verifier and interpreter. It checks that
- *   - verdict and index are in range and repeatable, and the program is unchanged;
- *   - every access is one that the program names, whole and aligned within its
- *     space, of a width that the space allows, and in config space no write but
- *     that of the interrupt-disable bit;
- *   - the accesses are a subsequence of the operations: none runs twice, none
- *     runs after a later one;
+ *   - verdict and index are in range, a second verification returns the same,
+ *     and the program is unchanged;
+ *   - every access belongs to an operation of the program, is aligned and
+ *     within its space, and has a width that the space allows; the only write
+ *     to config space is that of the interrupt-disable bit;
+ *   - the accesses are a subsequence of the operations: no operation runs
+ *     twice or after a later one;
  *   - jumps go forward, within the program;
- *   - outside EXEC nothing depends on the registers' previous values;
- *   - a claim comes from an irq program alone, and captures r0..r3 once.
+ *   - except in EXEC, no result depends on the registers' previous values;
+ *   - only an irq program claims, and a claim captures r0..r3 once.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -43,8 +44,8 @@ struct access {
 };
 
 /*
- * The accesses of one run. A write to config space is one entry: the read before it is
- * removed.
+ * The accesses of one run. A write to config space is one entry: bus_write() removes
+ * the read that belongs to it.
  */
 static struct access log_[MAX_ACCESSES];
 static unsigned int logged;
@@ -55,13 +56,13 @@ static const struct shirq_space spaces[SHIRQ_SPACES] = {
 	{ 0x2000, SHIRQ_SPACE_WIDE },
 	{ 0x20, SHIRQ_SPACE_PLAIN },
 	{ 2, SHIRQ_SPACE_PLAIN },
-	/* Absent, although it has a size. */
+	/* This space is absent, although it has a size. */
 	{ 0x40, SHIRQ_SPACE_NONE },
 	{ 7, SHIRQ_SPACE_WIDE },
 	{ 256, SHIRQ_SPACE_PCI_CONFIG },
 };
 
-/* Zero and all-ones decide more paths than anything else. */
+/* Return a random value, often zero or all-ones, because these two decide most paths. */
 static __u64 noise(void)
 {
 	seed = seed * 1664525 + 1013904223;
@@ -131,7 +132,7 @@ static void check_order(const struct shirq_program *program)
 	require(done == logged);
 }
 
-/* Jumps go forward, over at least one operation, and not past the end. */
+/* Check that jumps go forward, over at least one operation, and not past the end. */
 static void check_jumps(const struct shirq_program *program)
 {
 	__u32 i;

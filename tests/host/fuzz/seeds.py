@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Write the fuzz target's seed corpus: the programs of all profiles, as fuzz_program.c reads them.
+"""Write the seed corpus of the fuzz target: the programs of all profiles, in the input format of fuzz_program.c.
 
 Run as ``python tests/host/fuzz/seeds.py FOLDER``.
 """
@@ -15,7 +15,7 @@ from shirq import profile
 from shirq.abi import ProgramKind
 from shirq.program import to_array
 
-#: The style byte's bit that lets fuzz_program.c bring fields into range.
+#: The bit of the first byte that selects the tame style of fuzz_program.c.
 _TAME = 4
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The inline functions of kmod/breaker.h, to be called from Python.
+ * Makes the inline functions of kmod/breaker.h callable from Python.
  */
 #include "breaker.h"
 

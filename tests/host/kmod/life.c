@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The inline function of kmod/life.h, to be called from Python.
+ * Makes the inline function of kmod/life.h callable from Python.
  */
 #include "life.h"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The decision of the storm breaker, as a host library, compared with models of it and of the kernel's count."""
+"""The storm breaker's decisions, compiled for the host, compared with models of them and of the kernel's count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from program_model import compile_library
 
 _U32, _U64 = ctypes.c_uint32, ctypes.c_uint64
 
-#: As kmod/storm.c documents them: handler calls, claims, and the counts of kernel/irq/spurious.c.
+#: The limits from kmod/storm.c, in handler calls and in claims, and those of the count in kernel/irq/spurious.c.
 WINDOW, RATE_WINDOW, CORE_WINDOW, CORE_LIMIT = 900, 1500, 100_000, 99_900
 
 
@@ -28,7 +28,7 @@ class _Rate(ctypes.Structure):
 
 
 class Breaker:
-    """The kernel's code, called through ctypes, with a separate window and rate."""
+    """The kernel's functions, called through ctypes, with one window and one rate."""
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
@@ -52,12 +52,12 @@ class Breaker:
 
 @pytest.fixture(scope="module")
 def breaker(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Breaker]:
-    """A new breaker with each call."""
+    """Return a function that makes a new breaker."""
     path = compile_library(tmp_path_factory.mktemp("breaker"), Path(__file__).parent / "breaker.c")
     return lambda: Breaker(path)
 
 
-#: Runs of interrupts: the number of interrupts, and N if every N-th is handled (0: none).
+#: Sequences of interrupts: their number, and N if every N-th interrupt is handled (0: none is).
 RUNS = st.lists(st.tuples(st.integers(1, 2 * WINDOW), st.integers(0, 8)), max_size=12)
 
 
@@ -71,7 +71,7 @@ def test_window_is_a_storm_if_over_three_quarters_are_unhandled(
 ) -> None:
     """A window is a storm if more than three quarters of its interrupts are unhandled.
 
-    The core counts an interrupt after its handlers ran, so each call sees whether the previous one was handled.
+    The core counts an interrupt after its handlers ran, so that each call sees whether the previous one was handled.
     """
     under_test, handled = breaker(), _handled(runs)
     under_test.call(first)
@@ -79,7 +79,7 @@ def test_window_is_a_storm_if_over_three_quarters_are_unhandled(
     for was_handled in handled:
         count += not was_handled
         verdicts.append(under_test.call(count))
-    # The first call counts as one that follows a change of the count, unless it finds the count 0.
+    # The first call counts as unhandled, unless the count is 0.
     moved = [first != 0, *(not was_handled for was_handled in handled)]
     expected = [
         number % WINDOW == WINDOW - 1 and sum(moved[number - WINDOW + 1 : number + 1]) > WINDOW * 3 // 4
@@ -115,9 +115,9 @@ def test_a_neighbour_that_handles_its_own_is_never_a_storm(
 def test_rate_is_judged_by_each_1500_claims_and_their_time(
     breaker: Callable[[], Breaker], start: int, max_rate: int, gaps: list[tuple[int, int]]
 ) -> None:
-    """A rate is judged over 1,500 claims and the time between them.
+    """The breaker computes a rate from 1,500 claims and the time between the first and the last of them.
 
-    A window begins with the first claim after the previous window, and has 1,501 claims, so 1,500 intervals.
+    A window begins with the first claim after the previous window and has 1,501 claims, which are 1,500 intervals.
     """
     under_test, times = breaker(), [start]
     for claims, gap_ns in gaps:
@@ -149,7 +149,7 @@ class Core:
 
 
 def _play(under_test: Breaker, core: Core, handled: Iterable[bool]) -> int:
-    """Play interrupts of a line with a quarantined device; returns how many led to a pause of more than 100 ms."""
+    """Play interrupts of a line that has a quarantined device; returns the number of pauses of more than 100 ms."""
     paused, pauses = False, 0
     for was_handled in handled:
         ends = under_test.call(core.unhandled)
@@ -163,7 +163,7 @@ def _play(under_test: Breaker, core: Core, handled: Iterable[bool]) -> int:
 
 
 def test_endless_storm_pauses_once_in_the_cores_window(breaker: Callable[[], Breaker]) -> None:
-    """A storm that nothing ends pauses once in each window of the kernel's interrupt core."""
+    """In an endless storm, the breaker makes about one pause in each window of the kernel's interrupt core."""
     core = Core(0, 0)
     pauses = _play(breaker(), core, [False] * (4 * CORE_WINDOW))
     assert not core.shut
@@ -181,7 +181,7 @@ def test_endless_storm_pauses_once_in_the_cores_window(breaker: Callable[[], Bre
 def test_the_core_never_shuts_a_line_that_the_breaker_watches(
     breaker: Callable[[], Breaker], unhandled: int, handled_before: int, runs: list[tuple[int, int]], storm: int
 ) -> None:
-    """Handled interrupts in between do not change that, nor does the place of the breaker's windows in the core's."""
+    """This holds for any handled interrupts in between, and for any place of the breaker's windows in the core's."""
     core = Core(unhandled, min(unhandled + handled_before, CORE_WINDOW - 1))
     _play(breaker(), core, _handled(runs) + [False] * storm)
     assert not core.shut

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The module's files are layers: each uses only those before it in kmod/Kbuild."""
+"""The module's files are layers: each file uses only files that are listed before it in kmod/Kbuild."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from shirq_bench.paths import need_checkout
 
 KMOD = need_checkout("comparing the module's layers") / "kmod"
-#: Headers that any file may include: they include no header of a layer, which is checked, too.
+#: Headers that any file may include. A test checks that they include no header of a layer.
 PURE = {"shirq.h", "breaker.h", "life.h", "core.h", "trace.h"}
 
 
 def layers(kbuild: str) -> list[str]:
-    """The module's objects, in the order in which they are named, without ``.o``."""
+    """Return the module's objects without ``.o``, in the order of kmod/Kbuild."""
     listed = [line.split("=", 1)[1] for line in kbuild.splitlines() if line.startswith("shirq-")]
     return [name.removesuffix(".o") for name in " ".join(listed).split()]
 
@@ -45,7 +45,7 @@ def test_a_file_uses_only_the_layers_before_it(name: str) -> None:
         for header in included(KMOD / f"{name}.{suffix}")
     }
     assert used - allowed == set()
-    assert used, f"{name} includes nothing of the module's"
+    assert used, f"{name} includes no header of the module"
 
 
 def test_the_one_struct_needs_no_layer_but_the_programs() -> None:
@@ -54,6 +54,6 @@ def test_the_one_struct_needs_no_layer_but_the_programs() -> None:
 
 
 def test_nothing_is_declared_in_a_c_file() -> None:
-    """If a C file declared a function of another layer, no include would show the call."""
+    """If a C file itself declared a function of another layer, no include would reveal the call."""
     for path in KMOD.glob("*.c"):
         assert re.findall(r"(?m)^extern |^(?!static|module_)[a-z].*\);$", path.read_text()) == [], path.name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The life cycle's table: its contents and completeness, and its copy in docs/lifecycle.md."""
+"""The transition table of the life cycle: its contents, its completeness, and its copy in docs/lifecycle.md."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TURNS = {
     "unbind, shutdown": Turn.RETIRE,
 }
 NAMES = {life: name for name, life in LIVES.items()}
-#: The turns that may set a bit, and those that may clear it.
+#: For each bit, the turns (events of the life cycle) that may set it and those that may clear it.
 SETS = {Life.OWNED: {Turn.OPEN}, Life.PAUSED: {Turn.PAUSE}, Life.DEAD: {Turn.RETIRE}}
 CLEARS = {Life.OWNED: {Turn.CLOSE}, Life.PAUSED: {Turn.CONTINUE, Turn.GIVE_UP, Turn.RETIRE}, Life.DEAD: set[Turn]()}
 

@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of --shirq-coverage for guests whose module is `_SOURCE`; no guest has run it yet."""
+    """The folder of --shirq-coverage for guests whose module is `_SOURCE`; no guest has run the module yet."""
     source = tmp_path / "kmod"
     notes = tmp_path / "counted/guests/debug/notes"
     for folder in (source, notes, tmp_path / "counted/host"):
@@ -40,7 +40,7 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run(counted: Path, guest: str, *arguments: str) -> None:
-    """Let a guest run the module."""
+    """Run the module's program as a guest does, which writes its counters."""
     folder = counted / "guests/debug" / guest
     folder.mkdir()
     where = {"GCOV_PREFIX": str(folder), "GCOV_PREFIX_STRIP": "99"}
@@ -55,7 +55,7 @@ def _never_ran(counted: Path) -> list[int]:
 
 def test_a_line_has_run_if_any_guest_ran_it(counted: Path) -> None:
     _run(counted, "vm1-a")
-    (counted / "guests/debug/vm2-a").mkdir()  # A guest that never loaded the module.
+    (counted / "guests/debug/vm2-a").mkdir()  # This guest never loaded the module.
     assert coverage.report(counted, at_least=100) == 2
     assert _never_ran(counted) == [6, 7]
     _run(counted, "vm3-a", "b")

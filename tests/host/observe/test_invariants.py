@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The invariants name violations, say when they cannot judge, and tolerate a host that delays the guest."""
+"""The invariants describe violations, report what they cannot judge, and allow for a host that delays the guest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_forgotten_line_is_told_from_a_guest_that_waits(
 
 
 def broken(log: Log, *waivers: Waiver, status: int | None = None, now_ns: int = 0) -> str:
-    """What breaks with this log, if the guest's time is ``now_ns``, or its monitor is closed: below 0."""
+    """Return the broken invariants. ``now_ns`` is the guest's time; if it is below 0, the monitor is closed."""
 
     def now() -> int:
         if now_ns < 0:
@@ -54,7 +54,7 @@ def test_a_run_without_interrupts_breaks_nothing() -> None:
 
 
 def test_dropped_entries_break_one_rule_and_leave_one_unjudged() -> None:
-    """A log with dropped entries breaks one invariant, and the other cannot be judged."""
+    """If a log has dropped entries, one invariant is broken and the other one cannot be judged."""
     said = broken(Story().claimed_interrupt().log(dropped=3))
     assert "3 entries did not fit into" in said
     assert "cannot judge: 3 entries did not fit" in said
@@ -85,7 +85,7 @@ def test_nothing_waives_a_dropped_entry() -> None:
 def test_a_line_is_forgotten_though_nothing_else_happens(
     monkeypatch: pytest.MonkeyPatch, seconds: int, complains: bool
 ) -> None:
-    """An idle guest logs nothing: the time at which its test ends counts."""
+    """An idle guest logs nothing, so that a line's high time is measured up to the end of the test."""
     monkeypatch.setattr(invariants, "competition", lambda: 1.0)
     log = Story().claimed_interrupt().stimulus("dev0").log()
     said = broken(log, now_ns=seconds * 1_000_000_000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each judge passes a correct run and names the error in a wrong one."""
+"""Each judge passes a correct run and describes the error in a wrong one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OFFSET = -5_000_000_000
 
 
 def run() -> Story:
-    """Three claimed interrupts of dev0, one of dev1, two of the neighbour."""
+    """Return a log with three claimed interrupts of dev0, one of dev1 and two of the neighbour."""
     story = Story(now=6_000_000_000)
     for device in ("dev0", "dev1", "dev0", "dev0"):
         story.claimed_interrupt(device).wait(1_000_000)
@@ -45,19 +45,19 @@ def run() -> Story:
 
 
 def call(begin_ns: float, end_ns: float, name: str, handled: bool, cpu: int = 0) -> HandlerCall:
-    """A handler call at these virtual times, as the kernel prints it."""
+    """Return a handler call at these virtual times, in the format of the kernel's trace."""
     return HandlerCall(cpu, round((begin_ns + OFFSET) / 1e9, 6), round((end_ns + OFFSET) / 1e9, 6), GSI, name, handled)
 
 
 def clock(story: Story, error_ns: int = 2000) -> ClockFit:
-    """A clock fit over the whole story, with marks at this distance."""
+    """Return a clock fit over the whole story, from marks at this distance."""
     last = story.now + 1_000_000
     times = [at + error_ns * step for at in (5_999_000_000, last) for step in range(4)]
     return ClockFit.from_marks([(at + OFFSET, at + error_ns // 2) for at in times])
 
 
 def handled_calls(story: Story) -> list[HandlerCall]:
-    """A kernel's trace: in each interrupt every handler is called, and the one whose device asserts handles it."""
+    """Return a trace: in each interrupt all handlers are called, and the one whose device asserts returns handled."""
     log = story.log()
     pins = {device: assertions(log, device) for device in HANDLERS}
     calls = []
@@ -71,7 +71,7 @@ def handled_calls(story: Story) -> list[HandlerCall]:
 
 
 def only(verdict: Verdict) -> str:
-    """The text of a verdict's only finding."""
+    """Return the text of a verdict's only finding."""
     with pytest.raises(BrokenRuleError) as broken:
         verdict.require()
     (finding,) = verdict.findings
@@ -129,7 +129,7 @@ def test_an_assertion_names_the_access_that_ended_it() -> None:
 
 
 def test_pin_falling_by_itself_is_not_blamed_on_an_access() -> None:
-    """A pin that falls by itself is not blamed on an earlier access."""
+    """If a pin falls by itself, the judge does not attribute that to an earlier access."""
     story = Story().stimulus("nic").read("dev0")
     story.pending["nic"] = 0
     assert [it.ended_by for it in assertions(story._settle(0).log(), "nic")] == [None]
@@ -163,7 +163,7 @@ def test_the_line_of_devices_is_the_one_that_their_pins_move() -> None:
 
 
 def test_line_that_only_firmware_routed_is_not_the_devices() -> None:
-    """A line that only the firmware routed is not the device's line."""
+    """A line to which only the firmware routed the pin is not the device's line."""
     story = Story()
     for device in ("dev0", "dev1"):
         story.add(Kind.PIN, device, value=1).add(Kind.LINE, offset=11, value=1).add(Kind.LINE, offset=GSI, value=1)
@@ -179,7 +179,7 @@ def test_devices_on_different_lines_are_refused() -> None:
         line_of(story.log(), ["dev0", "dev1"])
 
 
-# The log
+# Dropped entries
 
 
 def test_dropped_entries_are_found() -> None:
@@ -209,24 +209,24 @@ def test_no_judge_takes_a_log_with_dropped_entries(judge: Callable[[Log], object
 
 
 def test_cut_of_a_log_with_dropped_entries_is_not_judged() -> None:
-    """A cut of a log with dropped entries is not judged either."""
+    """A part of a log with dropped entries is not judged either."""
     log = run().log(dropped=42)
     for part in (log.since(10), log.epochs()[0]):
         with pytest.raises(CannotJudge):
             line_low_at_end(part, GSI)
 
 
-# Which line, and by which controller
+# The choice of the line and of its controller
 
 
 def without_ioapic(story: Story) -> Log:
-    """The story in a guest that does not use the I/O APIC: of the controller only levels are logged."""
+    """Return the story in a guest that does not use the I/O APIC: the log then has only the controller's levels."""
     kinds = (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)
     return dataclasses.replace(log := story.log(), entries=[entry for entry in log.entries if entry.kind not in kinds])
 
 
 def routed_twice(story: Story, gsi: int) -> Story:
-    """The story with each change of the line also on the input ``gsi``, to which firmware routes the line too."""
+    """Return the story with all changes of the line also on the input ``gsi``, to which firmware routes it too."""
     entries = []
     for entry in story.entries:
         entries.append(entry)
@@ -237,7 +237,7 @@ def routed_twice(story: Story, gsi: int) -> Story:
 
 
 def test_line_is_not_judged_by_another_controllers_deliveries() -> None:
-    """A line is not judged by deliveries that another controller made."""
+    """A line is not judged if another controller delivered its interrupts."""
     log = without_ioapic(run())
     for judge in (line_never_masked, lambda log, gsi: masked_before_eoi(log, "dev0", gsi)):
         with pytest.raises(CannotJudge, match=r"line 20 moved\. The guest does not use the I/O APIC: .* noapic"):
@@ -246,7 +246,7 @@ def test_line_is_not_judged_by_another_controllers_deliveries() -> None:
 
 
 def test_level_alone_proves_only_that_a_line_was_not_forgotten() -> None:
-    """A level alone proves that a line was not forgotten, but never that it was."""
+    """From levels alone, a judge can conclude that a line was not forgotten, but never that it was."""
     verdict = no_line_high_longer_than(without_ioapic(run()), 1_000_000, GSI).require()
     assert "by its level alone" in verdict.note
     with pytest.raises(CannotJudge, match="too long to be judged by its level alone"):
@@ -256,7 +256,7 @@ def test_level_alone_proves_only_that_a_line_was_not_forgotten() -> None:
 
 
 def test_no_line_is_chosen_from_two_unused_inputs() -> None:
-    """If the device moved two inputs and the guest uses neither, no line is chosen."""
+    """If the device moved two inputs and the guest uses neither of them, the judge chooses no line."""
     with pytest.raises(CannotJudge, match=r"cannot tell which line is in use: dev0 moved \[10, 20\]\. "):
         line_of(without_ioapic(routed_twice(run(), 10)), ["dev0"])
     assert line_of(routed_twice(run(), 10).log(), ["dev0"]) == GSI
@@ -273,7 +273,7 @@ def test_input_below_16_is_used_if_unmasked_and_moved_by_a_pin() -> None:
 
 
 def test_an_input_that_moves_by_itself_is_no_line_of_a_pin() -> None:
-    """A timer's tick between a pin's change and the handler's first access looks as if the pin had caused it."""
+    """A timer's tick between the change of a pin and the handler's first access must not be attributed to the pin."""
     story = Story(gsi=10)
     for level in (1, 0):
         story.add(Kind.LINE_MASK, offset=2).add(Kind.LINE, offset=2, value=level)
@@ -309,7 +309,7 @@ def test_a_mask_after_eoi_is_found() -> None:
 
 
 def test_owner_unmasking_on_another_vcpu_before_eoi_is_fine() -> None:
-    """An owner that unmasks on another vCPU before the EOI breaks nothing."""
+    """An owner may unmask on another vCPU before the EOI."""
     story = Story().stimulus("dev0").deliver().read("dev0").mask("dev0").acknowledge("dev0").mask("dev0", False).eoi()
     assert masked_before_eoi(story.log(), "dev0", GSI).require().checked == 1
 
@@ -332,7 +332,7 @@ def test_a_claim_that_leaves_the_pin_high_is_not_silent() -> None:
 
 
 def test_device_asserting_after_its_handler_may_outlast_the_eoi() -> None:
-    """A device that asserts after its handler ran may stay high over the EOI."""
+    """A device that asserts after its handler ran may stay high across the EOI."""
     story = Story().stimulus("nic").deliver().read("dev0").stimulus("dev0")
     story.pending["nic"] = 0
     story._settle(0).eoi().deliver().read("dev0").mask("dev0").eoi()
@@ -341,7 +341,7 @@ def test_device_asserting_after_its_handler_may_outlast_the_eoi() -> None:
 
 
 def test_device_silenced_before_its_handler_runs_needs_no_mask() -> None:
-    """A device that its owner silences before the handler runs needs no mask."""
+    """If the owner silences a device before the handler runs, the handler need not mask it."""
     story = Story().stimulus("dev0").deliver().acknowledge("dev0").read("dev0").eoi()
     assert masked_before_eoi(story.log(), "dev0", GSI).checked == 0
 
@@ -412,7 +412,7 @@ def test_a_served_neighbour_and_honest_claims_pass() -> None:
 
 
 def test_neighbours_interrupt_that_its_handler_refused_is_found() -> None:
-    """A neighbour's interrupt that its handler refused is found."""
+    """The judge finds a neighbour's interrupt that the neighbour's own handler did not handle."""
     story = run()
     calls = handled_calls(story)
     assert calls[-1].name == NIC
@@ -423,7 +423,7 @@ def test_neighbours_interrupt_that_its_handler_refused_is_found() -> None:
 
 
 def test_neighbours_interrupt_served_by_another_is_found() -> None:
-    """A neighbour's interrupt served by another handler is found."""
+    """The judge finds a neighbour's interrupt that another handler served."""
     story = run()
     calls = [c._replace(name="other") if c.name == NIC and c.handled else c for c in handled_calls(story)]
     assert len(neighbour_lost(story.log(), calls, clock(story), "nic", GSI, NIC).findings) == 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recording waits for moments in the log, times out in guest time, and judges only its own part of the log."""
+"""A recording waits for events in the log with a timeout in guest time, and judges only its own part of the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Write = Callable[[], None]
 
 
 class Vm:
-    """The interface of a VM that a recording uses: the log is a file, the clock advances by ``step_ns`` per query."""
+    """A fake VM for recordings: the log is a file, and the clock advances by ``step_ns`` at each query."""
 
     name = "trial"
     patience = 1.0
@@ -35,7 +35,7 @@ class Vm:
         self.dropped = 0
         self.asks = 0
         self.journal = Journal(self.name)
-        #: Called when the VM is asked for its time, which a wait does after some polls.
+        #: Called at each query of the VM's time, which a wait makes after some polls.
         self.meanwhile: Callable[[], Any] = lambda: None
         self.write()
 
@@ -89,7 +89,7 @@ def test_what_happens_while_it_waits_ends_the_wait(vm: Any) -> None:
 
 
 def test_time_passes_in_the_guest_and_a_standstill_is_reported(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes in the guest, and a guest that stands still is reported."""
+    """A timeout is in guest time; if the guest's time stands still, the error says so."""
     monkeypatch.setattr(recording, "_STANDSTILL", 0.2)
     with record(vm, "dev0") as run:
         vm.step_ns = 0
@@ -133,7 +133,7 @@ def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_settled_recording_ends_at_the_moment_of_a_low_line(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A neighbour that asserts between the last check of the line and the recording's end is not in the recording."""
+    """If a neighbour asserts between the last check of the line and the end, the recording does not contain that."""
     settle = recording.Recording.settle
 
     def settle_and_go_on(run: recording.Recording) -> Any:
@@ -158,7 +158,7 @@ def test_a_full_log_is_not_judged(vm: Any) -> None:
 
 
 def test_a_wait_in_a_full_log_ends_at_once(vm: Any) -> None:
-    """A moment that did not fit never comes; one that did is found."""
+    """An event that was dropped can never be found, so the wait ends at once; an event in the log is still found."""
     run = recording.Recording(vm, ("dev0",))
     vm.story.claimed_interrupt("dev0")
     vm.dropped = 7

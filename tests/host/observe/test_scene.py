@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A scene's verbs fail when what they do in the guest fails."""
+"""A method of a scene fails if its command in the guest fails."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Addresses in a splat's call trace get the source lines of the modules that the bench has compiled."""
+"""Addresses in a splat's call trace get source lines, for the modules that the bench has compiled."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __attribute__((section(".init.text"))) void first(void)
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An object file with debugging information, like a module's."""
+    """An object file with debugging information, in place of a module."""
     directory = tmp_path_factory.mktemp("module")
     (directory / "trial.c").write_text(_SOURCE)
     command = ["gcc", "-g", "-O2", "-fno-pie", "-fno-optimize-sibling-calls", "-c", "trial.c", "-o", "trial.ko"]
@@ -46,7 +46,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _returns(module: Path, function: str) -> list[int]:
-    """The offsets behind each call in a function."""
+    """Return the return address of each call in a function, as an offset."""
     listing = subprocess.run(
         ["objdump", "-d", f"--disassemble={function}", module], check=True, capture_output=True, text=True, timeout=60
     ).stdout.splitlines()

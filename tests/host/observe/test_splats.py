@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Splats are found completely, without false positives; a log that cannot be judged never passes."""
+"""All splats are found, without false positives; a log that cannot be judged never passes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ INNOCENT = "[    0.000000] Linux version 6.1.0\n"
 
 
 def broken_rules(directory: Path, name: str, content: bytes | None) -> list[splats.Splat]:
-    """The findings in an innocent log with one rule file replaced (None: deleted)."""
+    """Return the findings in a log without a splat, with one rule file replaced (None: deleted)."""
     assert splats.scan(INNOCENT) == []
     for file in ("splats-deny", "splats-allow"):
         shutil.copy(RULES / file, directory)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a failed test keeps of a guest that has ended."""
+"""The artefacts of a failed test whose guest has ended."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel log that a guest's splats are looked for in."""
+"""The kernel log that the plugin searches for splats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shirq_bench.vm.vm import Vm
 
 
 def test_a_kernel_log_that_is_not_read_whole_is_the_consoles(tmp_path: Path) -> None:
-    """A part of it may lack a splat."""
+    """If dmesg fails, its output may lack a splat: the plugin uses the console's text instead."""
 
     def dmesg() -> None:
         _, number, _ = vm.hears()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plugin's options, markers and order of tests, without a guest."""
+"""The plugin's options and markers and the order of tests, without a guest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(directory: Path, *arguments: str, **environment: str) -> tuple[int, str]
     return run_without(directory, "-p", "shirq_bench.plugin", *arguments, **environment)
 
 
-#: A project with an option, a fixture and a marker that are called like some of the bench's.
+#: A project whose option, fixture and marker have the same names as some of the bench's.
 _UNRELATED = {
     "conftest.py": """
         import pytest
@@ -79,7 +79,7 @@ def test_an_unrelated_project_sees_nothing_of_the_plugin(tmp_path: Path, questio
 
 
 def test_an_unrelated_project_runs_as_if_alone(tmp_path: Path) -> None:
-    """The project may use names of the bench, and its tests under pytest-xdist take no locks."""
+    """Such a project may use names of the bench, and its tests under pytest-xdist take no locks."""
     _write(tmp_path, _UNRELATED)
     status, said = run_without(tmp_path, "-n2", "--strict-markers", "--kernel", "mine")
     assert status == 0, said
@@ -115,7 +115,7 @@ def test_options_without_the_prefix_are_unknown(tmp_path: Path, old: str) -> Non
 )
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: str, workers: str) -> None:
-    """If the mistake were not refused, the test would silently never run."""
+    """A mistake in the marker is an error, because otherwise the test would never run, without a message."""
     _write(tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.{marker}\ndef test_x(kernel_name): pass\n"})
     status, answer = run(tmp_path, workers)
     assert status != 0
@@ -134,7 +134,7 @@ def test_a_mistaken_needs_kernel_is_refused(tmp_path: Path, marker: str, said: s
     ids=["no reason", "nothing", "what is never excused"],
 )
 def test_a_mistaken_invariants_broken_is_refused(tmp_path: Path, arguments: str, said: str) -> None:
-    """No waiver excuses all invariants, and none excuses entries that the log has dropped."""
+    """A waiver without a named invariant is an error, and no waiver can excuse dropped log entries."""
     _write(
         tmp_path, {"test_it.py": f"import pytest\n@pytest.mark.invariants_broken({arguments})\ndef test_x(): pass\n"}
     )
@@ -280,7 +280,7 @@ def test_a_test_that_measures_runs_with_no_other_beside_it(tmp_path: Path) -> No
 
 
 def test_readme_explains_each_field_option_marker_and_fixture() -> None:
-    """The README explains every field, option, marker and fixture."""
+    """harness/README.md explains every field, option, marker and fixture."""
     readme = (TOP / "harness/README.md").read_text()
     documented = {
         word for cell in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE) for word in re.findall(r"[\w-]+", cell)
@@ -301,7 +301,7 @@ def test_readme_explains_each_field_option_marker_and_fixture() -> None:
 
 
 def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> None:
-    """An unrelated plugin that is installed could change or break the tests."""
+    """The project loads only the plugins that it names: others that are installed could change or break its tests."""
     stranger = tmp_path / "stranger-1.0.dist-info"
     stranger.mkdir()
     (stranger / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
@@ -316,7 +316,7 @@ def test_only_the_plugins_that_the_project_names_are_loaded(tmp_path: Path) -> N
 
 
 def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
-    """The head can be shown even before anything has been built."""
+    """pytest's header describes QEMU, the kernel and the host, even if nothing has been built yet."""
     _write(tmp_path, {"test_it.py": "def test_it(): pass"})
     status, said = run(tmp_path, "--shirq-kernel", "6.12", SHIRQ_CACHE=str(tmp_path / "cache"))
     assert status == 0
@@ -328,7 +328,7 @@ def test_the_reports_head_says_what_guests_run_on(tmp_path: Path) -> None:
 
 
 def test_steps_are_shown_as_they_end_if_asked_for(tmp_path: Path) -> None:
-    """With -v, steps are printed although pytest captures output; without -v, nothing is printed."""
+    """With -v, the plugin prints each step, although pytest captures output; without -v it prints none."""
     test = """
         from shirq_bench.journal import Journal, Kind
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The checks at every submission stay quick and reliable, and the cost of each make verb is documented."""
+"""The checks of `.ci/run` stay quick and reliable, and the cost of each make verb is documented."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 
 TOP = Path(__file__).parents[3]
 _PIECE = re.compile(r"^piece (\d+) (.*?)\s*(?:#.*)?$", re.MULTILINE)
-#: Verbs whose verdict is statistical, or that go on until they find something.
+#: Verbs that `.ci/run` must not use: their result is statistical, or they run until they find something.
 _NEVER = {"bench", "check", "coverage", "fuzz-device", "fuzz-examples", "fuzz-program", "long", "mutants", "sweep"}
 _NEVER |= {"torture", "zoo"}
 
 
 def _pieces() -> list[tuple[int, list[str]]]:
-    """The pieces of `.ci/run`: seconds, and the words of the command."""
+    """Return the pieces of `.ci/run`: seconds, and the words of the command."""
     return [(int(budget), command.split()) for budget, command in _PIECE.findall((TOP / ".ci/run").read_text())]
 
 
 def _help() -> dict[str, str]:
-    """The text of `make help` for each verb."""
+    """Return the text of `make help` for each verb."""
     found: dict[str, str] = {}
     verb = ""
     for line in (TOP / "Makefile").read_text().splitlines():
@@ -54,7 +54,7 @@ def test_what_is_marked_long_is_run_by_make_long_alone(verb: str) -> None:
 
 
 def test_files_of_tests_have_names_of_their_own() -> None:
-    """pytest imports test files by their names: it cannot collect two files with one name in one run."""
+    """pytest imports test files by their names, and cannot collect two files with the same name in one run."""
     names = [path.name for path in (TOP / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The documentation builds without a warning, and its files, symbols, messages and commands exist."""
+"""The documentation builds without a warning, and the files, symbols, messages and commands that it names exist."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADER = (KMOD / "shirq.h").read_text()
 
 
 def _documents() -> list[Path]:
-    """Each Markdown document of the checkout, except those that are parts of a generator or were built."""
+    """Return the Markdown documents of the checkout, except inputs of a generator and built files."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=TOP, capture_output=True, text=True, check=True)
     return [TOP / name for name in listed.stdout.split() if not name.startswith("harness/shirq_bench/")]
 
@@ -50,7 +50,7 @@ def _sphinx(builder: str, target: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The documentation as pages and as manual pages."""
+    """Build the documentation as HTML and as manual pages; returns the directory of both."""
     target = tmp_path_factory.mktemp("docs")
     for builder in ("html", "man"):
         done = _sphinx(builder, target)
@@ -68,7 +68,7 @@ def test_docs_build_without_warnings(built: Path) -> None:
 
 
 def test_docs_links_lead_to_pages_and_anchors(built: Path) -> None:
-    """Each link within the pages leads to a file that exists, and to a place that exists in it."""
+    """Each link between the pages leads to an existing file and to an existing anchor in it."""
     pages = {path: path.read_text() for path in (built / "html").rglob("*.html")}
     places = {path: set(re.findall(r'\b(?:id|name)="([^"]+)"', text)) for path, text in pages.items()}
     dead = []
@@ -105,7 +105,7 @@ def _verbs() -> list[str]:
 
 @pytest.mark.parametrize("path", _documents(), ids=lambda path: str(path.relative_to(TOP)))
 def test_docs_links_of_a_document_lead_to_files_and_symbols(path: Path) -> None:
-    """Links of Markdown documents work when the repository is browsed: the file exists, and defines the symbol."""
+    """Links work when the Markdown files are read in the repository: the file exists and defines the symbol."""
     for target in repository.links(path.read_text()):
         name, _, fragment = target.partition("#")
         if re.match(r"[a-z]+:", target) or not name:
@@ -117,7 +117,7 @@ def test_docs_links_of_a_document_lead_to_files_and_symbols(path: Path) -> None:
 
 
 def test_docs_life_of_an_interrupt_names_every_hop() -> None:
-    """The page follows an interrupt from the pin to the unmask through each layer, by links to symbols."""
+    """The page follows an interrupt from the pin to the unmask, with a link to a symbol of each layer."""
     targets = list(repository.links((DOCS / "explanation/interrupt.md").read_text()))
     symbols = [target.partition("#")[2] for target in targets if "#" in target]
     assert len(symbols) == len(targets) >= 20
@@ -134,7 +134,7 @@ def test_docs_definition_of_a_symbol_is_no_use_of_it() -> None:
 
 
 def test_docs_header_reference_is_complete() -> None:
-    """Every name of the header is in its reference; every member is described, and nothing else is."""
+    """The reference has every name of the header, describes every member, and describes nothing else."""
     reference = kernel_doc.reference(HEADER)
     names = set(re.findall(r"\b(?:SHIRQ|shirq)_\w+", HEADER))
     assert len(names) > 100
@@ -155,7 +155,7 @@ def test_docs_header_reference_keeps_every_sentence() -> None:
     assert "SPDX" in licence
     words = set(re.findall(r"[A-Za-z]{4,}", " ".join(re.findall(r"/\*\*?(.*?)\*/", body, re.DOTALL))))
     reference = kernel_doc.reference(HEADER)
-    # In the reference, a summary begins with a capital letter.
+    # The reference writes the first word of a summary with a capital letter.
     assert not {word for word in words if word not in reference and word[0].upper() + word[1:] not in reference}
 
 
@@ -163,7 +163,7 @@ def test_docs_header_reference_keeps_every_sentence() -> None:
     ("target", "program"), [("shirq_bench.cli.main:main", "shirq"), ("shirq.ctl:_parser", "shirqctl")]
 )
 def test_docs_command_reference_has_every_option(target: str, program: str) -> None:
-    """Every option and argument that ``--help`` shows anywhere is in the reference."""
+    """The reference has every option and argument that any ``--help`` shows."""
     text = commands.reference(target, program)
     helps = _click_help(main, "shirq") if program == "shirq" else _argparse_help()
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]+", helps)) - {"--help"}
@@ -183,10 +183,10 @@ def _argparse_help() -> str:
 
 
 def test_docs_troubleshooting_quotes_messages_that_exist() -> None:
-    """Each message of the page is in the sources, piece by piece: "..." stands for what varies."""
+    """The sources contain each message of the page, piece by piece: "..." stands for a variable part."""
     folders = [TOP / "harness/shirq_bench", TOP / "guest/shirq", KMOD]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and "data" not in path.parts]
-    # A message may be written as several strings in a row.
+    # Join adjacent string literals: a message may consist of several.
     sources = "\n".join(re.sub(r'"\s*\n\s*f?"', "", path.read_text(errors="replace")) for path in files)
     messages = re.findall(r"^\| `(.*?)`", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
     assert len(messages) >= 40
@@ -243,7 +243,7 @@ def test_docs_example_of_a_mutants_head_is_one() -> None:
 
 
 def test_docs_tutorial_is_a_project_that_pytest_collects(tmp_path: Path) -> None:
-    """The tutorial's imports, fixtures and options exist; `tests/guest/test_tutorial.py` runs it in guests."""
+    """pytest collects the tutorial's tests, so its imports exist; `tests/guest/test_tutorial.py` runs them."""
     _write_tutorial(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hypothesis tries the same examples in each plain run, and other ones in a search run."""
+"""Hypothesis uses the same examples in each normal run, and other ones in each run of `make fuzz-examples`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""guest/README.md is complete: calls of the binding and of the C library, modules, profiles, lint rules."""
+"""guest/README.md names all calls of the binding and of the C library, all modules, profiles and lint rules."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ README = (GUEST / "README.md").read_text()
 
 
 def named(begin: str, end: str) -> set[str]:
-    """The words in backquotes between two passages, which must be there."""
+    """Return the words in backquotes between two passages of the README, which must exist."""
     text = README.partition(begin)[2].partition(end)[0]
     assert text, f"the README has no passage from {begin!r} to {end!r}"
     return set(re.findall(r"`([\w.]+)`", text))
 
 
 def test_readme_names_every_method_and_property_of_device() -> None:
-    """The README names every method of a Device as a method and every property as a property."""
+    """The README lists every method of Device as a method and every property as a property."""
     public = {name: inspect.getattr_static(Device, name) for name in dir(Device) if not name.startswith("_")}
     properties = {name for name, what in public.items() if isinstance(what, property)}
     methods = {name for name, what in public.items() if callable(getattr(Device, name)) and name not in properties}

@@ -12,7 +12,7 @@ import pytest
 
 GUEST_TESTS = Path(__file__).parents[2] / "guest"
 SCRIPTS = sorted((GUEST_TESTS / "scripts").glob("*.py"))
-#: Modules that a script finds in the guest, besides Python's own.
+#: Modules that the guest has besides Python's standard library.
 AT_HAND = {"edu", "shirq", "guest.scripts.inguest"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scripts in a guest wait for events with the timeout `TIMEOUT`, never with a shorter one of their own."""
+"""Scripts in a guest wait for events with the timeout `TIMEOUT`, never with a shorter timeout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 GUEST = Path(__file__).parents[2] / "guest"
-#: A wait of a whole second or more in a guest's Python. Shorter waits are allowed: they check that nothing comes.
+#: Matches a wait with a number of 1 or more in a script of a guest. A fraction of a second is allowed, because such a
+#: wait checks that no event comes.
 _WAIT = re.compile(
     r"(?:\.(?:read|get)\(timeout=|\bpoll\.poll\(|\.join\(|\[device\], \[\], \[\], |monotonic\(\) \+ )[1-9][0-9]*\b"
 )

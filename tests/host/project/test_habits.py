@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The habits of the project: the hooks of a commit run the same tools as `make lint`."""
+"""The pre-commit hooks run the same tools as `make lint`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PYTHON = r"(?:\S*/)?python -m "
 
 
 def _tool(command: str) -> str:
-    """The tool that `command` runs, with the arguments that select the checks.
+    """Return the tool that `command` runs, with the arguments that select the checks.
 
-    Also the folder, if the command changes to another one first.
+    If the command changes to another folder first, the result also names the folder.
     """
     found = re.search(
         rf"{_PYTHON}(ruff format --check|ruff check|mypy|reuse lint)|/(lint-imports --no-cache|shirq lint)", command
@@ -27,7 +27,7 @@ def _tool(command: str) -> str:
 
 
 def _of_make(makefile: str) -> set[str]:
-    """The tools of `make lint`."""
+    """Return the tools of `make lint`."""
     (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     variables = dict(re.findall(r"^(PYTHON|SHIRQ) := (.*)$", makefile, re.MULTILINE))
     assert variables.keys() == {"PYTHON", "SHIRQ"}
@@ -37,7 +37,7 @@ def _of_make(makefile: str) -> set[str]:
 
 
 def _hooks(config: str) -> list[dict[str, str]]:
-    """The hooks of pre-commit's configuration, of which every key has a value on its line."""
+    """Return the hooks of pre-commit's configuration; each of its keys must have the value on the same line."""
     hooks = re.split(r"^      - (?=id:)", config, flags=re.MULTILINE)[1:]
     return [dict(re.findall(r"^ *(\w+): (.+)$", hook, re.MULTILINE)) for hook in hooks]
 
@@ -70,7 +70,7 @@ def test_a_tool_that_only_one_of_them_runs_is_noticed(old: str, new: str) -> Non
 
 
 def test_hooks_fetch_nothing() -> None:
-    """All hooks are of this repository, and run tools that `make deps` has installed."""
+    """All hooks are local, and run tools that `make deps` has installed."""
     assert re.findall(r"^ *- repo: (.+)$", CONFIG, re.MULTILINE) == ["local"]
     assert [hook["id"] for hook in HOOKS if hook["language"] != "system"] == []
     assert "additional_dependencies" not in CONFIG
@@ -78,7 +78,7 @@ def test_hooks_fetch_nothing() -> None:
 
 
 def test_every_source_is_checked_by_a_hook() -> None:
-    """The patterns of hooks name folders, which may be renamed: each pattern must match an existing file."""
+    """Each hook's pattern must match an existing file, because the folders that it names may be renamed."""
     names = [str(path.relative_to(TOP)) for path in TOP.glob("[!.]*/**/*") if path.is_file()] + ["pyproject.toml"]
     patterns = {hook["id"]: hook["files"] for hook in HOOKS if "files" in hook}
     assert patterns.keys() == {"mypy", "mypy-example", "import-linter", "checkpatch-and-sparse"}

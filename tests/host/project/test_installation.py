@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Both distributions, installed from their wheels in environments that do not see the checkout's installation."""
+"""Both distributions (the bench, the binding), installed from their wheels, do not use the checkout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shirq_bench.paths import GUEST, KMOD, QEMU_DEVICE
 from shirq_bench.provision import cache, kernel
 from shirq_bench.provision.deps import PACKAGES
 
-#: The files of the checkout that are part of the bench.
+#: The directories of the checkout that the bench's wheel contains.
 TREES = (GUEST, KMOD, QEMU_DEVICE)
 
 
@@ -59,7 +59,7 @@ def test_the_bench_is_imported_from_its_wheel(bench: Installed, tmp_path: Path) 
 
 
 def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
-    """Install as `make deps` does: the build backend and everything that it needs must be in requirements.lock."""
+    """The test installs as `make deps` does: requirements.lock must have the build backend and all that it needs."""
     environment = new_environment(tmp_path, dependencies=True)
     pip(environment, "--no-build-isolation", "--editable", TOP)
     script = "from shirq_bench import paths; print(paths.checkout())"
@@ -68,7 +68,7 @@ def test_the_checkout_is_installed_with_what_is_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
 def test_the_wheel_carries_what_the_checkout_has(bench: Installed, tree: Path, tmp_path: Path) -> None:
-    """The wheel has all files, with the same content hashes, so that wheel and checkout share cached entries."""
+    """The wheel has all files with the same content hashes, so that wheel and checkout share entries of the cache."""
     carried = bench.packages / "shirq_bench/data" / tree.name
 
     def names(root: Path) -> set[str]:
@@ -98,8 +98,8 @@ def test_kernels_names_all_kernels(bench: Installed, tmp_path: Path) -> None:
 
 
 def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> None:
-    """The doctor's remedies work where there is neither a Makefile nor a repository."""
-    # Every package is missing, so that every purpose is shown, whatever this machine has.
+    """The remedies of `shirq doctor` also work without a Makefile and a repository."""
+    # Report every package as missing, so that `shirq doctor` shows every purpose, whatever this machine has.
     nothing = tmp_path / "bin" / "dpkg-query"
     nothing.parent.mkdir()
     nothing.write_text("#!/bin/sh\nexit 1\n")
@@ -114,12 +114,13 @@ def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> N
     ], said
 
 
-#: Optional packages, imported only on use: by an option of the plugin, and by commands that need a checkout.
+#: Optional packages, imported only when they are used: by an option of the plugin, and by commands that need a
+#: checkout.
 _IMPORTED_LATE = {"pytest_html", "markdown_it"}
 
 
 def _imports(source: str) -> tuple[set[str], set[str]]:
-    """The top-level packages that a module imports at once, and those that its functions import later."""
+    """Return the top-level packages that a module imports at once, and those that its functions import later."""
     found: tuple[set[str], set[str]] = (set(), set())
 
     def look(node: ast.AST, late: bool) -> None:
@@ -140,7 +141,7 @@ def test_imports_are_told_by_when_they_happen() -> None:
 
 
 def test_what_the_wheel_imports_it_depends_on(bench: Installed) -> None:
-    """Packages for developers are not imported if the wheel is installed with its dependencies only."""
+    """The wheel imports at once only packages that it depends on, because developers' packages may be missing."""
     ours = [name for name in bench.record if name.endswith(".py") and not name.startswith("shirq_bench/data/")]
     assert len(ours) > 50
     found = {name: _imports((bench.packages / name).read_text()) for name in ours}
@@ -154,7 +155,7 @@ def test_what_the_wheel_imports_it_depends_on(bench: Installed) -> None:
 
 
 def _example(directory: Path) -> Path:
-    """A copy of the example project."""
+    """Copy the example project; returns the copy."""
     project = directory / "project"
     shutil.copytree(TOP / "examples/pci_serial", project, ignore=shutil.ignore_patterns("__pycache__", "build"))
     return project
@@ -162,7 +163,7 @@ def _example(directory: Path) -> Path:
 
 @pytest.mark.long
 def test_the_example_project_runs_a_guest(bench: Installed, tmp_path: Path, kernel_name: str) -> None:
-    """The wheel alone suffices: its files build the guest and compile the example's driver for it."""
+    """The wheel contains all that is needed to build the guest and to compile the example's driver."""
     project = _example(tmp_path)
     test = "test_uartline.py::test_what_arrives_is_read_and_the_line_falls"
     words = ["-m", "pytest", "-q", test, "--shirq-kernel", kernel_name]
@@ -178,7 +179,7 @@ def test_the_example_project_is_collected(bench: Installed, tmp_path: Path) -> N
     assert "test_uartline.py::" in done.stdout and "[6.1]" in done.stdout
 
 
-#: A project that is unrelated to the bench and uses some of its names.
+#: A project that does not use the bench, but uses some of the same names.
 _CONFTEST = """
 import pytest
 
@@ -237,14 +238,14 @@ def test_results_go_to_the_current_directory(bench: Installed, tmp_path: Path) -
 
 
 def test_programs_of_a_case_are_assembled_by_the_carried_binding(bench: Installed, tmp_path: Path) -> None:
-    """The carried binding does not become importable: another version may be installed, or none."""
+    """The bench uses its own copy of the binding, but does not make it importable: another version may be installed."""
     script = """
 import importlib.util
 from shirq_bench.campaigns.zoo.run import _programs
 data = _programs(dict.fromkeys(("irq", "unmask", "release"), "load r0, 1"))
 print(len(data), importlib.util.find_spec("shirq"))
 """
-    header = 4 * 4  # the mode and three lengths
+    header = 4 * 4  # The mode and three lengths.
     assert _python(bench, tmp_path, script) == f"{header + 3 * 16} None"
 
 
@@ -299,7 +300,7 @@ def test_wheels_name_their_licences_and_carry_the_texts(bench: Installed, bindin
 
 
 def test_locked_packages_run_on_the_oldest_supported_python() -> None:
-    """Versions that were resolved on a newer Python may not be installable on the oldest one."""
+    """Each locked version must support the oldest Python: versions that were resolved on a newer one may not."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     (oldest,) = re.findall(r"^>=(\d+\.\d+)$", project["requires-python"])
     locked = re.findall(r"^([\w.-]+)==", (TOP / "requirements.lock").read_text(), re.MULTILINE)

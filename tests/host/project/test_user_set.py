@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`make vm-test` names tests that exist and that are quick."""
+"""tests/vm-test, the list of `make vm-test`, names tests that exist and are quick."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_entry_is_a_file_of_tests_or_one_of_its_tests(entry: str) -> None:
 
 
 def test_lines_that_make_skips_are_headings_in_its_help() -> None:
-    """Every line that make does not run is a heading that make help shows."""
+    """In tests/vm-test, `make help` shows every line that is no test, as a heading."""
     shown = [line for line in (TOP / "tests/vm-test").read_text().splitlines() if line.startswith("#")]
     assert all(line.startswith("# ") for line in shown)
     assert len(shown) > 5

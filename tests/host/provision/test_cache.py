@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The cache: an entry is complete or absent, made once, and made anew when it is damaged."""
+"""The cache: an entry is complete or absent, is made once, and is made again if it is damaged."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_two_processes_that_want_the_same_entry_make_it_once(root: Path, tmp_pat
 def test_killed_builder_leaves_no_commands_and_no_half_entry(
     root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A builder that is killed leaves neither its commands nor half an entry."""
+    """If a builder is killed, the commands that it started end and the partial entry is removed."""
     builder = subprocess.Popen(
         [*INTERRUPTIBLE, sys.executable, "-c", _LONG_BUILDER, tmp_path / "log"], stderr=subprocess.DEVNULL
     )
@@ -135,7 +135,7 @@ def _text(path: Path) -> str:
 
 
 def test_half_entry_of_a_crashed_machine_goes_when_made_anew(root: Path) -> None:
-    """A partial entry left by a crash is removed when the entry is built again."""
+    """A partial entry that a crash has left is removed when the entry is built again."""
     left = root / "kind/.partial-key-0abcd123"
     other = root / "kind/.partial-key2-0abcd123"
     for directory in (left, other):
@@ -146,7 +146,7 @@ def test_half_entry_of_a_crashed_machine_goes_when_made_anew(root: Path) -> None
 
 
 def test_full_disk_is_reported_with_a_remedy_and_leaves_nothing(root: Path) -> None:
-    """A full disk is reported with the remedy and leaves nothing behind."""
+    """If the disk is full, the error contains the remedy, and no partial entry remains."""
 
     def build(directory: Path) -> None:
         _fill(directory)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""System packages: a package that is there counts, whatever its name is in this release of Debian."""
+"""System packages: an installed package counts, even if it has another name in this release of Debian."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shirq_bench.provision import deps
 
 
 def _package(name: str, provides: str = "", status: str = "install ok installed") -> str:
-    """A package as dpkg's database has it."""
+    """Return an entry of dpkg's database."""
     more = f"Provides: {provides}\n" if provides else ""
     return (
         f"Package: {name}\nStatus: {status}\nVersion: 1\nArchitecture: amd64\n{more}"
@@ -42,6 +42,6 @@ def test_a_package_may_be_there_under_another_name(
 
 
 def test_no_package_has_a_releases_name() -> None:
-    """The number of Debian 12's clang is not that of Debian 13's; gcc-12 is in both."""
+    """A package's name must not contain a version that only one Debian release has. gcc-12 is in Debian 12 and 13."""
     names = {name for group in deps.PACKAGES.values() for name in group}
     assert {name for name in names if re.search(r"-\d\d\b", name)} == {"gcc-12"}

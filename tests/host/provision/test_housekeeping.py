@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Unused entries are deleted; entries in use stay, in whatever way they are used."""
+"""`shirq gc` deletes entries that were not used lately, and keeps entries in use, in whatever way they are used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def aged(path: Path, days: float) -> Path:
-    """Make ``path`` look unused for ``days``."""
+    """Set the times of ``path`` as if it was last used ``days`` ago."""
     then = time.time() - days * DAY
     for inside in (*(path.iterdir() if path.is_dir() else ()), path):
         os.utime(inside, (then, then))
@@ -75,7 +75,7 @@ def test_using_an_entry_makes_it_young(root: Path) -> None:
 
 
 def test_package_lists_are_used_by_whoever_asks_them(root: Path) -> None:
-    """Every run asks them for the version of QEMU's source."""
+    """Package lists count as used when a version of a source is read from them, as every run does for QEMU's."""
     lists = root / "apt/trixie"
     lists.mkdir(parents=True)
     (lists / "updated").touch()
@@ -130,7 +130,7 @@ def _partial(root: Path) -> Path:
 
 
 def test_remains_of_an_interrupted_build_go_however_young(root: Path) -> None:
-    """The remains of an interrupted build are deleted, however recent they are."""
+    """Remains of an interrupted build are deleted, however young they are."""
     aged(_partial(root), 2 / 24)
     assert names(30) == ["kernel/.partial-debug-0123-ab_cd3f9"]
 
@@ -163,7 +163,7 @@ def test_what_a_running_process_uses_stays(root: Path, how: list[str], process: 
     assert shell.stdout is not None
     shell.stdout.readline()
     end = Deadline(60)
-    while names(7) and not end.passed:  # the shell's first output comes before its first action
+    while names(7) and not end.passed:  # The shell prints before it acts.
         time.sleep(0.01)
     assert names(7) == []
     os.killpg(shell.pid, 9)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is made for guests: the same inputs are the same entry, wherever the cache lies, and other inputs another."""
+"""Keys of cache entries for guests: equal inputs give the same key in any cache, and different inputs another key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOP = need_checkout("looking for kinds of entries")
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The entries that are made, as KIND/KEY. Nothing is in them."""
+    """The keys (KIND/KEY) of the entries that are made. The entries are empty."""
     found: list[str] = []
     entry = cache.entry
 
@@ -43,7 +43,7 @@ def target(tmp_path: Path) -> Kernel:
 
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
-    """The source of a machine's own module."""
+    """The source of a further module of a machine."""
     source = tmp_path / "module"
     source.mkdir()
     (source / "Kbuild").write_text("obj-m := module.o\n")
@@ -51,7 +51,7 @@ def module(tmp_path: Path) -> Path:
 
 
 def _make(target: Kernel, module: Path, emulator: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """Make an image; the keys of a template with it, and of the verdict on KVM."""
+    """Make an image; returns the key of a template with that image, and the key of the verdict on KVM."""
     initrd = image.build(target, modules=[module], overlay=[module])
     monkeypatch.setattr(template, "parts", lambda *_: Parts(target, initrd, emulator, Accelerator("tcg", "")))
     return template.path(Machine()).name, accel._key(emulator)
@@ -80,7 +80,7 @@ def test_a_cache_that_shares_makes_nothing_anew(
 def test_a_mutants_guest_fetches_nothing(
     made: list[str], target: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, kinds: set[str]
 ) -> None:
-    """And nothing that it may have changed goes into the user's own cache."""
+    """Entries that a mutant may affect are made in a separate cache, and the user's cache stays as it is."""
     image.build(target)
     made.clear()
     own = cache.root()
@@ -130,7 +130,7 @@ def test_an_overlay_is_keyed_by_all_that_is_packed(
 def test_a_module_is_keyed_by_the_files_that_are_compiled(
     made: list[str], target: Kernel, module: Path, tmp_path: Path, file: str, anew: bool
 ) -> None:
-    """Those of a folder that the source links to are compiled with it."""
+    """Files in a folder that the source links to also count, because they are compiled with it."""
     (tmp_path / "headers/__pycache__").mkdir(parents=True)
     (module / "common").symlink_to("../headers")
     before = kmod.build_modules(target, module)
@@ -147,7 +147,7 @@ def test_template_with_the_hosts_processor_is_keyed_by_the_host(
     target: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     accelerator: str, deterministic: bool, anew: bool, part: str,
 ) -> None:  # fmt: skip
-    """With `-cpu host` a guest has seen the processor's features, as far as the host's kernel shows them."""
+    """With `-cpu host`, a template depends on the processor's features that the host's kernel shows to guests."""
     there = Parts(target, tmp_path / "a/initrd", tmp_path / "b/qemu", Accelerator(accelerator, ""))
     monkeypatch.setattr(template, "parts", lambda *_: there)
     machine = Machine(deterministic=deterministic)
@@ -160,7 +160,7 @@ def test_template_with_the_hosts_processor_is_keyed_by_the_host(
 
 
 def test_every_kind_of_entry_can_be_shared() -> None:
-    """But templates, and what is read from them, which are a cache's own."""
+    """Templates, and entries that are derived from them, cannot be shared between caches."""
     files = [*(TOP / "harness/shirq_bench").rglob("*.py"), *TOP.glob("tests/*.py")]
     sources = "".join(path.read_text() for path in files)
     kinds = set(re.findall(r'cache\.entry\(\s*"([a-z-]+)"', sources)) - {"symbols"}

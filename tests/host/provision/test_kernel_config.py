@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The built kernel has all options of its configuration fragments, or its build is refused."""
+"""A built kernel has all options of its configuration fragments; otherwise its build fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LATER = "# CONFIG_KASAN is not set\nCONFIG_KCSAN=y\n"
 
 
 def test_a_kernel_is_not_compiled_without_its_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A missing library would end the compiler after minutes, with an error that does not name the package."""
+    """The build checks the packages first: without a library it would fail late, and not name the package."""
     monkeypatch.setattr(deps, "missing", lambda groups: {"libelf-dev": "the kernel's objtool"} if groups else {})
     recipe = kernel.Recipe(suites=("none",), source="linux-source", config=("debug.config",))
     with pytest.raises(BuildError, match=r"linux-source needs libelf-dev \(the kernel's objtool\).*shirq deps debug-k"):

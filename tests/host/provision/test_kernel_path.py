@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A kernel that somebody else built is taken by its path, with its modules and headers, or refused with the reason."""
+"""A kernel that is given by its path is used with its modules and headers, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RELEASE = "6.99.0-mine"
 
 
 def bzimage(release: str, build: str = "#1") -> bytes:
-    """The fields of a kernel's image that a boot loader and the bench read."""
+    """Return a bzImage with only the fields that a boot loader and the bench read."""
     header = bytearray(0x10000)
     header[0x202:0x206] = b"HdrS"
     header[0x20E:0x210] = (0x3000 - 0x200).to_bytes(2, "little")
@@ -26,7 +26,7 @@ def bzimage(release: str, build: str = "#1") -> bytes:
 
 @pytest.fixture
 def vmlinuz(tmp_path: Path) -> Path:
-    """A kernel as `make install modules_install` leaves it below a directory; the build tree lies elsewhere."""
+    """A kernel as installed below a directory by `make install modules_install`; its build tree is elsewhere."""
     (tmp_path / "linux").mkdir()
     (tmp_path / "linux/Makefile").touch()
     modules = tmp_path / "root/lib/modules" / RELEASE
@@ -48,7 +48,7 @@ def test_a_kernel_comes_with_its_release_modules_and_headers(vmlinuz: Path, tmp_
 
 
 def test_absolute_link_is_followed_below_the_kernels_own_root(vmlinuz: Path, tmp_path: Path) -> None:
-    """An absolute link is followed as if the kernel's own root directory were /."""
+    """An absolute symbolic link is resolved below the root directory of the kernel's installation."""
     link = tmp_path / "root/lib/modules" / RELEASE / "build"
     link.unlink()
     link.symlink_to("/usr/src/linux-headers-mine")
@@ -60,7 +60,7 @@ def test_absolute_link_is_followed_below_the_kernels_own_root(vmlinuz: Path, tmp
 
 @pytest.mark.parametrize("what", ["boot/vmlinuz", f"lib/modules/{RELEASE}/e1000.ko"])
 def test_rebuilt_kernel_of_the_same_name_is_another_one(vmlinuz: Path, tmp_path: Path, what: str) -> None:
-    """A rebuilt kernel is a different one, although its release name is the same."""
+    """A rebuilt kernel has another identity, although its release name is the same."""
     first = kernel.get(str(vmlinuz))
     assert kernel.get(str(vmlinuz)).identity == first.identity
     path = tmp_path / "root" / what
@@ -81,14 +81,14 @@ def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
 
 
 def test_kernel_without_modules_is_refused_with_their_place(vmlinuz: Path) -> None:
-    """A kernel without its modules is refused, and the message names the place where they belong."""
+    """A kernel without modules is refused, and the error names the directory in which they must be."""
     (vmlinuz.parents[1] / "lib/modules" / RELEASE / "modules.dep").unlink()
     with pytest.raises(BuildError, match=rf"make modules_install INSTALL_MOD_PATH={vmlinuz.parents[1]}"):
         kernel.get(str(vmlinuz))
 
 
 def test_kernel_without_headers_is_refused_with_the_missing_link(vmlinuz: Path) -> None:
-    """A kernel without headers is refused, and the message names the missing link."""
+    """A kernel without headers is refused, and the error names the link that is missing or wrong."""
     link = vmlinuz.parents[1] / "lib/modules" / RELEASE / "build"
     link.unlink()
     with pytest.raises(BuildError, match=f"{link} leads to no build tree"):

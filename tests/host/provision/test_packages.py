@@ -29,7 +29,7 @@ DKMS, BINDING = (f"{name}_{VERSION}_all.deb" for name in ("shirq-dkms", "python3
 
 
 def _copy(into: Path) -> Path:
-    """The checkout's files, without the repository and build output."""
+    """Copy the checkout's files without the repository and build output; returns the copy."""
     made = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "build", "__pycache__", *_LEAVINGS)
     shutil.copytree(TOP, into, ignore=made, symlinks=True)
     return into
@@ -40,7 +40,7 @@ def _digests(directory: Path) -> dict[str, str]:
 
 
 def _unpacked(deb: Path, into: Path) -> Path:
-    """The package's files, with its control files in DEBIAN/."""
+    """Unpack a package, with its control files in DEBIAN/; returns the directory."""
     must("dpkg-deb", "--raw-extract", deb, into, cwd=deb.parent)
     return into
 
@@ -64,7 +64,7 @@ def test_every_package_is_built(packages: Path) -> None:
 
 
 def test_two_builds_are_identical(packages: Path, tmp_path: Path) -> None:
-    """The second build has another folder, other file times, and another umask, time zone and language."""
+    """The second build has another folder, other file times and modes, and another umask, time zone and language."""
     copy = _copy(tmp_path / "copy")
     mask = os.umask(0o077)
     try:
@@ -79,7 +79,7 @@ def test_two_builds_are_identical(packages: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_build_replaces_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No package of an earlier version stays, and nothing else is left in build/."""
+    """Packages of an earlier version are removed, and build/ contains nothing else."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
     stale = tmp_path / "build/packages/shirq-0.0.1.tar.gz"
@@ -132,7 +132,7 @@ def test_versions_that_disagree_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_what_the_build_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packages of an earlier build stay as they are."""
+    """If a tool is missing, the error names it, and the packages of an earlier build stay."""
     monkeypatch.chdir(tmp_path)
     earlier = tmp_path / "build/packages/earlier"
     earlier.parent.mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_the_changelog_has_the_version() -> None:
 
 
 def test_the_dkms_package_has_the_modules_source_and_no_more(packages: Path, tmp_path: Path) -> None:
-    """It has all files of kmod/ except build output; the documents are in the documentation folder."""
+    """The package has all files of kmod/ except build output; the documents are in its documentation folder."""
     root = _unpacked(packages / DKMS, tmp_path / "root")
     here = {path.name for path in (TOP / "kmod").iterdir()}
     kept = {name for name in here if not any(fnmatch.fnmatch(name, pattern) for pattern in _LEAVINGS)}
@@ -197,7 +197,7 @@ def test_the_bindings_package_has_what_its_wheel_has(packages: Path, tmp_path: P
 
 @pytest.mark.parametrize("deb", [DKMS, BINDING], ids=["dkms", "binding"])
 def test_a_debian_package_is_well_formed(packages: Path, tmp_path: Path, deb: str) -> None:
-    """All files are root's, with usual modes and one time; checksums, scripts, licence and changelog are correct."""
+    """All files belong to root, with usual modes and one time; checksums, scripts, licence and changelog are right."""
     listed = must("dpkg-deb", "--contents", packages / deb, cwd=tmp_path).splitlines()
     owners = {line.split()[1] for line in listed}
     modes = {line.split()[0] for line in listed if not line.split()[5].startswith("./usr/bin/")}
@@ -224,7 +224,7 @@ def test_a_debian_package_is_well_formed(packages: Path, tmp_path: Path, deb: st
 
 
 def test_the_manual_page_has_every_verb_and_option() -> None:
-    """The page names no option that does not exist, either."""
+    """The manual page also has no option that does not exist."""
     manual = (TOP / "packages/python3-shirq/shirqctl.1").read_text().replace("\\-", "-")
     (verbs,) = [each for each in ctl._parser()._actions if isinstance(each, argparse._SubParsersAction)]
     assert {"list", "lint", "watch"} < verbs.choices.keys()
@@ -237,7 +237,7 @@ def test_the_manual_page_has_every_verb_and_option() -> None:
 
 @pytest.mark.long
 def test_lintian_finds_nothing(packages: Path, tmp_path: Path) -> None:
-    """Lintian reports neither errors nor warnings."""
+    """lintian reports neither errors nor warnings."""
     found = must(
         "lintian", "--fail-on=error,warning", "--allow-root", packages / DKMS, packages / BINDING, cwd=tmp_path
     )
@@ -263,7 +263,7 @@ echo "== left";     find / -xdev -name '*shirq*' -not -path '/mnt/*' -not -path 
 @pytest.mark.long
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_the_bindings_package_works_on_debian(packages: Path, tmp_path: Path, suite: str) -> None:
-    """The package works on a system with only its dependencies, and leaves nothing behind when it is purged."""
+    """The package works with only its dependencies installed, and leaves no files when it is purged."""
     shutil.copy(packages / BINDING, tmp_path)
     profile = (TOP / "guest/profiles/rtl8139.toml").read_text()
     wrong = tmp_path / "wrong/rtl8139.toml"

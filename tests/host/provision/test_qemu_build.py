@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The build of QEMU: the inputs that require another build, and the checks of its result."""
+"""The build of QEMU: which inputs cause a new build, and the checks of its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATCH = """Say something else.
 
 
 class Mirror:
-    """Stands in for `Suites`: a mirror that has ``version`` of every source."""
+    """A fake of `Suites`: a mirror that has ``version`` of every source package."""
 
     version = "10.0.1"
     known = True
@@ -48,7 +48,7 @@ class Mirror:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let builds run below ``tmp_path``, from `Mirror`; the value lists the executed steps with their commands."""
+    """Make builds run below ``tmp_path``, with sources from `Mirror`; the value lists the executed steps."""
     done: list[str] = []
 
     def run(what: str, argv: Sequence[object], *, log: Path, cwd: Path | None = None, **_: object) -> None:
@@ -76,7 +76,7 @@ def configured(commands: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("first", ["one", "eins"])
 def test_patch_with_other_surroundings_is_refused(tmp_path: Path, commands: list[str], first: str) -> None:
-    """A patch that applies only with fuzz may change the wrong place."""
+    """A patch that applies only with fuzz is refused, because it may change the wrong place."""
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "hello.c").write_text(f"{first}\ntwo\nthree\n")
@@ -100,7 +100,7 @@ def test_new_version_of_the_source_is_built_anew(commands: list[str], monkeypatc
 
 
 def test_source_replaced_meanwhile_is_not_mistaken(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mirror replaces the version between the query and the download."""
+    """If the mirror replaces the version between query and download, the build fails."""
     monkeypatch.setattr(Mirror, "source", lambda self, package, into: "10.0.2")
     with pytest.raises(BuildError, match=r"the mirror has qemu 10.0.2 now instead of 10.0.1: build again"):
         qemu.build()

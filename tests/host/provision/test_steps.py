@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A build step's output is kept, its progress shown on a terminal, and it ends by its deadline."""
+"""A build step's output is logged, its progress is shown on a terminal, and it ends at its deadline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAYS = 'import sys, time\nfor n in 1, 2, 3:\n    print(f"[{n}/3] part [{n}]", fl
 def test_step_output_is_in_its_log_and_reported_now_and_then(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, interval: float
 ) -> None:
-    """A step's output is in its log, and plain lines report it now and then."""
+    """A step's output is in its log; without a terminal, plain lines report the progress at intervals."""
     monkeypatch.setattr(steps, "_PLAIN_INTERVAL", interval)
     run("counting", [sys.executable, "-c", SAYS], log=tmp_path / "log")
     assert "[1/3] part [1]\n[2/3] part [2]\n[3/3] part [3]\n" in (tmp_path / "log").read_text()
@@ -35,7 +35,7 @@ def test_step_output_is_in_its_log_and_reported_now_and_then(
 
 
 def _read_all(terminal: int, awaited: bytes, gate: Path) -> str:
-    """The output on a terminal until no process has it open; the file ``gate`` is removed when ``awaited`` is shown."""
+    """Read a terminal until no process has it open; remove the file ``gate`` when ``awaited`` was shown."""
     shown = b""
     with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
         while data := stream.read(65536):
@@ -46,13 +46,13 @@ def _read_all(terminal: int, awaited: bytes, gate: Path) -> str:
 
 
 def test_terminal_bar_shows_progress_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal, a bar shows the progress and leaves nothing behind."""
+    """On a terminal, a bar shows the progress and is removed at the end."""
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
     with ThreadPoolExecutor() as pool:
         (gate := tmp_path / "gate").touch()
         reading = pool.submit(_read_all, ours, b"2/3", gate)
-        # The bar is drawn only from time to time: the program waits until the bar has shown the text.
+        # The bar is drawn at intervals: the program must wait until the bar has shown the text.
         waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
         says = f"print('[1/3] a\\n[2/3] b', flush=True)\n{waits}print('[3/3] c')"
         with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patched:
@@ -67,13 +67,13 @@ def test_terminal_bar_shows_progress_and_leaves_nothing(tmp_path: Path, monkeypa
 
 
 def test_failed_step_shows_its_last_output_and_where_the_rest_is(tmp_path: Path) -> None:
-    """A failed step shows the end of its output and where the rest is."""
+    """The error of a failed step contains the end of its output and the path of the log."""
     with pytest.raises(BuildError, match=r"(?s)failing failed with status 3; the end of .*/log:.*out of luck"):
         run("failing", ["sh", "-c", "echo out of luck; exit 3"], log=tmp_path / "log")
 
 
 def test_step_without_output_ends_by_its_deadline_with_children(tmp_path: Path) -> None:
-    """A step that prints nothing still ends by its deadline, with all processes that it started."""
+    """A step that prints nothing ends at its deadline, with all processes that it started."""
     late = "sleep 60 && touch ended"
     with pytest.raises(BuildError, match=r"hanging: not finished after 0.3 s"):
         run("hanging", ["sh", "-c", f"({late}) & {late}"], log=tmp_path / "log", cwd=tmp_path, deadline=0.3)

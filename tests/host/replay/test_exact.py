@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run whose log is full has no known end."""
+"""If a run's log is full, the end of the run cannot be found in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shirq_bench.replay import exact
 
 
 def test_the_end_of_a_run_is_not_waited_for_in_a_full_log(tmp_path: Path) -> None:
-    """Its entry may be among those that did not fit."""
+    """The entry that marks the end may have been dropped."""
     told = Story(("dev0",)).add(Kind.SCHEDULED, "dev0", width=exact._STOP)
     path = tmp_path / "events.shirqlog"
     write_log(path, told.devices, told.entries, dropped=7)

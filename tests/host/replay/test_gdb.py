@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The terminal of `shirq debug` is gdb's."""
+"""`shirq debug` gives its terminal to gdb."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run reports of its guest."""
+"""The complaints that a run reports about its guest."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Scenarios, cases and findings as data: errors in them are reported, and files are read back as written."""
+"""Files of scenarios, cases and findings: errors in them are reported, and findings are read back as written."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_a_scenario_that_lacks_a_key_is_refused() -> None:
 
 
 def test_unknown_scenario_is_refused_with_the_known_ones() -> None:
-    """An unknown scenario is refused with those that there are."""
+    """The error for an unknown scenario lists the known ones."""
     with pytest.raises(BenchError, match="'nothing'; known scenarios: reassert, "):
         scenario.get("nothing")
 
 
 def test_each_point_has_its_period_and_offset_second_stimulus() -> None:
-    """Each point has its period, and the second stimulus at its offset."""
+    """Each point has its own period, and its second stimulus at the point's offset."""
     case = case_of(_parse(_LEAST), "6.1", [0, 7, None], 1000)
     assert case.cuts == (1000, 2000, 3000)
     assert [stimulus for stimulus in case.stimuli if stimulus.action == "raise 2"] == [
@@ -88,7 +88,7 @@ def test_an_entry_may_come_later_than_the_others_of_its_stimulus() -> None:
 
 
 def test_operation_measured_alone_omits_what_comes_before() -> None:
-    """The steps before a point are left out where the operation is measured alone."""
+    """At a point without the second stimulus, which measures the operation alone, the steps before it are omitted."""
     item = _parse(_LEAST | {"before": ["dev0 set dead all"]})
     case = case_of(item, "6.1", [None, 7], 1000)
     assert [s for s in case.stimuli if "dead" in s.action] == [Stimulus(1000, "dev0", "set dead all")]
@@ -139,7 +139,7 @@ def test_a_run_is_cut_at_times_from_its_beginning(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_window_ends_where_its_own_device_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The window is as long as the longest of the points; other devices' entries do not end it."""
+    """The window is as long as the longest of the measured points; entries of other devices do not end it."""
     period = 50_000_000
     own = [(period * slot + at, "dev0") for slot, at in enumerate((300, 400, 350, 320))]
     entries = _masks(*own, (3 * period + 9000, "dev1"))
@@ -152,7 +152,7 @@ def test_a_window_ends_where_its_own_device_does(monkeypatch: pytest.MonkeyPatch
 def test_window_shorter_than_a_step_is_refused(
     monkeypatch: pytest.MonkeyPatch, since: str, extra_ns: int, window: int
 ) -> None:
-    """There would be no point in it, and nothing that fails."""
+    """In such a window there would be no point, so that the sweep would pass without a test."""
     entries = _masks((300, "dev0"), (400, "dev1"))
     monkeypatch.setattr(cases.Case, "run", lambda _: Outcome(Recording(0, entries, "", "", []), [], []))
     made = replace(_parse(_LEAST | {"until": "masked dev0", "extra_ns": extra_ns, "step": 310}), since=since)
@@ -161,7 +161,7 @@ def test_window_shorter_than_a_step_is_refused(
 
 
 class _Fake:
-    """Runs cases without a guest: ``fails`` says whether a case shows the violation."""
+    """Fakes runs of cases without a guest: ``fails`` returns true for a case that shows the violation."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: object) -> None:
         self.runs = 0
@@ -203,7 +203,7 @@ def test_a_failure_of_another_rule_does_not_count_when_shrinking(monkeypatch: py
 def test_differing_replays_are_kept_with_where_they_part(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Replays that differ are kept, and the first difference is shown."""
+    """If replays differ, their logs are kept and the first different entries are printed."""
     late = iter([0, 0, 7, 0])
 
     def run(case: Case, keep: Path) -> Outcome:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The judge of a sweep's points, on made-up logs: each rule is broken once."""
+"""The oracle of a sweep's points, on artificial logs that each break one rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _entry(at: int, kind: Kind, value: int, ring: int = _NOBODY, offset: int = 0
 
 
 def _claimed(at: int, seq: int = 1, source: int = 1) -> list[Entry]:
-    """A raise that is claimed, acknowledged, handled and unmasked."""
+    """Return a raise that is claimed, acknowledged, handled and unmasked."""
     return [
         _entry(at, Kind.RAISE, source),
         _entry(at, Kind.PIN, 1),
@@ -41,12 +41,12 @@ def test_a_raise_that_is_handled_is_in_order() -> None:
 
 
 def test_unhandled_raise_is_lost_and_its_point_unfinished() -> None:
-    """An unhandled raise is lost, and its point is unfinished."""
+    """A raise that is never handled is lost, and its point is unfinished."""
     assert _rules(_claimed(0)[:4]) == [["lost", "unfinished"]]
 
 
 def test_raise_between_ack_and_handling_is_kept_if_reasserted() -> None:
-    """A raise after the acknowledgement and before the handling is not lost if it asserts again."""
+    """A raise between acknowledgement and handling is not lost if the device asserts again."""
     first = _claimed(0)
     again = [_entry(50, Kind.RAISE, 1), *first[5:], *_claimed(70, seq=2)[1:]]
     assert _rules([*first[:5], *again]) == [[]]
@@ -84,7 +84,7 @@ def test_a_handling_beyond_the_bound_is_late() -> None:
 
 
 def test_assertion_beyond_the_bound_is_late_even_if_withdrawn() -> None:
-    """An assertion beyond the bound is late, though it is withdrawn."""
+    """An assertion that is longer than the bound is late, even if it is withdrawn."""
 
     def asserted(ns: int) -> list[Entry]:
         levels = [_entry(0, Kind.PIN, 1), _entry(1, Kind.PIN, 1), _entry(ns, Kind.PIN, 0)]
@@ -98,7 +98,7 @@ def test_what_the_hardware_withdraws_need_not_be_handled() -> None:
 
 
 def test_released_raise_is_not_owed_and_next_owner_counts_anew() -> None:
-    """A raise that a release program acknowledges need not be handled; the next owner counts anew."""
+    """A raise that the release program acknowledges need not be handled; the next owner's numbers start again."""
     released = [_entry(0, Kind.RAISE, 2), _entry(9, Kind.WRITE, 0xFFFFFFFF, _KERNEL, 0x64)]
     assert _rules(_claimed(0, seq=9), released, _claimed(2000, seq=1)) == [[], [], []]
 
@@ -125,7 +125,7 @@ def test_a_device_that_is_not_judged_is_not_looked_at() -> None:
 
 
 def test_a_line_that_the_kernel_has_masked_is_unfinished() -> None:
-    """free_irq() masks a line too, until it is requested again."""
+    """A line that is masked at the end is unfinished; free_irq() may mask a line until it is requested again."""
     masked, unmasked = (_entry(at, Kind.LINE_MASK, value, offset=20, device="ioapic") for at, value in ((0, 1), (5, 0)))
     assert _rules([masked]) == [["unfinished"]]
     assert _rules([masked, unmasked]) == [[]]
@@ -155,7 +155,7 @@ def test_a_guest_that_halts_leaves_its_devices_masked_and_silent() -> None:
 
 
 class TestBroken:
-    """The device dev0, which the stimulus breaks, beside a device that it does not break."""
+    """The stimulus breaks the device dev0; another device is not broken."""
 
     def _rules(self, *points: Iterable[Entry]) -> list[list[str]]:
         oracle = Oracle(["dev0", "dev1"], _BOUND_NS, 0, broken=["dev0"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The page works in a browser: it opens from a file, zooms, shows values, follows its table, and fetches nothing."""
+"""The page of a run in a browser: it opens from a file, zooms, shows values, follows its table, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUNDS = 30
 
 
 def page(directory: Path, *, broken: bool = False) -> Path:
-    """A run of dev0 and a neighbour; with ``broken`` its line is high at the end."""
+    """Write the page of a run of dev0 and a neighbour; with ``broken``, the line is high at the end."""
     told = Story(("dev0", "nic"), now=10_000_000)
     for _ in range(ROUNDS):
         told.claimed_interrupt("dev0").wait(100_000).neighbours_interrupt("nic").wait(300_000)
@@ -40,7 +40,7 @@ def page(directory: Path, *, broken: bool = False) -> Path:
 
 
 class Page:
-    """The page as a reader sees and uses it."""
+    """The page in the browser, with methods to read and use it."""
 
     def __init__(self, browser: Chrome, path: Path) -> None:
         self.browser = browser
@@ -51,12 +51,12 @@ class Page:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until pending drawing is done: afterwards elements do not change by themselves."""
+        """Wait until pending drawing is complete: after that, elements change only by an action."""
         frame = "requestAnimationFrame(() => "
         self.browser.execute_async_script(f"const done = arguments[0]; {3 * frame}done(){3 * ')'}")
 
     def until(self, holds: Callable[[], object], what: str, deadline: float = 60.0) -> None:
-        """Wait until ``holds()`` is true: drawing is delayed to the next frame."""
+        """Wait until ``holds()`` is true, because the page draws only at the next frame."""
         end = Deadline(deadline)
         while not holds():
             assert not end.passed, f"not within {end}: {what}"
@@ -75,17 +75,17 @@ class Page:
         return str(self.browser.execute_script("return document.querySelector(arguments[0]).textContent", selector))
 
     def drawn(self) -> str:
-        """Axis and tracks as they are drawn."""
+        """Return the drawn axis and tracks."""
         return str(self.browser.execute_script("return document.querySelector('#drawing').innerHTML"))
 
     def width(self) -> float:
-        """How much virtual time is shown, in ns."""
+        """Return the length of the shown virtual time, in ns."""
         value, unit, word = self.text("#scale").split()
         assert word == "shown"
         return float(value) * {"ns": 1, "µs": 1e3, "ms": 1e6, "s": 1e9}[unit]
 
     def changed(self, act: Callable[[], object]) -> tuple[float, float]:
-        """The shown time before and after ``act``, which must change the axis."""
+        """Call ``act``, which must change the axis; returns the length of the shown time before and after it."""
         before, drawing = self.width(), self.drawn()
         act()
         self.until(lambda: self.drawn() != drawing, "the axis changes")
@@ -93,7 +93,7 @@ class Page:
         return before, self.width()
 
     def wheel(self, by: int) -> None:
-        # ActionChains scrolls only through the compositor; the page listens to the event itself.
+        # Dispatch the event itself, because ActionChains scrolls without an event that the page receives.
         self.browser.execute_script(
             "const plot = document.querySelector('#plot'), box = plot.getBoundingClientRect();"
             "const at = {clientX: box.left + box.width / 2, clientY: box.top + 80};"
@@ -104,7 +104,7 @@ class Page:
 
 @pytest.fixture
 def shown(browser: Chrome, tmp_path: Path) -> Iterator[Page]:
-    """The page of a correct run; at the end there must be neither console messages nor requests."""
+    """The page of a correct run. At the end of the test there must be no console message and no further request."""
     opened = Page(browser, page(tmp_path))
     yield opened
     assert logged(browser, "browser") == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The trace holds every level, span and event of the picture, and the guest's own trace, on one axis."""
+"""The Perfetto trace has every level, span and event of the picture, and the guest's own trace, on one time axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shirq_bench.channels.log import ClockFit, GuestEvent, TraceError, parse_ftr
 from shirq_bench.report import perfetto
 from shirq_bench.report.model import Picture, Shape, Span, Tone, Track, build
 
-#: A guest whose clock began 4 ms before virtual time did.
+#: The relation to the clock of a guest, which began 4 ms before virtual time.
 FIT = ClockFit.from_marks([(n, n - 4_000_000) for n in range(14_000_000, 16_000_000, 10_000)])
 FTRACE = """\
 # tracer: nop
@@ -53,7 +53,7 @@ def written(shown: Picture, **more: Any) -> dict[str, Any]:
 
 
 class Trace:
-    """A trace by the names of its processes and threads."""
+    """A trace whose records are found by the names of its processes and threads."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.records = data["traceEvents"]
@@ -62,7 +62,7 @@ class Trace:
         self.threads = {(r["pid"], r["tid"]): r["args"]["name"] for r in meta if r["name"] == "thread_name"}
 
     def of(self, process: str, row: str) -> list[dict[str, Any]]:
-        """The records of one row: a counter's or a thread's."""
+        """Return the records of one row, which is a counter or a thread."""
         return [
             record
             for record in self.records

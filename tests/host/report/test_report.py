@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run's picture shows the log's contents, as text, as a self-contained page, and as a waveform."""
+"""A run's picture has the contents of the log: as text, as a self-contained page, and as a waveform."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROLES = {"dev0": "claimed", "nic": "neighbour"}
 
 
 def story(rounds: int = 1) -> Story:
-    """Interrupts of dev0, each followed by one of the neighbour."""
+    """Return interrupts of dev0, each followed by one of the neighbour."""
     told = Story(("dev0", "nic"), now=10_000_000)
     for _ in range(rounds):
         told.claimed_interrupt("dev0").wait(100_000).neighbours_interrupt("nic").wait(300_000)
@@ -37,7 +37,7 @@ def picture(told: Story, **more: object) -> Picture:
 
 
 def track(shown: Picture, name: str, group: str = "") -> Track:
-    """The only track with this name in the group whose name begins with ``group``."""
+    """Return the only track with this name in a group whose name begins with ``group``."""
     (found,) = (it for it in shown.tracks if it.name == name and it.group.startswith(group))
     return found
 
@@ -105,7 +105,7 @@ def test_the_line_and_the_devices_are_found_if_not_given() -> None:
 
 
 def test_devices_without_logged_accesses_are_found_by_their_pins() -> None:
-    """Of other devices than shirq-edu the log has only pins: those of the line that moved first are shown."""
+    """For devices other than shirq-edu the log has only pins: the picture shows those of the line that moved first."""
     told = Story(("nic", "other", "uart", "clock")).neighbours_interrupt("nic").wait(100).neighbours_interrupt("uart")
     told.add(Kind.PIN, "other", value=1).add(Kind.LINE, offset=GSI + 1, value=1)
     told.add(Kind.PIN, "other", value=0).add(Kind.LINE, offset=GSI + 1, value=0)
@@ -133,7 +133,7 @@ def test_a_cut_shows_what_came_after_with_the_levels_from_before() -> None:
 
 
 def test_pause_threshold_follows_from_the_handling_speed() -> None:
-    """The length from which a gap is a pause follows from how fast interrupts are handled."""
+    """The length from which a gap counts as a pause depends on how fast interrupts are handled."""
     slow = Story(("dev0", "nic")).stimulus("dev0").deliver().wait(95_000).read("dev0").mask("dev0").eoi()
     assert (picture(story()).pause_ns, picture(slow).pause_ns) == (20_000, 500_000)
 
@@ -162,7 +162,7 @@ def test_handler_calls_are_drawn_within_their_handling() -> None:
 
 
 def test_actions_on_the_guest_are_drawn_at_their_log_positions() -> None:
-    """An action on the guest is drawn between the log's positions at its start and at its end."""
+    """An action on the guest is drawn from the log's position at its start to that at its end."""
     told = story(rounds=2)
     log = told.log()
     inside = len(log.entries) // 2
@@ -315,7 +315,7 @@ def test_names_cannot_break_out_of_the_page(name: str) -> None:
 
 
 def waveform(shown: Picture) -> tuple[dict[str, str], dict[str, list[tuple[int, str]]]]:
-    """The types of all variables and their changes (time, value), by dotted name."""
+    """Return the types of all variables, and their changes as (time, value), by dotted name."""
     file = io.StringIO()
     vcd.write(shown, file)
     scope: list[str] = []
@@ -361,7 +361,7 @@ def test_the_waveform_has_every_level_at_its_time() -> None:
 
 
 def test_waveform_names_spans_and_has_stimuli_as_events() -> None:
-    """The waveform names spans and has stimuli as events."""
+    """The waveform has the names of spans as strings, and stimuli as events."""
     shown = picture(story())
     types, changes = waveform(shown)
     (program,) = track(shown, "interrupt program").spans
@@ -373,7 +373,7 @@ def test_waveform_names_spans_and_has_stimuli_as_events() -> None:
 
 
 def test_instant_span_is_1_ns_wide_and_touching_spans_stay_apart() -> None:
-    """A span that took no time is 1 ns wide, and spans that touch stay apart."""
+    """A span without a duration is drawn 1 ns wide, and spans that touch are drawn apart."""
     spans = (Span(10, 10), Span(20, 30), Span(30, 40), Span(35, 50))
     shown = Picture("x", GSI, 5, 50, 1000, (Track("g", "t", Tone.USER, Shape.SPANS, spans),), (), (), 0)
     _, changes = waveform(shown)

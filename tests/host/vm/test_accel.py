@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verdict on KVM if a kernel does not boot in time: permanent if the host was idle, otherwise for an hour."""
+"""If the probe kernel does not boot in time, the verdict on KVM is permanent; on a busy host it holds for an hour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shirq_bench.vm import accel
 
 @pytest.fixture
 def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An emulator that hangs before its first message, on a machine whose KVM opens."""
+    """An emulator that hangs before its first message, on a machine whose /dev/kvm can be opened."""
     emulator = tmp_path / "qemu-system-x86_64"
     emulator.write_text("#!/bin/sh\nexec sleep 1000\n")
     emulator.chmod(0o755)

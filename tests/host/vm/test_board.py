@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The qtest client with an emulator that does not answer, or answers in pieces."""
+"""The qtest client, with an emulator that does not answer, or answers in pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shirq_bench.vm.board import QTest, QTestFailed
 
 @pytest.fixture
 def ends() -> Iterator[tuple[QTest, socket.socket]]:
-    """A client, and the emulator's end of its connection."""
+    """A qtest client, and the emulator's end of the connection."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield QTest("board", ours, deadline=0.05), theirs

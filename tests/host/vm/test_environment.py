@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The environment's description names the emulator, whatever its state."""
+"""The description of the environment contains the emulator, even if it does not start."""
 
 from __future__ import annotations
 

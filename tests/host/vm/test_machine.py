@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The line that a slot of a guest leads to; tests/device/test_line_probe.py compares it with QEMU."""
+"""`gsi_of`: the line to which a slot's pin is wired. tests/device/test_line_probe.py compares it with QEMU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shirq_bench.vm.machine import GSI, SHARED_LINE, gsi_of
     ("slot", "pin", "gsi"), [(4, "A", 20), (24, "A", 20), (25, "A", 16), (28, "A", 16), (30, "A", 20), (7, "B", 20)]
 )
 def test_the_rule_changes_after_slot_24(slot: int, pin: str, gsi: int) -> None:
-    """Slots 4 and 28 are equal modulo 4 and do not share a line."""
+    """Slots 4 and 28 do not share a line, although they are equal modulo 4."""
     assert gsi_of(slot, pin) == gsi
 
 
@@ -25,7 +25,7 @@ def test_a_pin_that_no_slot_has_is_refused(slot: int, pin: str) -> None:
 
 
 def test_the_shared_line_is_shared() -> None:
-    """All devices are on the line except the clock, which is for marks."""
+    """All devices are on the line, except the clock, which is only used for marks."""
     slots = {
         match[1]: int(match[2], 16)
         for each in SHARED_LINE.devices

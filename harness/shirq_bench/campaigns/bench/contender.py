@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The drivers that are compared: ways to handle a device's interrupts, each in the same guest."""
+"""The compared drivers, which handle a device's interrupts in different ways; all get the same guest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _LOG_ENTRIES = 1 << 22
 class Contender:
     """A driver for dev0. ``load`` is the guest script that loads it, ``driver`` the kernel driver that binds dev0.
 
-    ``program`` is the user program, which blocks until there is an interrupt; empty: the kernel handles it.
+    ``program`` is the user program, which blocks until there is an interrupt. If it is empty, the kernel driver handles
+    the interrupts.
     """
 
     name: str
@@ -41,7 +42,7 @@ CONTENDERS = {
     )
 }
 
-#: Drivers of the silent device beside which the neighbour's interrupts are measured.
+#: Drivers of the silent device that shares the line while the neighbour's interrupts are measured.
 SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
 
 

@@ -21,9 +21,10 @@ from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Recording, Stimulus, play
 from shirq_bench.vm.machine import GSI, Machine
 
-#: Interrupts before the measured ones: the first accesses cause page faults and fill the allocator's caches.
+#: Number of interrupts that precede the measured ones, because the first accesses cause page faults and fill the
+#: allocator's caches.
 WARM_UP = 200
-#: Time between two interrupts, in ns of virtual time: the guest is idle again long before the next interrupt.
+#: Time between two interrupts, in ns of virtual time; long enough for the guest to be idle again before the next one.
 PERIOD_NS = 200_000
 #: Seed of the random delays, which let interrupts come at any point of the kernel's own work.
 _SEED = 2005
@@ -37,8 +38,8 @@ class Round:
     ``awake`` is from the assertion until the user program runs again (its first store), ``enabled`` from the assertion
     until the device can assert again, ``hard`` from delivery to the end of interrupt.
 
-    ``registers`` are accesses to the device's registers, ``config`` to its configuration space, without the store that
-    marks the wake-up. ``awake`` is 0 if there is no user program.
+    ``registers`` counts the accesses to the device's registers, ``config`` those to its configuration space. The store
+    that marks the wake-up is not counted. ``awake`` is 0 if there is no user program.
     """
 
     awake: int
@@ -66,7 +67,7 @@ class Spread:
 
 
 def schedule(device: str, interrupts: int, seed: int | None = None) -> list[Stimulus]:
-    """The warm-up and then ``interrupts``, ``PERIOD_NS`` apart; a ``seed`` delays each by up to half of this period."""
+    """The raises of the warm-up and ``interrupts``, `PERIOD_NS` apart; a ``seed`` delays each by up to half of it."""
     generator = random.Random(seed)
     return [
         Stimulus(slot * PERIOD_NS + (generator.randrange(PERIOD_NS // 2) if seed is not None else 0), device, "raise 1")
@@ -109,7 +110,7 @@ def measure_round(entries: Sequence[Entry], wakes: bool) -> Round:
 
 
 def _enables(entry: Entry, wakes: bool) -> bool:
-    """Whether the device can assert after this entry, which unmasks it, or acknowledges it in an in-kernel driver."""
+    """Whether the device can assert after this entry: an unmask or, with an in-kernel driver, an acknowledgement."""
     if entry.kind is Kind.MASK:
         return wakes and not entry.value
     if entry.kind is not Kind.WRITE:
@@ -143,7 +144,7 @@ def play_regular(machine: Machine, device: str, interrupts: int) -> list[list[En
 
 
 def of_contender(kernel: str, name: str, interrupts: int) -> dict[str, Any]:
-    """The figures of dev0 alone on its line: for each phase and figure a `Spread`."""
+    """The figures of dev0 without a neighbour, for each phase: a `Spread` of each cost, and medians of the accesses."""
     chosen = CONTENDERS[name]
     machine = contender.machine(kernel, *driving(chosen))
     result: dict[str, Any] = {}

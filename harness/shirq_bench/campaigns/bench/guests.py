@@ -26,7 +26,7 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, SHARED_LINE, Machine, bind_at, start
 from shirq_bench.vm.vm import Vm
 
-#: Number of guests for the time to the first command, and of guests per worker for the throughput.
+#: Numbers of clones and of boots: for the time to the first command, and for each worker in the throughput.
 _CLONES, _BOOTS = 100, 5
 _CLONES_A_WORKER, _BOOTS_A_WORKER = 40, 3
 WORKERS = (1, 2, 4)
@@ -51,7 +51,7 @@ def first_command(vm: Vm) -> float:
 
 
 def cpu_ns(pid: int) -> int:
-    """The CPU time, in ns, of a process's threads. psutil counts in ticks of 10 ms."""
+    """The CPU time, in ns, of a process's threads; from schedstat, because psutil counts in ticks of 10 ms."""
     return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
@@ -189,10 +189,10 @@ def measure(name: str, tell: Callable[[str], None] = lambda _: None) -> dict[str
     """The figures on the kernel called ``name``.
 
     ``ways`` has for each kind of guest the wall-clock time ``first_command_ms`` and the CPU time ``processor_ms`` to
-    the first command (a `Spread` each), the memory ``private_mib`` that it shares with no other guest, and the guests
-    ``per_second`` with `WORKERS`. ``suites``: seconds for `SUITES` tests. ``line``: for `DEVICES` on a line, a clone's
-    ``first_command_ms`` and ``processor_ms``, and the instructions of an interrupt's ``hard`` part. ``load``: the
-    machine's load at the beginning, from 0 (idle).
+    the first command (a `Spread` each), the memory ``private_mib`` that it shares with no other guest, and the number
+    of guests ``per_second`` for each of `WORKERS`. ``suites`` has the seconds for each of `SUITES`. ``line`` has, for
+    each of `DEVICES`, a clone's ``first_command_ms`` and ``processor_ms``, and the instructions of an interrupt's
+    ``hard`` part. ``load`` is the machine's load at the beginning; 0 means idle.
     """
     load = round(os.getloadavg()[0], 1)
     machine = SHARED_LINE.with_(kernel=name)

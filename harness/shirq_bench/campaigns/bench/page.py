@@ -67,7 +67,7 @@ def _rate_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
 
 
 def _cost_bars(kernel: Mapping[str, Any]) -> _Bars:
-    """Instructions from the assertion to the end of the round trip, to the wake-up and to the end of the hardirq."""
+    """For each driver, the instructions from the assertion to the end of the round trip, to the wake-up, to the EOI."""
     rows = {}
     for name, phases in kernel["cost"]["drivers"].items():
         regular = phases["regular"]

@@ -41,7 +41,7 @@ class Profile:
 
 
 def take(kernel: str, name: str) -> Profile:
-    """The profile of a contender."""
+    """The profile of an interrupt with the driver ``name``."""
     machine = contender.machine(kernel, *driving(CONTENDERS[name]))
     stimuli = cost.schedule("dev0", ROUNDS)
     stops = [

@@ -19,7 +19,7 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_UIO, bind, start
 
 #: Number of interrupts in one trial.
 TRIAL = 1000
-#: A trial begins after the interrupts of the warm-up, which are far apart.
+#: The number of warm-up interrupts before a trial, and the time between them in ns.
 _WARM_UP, _WARM_UP_NS = 50, 200_000
 #: The longest period between two interrupts, in ns: all drivers can keep up with it.
 _LONGEST = 20_000
@@ -28,7 +28,8 @@ _STEP = 0.97
 #: Offsets in ns of a trial's beginning: with each, interrupts come at other points of the kernel's own work. The result
 #: is the median.
 _LEADS_NS = (0, 70_000, 140_000, 210_000, 280_000)
-#: Interrupt rates, per second of guest time, at which the left CPU time is measured, and the duration.
+#: Interrupt rates, per second of guest time, at which the CPU time that is left is measured, and the duration of this
+#: measurement.
 RATES = (1_000, 10_000, 100_000)
 _WINDOW_NS = 100_000_000
 _BURNING = (LOAD_UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
@@ -59,8 +60,8 @@ def _handles(entry: Entry, chosen: Contender) -> bool:
 def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
     """The highest rate, in interrupts per second of guest time, up to which no rate loses any interrupt.
 
-    The trial begins ``lead_ns`` after the warm-up. A higher rate may have no loss by chance: that depends on how far
-    the program is on its way to sleep.
+    The trial begins ``lead_ns`` after the warm-up. At a higher rate, a trial may by chance lose no interrupt, depending
+    on how far the program is on its way to sleep.
     """
     chosen = CONTENDERS[name]
     period = _LONGEST
@@ -72,7 +73,7 @@ def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
 
 
 def _work(kernel: str, chosen: Contender, rate: int) -> int:
-    """The work of an idle-priority program in `_WINDOW_NS` beside ``rate`` interrupts per second; 0: no interrupts."""
+    """The work of an idle-priority program in `_WINDOW_NS` while ``rate`` interrupts come per second (0: none)."""
     machine = contender.machine(kernel, *driving(chosen), then=_BURNING)
     begin = _WARM_UP * _WARM_UP_NS
     stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)

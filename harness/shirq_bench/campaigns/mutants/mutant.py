@@ -7,7 +7,7 @@ A file ``NAME.patch`` begins with a head in TOML, which a unified diff follows. 
     tests      pytest's ids of the tests of the code that the bug breaks; {kernel} stands for the kernel's name
     sweep      scenarios of `shirq sweep` that find the bug if no test does; all of ``tests`` must then pass
     kernel     the kernel of the mutant's guests, if it is not the run's kernel
-    equivalent the reason why nothing can tell the mutant from the product, if that is the case
+    equivalent the reason why no test can notice the mutant, if it behaves like the product
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant(Head):
-    """``diff`` is against the top of the checkout."""
+    """A mutant. The paths in ``diff`` are relative to the top of the checkout."""
 
     name: str
     diff: str

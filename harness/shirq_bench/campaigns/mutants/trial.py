@@ -32,7 +32,7 @@ from shirq_bench.provision import cache
 _PROGRAMS, _COMPILED_FROM = "image-programs", ("guest/", "kmod/shirq.h")
 #: Seconds that all tests of one mutant may take together; the same limit holds for one sweep.
 DEADLINE = 1200.0
-#: Seconds between two looks whether a trial is to end before them.
+#: Seconds between two checks whether a trial must end early.
 _STEP = 0.2
 
 KILLED, SURVIVED = "killed", "survived"
@@ -78,7 +78,7 @@ class _End(Exception):
 
 
 def copy_checkout(top: Path, target: Path) -> None:
-    """Copy the checkout's tracked files, as they are in the working tree. `BenchError` outside of a git checkout."""
+    """Copy the files of the working tree that git does not ignore. `BenchError` outside of a git checkout."""
     listed = subprocess.run(
         ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
     )
@@ -117,7 +117,7 @@ class Workshop:
     until: float = math.inf
     #: If it is set, no trial continues.
     stop: threading.Event = field(default_factory=threading.Event)
-    #: For a kernel and a test or scenario: its failure without any mutant; empty if it passes.
+    #: For a kernel and a test or scenario, the failure without any mutant; empty if the test or scenario passes.
     sound: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def try_(self, mutant: Mutant, tell: Callable[[str], None] = lambda _: None) -> Verdict:
@@ -158,7 +158,10 @@ class Workshop:
         return passed
 
     def _require_sound(self, end: _End, kernel: str) -> None:
-        """Require that the test passes without the mutant: on a busy machine any timeout may expire."""
+        """Require that the test or scenario passes without the mutant.
+
+        If a timeout expired, run it again even if it passed before: on a busy machine any timeout may expire.
+        """
         key = (kernel, end.what)
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with supervisor.owned_directory("shirq-mutant-none-") as place:
@@ -254,10 +257,10 @@ class _Bench:
         return _failure(report)
 
     def sweep(self, scenario: str) -> None:
-        """Sweep a scenario in full, up to its first violation; again if it could not be run to its end."""
+        """Sweep all points of a scenario, up to the first violation; repeat a sweep that could not run to the end."""
         report = self.tree / "build/reports/sweep.json"
         for _ in range(_ROUNDS):
-            # It may be there from another sweep.
+            # Delete the report of an earlier sweep.
             report.unlink(missing_ok=True)
             done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
             if not done.returncode:
@@ -268,7 +271,7 @@ class _Bench:
 
 
 def _violation(tree: Path, report: Path) -> str:
-    """The violation that a failed sweep reports; empty if it failed for another reason, whatever that is."""
+    """The violation that a failed sweep reports; empty if the sweep failed for any other reason."""
     try:
         content = json.loads(report.read_text())
     except (OSError, ValueError):

@@ -61,7 +61,7 @@ def draw(case: Case, place: Path) -> None:
 
 @dataclass(frozen=True)
 class Unswept:
-    """A scenario whose sweep did not come to its end; whether that was because it `FailsAlone`."""
+    """A scenario whose sweep did not finish. ``fails_alone`` is true if the cause is that the scenario `FailsAlone`."""
 
     name: str
     kernel: str
@@ -75,7 +75,7 @@ def data(
     errors: Sequence[Unswept] = (),
     replays_identical: bool | None = None,
 ) -> dict[str, Any]:
-    """The report's content. ``points_per_minute`` counts only the minutes in which runs went on, on one core."""
+    """The report's content. ``points_per_minute`` counts only the time of the runs, on one core."""
     points = sum(result.points for result in results)
     # Leave out scenarios that need a new process or device for each point.
     quick = [result for result in results if not result.mortal]

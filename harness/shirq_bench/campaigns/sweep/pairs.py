@@ -176,7 +176,7 @@ class Matrix:
         )
 
     def _deeds(self, operation: Operation) -> list[str]:
-        """The deeds of all operations whose guests differ only in options, so that they share one guest.
+        """The deeds of all operations with the same ``how``, ``neighbour`` and ``drivers``, which can share one guest.
 
         Each of ctl's sources starts one deed.
         """
@@ -209,7 +209,7 @@ def get(name: str, size: str) -> Scenario:
 
 
 def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
-    """The cells of the named operations and stimuli; if no name of a kind is given, of all of that kind."""
+    """The cells of the named operations and stimuli; of all operations or all stimuli if no such name is given."""
     operations = [name for name in names if name in matrix.operations] or list(matrix.operations)
     stimuli = [name for name in names if name in matrix.stimuli] or list(matrix.stimuli)
     if unknown := set(names) - {*operations, *stimuli}:
@@ -222,7 +222,7 @@ def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Swept:
-    """The result of a cell; None for a gap, and if the cell could not be swept. Then ``error`` gives the reason."""
+    """A cell and its result: None if the cell is left out or its sweep failed. ``error`` says why the sweep failed."""
 
     cell: Cell
     result: Result | None = None

@@ -26,8 +26,8 @@ _LONG_NS = 50_000_000
 class Shape:
     """The result of calibration, in ns: the window's begin (from the point's beginning) and length, a point's length.
 
-    A point's length includes the bound on an interrupt's handling, in case the kernel's own work comes between. This
-    wait costs nothing, because an idle guest's time jumps.
+    After its last activity, a point lasts for the bound on an interrupt's handling, because the kernel's own work may
+    delay the handling. This wait costs no real time, because an idle guest's time jumps.
     """
 
     begin_ns: int
@@ -64,11 +64,11 @@ class Result:
 
 
 class FailsAlone(BenchError):
-    """A scenario breaks a rule without its second stimulus: what it plays on is broken."""
+    """A scenario breaks a rule even without its second stimulus: the scenario or the driver under test is broken."""
 
 
 def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], period_ns: int) -> Case:
-    """A run with a point for each offset of the second stimulus; None: a point without a second stimulus."""
+    """A run with a point for each offset of the second stimulus. With the offset None there is no second stimulus."""
     return Case(
         title=scenario.name,
         machine=scenario.machine(kernel),
@@ -109,7 +109,7 @@ def _chunk(scenario: Scenario) -> int:
 
 
 def calibrate(scenario: Scenario, kernel: str) -> Shape:
-    """Measure the window in points without a second stimulus, and the length of points in some points with one."""
+    """Measure the window by points without a second stimulus, and a point's length by points with a second stimulus."""
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
     alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
     if wrong := alone.all():
@@ -173,7 +173,7 @@ def sweep(
     tell: Callable[[str], None] = lambda _: None,
     most: int = MOST_FAILURES,
 ) -> Result:
-    """Try ``points`` instructions of the window, evenly spread; 0: as many as the scenario allows.
+    """Try ``points`` instructions of the window, evenly spread; with 0, as many as the scenario allows.
 
     ``tell`` is called with the progress. The sweep ends after ``most`` violations.
     """

@@ -24,9 +24,9 @@ _LOG_ENTRIES = 1 << 22
 class Scenario:
     """See the head of ``scenarios.toml``; times in ns of virtual time, which are instructions.
 
-    Only scenarios that `pairs` makes use the last fields. Each of ``cards`` gives a device's properties, as "DEVICE
-    PROPERTIES". ``since`` is where the window begins; by default it begins with ``first``. ``before`` comes before
-    ``first`` in a point that has a second stimulus.
+    ``cards``, ``since`` and ``before`` are used only by scenarios that `pairs` makes. Each of ``cards`` gives a
+    device's properties, as "DEVICE PROPERTIES". ``since`` is where the window begins; by default it begins with
+    ``first``. ``before`` comes before ``first`` in a point that has a second stimulus.
     """
 
     name: str

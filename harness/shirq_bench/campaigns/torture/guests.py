@@ -21,7 +21,7 @@ from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, Machine, bind, insmod
 from shirq_bench.vm.vm import Vm
 
-#: The device behind a port, which can be unplugged, and the neighbour with a driver in the kernel.
+#: PCI addresses of the device behind a port, which can be unplugged, and of the neighbour with an in-kernel driver.
 PORT_ADDRESS, NEIGHBOUR_ADDRESS = "0000:01:00.0", "0000:00:0c.0"
 #: The period of each device's own interrupts, in ns, on a stock kernel.
 RATES = {"dev0": 300_000, "dev1": 900_000, "dev2": 300_000, "nb0": 400_000}
@@ -30,7 +30,7 @@ END_S = 2
 #: Seconds allowed for an attempt, and for the guest to become idle, on a stock kernel.
 DEADLINE = 60.0
 _LOG_ENTRIES = 1 << 23
-#: Of `_MANY` owners or more, at least one in `_ASSERTED` must live long enough to see an interrupt.
+#: If a guest had at least `_MANY` owners, one in `_ASSERTED` of them must have lived long enough to see an interrupt.
 _MANY, _ASSERTED = 50, 10
 _DONE = re.compile(r"done attempts=(\d+) failures=(\d+) choices=([0-9a-f]{16})(.*)")
 
@@ -148,7 +148,7 @@ class Tormented:
                 break
 
     def _take_in(self, line: str) -> None:
-        # The load at the end does not show the load during the test.
+        # Sample the host's load now: the load at the end does not show the load during the test.
         self._busy = max(self._busy, competition())
         if line.startswith("FAIL"):
             self._failed += 1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Judges a guest's torture by the event log alone: assertions without an owner, and lost interrupts of neighbours.
 
-The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``). They tell when
-the device under test can have an owner. From the mark after an owner's end to the mark of the next beginning, the
+The guest writes marks into the MARK register of a device without a driver (``guest/torture/torture.h``). The marks show
+when the device under test can have an owner. From the mark after an owner's end to the mark of the next beginning, the
 device's pin must be low, without any tolerance, because the log's order is exact. Each raise of a neighbour must be
 followed by an acknowledgement by the neighbour's own driver: its handler in the kernel, or its process.
 """
@@ -117,7 +117,7 @@ def judge(
 
     A neighbour must be served within ``bound_ns``, and acknowledged in its driver's ring unless interrupts may be
     ``withdrawn``. The pin must fall within ``end_ns`` after an owner's end begins; ends are judged only if ``silent``.
-    From the first mark on, nobody may access ``bystanders``, no process may access a neighbour with an in-kernel
+    From the first mark on, no access to ``bystanders`` is allowed, no process may access a neighbour with an in-kernel
     driver, and the clock device may be accessed only for marks. `CannotJudge` if the log has dropped entries.
     """
     log.require_complete()

@@ -35,13 +35,13 @@ options = "latch=1"             # further parameters of the module
 [shirq]                         # optional
 irq = '''...'''                 # programs instead of the edu preset's; irq, unmask and release, all three
 mode = "acknowledges"           # the mode of this irq program: "masks" (default) or "acknowledges", SHIRQ_MODE_*
-options = "--exclusive"         # of its user program; the tables of the other drivers, except naive, have this key, too
+options = "--exclusive"         # options of its user program; also in the tables of the other drivers, except naive
 
 [expected]                      # the outcome for each driver under test
 [argued]                        # optional: for a driver without a good outcome, why a good one is impossible
 [notices]                       # optional: for a driver, expressions that match its program's notices, in this order
 shirq = ["quarantined flags=0x1"]
-[ends]                          # optional: for a driver whose program ends by itself, its last words as an expression
+[ends]                          # optional: for a driver whose program ends by itself, an expression for its end
 vfio-pci = "^status 1: "
 [latency.shirq]                 # optional: for a driver, bounds in virtual microseconds; with one vCPU only
 served_us = 500                 # from a raise of dev0 to its acknowledgement
@@ -125,7 +125,7 @@ _Expression = Annotated[str, _expression]
 _Seconds = Annotated[float, _above_0]
 _Device = Annotated[str, _device]
 _Slot = Annotated[str, _place]
-#: For each option, the verbs that it is for. Options that are not listed are for every verb.
+#: The verbs with which each option is allowed. Options that are not listed are allowed with every verb.
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "device": ("raise", "lower", "schedule"),
     "pin": ("raise",),
@@ -164,11 +164,12 @@ class Step:
     schedule: str | None = None
     #: A shell script in the guest, in which every command must succeed; it can use the definitions in `run.PRELUDE`.
     guest: str | None = None
-    #: The guest crashes into a second kernel, with these further parameters, where the steps go on.
+    #: The guest's kernel crashes; a second kernel starts with these further parameters, and the steps go on there.
     crash: str | None = None
     #: A line for the standard input of the driver's program, which must answer before the next step.
     tell: str | None = None
-    #: An expression that a line of the driver's program must match, after the line of the previous such step.
+    #: Wait until the driver's program prints a line that matches this expression, after the line of the previous such
+    #: step.
     output: _Expression | None = None
     #: Wait until the scripts in the background have ended.
     join: Annotated[str, one_of("background")] | None = None
@@ -188,10 +189,10 @@ class Step:
     message: bool = False
     #: All properties are set at one instant of virtual time.
     frozen: bool = False
-    #: The next steps do not wait for the script; it must have succeeded when the driver has been ended.
+    #: The next steps do not wait for the script. By the end of the case, the script must have succeeded.
     background: bool = False
-    #: An expression that a log entry must match which was written since the step began: `WRITE dev0 config+0x5 0x4`,
-    #: `DELIVER ioapic 20 0x22`. An entry is written as kind, device, register or GSI, and value.
+    #: An expression that must match a log entry that was written since the step began: `WRITE dev0 config+0x5 0x4`,
+    #: `DELIVER ioapic 20 0x22`. The text of an entry is its kind, device, register or GSI, and value.
     logged: _Expression = ""
     #: Scripts in the background, which must run during the whole step, move the line's interrupt. The step is repeated,
     #: up to ten times as often, until interrupts of the line have ended on every vCPU.
@@ -225,7 +226,7 @@ class Step:
         return getattr(self, self._verbs[0])
 
 
-#: The fields that are verbs, which are those with the default None, each with its key in the file.
+#: The fields that are verbs, each with its key in the file. Only verbs have the default None.
 _VERBS: Final[dict[str, str]] = {
     each.name: each.metadata.get("key", each.name) for each in fields(Step) if each.default is None
 }

@@ -49,9 +49,9 @@ MEANINGS = {
     Outcome.GRUMBLES: "the driver did not take the device, and the kernel's log complains of its request for the line",
     Outcome.REFUSES: "the driver did not take the device, and nothing else happened",
     Outcome.STARVES: "the neighbour's interrupts were handled late or never",
-    Outcome.LOSES: "interrupts of the device were never served, although nobody had ended the driver",
+    Outcome.LOSES: "interrupts of the device were never served, although the case had not ended the driver",
     Outcome.DUPLICATES: "interrupts without a cause came or were served",
-    Outcome.SURVIVES: "all was served, once, or the driver silenced its device in time; the neighbour was served",
+    Outcome.SURVIVES: "each raise was served once, or the driver silenced its device in time; the neighbour was served",
 }
 
 
@@ -83,7 +83,7 @@ class Ledger:
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Account for the logged entries."""
-        # A storm has millions of accesses, and few of them are acknowledgements.
+        # Search only for relevant entries: a storm has millions of accesses, and few of them are acknowledgements.
         found = find(entries, Kind.RAISE, Kind.LOWER, Kind.RESET, device=self._device)
         found += find(entries, Kind.WRITE, device=self._device, offset=Register.INT_ACK)
         for _, entry in sorted(found):
@@ -170,7 +170,8 @@ def classify(evidence: Evidence) -> Result:
     gone = evidence.hung or evidence.panicked
     # A complaint about the log as a whole has line 0: a log that cannot be scanned never passes.
     found = [] if gone else splats.scan(evidence.kernel_log, after=evidence.judged_line, forgiven=evidence.forgiven)
-    # Deliveries before the device was silenced were needed to detect the storm; STORM bounds their number.
+    # Do not count deliveries before the device was silenced: the driver needed them to detect the storm. `STORM` limits
+    # their number.
     unexplained = _spurious(log, gsi, ledger.silenced_ns)
     disabled = [splat for splat in found if _DISABLED.search(splat.rule)]
     mismatches = [splat for splat in found if _MISMATCH in splat.rule] if evidence.refused else []

@@ -60,10 +60,10 @@ register() {{ devmem $(($(bar $1) + $2)) 32 $3; }}
 """
 #: Seconds after which a guest without an answer and without a storm counts as hung.
 _SILENCE = 120.0
-#: A guest that writes more log entries than this without answering is taken to hang: the kernel disables a line after
+#: A guest that writes more log entries than this without answering counts as hung: the kernel disables a line after
 #: 100,000 interrupts, and a handler makes fewer than ten entries.
 _STORM = 1_500_000
-#: Log entries that are processed only while the VM stands still.
+#: If more new log entries than this are found, the VM is stopped while they are processed.
 _MANY = 100_000
 #: Seconds between two polls of a guest that has not answered yet.
 _GLANCE = 0.25
@@ -82,7 +82,7 @@ _LOOK = 0.02
 _QUERY = 0.02
 #: Seconds to wait for ARP replies.
 _WIRE = 15.0
-#: Factor for the timeout of a step whose interrupt is moved between vCPUs.
+#: A step whose interrupt is moved between vCPUs is repeated at most this many times as often.
 _MOVED = 10
 #: Guest seconds allowed for one raise of a burst.
 _BURST_LATE = 1.0
@@ -263,7 +263,8 @@ class _Player:
             self.mark = self.reader.mark
             self.stimuli = 0
             for number, step in enumerate(self.case.steps, 1):
-                # A driver that has refused the device is not blamed for later events.
+                # Skip the other steps after a refusal: a driver that has refused the device is not blamed for later
+                # events.
                 if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
                     self.step = f"step {number}, {step.verb} {step.argument!r}"
                     self.verb, self.number = step.verb, number
@@ -271,10 +272,11 @@ class _Player:
             self.step = "after the last step"
             kernel_log = self._guest("", "dmesg")
         except (HungError, VmDied, AgentGone) as error:
-            # A storm goes on until the VM is stopped, and may fill the log before that.
+            # Judge the log only up to this header: a storm goes on until the VM is stopped, and may fill the log before
+            # that.
             ended = self.reader.header()
             if not isinstance(error, HungError):
-                # The kernel's last messages arrive through another channel.
+                # Wait for the console's end: the kernel's last messages arrive through another channel than the error.
                 with contextlib.suppress(pexpect.TIMEOUT):
                     self.vm.console.expect(pexpect.EOF, timeout=_LAST_WORDS)
             kernel_log = self.vm.console.text()
@@ -288,7 +290,8 @@ class _Player:
         if hung or panicked:
             self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
         else:
-            # If the kernel goes on after an oops, it kills the task in which it failed.
+            # After an oops, accept that SIGKILL ended a script: if the kernel goes on, it kills the task in which it
+            # failed.
             self._finish((0, -signal.SIGKILL) if _OOPS.search(kernel_log) else (0,))
         self.reader.close()
         return Evidence(
@@ -341,18 +344,19 @@ class _Player:
         for number, step in enumerate(self.case.steps, 1):
             if step.decisive and self._is_its(step) and self.number < number:
                 raise NotPlayed(f"stimulus not played: the guest hung or panicked in {self.step}, before step {number}")
-        # The neighbour's driver gives its card work, too: its interrupt may come before the first query does.
+        # Accept any rise of the neighbour's pin since the last stimulus. It may precede the step's first query, because
+        # the neighbour's driver gives its card work, too.
         if self.verb == "neighbour" and "nic0" not in self.risen:
             self._require_neighbour()
         for device, lines in self.due.items():
             self._executed(device, [number for number, when in lines.items() if when < log.entries[-1].time_ns])
         for step, command in self.background:
-            # A script that the guest's end has cut short counts as running.
+            # Skip scripts that were still running when the guest's end cut them short.
             with contextlib.suppress(DeadlineExceeded, AgentGone):
                 self._require_success(step, command.wait(0), statuses)
 
     def _finish(self, statuses: Collection[int]) -> None:
-        """Check that background scripts and schedules have completed, and what became of the driver's program."""
+        """Check that schedules and background scripts have completed, and how the driver's program has ended."""
         for device, lines in self.due.items():
             self._executed(device, lines)
         ended: agent.Result | None = None
@@ -387,7 +391,8 @@ class _Player:
     def _account(self) -> Sequence[Entry]:
         """Process the entries since the last call. `CannotJudge` if the log is full."""
         new = self.reader.poll()
-        # A storm is written faster than it is processed: without a stop, each call would have more to process.
+        # Stop the VM for this: it writes a storm's entries faster than they are processed, so each call would have more
+        # work.
         with self.vm.frozen() if len(new) > _MANY else contextlib.nullcontext():
             self._take(new)
         self.reader.require_complete()
@@ -404,7 +409,7 @@ class _Player:
     def _take(self, new: Sequence[Entry]) -> None:
         self.ledger.take(new)
         self.recent = joined(self.recent, new)
-        # A storm writes millions of entries, and most of them are accesses.
+        # Search only for relevant entries: a storm writes millions of entries, and most of them are accesses.
         for _, entry in find(new, Kind.PIN, Kind.SETTING, Kind.RAISE, Kind.EOI, Kind.SCHEDULED):
             if entry.kind is Kind.PIN:
                 self.pins[entry.device] = bool(entry.value)
@@ -625,8 +630,8 @@ class _Player:
             self._account()
 
         asked = self._times(step, once)
-        # The network goes through the host and is slower than an idle guest. The neighbour's pin shows whether it was
-        # late.
+        # Wait here for replies, which take longer than an idle guest, because they go through the host. This is not a
+        # delay of the neighbour: the neighbour's pin shows whether it was late.
         end = Deadline(_WIRE)
         answers = network.answers()
         while answers < asked and not end.passed:
@@ -776,11 +781,11 @@ def _untold(wanted: Sequence[str], told: Sequence[str]) -> list[str]:
 
 
 def _unexpected_end(wanted: str, ended: agent.Result | None) -> list[str]:
-    """Unless a program that has ended by itself did so as wanted, and one of which nothing is wanted still ran."""
+    """A message if the driver's program did not end as ``wanted``, or ended by itself although no end is wanted."""
     if not ended:
-        return [f"its program has not ended by itself, with {wanted!r}"] if wanted else []
+        return [f"the driver's program has not ended by itself, with {wanted!r}"] if wanted else []
     said = f"status {ended.status}: {(ended.stderr.strip().splitlines() or [''])[-1]}"
-    return [] if wanted and re.search(wanted, said) else [f"its program ended by itself, with {said!r}"]
+    return [] if wanted and re.search(wanted, said) else [f"the driver's program ended by itself, with {said!r}"]
 
 
 def _words(entry: Entry) -> str:

@@ -1,6 +1,6 @@
 /*
- * A PCI function that drives a shared, level-triggered interrupt on demand:
- * as the card that its properties describe, with the faults that they name.
+ * A PCI function that drives a shared, level-triggered interrupt on demand. Its
+ * properties describe the card that it imitates, and the faults of that card.
  *
  * Its registers and properties are specified in SPEC.md.
  *
@@ -124,7 +124,7 @@ struct ShirqEdu {
     bool driven;                /* the pin's level in the PCI core */
     bool pin;                   /* after the interrupt-disable bit */
     bool resetting;
-    bool disintx_ignored;       /* the written bit of a device on which it has no effect */
+    bool disintx_ignored;       /* the bit was written as 1, without effect */
 
     ShirqPosted posted[POSTED];
     uint32_t posted_first;
@@ -215,7 +215,7 @@ static bool is_asleep(ShirqEdu *s)
          PCI_PM_CTRL_STATE_MASK);
 }
 
-/* Follow the pin, which the PCI core drives and logs. */
+/* Record the level of the pin, which the PCI core drives and logs. */
 static void follow_pin(ShirqEdu *s)
 {
     bool pin = s->driven && !pci_irq_disabled(PCI_DEVICE(s));
@@ -389,7 +389,7 @@ static void reset_registers(ShirqEdu *s)
     s->resetting = false;
 }
 
-/* An interrupt-disable bit that is stuck can be set and not be cleared. */
+/* Make a stuck interrupt-disable bit read-only as soon as it is set. */
 static void follow_stuck(ShirqEdu *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
@@ -401,8 +401,8 @@ static void follow_stuck(ShirqEdu *s)
 }
 
 /*
- * State to set after a reset rather than during it: in between, the PCI core
- * deasserts every pin and clears Command.
+ * Set the state in which the device leaves a reset. Call this at the end of the
+ * reset: before, the PCI core deasserts every pin and clears Command.
  */
 static void come_up(ShirqEdu *s)
 {
@@ -451,7 +451,9 @@ static void shirq_edu_reset_exit(Object *obj, ResetType type)
 {
     ShirqEdu *s = SHIRQ_EDU(obj);
 
-    /* A slot that is switched off resets its function, too. */
+    /*
+     * Stay silent if the slot resets the function because it is switched off.
+     */
     if (PCI_DEVICE(s)->enabled) {
         come_up(s);
     }
@@ -463,7 +465,10 @@ static uint32_t factorial(uint32_t n)
 {
     uint32_t product = 1;
 
-    /* 34 factors in a row are a multiple of 2^32. */
+    /*
+     * The product of 34 consecutive factors is a multiple of 2^32: it is 0
+     * here.
+     */
     while (n && product) {
         product *= n--;
     }
@@ -542,7 +547,9 @@ static uint64_t peek_location(ShirqEdu *s, uint8_t space, uint32_t offset,
     return value;
 }
 
-/* The side effect of a read: it clears the bits that it returned. */
+/*
+ * Apply the side effects of a read: it clears bits that it returned, or masks.
+ */
 static void touch_location(ShirqEdu *s, uint8_t space, uint32_t offset,
                            unsigned width)
 {
@@ -931,8 +938,8 @@ static void apply_disintx(ShirqEdu *s)
     bool effective = mode == DISINTX_OK || mode == DISINTX_STUCK;
 
     /*
-     * Go through the PCI core, so that a pin that the bit held back is
-     * asserted.
+     * Write Command through the PCI core, which asserts the pin if only this
+     * bit has held it back.
      */
     pci_word_test_and_set_mask(writable, PCI_COMMAND_INTX_DISABLE);
     pci_default_write_config(pdev, PCI_COMMAND,
@@ -983,7 +990,7 @@ static const struct {
     uint64_t max;
     bool or_zero;
     uint64_t reset;             /* its default */
-    bool stopped;               /* only while the VM is */
+    bool stopped;               /* settable only while the VM is stopped */
     bool sources;               /* bits of sources */
     void (*apply)(ShirqEdu *s);
 } settings[SETTINGS] = {
@@ -1732,7 +1739,10 @@ static bool is_text_size_right(void *opaque, int version_id)
         refuse_registers(s);
 }
 
-/* Whether a schedule could have been loaded that sets @entry's property. */
+/*
+ * Whether a schedule could contain @entry: a property must be a run-time
+ * property, and its value allowed.
+ */
 static bool is_entry_possible(const ShirqEntry *entry)
 {
     int id = entry->setting;
@@ -1801,8 +1811,8 @@ static int shirq_edu_post_load(void *opaque, int version_id)
     }
     follow_stuck(s);
     /*
-     * Drive the pin to the level of the loaded state, which the property
-     * reports.
+     * Take the number and the level of the pin, which the properties report,
+     * from the loaded state.
      */
     s->setting[SET_INTX_PIN] = pdev->config[PCI_INTERRUPT_PIN] - 1;
     s->pin = s->driven && !pci_irq_disabled(pdev);

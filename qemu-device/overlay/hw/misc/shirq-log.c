@@ -80,8 +80,9 @@ static char *name_of(DeviceState *dev)
 }
 
 /*
- * The slot of @dev's name, a new one if need be; -1 when the table is full.
- * A device that was unplugged and plugged again under its id is the same.
+ * Return the slot of @dev's name, a new one if there is none; -1 if the table
+ * is full. A device that is plugged again under the same id gets its former
+ * slot.
  */
 static int find_slot(ShirqLog *log, DeviceState *dev)
 {
@@ -117,7 +118,7 @@ static int device_slot(ShirqLog *log, DeviceState *dev)
     return known ? known - 1 : find_slot(log, dev);
 }
 
-/* Forget the device: its address may be reused by another one. */
+/* Forget the device: another device may get its address. */
 static void forget_device(DeviceListener *listener, DeviceState *dev)
 {
     ShirqLog *log = container_of(listener, ShirqLog, listener);
@@ -126,7 +127,9 @@ static void forget_device(DeviceListener *listener, DeviceState *dev)
     g_hash_table_remove(log->slots, dev);
 }
 
-/* With icount, timers run in a vCPU's thread while it is not running. */
+/*
+ * With icount, a vCPU's thread also runs timers, while the vCPU is not running.
+ */
 static CPUState *running_cpu(void)
 {
     return current_cpu && current_cpu->running ? current_cpu : NULL;
@@ -147,7 +150,8 @@ static void set_cause(ShirqLogEntry *entry, CPUState *cpu)
 }
 
 /*
- * While state is being loaded, devices pass through states that never existed.
+ * Mute the log while state is being loaded: devices pass through intermediate
+ * states that the VM never had.
  */
 static bool is_muted(ShirqLog *log)
 {
@@ -246,7 +250,8 @@ void shirq_log_where(DeviceState *dev)
 }
 
 /*
- * Log a beginning: its entry, then all state that differs from the reset state.
+ * Log the beginning of a history: its entry, then all state that differs from
+ * the reset state.
  */
 static void begin(ShirqLog *log, ShirqLogKind kind, uint64_t value)
 {
@@ -343,7 +348,7 @@ static void shirq_log_complete(UserCreatable *uc, Error **errp)
     }
 }
 
-/* Writers do not hold a reference. */
+/* Keep the log in use: its writers do not hold a reference. */
 static bool shirq_log_can_be_deleted(UserCreatable *uc)
 {
     return the_log != SHIRQ_LOG(uc);

@@ -11,7 +11,9 @@
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_device.h"
 
-/* A bit for every GSI, as the log has them; so it logs changes only. */
+/*
+ * One bit for each GSI: the values in the log, so that only changes are logged.
+ */
 static uint64_t lines_high;
 static uint64_t lines_unmasked;
 

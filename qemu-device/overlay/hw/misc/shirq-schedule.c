@@ -10,7 +10,9 @@
 #include "hw/misc/shirq-edu.h"
 #include "hw/misc/shirq-schedule.h"
 
-/* Longer than a VM lives, and far from overflow when added to a time. */
+/*
+ * A VM does not run for so long, and adding this to a time does not overflow.
+ */
 #define MAX_TIME        (INT64_MAX / 4)
 
 static const struct {

@@ -80,7 +80,7 @@ typedef struct ShirqLogHeader {
     uint64_t dropped;           /* entries that did not fit */
     uint32_t devices;           /* used slots of `device`, store-release */
     uint32_t reserved[3];
-    /* qdev ids, NUL-terminated; a device without id: its QOM path's end. */
+    /* NUL-terminated: the qdev id, or the QOM path if there is no id. */
     char device[SHIRQ_LOG_DEVICES][SHIRQ_LOG_NAME_SIZE];
 } ShirqLogHeader;
 
@@ -98,8 +98,9 @@ static inline bool shirq_log_enabled(void)
 }
 
 /*
- * Append an entry; any thread may call.  @dev is NULL for the interrupt
- * controller and the VM.  Call when there is a log only: use the inlines below.
+ * Append an entry; any thread may call this. @dev is NULL for the interrupt
+ * controller and the VM. The log must be on: use the inline functions below,
+ * which check this.
  */
 void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
                       uint8_t width, uint64_t offset, uint64_t value);
@@ -122,14 +123,15 @@ static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
 }
 
 /*
- * Append a WHERE entry for each vCPU.  With instruction counting only, in a timer
- * of the virtual clock: no vCPU is running, and each program counter is exact.
+ * Append a WHERE entry for each vCPU. Call this only with instruction counting,
+ * in a timer of the virtual clock: no vCPU is running then, so each program
+ * counter is exact.
  */
 void shirq_log_where(DeviceState *dev);
 
 /*
- * The VM's state was loaded: entries before and after this moment belong to
- * different histories.
+ * Begin a new epoch because the VM's state was loaded: entries before and after
+ * this moment belong to different histories.
  */
 void shirq_log_restored(void);
 

@@ -1,7 +1,7 @@
 /*
  * The line probe: logs interrupt lines and the I/O APIC in the event log.
  *
- * Called by the I/O APIC; a PCI function's own pin is logged by the PCI core.
+ * The I/O APIC calls these functions. The PCI core logs a function's own pin.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,10 +10,10 @@
 
 #include "hw/intc/ioapic_internal.h"
 
-/* Input @irq is driven to @level, changed or not. */
+/* Input @irq is driven to @level, which may be its present level. */
 void shirq_probe_line(IOAPICCommonState *s, int irq, int level);
 
-/* The redirection entry of @pin was @before. */
+/* The redirection entry of @pin was written; its former value is @before. */
 void shirq_probe_entry(IOAPICCommonState *s, int pin, uint64_t before);
 
 /* A message with @vector is being sent for @pin. */

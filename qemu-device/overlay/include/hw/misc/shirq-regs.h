@@ -1,6 +1,6 @@
 /*
- * Register files as data: a description, in text, of which bits of which
- * register show and change which state of a device.
+ * Register files as data: a text describes the bits of each register, and the
+ * state of the device that they show and change.
  *
  * The language is specified in SPEC.md, "Describing registers".
  *

@@ -37,7 +37,7 @@ typedef struct ShirqEntry {
 
 typedef struct ShirqSchedule {
     ShirqEntry *entry;          /* by time: absolute ones, then relative ones */
-    int32_t count;              /* as an allocated array in a VM's state has it */
+    int32_t count;              /* signed, for VMSTATE_STRUCT_VARRAY_ALLOC */
     uint32_t absolutes;
     uint32_t next_absolute;
     uint32_t next_relative;
@@ -45,7 +45,7 @@ typedef struct ShirqSchedule {
     int64_t rung_at;
 } ShirqSchedule;
 
-/* Replace @schedule by the file's; on an error, which names the line, keep it. */
+/* Load @schedule from the file. On an error, which names the line, keep it. */
 bool shirq_schedule_load(ShirqSchedule *schedule, const char *path,
                          uint32_t sources, int64_t now, Error **errp);
 void shirq_schedule_clear(ShirqSchedule *schedule);
@@ -60,10 +60,10 @@ void shirq_schedule_ring(ShirqSchedule *schedule, int64_t now);
 int64_t shirq_schedule_due(const ShirqSchedule *schedule);
 /* Take the next entry. */
 const ShirqEntry *shirq_schedule_take(ShirqSchedule *schedule);
-/* Entries that have not been taken; relative ones count before the doorbell. */
+/* Entries that have not been taken, also relative ones before the doorbell. */
 uint32_t shirq_schedule_left(const ShirqSchedule *schedule);
 
-/* For the state's post_load. */
+/* Whether a loaded state's schedule is consistent. */
 bool shirq_schedule_valid(const ShirqSchedule *schedule);
 
 extern const VMStateDescription vmstate_shirq_schedule;
