@@ -152,6 +152,12 @@ class Library:
         reason = self._verify(ctypes.byref(self._program(program)), kind, ctypes.byref(bus), ctypes.byref(index))
         return index.value, Reason(reason)
 
+    def keeps(self, program: Program, kind: ProgramKind) -> bool:
+        """Whether the verifier finds that an accepted program reads a register that another program has left."""
+        raw, bus = self._program(program), self._bus(Bus(), SPACES)
+        assert self._verify(ctypes.byref(raw), kind, ctypes.byref(bus), ctypes.byref(_U32())) == Reason.OK
+        return bool(raw.keeps)
+
     def run(
         self, program: Program, bus: AnyBus, regs: Sequence[int] = (0,) * 8, spaces: Sequence[Space] = SPACES
     ) -> Run:

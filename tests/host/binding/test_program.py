@@ -310,9 +310,30 @@ def test_extended_config_space_can_be_read_where_it_exists(library: Library) -> 
 
 
 def test_exec_has_all_its_registers_from_the_start(library: Library) -> None:
-    program = assemble("write32 bar0, r7")
+    program = assemble("write32 bar0, r3")
     assert library.verify(program, EXEC) == (1, Reason.OK)
     assert library.verify(program, RELEASE) == (0, Reason.UNDEFINED)
+
+
+@pytest.mark.parametrize(
+    ("text", "keeps"),
+    [
+        ("load r4, 1\nwrite32 bar0, r4", False),
+        ("load r3, 1\nadd r3, 1", False),
+        ("write32 bar0, r4", True),
+        ("load r0, r7", True),
+        ("add r5, 1", True),
+        ("skip_if_zero r6, end\nload r0, 1", True),
+        ("read32 r0, bar0\nskip_if_zero r0, +1\nload r4, 1\nwrite32 bar0, r4", True),
+        ("read32 r0, bar0\nskip_if_zero r0, +1\nload r4, 1\nload r4, 2\nwrite32 bar0, r4", False),
+    ],
+)
+def test_program_keeps_if_a_path_reads_an_unwritten_r4_to_r7(library: Library, text: str, keeps: bool) -> None:
+    """r4 to r7 may be read before they are written; the verifier then marks the program, except for EXEC."""
+    program = assemble(text)
+    assert library.keeps(program, UNMASK) is keeps
+    assert library.keeps((*program, Op(Code.CLAIM)), IRQ) is keeps
+    assert not library.keeps(program, EXEC)
 
 
 # ---------------------------------------------------- against the model
@@ -337,7 +358,7 @@ def wild_ops(draw: st.DrawFn) -> Op:
     )
 
 
-registers = st.integers(0, 3)
+registers = st.sampled_from([0, 1, 2, 3, 4, 7])
 access_flags = st.sampled_from([0, 0, OpFlag.BIG_ENDIAN])
 
 
@@ -406,10 +427,24 @@ def test_the_interpreter_does_what_the_model_does(
     if not program:
         return
     assert library.verify(program, kind)[1] is Reason.OK
-    start = regs if kind == EXEC else [0] * 8
+    start = regs if kind == EXEC else [0] * 4 + regs[4:]
     ours, theirs = Bus(data), Bus(data)
     assert library.run(program, theirs, start) == run(program, ours, start)
     assert theirs.log == ours.log
+
+
+@settings(max_examples=2000, deadline=None)
+@given(programs, kinds, st.lists(values, min_size=1, max_size=4), st.lists(values, min_size=8, max_size=8))
+def test_a_program_that_keeps_nothing_depends_on_no_kept_value(
+    library: Library, program: Program, kind: ProgramKind, data: list[int], regs: list[int]
+) -> None:
+    program = repaired(program, kind)
+    if not program or kind == EXEC or library.keeps(program, kind):
+        return
+    first, second = Bus(data), Bus(data)
+    one, other = library.run(program, first, [0] * 8), library.run(program, second, [0] * 4 + regs[4:])
+    assert (one.outcome, one.captured) == (other.outcome, other.captured)
+    assert first.log == second.log
 
 
 # --------------------------------------------------------------- linked

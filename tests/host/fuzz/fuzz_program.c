@@ -16,7 +16,8 @@
  *   - the accesses are a subsequence of the operations: no operation runs
  *     twice or after a later one;
  *   - jumps go forward, within the program;
- *   - except in EXEC, no result depends on the registers' previous values;
+ *   - except in EXEC, no result depends on the previous values of r0..r3, nor of r4..r7
+ *     unless the verifier says that the program reads a kept register;
  *   - only an irq program claims, and a claim captures r0..r3 once.
  */
 #include <stdint.h>
@@ -147,7 +148,7 @@ static void check_jumps(const struct shirq_program *program)
 
 static enum shirq_outcome run(const struct shirq_program *program, const struct shirq_bus *bus,
 			      enum shirq_program_kind kind, __u32 device, __u64 filling,
-			      __u64 captured[SHIRQ_EVENT_REGS])
+			      __u64 kept, __u64 captured[SHIRQ_EVENT_REGS])
 {
 	const struct shirq_program before = *program;
 	__u64 regs[SHIRQ_REGS];
@@ -155,7 +156,7 @@ static enum shirq_outcome run(const struct shirq_program *program, const struct 
 	unsigned int i;
 
 	for (i = 0; i < SHIRQ_REGS; i++)
-		regs[i] = filling;
+		regs[i] = i < SHIRQ_KEPT ? filling : kept;
 	for (i = 0; i < SHIRQ_EVENT_REGS; i++)
 		captured[i] = UNTOUCHED;
 	logged = 0;
@@ -242,7 +243,9 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 	require(program);
 	if (size < 2)
 		goto out;
-	kind = data[0] & 3;
+	kind = (data[0] & 3) | (data[0] & 8) >> 1;
+	if (kind > SHIRQ_PROGRAM_MASK)
+		kind = SHIRQ_PROGRAM_MASK;
 	program->count = (size - 2) / sizeof(struct shirq_op);
 	for (i = 0; i < program->count && i < SHIRQ_MAX_OPS; i++) {
 		memcpy(&program->op[i], data + 2 + i * sizeof(struct shirq_op), sizeof(struct shirq_op));
@@ -253,20 +256,22 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 
 	before = *program;
 	reason = shirq_verify(program, kind, &bus, &index);
-	require(reason >= SHIRQ_OK && reason <= SHIRQ_REFUSED_NO_CLAIM);
+	require(reason >= SHIRQ_OK && reason <= SHIRQ_REFUSED_ACCESSES);
 	require(index <= SHIRQ_MAX_OPS && index <= program->count);
 	require(shirq_verify(program, kind, &bus, &again) == reason && again == index);
+	before.keeps = program->keeps;
 	require(memcmp(&before, program, sizeof(before)) == 0);
 	if (reason)
 		goto out;
 
 	require(index == program->count && program->count >= 1 && program->count <= SHIRQ_MAX_OPS);
 	check_jumps(program);
-	outcome = run(program, &bus, kind, data[1], 0, first);
+	outcome = run(program, &bus, kind, data[1], 0, 0, first);
 	entries = logged;
 	memcpy(log, log_, entries * sizeof(*log));
 	if (kind != SHIRQ_PROGRAM_EXEC) {
-		require(run(program, &bus, kind, data[1], POISON, second) == outcome);
+		require(run(program, &bus, kind, data[1], POISON, program->keeps ? 0 : POISON,
+			    second) == outcome);
 		require(logged == entries);
 		for (i = 0; i < entries; i++)
 			require(log[i].write == log_[i].write && log[i].space == log_[i].space &&

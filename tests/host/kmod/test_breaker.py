@@ -32,16 +32,21 @@ class Breaker:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        self._window, self._rate = _Window(), _Rate()
+        self._window, self._rate, self._looked = _Window(), _Rate(), _U32()
         self._call, self._claim, self._near = library.window_call, library.rate_claim, library.shutdown_is_near
         self._call.argtypes = [ctypes.POINTER(_Window), _U32]
         self._claim.argtypes = [ctypes.POINTER(_Rate), _U64, _U32]
         self._near.argtypes = [_U32, _U32]
-        for function in (self._call, self._claim, self._near):
+        self._look = library.look_due
+        self._look.argtypes = [ctypes.POINTER(_U32), _U32]
+        for function in (self._call, self._claim, self._near, self._look):
             function.restype = ctypes.c_bool
 
     def call(self, unhandled: int) -> bool:
         return bool(self._call(self._window, unhandled))
+
+    def look(self, unhandled: int) -> bool:
+        return bool(self._look(self._looked, unhandled))
 
     def claim(self, time_ns: int, max_rate: int) -> bool:
         return bool(self._claim(self._rate, time_ns, max_rate))
@@ -105,6 +110,19 @@ def test_a_neighbour_that_handles_its_own_is_never_a_storm(
 ) -> None:
     under_test = breaker()
     assert not any(under_test.call(count) for _ in range(calls))
+
+
+@given(counts=st.lists(st.integers(0, CORE_LIMIT), max_size=50))
+def test_look_is_due_after_900_unhandled_or_if_the_core_counts_anew(
+    breaker: Callable[[], Breaker], counts: list[int]
+) -> None:
+    """A declining device is looked at after every 900 unhandled interrupts, and when the core begins a new count."""
+    under_test, looked = breaker(), 0
+    for count in counts:
+        due = count < looked or count - looked >= WINDOW
+        assert under_test.look(count) is due
+        if due:
+            looked = count
 
 
 @given(
