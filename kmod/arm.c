@@ -10,6 +10,7 @@
 #include "ladder.h"
 #include "line.h"
 #include "source.h"
+#include "watch.h"
 
 /* Let the handler claim interrupts from now on. Called with the lock held. */
 static void shirq_handle(struct shirq_device *d, u32 flags)
@@ -122,6 +123,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		ret = -ENODEV;
 	} else if (d->handling) {
 		WRITE_ONCE(d->armed, true);
+		shirq_watch_begin(d);
 		shirq_set_disintx(d, false);
 		/*
 		 * If the handler has already claimed and masked, leave the device

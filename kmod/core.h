@@ -11,6 +11,7 @@
 #include <linux/pid.h>
 #include <linux/ratelimit.h>
 #include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -55,6 +56,7 @@ struct shirq_set {
  * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
  * @storms_declined: quarantines for SHIRQ_QUARANTINE_DECLINED
+ * @storms_elsewhere: quarantines for SHIRQ_QUARANTINE_OTHER_LINE
  * @line_off: times that the line was masked so that a worker could take a rung
  * @rung_d3hot: times that the device was put to D3hot because it stormed
  * @rung_flr: function-level resets because it stormed
@@ -74,6 +76,7 @@ struct shirq_stats {
 	u64 storms_masked;
 	u64 storms_rate;
 	u64 storms_declined;
+	u64 storms_elsewhere;
 	u64 line_off;
 	u64 rung_d3hot;
 	u64 rung_flr;
@@ -164,6 +167,7 @@ struct shirq_dma;
  * @look: does nothing, on the CPU that takes the line's interrupts; once it has run,
  *	that CPU has taken any pending interrupt
  * @revival: checks whether the line works again, after the core has given it up
+ * @watch: looks, as long as the device is armed, whether it asserts another line
  * @absent: polls a device that is @gone, or in error recovery; see lifecycle.c
  *
  * @lock: guards the fields that the interrupt uses, @set to @stats. Serialises
@@ -205,6 +209,7 @@ struct shirq_dma;
  * @lost: interrupts since SHIRQ_ARM for which no event was queued
  * @regs: registers of the running program
  * @captured: r0..r3 at the claim of the irq program
+ * @watched_calls: calls of the handler until @watch looked last
  * @storm: see struct shirq_storm
  * @stats: see struct shirq_stats
  */
@@ -235,6 +240,7 @@ struct shirq_device {
 	struct work_struct	reopen;
 	struct work_struct	look;
 	struct delayed_work	revival;
+	struct timer_list	watch;
 	struct delayed_work	absent;
 
 	/* guarded by the lock, used in the interrupt */
@@ -266,6 +272,7 @@ struct shirq_device {
 	unsigned long		irqflags;
 	u64			regs[SHIRQ_REGS];
 	u64			captured[SHIRQ_EVENT_REGS];
+	u64			watched_calls;
 	struct shirq_storm	storm;
 	struct shirq_stats	stats;
 };

@@ -22,6 +22,7 @@
 #include "lifecycle.h"
 #include "line.h"
 #include "source.h"
+#include "watch.h"
 
 /* Interval at which a device that is gone is polled. */
 #define SHIRQ_LOOK_FOR		HZ
@@ -323,6 +324,7 @@ void shirq_retire(struct shirq_device *d)
 	spin_unlock_irq(&d->lock);
 	shirq_detach(d, &eventfd, &dma);
 	shirq_unlock_resets(d);
+	shirq_watch_end(d);
 	cancel_work_sync(&d->ladder);
 	cancel_delayed_work_sync(&d->absent);
 	if (eventfd)

@@ -17,8 +17,8 @@
  * device_lock only tries to take the bridge's lock (shirq_reset_bus()).
  *
  * The interrupt takes only the last two, so free_irq() may wait for the interrupt under
- * the mutex. The same holds for cancel_work_sync() on @reopen and @look, which take no
- * mutex. @ladder and @absent take the mutex, so shirq_adopt() and shirq_retire() wait
+ * the mutex. The same holds for cancel_work_sync() on @reopen, @look and @revival, which
+ * take no mutex, and for the timer @watch. @ladder and @absent take the mutex, so shirq_adopt() and shirq_retire() wait
  * for them after they have dropped it. The end of an address space (dma.c) takes
  * shirq_device.lock alone.
  *
@@ -37,6 +37,7 @@
 #include "line.h"
 #include "power.h"
 #include "stats.h"
+#include "watch.h"
 
 #define SHIRQ_MINORS	256
 /* Maximum of log messages per minute that a device's owner can cause. */
@@ -97,6 +98,7 @@ static struct shirq_device *shirq_alloc(struct pci_dev *pdev)
 	init_waitqueue_head(&d->wait);
 	ratelimit_state_init(&d->messages, SHIRQ_MESSAGES_TIME, SHIRQ_MESSAGES);
 	shirq_line_init(d);
+	shirq_watch_init(d);
 	shirq_ladder_init(d);
 	shirq_lifecycle_init(d);
 	snprintf(d->irq_name, sizeof(d->irq_name), "shirq:%s", pci_name(pdev));

@@ -265,11 +265,15 @@ enum shirq_event_type {
  *	Status said that it asserts, and the irq program declined: it does not look at all
  *	sources that can assert. A device without that bit, which is older than PCI 2.3, is
  *	never blamed so; r is zero
+ * @SHIRQ_QUARANTINE_OTHER_LINE: Interrupt Status said that the armed device asserts, but its
+ *	line was silent, while another line kept interrupting, unhandled: the platform says
+ *	wrongly where the pin leads; r0 is the number of that line, r1 to r3 are zero
  */
 enum shirq_quarantine {
 	SHIRQ_QUARANTINE_MASKED	= 0x01,
 	SHIRQ_QUARANTINE_RATE	= 0x02,
 	SHIRQ_QUARANTINE_DECLINED	= 0x04,
+	SHIRQ_QUARANTINE_OTHER_LINE	= 0x08,
 };
 
 /**
@@ -374,7 +378,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_EVENTFD	0x10	/* SHIRQ_SET_EVENTFD */
 #define SHIRQ_FEATURE_BREAKER	0x20	/* storms end in quarantine; SHIRQ_SET_QUIESCE */
 #define SHIRQ_FEATURE_IOMMU	0x40	/* SHIRQ_INFO_IOMMU and SHIRQ_INFO_PASSTHROUGH */
-#define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF and LINE_ON, SHIRQ_QUARANTINE_DECLINED */
+#define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF and LINE_ON, SHIRQ_QUARANTINE_DECLINED, ..._OTHER_LINE */
 #define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
 
 /* struct shirq_info.flags */

@@ -41,6 +41,7 @@ SHIRQ_STAT(remasks);
 SHIRQ_STAT(storms_masked);
 SHIRQ_STAT(storms_rate);
 SHIRQ_STAT(storms_declined);
+SHIRQ_STAT(storms_elsewhere);
 SHIRQ_STAT(line_off);
 SHIRQ_STAT(rung_d3hot);
 SHIRQ_STAT(rung_flr);
@@ -60,6 +61,7 @@ static struct attribute *shirq_stats_attrs[] = {
 	&dev_attr_storms_masked.attr,
 	&dev_attr_storms_rate.attr,
 	&dev_attr_storms_declined.attr,
+	&dev_attr_storms_elsewhere.attr,
 	&dev_attr_line_off.attr,
 	&dev_attr_rung_d3hot.attr,
 	&dev_attr_rung_flr.attr,
@@ -112,6 +114,7 @@ static const char *const shirq_reasons[] = {
 	[SHIRQ_QUARANTINE_MASKED] = "masked",
 	[SHIRQ_QUARANTINE_RATE] = "rate",
 	[SHIRQ_QUARANTINE_DECLINED] = "declined",
+	[SHIRQ_QUARANTINE_OTHER_LINE] = "other-line",
 };
 
 static const char *const shirq_rung_names[] = {

@@ -84,12 +84,20 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 	d->storm.due = false;
 	d->storm.reason = reason;
 	d->storm.rung = SHIRQ_RUNG_RELEASED;
-	if (reason == SHIRQ_QUARANTINE_RATE)
-		d->stats.storms_rate++;
-	else if (reason == SHIRQ_QUARANTINE_DECLINED)
-		d->stats.storms_declined++;
-	else
+	switch (reason) {
+	case SHIRQ_QUARANTINE_MASKED:
 		d->stats.storms_masked++;
+		break;
+	case SHIRQ_QUARANTINE_RATE:
+		d->stats.storms_rate++;
+		break;
+	case SHIRQ_QUARANTINE_DECLINED:
+		d->stats.storms_declined++;
+		break;
+	case SHIRQ_QUARANTINE_OTHER_LINE:
+		d->stats.storms_elsewhere++;
+		break;
+	}
 	trace_shirq_quarantine(d, d->storm.rung);
 	shirq_notice(d, SHIRQ_EVENT_QUARANTINED, reason, captured);
 	queue_work(system_highpri_wq, &d->ladder);

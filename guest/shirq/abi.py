@@ -149,6 +149,7 @@ class Quarantine(enum.IntFlag):
     MASKED = 0x01
     RATE = 0x02
     DECLINED = 0x04
+    OTHER_LINE = 0x08
 
 
 class Quiesce(enum.IntFlag):

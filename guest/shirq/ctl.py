@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from shirq import __version__, binding, lint, profile, simulate, top
-from shirq.abi import EventType, Mode, ProgramKind
+from shirq.abi import REGS, EventType, Mode, ProgramKind
 from shirq.asm import RESERVED, assemble, disassemble
 from shirq.device import Device
 from shirq.errors import AssemblyError, ProgramRefused, ShirqError
@@ -116,12 +116,14 @@ def do_list(system: System, options: argparse.Namespace) -> int:
     profiles = profile.load_all()
     cards = [profile.best(profiles, each.ids) for each in shown]
     sharers = [_sharers(each, functions) for each in shown]
+    off = system.lines_off(functions)
     if options.json:
         data = [
             each.as_data()
             | {
                 "profile": card.name if card else None,
                 "shares_with": [other.address for other in others] if each.irq is not None else None,
+                "line_off": top.off_text(off[each.irq]) if each.irq in off else None,
             }
             for each, card, others in zip(shown, cards, sharers, strict=True)
         ]
@@ -135,6 +137,11 @@ def do_list(system: System, options: argparse.Namespace) -> int:
     for each in shown:
         if each.may_be_on_any_line:
             _say(f"{each.address}: its line is not known ({each.unknown}): it may share any of those above")
+    for irq, since in sorted(off.items()):
+        _say(f"line {irq}: {top.off_text(since)}")
+    if off:
+        asserting = [f"{each.address} (line {each.irq or 'not known'})" for each in functions if each.asserts]
+        _say(f"asserting now: {', '.join(asserting) or 'no function says so; those from before PCI 2.3 cannot say it'}")
     return DONE
 
 
@@ -268,13 +275,15 @@ def do_simulate(system: System, options: argparse.Namespace) -> int:
         if value >> 8 * place.width:
             raise _Usage(f"{name}={value:#x}: the register has {8 * place.width} bits")
         registers[place] = value
+    regs = (0,) * REGS
     for kind in _kinds(options.program, card):
         _say(f"{kind.name.lower()}:")
         steps = []
-        for step in simulate.trace(card.programs.program(kind), registers):
+        for step in simulate.trace(card.programs.program(kind), registers, regs):
             steps.append(step)
             _say(f"  {step.describe(card.places)}")
-        run = simulate.outcome(steps)
+        run = simulate.outcome(steps, regs)
+        regs = simulate.kept(kind, run, regs)
         told = {simulate.Outcome.CLAIMED: "claimed", simulate.Outcome.GONE: "the device is gone"}
         declined = "declined" if kind is ProgramKind.IRQ else "done"
         captured = "".join(f" r{n}={value:#x}" for n, value in enumerate(run.captured or ()))

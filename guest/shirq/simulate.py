@@ -141,6 +141,15 @@ def run(program: Program, bus: Bus, regs: Sequence[int] = (0,) * abi.REGS) -> Ru
     return outcome(list(trace(program, bus, regs)), regs)
 
 
+def kept(kind: abi.ProgramKind, run: Run, regs: Sequence[int]) -> tuple[int, ...]:
+    """The initial registers of the set's next program: r4 to r7 as this run has left them.
+
+    `regs` were this run's own; they stay if the irq program declined, or if the device is gone.
+    """
+    lasts = run.outcome is (Outcome.CLAIMED if kind is abi.ProgramKind.IRQ else Outcome.ENDED)
+    return (0,) * abi.KEPT + tuple((run.regs if lasts else regs)[abi.KEPT :])
+
+
 # ---------------------------------------------------------- the registers
 
 #: Maps the register's value to the value that a read returns and to the register's value afterwards.

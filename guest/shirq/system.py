@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -151,6 +152,24 @@ class System:
             match = re.search(r"unhandled\s+(\d+)", (self.procfs / f"irq/{irq}/spurious").read_text())
             return int(match[1]) if match else None
         return None
+
+    def lines_off(self, functions: Iterable[Function]) -> dict[int, float | None]:
+        """The lines of the module's functions that are disabled, by number.
+
+        The value is the time since which the kernel has given the line up, in seconds of CLOCK_MONOTONIC. It is None if
+        the line is disabled and no device of the module is armed there, so that the module does not know by whom.
+        """
+        off: dict[int, float | None] = {}
+        for function in functions:
+            if function.driver != "shirq" or function.irq is None:
+                continue
+            with contextlib.suppress(OSError):
+                state, *since = (self.sysfs / "class/shirq" / function.address / "line").read_text().split()
+                if state == "off":
+                    off[function.irq] = float(since[0])
+                elif state == "disabled":
+                    off.setdefault(function.irq, None)
+        return off
 
     def stats(self, address: str) -> dict[str, int]:
         """The module's statistics of a function that is bound to it, by name; empty for any other."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ class Look:
     functions: Sequence[Function]
     lines: Mapping[int, Line]
     stats: Mapping[str, Mapping[str, int]]
+    off: Mapping[int, float | None]
 
     @property
     def lost(self) -> list[Function]:
@@ -27,7 +29,7 @@ class Look:
 def look(system: System) -> Look:
     functions = system.functions()
     stats = {each.address: system.stats(each.address) for each in functions if each.driver == "shirq"}
-    return Look(functions, system.lines(), stats)
+    return Look(functions, system.lines(), stats, system.lines_off(functions))
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Change:
     """One line between two samples: its functions at the second sample, and the module's counters of its devices.
 
     The counters are per second. `suspects` are functions that assert, but whose line is not known: it may be this line.
+    `off` says that the line is disabled, if it is.
     """
 
     before: Line
@@ -43,6 +46,7 @@ class Change:
     functions: Sequence[Function]
     counters: Mapping[str, Mapping[str, float]]
     suspects: Sequence[Function]
+    off: str | None = None
 
     @property
     def rate(self) -> float:
@@ -64,6 +68,7 @@ class Change:
             "handlers": self.after.handlers,
             "interrupts_per_second": self.rate,
             "unhandled": self.unhandled,
+            "off": self.off,
             "functions": [
                 each.as_data() | {"counters_per_second": self.counters.get(each.address)} for each in self.functions
             ],
@@ -77,6 +82,8 @@ class Change:
             f"line {after.irq} ({after.controller}): {self.rate:.0f} interrupts/s,"
             f" handlers: {', '.join(after.handlers) or 'none'}"
         )
+        if self.off:
+            yield f"  {self.off}"
         for function in self.functions:
             yield _state(function)
             if counters := self.counters.get(function.address):
@@ -122,6 +129,17 @@ class Changes:
         return "\n".join(rows + [f"{_state(each)} ({each.unknown})" for each in self.lost])
 
 
+def off_text(since: float | None) -> str:
+    """Describe a disabled line; `since` as in `System.lines_off`."""
+    if since is None:
+        return "DISABLED by the kernel or a driver; SHIRQ_ARM of a function on it revives a line that the kernel gave up"
+    ago = max(0.0, time.monotonic() - since)
+    return (
+        f"GIVEN UP by the kernel {ago:.0f} s ago, because nobody handled its interrupts: they come up to 100 ms late."
+        " SHIRQ_DISARM and SHIRQ_ARM of a function on it revive the line"
+    )
+
+
 def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
     here = [each for each in new.functions if each.irq == irq]
     counters = {
@@ -134,7 +152,13 @@ def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
     }
     after = new.lines.get(irq, Line(irq, 0, "no handler", ()))
     return Change(
-        old.lines.get(irq, after), after, seconds, here, counters, [each for each in new.lost if each.asserts]
+        old.lines.get(irq, after),
+        after,
+        seconds,
+        here,
+        counters,
+        [each for each in new.lost if each.asserts],
+        off_text(new.off[irq]) if irq in new.off else None,
     )
 
 
@@ -152,7 +176,7 @@ def compare(old: Look, new: Look, seconds: float, only: int | None = None) -> Ch
         [
             each if each.unhandled else replace(each, suspects=[])
             for each in changes
-            if each.after.irq in known or each.unhandled
+            if each.after.irq in known or each.unhandled or each.off
         ],
         new.lost,
     )

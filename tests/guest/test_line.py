@@ -16,7 +16,7 @@ from guest.scripts import line
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind
 
 
 @pytest.fixture
@@ -91,6 +91,33 @@ def test_arming_after_a_quarantine_revives_the_line(storming: Scene, tmp_path: P
     script.expect("^armed on False$")
     scene.raise_("dev0", bits=2)
     script.expect("^IRQ 0x2$")
+    finish(script)
+
+
+def test_device_that_asserts_another_line_is_quarantined(storming: Scene) -> None:
+    """A device whose pin leads to another line than the platform says is silenced before the kernel disables that line.
+
+    The owner gets the number of the line, and the innocent device there is not blamed.
+    """
+    scene = storming
+    scene.run(bind("clock"))
+    there = start(scene, "clock", line.bystander)
+    number = there.expect("^armed (\\d+)$")[1]
+    script = start(scene, "dev0", line.other_line)
+    assert script.expect("^armed (\\d+)$")[1] != number
+    with scene.vm.frozen():
+        scene.vm.qmp.set("dev0", "intx-pin", "B")
+    scene.vm.qmp.set("dev0", "raise", 4)
+    script.expect(f"^QUARANTINED OTHER_LINE {number} \\(0, 0, 0\\) quarantined other-line released 1$", deadline=120)
+    there.write("\n")
+    assert finish(there)[-1] == "armed on 0 0 True"
+    assert scene.run("dmesg | grep 'Disabling IRQ' || true") == ""
+    with scene.vm.frozen():
+        scene.vm.qmp.set("dev0", "intx-pin", "A")
+    script.write("\n")
+    script.expect("^armed$")
+    scene.raise_("dev0", bits=8)
+    script.expect("^IRQ 0x8$")
     finish(script)
 
 

@@ -67,6 +67,10 @@ class Tree:
         for name, value in values.items():
             (folder / name).write_text(f"{value}\n")
 
+    def line(self, state: str) -> None:
+        """Set what the module reports about the line of its function."""
+        (self.root / "sys/class/shirq" / EDU / "line").write_text(f"{state}\n")
+
     def interrupts(self, count: int, unhandled: int) -> None:
         (self.root / "proc/interrupts").write_text(INTERRUPTS.format(count=count))
         (self.root / "proc/irq/20/spurious").write_text(f"count 5\nunhandled {unhandled}\nlast_unhandled 0 ms\n")

@@ -101,9 +101,9 @@ def sizes() -> None:
         return raw(abi.GET_INFO, (struct.pack("I", size) + bytes(148) + tail)[: max(size, 4)])
 
     print(_size(info(152)))
-    longer = info(168, bytes(16))
-    print(_size(longer), longer[152:] == bytes(16))
-    print(fails(info, 168, bytes(15) + b"x"), fails(info, 151), fails(info, 0), fails(info, 5000, bytes(5000)))
+    longer = info(176, bytes(24))
+    print(_size(longer), longer[160:] == bytes(16))
+    print(fails(info, 176, bytes(23) + b"x"), fails(info, 151), fails(info, 0), fails(info, 5000, bytes(5000)))
     arrays = [shirq.program.to_array(program) for program in (SET.irq, SET.unmask, SET.release)]
 
     def filled(size: int, **fields: int) -> bytes:

@@ -7,7 +7,7 @@ import dataclasses
 import time
 
 import shirq
-from guest.scripts.inguest import INT_ACK, SET, TIMEOUT, armed, kind, loaded, proceed, report, silence, stat, state
+from guest.scripts.inguest import INT_ACK, SET, TIMEOUT, armed, kind, loaded, proceed, reason, report, silence, stat, state
 from shirq import abi
 
 
@@ -130,3 +130,28 @@ def lost() -> None:
     while stat("claims") < 260:
         time.sleep(0.01)
     report(stat("claims"), device.info.lost, stat("lost"))
+
+
+def other_line() -> None:
+    """The device asserts a line that the platform does not know to be its own."""
+    device = loaded()
+    device.arm(auto_unmask=False)
+    report("armed", device.info.irq)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), reason(event), event.r[0], event.r[1:], state(), state("quarantine"), stat("storms_elsewhere"))
+    report(stat("claims"), stat("declines"))
+    proceed()
+    # The owner may try again, as after any quarantine.
+    device.arm()
+    report(state())
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]))
+
+
+def bystander() -> None:
+    """Another device, armed on the line that the first one asserts."""
+    device = loaded()
+    device.arm()
+    report("armed", device.info.irq)
+    proceed()
+    report(state(), state("line"), stat("storms_declined"), stat("storms_elsewhere"), stat("declines") > 900)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -162,6 +163,53 @@ def test_top_shows_a_stormed_line_without_known_functions(
     assert (line["functions"], line["unhandled"], line["handlers"]) == ([], 600, ["eth0", "shirq:0000:00:04.0"])
     lost = {each["address"]: each for each in shown["line_unknown"]}
     assert lost.keys() == {EDU, NIC, LOST} and all(each["line"] is None for each in lost.values())
+
+
+def test_list_says_which_lines_are_off_and_who_asserts(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    """The list names a line that the kernel has given up, since when, and every function that asserts now."""
+    tree.line("on")
+    assert shirqctl(tree, "list") == ctl.DONE
+    assert "line 20:" not in (out := capsys.readouterr().out) and "asserting" not in out
+    tree.line("off 88.500000")
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
+    assert shirqctl(tree, "list") == ctl.DONE
+    out = capsys.readouterr().out
+    assert "\nline 20: GIVEN UP by the kernel 12 s ago" in out and "asserting now: no function says so" in out
+    tree.config(NIC, status=0x18)
+    tree.config(LOST, status=0x18)
+    tree.line("disabled")
+    assert shirqctl(tree, "list") == ctl.DONE
+    out = capsys.readouterr().out
+    assert "\nline 20: DISABLED by the kernel or a driver" in out
+    assert f"\nasserting now: {LOST} (line not known), {NIC} (line 20)\n" in out
+    assert shirqctl(tree, "list", "--json") == ctl.DONE
+    rows = {each["address"]: each["line_off"] for each in json.loads(capsys.readouterr().out)}
+    assert rows[EDU] == rows[NIC] and rows[EDU].startswith("DISABLED") and rows[OLD] is None
+
+
+def test_top_says_that_the_kernel_has_given_a_line_up(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    tree.line("off 60.0")
+    monkeypatch.setattr("time.monotonic", itertools.count(100).__next__)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert shirqctl(tree, "top", "--count", "1", "--json") == ctl.DONE
+    lines = {each["line"]: each["off"] for each in json.loads(capsys.readouterr().out)["lines"]}
+    assert lines[20].startswith("GIVEN UP by the kernel 42 s ago") and lines[21] is None
+
+
+def test_simulate_hands_the_kept_registers_to_the_next_program(tree: Tree, tmp_path: Path, capsys: Out) -> None:
+    """The unmask program finds in r4 to r7 what the irq program has left there, but only if that has claimed."""
+    text = (profile.folder() / "shirq-edu.toml").read_text()
+    text = text.replace("    skip_if_zero r0, end\n", "    load r5, 0x77\n    skip_if_zero r0, end\n", 1)
+    path = tmp_path / "shirq-edu.toml"
+    path.write_text(text.replace('unmask = """\n', 'unmask = """\n    add r5, 1\n', 1))
+    for active, r5 in ((1, "0x78"), (0, "0x1")):
+        assert shirqctl(tree, "simulate", str(path), "--program", "all", "--set", f"INT_ACTIVE={active}") == ctl.DONE
+        out = capsys.readouterr().out
+        assert f" r5 = {r5}\n" in out.partition("unmask:")[2].partition("release:")[0]
 
 
 def test_top_says_that_a_line_does_not_exist(tree: Tree, capsys: Out) -> None:
