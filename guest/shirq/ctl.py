@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from shirq import __version__, binding, lint, profile, simulate, top
+from shirq import __version__, binding, lint, profile, selftest, simulate, top
 from shirq.abi import REGS, EventType, Mode, ProgramKind
 from shirq.asm import RESERVED, assemble, disassemble
 from shirq.device import Device
@@ -30,6 +30,7 @@ Steps for a new card: write a profile (or use one that fits: `shirqctl list` nam
   shirqctl bind 0000:00:04.0                    take the function from its driver
   shirqctl list                                 which functions share its line? (known once a driver enabled it)
   shirqctl check CARD.toml --device 0000:00:04.0        does the kernel accept the profile for this device?
+  shirqctl selftest 0000:00:04.0                does its interrupt arrive? (if the profile has [selftest])
   shirqctl exec 0000:00:04.0 'read r0, STATUS'  look at a register, serialised with the interrupt
   shirqctl watch 0000:00:04.0 --after 'write ACK, r0'   serve the device from the command line and see its events
   shirqctl unbind 0000:00:04.0                  give the function back to the kernel's driver
@@ -343,6 +344,15 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
     return DONE
 
 
+def do_selftest(system: System, options: argparse.Namespace) -> int:
+    _function(system, options.address)
+    card = _profile_for(system, options)
+    report = selftest.run(system, options.address, card, options.timeout)
+    _say(f"{options.address}: {card.name}")
+    _say(report.text())
+    return DONE if report.works else FAILED
+
+
 # -------------------------------------------------------------- command line
 
 
@@ -425,6 +435,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--exclusive", action="store_true", help="refuse to share the line")
     add.add_argument("--count", type=_COUNT, help="end after this number of interrupts")
     add.add_argument("--timeout", type=_SECONDS, metavar="SECONDS", help="fail if no event comes within this time")
+    add = verb("selftest", do_selftest, "let a bound card raise an interrupt, and say where it is lost")
+    add.add_argument("address", help=_DEVICE_HELP)
+    add.add_argument("--profile", help="profile with [selftest] (default: the one that fits the device)")
+    add.add_argument(
+        "--timeout", type=_SECONDS, default=2.0, metavar="SECONDS", help="time for the interrupt to come (default: 2)"
+    )
     add = verb("stats", do_stats, "show the module's counters of bound functions")
     add.add_argument("address", nargs="*", help="functions to show (default: all that are bound)")
     add = verb("top", do_top, "show the rate of each line, and the functions that assert it")

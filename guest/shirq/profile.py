@@ -39,6 +39,10 @@ Its keys, by example:
     rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
     reset_at_release = false                # true: a function-level reset at close()
 
+    [selftest]                              # optional: for `shirqctl selftest`
+    fire = "..."                            # a one-shot program: the card raises an interrupt by itself
+    serve = "..."                           # a one-shot program that ends it; gets the event's r0 to r3
+
     [[allow]]                               # optional: a finding of lint that is no error in this place
     rule = "claim-clears"
     register = "ICR"                        # the register that the finding is about, or a list of several
@@ -173,6 +177,14 @@ class Allow:
 
 
 @dataclass(frozen=True)
+class SelfTest:
+    """One-shot programs for `shirqctl selftest`: `fire` makes the card raise an interrupt, `serve` ends it."""
+
+    fire: Program
+    serve: Program
+
+
+@dataclass(frozen=True)
 class Profile:
     """A card as its profile describes it; `lines` has the file's line of each operation of each program."""
 
@@ -189,6 +201,7 @@ class Profile:
     lines: Mapping[ProgramKind, tuple[int, ...]]
     rungs: tuple[str, ...]
     reset_at_release: bool
+    selftest: SelfTest | None
     allowed: tuple[Allow, ...]
 
     def card(self) -> RegisterFile:
@@ -458,6 +471,19 @@ def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
     return lambda line: first + line - (0 if len(value) == 3 else 1)
 
 
+def _selftest(table: _Table, names: Mapping[str, Place], spaces: Sequence[Space]) -> SelfTest:
+    found: dict[str, Program] = {}
+    for key in ("fire", "serve"):
+        found[key], lines = _program(table, key, names)
+        index, reasons = verify(found[key], ProgramKind.EXEC, spaces)
+        if reasons != {Reason.OK}:
+            why = "; ".join(reason.text for reason in sorted(reasons))
+            line = lines[min(index, len(lines) - 1)] if lines else table.reader.line((*table.where, key))
+            raise ProfileError(table.reader.path, line, f"{key} program, operation {index}: {why}")
+    table.done()
+    return SelfTest(**found)
+
+
 def _allow(table: _Table, registers: Mapping[str, Register]) -> Allow:
     rule, reason = table.text("rule"), table.text("reason")
     named = table.texts("register", registers) if table.has("register") else ()
@@ -504,6 +530,8 @@ def parse(text: str, path: str) -> Profile:
     quiesce.knows("rungs")
     reset = quiesce.flag("reset_at_release")
     quiesce.done()
+    selftest = _selftest(top.table("selftest"), places(registers), spaces) if top.has("selftest") else None
+    top.knows("selftest")
     allowed = tuple(_allow(table, registers) for table in top.tables("allow", required=False))
     top.done()
     return Profile(
@@ -520,6 +548,7 @@ def parse(text: str, path: str) -> Profile:
         lines=lines,
         rungs=rungs,
         reset_at_release=reset,
+        selftest=selftest,
         allowed=allowed,
     )
 

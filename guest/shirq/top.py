@@ -132,7 +132,9 @@ class Changes:
 def off_text(since: float | None) -> str:
     """Describe a disabled line; `since` as in `System.lines_off`."""
     if since is None:
-        return "DISABLED by the kernel or a driver; SHIRQ_ARM of a function on it revives a line that the kernel gave up"
+        return (
+            "DISABLED by the kernel or a driver; SHIRQ_ARM of a function on it revives a line that the kernel gave up"
+        )
     ago = max(0.0, time.monotonic() - since)
     return (
         f"GIVEN UP by the kernel {ago:.0f} s ago, because nobody handled its interrupts: they come up to 100 ms late."

@@ -7,7 +7,20 @@ import dataclasses
 import time
 
 import shirq
-from guest.scripts.inguest import INT_ACK, SET, TIMEOUT, armed, kind, loaded, proceed, reason, report, silence, stat, state
+from guest.scripts.inguest import (
+    INT_ACK,
+    SET,
+    TIMEOUT,
+    armed,
+    kind,
+    loaded,
+    proceed,
+    reason,
+    report,
+    silence,
+    stat,
+    state,
+)
 from shirq import abi
 
 

@@ -189,9 +189,7 @@ def test_list_says_which_lines_are_off_and_who_asserts(
     assert rows[EDU] == rows[NIC] and rows[EDU].startswith("DISABLED") and rows[OLD] is None
 
 
-def test_top_says_that_the_kernel_has_given_a_line_up(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out
-) -> None:
+def test_top_says_that_the_kernel_has_given_a_line_up(tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
     tree.line("off 60.0")
     monkeypatch.setattr("time.monotonic", itertools.count(100).__next__)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
