@@ -184,19 +184,14 @@ def _why_silent(before: _Sample, after: _Sample, irq: int, seconds: float) -> st
         )
     if not function.status:
         return (
-            f"no interrupt came within {seconds:g} s, and the card says that none is pending: fire has no effect, or the"
-            " source is masked in the card"
+            f"no interrupt came within {seconds:g} s, and the card says that none is pending: fire has no effect, or"
+            " the source is masked in the card"
         )
     if after.grown(before, irq):
-        return (
-            f"the card asserts and line {irq} interrupts, but the irq program declines: it does not look at this source"
-        )
-    others = {
-        other: after.unhandled(before, other)
-        for other in after.lines
-        if other != irq and after.unhandled(before, other)
-    }
-    if others:
+        return f"line {irq} interrupts, but the irq program declines: it does not look at this source"
+    silent = f"the card asserts, but line {irq} is silent"
+    others = {other: after.unhandled(before, other) for other in after.lines if other != irq}
+    if any(others.values()):
         worst = max(others, key=lambda other: others[other])
-        return f"the card asserts, but line {irq} is silent while line {worst} counts unhandled interrupts: its pin leads there"
-    return f"the card asserts, but line {irq} is silent, and no other line counts: its pin leads to a line without a handler"
+        return f"{silent} while line {worst} counts unhandled interrupts: its pin leads there"
+    return f"{silent}, and no other line counts: its pin leads to a line without a handler"

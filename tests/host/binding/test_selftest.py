@@ -27,6 +27,9 @@ def card() -> Profile:
     return profile.load(profile.folder() / "shirq-edu.toml")
 
 
+NO_FLAG = InfoFlag(0)
+
+
 def irq(seq: int = 1) -> Event:
     return Event(EventType.IRQ, 0, 0, seq, 1000, 0, (1, 0, 0, 0))
 
@@ -41,7 +44,7 @@ class Stand:
 
     events: list[Event | None]
     fired: Callable[[], object] = lambda: None
-    flags: InfoFlag = InfoFlag(0)
+    flags: InfoFlag = NO_FLAG
     done: list[str] = field(default_factory=list)
 
     @property
