@@ -258,7 +258,7 @@ static int shirq_exec_program(struct shirq_device *d, void *arg)
 	exec->error_reason = SHIRQ_OK;
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
-	if (exec->flags || exec->reserved)
+	if (exec->flags & ~SHIRQ_EXEC_KEPT || exec->reserved)
 		return -EINVAL;
 	program = kzalloc(sizeof(*program), GFP_KERNEL);
 	if (!program)
@@ -271,10 +271,13 @@ static int shirq_exec_program(struct shirq_device *d, void *arg)
 					  &exec->error_index);
 	if (exec->error_reason) {
 		ret = -EINVAL;
+	} else if (exec->flags && !d->set) {
+		exec->error_index = 0;
+		ret = -ENOEXEC;
 	} else {
 		exec->error_index = 0;
 		memcpy(regs, exec->regs, sizeof(regs));
-		ret = shirq_exec(d, program, regs);
+		ret = shirq_exec(d, program, regs, exec->flags);
 		if (!ret)
 			memcpy(exec->regs, regs, sizeof(regs));
 	}

@@ -98,7 +98,7 @@
  *
  * Programs of a set share r4..r7: each finds there what the last one left. SHIRQ_ARM zeroes
  * them. A run of the irq program that declines or finds the device gone leaves them as they
- * were; so does EXEC, whose registers are the caller's. So an irq program can save in them
+ * were; so does EXEC without SHIRQ_EXEC_KEPT. So an irq program can save in them
  * what it masks, and the unmask program can put it back. Any other register must be
  * written before it is read.
  *
@@ -573,10 +573,13 @@ struct shirq_unmask {
 	__u32		reserved;
 };
 
+/* struct shirq_exec.flags */
+#define SHIRQ_EXEC_KEPT		0x01	/* r4..r7 are those of the loaded set, in and out */
+
 /**
  * struct shirq_exec - SHIRQ_EXEC: run a one-shot program, serialised with the irq program
  * @size: see above
- * @flags: zero
+ * @flags: SHIRQ_EXEC_KEPT or zero
  * @ops: address of the operations (struct shirq_op)
  * @count: operations
  * @error_index: out: the operation that is refused
@@ -584,9 +587,14 @@ struct shirq_unmask {
  * @reserved: zero
  * @regs: in: r0..r7 at the start; out: at the end; unchanged if it did not run
  *
+ * With SHIRQ_EXEC_KEPT the program shares r4..r7 with the programs of the set: @regs has
+ * them only as output. So the owner can change what the irq program has saved, before
+ * the unmask program puts it back.
+ *
  * Fails with
  *   EPERM   without CAP_SYS_RAWIO
  *   EINVAL  the program is refused
+ *   ENOEXEC SHIRQ_EXEC_KEPT, and no set is loaded
  *   EIO     the device is quarantined or being reset
  *   ENODEV  also if a read with SHIRQ_GONE_IF_ONES returned all-ones
  *   ENOMEM

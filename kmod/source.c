@@ -334,17 +334,24 @@ int shirq_unmask_delivered(struct shirq_device *d)
  * @d: the device
  * @program: verified as SHIRQ_PROGRAM_EXEC
  * @regs: the registers, in and out
+ * @kept: r4..r7 are those of the loaded set; the caller holds @mutex, and there is a set
  *
  * Return: 0, or the errno of SHIRQ_EXEC.
  */
-int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs)
+int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs,
+	       bool kept)
 {
+	const size_t size = sizeof(d->set->kept);
 	int ret;
 
 	spin_lock_irq(&d->lock);
 	ret = shirq_check_access(d);
+	if (!ret && kept)
+		memcpy(&regs[SHIRQ_KEPT], d->set->kept, size);
 	if (!ret)
 		ret = shirq_check_outcome(d, shirq_run(program, &d->bus, regs, NULL));
+	if (!ret && kept)
+		memcpy(d->set->kept, &regs[SHIRQ_KEPT], size);
 	spin_unlock_irq(&d->lock);
 	return ret;
 }

@@ -20,7 +20,8 @@ int shirq_enable(struct shirq_device *d);
 int shirq_mask(struct shirq_device *d, u64 *seq);
 int shirq_unmask(struct shirq_device *d, u64 seq);
 int shirq_unmask_delivered(struct shirq_device *d);
-int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs);
+int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs,
+	       bool kept);
 
 /**
  * shirq_run_set() - run a program of the loaded set

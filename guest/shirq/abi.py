@@ -203,6 +203,10 @@ class ArmFlag(enum.IntFlag):
     AUTO_UNMASK = 0x04
 
 
+class ExecFlag(enum.IntFlag):
+    KEPT = 0x01
+
+
 # `NameStruct` is `struct shirq_name`.
 
 

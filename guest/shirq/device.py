@@ -242,17 +242,24 @@ class Device:
         hints = _NOT_ARMED | {errno.EINVAL: f"no event had the number {seq} yet"}
         self._call(abi.UNMASK, abi.UnmaskStruct(seq=seq), "unmasking", hints)
 
-    def exec(self, program: Program, regs: Sequence[int] = ()) -> tuple[int, ...]:
+    def exec(self, program: Program, regs: Sequence[int] = (), *, kept: bool = False) -> tuple[int, ...]:
         """Run a one-shot program, serialised with the interrupt; returns r0 to r7 as it leaves them.
 
-        `regs` are r0, r1, ... at the start; those that are not given are 0. Raises ProgramRefused, or ShirqError.
+        `regs` are r0, r1, ... at the start; those that are not given are 0. With `kept`, r4 to r7 are those that the
+        programs of the loaded set share, in and out. Raises ProgramRefused, or ShirqError.
         """
         if len(regs) > abi.REGS:
             raise ValueError(f"{len(regs)} registers given: there are {abi.REGS}")
         array = to_array(program)
-        raw = abi.ExecStruct(ops=ctypes.addressof(array), count=len(array), regs=(ctypes.c_uint64 * abi.REGS)(*regs))
+        raw = abi.ExecStruct(
+            flags=int(abi.ExecFlag.KEPT) if kept else 0,
+            ops=ctypes.addressof(array),
+            count=len(array),
+            regs=(ctypes.c_uint64 * abi.REGS)(*regs),
+        )
         try:
-            self._call(abi.EXEC, raw, "executing on", _RAWIO | _STOPPED)
+            hints = _RAWIO | _STOPPED | {errno.ENOEXEC: "no set is loaded, so no registers are kept: load one first"}
+            self._call(abi.EXEC, raw, "executing on", hints)
         except ShirqError:
             if raw.error_reason:
                 raise _refused(abi.ProgramKind.EXEC, raw, program) from None

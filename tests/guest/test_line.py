@@ -123,7 +123,7 @@ def test_device_that_asserts_another_line_is_quarantined(storming: Scene) -> Non
 
 def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
     """The irq program saves the owner's mask and unmask restores it; a neighbour's interrupt changes neither."""
-    script = start(scene, "dev0", line.kept)
+    script = start(scene, "dev0", line.kept, ADDRESSES["dev1"])
     for _round in range(2):
         script.expect("^armed 0xffffff00 0$")
         for number in range(1, 4):
@@ -133,7 +133,9 @@ def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
             script.write("\n")
             script.expect(f"^unmasked 0xffffff00 {number}$")
             scene.network.ping(3)
-    finish(script)
+    script.expect("^ENOEXEC$")
+    scene.raise_("dev0", bits=1)
+    assert finish(script)[-2:] == ["0x0 0xffffff00", "changed 0xfffffff0"]
 
 
 def test_lost_interrupts_are_counted_before_the_next_event(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from guest.scripts.inguest import (
     SET,
     TIMEOUT,
     armed,
+    fails,
     kind,
     loaded,
     proceed,
@@ -86,7 +87,7 @@ def quarantined_on_a_dead_line() -> None:
     report(kind(event), hex(event.r[0]))
 
 
-def kept() -> None:
+def kept(other: str) -> None:
     """The irq program saves the mask in r4, and unmask restores it; a declined interrupt changes nothing."""
     device = loaded(
         shirq.ProgramSet.from_text(
@@ -125,6 +126,18 @@ def kept() -> None:
             device.unmask(event.seq)
             report("unmasked", hex(registers.read32(0x28)), registers.read32(0x04) ^ 0xFFFFFFFF)
         device.disarm()
+    change = shirq.assemble("load r0, r4\nload r4, 0xfffffff0")
+    with shirq.Device.open(other) as nothing_loaded:
+        report(fails(nothing_loaded.exec, change, kept=True))
+    device.arm(auto_unmask=False)
+    registers = device.mmap(0)
+    registers.write32(0x68, 0xFFFFFF00)
+    event = device.read(timeout=TIMEOUT)
+    registers.write32(INT_ACK, event.r[0])
+    # Without the flag, the set's registers are neither read nor changed.
+    report(hex(device.exec(change)[0]), hex(device.exec(change, kept=True)[0]))
+    device.unmask(event.seq)
+    report("changed", hex(registers.read32(0x28)))
 
 
 def lost() -> None:

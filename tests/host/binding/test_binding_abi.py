@@ -36,6 +36,7 @@ FAMILIES: dict[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "SHIRQ_INFO_": abi.InfoFlag,
     "SHIRQ_STATE_": abi.State,
     "SHIRQ_ARM_": abi.ArmFlag,
+    "SHIRQ_EXEC_": abi.ExecFlag,
 }
 
 CONSTANTS: dict[str, int] = {
@@ -45,6 +46,7 @@ CONSTANTS: dict[str, int] = {
     "SHIRQ_MAX_OPS": abi.MAX_OPS,
     "SHIRQ_MAX_IRQ_ACCESSES": abi.MAX_IRQ_ACCESSES,
     "SHIRQ_EVENT_REGS": abi.EVENT_REGS,
+    "SHIRQ_KEPT": abi.KEPT,
     "SHIRQ_BARS": abi.BARS,
     "SHIRQ_SPACE_CONFIG": abi.CONFIG_SPACE,
     "SHIRQ_MMAP_SHIFT": abi.MMAP_SHIFT,
