@@ -47,6 +47,34 @@ def test_kernel_checks_a_profile_and_leaves_the_device_as_it_was(scene: Scene) -
     assert "handlers" not in _shirqctl(scene, "stats", DEV0).stdout
 
 
+def test_selftest_says_whether_a_cards_interrupt_arrives(scene: Scene) -> None:
+    """The card raises an interrupt by itself; the command leaves the device as it was, whatever the verdict."""
+    result = _shirqctl(scene, "selftest", DEV0)
+    assert result.stdout.splitlines()[-1].startswith("works: the card asserts, line "), result.stdout
+    # A card that does not answer.
+    scene.vm.qmp.set("dev0", "dead", "bars")
+    result = _shirqctl(scene, "selftest", DEV0, status=_FAILED)
+    assert "device is gone" in result.stderr or "FAILS" in result.stdout, result.stdout + result.stderr
+    scene.vm.qmp.set("dev0", "dead", "off")
+    assert _shirqctl(scene, "selftest", DEV0).stdout.splitlines()[-1].startswith("works: ")
+    scene.network.ping(3)
+
+
+def test_selftest_names_the_line_that_the_card_asserts(scene: Scene) -> None:
+    """The pin leads to another line, where another device is armed: the command names it, and the line survives."""
+    scene.run(bind("clock"))
+    there = scene.vm.agent.start("shirqctl", "watch", CLOCK, "--unmask")
+    number = there.expect(r"^armed: .*line (\d+)$", 30)[1]
+    with scene.vm.frozen():
+        scene.vm.qmp.set("dev0", "intx-pin", "B")
+    result = _shirqctl(scene, "selftest", DEV0, status=_FAILED)
+    assert f"line {number}" in result.stdout.splitlines()[-1], result.stdout
+    assert "its pin leads" in result.stdout.splitlines()[-1]
+    there.signal(signal.SIGINT)
+    assert there.wait(20).status == _DONE
+    assert scene.run("dmesg | grep 'Disabling IRQ' || true") == ""
+
+
 def test_watch_serves_a_device_by_its_profile_until_interrupted(scene: Scene) -> None:
     """`shirqctl watch` serves a device by its profile until it is interrupted."""
     watch = scene.vm.agent.start("shirqctl", "watch", DEV1, "--after", "write INT_ACK, r0")
