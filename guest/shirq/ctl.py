@@ -276,7 +276,7 @@ def do_simulate(system: System, options: argparse.Namespace) -> int:
         if value >> 8 * place.width:
             raise _Usage(f"{name}={value:#x}: the register has {8 * place.width} bits")
         registers[place] = value
-    regs = (0,) * REGS
+    regs: tuple[int, ...] = (0,) * REGS
     for kind in _kinds(options.program, card):
         _say(f"{kind.name.lower()}:")
         steps = []

@@ -154,8 +154,8 @@ def test_declining_device_is_not_blamed_for_another_ones_storm(boot: Boot, tmp_p
             f"@{now + 21_000_000} mask 1\n"
         )
         vm.qmp.set("dev1", "schedule", str(path))
-    path = f"/sys/class/shirq/{ADDRESSES['dev0']}/stats/declines"
-    scene.run(f"until test $(cat {path}) -gt 5000; do usleep 20000; done", deadline=120)
+    declines = f"/sys/class/shirq/{ADDRESSES['dev0']}/stats/declines"
+    scene.run(f"until test $(cat {declines}) -gt 5000; do usleep 20000; done", deadline=120)
     script.write("\n")
     script.expect("^True armed none 0$", deadline=120)
     vm.qmp.set("dev0", "raise", 4)
