@@ -18,9 +18,9 @@
  *
  * The interrupt takes only the last two, so free_irq() may wait for the interrupt under
  * the mutex. The same holds for cancel_work_sync() on @reopen, @look and @revival, which
- * take no mutex, and for the timer @watch. @ladder and @absent take the mutex, so shirq_adopt() and shirq_retire() wait
- * for them after they have dropped it. The end of an address space (dma.c) takes
- * shirq_device.lock alone.
+ * take no mutex, and for the timer @watch. @ladder and @absent take the mutex, so
+ * shirq_adopt() and shirq_retire() wait for them after they have dropped it. The end of an
+ * address space (dma.c) takes shirq_device.lock alone.
  *
  * A bound device without an owner is parked; see lifecycle.c.
  */

@@ -378,7 +378,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_EVENTFD	0x10	/* SHIRQ_SET_EVENTFD */
 #define SHIRQ_FEATURE_BREAKER	0x20	/* storms end in quarantine; SHIRQ_SET_QUIESCE */
 #define SHIRQ_FEATURE_IOMMU	0x40	/* SHIRQ_INFO_IOMMU and SHIRQ_INFO_PASSTHROUGH */
-#define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF and LINE_ON, SHIRQ_QUARANTINE_DECLINED, ..._OTHER_LINE */
+#define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF, LINE_ON, quarantine as DECLINED, OTHER_LINE */
 #define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
 
 /* struct shirq_info.flags */
