@@ -95,7 +95,8 @@ def guard(reason: str | None) -> bool:
     with shown("measuring the instructions of an interrupt, twice") as tell:
         runs = []
         for _ in range(2):
-            drivers = {"shirq": cost.of_contender(_GUARDED, "shirq", CI_INTERRUPTS)}
+            names = ("shirq", baseline.FLOOR)
+            drivers = {name: cost.of_contender(_GUARDED, name, CI_INTERRUPTS) for name in names}
             tell("the neighbour's interrupts")
             runs.append({"drivers": drivers, "neighbour": cost.of_neighbours(_GUARDED, CI_INTERRUPTS, ("shirq",))})
     if runs[0] != runs[1]:
@@ -104,9 +105,9 @@ def guard(reason: str | None) -> bool:
     measured = baseline.figures(runs[0])
     if reason is not None:
         baseline.accept(measured, release, datetime.date.today().isoformat(), reason)
-    worse = baseline.compare(measured, baseline.load(), release)
-    for name, value in measured.items():
-        print(f"{name}: {value:g}")
+    worse = baseline.compare(measured, baseline.load())
+    for name, figure in measured.items():
+        print(f"{name}: {figure['count']:g} instructions, {figure['above']:g} above the floor of the same run")
     if worse:
         print("\n".join(["worse than the baseline:", *worse]))
         print('if the change is intended: make bench-guard ACCEPT="the reason"')
