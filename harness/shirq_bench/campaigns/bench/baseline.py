@@ -2,8 +2,8 @@
 """Detects regressions: compares the instructions that shirq.ko adds to an interrupt with a committed baseline.
 
 A figure is the difference to the floor that the same run measures: a driver that only wakes a reader, or the
-neighbour's interrupt without a second device on the line. The kernel's own instructions are in both, so an update of the
-distribution's kernel changes the difference little, and the baseline need not be of the same kernel.
+neighbour's interrupt without a second device on the line. The kernel's own instructions are in both, so an update of
+the distribution's kernel changes the difference little, and the baseline need not be of the same kernel.
 """
 
 from __future__ import annotations
