@@ -211,9 +211,9 @@ void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *capture
 }
 
 /**
- * shirq_storm_declined() - the irq program declined
+ * shirq_storm_blames() - quarantine a device that asserts although its program declined
  * @d: the device, not masked
- * @time_ns: when the interrupt came
+ * @time_ns: time of the interrupt
  *
  * The device may have asserted after the program has read its registers: the program runs
  * again before its device is blamed.
@@ -221,13 +221,9 @@ void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *capture
  * Context: interrupt, @lock held.
  * Return: true if the second run claimed.
  */
-bool shirq_storm_declined(struct shirq_device *d, u64 time_ns)
+bool shirq_storm_blames(struct shirq_device *d, u64 time_ns)
 {
-	struct shirq_storm *storm = &d->storm;
-
 	lockdep_assert_held(&d->lock);
-	if (likely(!shirq_look_due(&storm->looked, READ_ONCE(storm->desc->irqs_unhandled))))
-		return false;
 	if (!shirq_asserts(d))
 		return false;
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured)) {
