@@ -132,6 +132,22 @@ def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPa
         run.line_low_at_end()
 
 
+def test_falls_of_a_neighbour_do_not_prolong_a_recording(vm: Any) -> None:
+    """The line is waited for once, for at most 10 s: a neighbour's interrupts do not begin the wait again."""
+
+    def neighbour() -> None:
+        assert vm.asks < 100, "the wait goes on"
+        vm.story.neighbours_interrupt("nic0")
+
+    vm.step_ns = 2_000_000_000
+    with record(vm, "dev0") as run:
+        vm.story.stimulus("dev0", 1)
+        vm.write()
+        vm.meanwhile = neighbour
+    with pytest.raises(BrokenRuleError, match="high at the end"):
+        run.line_low_at_end()
+
+
 def test_a_settled_recording_ends_at_the_moment_of_a_low_line(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A neighbour that asserts between the last check of the line and the recording's end is not in the recording."""
     settle = recording.Recording.settle
