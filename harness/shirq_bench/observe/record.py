@@ -108,8 +108,10 @@ class Recording:
 
     def end(self, log: Log | None = None) -> None:
         """End the recording. It then consists of ``log`` or, by default, of all entries until now."""
-        self._log = self.log if log is None else log
-        self._reader.close()
+        try:
+            self._log = self._reader.log().since(self._mark) if log is None else log
+        finally:
+            self._reader.close()
 
     # -- results ------------------------------------------------------------------------------------------------
 
@@ -178,5 +180,6 @@ def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
             with contextlib.suppress(DeadlineExceeded):
                 # End the log where the line was low: a neighbour may have asserted the line again since.
                 log = recording.settle()
+        log = recording.log if log is None else log
     finally:
         recording.end(log)

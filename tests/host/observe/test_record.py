@@ -173,6 +173,27 @@ def test_a_full_log_is_not_judged(vm: Any) -> None:
         run.masked_before_eoi()
 
 
+def test_an_error_of_the_block_is_not_replaced(vm: Any) -> None:
+    """A log that is full as well does not hide it; what is asked of the recording later cannot be judged."""
+    with pytest.raises(ZeroDivisionError), record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0")
+        vm.dropped = 7
+        vm.write()
+        raise ZeroDivisionError
+    with pytest.raises(ValueError, match="closed"):
+        run._reader.header()
+    with pytest.raises(CannotJudge, match="7 entries did not fit"):
+        run.masked_before_eoi()
+
+
+def test_an_unsettled_recording_of_a_full_log_is_refused(vm: Any) -> None:
+    with pytest.raises(CannotJudge, match="7 entries did not fit"), record(vm, "dev0", settled=False) as run:
+        vm.dropped = 7
+        vm.write()
+    with pytest.raises(ValueError, match="closed"):
+        run._reader.header()
+
+
 def test_a_wait_in_a_full_log_ends_at_once(vm: Any) -> None:
     """A moment that did not fit never comes; one that did is found."""
     run = recording.Recording(vm, ("dev0",))
