@@ -207,7 +207,7 @@ class Agent:
         self._ids = itertools.count(1)
         self._commands: dict[int, Command] = {}
         self._pongs: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._sender = Sender(name, channel, situation, patience)
+        self._sender = Sender(name, channel, situation, patience, AgentGone)
         self._gone: Exception | None = None
         self._hello = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
@@ -216,10 +216,7 @@ class Agent:
     def _send(self, kind: _Frame, number: int, payload: bytes) -> None:
         if self._gone:
             raise self._gone
-        try:
-            self._sender.send(_HEADER.pack(len(payload), kind, 0, number) + payload, f"the agent's frame {kind.name}")
-        except OSError as error:
-            raise AgentGone(f"{self.name}: the agent channel is closed ({error})\n{self.situation()}") from error
+        self._sender.send(_HEADER.pack(len(payload), kind, 0, number) + payload, f"the agent's frame {kind.name}")
 
     def _read(self) -> None:
         """Reader thread: hand every frame to the command that it belongs to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from shirq_bench.campaigns.zoo.case import Step
 from shirq_bench.campaigns.zoo.run import HungError, NotPlayed
 from shirq_bench.channels import agent
 from shirq_bench.channels.log import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
+from shirq_bench.channels.network import Network
 from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, VmDied
 
 _CASE = """
@@ -59,7 +61,7 @@ class Vm:
         self.qmp = SimpleNamespace(set=self.set, get=lambda _, name: self.properties.get(name), execute=lambda _: None)
         self.agent = SimpleNamespace(start=self.start)
         self.console = SimpleNamespace(text=lambda: self.words, expect=lambda _, timeout: None)
-        self.networks = {"net0": SimpleNamespace(answers=lambda: 0, ask=lambda: None)}
+        self.networks: dict[str, Any] = {"net0": SimpleNamespace(answers=lambda: 0, ask=lambda: None)}
 
     def set(self, device: str, name: str, value: Any) -> None:
         if name == "raise":
@@ -193,6 +195,24 @@ def test_a_panic_after_a_stimulus_names_its_step(trial: Trial) -> None:
     vm, player = trial("{ raise = 1 }, { guest = 'crash' }")
     panic(vm, "crash")
     assert player.play().panicked == f"step 2, guest 'crash': {PANIC}"
+
+
+def test_a_panic_by_the_neighbours_interrupt_is_an_outcome(trial: Trial) -> None:
+    """The end of QEMU may be seen first by the next query, which cannot be sent any more."""
+    vm, player = trial("{ raise = 1 }, { neighbour = 2 }")
+    ours, theirs = socket.socketpair()
+
+    def ends(asked: str) -> agent.Result:
+        if asked == f"{run._QUERY:g}":
+            vm.story.neighbours_interrupt("nic0")
+            vm.words = PANIC
+            theirs.close()
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+    with contextlib.closing(Network("trial", ours, lambda: "QEMU has ended")) as network:
+        vm.networks["net0"] = network
+        assert player.play().panicked == f"step 2, neighbour 2: {PANIC}"
 
 
 def test_a_hang_names_its_step(trial: Trial) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Everything that waits for a guest has a deadline, and says when it is over what the guest's console showed last."""
+"""A wait for a guest ends at its deadline or with the guest, and says what the guest's console showed last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shirq_bench.channels import sending
 from shirq_bench.channels.console import Console
 from shirq_bench.channels.network import Network
 from shirq_bench.channels.qmp import Monitor
-from shirq_bench.errors import DeadlineExceeded
+from shirq_bench.errors import DeadlineExceeded, VmDied
 from shirq_bench.observe.scene import Scene
 from shirq_bench.vm.vm import Vm
 
@@ -81,6 +81,24 @@ def test_a_console_that_takes_nothing_shows_its_last_lines(tmp_path: Path, monke
         console.expect_exact("well")
         with pytest.raises(DeadlineExceeded, match=r"(?s)vm7: .*typed has not been taken.*\nall is well"):
             pool.submit(console.send, "x" * 1_000_000).result(timeout=20)
+
+
+def test_a_frame_for_a_guest_that_has_ended_shows_the_console() -> None:
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(Network("vm7", ours, lambda: SITUATION)) as network:
+        theirs.close()
+        with pytest.raises(VmDied, match=_late("a frame on the wire .* the channel is closed")):
+            network.ask()
+
+
+def test_a_line_for_a_closed_console_shows_its_last_lines(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(Console("vm7", ours, tmp_path / "console.log")) as console:
+        theirs.sendall(b"all is well\n")
+        console.expect_exact("well")
+        theirs.close()
+        with pytest.raises(VmDied, match=r"(?s)vm7: what was typed .* the channel is closed.*\nall is well"):
+            console.sendline("true")
 
 
 def test_a_device_that_stays_masked_shows_the_console() -> None:
