@@ -225,9 +225,16 @@ def _complaints(item: pytest.Item, vm: Vm, number: int) -> str:
     waivers = [waiver for waiver in _waivers(item) if waiver.guest == number]
     if broken := invariants.broken(vm, waivers):
         found.append(f"{vm.name}: {broken}")
-    expected = item.get_closest_marker("splats_expected")
-    if not expected and (said := splats_of(vm, artefacts.kernel_log(vm), _rules(item))):
-        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
+    if not item.get_closest_marker("splats_expected"):
+        log, unread = artefacts.kernel_log(vm)
+        if said := splats_of(vm, log, _rules(item)):
+            found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
+        # A guest that has ended has written its last messages to its console. One that hangs may have others.
+        may_end = vm.status() is not None or any(waiver.guest_ends for waiver in waivers)
+        if unread and not may_end:
+            found.append(f"{vm.name}: the kernel log could not be read: {unread}")
+        if unread and (lost := vm.console.transcript.lost):
+            found.append(f"{vm.name}: the console's output, read in place of the kernel log, is incomplete: {lost}")
     return "\n".join(found)
 
 

@@ -38,20 +38,20 @@ def folder(item: pytest.Item) -> Path:
     return root(item.config) / re.sub(r"[^\w.=-]+", "_", item.nodeid)
 
 
-def kernel_log(vm: Vm) -> str:
-    """The guest's kernel log, or its console's output if the guest no longer answers.
+def kernel_log(vm: Vm) -> tuple[str, str]:
+    """The guest's kernel log; or its console's output, and why the kernel log could not be read.
 
     If the guest does not answer, the file ``processors`` in its run directory shows the state and the pending
     interrupts of each vCPU. If QEMU did not start, the text is empty: `Vm.situation` has QEMU's message.
     """
     if not vm.started:
-        return ""
+        return "", "QEMU did not start"
     try:
-        return vm.agent.succeed("dmesg", deadline=ANSWER)
-    except BenchError:
+        return vm.agent.succeed("dmesg", deadline=ANSWER), ""
+    except BenchError as error:
         with contextlib.suppress(BenchError):
             (vm.dir / "processors").write_text(_processors(vm))
-        return vm.console.text()
+        return vm.console.text(), str(error).partition("\n")[0]
 
 
 def _processors(vm: Vm) -> str:
@@ -88,7 +88,8 @@ def _noted(problems: list[str]) -> Iterator[None]:
 
 
 def _keep_guest(item: pytest.Item, vm: Vm, kept: Path) -> None:
-    (vm.dir / "dmesg").write_text(kernel_log(vm))
+    log, _ = kernel_log(vm)
+    (vm.dir / "dmesg").write_text(log)
     vm.keep(kept)
     (kept / template.DESCRIPTION).write_text(
         json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)

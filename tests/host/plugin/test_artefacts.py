@@ -43,5 +43,7 @@ def test_the_report_before_a_panic_is_in_the_kernel_log(tmp_path: Path) -> None:
         qmp=SimpleNamespace(execute=closed),
         console=console,
     )
-    (found,) = splats.scan(artefacts.kernel_log(vm))
+    log, unread = artefacts.kernel_log(vm)
+    (found,) = splats.scan(log)
     assert "KASAN" in found.rule
+    assert unread == "the agent channel was closed"
