@@ -51,7 +51,7 @@ class Hung:
         self.dir = directory
         self.ended: int | None = None
         self.agent: Any = SimpleNamespace(succeed=self.dmesg)
-        self.qmp = SimpleNamespace(execute=lambda command, **_: [] if command.startswith("query") else "")
+        self.qmp = SimpleNamespace(execute=lambda command, **_: [] if command.startswith("query") else "RIP=0")
         self.console = SimpleNamespace(text=lambda: _CONSOLE, transcript=SimpleNamespace(lost=None))
 
     def dmesg(self, script: str, deadline: float) -> str:
@@ -102,3 +102,9 @@ def test_a_console_that_was_not_written_down_is_not_judged(vm: Any) -> None:
     assert _complaints(vm, Waiver("it ends", guest_ends=True)) == (
         "vm7: the console's output, read in place of the kernel log, is incomplete: [Errno 28] No space left on device"
     )
+
+
+def test_a_full_disk_does_not_hide_a_complaint(vm: Any) -> None:
+    for name in ("dmesg", "processors"):
+        (vm.dir / name).symlink_to("/dev/full")
+    assert "the kernel log could not be read" in _complaints(vm)
