@@ -260,9 +260,16 @@ def _show(item: pytest.Item) -> list[tuple[str, str]]:
     """Keep the artefacts of a test that has failed; the sections of its report about its guests, which still run."""
     vms = item.stash.get(_VMS, [])
     sections = [("artefacts", problem) for problem in artefacts.keep(item, vms)]
-    sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
+    sections += [(f"guest {vm.name}", _situation(vm)) for vm in vms if vm.dir.exists()]
     sections += [(f"last steps of {vm.name}", _last_steps(vm)) for vm in vms]
     return [*sections, ("artefacts", str(artefacts.folder(item)))]
+
+
+def _situation(vm: Vm) -> str:
+    try:
+        return vm.situation()
+    except Exception as error:  # the failure counts
+        return f"its situation is unknown: {error}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -80,9 +80,10 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> list[str]:
 
 @contextlib.contextmanager
 def _noted(problems: list[str]) -> Iterator[None]:
+    """Add to ``problems`` an error of the block: raised into pytest's hooks, it would end the session."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         problems.append(f"could not be kept: {error}")
 
 

@@ -13,11 +13,14 @@ import pexpect
 import pytest
 
 from logwriter import Story
+from shirq_bench import plugin
 from shirq_bench.channels.console import Console
 from shirq_bench.errors import AgentGone, QmpFailed
 from shirq_bench.journal import Journal
 from shirq_bench.observe import splats
 from shirq_bench.plugin import artefacts
+from shirq_bench.provision.steps import BuildError
+from shirq_bench.vm import environment
 
 _CONSOLE = """\
 shirq: the guest is up
@@ -113,3 +116,27 @@ def test_an_artefact_that_cannot_be_kept_leaves_the_others(
     assert problem == "could not be kept: [Errno 28] No space left on device"
     beside = {"page.html", "waveform.vcd"} if lost in ("page.html", "waveform.vcd") else set()
     assert {path.name for path in kept.iterdir() if path.is_file()} >= _KEPT - {lost} - beside
+
+
+def test_no_error_of_the_artefacts_takes_the_failures_place(
+    item: Any, hung: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest ends the whole session if an error leaves the hook that keeps them."""
+
+    def fails(*_: object) -> Any:
+        raise BuildError("make: no compiler")
+
+    def breaks(*_: object) -> Any:
+        raise RuntimeError("it is broken")
+
+    monkeypatch.setattr(environment, "describe", fails)
+    hung.log = hung.situation = breaks
+    item.stash = {plugin._VMS: [hung]}
+    shown = plugin._show(item)
+    assert [said for what, said in shown if what == "artefacts"] == [
+        "could not be kept: it is broken",
+        "could not be kept: make: no compiler",
+        str(tmp_path / "kept/test_it"),
+    ]
+    assert ("guest vm7", "its situation is unknown: it is broken") in shown
+    assert {path.name for path in (tmp_path / "kept/test_it").iterdir()} == {"vm7", "reproduce"}
