@@ -38,9 +38,12 @@ class Sender:
         #: The end of a message of which a part has been taken: it comes before the next message.
         self._rest = b""
 
-    def send(self, message: bytes, what: str) -> None:
-        """Send ``message``. Raises `DeadlineExceeded` or ``gone``, whose text says ``what`` it is."""
-        end = Deadline(TAKEN * self._patience)
+    def send(self, message: bytes, what: str, deadline: float | None = None) -> None:
+        """Send ``message`` within ``deadline`` seconds, by default `TAKEN`.
+
+        Raises `DeadlineExceeded` or ``gone``, whose text says ``what`` it is.
+        """
+        end = Deadline((TAKEN if deadline is None else deadline) * self._patience)
         with self._lock:
             data, old, sent = self._rest + message, len(self._rest), 0
             while sent < len(data):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -58,14 +60,15 @@ def run(
         vm.boot()
         (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
         command = vm.agent.start(*words, sink=_writer(sys.stdout), error_sink=_writer(sys.stderr))
+        # Do not extend a timeout from the command line for a slow kernel.
+        deadline = timeout / vm.patience
         # What is closed from the beginning is None.
         if sys.stdin and not sys.stdin.isatty():
-            threading.Thread(target=_feed, args=[command], daemon=True).start()
+            threading.Thread(target=_feed, args=[command, deadline], daemon=True).start()
         else:
             command.close_stdin()
         try:
-            # Do not extend a timeout from the command line for a slow kernel.
-            status = command.wait(timeout / vm.patience).status
+            status = command.wait(deadline).status
             kernel_log = vm.agent.succeed("dmesg")
             found = [] if allow_splats else splats_of(vm, kernel_log)
             (vm.dir / "dmesg").write_text(kernel_log)
@@ -88,14 +91,18 @@ def _writer(stream: TextIO | None) -> Callable[[bytes], None]:
     return write
 
 
-def _feed(command: Any) -> None:
-    """Copy standard input to a guest's command until the input or the command ends."""
+def _feed(command: Any, deadline: float) -> None:
+    """Copy standard input to a guest's command until the input or the command ends.
+
+    The guest takes input only as fast as the reader of standard output takes what the command makes of it.
+    """
     try:
-        while data := os.read(sys.stdin.fileno(), 65536):
-            command.write(data)
+        with contextlib.suppress(io.UnsupportedOperation):  # standard input is not a file: there is none
+            while data := os.read(sys.stdin.fileno(), 65536):
+                command.write(data, deadline)
         command.close_stdin()
-    except (OSError, BenchError):
-        return
+    except (OSError, BenchError) as error:
+        command.fail(error)
 
 
 @click.command()

@@ -62,6 +62,22 @@ def test_a_guest_that_takes_nothing_is_told_and_no_frame_is_torn(monkeypatch: py
         }
 
 
+def test_a_write_may_have_a_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose guest waits for a slow reader of its output takes no input for as long."""
+    monkeypatch.setattr(sending, "TAKEN", 0.1)
+    much = b"x" * 1_000_000
+    with ThreadPoolExecutor(1) as pool, guest() as vm:
+        cat = vm.agent.start("cat")
+        writing = pool.submit(cat.write, much, deadline=60)
+        with pytest.raises(TimeoutError):
+            writing.result(timeout=1)
+        taken = 0
+        while taken < len(much):
+            kind, _, payload = vm.hears()
+            taken += len(payload) if kind == _Frame.STDIN else 0
+        writing.result(timeout=20)
+
+
 @pytest.mark.parametrize("kind", [_Frame.STDOUT, _Frame.STDERR], ids=["output", "errors"])
 def test_a_sink_that_fails_fails_its_command_alone(kind: _Frame) -> None:
     """The command's error is the sink's, which gets nothing more; the channel and other commands go on."""

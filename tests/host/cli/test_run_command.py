@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,24 +17,37 @@ from typing import Any
 import pytest
 
 from shirq_bench.cli import guests
+from shirq_bench.errors import DeadlineExceeded
 from shirq_bench.vm import template
 
 
 class Command:
-    """A guest's command that ends when its standard input does. ``fed`` is what it got."""
+    """A guest's command that ends when its standard input does. ``fed`` is what it got within ``deadline``."""
 
     def __init__(self) -> None:
         self.fed = b""
+        self.deadline = 0.0
+        self.refuses: Exception | None = None
         self._closed = threading.Event()
+        self._error: Exception | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, deadline: float) -> None:
+        if self.refuses:
+            raise self.refuses
         self.fed += data
+        self.deadline = deadline
 
     def close_stdin(self) -> None:
         self._closed.set()
 
+    def fail(self, error: Exception) -> None:
+        self._error = error
+        self._closed.set()
+
     def wait(self, timeout: float) -> SimpleNamespace:
-        assert self._closed.wait(60), "its standard input stays open"
+        assert self._closed.wait(20), "its standard input stays open"
+        if self._error:
+            raise self._error
         return SimpleNamespace(status=0)
 
 
@@ -56,6 +72,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return made
 
 
+def _fails(*_: object) -> bytes:
+    raise OSError(errno.EIO, "Input/output error")
+
+
 def _run(*arguments: str | Path) -> object:
     with pytest.raises(SystemExit) as ended:
         guests.run.main([str(argument) for argument in arguments], standalone_mode=False)
@@ -70,8 +90,31 @@ def test_standard_input_is_the_commands(
     (tmp_path / "input").write_text("for the command")
     with (tmp_path / "input").open() as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert _run(*(["--script", tmp_path / "script"] if how == "script" else ["cat"])) == 0
-    assert command.fed == b"for the command"
+        assert _run("--timeout", "7", *(["--script", tmp_path / "script"] if how == "script" else ["cat"])) == 0
+    assert (command.fed, command.deadline) == (b"for the command", 7)
+
+
+@pytest.mark.parametrize("where", ["guest", "host"])
+def test_standard_input_that_is_cut_short_fails_the_command(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A command that got a part of its input may succeed, with a wrong result."""
+    (tmp_path / "input").write_text("for the command")
+    with (tmp_path / "input").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        if where == "guest":
+            command.refuses = DeadlineExceeded("it has not been taken")
+        else:
+            monkeypatch.setattr(os, "read", _fails)
+        with pytest.raises((DeadlineExceeded, OSError), match=r"has not been taken|Input/output error"):
+            guests.run.main(["cat"], standalone_mode=False)
+
+
+def test_a_standard_input_that_is_no_file_is_empty(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that calls the command line may have replaced it."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("not read"))
+    assert _run("cat") == 0
+    assert command.fed == b""
 
 
 def test_a_script_from_standard_input_leaves_nothing_of_it(
