@@ -67,17 +67,28 @@ def run(
             threading.Thread(target=_feed, args=[command, deadline], daemon=True).start()
         else:
             command.close_stdin()
+        kernel_log = ""
         try:
             status = command.wait(deadline).status
             kernel_log = vm.agent.succeed("dmesg")
             found = [] if allow_splats else splats_of(vm, kernel_log)
-            (vm.dir / "dmesg").write_text(kernel_log)
         finally:
-            if artefacts:
-                vm.keep(artefacts)
+            kept = not artefacts or _keep(vm, artefacts, kernel_log)
     if found:
         raise BenchError("the guest's kernel complained:\n" + "\n".join(map(str, found)))
-    sys.exit(status if status >= 0 else 128 - status)
+    sys.exit((status if status >= 0 else 128 - status) or int(not kept))
+
+
+def _keep(vm: Any, artefacts: Path, kernel_log: str) -> bool:
+    """Whether the guest's files were kept. The reason why not is printed: another error may be under way."""
+    try:
+        vm.keep(artefacts)
+        if kernel_log:
+            (artefacts / "dmesg").write_text(kernel_log)
+    except OSError as error:
+        say(f"the artefacts could not be kept in {artefacts}: {error}")
+        return False
+    return True
 
 
 def _writer(stream: TextIO | None) -> Callable[[bytes], None]:

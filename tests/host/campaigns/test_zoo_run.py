@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from shirq_bench.channels import agent
 from shirq_bench.channels.log import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
 from shirq_bench.channels.network import Network
 from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, VmDied
+from shirq_bench.vm import template
 
 _CASE = """
 id = "trial"
@@ -161,6 +163,30 @@ def hang(vm: Vm, *argv_end: str) -> None:
         return agent.Result((asked,), 0, "", "")
 
     vm.ends = ends
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_error_says_where_the_artefacts_are_or_why_not(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, full: bool
+) -> None:
+    """The error of the play stays the first, even if nothing can be kept of it."""
+
+    def boot() -> None:
+        raise VmDied("QEMU was killed by signal 11")
+
+    def keep(place: Path) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    @contextlib.contextmanager
+    def clone(machine: object, name: str) -> Iterator[Any]:
+        yield SimpleNamespace(boot=boot, keep=keep)
+
+    monkeypatch.setattr(template, "clone", clone)
+    _, player = trial("{ raise = 1 }")
+    words = f"could not be kept in {tmp_path}/kept: .*No space left" if full else f"are in {tmp_path}/kept"
+    with pytest.raises(VmDied, match=f"trial, naive: QEMU was killed by signal 11\nThe artefacts of the guest {words}"):
+        run.play(player.case, "naive", keep=tmp_path / "kept")
 
 
 def test_a_panic_before_any_stimulus_is_no_outcome(trial: Trial) -> None:

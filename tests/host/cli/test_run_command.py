@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from shirq_bench.cli import guests
-from shirq_bench.errors import DeadlineExceeded
+from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.vm import template
 
 
@@ -28,6 +28,7 @@ class Command:
         self.fed = b""
         self.deadline = 0.0
         self.refuses: Exception | None = None
+        self.full = False
         self._closed = threading.Event()
         self._error: Exception | None = None
 
@@ -39,6 +40,12 @@ class Command:
 
     def close_stdin(self) -> None:
         self._closed.set()
+
+    def keep(self, directory: Path) -> None:
+        """What the guest's `Vm.keep` does: its disk is full if ``full``."""
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        directory.mkdir()
 
     def fail(self, error: Exception) -> None:
         self._error = error
@@ -63,9 +70,11 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
     @contextlib.contextmanager
     def clone(machine: object, name: str) -> Iterator[Any]:
-        agent = SimpleNamespace(start=start, succeed=lambda *_: "")
+        agent = SimpleNamespace(start=start, succeed=lambda *_: "Linux version 6")
         described = SimpleNamespace(as_data=dict)
-        yield SimpleNamespace(dir=tmp_path, machine=described, agent=agent, patience=1.0, boot=lambda: None)
+        yield SimpleNamespace(
+            dir=tmp_path, machine=described, agent=agent, patience=1.0, boot=lambda: None, keep=made.keep
+        )
 
     monkeypatch.setattr(template, "clone", clone)
     monkeypatch.setattr(guests, "splats_of", lambda *_: [])
@@ -136,3 +145,21 @@ def test_a_stream_that_is_closed_is_not_missed(
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, stream, None)
         assert _run("true") == 0
+
+
+@pytest.mark.parametrize("complains", [False, True])
+def test_artefacts_that_cannot_be_kept_hide_no_complaint(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, complains: bool
+) -> None:
+    """They make the status 1, unless there is another error: that one counts."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert _run("--artefacts", tmp_path / "kept", "true") == 0
+    assert (tmp_path / "kept/dmesg").read_text() == "Linux version 6"
+    command.full = True
+    if complains:
+        monkeypatch.setattr(guests, "splats_of", lambda *_: ["WARNING"])
+        with pytest.raises(BenchError, match="the guest's kernel complained:\nWARNING"):
+            guests.run.main(["--artefacts", "kept", "true"], standalone_mode=False)
+    else:
+        assert _run("--artefacts", "kept", "true") == 1
+    assert "the artefacts could not be kept in kept: [Errno 28] No space left on device" in capsys.readouterr().err

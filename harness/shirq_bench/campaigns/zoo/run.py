@@ -189,8 +189,7 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
         except BenchError as error:
             place = keep or BUILD / "zoo" / case.id / driver
-            _keep(vm, place)
-            raise type(error)(f"{case.id}, {driver}: {error}\nThe artefacts of the guest are in {place}") from error
+            raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place)}") from error
         if keep:
             _keep(vm, keep)
     seconds = time.monotonic() - began
@@ -201,6 +200,15 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
 def _keep(vm: Vm, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     vm.keep(place)
+
+
+def _kept(vm: Vm, place: Path) -> str:
+    """Keep the artefacts of a guest that ended with an error; returns where they are, or why they are not kept."""
+    try:
+        _keep(vm, place)
+    except OSError as problem:
+        return f"The artefacts of the guest could not be kept in {place}: {problem}"
+    return f"The artefacts of the guest are in {place}"
 
 
 def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
