@@ -136,6 +136,11 @@ class Command:
     def running(self) -> bool:
         return self._status is None and self._error is None
 
+    @property
+    def error(self) -> Exception | None:
+        """The error with which the command failed; None while it runs, and if it has ended with a status."""
+        return self._error
+
     def write(self, data: str | bytes, deadline: float | None = None) -> None:
         """Send ``data`` to the command's standard input.
 
