@@ -58,6 +58,7 @@ class Vm:
         self.read = self.dropped = 0
         self.ends: Callable[[str], agent.Result] = lambda script: agent.Result((script,), 0, "", "")
         self.properties: dict[str, object] = {}
+        self.parts: Any = None
         self.words = ""
         self.asked = 0
         self.qmp = SimpleNamespace(set=self.set, get=lambda _, name: self.properties.get(name), execute=lambda _: None)
@@ -86,7 +87,14 @@ class Vm:
             pass
 
         return SimpleNamespace(
-            argv=argv, close_stdin=lambda: None, wait=wait, expect=expect, stdout="", stderr="", running=False
+            argv=argv,
+            write=lambda data: None,
+            close_stdin=lambda: None,
+            wait=wait,
+            expect=expect,
+            stdout="",
+            stderr="",
+            running=False,
         )
 
     def follow(self) -> Vm:
@@ -631,6 +639,22 @@ def test_a_kernel_that_goes_on_has_killed_the_task_it_failed_in(trial: Trial, oo
     else:
         with pytest.raises(NotPlayed, match="the script 'beside' in the background failed with status -9"):
             player.play()
+
+
+@pytest.mark.parametrize("name", ["vmlinuz", "initrd"])
+def test_a_crash_kernel_that_the_guest_cannot_keep_is_told(trial: Trial, tmp_path: Path, name: str) -> None:
+    """The guest would crash into a kernel of which a part is missing."""
+    vm, player = trial("{ crash = 'nr_cpus=1' }, { raise = 1 }")
+    (tmp_path / "part").write_bytes(b"part")
+    vm.parts = SimpleNamespace(kernel=SimpleNamespace(vmlinuz=tmp_path / "part"), initrd=tmp_path / "part")
+
+    def ends(asked: str) -> agent.Result:
+        full = asked.endswith(f"cat >/run/{name}")
+        return agent.Result((asked,), int(full), "", "cat: write error: No space left on device" if full else "")
+
+    vm.ends = ends
+    with pytest.raises(NotPlayed, match=rf"step 1, crash .*status 1 from: cat >/run/{name}\ncat: write error"):
+        player.play()
 
 
 def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:

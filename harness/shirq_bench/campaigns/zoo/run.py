@@ -429,16 +429,18 @@ class _Player:
 
     # -- the guest ----------------------------------------------------------------------------------------------
 
-    def _run(self, script: str, *argv: str) -> agent.Result:
+    def _run(self, script: str, *argv: str, stdin: bytes = b"") -> agent.Result:
         """Run a script with `PRELUDE`, or a command; `HungError` if the guest does not answer any more."""
         command = self.vm.agent.start(*(argv or ("sh", "-e", "-c", self.prelude + script)))
+        if stdin:
+            command.write(stdin)
         command.close_stdin()
         self._await(command)
         return command.wait()
 
-    def _guest(self, script: str, *argv: str) -> str:
+    def _guest(self, script: str, *argv: str, stdin: bytes = b"") -> str:
         """Run a script or a command, as `_run` does, and return its output; `CommandFailed` if it fails."""
-        result = self._run(script, *argv)
+        result = self._run(script, *argv, stdin=stdin)
         if result.status:
             raise CommandFailed(
                 f"{self.vm.name}: status {result.status} from: {script}\n{result.stdout}{result.stderr}"
@@ -714,10 +716,7 @@ class _Player:
         """Load a crash kernel, crash the first one, and wait until the second is up."""
         self.owes = False
         for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
-            upload = self.vm.agent.start("sh", "-c", f"cat >/run/{name}")
-            upload.write(path.read_bytes())
-            upload.close_stdin()
-            self._await(upload)
+            self._guest(f"cat >/run/{name}", stdin=path.read_bytes())
         self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {step.argument}")
         crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
         # The second kernel's agent reconnects, which ends the command that the first kernel's agent was running.
