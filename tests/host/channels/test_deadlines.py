@@ -57,6 +57,28 @@ def test_a_neighbour_that_does_not_answer_shows_the_console() -> None:
         network.ping(2, deadline=0.1)
 
 
+@pytest.mark.parametrize(
+    "last",
+    [b"", b"\0\0", b"\0\0\0\x2a" + b"x" * 12 + b"\x08\x06\0", b"\0\0\0\x10" + b"x" * 12 + b"\x08\x06\0\1"],
+    ids=["nothing", "a part of a length", "a part of a frame", "a short frame"],
+)
+def test_a_neighbour_that_ends_is_not_waited_for(last: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(Network("vm7", ours, lambda: SITUATION)) as network, theirs:
+
+        def end() -> None:
+            theirs.recv(4096)
+            theirs.sendall(last)
+            theirs.shutdown(socket.SHUT_RDWR)
+
+        threading.Thread(target=end).start()
+        with pytest.raises(VmDied, match=_late("answered only 0 of 2 ARP queries before the connection was closed")):
+            network.ping(2, deadline=5)
+    assert not failed, "the reader's thread has failed"
+
+
 def test_a_wire_that_takes_nothing_shows_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "TAKEN", 0.1)
     ours, theirs = socket.socketpair()
