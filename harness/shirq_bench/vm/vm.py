@@ -38,6 +38,8 @@ PARAMETERS = "console=ttyS0 panic=-1 nokaslr no_timer_check loglevel=5 rdinit=/i
 _numbers = itertools.count(1)
 #: Timeout of the sockets in `Vm.wires`, in seconds; longer if the host is busy when the guest starts.
 WIRE_DEADLINE = 120.0
+#: Seconds within which a QEMU that has closed a channel ends; longer if the host is busy.
+_ENDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +245,7 @@ class Vm:
     def situation(self) -> str:
         """The state of the VM, for a failure's message: QEMU's state and the last console lines."""
         # A closed channel is seen shortly before the end of the process that closed it.
-        status = self._emulator.wait(0.5)
+        status = self._emulator.wait(Deadline(_ENDS).left)
         if status is None:
             state = f"QEMU runs (pid {self.pid})"
         else:

@@ -22,7 +22,7 @@ from shirq_bench.campaigns.zoo.run import HungError, NotPlayed
 from shirq_bench.channels import agent
 from shirq_bench.channels.log import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
 from shirq_bench.channels.network import Network
-from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, VmDied
+from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, QmpClosed, QmpFailed, VmDied
 from shirq_bench.vm import template
 
 _CASE = """
@@ -59,6 +59,9 @@ class Vm:
         self.ends: Callable[[str], agent.Result] = lambda script: agent.Result((script,), 0, "", "")
         self.properties: dict[str, object] = {}
         self.parts: Any = None
+        #: What `status` returns: these first, then ``ended``.
+        self.statuses: list[int | None] = []
+        self.ended: int | None = None
         self.words = ""
         self.asked = 0
         self.qmp = SimpleNamespace(set=self.set, get=lambda _, name: self.properties.get(name), execute=lambda _: None)
@@ -121,8 +124,14 @@ class Vm:
         self.read = len(self.story.entries)
         return Log(self.header(), list(self.story.entries))
 
-    def status(self) -> None:
-        return None
+    def status(self) -> int | None:
+        return self.statuses.pop(0) if self.statuses else self.ended
+
+    def wait_end(self, deadline: float) -> int:
+        while (status := self.status()) is None:
+            if not self.statuses and self.ended is None:
+                raise DeadlineExceeded("QEMU has not ended")
+        return status
 
     def now_ns(self) -> int:
         return self.story.now
@@ -247,6 +256,49 @@ def test_a_panic_by_the_neighbours_interrupt_is_an_outcome(trial: Trial) -> None
     with contextlib.closing(Network("trial", ours, lambda: "QEMU has ended")) as network:
         vm.networks["net0"] = network
         assert player.play().panicked == f"step 2, neighbour 2: {PANIC}"
+
+
+def test_a_panic_during_a_qmp_call_is_an_outcome(trial: Trial) -> None:
+    """On a busy host the end of QEMU is known only some time after that of its connection."""
+    vm, player = trial("{ raise = 1 }, { raise = 2 }")
+
+    def closed(device: str, name: str, value: Any) -> None:
+        if value == 1:
+            vm.set(device, name, value)
+        else:
+            vm.words, vm.statuses, vm.ended = PANIC, [None], 0
+            raise QmpClosed("QMP: qom-set: the connection is closed")
+
+    vm.qmp.set = closed
+    assert player.play().panicked == f"step 2, raise 2: {PANIC}"
+
+
+def test_a_refusal_by_qmp_is_not_waited_for(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { raise = 2 }")
+    vm.statuses = [None]
+    vm.ended = 0
+
+    def refused(device: str, name: str, value: Any) -> None:
+        raise QmpFailed("QMP: qom-set: there is no such source")
+
+    vm.qmp.set = refused
+    with pytest.raises(NotPlayed, match="stimulus not played: step 1, raise 1: QMP: qom-set: there is no such source"):
+        player.play()
+
+
+def test_the_storm_of_a_guest_that_has_ended_is_read(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm, player = trial("{ raise = 1 }")
+    monkeypatch.setattr(run, "_MANY", 0)
+
+    @contextlib.contextmanager
+    def frozen() -> Iterator[None]:
+        raise QmpClosed("QMP: stop: the connection is closed")
+        yield
+
+    monkeypatch.setattr(vm, "frozen", frozen)
+    vm.story.stimulus("dev0")
+    assert player._account()
+    assert player.pins["dev0"]
 
 
 def test_a_hang_names_its_step(trial: Trial) -> None:

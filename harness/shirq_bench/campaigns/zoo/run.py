@@ -31,7 +31,7 @@ from shirq_bench.channels import agent
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Header, Kind, Log, find, joined
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpFailed, VmDied
+from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpClosed, QmpFailed, VmDied
 from shirq_bench.paths import BUILD, GUEST
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
@@ -86,7 +86,7 @@ _WIRE = 15.0
 _MOVED = 10
 #: Guest seconds allowed for one raise of a burst.
 _BURST_LATE = 1.0
-#: Seconds within which the console of a guest that has ended must be closed.
+#: Seconds within which a guest that has ended must have closed its console, or QEMU after QMP must have ended.
 _LAST_WORDS = 10.0
 #: Seconds within which a guest must have crashed and must be up again.
 _CRASH = 300.0
@@ -327,9 +327,16 @@ class _Player:
             if step.logged:
                 self._require_logged(step.logged)
         except (CommandFailed, QmpFailed, NotPlayed) as error:
-            if self.vm.status() is not None:
+            if self._has_ended(error):
                 raise VmDied(str(error)) from error
             raise NotPlayed(f"stimulus not played: {self.step}: {error}") from error
+
+    def _has_ended(self, error: BenchError) -> bool:
+        """Whether QEMU has ended. Its end is known some time after the end of its channels, on a busy host seconds."""
+        if isinstance(error, QmpClosed):
+            with contextlib.suppress(DeadlineExceeded):
+                self.vm.wait_end(_LAST_WORDS)
+        return self.vm.status() is not None
 
     def _require_logged(self, wanted: str) -> None:
         self._account()
@@ -396,7 +403,10 @@ class _Player:
         """Process the entries since the last call. `CannotJudge` if the log is full."""
         new = self.reader.poll()
         # A storm is written faster than it is processed: without a stop, each call would have more to process.
-        with self.vm.frozen() if len(new) > _MANY else contextlib.nullcontext():
+        with contextlib.ExitStack() as still:
+            if len(new) > _MANY:
+                with contextlib.suppress(QmpFailed):  # a guest that has ended stands still
+                    still.enter_context(self.vm.frozen())
             self._take(new)
         self.reader.require_complete()
         return new
