@@ -25,7 +25,7 @@ from shirq_bench.channels.log import Log, LogError, LogReader, read_log
 from shirq_bench.channels.network import Network
 from shirq_bench.channels.qmp import Monitor
 from shirq_bench.channels.ssh import Ssh
-from shirq_bench.deadline import Deadline
+from shirq_bench.deadline import Deadline, competition
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.journal import Journal
 from shirq_bench.provision import image, kernel, qemu
@@ -99,8 +99,10 @@ class Vm:
         #: The sockets to the machine's ``wires``; a call on them waits for at most `WIRE_DEADLINE`.
         self.wires: dict[str, socket.socket] = {}
         self._emulator = Emulator(self.name)
+        #: The greatest `competition` on the host so far, measured at the beginning and the end of each step.
+        self.busiest = 1.0
         #: The steps of the guest; ``dir/steps`` is their transcript.
-        self.journal = Journal(self.name, self.dir / "steps", self._logged)
+        self.journal = Journal(self.name, self.dir / "steps", self._position)
         self._log_reader: LogReader | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -277,8 +279,13 @@ class Vm:
         """The event log's file."""
         return self.dir / "events.shirqlog"
 
+    def _position(self) -> int:
+        """The place of a step in the event log, for the journal. Also measures the host's load."""
+        self.busiest = max(self.busiest, competition())
+        return self._logged()
+
     def _logged(self) -> int:
-        """The number of entries in the event log, for the journal; 0 while QEMU creates it."""
+        """The number of entries in the event log; 0 while QEMU creates it."""
         if not self._log_reader:
             with contextlib.suppress(OSError, LogError):
                 self._log_reader = self._resources.enter_context(LogReader(self.log_path))

@@ -44,7 +44,7 @@ class Hung:
 
     name = "vm7"
     started = True
-    patience = 1.0
+    patience = busiest = 1.0
     machine = SimpleNamespace(modules=())
 
     def __init__(self, directory: Path) -> None:
