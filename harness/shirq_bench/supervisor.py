@@ -132,8 +132,8 @@ def instance() -> Supervisor:
 def owned_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
     """A temporary directory, in ``place`` if that is given, that is deleted however this process ends."""
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
-    instance().own(directory)
     try:
+        instance().own(directory)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)

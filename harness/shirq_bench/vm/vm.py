@@ -91,19 +91,22 @@ class Vm:
         self._memory = memory
         self._template = template
         self._stopped = stopped
-        self._resources = contextlib.ExitStack()
         #: Whether QEMU has started, so that all channels are connected.
         self.started = False
         self._frozen = False
         self.networks: dict[str, Network] = {}
         #: The sockets to the machine's ``wires``; a call on them waits for at most `WIRE_DEADLINE`.
         self.wires: dict[str, socket.socket] = {}
-        self._emulator = Emulator(self.name)
         #: The greatest `competition` on the host so far, measured at the beginning and the end of each step.
         self.busiest = 1.0
-        #: The steps of the guest; ``dir/steps`` is their transcript.
-        self.journal = Journal(self.name, self.dir / "steps", self._position)
         self._log_reader: LogReader | None = None
+        with contextlib.ExitStack() as made:
+            self._emulator = Emulator(self.name)
+            made.callback(self._emulator.close)
+            #: The steps of the guest; ``dir/steps`` is their transcript.
+            self.journal = Journal(self.name, self.dir / "steps", self._position)
+            made.callback(self.journal.close)
+            self._resources = made.pop_all()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -151,7 +154,6 @@ class Vm:
         """Start QEMU and connect the channels; the guest runs but need not have booted."""
         names = ["qmp", "console", "agent", *self.machine.networks, *self.machine.wires]
         ours = self._emulator.start(self.parts.emulator, self._arguments, names)
-        self._resources.callback(self._emulator.kill)
         if self._template:
             # A clone's console log begins with the template's output, so that it is complete.
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
@@ -203,10 +205,8 @@ class Vm:
     def close(self) -> None:
         """End the VM, if it still runs, and delete its run directory."""
         # Kill QEMU first, so that every channel sees its end.
-        self._emulator.kill()
+        self._resources.callback(self._emulator.kill)
         self._resources.close()
-        self.journal.close()
-        self._emulator.close()
 
     def keep(self, directory: Path) -> None:
         """Copy the contents of the run directory to ``directory``; the event log stays sparse."""
