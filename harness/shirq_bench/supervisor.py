@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -42,6 +43,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._socket, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _MESSAGE)
@@ -59,19 +61,34 @@ class Supervisor:
         """The supervisor's process id."""
         return self._process.pid
 
-    def _ask(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> dict[str, object]:
+    def _ask(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> dict[str, Any]:
         with self._lock:
+            number = next(self._numbers)
             try:
-                socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
-                answer = self._socket.recv(_MESSAGE)
+                socket.send_fds(self._socket, [json.dumps({**request, "number": number}).encode()], list(fds))
+                answer = self._receive(number)
             except (BrokenPipeError, ConnectionResetError):
-                answer = b""
-        if not answer:
+                answer = None
+        if answer is None:
             raise SupervisorGone("the supervisor process has died, and its VMs with it")
-        result: dict[str, object] = json.loads(answer)
-        if error := result.get("error"):
+        if error := answer.get("error"):
             raise OSError(str(error))
-        return result
+        return answer
+
+    def _receive(self, number: int) -> dict[str, Any] | None:
+        """The answer to the request ``number``; None if the supervisor has died.
+
+        An answer to an earlier request belongs to a caller that an exception, such as Ctrl-C, has ended: it is dropped,
+        and a process that was started for it is killed.
+        """
+        while message := self._socket.recv(_MESSAGE):
+            answer: dict[str, Any] = json.loads(message)
+            if answer["number"] == number:
+                return answer
+            if "pid" in answer:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(answer["pid"], signal.SIGKILL)
+        return None
 
     def spawn(self, argv: Sequence[str], fds: Sequence[int], output: Path) -> tuple[int, int]:
         """Start ``argv`` with ``fds`` at descriptors 10, 11, ... and its output in ``output``.
@@ -234,7 +251,7 @@ def _serve(channel: socket.socket) -> None:
             if not message:
                 return
             request = json.loads(message)
-            answer: dict[str, object] = {}
+            answer: dict[str, object] = {"number": request["number"]}
             try:
                 if request["op"] == "spawn":
                     answer["pid"] = start(request, fds)
