@@ -32,6 +32,8 @@ from typing import Any
 #: The descriptor number of a spawned process's first channel; the other channels follow.
 FIRST_FD = 10
 _MESSAGE = 1 << 18
+#: Linux passes at most this many descriptors with a message.
+_MOST_FDS = 253
 
 
 class SupervisorGone(RuntimeError):
@@ -195,10 +197,14 @@ def _serve(channel: socket.socket) -> None:
     def start(request: dict[str, object], fds: list[int]) -> int:
         argv = request["argv"]
         assert isinstance(argv, list)
-        output = os.open(str(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
+        with contextlib.ExitStack() as opened:
+            output = os.open(str(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            opened.callback(os.close, output)
             # Make copies with high numbers first, so that placing one descriptor cannot overwrite another.
-            high = [os.dup(fd) for fd in fds[1:]]
+            high: list[int] = []
+            for fd in fds[1:]:
+                high.append(os.dup(fd))
+                opened.callback(os.close, high[-1])
             pid = os.fork()
             if pid == 0:
                 try:
@@ -217,10 +223,6 @@ def _serve(channel: socket.socket) -> None:
                     os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
                 finally:
                     os._exit(127)
-            for fd in high:
-                os.close(fd)
-        finally:
-            os.close(output)
         children[pid] = fds[0]
         return pid
 
@@ -247,12 +249,14 @@ def _serve(channel: socket.socket) -> None:
                 reap()
             if channel.fileno() not in ready:
                 continue
-            message, fds, _, _ = socket.recv_fds(channel, _MESSAGE, 32)
+            message, fds, flags, _ = socket.recv_fds(channel, _MESSAGE, _MOST_FDS)
             if not message:
                 return
             request = json.loads(message)
             answer: dict[str, object] = {"number": request["number"]}
             try:
+                if flags & socket.MSG_CTRUNC:
+                    raise OSError(f"of the descriptors of the request only {len(fds)} have arrived")
                 if request["op"] == "spawn":
                     answer["pid"] = start(request, fds)
                     fds = fds[1:]
