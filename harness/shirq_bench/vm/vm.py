@@ -28,7 +28,7 @@ from shirq_bench.channels.ssh import Ssh
 from shirq_bench.deadline import Deadline, competition
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.journal import Journal
-from shirq_bench.provision import image, kernel, qemu
+from shirq_bench.provision import image, kernel, kmod, qemu
 from shirq_bench.vm import accel
 from shirq_bench.vm.emulator import Emulator
 from shirq_bench.vm.machine import Machine
@@ -44,12 +44,13 @@ _ENDS = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The files that a guest of a kernel is built from."""
+    """The files that a guest of a kernel is built from. ``objects`` are its modules that the bench has compiled."""
 
     kernel: kernel.Kernel
     initrd: Path
     emulator: Path
     accelerator: accel.Accelerator
+    objects: tuple[Path, ...] = ()
 
     def memory_mib(self, machine: Machine) -> int:
         """The memory of a guest: the kernel may need more than was requested."""
@@ -65,7 +66,11 @@ def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = (
     target = kernel.get(name)
     emulator = qemu.build()
     initrd = image.build(target, modules=[Path(m) for m in modules], overlay=[Path(o) for o in overlay])
-    return Parts(target, initrd, emulator, accel.verdict(emulator))
+    # The sources may change while guests run: what they were compiled to is looked up now.
+    objects = [kmod.build(target), *kmod.build_own(target)]
+    for source in modules:
+        objects += sorted(kmod.build_modules(target, Path(source)).glob("*.ko"))
+    return Parts(target, initrd, emulator, accel.verdict(emulator), tuple(objects))
 
 
 class Vm:

@@ -45,7 +45,7 @@ class Hung:
     name = "vm7"
     started = True
     patience = busiest = 1.0
-    machine = SimpleNamespace(modules=())
+    parts = SimpleNamespace(objects=())
 
     def __init__(self, directory: Path) -> None:
         self.dir = directory
