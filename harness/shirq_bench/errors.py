@@ -30,3 +30,7 @@ class CommandFailed(BenchError):
 
 class QmpFailed(BenchError):
     """QEMU refused a command or the QMP connection is closed."""
+
+
+class QmpClosed(QmpFailed):
+    """The QMP connection is closed: QEMU has ended, or ends."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -32,6 +33,8 @@ from typing import Any
 #: The descriptor number of a spawned process's first channel; the other channels follow.
 FIRST_FD = 10
 _MESSAGE = 1 << 18
+#: Linux passes at most this many descriptors with a message.
+_MOST_FDS = 253
 
 
 class SupervisorGone(RuntimeError):
@@ -43,6 +46,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._socket, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _MESSAGE)
@@ -60,19 +64,34 @@ class Supervisor:
         """The supervisor's process id."""
         return self._process.pid
 
-    def _ask(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> dict[str, object]:
+    def _ask(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> dict[str, Any]:
         with self._lock:
+            number = next(self._numbers)
             try:
-                socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
-                answer = self._socket.recv(_MESSAGE)
+                socket.send_fds(self._socket, [json.dumps({**request, "number": number}).encode()], list(fds))
+                answer = self._receive(number)
             except (BrokenPipeError, ConnectionResetError):
-                answer = b""
-        if not answer:
+                answer = None
+        if answer is None:
             raise SupervisorGone("the supervisor process has died, and its VMs with it")
-        result: dict[str, object] = json.loads(answer)
-        if error := result.get("error"):
+        if error := answer.get("error"):
             raise OSError(str(error))
-        return result
+        return answer
+
+    def _receive(self, number: int) -> dict[str, Any] | None:
+        """The answer to the request ``number``; None if the supervisor has died.
+
+        An answer to an earlier request belongs to a caller that an exception, such as Ctrl-C, has ended: it is dropped,
+        and a process that was started for it is killed.
+        """
+        while message := self._socket.recv(_MESSAGE):
+            answer: dict[str, Any] = json.loads(message)
+            if answer["number"] == number:
+                return answer
+            if "pid" in answer:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(answer["pid"], signal.SIGKILL)
+        return None
 
     def spawn(self, argv: Sequence[str], fds: Sequence[int], output: Path) -> tuple[int, int]:
         """Start ``argv`` with ``fds`` at descriptors 10, 11, ... and its output in ``output``.
@@ -133,8 +152,8 @@ def instance() -> Supervisor:
 def owned_directory(prefix: str, place: Path | None = None) -> Iterator[Path]:
     """A temporary directory, in ``place`` if given. It is deleted when the block or this process ends in any way."""
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
-    instance().own(directory)
     try:
+        instance().own(directory)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -179,10 +198,14 @@ def _serve(channel: socket.socket) -> None:
     def start(request: dict[str, object], fds: list[int]) -> int:
         argv = request["argv"]
         assert isinstance(argv, list)
-        output = os.open(str(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
+        with contextlib.ExitStack() as opened:
+            output = os.open(str(request["output"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            opened.callback(os.close, output)
             # Make copies with high numbers first, so that placing one descriptor cannot overwrite another.
-            high = [os.dup(fd) for fd in fds[1:]]
+            high: list[int] = []
+            for fd in fds[1:]:
+                high.append(os.dup(fd))
+                opened.callback(os.close, high[-1])
             pid = os.fork()
             if pid == 0:
                 try:
@@ -201,10 +224,6 @@ def _serve(channel: socket.socket) -> None:
                     os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
                 finally:
                     os._exit(127)
-            for fd in high:
-                os.close(fd)
-        finally:
-            os.close(output)
         children[pid] = fds[0]
         return pid
 
@@ -231,12 +250,14 @@ def _serve(channel: socket.socket) -> None:
                 reap()
             if channel.fileno() not in ready:
                 continue
-            message, fds, _, _ = socket.recv_fds(channel, _MESSAGE, 32)
+            message, fds, flags, _ = socket.recv_fds(channel, _MESSAGE, _MOST_FDS)
             if not message:
                 return
             request = json.loads(message)
-            answer: dict[str, object] = {}
+            answer: dict[str, object] = {"number": request["number"]}
             try:
+                if flags & socket.MSG_CTRUNC:
+                    raise OSError(f"of the descriptors of the request only {len(fds)} have arrived")
                 if request["op"] == "spawn":
                     answer["pid"] = start(request, fds)
                     fds = fds[1:]

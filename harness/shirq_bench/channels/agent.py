@@ -100,7 +100,8 @@ class Command:
                 self._agent.journal.end(self._step, str(self._error))
             self._changed.notify_all()
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Make ``error`` the error of the command, unless the command has ended."""
         with self._changed:
             if self._status is None and self._error is None:
                 self._error = error
@@ -135,11 +136,20 @@ class Command:
     def running(self) -> bool:
         return self._status is None and self._error is None
 
-    def write(self, data: str | bytes) -> None:
-        """Send ``data`` to the command's standard input. `DeadlineExceeded` if the guest does not take it."""
+    @property
+    def error(self) -> Exception | None:
+        """The error with which the command failed; None while it runs, and if it has ended with a status."""
+        return self._error
+
+    def write(self, data: str | bytes, deadline: float | None = None) -> None:
+        """Send ``data`` to the command's standard input.
+
+        `DeadlineExceeded` if the guest does not take each 64 KiB within ``deadline`` seconds; by default 30. A guest
+        takes no input while it waits for this process to take its output.
+        """
         raw = data.encode() if isinstance(data, str) else data
         for start in range(0, len(raw), _STDIN_CHUNK):
-            self._agent._send(_Frame.STDIN, self._id, raw[start : start + _STDIN_CHUNK])
+            self._agent._send(_Frame.STDIN, self._id, raw[start : start + _STDIN_CHUNK], deadline)
 
     def close_stdin(self) -> None:
         self._agent._send(_Frame.STDIN, self._id, b"")
@@ -207,19 +217,17 @@ class Agent:
         self._ids = itertools.count(1)
         self._commands: dict[int, Command] = {}
         self._pongs: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._sender = Sender(name, channel, situation, patience)
+        self._sender = Sender(name, channel, situation, patience, AgentGone)
         self._gone: Exception | None = None
         self._hello = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
         self._reader.start()
 
-    def _send(self, kind: _Frame, number: int, payload: bytes) -> None:
+    def _send(self, kind: _Frame, number: int, payload: bytes, deadline: float | None = None) -> None:
         if self._gone:
             raise self._gone
-        try:
-            self._sender.send(_HEADER.pack(len(payload), kind, 0, number) + payload, f"the agent's frame {kind.name}")
-        except OSError as error:
-            raise AgentGone(f"{self.name}: the agent channel is closed ({error})\n{self.situation()}") from error
+        frame = _HEADER.pack(len(payload), kind, 0, number) + payload
+        self._sender.send(frame, f"the agent's frame {kind.name}", deadline)
 
     def _read(self) -> None:
         """Reader thread: hand every frame to the command that it belongs to."""
@@ -239,7 +247,7 @@ class Agent:
                         try:
                             command._feed(kind, payload)
                         except Exception as error:  # raised by a sink or a subscriber; the channel itself works
-                            command._fail(error)
+                            command.fail(error)
                         if kind in (_Frame.EXIT, _Frame.ERROR):
                             del self._commands[number]
         except (OSError, ValueError, struct.error) as error:
@@ -254,7 +262,7 @@ class Agent:
 
     def _drop_commands(self, error: Exception) -> None:
         for command in list(self._commands.values()):
-            command._fail(error)
+            command.fail(error)
         self._commands.clear()
 
     def wait_ready(self, deadline: float) -> None:

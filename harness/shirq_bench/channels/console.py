@@ -121,7 +121,8 @@ class Console(_Base):
                     typed = os.read(stdin, 4096)
                     if ESCAPE in typed or not typed:
                         return
-                    self._channel.sendall(typed)
+                    with contextlib.suppress(OSError):  # the VM has ended: show its last words first
+                        self._channel.sendall(typed)
                 while not self._arrived.empty():
                     data = self._arrived.get_nowait()
                     if not data:

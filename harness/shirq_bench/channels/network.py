@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import DeadlineExceeded
+from shirq_bench.errors import DeadlineExceeded, VmDied
 
 #: The neighbour's address in the guest.
 GUEST_IP = "10.0.2.15"
@@ -25,6 +25,8 @@ _GUEST_IP = ipaddress.IPv4Address(GUEST_IP)
 _HOST_IP = ipaddress.IPv4Address("10.0.2.2")
 _HOST_MAC = bytes.fromhex("525500000001")
 _BROADCAST = b"\xff" * 6
+#: The size of an Ethernet packet's header.
+_HEAD = 14
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _REQUEST, _REPLY = 1, 2
 
@@ -51,8 +53,9 @@ class Network:
                 self._take(stream.read(int.from_bytes(head, "big")))
 
     def _take(self, frame: bytes) -> None:
-        """Handle a received frame; called in the reader's thread."""
-        if frame[12:14] == b"\x08\x06" and _ARP.unpack_from(frame, 14)[4] == _REPLY:
+        """Handle a received frame, which the connection's end may have cut off; called in the reader's thread."""
+        whole = len(frame) >= _HEAD + _ARP.size
+        if whole and frame[12:_HEAD] == b"\x08\x06" and _ARP.unpack_from(frame, _HEAD)[4] == _REPLY:
             self._replies.put(frame)
 
     def send(self, frame: bytes) -> None:
@@ -74,7 +77,10 @@ class Network:
         return count
 
     def ping(self, times: int = 1, deadline: float = 20.0) -> None:
-        """Send ``times`` queries, each when the previous one has been answered. Raises `DeadlineExceeded`."""
+        """Send ``times`` queries, each when the previous one has been answered.
+
+        Raises `DeadlineExceeded`, or `VmDied` if QEMU closes the connection.
+        """
         end = Deadline(deadline * self._patience)
         self.answers()
         for number in range(times):
@@ -84,9 +90,12 @@ class Network:
                     self._replies.get(timeout=end.step)
                     break
                 except queue.Empty:
+                    answered = f"{self.name}: the guest answered only {number} of {times} ARP queries"
+                    if not self._reader.is_alive():
+                        closed = f"{answered} before the connection was closed"
+                        raise VmDied(f"{closed}\n{self._situation()}") from None
                     if end.passed:
-                        answered = f"the guest answered only {number} of {times} ARP queries within {end}"
-                        raise DeadlineExceeded(f"{self.name}: {answered}\n{self._situation()}") from None
+                        raise DeadlineExceeded(f"{answered} within {end}\n{self._situation()}") from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

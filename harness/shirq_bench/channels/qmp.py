@@ -19,7 +19,7 @@ from qemu.qmp.error import QMPError
 from qemu.qmp.protocol import Runstate, StateError
 
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import DeadlineExceeded, QmpFailed
+from shirq_bench.errors import DeadlineExceeded, QmpClosed, QmpFailed
 from shirq_bench.journal import Journal, Kind
 from shirq_bench.transcript import Transcript
 
@@ -97,7 +97,7 @@ class Monitor:
     def _call(self, work: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
         if self._closed:
             work.close()
-            raise QmpFailed(f"{self.name}: QMP: {what}: the connection is closed")
+            raise QmpClosed(f"{self.name}: QMP: {what}: the connection is closed")
         end = Deadline(deadline * self._patience)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -112,12 +112,13 @@ class Monitor:
             raise QmpFailed(f"{self.name}: QMP: {what}: {error}") from error
         except (QMPError, StateError, OSError, EOFError) as error:
             closed = f"{self.name}: QMP: {what}: the connection is closed ({error})\n{self._situation()}"
-            raise QmpFailed(closed.rstrip()) from error
+            raise QmpClosed(closed.rstrip()) from error
 
     def execute(self, command: str, deadline: float = 20.0, **arguments: Any) -> Any:
         """Execute a QMP command and return its result. Underscores in argument names become dashes.
 
-        Raises `QmpFailed` with QEMU's reason if QEMU refuses, `DeadlineExceeded` after ``deadline`` seconds.
+        Raises `QmpFailed` with QEMU's reason if QEMU refuses, `QmpClosed` if it has closed the connection, and
+        `DeadlineExceeded` after ``deadline`` seconds.
         """
         args = {key.replace("_", "-"): value for key, value in arguments.items()}
         self._note("execute", {command: args})

@@ -44,6 +44,9 @@ class Ssh:
         self._connected = True
         #: The deadlines of the running operations.
         self._ends: set[Deadline] = set()
+        #: What has ended the connection, if it was one of these.
+        self._expired: Deadline | None = None
+        self._broken: Exception | None = None
         self._bridge = agent.start("sh", "-c", _BRIDGE, sink=self._take)
         self._pump = threading.Thread(target=self._forward, name=f"ssh-{agent.name}", daemon=True)
         self._pump.start()
@@ -56,8 +59,9 @@ class Ssh:
             self._transport.auth_publickey("root", paramiko.Ed25519Key.from_private_key_file(str(key)))
         except (paramiko.SSHException, OSError, EOFError) as error:
             said = self._bridge.stderr.strip() or "nothing"
+            cause = self._cause(error)
             self.close()
-            raise BenchError(f"{self._name}: ssh: {error}; output of the guest's side: {said}") from error
+            raise BenchError(f"{self._name}: ssh: {cause}; output of the guest's side: {said}") from cause
 
     def _take(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # the connection is closed: nothing reads the data
@@ -68,17 +72,27 @@ class Ssh:
 
         This thread checks the deadlines because paramiko waits without a timeout in places.
         """
-        with contextlib.suppress(OSError, BenchError):
-            while self._bridge.running and not any(end.passed for end in tuple(self._ends)):
+        try:
+            while self._bridge.running:
+                # A deadline that has passed does not count as such any more if the host's load rises after that.
+                self._expired = next((end for end in tuple(self._ends) if end.passed), None)
+                if self._expired:
+                    break
                 if select.select([self._far], [], [], _LOOK)[0]:
                     if not (data := self._far.recv(65536)):
                         break
                     self._bridge.write(data)
+        except (OSError, BenchError) as error:
+            self._broken = error
         self._connected = False
         with contextlib.suppress(OSError):
             self._far.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(BenchError):
             self._bridge.close_stdin()
+
+    def _cause(self, error: Exception) -> Exception:
+        """The first error: paramiko's ``error`` follows from the guest's or the channel's, if there is one."""
+        return self._broken or self._bridge.error or error
 
     @contextlib.contextmanager
     def _within(self, what: str, deadline: float) -> Iterator[None]:
@@ -93,12 +107,13 @@ class Ssh:
             if not self._alive:
                 raise EOFError("the connection has ended")
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if end.passed:
+            if self._expired is end or end.passed:
                 late = f"{self._name}: ssh: {what}: not finished within {end}"
                 raise DeadlineExceeded(f"{late}\n{self._agent.situation()}") from None
             if isinstance(error, OSError) and self._alive:
                 raise  # an error of the copied file, not of the connection
-            raise BenchError(f"{self._name}: ssh: {what}: {error}") from error
+            cause = self._cause(error)
+            raise BenchError(f"{self._name}: ssh: {what}: {cause}") from cause
         finally:
             self._ends.discard(end)
 

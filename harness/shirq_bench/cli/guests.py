@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -58,23 +60,35 @@ def run(
         vm.boot()
         (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
         command = vm.agent.start(*words, sink=_writer(sys.stdout), error_sink=_writer(sys.stderr))
+        # Do not extend a timeout from the command line for a slow kernel.
+        deadline = timeout / vm.patience
         # sys.stdin is None if it was closed when this program started.
         if sys.stdin and not sys.stdin.isatty():
-            threading.Thread(target=_feed, args=[command], daemon=True).start()
+            threading.Thread(target=_feed, args=[command, deadline], daemon=True).start()
         else:
             command.close_stdin()
+        kernel_log = ""
         try:
-            # Do not extend a timeout from the command line for a slow kernel.
-            status = command.wait(timeout / vm.patience).status
+            status = command.wait(deadline).status
             kernel_log = vm.agent.succeed("dmesg")
             found = [] if allow_splats else splats_of(vm, kernel_log)
-            (vm.dir / "dmesg").write_text(kernel_log)
         finally:
-            if artefacts:
-                vm.keep(artefacts)
+            kept = not artefacts or _keep(vm, artefacts, kernel_log)
     if found:
         raise BenchError("the guest's kernel complained:\n" + "\n".join(map(str, found)))
-    sys.exit(status if status >= 0 else 128 - status)
+    sys.exit((status if status >= 0 else 128 - status) or int(not kept))
+
+
+def _keep(vm: Any, artefacts: Path, kernel_log: str) -> bool:
+    """Whether the guest's files were kept. The reason why not is printed: another error may be under way."""
+    try:
+        vm.keep(artefacts)
+        if kernel_log:
+            (artefacts / "dmesg").write_text(kernel_log)
+    except OSError as error:
+        say(f"the artefacts could not be kept in {artefacts}: {error}")
+        return False
+    return True
 
 
 def _writer(stream: TextIO | None) -> Callable[[bytes], None]:
@@ -88,14 +102,18 @@ def _writer(stream: TextIO | None) -> Callable[[bytes], None]:
     return write
 
 
-def _feed(command: Any) -> None:
-    """Copy standard input to a guest's command until the input or the command ends."""
+def _feed(command: Any, deadline: float) -> None:
+    """Copy standard input to a guest's command until the input or the command ends.
+
+    The guest takes input only as fast as the reader of standard output takes what the command makes of it.
+    """
     try:
-        while data := os.read(sys.stdin.fileno(), 65536):
-            command.write(data)
+        with contextlib.suppress(io.UnsupportedOperation):  # standard input is not a file: there is none
+            while data := os.read(sys.stdin.fileno(), 65536):
+                command.write(data, deadline)
         command.close_stdin()
-    except (OSError, BenchError):
-        return
+    except (OSError, BenchError) as error:
+        command.fail(error)
 
 
 @click.command()

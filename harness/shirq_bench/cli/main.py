@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import select
+import sys
 from typing import Any
 
 import click
@@ -44,9 +47,18 @@ class _Shirq(click.Group):
         except (BenchError, LogError, TraceError, ClockError, BrokenRuleError, SupervisorGone) as error:
             raise _Failure(str(error)) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader has closed the pipe
+            if error.errno == errno.EPIPE and _reader_is_gone():
                 raise
             raise _Failure(f"{error.filename or 'the operating system'}: {error.strerror or error}") from error
+
+
+def _reader_is_gone() -> bool:
+    """Whether the reader of standard output or standard error has closed its pipe."""
+    watched = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or not a file
+            watched.register(stream.fileno(), 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in watched.poll(0))
 
 
 @click.group(cls=_Shirq, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

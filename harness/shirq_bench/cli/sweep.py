@@ -83,7 +83,7 @@ def sweep(
     for item in chosen:
         try:
             result, kept = _sweep(item, kernel, points or 0, most, findings.MOST)
-        except BenchError as error:
+        except (BenchError, OSError) as error:
             errors.append(findings.Unswept(item.name, kernel, str(error), isinstance(error, run.FailsAlone)))
             click.echo(f"{item.name}: {error}")
         else:
@@ -152,7 +152,7 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
             continue
         try:
             result, kept = _sweep(cell.scenario, kernel, points, most, 1)
-        except BenchError as error:
+        except (BenchError, OSError) as error:
             swept.append(pairs.Swept(cell, error=str(error).splitlines()[0]))
             click.echo(f"{cell.name}: {error}")
         else:

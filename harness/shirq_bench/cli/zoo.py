@@ -134,7 +134,7 @@ def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) 
         chosen = [case for case in chosen if case.ci]
     if not chosen:
         raise BenchError(f"no case is of size {size}: none has `ci = true`")
-    played, errors = suite.play_all(chosen, kernel)
+    played, errors = suite.play_all(chosen, kernel, suite.write)
     suite.write(played, document=document)
     seen = sum(suite.reproduced(each[0].case, each) for each in played)
     page_ = suite.REPORTS / "zoo.html"

@@ -28,10 +28,13 @@ from shirq_bench.vm.vm import Vm
 #: Guest script: copy all counters and archive the copies. debugfs reports size 0 for the originals, so tar would store
 #: no contents.
 _COUNTERS = """
+set -e
 debug=/sys/kernel/debug
 mountpoint -q $debug || mount -t debugfs debugfs $debug
-mkdir -p /tmp/counters && cd /tmp/counters
-find $debug/gcov -name '*.gcda' | while read -r file; do cat "$file" >"${file##*/}" || exit; done
+mkdir -p /tmp/counters
+cd /tmp/counters
+find $debug/gcov -name '*.gcda' >../counted
+while read -r file; do cat "$file" >"${file##*/}"; done <../counted
 exec tar -c .
 """
 #: The environment variable that gives the host's tests the folder for coverage of the libraries they compile.

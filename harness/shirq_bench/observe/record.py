@@ -92,17 +92,27 @@ class Recording:
         A line that never moved is low. A neighbour's reply does not mean that the line is low: the neighbour's last
         interrupt may come after the reply.
         """
+        end_ns = 0
         while True:
             log = self.log
             moved = any(judge.lines_moved(log, device) for device in self._devices)
             if not moved or judge.line_low_at_end(log, self.gsi).ok:
                 return log
-            self.wait(*(PinFalls(device) for device in log.header.devices), within_s=within_s)
+            now = self._vm.now_ns()
+            # Every pin's fall ends a wait: the time for all waits together is fixed before the first.
+            end_ns = end_ns or now + round(within_s * self._vm.patience * 1e9)
+            if now > end_ns:
+                high = f"the line is still high after {within_s * self._vm.patience:g} s of guest time"
+                raise DeadlineExceeded(f"{self._vm.name}: {high}\n{self._vm.situation()}")
+            left_s = (end_ns - now) / 1e9 / self._vm.patience
+            self.wait(*(PinFalls(device) for device in log.header.devices), within_s=left_s)
 
     def end(self, log: Log | None = None) -> None:
         """End the recording, which then consists of ``log`` or, by default, of all entries so far."""
-        self._log = self.log if log is None else log
-        self._reader.close()
+        try:
+            self._log = self._reader.log().since(self._mark) if log is None else log
+        finally:
+            self._reader.close()
 
     # -- results ------------------------------------------------------------------------------------------------
 
@@ -172,5 +182,6 @@ def record(vm: Vm, *devices: str, settled: bool = True) -> Iterator[Recording]:
             with contextlib.suppress(DeadlineExceeded):
                 # End the log where the line was low: a neighbour may have asserted the line again since.
                 log = recording.settle()
+        log = recording.log if log is None else log
     finally:
         recording.end(log)

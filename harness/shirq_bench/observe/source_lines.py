@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from shirq_bench.errors import BenchError
 from shirq_bench.observe import splats
 from shirq_bench.observe.splats import Splat
-from shirq_bench.provision import kmod
 from shirq_bench.vm.vm import Vm
 
 #: An address in a call trace: function, offset, size, module.
@@ -26,23 +24,12 @@ _Symbols = dict[str, tuple[int, str]]
 def splats_of(vm: Vm, log: str | Path, directory: Path = splats.RULES) -> list[Splat]:
     """The splats in a guest's kernel log, as `splats.scan` finds them by the rules in ``directory``.
 
-    Addresses in modules that the bench has compiled get their source lines.
+    Addresses in modules that the bench has compiled for the guest get their source lines.
     """
     found = splats.scan_file(log, directory) if isinstance(log, Path) else splats.scan(log, directory)
-    objects = _objects(vm) if any(_ADDRESS.search(splat.excerpt) for splat in found) else {}
+    compiled = vm.parts.objects if any(_ADDRESS.search(splat.excerpt) for splat in found) else ()
+    objects = {file.stem.replace("-", "_"): file for file in compiled}
     return [replace(splat, excerpt=annotated(splat.excerpt, objects)) for splat in found]
-
-
-def _objects(vm: Vm) -> dict[str, Path]:
-    """The object files of the guest's modules, by their names in the kernel; none if a module cannot be compiled."""
-    target = vm.parts.kernel
-    try:
-        files = [kmod.build(target), *kmod.build_own(target)]
-        for source in vm.machine.modules:
-            files += kmod.build_modules(target, Path(source)).glob("*.ko")
-    except BenchError:
-        return {}
-    return {file.stem.replace("-", "_"): file for file in files}
 
 
 def annotated(text: str, objects: Mapping[str, Path]) -> str:

@@ -130,7 +130,7 @@ def pytest_metadata(metadata: dict[str, object], config: pytest.Config) -> None:
 def _environment(config: pytest.Config) -> dict[str, str]:
     try:
         return environment.describe(_kernels(config))
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         return {"shirq-bench": f"the environment of the guests is unknown: {error}"}
 
 
@@ -225,9 +225,16 @@ def _complaints(item: pytest.Item, vm: Vm, number: int) -> str:
     waivers = [waiver for waiver in _waivers(item) if waiver.guest == number]
     if broken := invariants.broken(vm, waivers):
         found.append(f"{vm.name}: {broken}")
-    expected = item.get_closest_marker("splats_expected")
-    if not expected and (said := splats_of(vm, artefacts.kernel_log(vm), _rules(item))):
-        found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
+    if not item.get_closest_marker("splats_expected"):
+        log, unread = artefacts.kernel_log(vm)
+        if said := splats_of(vm, log, _rules(item)):
+            found.append(f"{vm.name}: splat in the kernel log of this test's guest:\n" + "\n".join(map(str, said)))
+        # A guest that has ended has written its last messages to its console. One that hangs may have others.
+        may_end = vm.status() is not None or any(waiver.guest_ends for waiver in waivers)
+        if unread and not may_end:
+            found.append(f"{vm.name}: the kernel log could not be read: {unread}")
+        if unread and (lost := vm.console.transcript.lost):
+            found.append(f"{vm.name}: the console's output, read in place of the kernel log, is incomplete: {lost}")
     return "\n".join(found)
 
 
@@ -253,9 +260,16 @@ def _show(item: pytest.Item) -> list[tuple[str, str]]:
     """Keep the artefacts of a failed test whose guests still run; returns sections about the guests for the report."""
     vms = item.stash.get(_VMS, [])
     sections = [("artefacts", problem) for problem in artefacts.keep(item, vms)]
-    sections += [(f"guest {vm.name}", vm.situation()) for vm in vms if vm.dir.exists()]
+    sections += [(f"guest {vm.name}", _situation(vm)) for vm in vms if vm.dir.exists()]
     sections += [(f"last steps of {vm.name}", _last_steps(vm)) for vm in vms]
     return [*sections, ("artefacts", str(artefacts.folder(item)))]
+
+
+def _situation(vm: Vm) -> str:
+    try:
+        return vm.situation()
+    except Exception as error:  # the failure counts
+        return f"its situation is unknown: {error}"
 
 
 @pytest.hookimpl(wrapper=True)

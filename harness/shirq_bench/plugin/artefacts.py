@@ -38,23 +38,21 @@ def folder(item: pytest.Item) -> Path:
     return root(item.config) / re.sub(r"[^\w.=-]+", "_", item.nodeid)
 
 
-def kernel_log(vm: Vm) -> str:
-    """The guest's kernel log, or its console's output if the guest no longer answers.
+def kernel_log(vm: Vm) -> tuple[str, str]:
+    """The guest's kernel log; or its console's output, and why the kernel log could not be read.
 
-    If the guest does not answer, the file ``processors`` in its run directory shows the state and the pending
-    interrupts of each vCPU. If QEMU did not start, the text is empty: `Vm.situation` has QEMU's message.
+    If QEMU did not start, the text is empty: `Vm.situation` has QEMU's message.
     """
     if not vm.started:
-        return ""
+        return "", "QEMU did not start"
     try:
-        return vm.agent.succeed("dmesg", deadline=ANSWER)
-    except BenchError:
-        with contextlib.suppress(BenchError):
-            (vm.dir / "processors").write_text(_processors(vm))
-        return vm.console.text()
+        return vm.agent.succeed("dmesg", deadline=ANSWER), ""
+    except BenchError as error:
+        return vm.console.text(), str(error).partition("\n")[0]
 
 
-def _processors(vm: Vm) -> str:
+def processors(vm: Vm) -> str:
+    """The state and the pending interrupts of each vCPU. Raises `BenchError` if QEMU does not answer."""
     numbers = [cpu["cpu-index"] for cpu in vm.qmp.execute("query-cpus-fast")]
     asked = ["info registers -a", *(f"info lapic {number}" for number in numbers)]
     return "\n".join(vm.qmp.execute("human-monitor-command", command_line=line) for line in asked)
@@ -71,10 +69,11 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> list[str]:
     shutil.rmtree(directory, ignore_errors=True)
     for vm in vms:
         with _noted(problems):
-            _keep_guest(item, vm, directory / vm.name)
+            _keep_guest(item, vm, directory / vm.name, problems)
     with _noted(problems):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "reproduce").write_text(_again(item))
+    with _noted(problems):
         known = environment.describe(dict.fromkeys(vm.machine.kernel for vm in vms))
         (directory / "environment").write_text("".join(f"{what}: {said}\n" for what, said in known.items()))
     return problems
@@ -82,19 +81,32 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> list[str]:
 
 @contextlib.contextmanager
 def _noted(problems: list[str]) -> Iterator[None]:
+    """Add to ``problems`` an error of the block: raised into pytest's hooks, it would end the session."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         problems.append(f"could not be kept: {error}")
 
 
-def _keep_guest(item: pytest.Item, vm: Vm, kept: Path) -> None:
-    (vm.dir / "dmesg").write_text(kernel_log(vm))
-    vm.keep(kept)
-    (kept / template.DESCRIPTION).write_text(
-        json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
-    )
-    _draw(item.nodeid, vm, kept)
+def _keep_guest(item: pytest.Item, vm: Vm, kept: Path, problems: list[str]) -> None:
+    """Keep everything of one guest; a part that cannot be kept leaves the others.
+
+    If the guest does not answer, the file ``processors`` shows the state of each vCPU.
+    """
+    with _noted(problems):
+        vm.keep(kept)
+    log, unread = kernel_log(vm)
+    with _noted(problems):
+        (kept / "dmesg").write_text(log)
+    if unread and vm.started:
+        with _noted(problems), contextlib.suppress(BenchError):
+            (kept / "processors").write_text(processors(vm))
+    with _noted(problems):
+        (kept / template.DESCRIPTION).write_text(
+            json.dumps({"test": item.nodeid, "machine": vm.machine.as_data()}, indent=1)
+        )
+    with _noted(problems):
+        _draw(item.nodeid, vm, kept)
 
 
 def _again(item: pytest.Item) -> str:

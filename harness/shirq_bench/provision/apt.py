@@ -122,7 +122,7 @@ class Suites:
         with self._lock():
             if not self.known:
                 self.update()
-            os.utime(self.dir)  # `gc` uses this time
+            cache.used(self.dir)
 
     @property
     def known(self) -> bool:

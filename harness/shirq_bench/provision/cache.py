@@ -104,6 +104,12 @@ class CacheError(BenchError):
     """An entry cannot be built; the message gives the entry, the reason and the remedy."""
 
 
+def used(path: Path) -> None:
+    """Note that ``path`` is used now, for `gc`. A cache that is read-only has no use for the time."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The directory of entry ``kind/key``. Calls ``build(directory)`` to fill it if the cache does not have the entry.
 
@@ -112,7 +118,7 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """
     final = root() / kind / key
     if not _damage(final):
-        os.utime(final)  # `gc` uses this time
+        used(final)
         return final
     with lock(f"{kind}-{key}"):
         if damage := _damage(final):

@@ -101,7 +101,7 @@ def cached(emulator: Path) -> Accelerator | None:
         return found
     for key in (_key(emulator), _key(emulator, _hour())):
         if (kept := cache.root() / "accel" / key).exists():
-            os.utime(kept)  # `gc` uses this time
+            cache.used(kept)
             return _read(kept)
     return None
 

@@ -38,7 +38,11 @@ class Emulator:
         self._lock = threading.Lock()
         self._ended = -1
         self.dir = Path(tempfile.mkdtemp(prefix=prefix))
-        supervisor.instance().own(self.dir)
+        try:
+            supervisor.instance().own(self.dir)
+        except BaseException:
+            self.dir.rmdir()
+            raise
 
     def start(self, binary: Path, arguments: Arguments, channels: Sequence[str]) -> dict[str, socket.socket]:
         """Start ``binary`` with its firmware and these arguments; returns our ends of its channels.

@@ -25,10 +25,10 @@ from shirq_bench.channels.log import Log, LogError, LogReader, read_log
 from shirq_bench.channels.network import Network
 from shirq_bench.channels.qmp import Monitor
 from shirq_bench.channels.ssh import Ssh
-from shirq_bench.deadline import Deadline
+from shirq_bench.deadline import Deadline, competition
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.journal import Journal
-from shirq_bench.provision import image, kernel, qemu
+from shirq_bench.provision import image, kernel, kmod, qemu
 from shirq_bench.vm import accel
 from shirq_bench.vm.emulator import Emulator
 from shirq_bench.vm.machine import Machine
@@ -39,16 +39,19 @@ PARAMETERS = "console=ttyS0 panic=-1 nokaslr no_timer_check loglevel=5 rdinit=/i
 _numbers = itertools.count(1)
 #: Timeout of the sockets in `Vm.wires`, in seconds; longer if the host is busy when the guest starts.
 WIRE_DEADLINE = 120.0
+#: Seconds within which a QEMU that has closed a channel ends; longer if the host is busy.
+_ENDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The boot artefacts, the emulator and the accelerator of a guest."""
+    """The boot artefacts, the emulator and the accelerator of a guest, and ``objects``, the modules compiled for it."""
 
     kernel: kernel.Kernel
     initrd: Path
     emulator: Path
     accelerator: accel.Accelerator
+    objects: tuple[Path, ...] = ()
 
     def memory_mib(self, machine: Machine) -> int:
         """The guest's memory in MiB: the requested size, or the kernel's minimum if that is greater."""
@@ -64,7 +67,11 @@ def parts(name: str, modules: tuple[str, ...] = (), overlay: tuple[str, ...] = (
     target = kernel.get(name)
     emulator = qemu.build()
     initrd = image.build(target, modules=[Path(m) for m in modules], overlay=[Path(o) for o in overlay])
-    return Parts(target, initrd, emulator, accel.verdict(emulator))
+    # The sources may change while guests run: what they were compiled to is looked up now.
+    objects = [kmod.build(target), *kmod.build_own(target)]
+    for source in modules:
+        objects += sorted(kmod.build_modules(target, Path(source)).glob("*.ko"))
+    return Parts(target, initrd, emulator, accel.verdict(emulator), tuple(objects))
 
 
 class Vm:
@@ -90,17 +97,22 @@ class Vm:
         self._memory = memory
         self._template = template
         self._stopped = stopped
-        self._resources = contextlib.ExitStack()
         #: Whether QEMU has started, so that all channels are connected.
         self.started = False
         self._frozen = False
         self.networks: dict[str, Network] = {}
         #: The sockets to the machine's ``wires``; a call on them waits for at most `WIRE_DEADLINE`.
         self.wires: dict[str, socket.socket] = {}
-        self._emulator = Emulator(self.name)
-        #: The steps of the guest; ``dir/steps`` is their transcript.
-        self.journal = Journal(self.name, self.dir / "steps", self._logged)
+        #: The greatest `competition` on the host so far, measured at the beginning and the end of each step.
+        self.busiest = 1.0
         self._log_reader: LogReader | None = None
+        with contextlib.ExitStack() as made:
+            self._emulator = Emulator(self.name)
+            made.callback(self._emulator.close)
+            #: The steps of the guest; ``dir/steps`` is their transcript.
+            self.journal = Journal(self.name, self.dir / "steps", self._position)
+            made.callback(self.journal.close)
+            self._resources = made.pop_all()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +160,6 @@ class Vm:
         """Start QEMU and connect the channels; the guest runs but need not have booted."""
         names = ["qmp", "console", "agent", *self.machine.networks, *self.machine.wires]
         ours = self._emulator.start(self.parts.emulator, self._arguments, names)
-        self._resources.callback(self._emulator.kill)
         if self._template:
             # A clone's console log begins with the template's output, so that it is complete.
             shutil.copyfile(self._template / "console.log", self.dir / "console.log")
@@ -199,11 +210,9 @@ class Vm:
 
     def close(self) -> None:
         """End the VM, if it still runs, and delete its run directory."""
-        # Kill QEMU first, which closes the other end of every channel.
-        self._emulator.kill()
+        # Kill QEMU first, which closes the other end of every channel: callbacks run in reverse order.
+        self._resources.callback(self._emulator.kill)
         self._resources.close()
-        self.journal.close()
-        self._emulator.close()
 
     def keep(self, directory: Path) -> None:
         """Copy the contents of the run directory to ``directory``; the event log stays sparse."""
@@ -244,7 +253,7 @@ class Vm:
     def situation(self) -> str:
         """The state of the VM, for a failure's message: QEMU's state and the last console lines."""
         # Wait a moment for QEMU's status: if QEMU ends, its channels close shortly before the process has ended.
-        status = self._emulator.wait(0.5)
+        status = self._emulator.wait(Deadline(_ENDS).left)
         if status is None:
             state = f"QEMU runs (pid {self.pid})"
         else:
@@ -276,8 +285,13 @@ class Vm:
         """The event log's file."""
         return self.dir / "events.shirqlog"
 
+    def _position(self) -> int:
+        """The place of a step in the event log, for the journal. Also measures the host's load."""
+        self.busiest = max(self.busiest, competition())
+        return self._logged()
+
     def _logged(self) -> int:
-        """The number of entries in the event log, for the journal; 0 while QEMU is creating the log."""
+        """The number of entries in the event log; 0 while QEMU is creating the log."""
         if not self._log_reader:
             with contextlib.suppress(OSError, LogError):
                 self._log_reader = self._resources.enter_context(LogReader(self.log_path))

@@ -237,7 +237,10 @@ def test_a_pair_that_was_not_played_says_so(tmp_path: Path) -> None:
     ]
 
 
-def test_command_sweeps_chosen_pairs_and_reports_failed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [BenchError("it is not quiet"), OSError("it is not quiet")], ids=["bench", "host"])
+def test_command_sweeps_chosen_pairs_and_reports_failed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     """The command sweeps every chosen pair, and reports the pairs that it could not sweep."""
     matrix = _matrix(tmp_path)
     asked = []
@@ -245,7 +248,7 @@ def test_command_sweeps_chosen_pairs_and_reports_failed_ones(tmp_path: Path, mon
     def sweep(item: Scenario, kernel: str, points: int, tell: object, most: int) -> Result:
         asked.append(item.name)
         if item.name == "open+dead":
-            raise BenchError("it is not quiet")
+            raise error
         return Result(item.name, kernel, Shape(0, 10, 20), False, points=2)
 
     monkeypatch.setattr(run, "sweep", sweep)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from shirq_bench.campaigns.sweep import findings, run
 from shirq_bench.campaigns.sweep.run import FailsAlone, Shape
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.cli.main import main
-from shirq_bench.errors import BenchError, VmDied
+from shirq_bench.errors import VmDied
 
 
 @pytest.fixture
-def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, BenchError]:
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
     """The errors of scenarios whose sweep must fail, by name. The sweep of every other scenario has two points."""
-    errors: dict[str, BenchError] = {}
+    errors: dict[str, Exception] = {}
 
     def sweep(item: Scenario, kernel: str, points: int, tell: object, most: int) -> run.Result:
         if item.name in errors:
@@ -41,7 +42,7 @@ def _report() -> dict[str, Any]:
     return content
 
 
-def test_scenario_that_cannot_be_swept_does_not_end_the_others(failing: dict[str, BenchError]) -> None:
+def test_scenario_that_cannot_be_swept_does_not_end_the_others(failing: dict[str, Exception]) -> None:
     failing["reassert"] = VmDied("vm1: QEMU is gone")
     failing["reassert-poll"] = FailsAlone("it fails even without the second stimulus")
     ended = _shirq("reassert", "reassert-poll", "rearm")
@@ -64,8 +65,18 @@ def test_scenario_that_cannot_be_swept_does_not_end_the_others(failing: dict[str
     assert _report()["errors"] == []
 
 
+def test_a_host_that_lacks_something_ends_one_scenario_alone(failing: dict[str, Exception]) -> None:
+    failing["reassert"] = OSError(errno.ENOSPC, "No space left on device")
+    ended = _shirq("reassert", "rearm")
+    assert ended.exit_code == 1
+    assert "reassert: [Errno 28] No space left on device" in ended.output
+    report = _report()
+    assert [one["name"] for one in report["scenarios"]] == ["rearm"]
+    assert [one["error"] for one in report["errors"]] == ["[Errno 28] No space left on device"]
+
+
 def test_the_report_has_what_was_swept_before_an_interruption(
-    failing: dict[str, BenchError], monkeypatch: pytest.MonkeyPatch
+    failing: dict[str, Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept = run.sweep
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import io
 import re
 from pathlib import Path
@@ -279,12 +280,30 @@ def test_the_reports_mark_what_was_not_met(tmp_path: Path, monkeypatch: pytest.M
     assert shown.exit_code == 1 and shown.output.count("unmet: served_us is <5>") == 1
 
 
+def test_an_error_of_one_play_leaves_the_others_and_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each case that was played with every driver is in the report at once: all of them take long."""
+    good, bad = read(tmp_path, _GOOD), dataclasses.replace(read(tmp_path, _GOOD), id="broken")
+    runs = played(good, Outcome.SURVIVES, Outcome.SURVIVES, Outcome.REFUSES, Outcome.HANG)
+    reported: list[int] = []
+
+    def play(case: Case, driver: str, kernel: str) -> Played:
+        if case is bad and driver == "shirq":
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return runs[DRIVERS.index(driver)]
+
+    monkeypatch.setattr(suite, "play", play)
+    done, errors = suite.play_all([good, bad, good], "6.1", lambda so_far: reported.append(len(so_far)))
+    assert done == [runs, runs]
+    assert errors == ["broken, shirq: [Errno 11] Resource temporarily unavailable"]
+    assert reported == [1, 1, 2]
+
+
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A fake player: records the cases that `shirq zoo all` plays, with their expected outcomes, and then "report"."""
     found: list[str] = []
 
-    def play_all(some: list[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
+    def play_all(some: list[Case], kernel: str, report: object) -> tuple[list[list[Played]], list[str]]:
         found.extend(case.id for case in some)
         return [played(case, *(case.expected[driver] for driver in DRIVERS)) for case in some], []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,9 @@ from shirq_bench.campaigns.zoo.case import Step
 from shirq_bench.campaigns.zoo.run import HungError, NotPlayed
 from shirq_bench.channels import agent
 from shirq_bench.channels.log import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
-from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, VmDied
+from shirq_bench.channels.network import Network
+from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, QmpClosed, QmpFailed, VmDied
+from shirq_bench.vm import template
 
 _CASE = """
 id = "trial"
@@ -54,12 +58,16 @@ class Vm:
         self.read = self.dropped = 0
         self.ends: Callable[[str], agent.Result] = lambda script: agent.Result((script,), 0, "", "")
         self.properties: dict[str, object] = {}
+        self.parts: Any = None
+        #: What `status` returns: these first, then ``ended``.
+        self.statuses: list[int | None] = []
+        self.ended: int | None = None
         self.words = ""
         self.asked = 0
         self.qmp = SimpleNamespace(set=self.set, get=lambda _, name: self.properties.get(name), execute=lambda _: None)
         self.agent = SimpleNamespace(start=self.start)
         self.console = SimpleNamespace(text=lambda: self.words, expect=lambda _, timeout: None)
-        self.networks = {"net0": SimpleNamespace(answers=lambda: 0, ask=lambda: None)}
+        self.networks: dict[str, Any] = {"net0": SimpleNamespace(answers=lambda: 0, ask=lambda: None)}
 
     def set(self, device: str, name: str, value: Any) -> None:
         if name == "raise":
@@ -82,7 +90,14 @@ class Vm:
             pass
 
         return SimpleNamespace(
-            argv=argv, close_stdin=lambda: None, wait=wait, expect=expect, stdout="", stderr="", running=False
+            argv=argv,
+            write=lambda data: None,
+            close_stdin=lambda: None,
+            wait=wait,
+            expect=expect,
+            stdout="",
+            stderr="",
+            running=False,
         )
 
     def follow(self) -> Vm:
@@ -109,8 +124,14 @@ class Vm:
         self.read = len(self.story.entries)
         return Log(self.header(), list(self.story.entries))
 
-    def status(self) -> None:
-        return None
+    def status(self) -> int | None:
+        return self.statuses.pop(0) if self.statuses else self.ended
+
+    def wait_end(self, deadline: float) -> int:
+        while (status := self.status()) is None:
+            if not self.statuses and self.ended is None:
+                raise DeadlineExceeded("QEMU has not ended")
+        return status
 
     def now_ns(self) -> int:
         return self.story.now
@@ -161,6 +182,30 @@ def hang(vm: Vm, *argv_end: str) -> None:
     vm.ends = ends
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_an_error_says_where_the_artefacts_are_or_why_not(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, full: bool
+) -> None:
+    """The error of the play stays the first, even if nothing can be kept of it."""
+
+    def boot() -> None:
+        raise VmDied("QEMU was killed by signal 11")
+
+    def keep(place: Path) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    @contextlib.contextmanager
+    def clone(machine: object, name: str) -> Iterator[Any]:
+        yield SimpleNamespace(boot=boot, keep=keep)
+
+    monkeypatch.setattr(template, "clone", clone)
+    _, player = trial("{ raise = 1 }")
+    words = f"could not be kept in {tmp_path}/kept: .*No space left" if full else f"are in {tmp_path}/kept"
+    with pytest.raises(VmDied, match=f"trial, naive: QEMU was killed by signal 11\nThe artefacts of the guest {words}"):
+        run.play(player.case, "naive", keep=tmp_path / "kept")
+
+
 def test_a_panic_before_any_stimulus_is_no_outcome(trial: Trial) -> None:
     vm, player = trial("{ guest = 'crash' }, { raise = 1 }")
     panic(vm, "crash")
@@ -193,6 +238,67 @@ def test_a_panic_after_a_stimulus_names_its_step(trial: Trial) -> None:
     vm, player = trial("{ raise = 1 }, { guest = 'crash' }")
     panic(vm, "crash")
     assert player.play().panicked == f"step 2, guest 'crash': {PANIC}"
+
+
+def test_a_panic_by_the_neighbours_interrupt_is_an_outcome(trial: Trial) -> None:
+    """The end of QEMU may be seen first by the next query, which cannot be sent any more."""
+    vm, player = trial("{ raise = 1 }, { neighbour = 2 }")
+    ours, theirs = socket.socketpair()
+
+    def ends(asked: str) -> agent.Result:
+        if asked == f"{run._QUERY:g}":
+            vm.story.neighbours_interrupt("nic0")
+            vm.words = PANIC
+            theirs.close()
+        return agent.Result((asked,), 0, "", "")
+
+    vm.ends = ends
+    with contextlib.closing(Network("trial", ours, lambda: "QEMU has ended")) as network:
+        vm.networks["net0"] = network
+        assert player.play().panicked == f"step 2, neighbour 2: {PANIC}"
+
+
+def test_a_panic_during_a_qmp_call_is_an_outcome(trial: Trial) -> None:
+    """On a busy host the end of QEMU is known only some time after that of its connection."""
+    vm, player = trial("{ raise = 1 }, { raise = 2 }")
+
+    def closed(device: str, name: str, value: Any) -> None:
+        if value == 1:
+            vm.set(device, name, value)
+        else:
+            vm.words, vm.statuses, vm.ended = PANIC, [None], 0
+            raise QmpClosed("QMP: qom-set: the connection is closed")
+
+    vm.qmp.set = closed
+    assert player.play().panicked == f"step 2, raise 2: {PANIC}"
+
+
+def test_a_refusal_by_qmp_is_not_waited_for(trial: Trial) -> None:
+    vm, player = trial("{ raise = 1 }, { raise = 2 }")
+    vm.statuses = [None]
+    vm.ended = 0
+
+    def refused(device: str, name: str, value: Any) -> None:
+        raise QmpFailed("QMP: qom-set: there is no such source")
+
+    vm.qmp.set = refused
+    with pytest.raises(NotPlayed, match="stimulus not played: step 1, raise 1: QMP: qom-set: there is no such source"):
+        player.play()
+
+
+def test_the_storm_of_a_guest_that_has_ended_is_read(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm, player = trial("{ raise = 1 }")
+    monkeypatch.setattr(run, "_MANY", 0)
+
+    @contextlib.contextmanager
+    def frozen() -> Iterator[None]:
+        raise QmpClosed("QMP: stop: the connection is closed")
+        yield
+
+    monkeypatch.setattr(vm, "frozen", frozen)
+    vm.story.stimulus("dev0")
+    assert player._account()
+    assert player.pins["dev0"]
 
 
 def test_a_hang_names_its_step(trial: Trial) -> None:
@@ -589,6 +695,22 @@ def test_a_kernel_that_goes_on_has_killed_the_task_it_failed_in(trial: Trial, oo
     else:
         with pytest.raises(NotPlayed, match="the script 'beside' in the background failed with status -9"):
             player.play()
+
+
+@pytest.mark.parametrize("name", ["vmlinuz", "initrd"])
+def test_a_crash_kernel_that_the_guest_cannot_keep_is_told(trial: Trial, tmp_path: Path, name: str) -> None:
+    """The guest would crash into a kernel of which a part is missing."""
+    vm, player = trial("{ crash = 'nr_cpus=1' }, { raise = 1 }")
+    (tmp_path / "part").write_bytes(b"part")
+    vm.parts = SimpleNamespace(kernel=SimpleNamespace(vmlinuz=tmp_path / "part"), initrd=tmp_path / "part")
+
+    def ends(asked: str) -> agent.Result:
+        full = asked.endswith(f"cat >/run/{name}")
+        return agent.Result((asked,), int(full), "", "cat: write error: No space left on device" if full else "")
+
+    vm.ends = ends
+    with pytest.raises(NotPlayed, match=rf"step 1, crash .*status 1 from: cat >/run/{name}\ncat: write error"):
+        player.play()
 
 
 def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:

@@ -31,7 +31,7 @@ def test_a_channel_that_ends_is_told_with_the_guests_situation(end: Callable[[so
     agent = Agent("vm7", ours, lambda: "QEMU has ended with status 1")
     with theirs:
         end(theirs)
-        with pytest.raises(AgentGone, match=r"(?s)vm7: the agent channel .*closed.*\nQEMU has ended with status 1"):
+        with pytest.raises(AgentGone, match=r"(?s)vm7: the agent.* channel .*closed.*\nQEMU has ended with status 1"):
             agent.run("true")
         agent.close()
 
@@ -60,6 +60,22 @@ def test_a_guest_that_takes_nothing_is_told_and_no_frame_is_torn(monkeypatch: py
             (_Frame.STDIN, 1 << 16),
             (_Frame.SIGNAL, 4),
         }
+
+
+def test_a_write_may_have_a_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose guest waits for a slow reader of its output takes no input for as long."""
+    monkeypatch.setattr(sending, "TAKEN", 0.1)
+    much = b"x" * 1_000_000
+    with ThreadPoolExecutor(1) as pool, guest() as vm:
+        cat = vm.agent.start("cat")
+        writing = pool.submit(cat.write, much, deadline=60)
+        with pytest.raises(TimeoutError):
+            writing.result(timeout=1)
+        taken = 0
+        while taken < len(much):
+            kind, _, payload = vm.hears()
+            taken += len(payload) if kind == _Frame.STDIN else 0
+        writing.result(timeout=20)
 
 
 @pytest.mark.parametrize("kind", [_Frame.STDOUT, _Frame.STDERR], ids=["output", "errors"])

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from agentguest import SITUATION, Guest, guest
+from shirq_bench.channels import sending
 from shirq_bench.channels.agent import _Frame
 from shirq_bench.channels.ssh import Ssh
-from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.errors import AgentGone, BenchError, DeadlineExceeded
 
 _MUCH = 4 << 20
 
@@ -109,8 +110,36 @@ def test_a_command_that_writes_much_to_both_outputs_ends(ssh: Ssh) -> None:
 
 def test_a_copy_ends_with_the_guest(vm: Guest, server: Server, ssh: Ssh, pool: ThreadPoolExecutor) -> None:
     server.files = lambda: vm.channel.shutdown(socket.SHUT_RDWR)
-    with pytest.raises(BenchError, match="vm7: ssh: /tmp/fifo: "):
+    with pytest.raises(BenchError, match=rf"vm7: ssh: /tmp/fifo: .*channel.* closed.*\n{SITUATION}") as caught:
         pool.submit(ssh.get, "/tmp/fifo", Path("/dev/null")).result(timeout=20)
+    assert isinstance(caught.value.__cause__, AgentGone)
+
+
+def test_a_guest_that_takes_nothing_is_the_first_error(
+    vm: Guest, ssh: Ssh, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the connection; paramiko's error, which follows from that, names no reason."""
+    over = threading.Event()
+
+    def deaf() -> tuple[_Frame, int, bytes]:
+        over.wait(60)
+        raise EOFError
+
+    monkeypatch.setattr(sending, "TAKEN", 0.1)
+    monkeypatch.setattr(vm, "hears", deaf)
+    with pytest.raises(BenchError, match=rf"(?s)STDIN has not been taken within 0\.1 s.*\n{SITUATION}") as caught:
+        pool.submit(ssh.exec, "x" * 1_000_000).result(timeout=20)
+    over.set()
+    assert isinstance(caught.value.__cause__, DeadlineExceeded)
+
+
+def test_a_guest_that_ends_while_connecting_is_the_first_error(vm: Guest, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        connecting = threads.submit(Ssh, vm.agent, tmp_path / "key")
+        assert vm.hears()[:2] == (_Frame.EXEC, 1)
+        vm.channel.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(BenchError, match=rf"(?s)vm7: ssh: .*channel.* closed.*\n{SITUATION}; output of the guest"):
+            connecting.result(timeout=20)
 
 
 def test_a_copy_ends_at_its_deadline_and_shows_the_console(ssh: Ssh, pool: ThreadPoolExecutor) -> None:

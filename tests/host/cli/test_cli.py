@@ -108,8 +108,9 @@ def test_what_is_wrong_is_one_message_with_status_1(tmp_path: Path, log: Path) -
         (OSError(28, "No space left on device"), "the operating system: No space left on device"),
         (OSError(28, "No space left on device", "/tmp/x"), "/tmp/x: No space left on device"),
         (SupervisorGone("the supervisor process has died"), "the supervisor process has died"),
+        (BrokenPipeError(32, "Broken pipe"), "the operating system: Broken pipe"),
     ],
-    ids=["text alone", "number", "file", "supervisor"],
+    ids=["text alone", "number", "file", "supervisor", "another's pipe"],
 )
 def test_an_error_that_a_guest_meets_is_one_message(
     error: Exception, said: str, monkeypatch: pytest.MonkeyPatch

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import subprocess
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,3 +78,47 @@ def test_guests_whose_last_counters_are_lost_are_named(counted: Path, capfd: pyt
 def test_without_any_guests_counters_there_is_no_figure(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"no counters of a guest: run guest tests on a kernel with GCOV \(debug\)"):
         coverage.report(tmp_path, at_least=0)
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the guest's script reads and writes: its debugfs, which is mounted, and its /tmp."""
+    for folder in ("debug/gcov/kmod", "tmp", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "debug/gcov/kmod/main.gcda").write_text("counted")
+    (tmp_path / "bin/mountpoint").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    return tmp_path
+
+
+def _counters(guest: Path) -> subprocess.CompletedProcess[bytes]:
+    script = coverage._COUNTERS.replace("/tmp/", f"{guest}/tmp/").replace("/sys/kernel/debug", str(guest / "debug"))
+    return subprocess.run(["sh", "-c", script], capture_output=True, timeout=60)
+
+
+def test_the_counters_of_a_guest_are_an_archive(guest: Path) -> None:
+    done = _counters(guest)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert sorted(tar.getnames()) == [".", "./main.gcda"]
+
+
+def _unreadable(guest: Path) -> None:
+    (guest / "debug/gcov/kmod/other.gcda").mkdir()
+    (guest / "debug/gcov/kmod/z.gcda").write_text("the last copy does not fail")
+
+
+def _missing(guest: Path) -> None:
+    shutil.rmtree(guest / "debug/gcov")
+
+
+def _full(guest: Path) -> None:
+    (guest / "tmp/counters").write_text("no folder")
+
+
+@pytest.mark.parametrize("spoil", [_unreadable, _missing, _full])
+def test_counters_that_are_not_copied_fail_the_script(guest: Path, spoil: Callable[[Path], None]) -> None:
+    """A part of the counters would lower the figure, and nobody would know."""
+    spoil(guest)
+    done = _counters(guest)
+    assert (done.returncode != 0, done.stdout) == (True, b"")

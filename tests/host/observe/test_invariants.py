@@ -15,7 +15,7 @@ from shirq_bench.observe import invariants
 from shirq_bench.observe.invariants import Waiver
 from shirq_bench.vm.vm import Vm
 
-_VM = cast(Vm, SimpleNamespace(patience=1.0))
+_VM = cast(Vm, SimpleNamespace(patience=1.0, busiest=1.0))
 
 
 @pytest.mark.parametrize("competition, complains", [(1.0, True), (4.0, False)], ids=["idle host", "busy host"])
@@ -35,7 +35,7 @@ def broken(log: Log, *waivers: Waiver, status: int | None = None, now_ns: int = 
             raise QmpFailed("the connection is closed")
         return now_ns
 
-    guest = SimpleNamespace(status=lambda: status, log=lambda: log, patience=1.0, now_ns=now)
+    guest = SimpleNamespace(status=lambda: status, log=lambda: log, patience=1.0, busiest=1.0, now_ns=now)
     return invariants.broken(cast(Vm, guest), waivers)
 
 

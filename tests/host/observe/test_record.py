@@ -132,6 +132,22 @@ def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPa
         run.line_low_at_end()
 
 
+def test_falls_of_a_neighbour_do_not_prolong_a_recording(vm: Any) -> None:
+    """The line is waited for once, for at most 10 s: a neighbour's interrupts do not begin the wait again."""
+
+    def neighbour() -> None:
+        assert vm.asks < 100, "the wait goes on"
+        vm.story.neighbours_interrupt("nic0")
+
+    vm.step_ns = 2_000_000_000
+    with record(vm, "dev0") as run:
+        vm.story.stimulus("dev0", 1)
+        vm.write()
+        vm.meanwhile = neighbour
+    with pytest.raises(BrokenRuleError, match="high at the end"):
+        run.line_low_at_end()
+
+
 def test_a_settled_recording_ends_at_the_moment_of_a_low_line(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a neighbour asserts between the last check of the line and the end, the recording does not contain that."""
     settle = recording.Recording.settle
@@ -155,6 +171,27 @@ def test_a_full_log_is_not_judged(vm: Any) -> None:
         vm.dropped = 7
         vm.write()
         run.masked_before_eoi()
+
+
+def test_an_error_of_the_block_is_not_replaced(vm: Any) -> None:
+    """A log that is full as well does not hide it; what is asked of the recording later cannot be judged."""
+    with pytest.raises(ZeroDivisionError), record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0")
+        vm.dropped = 7
+        vm.write()
+        raise ZeroDivisionError
+    with pytest.raises(ValueError, match="closed"):
+        run._reader.header()
+    with pytest.raises(CannotJudge, match="7 entries did not fit"):
+        run.masked_before_eoi()
+
+
+def test_an_unsettled_recording_of_a_full_log_is_refused(vm: Any) -> None:
+    with pytest.raises(CannotJudge, match="7 entries did not fit"), record(vm, "dev0", settled=False) as run:
+        vm.dropped = 7
+        vm.write()
+    with pytest.raises(ValueError, match="closed"):
+        run._reader.header()
 
 
 def test_a_wait_in_a_full_log_ends_at_once(vm: Any) -> None:

@@ -94,12 +94,23 @@ def test_a_splat_is_told_without_the_tools(module: Path, monkeypatch: pytest.Mon
     assert annotated(text, {"trial": tmp_path / "none.ko"}) == text
 
 
-def test_a_splat_is_told_without_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: object) -> Path:
+_LOG = "Linux version 6\nWARNING: CPU: 0 PID: 1 at a.c:1\nRIP: 0010:outer+0x0/0x40 [trial]\n"
+
+
+def test_the_lines_are_of_what_the_guest_was_built_from(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sources may have changed since, or may not compile any more."""
+
+    def fails(*_: object) -> Path:
         raise BenchError("there is no compiler")
 
-    monkeypatch.setattr(kmod, "build", fails)
-    vm: Any = SimpleNamespace(parts=SimpleNamespace(kernel=None), machine=SimpleNamespace(modules=()))
-    log = "Linux version 6\nWARNING: CPU: 0 PID: 1 at a.c:1\nRIP: 0010:outer+0x9/0x40 [shirq]\n"
-    (splat,) = splats_of(vm, log)
-    assert splat.excerpt.endswith("[shirq]")
+    for build in ("build", "build_own", "build_modules"):
+        monkeypatch.setattr(kmod, build, fails)
+    vm: Any = SimpleNamespace(parts=SimpleNamespace(objects=(module,)), machine=SimpleNamespace(modules=("trial",)))
+    (splat,) = splats_of(vm, _LOG)
+    assert splat.excerpt.endswith("[trial] (trial.c:7)")
+
+
+def test_a_splat_is_told_without_the_modules(tmp_path: Path) -> None:
+    vm: Any = SimpleNamespace(parts=SimpleNamespace(objects=(tmp_path / "trial.ko",)))
+    (splat,) = splats_of(vm, _LOG)
+    assert splat.excerpt.endswith("[trial]")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -171,3 +172,13 @@ def test_the_key_depends_on_names_contents_and_modes(tmp_path: Path) -> None:
     keys.append(cache.digest(tmp_path / "tree"))
     keys.append(cache.digest(tmp_path / "tree", "more"))
     assert len(set(keys)) == len(keys)
+
+
+def test_a_read_only_cache_is_used_all_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cache.entry("kind", "key", lambda directory: (directory / "file").touch())
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", read_only)
+    assert cache.entry("kind", "key", lambda directory: pytest.fail("it is made anew")) == made

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from shirq_bench import deadline
-from shirq_bench.provision import kernel
-from shirq_bench.vm import accel
+from shirq_bench import deadline, plugin
+from shirq_bench.provision import cache, kernel
+from shirq_bench.vm import accel, environment
+from shirq_bench.vm.accel import Accelerator
 
 
 @pytest.fixture
@@ -43,3 +48,27 @@ def test_a_timeout_on_a_busy_host_is_kept_for_an_hour(
     hour = accel._hour()
     monkeypatch.setattr(accel, "_hour", lambda: hour + " and one")
     assert accel.cached(emulator) == (found if competition == 1 else None)
+
+
+def test_a_verdict_in_a_read_only_cache_is_read(emulator: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head of each test run has it: an error there would end the run."""
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    found = Accelerator("tcg", "KVM is broken here")
+    place = cache.root() / "accel" / accel._key(emulator)
+    place.mkdir(parents=True)
+    accel._write(place, found)
+    monkeypatch.setattr(os, "utime", read_only)
+    assert accel.cached(emulator) == found
+
+
+def test_an_environment_that_cannot_be_read_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(environment, "describe", fails)
+    config: Any = SimpleNamespace(getoption=lambda _: "6.1")
+    (line,) = plugin.pytest_report_header(config)
+    assert line == "shirq-bench: the environment of the guests is unknown: [Errno 5] Input/output error"

@@ -205,12 +205,16 @@ def run(case: Case, kernel: str, count: int, seed: int, by: Callable[[Tormented]
             guest.rest()
             _take_in(round_, guest.verdict(), case)
             round_.splats += _splats(vm, case.leaks)
-        except BenchError as error:
+        except (BenchError, OSError) as error:
             guest.tell(str(error))
-            round_.splats += [str(found) for found in splats_of(vm, vm.console.log)]
+            if vm.started:
+                round_.splats += [str(found) for found in splats_of(vm, vm.console.log)]
         if not round_.clean:
-            vm.keep(keep)
-            (keep / "findings").write_text("\n".join([*round_.failures, *round_.lost, *round_.splats]) + "\n")
+            try:
+                vm.keep(keep)
+                (keep / "findings").write_text("\n".join([*round_.failures, *round_.lost, *round_.splats]) + "\n")
+            except OSError as error:
+                guest.tell(f"the files of the guest could not be kept: {error}")
     return round_
 
 

@@ -145,7 +145,11 @@ def by_zoo(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
     name, driver = case.words
     round_ = Round(seed)
     for number in range(count):
-        played = play(zoo.get(name), driver, kernel, keep / str(number))
+        try:
+            played = play(zoo.get(name), driver, kernel, keep / str(number))
+        except (BenchError, OSError) as error:
+            round_.failures.append(f"run {number}: {error}")
+            continue
         round_.attempts += 1
         if not played.expected:
             result = played.result

@@ -15,6 +15,7 @@ from shirq_bench.campaigns.torture.case import Case
 from shirq_bench.campaigns.torture.deeds import BY
 from shirq_bench.campaigns.torture.guests import Round
 from shirq_bench.campaigns.torture.outside import OUTSIDE
+from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 from shirq_bench.vm.vm import parts
 
@@ -91,6 +92,9 @@ def torture(case: Case, kernel: str, attempts: int, seed: int, tell: Callable[[s
 
 
 def _round(case: Case, kernel: str, count: int, seed: int, keep: Path) -> Round:
-    if case.by in OUTSIDE:
-        return OUTSIDE[case.by](case, kernel, count, seed, keep)
-    return guests.run(case, kernel, count, seed, BY[case.by], keep)
+    try:
+        if case.by in OUTSIDE:
+            return OUTSIDE[case.by](case, kernel, count, seed, keep)
+        return guests.run(case, kernel, count, seed, BY[case.by], keep)
+    except (BenchError, OSError) as error:
+        return Round(seed, failures=[str(error)])

@@ -31,7 +31,7 @@ from shirq_bench.channels import agent
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Header, Kind, Log, find, joined
 from shirq_bench.deadline import Deadline
-from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpFailed, VmDied
+from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpClosed, QmpFailed, VmDied
 from shirq_bench.paths import BUILD, GUEST
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
@@ -86,7 +86,7 @@ _WIRE = 15.0
 _MOVED = 10
 #: Guest seconds allowed for one raise of a burst.
 _BURST_LATE = 1.0
-#: Seconds within which the console of a guest that has ended must be closed.
+#: Seconds within which a guest that has ended must have closed its console, or QEMU after QMP must have ended.
 _LAST_WORDS = 10.0
 #: Seconds within which a guest must have crashed and must be up again.
 _CRASH = 300.0
@@ -189,8 +189,7 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
         except BenchError as error:
             place = keep or BUILD / "zoo" / case.id / driver
-            _keep(vm, place)
-            raise type(error)(f"{case.id}, {driver}: {error}\nThe artefacts of the guest are in {place}") from error
+            raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place)}") from error
         if keep:
             _keep(vm, keep)
     seconds = time.monotonic() - began
@@ -201,6 +200,15 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
 def _keep(vm: Vm, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     vm.keep(place)
+
+
+def _kept(vm: Vm, place: Path) -> str:
+    """Keep the artefacts of a guest that ended with an error; returns where they are, or why they are not kept."""
+    try:
+        _keep(vm, place)
+    except OSError as problem:
+        return f"The artefacts of the guest could not be kept in {place}: {problem}"
+    return f"The artefacts of the guest are in {place}"
 
 
 def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
@@ -322,9 +330,16 @@ class _Player:
             if step.logged:
                 self._require_logged(step.logged)
         except (CommandFailed, QmpFailed, NotPlayed) as error:
-            if self.vm.status() is not None:
+            if self._has_ended(error):
                 raise VmDied(str(error)) from error
             raise NotPlayed(f"stimulus not played: {self.step}: {error}") from error
+
+    def _has_ended(self, error: BenchError) -> bool:
+        """Whether QEMU has ended. Its end is known some time after the end of its channels, on a busy host seconds."""
+        if isinstance(error, QmpClosed):
+            with contextlib.suppress(DeadlineExceeded):
+                self.vm.wait_end(_LAST_WORDS)
+        return self.vm.status() is not None
 
     def _require_logged(self, wanted: str) -> None:
         self._account()
@@ -393,7 +408,10 @@ class _Player:
         new = self.reader.poll()
         # Stop the VM for this: it writes a storm's entries faster than they are processed, so each call would have more
         # work.
-        with self.vm.frozen() if len(new) > _MANY else contextlib.nullcontext():
+        with contextlib.ExitStack() as still:
+            if len(new) > _MANY:
+                with contextlib.suppress(QmpFailed):  # QEMU has ended: nothing writes to the log
+                    still.enter_context(self.vm.frozen())
             self._take(new)
         self.reader.require_complete()
         return new
@@ -426,16 +444,18 @@ class _Player:
 
     # -- the guest ----------------------------------------------------------------------------------------------
 
-    def _run(self, script: str, *argv: str) -> agent.Result:
+    def _run(self, script: str, *argv: str, stdin: bytes = b"") -> agent.Result:
         """Run a script with `PRELUDE`, or a command; `HungError` if the guest does not answer any more."""
         command = self.vm.agent.start(*(argv or ("sh", "-e", "-c", self.prelude + script)))
+        if stdin:
+            command.write(stdin)
         command.close_stdin()
         self._await(command)
         return command.wait()
 
-    def _guest(self, script: str, *argv: str) -> str:
+    def _guest(self, script: str, *argv: str, stdin: bytes = b"") -> str:
         """Run a script or a command, as `_run` does, and return its output; `CommandFailed` if it fails."""
-        result = self._run(script, *argv)
+        result = self._run(script, *argv, stdin=stdin)
         if result.status:
             raise CommandFailed(
                 f"{self.vm.name}: status {result.status} from: {script}\n{result.stdout}{result.stderr}"
@@ -711,10 +731,7 @@ class _Player:
         """Load a crash kernel, crash the first one, and wait until the second is up."""
         self.owes = False
         for name, path in (("vmlinuz", self.vm.parts.kernel.vmlinuz), ("initrd", self.vm.parts.initrd)):
-            upload = self.vm.agent.start("sh", "-c", f"cat >/run/{name}")
-            upload.write(path.read_bytes())
-            upload.close_stdin()
-            self._await(upload)
+            self._guest(f"cat >/run/{name}", stdin=path.read_bytes())
         self._guest("", "python3", "-c", _LOAD_CRASH_KERNEL, f"{_CRASH_PARAMETERS} {step.argument}")
         crash = self.vm.agent.start("sh", "-c", "echo c >/proc/sysrq-trigger")
         # The second kernel's agent reconnects, which ends the command that the first kernel's agent was running.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,13 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
     }
 
 
-def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], list[str]]:
+def play_all(
+    chosen: Sequence[Case], kernel: str, report: Callable[[Sequence[Sequence[Played]]], None] = lambda played: None
+) -> tuple[list[list[Played]], list[str]]:
     """Play the cases with every driver, with progress on standard output. The logs are not kept.
 
-    Returns the cases that were played with every driver, and the errors of the others.
+    Returns the cases that were played with every driver, and the errors of the others. ``report`` is called with the
+    cases played so far after each case, because all of them take long.
     """
     done, errors = [], []
     for number, case in enumerate(chosen, 1):
@@ -69,8 +72,8 @@ def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], l
         for driver in DRIVERS:
             try:
                 each = _without_log(play(case, driver, kernel_for(case, kernel)))
-            except BenchError as error:
-                errors.append(str(error))
+            except (BenchError, OSError) as error:
+                errors.append(str(error) if isinstance(error, BenchError) else f"{case.id}, {driver}: {error}")
                 print(f"    {driver:16} ERROR {error}", flush=True)
                 continue
             note = "" if each.result.outcome is case.expected[driver] else f"   EXPECTED {case.expected[driver]}"
@@ -80,6 +83,7 @@ def play_all(chosen: Sequence[Case], kernel: str) -> tuple[list[list[Played]], l
         if len(played) == len(DRIVERS):
             print(f"    {'reproduced' if reproduced(case, played) else 'not reproduced'}", flush=True)
             done.append(played)
+        report(done)
     return done, errors
 
 
