@@ -34,7 +34,7 @@ class DeviceFact:
 
 @dataclass(frozen=True)
 class Handler:
-    """A line below "handlers:". `module` is None if there was no bracket, `thread` the function of a threaded handler."""
+    """A line below "handlers:". `module` is None without a bracket, `thread` is the function of a threaded handler."""
 
     symbol: str
     module: str | None = None

@@ -50,7 +50,7 @@ def facts(space: Mapping[int, int]) -> dict[str, Any]:
         found["raw_pin"] = space[0x3D]
         if 1 <= space[0x3D] <= 4:
             found["pin"] = "ABCD"[space[0x3D] - 1]
-            found["irq"] = space[0x3C]
+            found["interrupt_line"] = space[0x3C]
     return found | _capabilities(space, header)
 
 

@@ -35,6 +35,8 @@ def report(texts: Texts) -> Report:
     _cards(facts, found)
     _lines(facts, found, deaths, boots)
     _known(found)
+    if any(line.get("gsi") not in (None, line.irq) for line in found.lines):
+        found.damage.append("irq-is-not-gsi")
     suspects.find(found)
     missing.find(facts, found)
     return found
@@ -207,7 +209,11 @@ def _conflict(device: Device, key: str, stated: Iterable[DeviceFact], found: Rep
 
 
 def _settle(
-    device: Device, stated: list[DeviceFact], drivers_shown: bool, buses: dict[tuple[str, int], list[Told]], found: Report
+    device: Device,
+    stated: list[DeviceFact],
+    drivers_shown: bool,
+    buses: dict[tuple[str, int], list[Told]],
+    found: Report,
 ) -> None:
     """The properties that follow from several others."""
     facts = device.facts
@@ -222,6 +228,7 @@ def _settle(
         facts["bars"] = Told([bar.value for bar in bars], bars[0].at)
     if label := facts.get("label"):
         facts.setdefault("name", label)
+    _settle_irq(device, stated, found)
     irq = facts.get("irq")
     if irq and irq.value in (0, 255) and device.get("msi") != "on":
         found.no_line = sorted({*found.no_line, irq.value})
@@ -242,6 +249,17 @@ def _settle(
     bridges = buses.get(_bus(device.address or ""), [])
     if "behind" not in facts and bridges and same(bridge.value for bridge in bridges):
         facts["behind"] = bridges[0]
+
+
+def _settle_irq(device: Device, stated: list[DeviceFact], found: Report) -> None:
+    """The number that lspci prints is that of the MSI if it is on, else other texts must agree with it."""
+    numbers = [fact for fact in stated if fact.key == "irq"]
+    if "irq" in device.facts and device.get("msi") != "on" and not same(fact.value for fact in numbers):
+        _conflict(device, "irq", sorted(numbers, key=lambda fact: fact.by), found)
+        del device.facts["irq"]
+    elif (line := device.facts.get("interrupt_line")) and "irq" not in device.facts:
+        text = f"{device.who}: the register Interrupt Line has {line.value}: the firmware's number, not the kernel's IRQ"
+        found.notes.append(Said(text, line.at, 0))
 
 
 def _bus(address: str) -> tuple[str, int]:
@@ -371,9 +389,7 @@ def _addressed(name: str, row: Row, facts: Facts, found: Report, taken: set[int]
         if device := by_address.get(address):
             return device
     of = TABLES.of_row(name)
-    driver = of[0].name if of else plain(name)
-    if of and of[0].network and of[0].rows:
-        driver = of[0].name
+    driver = of[0].name if of else family(name)
     able = [one for one in by_address.values() if family(one.get("driver")) == driver and id(one) not in taken]
     here = [one for one in able if row.irq in one.irqs and one.uses_pin]
     if (usb := re.search(r":usb(\d+)$", name)) and (address := facts.usb.get(usb[1])):
@@ -507,9 +523,9 @@ def _lines(facts: Facts, found: Report, deaths: Sequence[Death], boots: _Boots) 
         line(death.irq).deaths.append(death)
     for route in facts.routes:
         chip = route.chip or ""
-        if route.trigger != "edge" and not is_message_signalled(chip) and (route.message or route.irq not in edges):
-            if 0 < route.irq < 255 or route.message:
-                line(route.irq)
+        level = route.trigger != "edge" and not is_message_signalled(chip)
+        if level and (route.message or (route.irq not in edges and 0 < route.irq < 255)):
+            line(route.irq)
     for device in found.devices:
         if device.uses_pin:
             for irq in device.irqs:
@@ -582,5 +598,3 @@ def _shows_modules(death: Death, deaths: Sequence[Death]) -> bool:
         return True
     version = re.match(r"(\d+)\.(\d+)", death.kernel or "")
     return bool(version) and version is not None and (int(version[1]), int(version[2])) >= _MODULES_SINCE
-
-

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the text of lspci: lists, details (-v, -vv), kernel drivers (-k), dumps (-x), the tree (-t) and IOMMU groups."""
+"""Reads the text of lspci: lists, details (-v, -vv), kernel drivers (-k), dumps (-x), the tree (-t), IOMMU groups."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from shirq_bench.intake.text import At, TextLine
 _ADDRESS = r"(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])"
 #: 00:1f.2 SATA controller [0106]: Intel Corporation NAME [8086:1c02] (rev 04) (prog-if 01 [AHCI 1.0])
 _HEAD = re.compile(
-    rf"\s*(?:Slot:\s+)?{_ADDRESS}\s+(?P<kind>[A-Z\d][\w /().,&+-]{{1,60}}?)(?:\s\[(?P<code>[0-9a-f]{{4}})\])?:\s+(?P<name>\S.*)$"
+    rf"\s*{_ADDRESS}\s+(?P<kind>[A-Z\d][\w /().,&+-]{{1,60}}?)(?:\s\[(?P<code>[0-9a-f]{{4}})\])?:"
+    r"\s+(?P<name>\S.*)$"
 )
 #: 00:1f.2 0106: 8086:1c02 (rev 04), and with the word Class in old ones.
 _NUMBERS = re.compile(
-    rf"\s*{_ADDRESS}\s+\"?(?:Class )?(?P<code>[0-9a-f]{{4}})\"?:? \"?(?P<vendor>[0-9a-f]{{4}})[\":]+\s?\"?(?P<device>[0-9a-f]{{4}})\"?"
-    r"(?P<rest>.*)$"
+    rf"\s*{_ADDRESS}\s+\"?(?:Class )?(?P<code>[0-9a-f]{{4}})\"?:?"
+    r" \"?(?P<vendor>[0-9a-f]{4})[\":]+\s?\"?(?P<device>[0-9a-f]{4})\"?(?P<rest>.*)$"
 )
 _CODE = re.compile(r"(?:Class )?([0-9a-f]{4})$")
 _IDS = re.compile(r"\s*\[([0-9a-f]{4}):([0-9a-f]{4})\]")
@@ -46,7 +47,9 @@ _DETAILS: Final = {
     "DevCap:": r"FLReset[+-]|RBE[+-]",
     "AFCap:": r"FLR[+-]",
 }
-_ANY_DETAIL = re.compile(r"\s*(?:[A-Z][\w/. -]{1,40}:|Region \d|Memory at|I/O ports at|[0-9a-f]{2,3}:(?: [0-9a-f]{2}){2})")
+_ANY_DETAIL = re.compile(
+    r"\s*(?:[A-Z][\w/. -]{1,40}:|Region \d|Memory at|I/O ports at|[0-9a-f]{2,3}:(?: [0-9a-f]{2}){2})"
+)
 _REGION = re.compile(
     r"Region (?P<index>\d): (?P<kind>Memory|I/O ports) at (?P<place>\S+)(?P<rest>.*)$",
 )
@@ -200,7 +203,9 @@ class _Reader:
 
     def _detail(self, text: str, at: At) -> None:
         assert self.record
-        once = next((key for key in ("Control: I/O", "Interrupt: pin", "Kernel driver in use:") if text.startswith(key)), None)
+        once = next(
+            (key for key in ("Control: I/O", "Interrupt: pin", "Kernel driver in use:") if text.startswith(key)), None
+        )
         if once and once in self.record.seen:  # the head of another function was lost
             self.end()
             return
@@ -215,9 +220,7 @@ class _Reader:
         rest = text.partition(":")[2].strip()
         if ids := _IDS.search(rest):
             self._add("subsystem", f"{ids[1]}:{ids[2]}", at)
-        elif re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", rest):
-            self._add("subsystem", rest, at)
-        elif rest:
+        elif re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", rest) or rest:
             self._add("subsystem", rest, at)
 
     def _control(self, text: str, at: At) -> None:
@@ -324,7 +327,7 @@ _READERS: Final[tuple[tuple[str, Callable[[_Reader, str, At], None]], ...]] = (
 
 # ------------------------------------------------------------------ the tree
 
-_ROOT = re.compile(r"\s*[-+\\]-\[(?P<domain>[0-9a-f]{4}):(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]-")
+_ROOT = re.compile(r"[\s|]*[-+\\]+-\[(?P<domain>[0-9a-f]{4}):(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]-")
 _NODE = re.compile(r"(?P<slot>[01][0-9a-f])\.(?P<function>[0-7])(?:-\[(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\])?")
 
 
@@ -366,7 +369,7 @@ def _branch(text: str, start: int, stack: list[_Bus], domain: str, at: At, facts
         node = _NODE.match(text, position)
         if not node or not stack:
             return
-        if stack[-1].column < 0 or len(stack) == 1 and stack[0].column != position:
+        if stack[-1].column < 0 or (len(stack) == 1 and stack[0].column != position):
             stack[-1] = _Bus(stack[-1].number, position, stack[-1].bridge)
         bus = stack[-1]
         address = short(domain, f"{bus.number:02x}:{node['slot']}.{node['function']}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finds facts in kernel messages: lines that were given up, routing, devices, bridges, the kernel and its parameters."""
+"""Finds facts in kernel messages: lines that were given up, routing, functions, bridges, the kernel, its parameters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ _LINUX = re.compile(r"Linux version ([2-9]\.\d+[\w.+~-]*)")
 _UNAME = re.compile(r"Linux \S+ ([2-9]\.\d+\.\d[\w.+~-]*) #\d")
 _FLOW = re.compile(r"\bhandle_(fasteoi|level|edge)_irq\b")
 _FLOWS: Final = {"fasteoi": "level", "level": "level", "edge": "edge"}
-_TRACE = re.compile(r"\[<[0-9a-f]{4,16}>\]|<[0-9a-f]{8,16}>|\+0x[0-9a-f]+/0x[0-9a-f]+|\{\w+\+\d+\}|^CPU: \d+|^Pid: \d+", re.IGNORECASE)
+_TRACE = re.compile(
+    r"\[<[0-9a-f]{4,16}>\]|<[0-9a-f]{8,16}>|\+0x[0-9a-f]+/0x[0-9a-f]+|\{\w+\+\d+\}|^CPU: \d+|^Pid: \d+", re.IGNORECASE
+)
 #: A message has no more lines.
 _LONGEST: Final = 150
 
@@ -121,18 +123,25 @@ class _Deaths:
         if repeated := _REPEATED.match(text):
             if repeated["text"] and (handler := _handler_of(repeated["text"])):
                 self.last = handler
+            self._note("last-message-repeated")
             if self.last and self.listing is not None:
                 self.listing.extend([self.last] * min(int(repeated[1]), 100))
             return
         if (handler := _handler_of(text)) and self.listing is not None:
             self.last = handler
             self.listing.append(handler)
+            if re.search(r"\(\.?\w+\+0x", text):
+                self._note("old-trace-format")
             return
         if self.open and (re.match(r"\w+(?: \[[\w-]+\])?$", text) or text.startswith(("[...", "..."))):
             return
         if self.open:
             self._close()
         self.listing = None
+
+    def _note(self, damage: str) -> None:
+        if damage not in self.facts.damage:
+            self.facts.damage.append(damage)
 
     def _trace(self, text: str, following: str, own: bool = True) -> None:
         assert self.open
@@ -164,8 +173,8 @@ _KIND = re.compile(
     r"\[(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})\] type [0-9a-f]{1,2} class (?:0x)?(?P<class>[0-9a-f]{4,6})"
 )
 _BAR = re.compile(
-    r"(?:reg (?:0x)?(?P<register>[0-9a-f]{2}):|BAR (?P<index>\d):?) \[(?P<kind>mem|io) +(?P<first>0x[0-9a-f]+)-(?P<last>0x[0-9a-f]+)"
-    r"(?P<rest>[^\]]*)\]"
+    r"(?:reg (?:0x)?(?P<register>[0-9a-f]{2}):|BAR (?P<index>\d):?) \[(?P<kind>mem|io) +"
+    r"(?P<first>0x[0-9a-f]+)-(?P<last>0x[0-9a-f]+)(?P<rest>[^\]]*)\]"
 )
 _BRIDGE = re.compile(r"(?:PCI|CardBus) bridge to \[bus (?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]")
 _GROUP = re.compile(r"(?:Adding to iommu group|Adding device \S+ to group) (\d{1,4})$")
@@ -174,8 +183,13 @@ _GSI = re.compile(
     r"(?: \((?P<trigger>level|edge), \w+\))? -> IRQ (?P<irq>\d{1,9})(?!\d)",
     re.IGNORECASE,
 )
-_INPUT = re.compile(r"\((?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> 0x[0-9a-f]+ -> IRQ (?P<irq>\d{1,9})(?: Mode:(?P<mode>[01]))?")
-_INPUT_OLD = re.compile(r"[0-9a-f:]{5,10}\[[A-D]\] -> (?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> (?:vector 0x[0-9a-f]+ -> )?IRQ (?P<irq>\d{1,9})(?!\d)")
+_INPUT = re.compile(
+    r"\((?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> 0x[0-9a-f]+ -> IRQ (?P<irq>\d{1,9})(?: Mode:(?P<mode>[01]))?"
+)
+_INPUT_OLD = re.compile(
+    r"[0-9a-f:]{5,10}\[[A-D]\] -> (?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> (?:vector 0x[0-9a-f]+ -> )?"
+    r"IRQ (?P<irq>\d{1,9})(?!\d)"
+)
 _FOUND = re.compile(rf"PCI: (?:Found|Assigned|Sharing) IRQ (?P<irq>\d{{1,9}}) (?:for device|with) {_D}")
 _OWN_IRQ = re.compile(r"irq (?P<irq>\d{1,9}), (?:io|pci) (?:mem|port|base)", re.IGNORECASE)
 _CARD_IRQ = re.compile(r"(?P<name>\S.*?) at (?:0x)?[0-9a-f]+,.*\bIRQ (?P<irq>\d{1,9})\.?$")
@@ -188,14 +202,20 @@ _LATENCY = re.compile(rf"PCI: (?:Setting latency timer of device|Enabling (?:dev
 _ATA = re.compile(r"ata\d+: [SP]ATA .*\birq (?P<irq>\d{1,9})$")
 _BANNER = re.compile(r"(?P<driver>(?:ata|sata|pata)_\w+|ahci)(?: [0-9a-f:.]+:)? version [\w.]+")
 _IDE_AT = re.compile(rf"(?P<label>[\w-]+): (?:IDE|SATA|ATA) controller at PCI slot {_D}")
-_IDE_NAME = re.compile(r"(?P<label>[\w-]+): (?P<name>\S.*?) on pci(?P<domain>[0-9a-f]{4}):(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])$")
-_BUSY = re.compile(rf"vfio-pci,host={_D}.*Failed to setup INTx fd: Device or resource busy")
-_MISMATCH = re.compile(r"Flags mismatch irq (?P<irq>\d{1,9})\. [0-9a-f]{8} \((?P<new>[^()]*(?:\([^()]*\))?)\) vs\. [0-9a-f]{8} \((?P<old>[^()]*(?:\([^()]*\))?)\)")
-_MISMATCH_OLD = re.compile(r"IRQ handler type mismatch for IRQ (?P<irq>\d{1,9})")
-_NO_LINE = re.compile(r"(?:PCI INT [A-D]: (?:no GSI|not connected)|can't (?:find IRQ|derive routing) for PCI INT [A-D])")
-_ON_LINE = re.compile(
-    rf"{_D} is on (?:irq|interrupt)(?: line| number)?\s#?(?P<irq>\d{{1,3}})(?!\d)", re.IGNORECASE
+_IDE_NAME = re.compile(
+    r"(?P<label>[\w-]+): (?P<name>\S.*?) on pci(?P<domain>[0-9a-f]{4}):(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])$"
 )
+_BUSY = re.compile(rf"vfio-pci,host={_D}.*Failed to setup INTx fd: Device or resource busy")
+_NAME = r"[^()]*(?:\([^()]*\))?"
+_MISMATCH = re.compile(
+    rf"Flags mismatch irq (?P<irq>\d{{1,9}})\. [0-9a-f]{{8}} \((?P<new>{_NAME})\)"
+    rf" vs\. [0-9a-f]{{8}} \((?P<old>{_NAME})\)"
+)
+_MISMATCH_OLD = re.compile(r"IRQ handler type mismatch for IRQ (?P<irq>\d{1,9})")
+_NO_LINE = re.compile(
+    r"(?:PCI INT [A-D]: (?:no GSI|not connected)|can't (?:find IRQ|derive routing) for PCI INT [A-D])"
+)
+_ON_LINE = re.compile(rf"{_D} is on (?:irq|interrupt)(?: line| number)?\s#?(?P<irq>\d{{1,3}})(?!\d)", re.IGNORECASE)
 #: The text of a USB host controller's first message, if it only says what each says.
 _ANY_HOST = re.compile(r"[eouxEOUX]HCI Host Controller$")
 _HOST_DRIVERS: Final = ("hcd", "ehci-pci", "ohci-pci", "uhci-pci")
@@ -232,7 +252,12 @@ class _Log:
             self.facts.boots.append(place)
         up = line.stamp.seconds if line.stamp else None
         if up is not None and up < 1e8:
-            if self.up and self.up[:2] == (line.at.file, line.depth) and up < self.up[2] - 1 and not self._just_began(place):
+            if (
+                self.up
+                and self.up[:2] == (line.at.file, line.depth)
+                and up < self.up[2] - 1
+                and not self._just_began(place)
+            ):
                 self.facts.boots.append(place)
             self.up = (line.at.file, line.depth, up)
 
@@ -337,7 +362,11 @@ class _Log:
         self.facts.interfaces.append(Interface(name, line.at, address, driver))
 
     def _is_near(self, place: int) -> str | None:
-        if self.near and place - self.near[1] <= _NEAR and self.lines[self.near[1]].at.file == self.lines[place].at.file:
+        if (
+            self.near
+            and place - self.near[1] <= _NEAR
+            and self.lines[self.near[1]].at.file == self.lines[place].at.file
+        ):
             return self.near[0]
         return None
 
@@ -358,7 +387,12 @@ class _Log:
             return
         said, address = match["text"], self._is_near(place)
         card = _CARD_IRQ.match(said)
-        if not address or address in self.named or not (card or _ADAPTER.match(said)) or (not card and _STATUS.search(said)):
+        if (
+            not address
+            or address in self.named
+            or not (card or _ADAPTER.match(said))
+            or (not card and _STATUS.search(said))
+        ):
             return
         self.named.add(address)
         driver = self._driver_near(place)
@@ -416,4 +450,3 @@ def _size(number: int) -> str:
         if number >= 1 << shift and number % (1 << shift) == 0:
             return f"{number >> shift}{letter}"
     return str(number)
-

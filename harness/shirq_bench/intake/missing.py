@@ -27,7 +27,9 @@ def _table(facts: Facts, report: Report) -> Iterator[Missing]:
                 f"the handlers of line {line.irq} in the boot in which it died",
                 f"{command}   # {which} in which line {line.irq} died",
             )
-    if not any(table.cpus and row.irq == 0 for table in facts.tables for row in facts.rows if row.table == table.number):
+    if not any(
+        table.cpus and row.irq == 0 for table in facts.tables for row in facts.rows if row.table == table.number
+    ):
         yield Missing("the table's other rows", f"{command}   # the whole table")
 
 
@@ -47,7 +49,7 @@ def _log(facts: Facts, report: Report) -> Iterator[Missing]:
         yield Missing("the kernel's parameters", "cat /proc/cmdline")
     for line in report.lines:
         if line.died and not any(death.handlers_listed for death in line.deaths):
-            yield Missing(f"the handlers when line {line.irq} died", "dmesg   # the lines below \"handlers:\"")
+            yield Missing(f"the handlers when line {line.irq} died", 'dmesg   # the lines below "handlers:"')
 
 
 def _state(report: Report) -> Iterator[Missing]:
@@ -57,7 +59,8 @@ def _state(report: Report) -> Iterator[Missing]:
             continue
         if device.get("intx") is None:
             yield Missing(
-                f"whether {suspect.who} asserts while line {suspect.irq} is dead", f"lspci -vv -s {suspect.who}   # INTx"
+                f"whether {suspect.who} asserts while line {suspect.irq} is dead",
+                f"lspci -vv -s {suspect.who}   # INTx",
             )
         if device.get("disintx_capable") == "unknown":
             yield Missing(

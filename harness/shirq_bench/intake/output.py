@@ -10,7 +10,8 @@ from shirq_bench.intake.report import Device, Line, Report, Told
 
 FORMAT: Final = 1
 _LINE_KEYS: Final = (
-    "hwirq", "gsi", "controller", "trigger", "given_up", "given_up_at_most", "handlers", "modules", "names", "total", "snapshot",
+    "hwirq", "gsi", "controller", "trigger", "given_up", "given_up_at_most", "handlers", "modules", "names", "total",
+    "snapshot",
 )  # fmt: skip
 _DEVICE_KEYS: Final = (
     "name", "vendor", "device", "subsystem", "class", "rev", "irq", "pin", "driver", "kernel_modules",
@@ -95,10 +96,14 @@ def _line(line: Line, report: Report) -> Iterator[str]:
         yield f"  its count allows at most {told.value} such times ({told.at})"
     if told := line.facts.get("handlers"):
         modules = line.get("modules") or [""] * len(told.value)
-        named = [f"{symbol} [{module}]" if module else symbol for symbol, module in zip(told.value, modules, strict=True)]
+        named = [
+            f"{symbol} [{module}]" if module else symbol for symbol, module in zip(told.value, modules, strict=True)
+        ]
         yield f"  handlers then: {', '.join(named) or 'none'} ({told.at})"
     if told := line.facts.get("names"):
-        snapshot = {"other-boot": ", of another boot", "other-kernel": ", of another kernel"}.get(line.get("snapshot"), "")
+        snapshot = {"other-boot": ", of another boot", "other-kernel": ", of another kernel"}.get(
+            line.get("snapshot"), ""
+        )
         count = f", {line.get('total')} interrupts" if line.get("total") is not None else ""
         yield f"  in the table: {', '.join(told.value)}{count}{snapshot} ({told.at})"
     for device in report.on_line(line.irq):

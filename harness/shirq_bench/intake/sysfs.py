@@ -46,9 +46,11 @@ def _route(irq: int, values: dict[str, str], at: At) -> Route:
         irq,
         at,
         hwirq=int(hwirq) if hwirq.isdecimal() else None,
-        trigger=trigger if trigger in ("level", "edge") else {"fasteoi": "level"}.get(flow, None),
+        trigger=trigger if trigger in ("level", "edge") else {"fasteoi": "level"}.get(flow),
         message=True,
         chip=values.get("chip_name") or None,
-        names=tuple(name for part in values["actions"].split(",") if (name := part.strip())) if "actions" in values else None,
+        names=tuple(name for part in values["actions"].split(",") if (name := part.strip()))
+        if "actions" in values
+        else None,
         total=sum(map(int, counts.split(","))) if whole else None,
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Finds the rows of /proc/interrupts in damaged texts: wrapped, without their head, with collapsed spaces, cut.
 
-shirq.interrupts reads whole tables by their columns. Here the columns may be gone, so a row needs a controller's name, or
-the head of its table with as many counts.
+shirq.interrupts reads whole tables by their columns. Here the columns may be gone, so a row needs a controller's name,
+or the head of its table with as many counts.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def find(lines: Sequence[TextLine], facts: Facts) -> None:
             irq = int(match["irq"])
             facts.rows.append(Row(irq, counts, chip, names, line.at, open_table.number, place, hwirq, trigger))
             last = place + used - 1
+            if used > 1 and "wrapped-row" not in facts.damage:
+                facts.damage.append("wrapped-row")
         elif open_table:
             last = place
         place += used

@@ -33,6 +33,8 @@ class Driver:
     #: QEMU's model of such a device as an argument of -device, and the pin of the model. Empty: there is none.
     model: str = ""
     pin: str = "A"
+    #: The model's driver uses MSI, unless the kernel is told not to.
+    nomsi: bool = False
     #: What a user must know of the model.
     remark: str = ""
 

@@ -125,8 +125,10 @@ def clean(texts: Sequence[tuple[str, str]]) -> Texts:
     damage = _Damage()
     lines: list[TextLine] = []
     for name, text in texts:
-        if "\r" in text:
+        if "\r\n" in text:
             damage.note("crlf")
+        if re.search(r"^ +Control: I/O[+-]", text, re.MULTILINE):
+            damage.note("tabs-to-spaces")
         numbered = [(n, one) for n, one in enumerate(re.split(r"\r\n|\n|\r", text), 1)]
         numbered = list(_without_html(_printable(numbered, damage), damage))
         of_file = [_line(name, number, one, damage) for number, one in numbered]
@@ -245,10 +247,11 @@ def _line(file: str, number: int, text: str, damage: _Damage) -> TextLine:
 
 # ------------------------------------------------------------------ time stamps
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,]\d+)?"
 _WALL = re.compile(
-    rf"(?:<\d+>)?(?:[A-Z][a-z]{{2}} )?(?P<month>[A-Z][a-z]{{2}}) +(?P<day>\d{{1,2}})(?: \d{{4}})? {_CLOCK}(?: \d{{4}})?(?= )"
+    r"(?:<\d+>)?(?:[A-Z][a-z]{2} )?(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2})(?: \d{4})? "
+    rf"{_CLOCK}(?: \d{{4}})?(?= )"
     rf"|(?P<year>\d{{4}})-(?P<month2>\d\d)-(?P<day2>\d\d)[T ]"
     rf"{_CLOCK.replace('hour', 'hour2').replace('minute', 'minute2').replace('second', 'second2')}"
     r"(?:Z|[+-]\d\d:?\d\d)?(?= )"
@@ -307,7 +310,8 @@ def _stamped(text: str) -> tuple[Stamp | None, str]:
 _WRAPPED_FROM: Final = 50
 #: The beginnings of lines that continue no other line.
 _BEGINNING = re.compile(
-    r"\s*(?:$|irq \d+|Disabling IRQ|handlers:|\[<|[0-9A-Z]{1,5}:|CPU\d|Call Trace|(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.|"
+    r"\s*(?:$|irq \d+|Disabling IRQ|handlers:|\[<|[0-9A-Z]{1,5}:|CPU\d|Call Trace|"
+    r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.|"
     r"[-*=#$`~<+|]|\[\.\.|\(\.\.|\.\.\.|\(snip|\[snip|last message|[A-Z][\w -]{2,30}: )"
 )
 
