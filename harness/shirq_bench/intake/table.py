@@ -15,7 +15,7 @@ from shirq_bench.intake.facts import Facts, Row, Table
 from shirq_bench.intake.text import TextLine
 
 _HEAD = re.compile(r"(?:\S*\s+)??(?P<cpus>CPU\d{1,4}(?:\s+CPU\d{1,4})*)\s*$")
-_ROW = re.compile(r"\s*(?P<irq>\d{1,9}):(?P<rest>(?:\s.*)?)$")
+_ROW = re.compile(r"(?P<column>\s*(?P<irq>\d{1,9})):(?P<rest>(?:\s.*)?)$")
 _OTHER_ROW = re.compile(r"\s*[A-Z]{3}:(?:\s+\d+)+")
 _COUNT = re.compile(r"\s+(\d{1,20})(?=\s|$)")
 #: The names of interrupt controllers, as far as a row without its table is believed.
@@ -31,7 +31,11 @@ _SPACED = re.compile(
     rf"(?:\s+(?P<hwirq>\d{{1,10}})(?:-(?P<flow>{_FLOW})|\s+(?P<trigger>Level|Edge))|\s+-(?P<flow2>{_FLOW})|"
     r"\s+(?P<trigger2>Level|Edge))(?=\s|$)(?P<names>.*)"
 )
+#: The ends of old kernels' controllers that say how the line is triggered.
+_OLD = re.compile(rf"(?P<chip>\S+?)-(?P<flow>{_FLOW})")
 _PLAIN = re.compile(r"(?P<chip>XT-PIC(?:-XT-PIC)?|i8259|[A-Za-z][\w.-]*)(?P<names>(?:\s.*)?)$")
+#: The width of the first column, if a mail has not taken its blanks.
+_NARROWEST: Final = 3
 _LEVEL: Final = ("level", "fasteoi")
 #: A kernel's version in a sentence before a table.
 _VERSION = re.compile(r"(?<![\w.])[2-7]\.\d{1,3}(?:\.\d{1,3}){0,2}(?:-[\w.-]*\w)?(?![\w.]*\.\d)")
@@ -61,7 +65,7 @@ def find(lines: Sequence[TextLine], facts: Facts) -> None:
         if open_table and (place - last > 6 or lines[last].at.file != line.at.file):
             open_table, cpus = None, None
         text, used = _whole(lines, place, match["rest"], cpus)
-        if found := _row(int(match["irq"]), text, cpus):
+        if found := _row(max(_NARROWEST, len(match["column"])), text, cpus):
             if not open_table:
                 open_table = _begin(lines, place, None, facts)
             counts, chip, hwirq, trigger, names = found
@@ -137,7 +141,27 @@ def _counts(text: str) -> tuple[tuple[int, ...], str]:
 _Parts = tuple[tuple[int, ...], str, int | None, str | None, tuple[str, ...]]
 
 
-def _row(irq: int, text: str, cpus: int | None) -> _Parts | None:
+def _by_columns(width: int, behind: str) -> tuple[str, int | None, str | None, tuple[str, ...]] | None:
+    """The parts of a row whose columns are whole, as shirq.interrupts reads them; `width` is the first column's."""
+    match = re.fullmatch(
+        rf"(?P<chip>\S+(?: \S+)*?)"
+        rf"(?: {{1,{width}}}(?P<hwirq>[0-9]{{1,20}})| {{{width + 1}}}|)"
+        r"(?: (?P<trigger>Level(?= {3}|$)|Edge(?= {4}|$))(?:(?<=Level) {3}|(?<=Edge) {4}|))?"
+        r"(?:-(?P<flow>\S+) *)?"
+        r"(?: {2,}(?P<names>\S.*))?",
+        behind,
+    )
+    if match is None or (match["names"] is None and " " in match["chip"]):
+        return None
+    chip, flow = match["chip"], match["flow"] or ""
+    if not flow and not match["hwirq"] and (old := _OLD.fullmatch(chip)):
+        chip, flow = old["chip"], old["flow"]
+    flow = flow.rpartition("-")[2]
+    trigger = (match["trigger"] or "").lower() or ("level" if flow in _LEVEL else flow if flow == "edge" else None)
+    return chip, int(match["hwirq"]) if match["hwirq"] else None, trigger, _names(match["names"] or "")
+
+
+def _row(width: int, text: str, cpus: int | None) -> _Parts | None:
     """Counts, controller, input, trigger and names of a row; None if it is none, or is cut."""
     counts, behind = _counts(text)
     behind = behind.strip()
@@ -147,6 +171,8 @@ def _row(irq: int, text: str, cpus: int | None) -> _Parts | None:
     in_table = cpus is not None and len(counts) >= cpus
     if not (known or in_table):
         return None
+    if whole := _by_columns(width, behind):
+        return counts, *whole
     if match := _JOINED.match(behind) or _SPACED.match(behind):
         group = match.groupdict()
         flow = (group.get("flow") or group.get("flow2") or "").rpartition("-")[2]
@@ -161,7 +187,7 @@ def _row(irq: int, text: str, cpus: int | None) -> _Parts | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split(",") if (name := " ".join(part.split())))
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def is_message_signalled(chip: str) -> bool:
