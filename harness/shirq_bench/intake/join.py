@@ -258,7 +258,9 @@ def _settle_irq(device: Device, stated: list[DeviceFact], found: Report) -> None
         _conflict(device, "irq", sorted(numbers, key=lambda fact: fact.by), found)
         del device.facts["irq"]
     elif (line := device.facts.get("interrupt_line")) and "irq" not in device.facts:
-        text = f"{device.who}: the register Interrupt Line has {line.value}: the firmware's number, not the kernel's IRQ"
+        text = (
+            f"{device.who}: the register Interrupt Line has {line.value}: the firmware's number, not the kernel's IRQ"
+        )
         found.notes.append(Said(text, line.at, 0))
 
 
@@ -389,8 +391,8 @@ def _addressed(name: str, row: Row, facts: Facts, found: Report, taken: set[int]
         if device := by_address.get(address):
             return device
     of = TABLES.of_row(name)
-    driver = of[0].name if of else family(name)
-    able = [one for one in by_address.values() if family(one.get("driver")) == driver and id(one) not in taken]
+    meant = of[0].name if of else family(name)
+    able = [one for one in by_address.values() if family(one.get("driver")) == meant and id(one) not in taken]
     here = [one for one in able if row.irq in one.irqs and one.uses_pin]
     if (usb := re.search(r":usb(\d+)$", name)) and (address := facts.usb.get(usb[1])):
         here = [one for one in here if one.address == address] or here

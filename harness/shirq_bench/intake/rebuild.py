@@ -343,7 +343,7 @@ def _described(
     if report.cmdline:
         comments.append(f"The report's kernel parameters, which the guest has not: {report.cmdline.value}")
     machine = Machine.from_data({**values, "devices": devices, "networks": [*networks.values()]})
-    rows = ["# SPDX-License-Identifier: MIT", *(f"# {_plain(one)}" for one in comments)]
+    rows = [f"# {_plain(one)}" for one in comments]
     rows += [f"# Left out: {_plain(one)}" for one in left_out]
     rows += ["", *(f"{key} = {_toml(value)}" for key, value in values.items()), "devices = ["]
     for title, group in functions:

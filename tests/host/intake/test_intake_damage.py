@@ -79,7 +79,21 @@ def printable(lines: Lines, chance: random.Random) -> Lines:
 
 
 def noise(lines: Lines, chance: random.Random) -> Lines:
-    words = ["irq", "IRQ", "16", "18:", "nobody cared", "#", "0000:00:1f.2", "handlers:", "CPU0", "->", "[", "]", "Status:"]
+    words = [
+        "irq",
+        "IRQ",
+        "16",
+        "18:",
+        "nobody cared",
+        "#",
+        "0000:00:1f.2",
+        "handlers:",
+        "CPU0",
+        "->",
+        "[",
+        "]",
+        "Status:",
+    ]
     noisy = [*lines]
     for _ in range(chance.randrange(1, 30)):
         noisy.insert(chance.randrange(len(noisy) + 1), " ".join(chance.choices(words, k=chance.randrange(1, 8))))
@@ -95,7 +109,9 @@ def drop_columns(lines: Lines, chance: random.Random) -> Lines:
 def garble(lines: Lines, chance: random.Random) -> Lines:
     characters = [*"\n".join(lines)]
     for _ in range(min(len(characters), chance.randrange(1, 200))):
-        characters[chance.randrange(len(characters))] = chr(chance.choice([*range(32, 127), 9, 10, 13, 0xE4, 0x201C, 0xFFFD]))
+        characters[chance.randrange(len(characters))] = chr(
+            chance.choice([*range(32, 127), 9, 10, 13, 0xE4, 0x201C, 0xFFFD])
+        )
     return "".join(characters).split("\n")
 
 
@@ -166,8 +182,12 @@ def test_nothing_is_invented_from_damaged_texts(names: list[str], kinds: list[in
     for line in found["line"]:
         irq = line["irq"]
         assert names_line(irq, where), f"line {irq} is not in the text"
-        said = len(re.findall(rf"irq[\s>]*{irq}:[\s>]*nobody|Disabling[\s>]+IRQ[\s>]*#?{irq}(?!\d)", one, re.IGNORECASE))
-        said += len(re.findall(rf"irq[\s>]*{irq}:[\s>]*nobody|Disabling[\s>]+IRQ[\s>]*#?{irq}(?!\d)", where, re.IGNORECASE))
+        said = len(
+            re.findall(rf"irq[\s>]*{irq}:[\s>]*nobody|Disabling[\s>]+IRQ[\s>]*#?{irq}(?!\d)", one, re.IGNORECASE)
+        )
+        said += len(
+            re.findall(rf"irq[\s>]*{irq}:[\s>]*nobody|Disabling[\s>]+IRQ[\s>]*#?{irq}(?!\d)", where, re.IGNORECASE)
+        )
         assert line["given_up"] <= said
         assert line.get("total") is None or line.get("total", 0) >= 0
     buses = set(re.findall(r"\[(?:[0-9a-f]{4}:)?([0-9a-f]{2})(?:-[0-9a-f]{2})?\]", where))

@@ -168,14 +168,14 @@ def test_journals_with_other_times_are_read() -> None:
     found = facts(
         """
         -- Boot 6c7a4e0f5a7c4a0b9f9d6a4b8f1c2d3e --
-        2024-01-05T10:11:12.123456+01:00 box kernel: Linux version 6.8.0-45-generic (buildd@lcy02) #45-Ubuntu SMP
-        2024-01-05T10:11:12.123456+01:00 box kernel: Command line: BOOT_IMAGE=/vmlinuz-6.8.0-45-generic root=UUID=1 ro
-        2024-01-05T10:20:00.000001+01:00 box kernel: irq 17: nobody cared (try booting with the "irqpoll" option)
-        2024-01-05T10:20:00.000002+01:00 box kernel: CPU: 0 UID: 0 PID: 0 Comm: swapper/0 Tainted: G        W  OE      6.8.0-45-generic #45-Ubuntu
-        2024-01-05T10:20:00.000003+01:00 box kernel:  handle_fasteoi_irq+0x7d/0x1c0
-        2024-01-05T10:20:00.000004+01:00 box kernel: handlers:
-        2024-01-05T10:20:00.000005+01:00 box kernel: [<00000000aaaaaaaa>] irq_default_primary_handler threaded [<00000000bbbbbbbb>] lis3_thread [lis3]
-        2024-01-05T10:20:00.000006+01:00 box kernel: Disabling IRQ #17
+        2024-01-05T10:11:12+01:00 pc kernel: Linux version 6.8.0-45-generic (buildd@lcy02) #45-Ubuntu SMP
+        2024-01-05T10:11:12+01:00 pc kernel: Command line: BOOT_IMAGE=/vmlinuz-6.8.0-45-generic root=UUID=1 ro
+        2024-01-05T10:20:00+01:00 pc kernel: irq 17: nobody cared (try booting with the "irqpoll" option)
+        2024-01-05T10:20:00+01:00 pc kernel: CPU: 0 UID: 0 PID: 0 Comm: swapper/0 Tainted: G W OE  6.8.0-45-generic #45
+        2024-01-05T10:20:00+01:00 pc kernel:  handle_fasteoi_irq+0x7d/0x1c0
+        2024-01-05T10:20:00+01:00 pc kernel: handlers:
+        2024-01-05T10:20:00Z pc kernel: [<0000aaaa>] irq_default_primary_handler threaded [<0000bbbb>] a_thread [lis3]
+        2024-01-05T10:20:00+01:00 pc kernel: Disabling IRQ #17
         """,
         """
         [Fri Jan  5 10:20:00 2024] irq 17: nobody cared (try booting with the "irqpoll" option)
@@ -236,10 +236,13 @@ def test_a_tree_with_bridges_behind_bridges_is_read() -> None:
 
 def test_a_web_page_is_read() -> None:
     found = facts(
-        "<html><body><p>Help!</p><pre>[   12.000001] irq 20: nobody cared (try booting with the &quot;irqpoll&quot; option)<br>"
+        "<html><body><p>Help!</p><pre>"
+        "[   12.000001] irq 20: nobody cared (try booting with the &quot;irqpoll&quot; option)<br>"
         "[   12.000002]  &lt;IRQ&gt;<br>[   12.000003]  handle_fasteoi_irq+0x1/0x2<br />[   12.000004] handlers:<br/>"
-        "[   12.000005] [&lt;ffffffffa0000000&gt;] azx_interrupt [snd_hda_intel]<br>[   12.000006] Disabling IRQ #20</pre>\n"
-        "<table><tr><td>20:</td><td>100001</td><td>IO-APIC</td><td>20-fasteoi</td><td>snd_hda_intel:card0</td></tr></table>\n"
+        "[   12.000005] [&lt;ffffffffa0000000&gt;] azx_interrupt [snd_hda_intel]<br>"
+        "[   12.000006] Disabling IRQ #20</pre>\n"
+        "<table><tr><td>20:</td><td>100001</td><td>IO-APIC</td>"
+        "<td>20-fasteoi</td><td>snd_hda_intel:card0</td></tr></table>\n"
     )
     assert line(found, 20) == {
         "irq": 20,

@@ -13,9 +13,9 @@ from shirq import interrupts
 from shirq_bench.intake import table, text
 from shirq_bench.intake.facts import Facts, Row
 
-SHAPES: list[dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parents[1] / "binding" / "interrupts.toml").read_text()
-)["shape"]
+SHAPES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parents[1] / "binding" / "interrupts.toml").read_text())[
+    "shape"
+]
 HEAD = "           CPU0       CPU1\n"
 ROW = " 18:         12          3   IO-APIC  18-fasteoi   i801_smbus, eth0\n"
 

@@ -56,8 +56,16 @@ def test_a_damaged_line_is_restored(damaged: str, plain: str) -> None:
         ("2024-01-05T10:11:12.123456+01:00 box kernel: x", Stamp((1, 5, 10, 11, 12)), "x"),
         ("2024-01-05 10:11:12 box kernel[0]: x", Stamp((1, 5, 10, 11, 12)), "x"),
         ("[Fri Jan  5 10:20:00 2024] x", Stamp((1, 5, 10, 20, 0)), "x"),
-        ("Feb 28 10:40:37 box last message repeated 2 times", Stamp((2, 28, 10, 40, 37)), "last message repeated 2 times"),
-        ("Feb 28 10:40:37 box sshd[3]: irq 18: nobody cared", None, "Feb 28 10:40:37 box sshd[3]: irq 18: nobody cared"),
+        (
+            "Feb 28 10:40:37 box last message repeated 2 times",
+            Stamp((2, 28, 10, 40, 37)),
+            "last message repeated 2 times",
+        ),
+        (
+            "Feb 28 10:40:37 box sshd[3]: irq 18: nobody cared",
+            None,
+            "Feb 28 10:40:37 box sshd[3]: irq 18: nobody cared",
+        ),
         ("Feb 28 is a day", None, "Feb 28 is a day"),
     ],
 )
@@ -102,7 +110,12 @@ def test_a_short_message_does_not_take_the_next_line() -> None:
 
 
 def test_breaks_of_a_page_are_ends_of_lines() -> None:
-    assert [(line.text, line.at.line) for line in clean("a<br>b<br/>c", "d")] == [("a", 1), ("b", 1), ("c", 1), ("d", 2)]
+    assert [(line.text, line.at.line) for line in clean("a<br>b<br/>c", "d")] == [
+        ("a", 1),
+        ("b", 1),
+        ("c", 1),
+        ("d", 2),
+    ]
 
 
 # ------------------------------------------------------------------ files
