@@ -387,8 +387,8 @@ def _addressed(name: str, row: Row, facts: Facts, found: Report, taken: set[int]
     if len(addresses) == 1 and (device := by_address.get(addresses.pop())):
         return device
     if match := _PREDICTABLE.match(name):
-        address = f"{int(match['bus']):02x}:{int(match['slot']):02x}.{match['function'] or 0}"
-        if device := by_address.get(address):
+        predicted = f"{int(match['bus']):02x}:{int(match['slot']):02x}.{match['function'] or 0}"
+        if device := by_address.get(predicted):
             return device
     of = TABLES.of_row(name)
     meant = of[0].name if of else family(name)
