@@ -117,7 +117,8 @@ def _is_copy(one: Death, other: Death) -> bool:
         return first.wall == second.wall
     if not other.signature or not one.signature:
         return not (second and (second.up or second.wall)) or not (first and (first.up or first.wall))
-    apart = one.at.file != other.at.file or one.depth != other.depth
+    clocks = [bool(stamp and stamp.up) for stamp in (first, second)]
+    apart = one.at.file != other.at.file or one.depth != other.depth or clocks[0] != clocks[1]
     return apart and (set(other.signature) <= set(one.signature) or set(one.signature) <= set(other.signature))
 
 
@@ -176,6 +177,8 @@ def _resolve(device: Device, key: str, stated: list[DeviceFact], found: Report) 
     if key == "irq":
         device.irqs |= {fact.value for fact in stated}
     if key in _COMPARED or key in _STATES:
+        if key == "intx" and (high := [fact for fact in best if fact.value]):
+            device.facts["asserted"] = Told(True, high[0].at)
         if not same(_comparable(key, fact.value) for fact in best):
             _conflict(device, key, best, found)
             return
@@ -424,7 +427,7 @@ _CORE: Final = {"usbcore", "libata", "snd", "drm", "core", "mmc-core", "sdhci"}
 def _owner(symbol: str, module: str | None) -> str | None:
     """The one driver that a handler names; None if it could be several."""
     of = TABLES.of_symbol(symbol, module)
-    if module and plain(module) not in _CORE:
+    if module and plain(module) not in _CORE and not (of and symbol not in TABLES.shared_symbols):
         known = TABLES.named(module)
         return known.name if known else module
     return of[0].name if symbol not in TABLES.shared_symbols and of else None

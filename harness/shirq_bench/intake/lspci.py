@@ -11,7 +11,7 @@ from typing import Any, Final
 from shirq_bench.intake import hexdump
 from shirq_bench.intake.facts import By, Facts, Said, short
 from shirq_bench.intake.tables import TABLES
-from shirq_bench.intake.text import At, TextLine
+from shirq_bench.intake.text import At, TextLine, is_cut_number
 
 _ADDRESS = r"(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])"
 #: 00:1f.2 SATA controller [0106]: Intel Corporation NAME [8086:1c02] (rev 04) (prog-if 01 [AHCI 1.0])
@@ -68,8 +68,6 @@ class _Record:
     capabilities_at: At | None = None
     space: dict[int, int] = field(default_factory=dict)
     space_at: At | None = None
-    section: str = ""
-    detailed: bool = False
 
 
 def find(lines: Sequence[TextLine], facts: Facts) -> None:
@@ -100,6 +98,8 @@ def _whole(lines: Sequence[TextLine], place: int) -> tuple[str, int]:
             break
         text = f"{text} {line.text.strip()}"
         used += 1
+    if key == "Interrupt:" and place + used < len(lines) and is_cut_number(text, lines[place + used].text):
+        text, used = text.rpartition(" routed")[0], used + 1
     return text, used
 
 
@@ -189,8 +189,6 @@ class _Reader:
             add("bars", record.bars, record.bars_at)
         if record.capabilities:
             add("capabilities", record.capabilities, record.capabilities_at)
-        if record.detailed:
-            add("detailed", True, record.bars_at or record.capabilities_at)
         if record.space:
             found = hexdump.facts(record.space)
             for key, value in found.items():
@@ -224,8 +222,6 @@ class _Reader:
             self._add("subsystem", rest, at)
 
     def _control(self, text: str, at: At) -> None:
-        assert self.record
-        self.record.detailed = True
         for key, word in _FLAG.items():
             if found := re.search(rf"(?<!\S){re.escape(word)}([+-])", text):
                 self._add(key, found[1] == "+", at)
@@ -278,7 +274,6 @@ class _Reader:
         if not match:
             return
         name = TABLES.capability(match[2])
-        self.record.section = name
         self.record.capabilities.append(f"{name}@{match[1]}")
         self.record.capabilities_at = self.record.capabilities_at or at
         if name in ("msi", "msix") and (enabled := re.search(r"Enable([+-])", text)):
@@ -327,17 +322,21 @@ _READERS: Final[tuple[tuple[str, Callable[[_Reader, str, At], None]], ...]] = (
 
 # ------------------------------------------------------------------ the tree
 
-_ROOT = re.compile(r"[\s|]*[-+\\]+-\[(?P<domain>[0-9a-f]{4}):(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]-")
+_ROOT = re.compile(r"[\s|]*[-+\\]*-\[(?P<domain>[0-9a-f]{4}):(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]-")
 _NODE = re.compile(r"(?P<slot>[01][0-9a-f])\.(?P<function>[0-7])(?:-\[(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\])?")
 
 
 @dataclass(frozen=True)
 class _Bus:
-    """A bus of the tree and the column in which its functions begin."""
+    """A bus of the tree: the column in which its functions begin, and its bridge."""
 
     number: int
     column: int
     bridge: str | None
+
+
+_BRANCH = re.compile(r"[\s|]*[+\\]-+")
+_TRUNK = re.compile(r"[\s|]+$")
 
 
 def _tree(lines: Sequence[TextLine], facts: Facts) -> None:
@@ -347,30 +346,31 @@ def _tree(lines: Sequence[TextLine], facts: Facts) -> None:
     for line in lines:
         text = line.text
         if root := _ROOT.match(text):
-            domain, stack = root["domain"], [_Bus(int(root["bus"], 16), root.end(), None)]
-            _branch(text, root.end(), stack, domain, line.at, facts)
-        elif stack and re.match(r"[\s|]*[+\\]-", text):
-            column = re.match(r"[\s|]*[+\\]-", text)
-            assert column
-            # The branch belongs to the bus whose functions begin in this column.
-            while len(stack) > 1 and stack[-1].column > column.end():
+            domain = root["domain"]
+            column = _column(text, root.end())
+            stack = [_Bus(int(root["bus"], 16), column, None)]
+            _branch(text, column, stack, domain, line.at, facts)
+        elif stack and (branch := _BRANCH.match(text)):
+            while stack and stack[-1].column > branch.end():
                 stack.pop()
-            _branch(text, column.end(), stack, domain, line.at, facts)
-        elif text.strip() and not re.match(r"[\s|]+$", text):
+            if not stack or stack[-1].column != branch.end():  # the columns are damaged: no bus is known
+                stack = []
+                continue
+            _branch(text, branch.end(), stack, domain, line.at, facts)
+        elif text.strip() and not _TRUNK.match(text):
             stack = []
 
 
-def _branch(text: str, start: int, stack: list[_Bus], domain: str, at: At, facts: Facts) -> None:
-    """One line of the tree: a function, and functions behind it on the same line."""
-    position = start
-    while True:
-        while position < len(text) and text[position] in "-+\\":
-            position += 1
-        node = _NODE.match(text, position)
-        if not node or not stack:
-            return
-        if stack[-1].column < 0 or (len(stack) == 1 and stack[0].column != position):
-            stack[-1] = _Bus(stack[-1].number, position, stack[-1].bridge)
+def _column(text: str, start: int) -> int:
+    """The column behind the lines of the drawing."""
+    while start < len(text) and text[start] in "-+\\":
+        start += 1
+    return start
+
+
+def _branch(text: str, position: int, stack: list[_Bus], domain: str, at: At, facts: Facts) -> None:
+    """One line of the tree: a function, and the first functions of the buses behind it."""
+    while node := _NODE.match(text, position):
         bus = stack[-1]
         address = short(domain, f"{bus.number:02x}:{node['slot']}.{node['function']}")
         facts.add(address, "tree", True, at, By.TREE)
@@ -380,11 +380,7 @@ def _branch(text: str, start: int, stack: list[_Bus], domain: str, at: At, facts
             if name := re.match(r"\s{1,4}(\S.*)$", text[node.end() :]):
                 facts.add(address, "name", name[1].strip(), at, By.TREE)
             return
-        facts.add(address, "secondary", int(node["bus"], 16), at, By.TREE)
-        after = node.end()
-        while after < len(text) and text[after] in "-+\\":
-            after += 1
-        if not _NODE.match(text, after):
-            return
-        stack.append(_Bus(int(node["bus"], 16), after, address))
-        position = node.end()
+        secondary = int(node["bus"], 16)
+        facts.add(address, "secondary", secondary, at, By.TREE)
+        position = _column(text, node.end())
+        stack.append(_Bus(secondary, position, address))

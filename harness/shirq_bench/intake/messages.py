@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from shirq_bench.intake.facts import By, Death, Facts, Handler, Interface, Route, Said, short
 from shirq_bench.intake.tables import TABLES
-from shirq_bench.intake.text import TextLine
+from shirq_bench.intake.text import TextLine, is_cut_number
 
 _D = r"(?:(?P<domain>[0-9a-f]{4}):)?(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])"
 
@@ -90,7 +90,7 @@ class _Deaths:
             self._begin(int(head[1]), place, line).head = True
             self._trace(text, following, own=False)
             return
-        if tail := _TAIL.match(text):
+        if (tail := _TAIL.match(text)) and not is_cut_number(text, following):
             irq = int(tail[1])
             handlers = self.listing if self.open is None else None
             if self.open is None or self.open.irq != irq:
@@ -165,9 +165,12 @@ _CMDLINE_FILE = re.compile(r"(?:BOOT_IMAGE=\S+|root=\S+) (?:\S+ )*?(?:ro|rw|quie
 _REBOOT = re.compile(r"-- (?:Reboot|Boot [0-9a-f]{32}) ?-*")
 _ANY_ADDRESS = re.compile(r"(?<![\w:.])(?P<domain>[0-9a-f]{4}):(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?![\w.])")
 #: DRIVER 0000:03:00.0 eth1: TEXT
-_FROM = re.compile(rf"(?P<driver>[A-Za-z][\w-]*) {_D}(?: (?P<interface>\w+))?: (?P<text>.*)$")
+_FROM = re.compile(rf"(?P<driver>[A-Za-z0-9][\w-]*):? {_D}(?: (?P<interface>\w+))?: (?P<text>.*)$")
 #: What is before an address and is no driver.
-_NO_DRIVER: Final = {"pci", "acpi", "iommu", "device", "probing", "bridge", "slot", "dmar", "controller", "of", "at"}
+_NO_DRIVER: Final = {
+    "pci", "acpi", "iommu", "device", "probing", "bridge", "slot", "dmar", "controller", "of", "at", "amd-vi", "edac",
+    "pm", "aer", "eeh", "pcie", "dma-api",
+}  # fmt: skip
 _INTERFACE = re.compile(r"(?:eth|en|wl|wlan|ath|ra|usb)\w*\d\w*$")
 _KIND = re.compile(
     r"\[(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})\] type [0-9a-f]{1,2} class (?:0x)?(?P<class>[0-9a-f]{4,6})"
@@ -193,6 +196,8 @@ _INPUT_OLD = re.compile(
 _FOUND = re.compile(rf"PCI: (?:Found|Assigned|Sharing) IRQ (?P<irq>\d{{1,9}}) (?:for device|with) {_D}")
 _OWN_IRQ = re.compile(r"irq (?P<irq>\d{1,9}), (?:io|pci) (?:mem|port|base)", re.IGNORECASE)
 _CARD_IRQ = re.compile(r"(?P<name>\S.*?) at (?:0x)?[0-9a-f]+,.*\bIRQ (?P<irq>\d{1,9})\.?$")
+_MESSAGE = re.compile(r"irq \d+ for MSI(?:/MSI-X)?$")
+_PROBE = re.compile(r"(?P<driver>\w+): (?P<interface>eth\d+): \w+_probe: addr 0x[0-9a-f]+, irq (?P<irq>\d{1,9}),")
 _USB = re.compile(r"new USB bus registered, assigned bus number (\d{1,3})")
 _ETH = re.compile(r"(?P<interface>(?:eth|en)\w*\d): (?P<text>\S.*)$")
 _ADAPTER = re.compile(r"[A-Z0-9].*\b(?:Adapter|Ethernet|Network Connection|Tulip|NIC|Controller|10/100)\b")
@@ -242,6 +247,8 @@ class _Log:
                 continue
             self._boots(place, line, text)
             self._addresses(line, text)
+            if place + 1 < len(self.lines) and is_cut_number(text, self.lines[place + 1].text):
+                continue
             for read in (self._kernel, self._routing, self._device, self._network, self._disk, self._vfio, self._card):
                 read(place, line, text)
 
@@ -319,8 +326,9 @@ class _Log:
             if (interface := match["interface"]) and _INTERFACE.match(interface):
                 self._interface(interface, line, address, driver)
             if driver.endswith(_HOST_DRIVERS) and address not in self.named:
-                self.named.add(address)
-                if not _ANY_HOST.match(said) and re.match(r"[A-Z]\w+", said) and "irq" not in said:
+                following = _FROM.match(self.lines[place + 1].text.strip()) if place + 1 < len(self.lines) else None
+                if following and _OWN_IRQ.match(following["text"]) and not _ANY_HOST.match(said) and "->" not in said:
+                    self.named.add(address)
                     self._add(address, "name", said, line)
         if kind := _KIND.search(said):
             for key in ("vendor", "device"):
@@ -333,6 +341,8 @@ class _Log:
             self._add(address, "secondary", int(bridge["bus"], 16), line)
         if group := _GROUP.search(said):
             self._add(address, "iommu_group", int(group[1]), line)
+        if _MESSAGE.match(said):
+            self._add(address, "message_irq", True, line)
         if own := _OWN_IRQ.match(said):
             self._add(address, "irq", int(own["irq"]), line)
         elif (card := _CARD_IRQ.match(said)) and match["interface"]:
@@ -382,6 +392,10 @@ class _Log:
                 self.banner = (banner.driver, place)
         if match := _LINK.match(text):
             self._interface(match["interface"], line, None, match["driver"])
+        if (probe := _PROBE.match(text)) and (address := self._is_near(place)):
+            self._interface(probe["interface"], line, address, probe["driver"])
+            self._add(address, "driver", probe["driver"], line)
+            self._add(address, "irq", int(probe["irq"]), line)
         match = _ETH.match(text)
         if not match or _FROM.match(text):
             return

@@ -114,7 +114,7 @@ def _lines(report: Report) -> tuple[list[Line], list[Line]]:
 def _impossible(device: Device) -> str | None:
     if str(device.get("class") or "").startswith("0604") or device.get("secondary") is not None:
         return "a bridge, which shirq-edu cannot be"
-    if device.get("msix") == "on" and not device.get("intx"):
+    if device.get("msix") == "on" and not device.asserts:
         return "it uses MSI-X, not its pin"
     return None
 
@@ -283,7 +283,7 @@ def _disintx(device: Device, unknown: list[str]) -> Iterator[str]:
     read_only = able == "no" or (able == "unknown" and device.get("cap") is False)
     if read_only:
         yield "disintx=read-only"
-        if device.get("intx"):
+        if device.asserts:
             yield "intx-status=ok"
     if able == "unknown":
         unknown.append(f"whether DisINTx works ({'read-only: there is no capability' if read_only else 'ok'})")

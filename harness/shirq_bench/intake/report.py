@@ -45,7 +45,13 @@ class Device:
     @property
     def uses_pin(self) -> bool:
         """Return false if the number of its interrupt is that of an MSI, or of no line."""
-        return self.get("msi") != "on" and self.get("irq") not in (0, 255)
+        message = self.get("msi") == "on" or (self.get("message_irq") and self.get("msi") is None)
+        return not message and self.get("irq") not in (0, 255)
+
+    @property
+    def asserts(self) -> bool:
+        """Return true if Status has shown INTx+."""
+        return bool(self.get("intx") or self.get("asserted"))
 
 
 @dataclass

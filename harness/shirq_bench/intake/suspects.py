@@ -48,7 +48,7 @@ def _of_line(line: Line, report: Report) -> list[_Finding]:
         return [
             _Finding(_Strength.ASSERTS, one, _reason(one, line, "Status shows INTx+"))
             for one in here
-            if one.get("intx") and one.get("driver") is None
+            if one.asserts and one.get("driver") is None
         ]
     last = listed[-1]
     uncovered, few = _uncovered(last, here)
@@ -66,11 +66,11 @@ def _of_line(line: Line, report: Report) -> list[_Finding]:
 
 
 def _has_pin(device: Device) -> bool:
-    return device.get("msix") != "on" or device.get("intx") is True
+    return device.get("msix") != "on" or device.asserts
 
 
 def _judge(device: Device, line: Line, death: Death) -> _Finding | None:
-    if device.get("intx"):
+    if device.asserts:
         return _Finding(_Strength.ASSERTS, device, _reason(device, line, "Status shows INTx+"))
     if not _has_pin(device):
         return None
@@ -107,7 +107,8 @@ def _uncovered(death: Death, here: Sequence[Device]) -> tuple[list[Device], list
     stray = 0
     for (symbol, module), number in groups.items():
         able = [device for device in left if belongs(Handler(symbol, module), device)]
-        stray += max(0, number - len(able))
+        if module is None and not TABLES.of_symbol(symbol):
+            stray += max(0, number - len(able))
         covered = able
         if number < len(able):
             reason = (
@@ -122,7 +123,7 @@ def _uncovered(death: Death, here: Sequence[Device]) -> tuple[list[Device], list
         gone = {id(device) for device in covered}
         left = [device for device in left if id(device) not in gone]
     # A handler that nobody is known for may be of a function whose handlers' names are not known.
-    unknown = [device for device in left if not device.get("intx") and not _known_symbols(device)]
+    unknown = [device for device in left if not device.asserts and not _known_symbols(device)]
     if stray >= len(unknown):
         gone = {id(device) for device in unknown}
         left = [device for device in left if id(device) not in gone]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from shirq_bench.intake.facts import Facts, Row, Table
@@ -52,7 +53,14 @@ def find(lines: Sequence[TextLine], facts: Facts) -> None:
     while place < len(lines):
         line = lines[place]
         if head := _HEAD.match(line.text):
-            cpus = len(head["cpus"].split())
+            names = head["cpus"].split()
+            if open_table and cpus and place == last + 1 and names[0] == f"CPU{cpus}":  # the head was wrapped
+                cpus += len(names)
+                facts.tables[-1] = open_table = replace(open_table, cpus=cpus)
+                last = place
+                place += 1
+                continue
+            cpus = len(names)
             open_table = _begin(lines, place, cpus, facts)
             last = place
             place += 1
@@ -91,7 +99,7 @@ def _count_cpus(facts: Facts) -> None:
     for n, table in enumerate(facts.tables):
         widths = {len(row.counts) for row in facts.rows if row.table == table.number and row.counts}
         if table.cpus is None and len(widths) == 1:
-            facts.tables[n] = Table(table.number, table.at, table.place, widths.pop(), table.kernel)
+            facts.tables[n] = replace(table, cpus=widths.pop())
 
 
 def _kernel_before(lines: Sequence[TextLine], place: int) -> str | None:

@@ -94,9 +94,9 @@ class Tables:
         """The drivers whose handler has this symbol; a module in brackets decides."""
         found = [one for one in self.driver.values() if symbol in one.symbols]
         if module:
-            return [one for one in found if plain(module) in {plain(n) for n in (one.name, *one.aliases)}] or (
-                [] if found and symbol not in self.shared_symbols else found
-            )
+            own = [one for one in found if plain(module) in {plain(n) for n in (one.name, *one.aliases)}]
+            # A module that is no driver is a library of drivers: the symbol decides.
+            return own or ([] if self.named(module) else found)
         return found
 
     def of_row(self, name: str) -> tuple[Driver, str] | None:

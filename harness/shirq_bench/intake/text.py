@@ -227,7 +227,7 @@ _LOOKALIKES = str.maketrans(
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 #: A quote mark. lspci's flags >TAbort, >SERR and >Reset may begin a wrapped line.
-_QUOTE = re.compile(r"[ \t]{0,3}(?:>|[A-Z]{1,3}>(?= ))(?!TAbort|SERR|Reset|=) ?")
+_QUOTE = re.compile(r"[ \t]{0,3}(?:>|[A-Z]{1,3}>(?= ))(?!TAbort|SERR|Reset|=) ?|\|(?= [^\s+\\|-]) ")
 
 
 def _line(file: str, number: int, text: str, damage: _Damage) -> TextLine:
@@ -261,6 +261,9 @@ _KERNEL_TAG = re.compile(r"(?: +[\w.-]+){0,2}? +(?:kernel|klogd)(?:\[\d+\])?:(?:
 _REPEATED = re.compile(r" +[\w.-]+ +(?=(?:[\w.-]+(?:\[\d+\])?: )?(?:last )?message repeated \d+ times)")
 _LEVEL = re.compile(r"(?:<\d{1,3}>|kern +:[a-z]+ *: ?|kern\.[a-z]+: ?)")
 _UP = re.compile(r"\[ {0,9}(?P<up>\d{1,9}\.\d{3,9})\](?:\[ *[TC]\d+\])?(?: |$)")
+#: Behind the time of journalctl -o short-monotonic.
+_MONOTONIC = re.compile(r"[\w.-]+ kernel: ?")
+_UNIX = re.compile(r"\d{9,10}\.\d{6} [\w.-]+ kernel: ?")
 _READABLE = re.compile(r"\[([A-Z][a-z]{2} )?(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) " + _CLOCK + r" \d{4}\](?: |$)")
 
 
@@ -288,6 +291,8 @@ def _stamped(text: str) -> tuple[Stamp | None, str]:
             wall, rest = moment, behind.lstrip()
         else:
             return None, text
+    elif tag := _UNIX.match(rest):
+        return Stamp(), rest[tag.end() :]
     elif tag := re.match(r"(?:[\w.-]+ )?kernel: (?=\[ *\d+\.\d{3,}\])", rest):
         rest = rest[tag.end() :]
     levelled = _LEVEL.match(rest)
@@ -295,6 +300,8 @@ def _stamped(text: str) -> tuple[Stamp | None, str]:
         rest = rest[levelled.end() :]
     if match := _UP.match(rest):
         up, rest = match["up"], rest[match.end() :]
+        if tag := _MONOTONIC.match(rest):
+            rest = rest[tag.end() :]
     elif match := _READABLE.match(rest):
         wall, rest = _moment(match) or wall, rest[match.end() :]
     if wall is None and up is None:
@@ -337,3 +344,8 @@ def _unwrapped(lines: Sequence[TextLine], damage: _Damage) -> Iterator[TextLine]
             yield line
     if held:
         yield held
+
+
+def is_cut_number(text: str, following: str) -> bool:
+    """Return true if the number at the end of a line may have been wrapped: the next line is only digits."""
+    return bool(re.search(r"\d$", text)) and bool(re.fullmatch(r"\s*\d{1,6}\W*", following))
