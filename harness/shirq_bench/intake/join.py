@@ -12,7 +12,7 @@ from shirq_bench.intake.facts import By, Death, DeviceFact, Facts, Row, Said, sh
 from shirq_bench.intake.report import Conflict, Device, Line, Report, Told, family, same
 from shirq_bench.intake.table import is_message_signalled
 from shirq_bench.intake.tables import TABLES, Driver, plain
-from shirq_bench.intake.text import At, Texts
+from shirq_bench.intake.text import At, Stamp, Texts
 
 #: A line that was given up has had at least so many interrupts since boot.
 WINDOW: Final = 100_000
@@ -130,6 +130,8 @@ def _merge(kept: Death, copy: Death) -> None:
     if not kept.handlers_listed:
         kept.handlers, kept.handlers_listed = copy.handlers, copy.handlers_listed
     kept.place = min(kept.place, copy.place)
+    one, other = kept.stamp or Stamp(), copy.stamp or Stamp()
+    kept.stamp = Stamp(one.wall or other.wall, one.up or other.up)
 
 
 def _kernel(facts: Facts, found: Report, deaths: Sequence[Death], boots: _Boots) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from shirq_bench.intake.facts import Facts, Route
 from shirq_bench.intake.text import At, TextLine
 
-_FILE = r"(?:/sys/kernel/irq/|\./)?(?P<irq>\d{1,9})/(?P<key>actions|chip_name|hwirq|name|per_cpu_count|type|wakeup)"
+_KEYS = "actions|chip_name|hwirq|name|per_cpu_count|type|wakeup"
+_FILE = rf"(?P<folder>/?sys/kernel/irq/|\./)?(?P<irq>\d{{1,9}})/(?P<key>{_KEYS})"
 #: grep . /sys/kernel/irq/*/*
 _GREP = re.compile(rf"\s*{_FILE}:(?P<value>.*)$")
 #: head /sys/kernel/irq/*/* and tail: the value is in the next line.
@@ -21,18 +22,25 @@ def find(lines: Sequence[TextLine], facts: Facts) -> None:
     found: dict[int, dict[str, str]] = {}
     places: dict[int, At] = {}
 
-    def note(irq: int, key: str, value: str, at: At) -> None:
-        found.setdefault(irq, {})[key] = value.strip()
+    sure: set[int] = set()
+
+    def note(match: re.Match[str], value: str, at: At) -> None:
+        irq = int(match["irq"])
+        found.setdefault(irq, {})[match["key"]] = value.strip()
         places.setdefault(irq, at)
+        if "sys" in (match["folder"] or ""):
+            sure.add(irq)
 
     for place, line in enumerate(lines):
         if match := _GREP.match(line.text):
-            note(int(match["irq"]), match["key"], match["value"], line.at)
+            note(match, match["value"], line.at)
         elif match := _TITLE.match(line.text):
             behind = lines[place + 1].text if place + 1 < len(lines) else ""
             if not behind.lstrip().startswith("==>"):
-                note(int(match["irq"]), match["key"], behind, line.at)
+                note(match, behind, line.at)
     for irq, values in found.items():
+        if irq not in sure and len(values) < 2:  # without its folder, one file's name may be something else
+            continue
         facts.routes.append(_route(irq, values, places[irq]))
 
 
