@@ -20,6 +20,7 @@ from shirq_bench.cli import (
     doctor,
     fuzz,
     guests,
+    intake,
     mutants,
     proofs,
     store,
@@ -72,6 +73,7 @@ def main() -> None:
     shirq shell --from build/artefacts/X   the guest of a failed test, on this terminal
     shirq trace build/demo/vm              the timeline of a run
     shirq sweep reassert                   an interrupt at every instruction while another one is handled
+    shirq import dmesg.txt lspci.txt       the facts of a bug report, and a guest with the same line
     shirq doctor                           what this machine lacks
 
     A guest is a clone of a template that was booted once. It is ready in a fraction of a second and is deleted when the
@@ -105,6 +107,7 @@ for _command in (
     demo.command,
     doctor.command,
     fuzz.command,
+    intake.command,
     mutants.command,
     torture.command,
     zoo.zoo,

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""`shirq import`: the facts of a bug report, and a guest with the same line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from shirq_bench.intake import join, output, rebuild, text
+
+
+@click.command("import")
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="REPORT...")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Folder for the guest's description."
+)
+def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
+    """Read a bug report about an interrupt line, and print its facts.
+
+    REPORT is a file with any mixture of dmesg, journal, /proc/interrupts, lspci, /sys/kernel/irq, mail and forum text,
+    also quoted, wrapped or cut; or a folder of such files. Give all files of one report together.
+
+    Each fact has the file and line that states it. Nothing is guessed: what the texts do not say is listed with the
+    command that says it, and texts that contradict each other are listed with both values.
+
+    \b
+    shirq import dmesg.txt interrupts.txt lspci.txt
+    shirq import mail.txt --json | jq .suspects
+    shirq import report/ --out guest && shirq shell --from guest
+
+    With --out, DIR/machine.toml describes a guest with the same functions on the same lines; its comments say what the
+    report does not. DIR/machine.json is the same for `shirq shell --from DIR`.
+    """
+    found = join.report(text.read(reports))
+    if as_json:
+        click.echo(json.dumps(output.data(found), indent=2))
+    else:
+        for line in output.text(found):
+            click.echo(line)
+    if out:
+        rebuilt = rebuild.build(found)
+        files = rebuild.write(rebuilt, out)
+        click.echo(f"guest: {', '.join(map(str, files))}", err=as_json)
+        for one in rebuilt.left_out:
+            click.echo(f"not in the guest: {one}", err=as_json)
