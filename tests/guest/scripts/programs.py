@@ -76,7 +76,7 @@ BAD: dict[str, tuple[int, str, shirq.Program]] = {
     "jump past the end": (1, "PAST_END", (Op(abi.Code.SKIP_Z, src=0, skip=2),)),
     "no such BAR": (1, "NO_BAR", (Op(abi.Code.READ, dst=0, width=4, space=3),)),
     "config space is written": (1, "CONFIG_WRITE", (Op(abi.Code.WRITE, src=0, width=2, space=6, imm=4),)),
-    "undefined register": (1, "UNDEFINED", (Op(abi.Code.WRITE, src=5, width=4, imm=0x68),)),
+    "undefined register": (1, "UNDEFINED", (Op(abi.Code.WRITE, src=3, width=4, imm=0x68),)),
     "unknown operation": (1, "CODE", (Op(99),)),
     "too long": (64, "TOO_LONG", (Op(abi.Code.LOAD, dst=0),) * 64),
 }
