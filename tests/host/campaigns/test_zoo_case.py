@@ -32,7 +32,7 @@ screaming-before-driver crash-kernel-storm remote-irr-stuck irq-before-registrat
 debug-shirq-late-call claim-read-masks claim-read-clears status-lags two-level-latch posted-ack eoi-before-fix
 oneshot-mismatch forced-threading oneshot-affinity cpu-offline sticky-source surprise-removal
 handler-on-suspended-device unbind-with-fd-open rmw-race msi-back-to-intx irqpoll restart-with-event-pending
-slow-user-starves-sharers claims-everything refuse-if-shared
+slow-user-starves-sharers claims-everything refuse-if-shared ungated-source
 """
 
 _GOOD = """
