@@ -49,10 +49,9 @@ struct shirq_set {
  * @lost: interrupts for which no event was queued, because the queue was full or a
  *	quarantine came first
  * @masks: calls of SHIRQ_MASK
- * @unmasks: events, and calls of SHIRQ_MASK, that were unmasked
- * @remasks: times that the device was masked again because the line stormed while it
- *	was masked: the irq program ran again and claimed, or DisINTx was set again
- *	after SHIRQ_MASK had set it and somebody had cleared it
+ * @unmasks: unmasks, of events and after SHIRQ_MASK
+ * @remasks: times that the device was masked again, because the line stormed while it was
+ *	masked: by the irq program, which claimed again, or by DisINTx
  * @storms_masked: quarantines for SHIRQ_QUARANTINE_MASKED
  * @storms_rate: quarantines for SHIRQ_QUARANTINE_RATE
  * @storms_declined: quarantines for SHIRQ_QUARANTINE_DECLINED

@@ -141,8 +141,8 @@ out:
  * silently
  * @d: the device, @mutex held, silent
  *
- * A device that waking resets may assert before it can be silenced. So such a device
- * stays in D0, unless nothing less than D3hot has silenced it.
+ * If waking resets the device, it may assert before it can be silenced. So leave it in D0,
+ * except if only D3hot or a later rung has silenced it.
  */
 void shirq_sleep(struct shirq_device *d)
 {

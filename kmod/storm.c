@@ -104,9 +104,9 @@ void shirq_quarantine(struct shirq_device *d, enum shirq_quarantine reason, cons
 }
 
 /*
- * Hold an interrupt of a device that SHIRQ_MASK has masked: its event is queued when
- * the owner unmasks the number of that SHIRQ_MASK. The interrupt may be an ordinary
- * one: the program may have run, and claimed, only because a neighbour stormed.
+ * Hold an interrupt of a device that SHIRQ_MASK has masked: its event is queued when the
+ * owner unmasks with the number that SHIRQ_MASK returned. This claim does not prove a
+ * storm of the device: the program may have run only because a neighbour stormed.
  */
 static void shirq_hold(struct shirq_device *d, u64 time_ns)
 {

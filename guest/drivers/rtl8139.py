@@ -60,8 +60,8 @@ class Rtl8139(Nic):
         self.device.pwrite(BAR, TCR, 4, TCR_VALUE)
 
     def handle(self, event: shirq.Event) -> None:
-        # The card clears its ring status only once the ring has been read, so look again for packets that arrived
-        # between the last check of the ring and the clearing.
+        # The status bits of the ring can be cleared only after the ring was read. So read the ring, clear them, and
+        # read again: packets may have arrived in between.
         self.answer_all()
         self.device.pwrite(BAR, ISR, 2, event.r[0])
         self.answer_all()

@@ -463,7 +463,7 @@ def _program(table: _Table, key: str, names: Mapping[str, Place]) -> tuple[Progr
 
 
 def _lines_of_text(opening: str, first: int) -> Callable[[int], int]:
-    """Return a function from the line of a text to the line of the file; the text's quotes open on line `first`."""
+    """Return a function that converts a line of a TOML string to a line of the file; `first` has the opening quotes."""
     value = opening.partition("=")[2].strip()
     if not value.startswith(('"""', "'''")):
         return lambda line: first

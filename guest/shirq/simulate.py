@@ -207,7 +207,8 @@ class NoRegister(LookupError):
 class RegisterFile:
     """Registers by their place; `log` has every access, (verb, place, value), in order.
 
-    Cells may have behaviours of your own or be aliases `of` another register; values may change between steps.
+    A cell may have your own `on_read` and `on_write`, or be an alias `of` another cell. The caller may change values
+    between the steps of `trace`.
     """
 
     cells: Mapping[Place, Cell]

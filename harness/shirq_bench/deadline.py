@@ -46,7 +46,8 @@ class Deadline:
         """Seconds until the deadline passes, given the load measured so far; never negative."""
         left = self._began + self._seconds * self._stretch - time.monotonic()
         if left <= 0:
-            # Measure the load again before the deadline passes: the host may have been idle at the last measurement.
+            # Measure the load again before the deadline counts as passed: at the last measurement the host may have
+            # been idle.
             self._stretch = max(self._stretch, competition())
             left = self._began + self._seconds * self._stretch - time.monotonic()
         return max(0.0, left)

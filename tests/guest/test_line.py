@@ -139,7 +139,7 @@ def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
 
 
 def test_lost_interrupts_are_counted_before_the_next_event(scene: Scene) -> None:
-    """GET_INFO tells of interrupts that found the queue full, although no event could say so."""
+    """GET_INFO counts interrupts that were lost because the queue was full, before a later event reports them."""
     script = start(scene, "dev0", line.lost)
     script.expect("^armed 0$")
     with scene.record("dev0", settled=False) as recorded:

@@ -30,7 +30,7 @@ def test_tutorial_ends_as_it_says(outcome: tuple[Path, str]) -> None:
 
 
 def test_tutorial_shows_the_message_of_its_failure(outcome: tuple[Path, str]) -> None:
-    """The page shows pytest's output of the failure, except for the number of cases."""
+    """The tutorial shows the failure as pytest prints it; `...` stands for the number of examined cases."""
     _, said = outcome
     shown = tutorial.PAGE.read_text().partition("```text\n")[2].partition("```")[0]
     for line in shown.splitlines():

@@ -25,7 +25,7 @@ def _machine(*properties: str, vcpus: int) -> Machine:
 
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcpus: int) -> None:
-    """Without No_Soft_Reset, waking resets the device, which then asserts at once: shirq.ko parks it in D0 instead."""
+    """Waking from D3hot would reset a device without No_Soft_Reset: shirq.ko parks it in D0, not in D3hot."""
     scene = Scene(boot(_machine("pm=on", vcpus=vcpus)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     scene.network.ping(1)

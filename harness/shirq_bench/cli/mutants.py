@@ -41,7 +41,9 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
 def _commit(top: Path) -> str:
     done = subprocess.run(["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True)
     if done.returncode:
-        raise BenchError(f"cannot read the commit of {top}, which selects the mutants: {done.stderr.strip()}")
+        raise BenchError(
+            f"git cannot tell the commit of {top}, on which the choice of mutants depends: {done.stderr.strip()}"
+        )
     return done.stdout.strip()
 
 

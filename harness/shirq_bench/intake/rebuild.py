@@ -61,7 +61,7 @@ class _Function:
 
 @dataclass
 class Rebuilt:
-    """A guest: the machine, its commented description, and what the guest could not get."""
+    """A guest made from a report: the machine, its commented description, and the parts of the report that it lacks."""
 
     machine: Machine
     text: str

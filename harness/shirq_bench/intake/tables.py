@@ -61,7 +61,7 @@ class Tables:
 
     #: Names in /proc/interrupts that are no PCI function of their own.
     no_devices: toml.Texts
-    #: Names on an 8259 that are on ISA's edge-triggered lines.
+    #: Handler names in /proc/interrupts that, with an 8259, belong to ISA's edge-triggered lines.
     isa: toml.Texts
     #: Symbols of core code that many drivers use: one of them does not name its driver.
     shared_symbols: toml.Texts

@@ -256,12 +256,12 @@ _WALL = re.compile(
     rf"{_CLOCK.replace('hour', 'hour2').replace('minute', 'minute2').replace('second', 'second2')}"
     r"(?:Z|[+-]\d\d:?\d\d)?(?= )"
 )
-#: Behind the time of syslog and journal: host, perhaps a facility, and the kernel's tag.
+#: What follows the time stamp in syslog and in the journal: host, perhaps a facility, and the kernel's tag.
 _KERNEL_TAG = re.compile(r"(?: +[\w.-]+){0,2}? +(?:kernel|klogd)(?:\[\d+\])?:(?: |$)")
 _REPEATED = re.compile(r" +[\w.-]+ +(?=(?:[\w.-]+(?:\[\d+\])?: )?(?:last )?message repeated \d+ times)")
 _LEVEL = re.compile(r"(?:<\d{1,3}>|kern +:[a-z]+ *: ?|kern\.[a-z]+: ?)")
 _UP = re.compile(r"\[ {0,9}(?P<up>\d{1,9}\.\d{3,9})\](?:\[ *[TC]\d+\])?(?: |$)")
-#: Behind the time of journalctl -o short-monotonic.
+#: What follows the time stamp of journalctl -o short-monotonic.
 _MONOTONIC = re.compile(r"[\w.-]+ kernel: ?")
 _UNIX = re.compile(r"\d{9,10}\.\d{6} [\w.-]+ kernel: ?")
 _READABLE = re.compile(r"\[([A-Z][a-z]{2} )?(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) " + _CLOCK + r" \d{4}\](?: |$)")

@@ -30,8 +30,9 @@ _MOST_TRIES = 80
 
 @dataclass(frozen=True)
 class Case:
-    """``cuts`` are the times, from the beginning, at which all earlier activity is complete; the last one ends the run.
+    """``cuts`` divide the run into parts that are judged one by one: times in ns from the beginning of the run.
 
+    At a cut all earlier activity must be complete; the last cut ends the run.
     ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are passed to the oracle. ``actors`` is the number of user
     programs in the guest. If the guest ``halts``, it does not run the script at the end.
     """
@@ -110,7 +111,7 @@ class Outcome:
         return [v for part in self.violations for v in part] + self.health
 
     def first(self) -> int | None:
-        """The index of the first cut with a violation."""
+        """The index of the first part with a violation, which is also the index of the cut that ends this part."""
         return next((index for index, found in enumerate(self.violations) if found), None)
 
 

@@ -372,7 +372,7 @@ def test_what_is_right_is_not_found(name: str) -> None:
 
 
 def test_a_register_that_keeps_what_irq_found_is_no_mask() -> None:
-    """If irq saves a value in a scratch register and unmask restores it, lint does not report it as a mask register."""
+    """If irq saves the mask in a scratch register and unmask writes it back, lint does not take that one for a mask."""
     _, edits = RIGHT["unmask puts back what irq has kept"]
     assert lint.lint(read(changed(edits))) == []
     edits = [*edits[:2], ('unmask = "load r1, 0', 'unmask = "read r1, SCRATCH\\nload r1, 0')]

@@ -169,7 +169,7 @@ reason = "it waits"
             "kill: size ci has no cost 'planet'; known costs: instruction, process",
         ),
         ('deed = "reopen"', 'did = "reopen"', "operations.open: unknown key did; known keys: bound_ns, "),
-        ('deed = "reopen"\n', "", "operations.open: needs exactly one of deed and first"),
+        ('deed = "reopen"\n', "", "operations.open: needs exactly one of the keys `deed` and `first`"),
         ("[stimuli.raise]", "[wrong.raise]", "pairs.toml: unknown key wrong"),
     ],
 )

@@ -68,7 +68,7 @@ def test_every_bug_of_the_list_is_a_case_and_nothing_else_is() -> None:
 
 @pytest.mark.parametrize("name", cases.ids())
 def test_case_tells_its_story_and_argues_shirqs_failures(name: str) -> None:
-    """A case has all descriptions, and an argument if its expected outcome of shirq is a bad one."""
+    """A case has an explanation, sources, a symptom and a cause; it argues why if it expects a bad outcome of shirq."""
     case = cases.get(name)
     assert len(case.explanation) > 150 and case.source and case.symptom and case.cause
     good = {Outcome.SURVIVES, Outcome.REFUSES}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The storm breaker's decisions, compiled for the host, compared with models of them and of the kernel's count."""
+"""Compares the storm breaker's code, compiled for the host, with models of its decisions and of the core's counts."""
 
 from __future__ import annotations
 

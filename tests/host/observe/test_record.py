@@ -133,7 +133,7 @@ def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_falls_of_a_neighbour_do_not_prolong_a_recording(vm: Any) -> None:
-    """The line is waited for once, for at most 10 s: a neighbour's interrupts do not begin the wait again."""
+    """The wait for the line to fall lasts at most 10 s in all: a neighbour's interrupts do not restart it."""
 
     def neighbour() -> None:
         assert vm.asks < 100, "the wait goes on"

@@ -50,7 +50,7 @@ class Operation:
 
     def __post_init__(self) -> None:
         if bool(self.deed) == bool(self.first):
-            raise ValueError("needs exactly one of deed and first")
+            raise ValueError("needs exactly one of the keys `deed` and `first`")
 
 
 @dataclass(frozen=True)
