@@ -134,6 +134,7 @@ def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
             script.expect(f"^unmasked 0xffffff00 {number}$")
             scene.network.ping(3)
     script.expect("^ENOEXEC$")
+    script.expect("^armed again$")
     scene.raise_("dev0", bits=1)
     assert finish(script)[-2:] == ["0x0 0xffffff00", "changed 0xfffffff0"]
 

@@ -132,6 +132,7 @@ def kept(other: str) -> None:
     device.arm(auto_unmask=False)
     registers = device.mmap(0)
     registers.write32(0x68, 0xFFFFFF00)
+    report("armed again")
     event = device.read(timeout=TIMEOUT)
     registers.write32(INT_ACK, event.r[0])
     # Without the flag, the set's registers are neither read nor changed.
