@@ -186,7 +186,7 @@ class _Calls:
 
 def structs() -> None:
     calls = _Calls()
-    first = {"LOAD": 64}
+    first = {"LOAD": 64, "GET_INFO": 152}
     gives = {
         "GET_INFO": [field[0] for field in abi.InfoStruct._fields_ if field[0] not in ("size", "source", "bar")],
         "MASK": ["seq"],
