@@ -109,6 +109,8 @@ def test_a_tree_without_its_columns_invents_nothing() -> None:
     """The second function is behind the bridge; without blanks it would be on bus 0."""
     tree = "-[0000:00]-+-00.0  A\n           +-1e.0-[03]--+-00.0  B\n           |            \\-04.0  C\n"
     assert {*devices(tree)} == {"00:00.0", "00:1e.0", "03:00.0", "03:04.0"}
+    head, _, last = tree.splitlines()
+    assert {*devices(f"{head}\n{last}\n")} == {"00:00.0"}
     flat = "\n".join(" ".join(line.split()) for line in tree.splitlines())
     assert {*devices(flat)} <= {"00:00.0", "00:1e.0", "03:00.0", "03:04.0"}
 
