@@ -72,6 +72,12 @@ def test_a_number_that_was_wrapped_is_unknown() -> None:
     assert (found["pin"], "irq" in found) == ("A", False)
 
 
+def test_a_number_with_a_zero_before_it_is_unknown() -> None:
+    """The kernel and lspci print no such number: the text is garbled."""
+    found = join.report(text.clean([("garbled", f"{CARD}\tInterrupt: pin A routed to IRQ 06\nDisabling IRQ #06\n")]))
+    assert found.lines == []
+
+
 def test_the_list_of_a_user_who_is_not_root_is_read() -> None:
     found = card(
         CARD
