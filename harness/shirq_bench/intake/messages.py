@@ -187,7 +187,8 @@ _GSI = re.compile(
     re.IGNORECASE,
 )
 _INPUT = re.compile(
-    r"\((?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> 0x[0-9a-f]+ -> IRQ (?P<irq>0|[1-9]\d{0,8})(?!\d)(?: Mode:(?P<mode>[01]))?"
+    r"\((?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> 0x[0-9a-f]+ -> "
+    r"IRQ (?P<irq>0|[1-9]\d{0,8})(?!\d)(?: Mode:(?P<mode>[01]))?"
 )
 _INPUT_OLD = re.compile(
     r"[0-9a-f:]{5,10}\[[A-D]\] -> (?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> (?:vector 0x[0-9a-f]+ -> )?"
