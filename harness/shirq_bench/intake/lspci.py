@@ -238,12 +238,12 @@ class _Reader:
             self._add("raw_pin", 0 if pin[1] == "?" else "ABCD".index(pin[1]) + 1, at)
             if pin[1] != "?":
                 self._add("pin", pin[1], at)
-        if irq := re.search(r"routed to IRQ (\d{1,9})(?=\s*$)", text):
+        if irq := re.search(r"routed to IRQ (0|[1-9]\d{0,8})(?=\s*$)", text):
             self._add("irq", int(irq[1]), at)
 
     def _flags(self, text: str, at: At) -> None:
         """The line of lspci -v."""
-        if irq := re.search(r"\bIRQ (\d{1,9})(?=,|\s*$)", text):
+        if irq := re.search(r"\bIRQ (0|[1-9]\d{0,8})(?=,|\s*$)", text):
             self._add("irq", int(irq[1]), at)
         if re.search(r"\bbus master\b", text):
             self._add("busmaster", True, at)

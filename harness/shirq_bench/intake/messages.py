@@ -15,11 +15,11 @@ _D = r"(?:(?P<domain>[0-9a-f]{4}):)?(?P<bdf>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])"
 
 # ------------------------------------------------------------------ lines that were given up
 
-_HEAD = re.compile(r"irq (\d{1,9}): nobody\s+cared\b", re.IGNORECASE)
+_HEAD = re.compile(r"irq (0|[1-9]\d{0,8}): nobody\s+cared\b", re.IGNORECASE)
 _HEAD_CUT = re.compile(r"irq \d{1,9}:(?: nobody)?$", re.IGNORECASE)
-_TAIL = re.compile(r"Disabling IRQ #?(\d{1,9})(?!\d)")
+_TAIL = re.compile(r"Disabling IRQ #?(0|[1-9]\d{0,8})(?!\d)")
 _TAIL_CUT = re.compile(r"Disabling(?: IRQ)?$")
-_BOGUS = re.compile(r"irq event (\d{1,9}): bogus (?:return value|retval)")
+_BOGUS = re.compile(r"irq event (0|[1-9]\d{0,8}): bogus (?:return value|retval)")
 _HANDLERS = re.compile(r"handlers:\s*$")
 _ADDRESS = r"\[<(?:0x)?[0-9a-f]{4,16}>\]"
 _HANDLER = re.compile(
@@ -183,28 +183,31 @@ _BRIDGE = re.compile(r"(?:PCI|CardBus) bridge to \[bus (?P<bus>[0-9a-f]{2})(?:-[
 _GROUP = re.compile(r"(?:Adding to iommu group|Adding device \S+ to group) (\d{1,4})$")
 _GSI = re.compile(
     rf"(?:PCI Interrupt {_D}\[(?P<pin>[A-D])\]|PCI INT (?P<pin2>[A-D])) -> (?:Link ?\[\w+\] -> )?GSI (?P<gsi>\d{{1,9}})"
-    r"(?: \((?P<trigger>level|edge), \w+\))? -> IRQ (?P<irq>\d{1,9})(?!\d)",
+    r"(?: \((?P<trigger>level|edge), \w+\))? -> IRQ (?P<irq>0|[1-9]\d{0,8})(?!\d)",
     re.IGNORECASE,
 )
 _INPUT = re.compile(
-    r"\((?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> 0x[0-9a-f]+ -> IRQ (?P<irq>\d{1,9})(?: Mode:(?P<mode>[01]))?"
+    r"\((?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> 0x[0-9a-f]+ -> "
+    r"IRQ (?P<irq>0|[1-9]\d{0,8})(?!\d)(?: Mode:(?P<mode>[01]))?"
 )
 _INPUT_OLD = re.compile(
     r"[0-9a-f:]{5,10}\[[A-D]\] -> (?P<chip>\d{1,3})-(?P<hwirq>\d{1,4}) -> (?:vector 0x[0-9a-f]+ -> )?"
-    r"IRQ (?P<irq>\d{1,9})(?!\d)"
+    r"IRQ (?P<irq>0|[1-9]\d{0,8})(?!\d)"
 )
-_FOUND = re.compile(rf"PCI: (?:Found|Assigned|Sharing) IRQ (?P<irq>\d{{1,9}}) (?:for device|with) {_D}")
-_OWN_IRQ = re.compile(r"irq (?P<irq>\d{1,9}), (?:io|pci) (?:mem|port|base)", re.IGNORECASE)
-_CARD_IRQ = re.compile(r"(?P<name>\S.*?) at (?:0x)?[0-9a-f]+,.*\bIRQ (?P<irq>\d{1,9})\.?$")
+_FOUND = re.compile(rf"PCI: (?:Found|Assigned|Sharing) IRQ (?P<irq>0|[1-9]\d{{0,8}}) (?:for device|with) {_D}")
+_OWN_IRQ = re.compile(r"irq (?P<irq>0|[1-9]\d{0,8}), (?:io|pci) (?:mem|port|base)", re.IGNORECASE)
+_CARD_IRQ = re.compile(r"(?P<name>\S.*?) at (?:0x)?[0-9a-f]+,.*\bIRQ (?P<irq>0|[1-9]\d{0,8})\.?$")
 _MESSAGE = re.compile(r"irq \d+ for MSI(?:/MSI-X)?$")
-_PROBE = re.compile(r"(?P<driver>\w+): (?P<interface>eth\d+): \w+_probe: addr 0x[0-9a-f]+, irq (?P<irq>\d{1,9}),")
+_PROBE = re.compile(
+    r"(?P<driver>\w+): (?P<interface>eth\d+): \w+_probe: addr 0x[0-9a-f]+, irq (?P<irq>0|[1-9]\d{0,8}),"
+)
 _USB = re.compile(r"new USB bus registered, assigned bus number (\d{1,3})")
 _ETH = re.compile(r"(?P<interface>(?:eth|en)\w*\d): (?P<text>\S.*)$")
 _ADAPTER = re.compile(r"[A-Z0-9].*\b(?:Adapter|Ethernet|Network Connection|Tulip|NIC|Controller|10/100)\b")
 _STATUS = re.compile(r"\b(?:link|up|down|NIC Link|timed out|reset|hang|duplex)\b", re.IGNORECASE)
 _LINK = re.compile(r"(?P<driver>\w+): (?P<interface>(?:eth|en)\w*\d\w*):? NIC Link")
 _LATENCY = re.compile(rf"PCI: (?:Setting latency timer of device|Enabling (?:device|bus mastering for device)) {_D}")
-_ATA = re.compile(r"ata\d+: [SP]ATA .*\birq (?P<irq>\d{1,9})$")
+_ATA = re.compile(r"ata\d+: [SP]ATA .*\birq (?P<irq>0|[1-9]\d{0,8})$")
 _BANNER = re.compile(r"(?P<driver>(?:ata|sata|pata)_\w+|ahci)(?: [0-9a-f:.]+:)? version [\w.]+")
 _IDE_AT = re.compile(rf"(?P<label>[\w-]+): (?:IDE|SATA|ATA) controller at PCI slot {_D}")
 _IDE_NAME = re.compile(
@@ -213,14 +216,16 @@ _IDE_NAME = re.compile(
 _BUSY = re.compile(rf"vfio-pci,host={_D}.*Failed to setup INTx fd: Device or resource busy")
 _NAME = r"[^()]*(?:\([^()]*\))?"
 _MISMATCH = re.compile(
-    rf"Flags mismatch irq (?P<irq>\d{{1,9}})\. [0-9a-f]{{8}} \((?P<new>{_NAME})\)"
+    rf"Flags mismatch irq (?P<irq>0|[1-9]\d{{0,8}})\. [0-9a-f]{{8}} \((?P<new>{_NAME})\)"
     rf" vs\. [0-9a-f]{{8}} \((?P<old>{_NAME})\)"
 )
-_MISMATCH_OLD = re.compile(r"IRQ handler type mismatch for IRQ (?P<irq>\d{1,9})")
+_MISMATCH_OLD = re.compile(r"IRQ handler type mismatch for IRQ (?P<irq>0|[1-9]\d{0,8})(?!\d)")
 _NO_LINE = re.compile(
     r"(?:PCI INT [A-D]: (?:no GSI|not connected)|can't (?:find IRQ|derive routing) for PCI INT [A-D])"
 )
-_ON_LINE = re.compile(rf"{_D} is on (?:irq|interrupt)(?: line| number)?\s#?(?P<irq>\d{{1,3}})(?!\d)", re.IGNORECASE)
+_ON_LINE = re.compile(
+    rf"{_D} is on (?:irq|interrupt)(?: line| number)?\s#?(?P<irq>0|[1-9]\d{{0,8}})(?!\d)", re.IGNORECASE
+)
 #: The text of a USB host controller's first message, if it only says what each says.
 _ANY_HOST = re.compile(r"[eouxEOUX]HCI Host Controller$")
 _HOST_DRIVERS: Final = ("hcd", "ehci-pci", "ohci-pci", "uhci-pci")

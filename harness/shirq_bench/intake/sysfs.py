@@ -10,7 +10,7 @@ from shirq_bench.intake.facts import Facts, Route
 from shirq_bench.intake.text import At, TextLine
 
 _KEYS = "actions|chip_name|hwirq|name|per_cpu_count|type|wakeup"
-_FILE = rf"(?P<folder>/?sys/kernel/irq/|\./)?(?P<irq>\d{{1,9}})/(?P<key>{_KEYS})"
+_FILE = rf"(?P<folder>/?sys/kernel/irq/|\./)?(?P<irq>0|[1-9]\d{{0,8}})/(?P<key>{_KEYS})"
 #: grep . /sys/kernel/irq/*/*
 _GREP = re.compile(rf"\s*{_FILE}:(?P<value>.*)$")
 #: head /sys/kernel/irq/*/* and tail: the value is in the next line.

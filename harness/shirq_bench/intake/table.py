@@ -16,7 +16,7 @@ from shirq_bench.intake.facts import Facts, Row, Table
 from shirq_bench.intake.text import TextLine
 
 _HEAD = re.compile(r"(?:\S*\s+)??(?P<cpus>CPU\d{1,4}(?:\s+CPU\d{1,4})*)\s*$")
-_ROW = re.compile(r"(?P<column>\s*(?P<irq>\d{1,9})):(?P<rest>(?:\s.*)?)$")
+_ROW = re.compile(r"(?P<column>\s*(?P<irq>0|[1-9]\d{0,8})):(?P<rest>(?:\s.*)?)$")
 _OTHER_ROW = re.compile(r"\s*[A-Z]{3}:(?:\s+\d+)+")
 _COUNT = re.compile(r"\s+(\d{1,20})(?=\s|$)")
 #: The names of interrupt controllers, as far as a row without its table is believed.

@@ -160,7 +160,8 @@ def plain(damaged_text: str) -> str:
     bare = decoded
     for _ in range(4):  # a page may be quoted in a page
         bare = html.unescape(re.sub(r"</?[a-z]+ ?/?>", " ", bare))
-    return "\n".join([damaged_text, decoded, html.unescape(html.unescape(decoded)), bare])
+    unmarked = re.sub(r"^(?:[ \t]*(?:[A-Z]{1,3})?>)+", "", bare, flags=re.MULTILINE)
+    return "\n".join([unmarked, damaged_text, decoded, html.unescape(html.unescape(decoded)), bare])
 
 
 def names_line(irq: int, where: str) -> bool:

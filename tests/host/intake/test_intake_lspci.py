@@ -72,6 +72,12 @@ def test_a_number_that_was_wrapped_is_unknown() -> None:
     assert (found["pin"], "irq" in found) == ("A", False)
 
 
+def test_a_number_with_a_zero_before_it_is_unknown() -> None:
+    """The kernel and lspci print no such number: the text is garbled."""
+    found = join.report(text.clean([("garbled", f"{CARD}\tInterrupt: pin A routed to IRQ 06\nDisabling IRQ #06\n")]))
+    assert found.lines == []
+
+
 def test_the_list_of_a_user_who_is_not_root_is_read() -> None:
     found = card(
         CARD
@@ -109,6 +115,8 @@ def test_a_tree_without_its_columns_invents_nothing() -> None:
     """The second function is behind the bridge; without blanks it would be on bus 0."""
     tree = "-[0000:00]-+-00.0  A\n           +-1e.0-[03]--+-00.0  B\n           |            \\-04.0  C\n"
     assert {*devices(tree)} == {"00:00.0", "00:1e.0", "03:00.0", "03:04.0"}
+    head, _, last = tree.splitlines()
+    assert {*devices(f"{head}\n{last}\n")} == {"00:00.0"}
     flat = "\n".join(" ".join(line.split()) for line in tree.splitlines())
     assert {*devices(flat)} <= {"00:00.0", "00:1e.0", "03:00.0", "03:04.0"}
 
