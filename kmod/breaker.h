@@ -73,16 +73,17 @@ static inline bool shirq_window_call(struct shirq_window *window, __u32 now)
  * @looked: the core's count of unhandled interrupts at the last look; updated
  * @now: its count now
  *
- * Return: true if SHIRQ_WINDOW interrupts were unhandled since then, or if the core has
- * begun a new count.
+ * Return: true if SHIRQ_WINDOW interrupts were unhandled since then.
  */
 static inline bool shirq_look_due(__u32 *looked, __u32 now)
 {
-	/* Unsigned: a new count is lower, and the difference is huge. */
-	if (now - *looked < SHIRQ_WINDOW)
+	/* Unsigned: a new count of the core is lower, and the difference is huge. */
+	__u32 since = now - *looked;
+
+	if (since < SHIRQ_WINDOW)
 		return false;
 	*looked = now;
-	return true;
+	return since <= SHIRQ_CORE_WINDOW;
 }
 
 /**

@@ -6,12 +6,12 @@
 #include <linux/device.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pid.h>
 #include <linux/ratelimit.h>
 #include <linux/spinlock.h>
-#include <linux/timer.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -29,7 +29,7 @@
  * @mode: enum shirq_mode
  * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused; the entry
  *	of MASK is empty if the owner loaded no mask program
- * @keeps: a program reads a register that another one has left
+ * @keeps: a program uses one of r4..r7, which the programs of a set share
  * @kept: r4..r7 as the last program left them
  */
 struct shirq_set {
@@ -116,8 +116,10 @@ enum shirq_rung {
  * @watched: the device is released; the watch ends when it no longer asserts the line
  * @given_up: the core has disabled the line because nobody handled its interrupts, and
  *	only polls the handlers; see shirq_line_polled()
- * @polled_ns: time of the first of the last handler calls in a row on a disabled line,
- *	or 0
+ * @polled_ns: time of the first of the last looks in a row at a disabled line, or 0
+ * @polled_count: the core's count of interrupts at that time
+ * @suspect_line: line that stormed at the last look of the watch, or 0
+ * @suspect_unhandled: its count of unhandled interrupts when it was first suspected
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
@@ -132,6 +134,9 @@ struct shirq_storm {
 	bool			watched;
 	bool			given_up;
 	u64			polled_ns;
+	u32			polled_count;
+	unsigned int		suspect_line;
+	u32			suspect_unhandled;
 };
 
 struct shirq_dma;
@@ -239,7 +244,7 @@ struct shirq_device {
 	struct work_struct	reopen;
 	struct work_struct	look;
 	struct delayed_work	revival;
-	struct timer_list	watch;
+	struct hrtimer		watch;
 	struct delayed_work	absent;
 
 	/* guarded by the lock, used in the interrupt */

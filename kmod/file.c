@@ -152,8 +152,11 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 		ret = shirq_copy_event(to, event) ? 1 : -EAGAIN;
 		if (ret == 1) {
 			WRITE_ONCE(d->tail, d->tail + 1);
-			d->delivered = event->seq;
-			former = shirq_set_reader(d);
+			/* A notice has the number of the last claim, whose event may be unread. */
+			if (event->type == SHIRQ_EVENT_IRQ) {
+				d->delivered = event->seq;
+				former = shirq_set_reader(d);
+			}
 			trace_shirq_deliver(d, event);
 		}
 	}

@@ -174,6 +174,7 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 	d->quarantined = false;
 	d->storm.rung = SHIRQ_RUNG_NONE;
 	d->seq = 0;
+	d->lost = 0;
 	d->quiesce = (struct shirq_quiesce) {
 		.rungs = SHIRQ_QUIESCE_D3HOT,
 		.max_rate = SHIRQ_DEFAULT_RATE,

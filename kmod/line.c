@@ -27,40 +27,53 @@
 
 /* The core gives up the line, and polls it */
 
+/* A notice about the line may be left out: sysfs and SHIRQ_GET_INFO say the same. */
+static void shirq_line_notice(struct shirq_device *d, enum shirq_event_type type)
+{
+	if (d->armed && d->head - d->tail < SHIRQ_QUEUE)
+		shirq_notice(d, type, 0, NULL);
+}
+
 static void shirq_line_works(struct shirq_device *d)
 {
 	d->storm.polled_ns = 0;
 	if (!d->storm.given_up)
 		return;
 	d->storm.given_up = false;
-	if (d->armed)
-		shirq_notice(d, SHIRQ_EVENT_LINE_ON, 0, NULL);
+	shirq_line_notice(d, SHIRQ_EVENT_LINE_ON);
 }
 
-/*
- * The handler is called although the line is disabled, or was so at its last call.
+/**
+ * shirq_line_polled() - check whether the core has given up the line
+ * @d: the device, @lock held, handler registered
+ * @now: the time, CLOCK_MONOTONIC
+ *
+ * Call it when the line is disabled, or was so at the last call.
  *
  * The core calls the handlers of a disabled line only while it polls a line that it has
- * given up, every 100 ms (kernel/irq/spurious.c). A driver on another CPU may disable the
- * line just when a handler begins: one such call proves nothing, but two in a row with time
- * between them do. The core has begun a new count of unhandled interrupts, and does not
- * count while it polls.
+ * given up, every 100 ms (kernel/irq/spurious.c). It does not poll an exclusive line: the
+ * watch calls this function there. A driver may disable the line for a moment, just when a
+ * handler begins: one call proves nothing. Two calls with time between them prove it, if no
+ * interrupt came in that time. The core has begun a new count of unhandled interrupts, and
+ * does not count while it polls.
  */
-static noinline void shirq_line_polled(struct shirq_device *d, u64 now)
+noinline void shirq_line_polled(struct shirq_device *d, u64 now)
 {
 	struct shirq_storm *storm = &d->storm;
+	u32 count = READ_ONCE(storm->desc->tot_count);
 
+	lockdep_assert_held(&d->lock);
 	if (!irqd_irq_disabled(irq_desc_get_irq_data(storm->desc))) {
 		shirq_line_works(d);
 	} else if (storm->line_off || READ_ONCE(storm->desc->irqs_unhandled)) {
 		storm->polled_ns = 0;
-	} else if (!storm->polled_ns) {
+	} else if (!storm->polled_ns || count != storm->polled_count) {
 		storm->polled_ns = now;
+		storm->polled_count = count;
 	} else if (!storm->given_up && now - storm->polled_ns >= SHIRQ_POLLED_NS) {
 		storm->given_up = true;
 		d->stats.line_given_up++;
-		if (d->armed)
-			shirq_notice(d, SHIRQ_EVENT_LINE_OFF, 0, NULL);
+		shirq_line_notice(d, SHIRQ_EVENT_LINE_OFF);
 		mod_delayed_work(system_wq, &d->revival, SHIRQ_REVIVAL);
 	}
 }

@@ -10,6 +10,7 @@ void shirq_free_line(struct shirq_device *d);
 void shirq_reopen_line(struct shirq_device *d);
 bool shirq_take_due(struct shirq_device *d);
 bool shirq_line_storms(struct shirq_device *d);
+void shirq_line_polled(struct shirq_device *d, u64 now);
 void shirq_line_init(struct shirq_device *d);
 
 #endif /* SHIRQ_LINE_H */

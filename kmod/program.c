@@ -114,7 +114,6 @@ static enum shirq_reason check_jump(const struct shirq_op *op, __u32 left)
 /* Facts about all paths that lead to one operation, or to the end. */
 struct paths {
 	__u8	defined;	/* registers with a value on all paths, one bit for each register */
-	__u8	written;	/* registers written on all paths */
 	__u8	accesses;	/* largest number of reads and writes on one path */
 	bool	reached;	/* at least one path leads here */
 };
@@ -122,7 +121,6 @@ struct paths {
 static void join(struct paths *at, const struct paths *from)
 {
 	at->defined = at->reached ? at->defined & from->defined : from->defined;
-	at->written = at->reached ? at->written & from->written : from->written;
 	if (at->accesses < from->accesses)
 		at->accesses = from->accesses;
 	at->reached = true;
@@ -138,6 +136,12 @@ static __u8 registers_read(const struct shirq_op *op)
 	if (op->code >= SHIRQ_OP_AND && op->code <= SHIRQ_OP_SHR)
 		registers |= 1u << op->dst;
 	return registers;
+}
+
+/* Return the register that an operation writes, as one bit, or 0. */
+static __u8 register_written(const struct shirq_op *op)
+{
+	return fields_used(op) & USES_DST ? 1u << op->dst : 0;
 }
 
 /*
@@ -219,12 +223,9 @@ enum shirq_reason shirq_verify(struct shirq_program *program, enum shirq_program
 		if (formats[op->code].uses & USES_ADDRESS &&
 		    ++after.accesses > SHIRQ_MAX_IRQ_ACCESSES && kind == SHIRQ_PROGRAM_IRQ)
 			return SHIRQ_REFUSED_ACCESSES;
-		if (registers_read(op) & ~paths[i].written & SHIRQ_KEPT_MASK)
+		after.defined |= register_written(op);
+		if ((registers_read(op) | register_written(op)) & SHIRQ_KEPT_MASK)
 			program->keeps = kind != SHIRQ_PROGRAM_EXEC;
-		if (fields_used(op) & USES_DST) {
-			after.defined |= 1u << op->dst;
-			after.written |= 1u << op->dst;
-		}
 		if (op->code == SHIRQ_OP_CLAIM)
 			claimed = true;
 		if (op->code != SHIRQ_OP_DECLINE)

@@ -74,7 +74,7 @@ struct shirq_bus {
 /**
  * struct shirq_program - a program, as its owner gave it or as shirq_link() changed it
  * @count: operations
- * @keeps: it reads a kept register before it writes it; set by shirq_verify()
+ * @keeps: it uses a kept register; set by shirq_verify()
  * @op: the operations
  */
 struct shirq_program {

@@ -237,10 +237,11 @@ enum shirq_reason {
  *	if events are queued, and poll() reports POLLERR; the number is reserved
  * @SHIRQ_EVENT_LINE_OFF: the kernel has disabled the line, because nobody handled its
  *	interrupts ("nobody cared"). The device stays armed. The kernel polls a line that is
- *	shared every 100 ms: no interrupt is lost, but each comes up to 100 ms late.
- *	SHIRQ_DISARM and SHIRQ_ARM, or another driver that registers a handler, revive the
- *	line
- * @SHIRQ_EVENT_LINE_ON: the line works again
+ *	shared every 100 ms: no interrupt is lost, but each comes up to 100 ms late. No
+ *	interrupt comes on a line that is exclusive. SHIRQ_DISARM and SHIRQ_ARM, or another
+ *	driver that registers a handler, revive the line
+ * @SHIRQ_EVENT_LINE_ON: the line works again. LINE_OFF and LINE_ON unmask nothing when they
+ *	are read, and are not queued if the queue is full
  *
  * Skip the types that you do not know.
  */

@@ -65,6 +65,7 @@ void shirq_storm_begin(struct shirq_device *d)
 	shirq_window_clear(&storm->window);
 	storm->strikes = 0;
 	storm->window.last = READ_ONCE(storm->desc->irqs_unhandled);
+	storm->looked = storm->window.last;
 }
 
 /**

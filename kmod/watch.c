@@ -4,26 +4,36 @@
  *
  * The platform may say wrongly where an interrupt pin leads. Then the device asserts
  * another line, where nobody knows of it, and the kernel disables that line after 100,000
- * unhandled interrupts. The evidence: Interrupt Status says that the device asserts, its
- * own line is silent, and another line counts unhandled interrupts. The device is then
- * quarantined, and its owner gets the number of that line.
+ * unhandled interrupts. The evidence, at two looks in a row: Interrupt Status says that the
+ * device asserts, its own line is open but silent, and the same other line counted
+ * SHIRQ_WINDOW unhandled interrupts between the looks. The device is then quarantined, and
+ * its owner gets the number of that line.
  *
- * The watch is a timer, not a work item: a storm leaves no processor time for workers on
- * its CPU.
+ * On an exclusive line, the watch also looks whether the core has given up the line: the
+ * core does not poll that line, so the handler is not called.
+ *
+ * The watch is a timer that runs in the hard interrupt, not a work item or a timer of the
+ * softirq: these get no processor time on a CPU that takes a storm.
  */
+#include <linux/hrtimer.h>
+#include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/irqdesc.h>
 #include <linux/jiffies.h>
 #include <linux/rcupdate.h>
-#include <linux/timer.h>
 #include <linux/version.h>
 
 #include "hw.h"
+#include "line.h"
 #include "storm.h"
 #include "watch.h"
 
-/* A storm takes about a second to its 100,000th interrupt. */
-#define SHIRQ_WATCH_INTERVAL	(HZ / 10)
+/*
+ * Time between two looks; and while another line is suspected. A storm takes from 100 ms to
+ * several seconds to its 100,000th interrupt.
+ */
+#define SHIRQ_WATCH_NS		(100 * NSEC_PER_MSEC)
+#define SHIRQ_SUSPECT_NS	(20 * NSEC_PER_MSEC)
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 #define irq_get_nr_irqs()	nr_irqs
@@ -33,7 +43,7 @@
  * Return the number of a line, other than the device's own, that counts unhandled
  * interrupts now; or 0. The core begins a new count after HZ / 10 without one.
  */
-static unsigned int shirq_other_line(const struct shirq_device *d)
+static unsigned int shirq_other_line(const struct shirq_device *d, u32 *unhandled)
 {
 	unsigned int irq, found = 0;
 
@@ -45,7 +55,8 @@ static unsigned int shirq_other_line(const struct shirq_device *d)
 		if (!data || irq == d->irq)
 			continue;
 		desc = irq_data_to_desc(data);
-		if (READ_ONCE(desc->irqs_unhandled) >= SHIRQ_WINDOW &&
+		*unhandled = READ_ONCE(desc->irqs_unhandled);
+		if (*unhandled >= SHIRQ_WINDOW &&
 		    time_before(jiffies, READ_ONCE(desc->last_unhandled) + HZ / 10))
 			found = irq;
 	}
@@ -53,33 +64,71 @@ static unsigned int shirq_other_line(const struct shirq_device *d)
 	return found;
 }
 
+/*
+ * Return: true if the device's own line is open, and no interrupt of it is on its way: a
+ * storm of another line may keep the CPU from taking it. The I/O APIC tells ACTIVE, the GIC
+ * PENDING as well. The 8259 tells neither: then nothing is proved.
+ */
+static bool shirq_line_is_silent(const struct shirq_device *d)
+{
+	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
+	bool active, pending = false;
+
+	if (irqd_irq_disabled(data) || irqd_irq_masked(data) ||
+	    irq_get_irqchip_state(d->irq, IRQCHIP_STATE_ACTIVE, &active))
+		return false;
+	irq_get_irqchip_state(d->irq, IRQCHIP_STATE_PENDING, &pending);
+	return !active && !pending;
+}
+
 /* Look for the line that the device asserts, if it asserts and its handler is not called. */
 static void shirq_look_elsewhere(struct shirq_device *d)
 {
+	struct shirq_storm *storm = &d->storm;
 	u64 regs[SHIRQ_EVENT_REGS] = {};
+	unsigned int irq = 0;
+	u32 unhandled = 0;
 
-	if (d->masked || irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) ||
-	    !shirq_asserts(d))
-		return;
-	regs[0] = shirq_other_line(d);
-	if (regs[0])
+	if (!d->masked && shirq_line_is_silent(d) && shirq_asserts(d))
+		irq = shirq_other_line(d, &unhandled);
+	if (!irq || irq != storm->suspect_line || unhandled < storm->suspect_unhandled) {
+		storm->suspect_line = irq;
+		storm->suspect_unhandled = unhandled;
+	} else if (unhandled - storm->suspect_unhandled >= SHIRQ_WINDOW) {
+		regs[0] = irq;
 		shirq_quarantine(d, SHIRQ_QUARANTINE_OTHER_LINE, regs);
+	}
 }
 
-static void shirq_watch(struct timer_list *timer)
+static void shirq_look(struct shirq_device *d)
+{
+	u64 calls = d->stats.claims + d->stats.declines + d->stats.silent;
+
+	if (calls == d->watched_calls)
+		shirq_look_elsewhere(d);
+	else
+		d->storm.suspect_line = 0;
+	d->watched_calls = calls;
+	if (!(d->irqflags & IRQF_SHARED) &&
+	    (irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) || d->storm.polled_ns))
+		shirq_line_polled(d, ktime_get_ns());
+}
+
+static enum hrtimer_restart shirq_watch(struct hrtimer *timer)
 {
 	struct shirq_device *d = container_of(timer, struct shirq_device, watch);
 	unsigned long flags;
-	u64 calls;
+	bool again;
 
 	spin_lock_irqsave(&d->lock, flags);
-	calls = d->stats.claims + d->stats.declines + d->stats.silent;
-	if (d->armed && calls == d->watched_calls)
-		shirq_look_elsewhere(d);
-	d->watched_calls = calls;
 	if (d->armed)
-		mod_timer(&d->watch, jiffies + SHIRQ_WATCH_INTERVAL);
+		shirq_look(d);
+	again = d->armed;
+	if (again)
+		hrtimer_forward_now(timer, d->storm.suspect_line ? SHIRQ_SUSPECT_NS
+								 : SHIRQ_WATCH_NS);
 	spin_unlock_irqrestore(&d->lock, flags);
+	return again ? HRTIMER_RESTART : HRTIMER_NORESTART;
 }
 
 /**
@@ -89,7 +138,8 @@ static void shirq_watch(struct timer_list *timer)
 void shirq_watch_begin(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	mod_timer(&d->watch, jiffies + SHIRQ_WATCH_INTERVAL);
+	d->storm.suspect_line = 0;
+	hrtimer_start(&d->watch, SHIRQ_WATCH_NS, HRTIMER_MODE_REL);
 }
 
 /**
@@ -98,7 +148,7 @@ void shirq_watch_begin(struct shirq_device *d)
  */
 void shirq_watch_end(struct shirq_device *d)
 {
-	timer_delete_sync(&d->watch);
+	hrtimer_cancel(&d->watch);
 }
 
 /**
@@ -107,5 +157,10 @@ void shirq_watch_end(struct shirq_device *d)
  */
 void shirq_watch_init(struct shirq_device *d)
 {
-	timer_setup(&d->watch, shirq_watch, 0);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(&d->watch, shirq_watch, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+#else
+	hrtimer_init(&d->watch, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	d->watch.function = shirq_watch;
+#endif
 }

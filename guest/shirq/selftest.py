@@ -35,7 +35,6 @@ class Owner(Protocol):
     def info(self) -> Info: ...
     def load_profile(self, card: Profile) -> None: ...
     def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None: ...
-    def disarm(self) -> None: ...
     def exec(self, program: Program, regs: Sequence[int] = ()) -> tuple[int, ...]: ...
     def unmask(self, seq: int) -> None: ...
     def read(self, timeout: float | None = None) -> Event: ...
@@ -129,22 +128,20 @@ def _test(system: System, address: str, card: Profile, seconds: float, device: O
     seen.append(_config(after.function))
     if event is None:
         return Report(False, tuple(seen), _why_silent(before, after, irq, seconds))
-    if event.type == EventType.QUARANTINED:
-        return Report(False, tuple(seen), _why_quarantined(event, irq))
     if event.type != EventType.IRQ:
-        name = event.type.name if isinstance(event.type, EventType) else str(event.type)
-        return Report(False, tuple(seen), f"another event came instead: {name}; try again")
+        return Report(False, tuple(seen), _stopped(event, irq))
     seen.append(
         f"the interrupt came after {took * 1000:.1f} ms: " + " ".join(f"r{n}={r:#x}" for n, r in enumerate(event.r))
     )
     device.exec(card.selftest.serve, event.r)
     device.unmask(event.seq)
-    if InfoFlag.LINE_OFF in device.info.flags:
-        return Report(
-            False, tuple(seen), f"the kernel has given line {irq} up, and only polls it: shirqctl top shows who asserts"
-        )
-    if _event(device, QUIET) is not None:
+    again = _event(device, QUIET)
+    if again is not None and again.type == EventType.IRQ:
         return Report(False, tuple(seen), "the card interrupts again after it was served: serve does not end the cause")
+    if again is not None and again.type != EventType.LINE_ON:
+        return Report(False, tuple(seen), _stopped(again, irq))
+    if InfoFlag.LINE_OFF in device.info.flags:
+        return Report(False, tuple(seen), _given_up(irq))
     return Report(True, tuple(seen), f"the card asserts, line {irq} interrupts, and the program claims")
 
 
@@ -160,6 +157,20 @@ def _config(function: Function) -> str:
         return "config space cannot be read"
     status = "pending" if function.status else "not pending (or the card is older than PCI 2.3)"
     return f"Interrupt Status: {status}; DisINTx: {'set' if function.disintx else 'clear'}"
+
+
+def _stopped(event: Event, irq: int) -> str:
+    """What an event that is no interrupt says."""
+    if event.type == EventType.QUARANTINED:
+        return _why_quarantined(event, irq)
+    if event.type == EventType.LINE_OFF:
+        return _given_up(irq)
+    name = event.type.name if isinstance(event.type, EventType) else str(event.type)
+    return f"another event came instead: {name}; try again"
+
+
+def _given_up(irq: int) -> str:
+    return f"the kernel has given line {irq} up, and only polls it: shirqctl top shows who asserts"
 
 
 def _why_quarantined(event: Event, irq: int) -> str:

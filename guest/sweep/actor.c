@@ -150,6 +150,8 @@ static void handle(struct card *card, const struct shirq_event *event)
 	 */
 	if (event->type == SHIRQ_EVENT_QUARANTINED && mortal)
 		_exit(0);
+	if (event->type == SHIRQ_EVENT_LINE_OFF || event->type == SHIRQ_EVENT_LINE_ON)
+		return;
 	if (event->type != SHIRQ_EVENT_IRQ) {
 		/* The kernel has revoked the old mapping. */
 		munmap((void *)card->bar, card->length);

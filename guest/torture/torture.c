@@ -148,6 +148,9 @@ static void handle(const struct shirq_event *event)
 		    errno != ENXIO)
 			wrong("unmasking");
 		break;
+	case SHIRQ_EVENT_LINE_OFF:
+	case SHIRQ_EVENT_LINE_ON:
+		break;
 	case SHIRQ_EVENT_RESUMED:
 		munmap((void *)self.bar, self.length);
 		own_map();

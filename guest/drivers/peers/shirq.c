@@ -82,6 +82,8 @@ static void notice(const struct shirq_event *event)
 		[SHIRQ_EVENT_QUARANTINED] = "quarantined",
 		[SHIRQ_EVENT_RESET] = "reset",
 		[SHIRQ_EVENT_GONE] = "gone",
+		[SHIRQ_EVENT_LINE_OFF] = "line-off",
+		[SHIRQ_EVENT_LINE_ON] = "line-on",
 	};
 	const char *name = event->type < COUNT(names) ? names[event->type] : NULL;
 

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
+from pathlib import Path
 
 import shirq
 from guest.scripts.inguest import (
+    CLAIM,
     INT_ACK,
     SET,
     TIMEOUT,
+    acknowledging,
     armed,
     fails,
     kind,
@@ -28,6 +32,12 @@ from shirq import abi
 def _line(device: shirq.Device) -> str:
     """What sysfs and GET_INFO say about the line."""
     return f"{state('line').split()[0]} {abi.InfoFlag.LINE_OFF in device.info.flags}"
+
+
+def _to_second_cpu(line: int) -> None:
+    """Lead a line to the second processor, from its next interrupt on, and run there too."""
+    Path(f"/proc/irq/{line}/smp_affinity_list").write_text("1")
+    os.sched_setaffinity(0, {1})
 
 
 def given_up() -> None:
@@ -141,26 +151,65 @@ def kept(other: str) -> None:
     report("changed", hex(registers.read32(0x28)))
 
 
-def lost() -> None:
-    """GET_INFO counts the interrupts for which the queue had no room, before another event is queued."""
+def kept_over_a_storm() -> None:
+    """The device asserts while it is masked: the irq program masks it again, and unmask restores the first mask."""
     device = loaded(
         shirq.ProgramSet.from_text(
-            mode=abi.Mode.ACKNOWLEDGES,
-            irq="read32 r0, bar0+0x2c\nskip_if_not_zero r0, +1\ndecline\nclaim\nwrite32 bar0+0x64, r0",
-            unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
+            irq=CLAIM
+            + """
+                read32 r4, bar0+0x28            # INT_MASK
+                load r1, 0xffffffff
+                write32 bar0+0x68, r1           # INT_MASK_SET
+            """,
+            unmask="xor r4, 0xffffffff\nwrite32 bar0+0x6c, r4",
             release="load r0, -1\nwrite32 bar0+0x68, r0\nwrite32 bar0+0x64, r0",
         )
     )
+    device.arm(auto_unmask=False)
+    registers = device.mmap(0)
+    registers.write32(0x68, 0xFFFFFF00)  # Eight sources are enabled.
+    report("armed")
+    device.read(timeout=TIMEOUT)
+    registers.write32(0x6C, 0xFFFFFFFF)  # A driver's error: it unmasks behind the kernel's back.
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, stat("remasks"), hex(registers.read32(0x28)))
+    registers.write32(INT_ACK, 0xFFFFFFFF)
+    device.unmask(event.seq)
+    report("unmasked", hex(registers.read32(0x28)))
+
+
+def lost() -> None:
+    """GET_INFO counts the interrupts for which the queue had no room, before another event is queued."""
+    device = loaded(acknowledging())
     device.arm()
     report("armed", device.info.lost)
     proceed()
     while stat("claims") < 260:
         time.sleep(0.01)
     report(stat("claims"), device.info.lost, stat("lost"))
+    device.close()
+    device = loaded()
+    report("next owner", device.info.lost)
 
 
-def other_line() -> None:
-    """The device asserts a line that the platform does not know to be its own."""
+def full() -> None:
+    """The kernel gives the line up while the queue is full: no event makes room for LINE_OFF."""
+    device = loaded(acknowledging())
+    device.arm(auto_unmask=False)
+    report("armed")
+    proceed()
+    while abi.InfoFlag.LINE_OFF not in device.info.flags:
+        time.sleep(0.01)
+    kinds = {kind(device.read(timeout=TIMEOUT)) for _number in range(256)}
+    report(*kinds, device.info.lost, silence(device, 0.2))
+
+
+def other_line(there: int) -> None:
+    """The device asserts a line that the platform does not know to be its own.
+
+    That line's storm occupies the processor on which the device was armed.
+    """
+    _to_second_cpu(there)
     device = loaded()
     device.arm(auto_unmask=False)
     report("armed", device.info.irq)
@@ -172,6 +221,48 @@ def other_line() -> None:
     device.arm()
     report(state())
     event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]))
+
+
+def kept_from_its_line(own: int, there: int) -> None:
+    """The device asserts its own line, but another line's storm occupies the processor that takes both."""
+    device = loaded()
+    device.arm(auto_unmask=False)
+    _to_second_cpu(own)
+    report("armed", device.info.irq)
+    # The last line that comes to a processor has the highest priority there.
+    proceed()
+    _to_second_cpu(there)
+    report("ready")
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]), stat("storms_elsewhere"))
+
+
+def told_while_masked() -> None:
+    """Reading LINE_OFF does not end the owner's mask, although a read unmasks the last event."""
+    device, _ = armed()
+    seq = device.mask()
+    report("masked")
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq == seq)
+    os.set_blocking(device.fileno(), False)
+    report(fails(os.read, device.fileno(), 64), fails(os.read, device.fileno(), 64), state(), stat("unmasks"))
+    device.unmask(seq)
+    report(state(), stat("unmasks"))
+
+
+def exclusive() -> None:
+    """The kernel gives up a line that is not shared, which it does not poll."""
+    device, registers = armed(shared=False)
+    report("armed", device.info.irq)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, state(), _line(device), stat("line_given_up"))
+    proceed()
+    device.disarm()
+    device.arm(shared=False)
+    report("armed", _line(device))
+    event = device.read(timeout=TIMEOUT)
+    registers.write32(INT_ACK, event.r[0])
     report(kind(event), hex(event.r[0]))
 
 

@@ -34,6 +34,10 @@ def irq(seq: int = 1) -> Event:
     return Event(EventType.IRQ, 0, 0, seq, 1000, 0, (1, 0, 0, 0))
 
 
+def notice(kind: EventType) -> Event:
+    return Event(kind, 0, 0, 0, 1000, 0, (0,) * 4)
+
+
 def quarantined(reason: Quarantine, r0: int = 0) -> Event:
     return Event(EventType.QUARANTINED, 0, int(reason), 0, 1000, 0, (r0, 0, 0, 0))
 
@@ -57,9 +61,6 @@ class Stand:
     def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
         assert shared and not auto_unmask
         self.done.append("arm")
-
-    def disarm(self) -> None:
-        self.done.append("disarm")
 
     def exec(self, program: Program, regs: Sequence[int] = ()) -> tuple[int, ...]:
         self.done.append("serve" if regs else "fire")
@@ -117,11 +118,16 @@ def _other_line(tree: Tree) -> None:
         ([quarantined(Quarantine.MASKED)], _pending, "the mask has no effect"),
         ([quarantined(Quarantine.RATE)], _pending, "the acknowledgement in the irq program has no effect"),
         ([irq(), irq(2)], lambda tree: None, "serve does not end the cause"),
-        ([Event(EventType.RESET, 0, 0, 0, 0, 0, (0,) * 4)], lambda tree: None, "another event came instead: RESET"),
+        ([notice(EventType.RESET)], lambda tree: None, "another event came instead: RESET"),
+        ([notice(EventType.LINE_OFF)], lambda tree: None, "has given line 20 up"),
+        ([irq(), notice(EventType.LINE_OFF)], lambda tree: None, "has given line 20 up"),
+        ([irq(), quarantined(Quarantine.DECLINED)], lambda tree: None, "the irq program declines"),
+        ([irq(), notice(EventType.RESET)], lambda tree: None, "another event came instead: RESET"),
     ],
     ids=[
         *("pin never rises", "no line", "DisINTx left set", "program declines", "other line", "other line, told"),
         *("declines, told", "mask without effect", "acknowledgement without effect", "not served", "reset"),
+        *("line off", "line off after service", "declines after service", "reset after service"),
     ],
 )
 def test_each_way_to_lose_an_interrupt_has_its_verdict(
@@ -136,10 +142,15 @@ def test_each_way_to_lose_an_interrupt_has_its_verdict(
 
 def test_a_line_that_the_kernel_only_polls_does_not_work(tree: Tree, card: Profile) -> None:
     tree.line("off 1.5")
-    device = Stand([irq()], flags=InfoFlag.LINE_OFF)
+    device = Stand([irq(), None], flags=InfoFlag.LINE_OFF)
     report = selftest.run(tree.system, EDU, card, open_device=lambda address: device)
     assert not report.works and "has given line 20 up" in report.verdict
     assert any("disabled before the test" in each for each in report.seen)
+
+
+def test_a_line_that_works_again_while_the_card_is_served_is_no_failure(tree: Tree, card: Profile) -> None:
+    device = Stand([irq(), notice(EventType.LINE_ON)], lambda: tree.interrupts(101, unhandled=0))
+    assert selftest.run(tree.system, EDU, card, open_device=lambda address: device).works
 
 
 @pytest.mark.parametrize(
