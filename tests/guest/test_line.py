@@ -198,6 +198,25 @@ def test_device_that_asserts_another_line_is_quarantined(storming: Scene) -> Non
     finish(script)
 
 
+@pytest.mark.splats_expected
+def test_no_device_is_blamed_for_another_line_on_the_8259(boot: Boot) -> None:
+    """The 8259 does not tell whether an interrupt is on its way: the device's own line may only seem silent."""
+    scene = Scene(boot(SHARED_LINE.with_(parameters="noapic")))
+    scene.run("ip link set eth0 down")
+    scene.run(bind("clock"))
+    there = start(scene, "clock", line.bystander)
+    number = there.expect("^armed (\\d+)$")[1]
+    script = start(scene, "dev0", line.unblamed)
+    assert script.expect("^armed (\\d+)$")[1] != number
+    scene.vm.qmp.set("dev0", "intx-pin", "B")
+    scene.vm.qmp.set("dev0", "raise", 4)
+    scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
+    script.write("\n")
+    script.expect("^armed 0$")
+    scene.vm.qmp.set("dev0", "intx-pin", "A")
+    assert finish(script)[-1] == "IRQ 0x4"
+
+
 def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
     """The irq program saves the owner's mask and unmask restores it; a neighbour's interrupt changes neither."""
     script = start(scene, "dev0", line.kept, ADDRESSES["dev1"])

@@ -224,6 +224,17 @@ def other_line(there: int) -> None:
     report(kind(event), hex(event.r[0]))
 
 
+def unblamed() -> None:
+    """The device asserts another line, which nobody can prove."""
+    device = loaded()
+    device.arm(auto_unmask=False)
+    report("armed", device.info.irq)
+    proceed()
+    report(state(), stat("storms_elsewhere"))
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), hex(event.r[0]))
+
+
 def kept_from_its_line(own: int, there: int) -> None:
     """The device asserts its own line, but another line's storm occupies the processor that takes both."""
     device = loaded()
