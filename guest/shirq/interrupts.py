@@ -32,6 +32,15 @@ class Line:
     trigger: str | None = None
     unhandled: int | None = None
 
+    def interrupts_since(self, before: Line | None) -> int:
+        """The interrupts since an earlier sample of the line; None is a line that was not there."""
+        return self.count - (before.count if before else 0)
+
+    def unhandled_since(self, before: Line | None) -> int:
+        """The unhandled interrupts since an earlier sample; at least, if the kernel has begun a new count meanwhile."""
+        now, earlier = self.unhandled or 0, (before.unhandled or 0) if before else 0
+        return now - earlier if now >= earlier else now
+
     @property
     def controller(self) -> str:
         """The controller and its input, as /proc/interrupts shows them: IO-APIC 20-fasteoi."""

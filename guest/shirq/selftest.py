@@ -68,13 +68,11 @@ class _Sample:
 
     def grown(self, before: _Sample, irq: int) -> int:
         """The interrupts of a line since another sample."""
-        old = before.lines.get(irq)
-        return self.lines[irq].count - (old.count if old else 0) if irq in self.lines else 0
+        return self.lines[irq].interrupts_since(before.lines.get(irq)) if irq in self.lines else 0
 
     def unhandled(self, before: _Sample, irq: int) -> int:
-        old = before.lines.get(irq)
-        now = (self.lines[irq].unhandled or 0) if irq in self.lines else 0
-        return max(0, now - ((old.unhandled or 0) if old else 0))
+        """The unhandled interrupts of a line since another sample."""
+        return self.lines[irq].unhandled_since(before.lines.get(irq)) if irq in self.lines else 0
 
 
 def run(

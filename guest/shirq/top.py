@@ -50,12 +50,12 @@ class Change:
 
     @property
     def rate(self) -> float:
-        return (self.after.count - self.before.count) / self.seconds
+        return self.after.interrupts_since(self.before) / self.seconds
 
     @property
     def unhandled(self) -> int:
-        """The growth of the kernel's count of unhandled interrupts, which the kernel resets from time to time."""
-        return max(0, (self.after.unhandled or 0) - (self.before.unhandled or 0))
+        """The interrupts that no handler wanted."""
+        return self.after.unhandled_since(self.before)
 
     @property
     def asserting(self) -> list[str]:

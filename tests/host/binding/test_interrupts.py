@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,16 @@ def test_an_interrupt_that_goes_while_it_is_read_is_no_error(tmp_path: Path) -> 
 def test_the_table_is_read_where_sysfs_has_no_interrupts(tmp_path: Path) -> None:
     (tmp_path / "interrupts").write_text("      CPU0\n 10:   51    XT-PIC      eth0, shirq:0000:00:04.0\n")
     assert System(tmp_path / "sys", tmp_path).lines()[10].handlers == ("eth0", "shirq:0000:00:04.0")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "since"), [(None, 7, 7), (None, None, 0), (3, 10, 7), (99_900, 12, 12), (5, None, 0)]
+)
+def test_unhandled_interrupts_since_a_sample_outlive_a_new_count(
+    before: int | None, now: int | None, since: int
+) -> None:
+    """The kernel begins a new count after 100,000 interrupts, or after 100 ms without an unhandled one."""
+    earlier = Line(20, 5, "IO-APIC", (), unhandled=before)
+    assert replace(earlier, count=9, unhandled=now).unhandled_since(earlier) == since
+    assert replace(earlier, count=9).interrupts_since(earlier) == 4
+    assert earlier.interrupts_since(None) == 5
