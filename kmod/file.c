@@ -10,6 +10,7 @@
 #include <linux/sched/signal.h>
 #include <linux/security.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 #include <linux/version.h>
 
 #include "access.h"
@@ -22,6 +23,16 @@
 #include "trace.h"
 
 #define SHIRQ_PGOFF_SHIFT	(SHIRQ_MMAP_SHIFT - PAGE_SHIFT)
+
+/* The position of the file for reads without a position; no register has a negative one. */
+#define SHIRQ_NO_POSITION	(-(1ll << 62))
+
+/* Without this flag of the file, the kernel refuses negative positions. */
+#ifndef FOP_UNSIGNED_OFFSET
+#define SHIRQ_FMODE	(FMODE_NOWAIT | FMODE_UNSIGNED_OFFSET)
+#else
+#define SHIRQ_FMODE	FMODE_NOWAIT
+#endif
 
 /* Open and close */
 
@@ -37,9 +48,8 @@ static int shirq_open(struct inode *inode, struct file *file)
 	if (ret)
 		return ret;
 	file->private_data = d;
-	stream_open(inode, file);
-	/* read() has no position, which distinguishes it from pread(). */
-	file->f_mode |= FMODE_PREAD | FMODE_PWRITE;
+	file->f_pos = SHIRQ_NO_POSITION;
+	file->f_mode |= SHIRQ_FMODE;
 	return 0;
 }
 
@@ -52,8 +62,30 @@ static int shirq_release(struct inode *inode, struct file *file)
 
 /* Events */
 
-/* Copy an event without faulting in a page. Return: true if the page was present. */
-static bool shirq_copy_event(char __user *to, const struct shirq_event *event)
+/*
+ * struct shirq_read - a call that reads events
+ * @user: where the next event goes
+ * @iter: the same, for all calls but read(); then @user is unused
+ * @left: bytes that are free there
+ * @reader: identity of the reader: its thread, or for io_uring its process, because its
+ *	workers come and go. In a single-threaded program both are the same.
+ * @nowait: the call must not block
+ * @epoch: count of disarms when the call began
+ */
+struct shirq_read {
+	char __user	*user;
+	struct iov_iter	*iter;
+	size_t		left;
+	struct pid	*reader;
+	bool		nowait;
+	u32		epoch;
+};
+
+/*
+ * Copy an event to one buffer, without faulting in a page: faster than shirq_copy_to_iter().
+ * Return: true if the page was present.
+ */
+static bool shirq_copy_to_user(char __user *to, const struct shirq_event *event)
 {
 	const u64 *from = (const u64 *)event;
 	bool copied = false;
@@ -74,19 +106,39 @@ out:
 	return copied;
 }
 
-/*
- * Return the identity of the reader: its thread, or for io_uring its process, because
- * workers of io_uring come and go. In a single-threaded program both are the same.
- */
-static struct pid *shirq_reader(void)
+/* Copy an event without faulting in a page. Return: true if the pages were present. */
+static bool shirq_copy_to_iter(struct iov_iter *to, const struct shirq_event *event)
 {
-	return current->flags & PF_IO_WORKER ? task_tgid(current) : task_pid(current);
+	size_t copied;
+
+	pagefault_disable();
+	copied = copy_to_iter(event, sizeof(*event), to);
+	pagefault_enable();
+	if (copied == sizeof(*event))
+		return true;
+	iov_iter_revert(to, copied);
+	return false;
+}
+
+static bool shirq_copy_event(const struct shirq_read *read, const struct shirq_event *event)
+{
+	return unlikely(read->iter) ? shirq_copy_to_iter(read->iter, event)
+				    : shirq_copy_to_user(read->user, event);
+}
+
+/* Fault in the pages of the next event. Return: true if that failed. */
+static bool shirq_fault_in(const struct shirq_read *read)
+{
+	const size_t size = sizeof(struct shirq_event);
+
+	return read->iter ? fault_in_iov_iter_writeable(read->iter, size)
+			  : fault_in_subpage_writeable(read->user, size);
 }
 
 /* Return: the former reader, for put_pid() once the lock is dropped. */
-static struct pid *shirq_set_reader(struct shirq_device *d)
+static struct pid *shirq_set_reader(struct shirq_device *d, struct pid *reader)
 {
-	struct pid *reader = shirq_reader(), *former = d->reader;
+	struct pid *former = d->reader;
 
 	lockdep_assert_held(&d->lock);
 	if (reader == former)
@@ -113,17 +165,17 @@ static bool shirq_reader_ended(const struct shirq_device *d)
  * read() by another thread unmasks nothing: the first reader may still be handling the
  * event.
  *
- * Return: 0, or the errno of read(); @epoch is set to the current count of disarms.
+ * Return: 0, or the errno of read().
  */
-static int shirq_begin_read(struct shirq_device *d, u32 *epoch)
+static int shirq_begin_read(struct shirq_device *d, struct shirq_read *read)
 {
 	int ret;
 
 	spin_lock_irq(&d->lock);
-	*epoch = d->epoch;
+	read->epoch = d->epoch;
 	ret = shirq_check(d);
 	if (!ret && d->armed && d->auto_unmask &&
-	    (d->reader == shirq_reader() || shirq_reader_ended(d)))
+	    (d->reader == read->reader || shirq_reader_ended(d)))
 		ret = shirq_unmask_delivered(d);
 	spin_unlock_irq(&d->lock);
 	return ret;
@@ -134,9 +186,9 @@ static int shirq_begin_read(struct shirq_device *d, u32 *epoch)
  * copied. The copy is made under the lock, where a page cannot be faulted in.
  *
  * Return: 1 if an event was taken, 0 if there is none, -EAGAIN if the caller must fault
- * in the page of @to first, or the errno of read().
+ * in its page first, or the errno of read().
  */
-static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
+static int shirq_take_one(struct shirq_device *d, const struct shirq_read *read)
 {
 	const struct shirq_event *event;
 	struct pid *former = NULL;
@@ -145,17 +197,17 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 	spin_lock_irq(&d->lock);
 	ret = shirq_check(d);
 	/* The device was disarmed since shirq_begin_read(). */
-	if (!ret && epoch != d->epoch)
+	if (!ret && read->epoch != d->epoch)
 		ret = -ENXIO;
 	if (!ret && d->head != d->tail) {
 		event = &d->queue[d->tail % SHIRQ_QUEUE];
-		ret = shirq_copy_event(to, event) ? 1 : -EAGAIN;
+		ret = shirq_copy_event(read, event) ? 1 : -EAGAIN;
 		if (ret == 1) {
 			WRITE_ONCE(d->tail, d->tail + 1);
 			/* A notice has the number of the last claim, whose event may be unread. */
 			if (event->type == SHIRQ_EVENT_IRQ) {
 				d->delivered = event->seq;
-				former = shirq_set_reader(d);
+				former = shirq_set_reader(d, read->reader);
 			}
 			trace_shirq_deliver(d, event);
 		}
@@ -166,21 +218,25 @@ static int shirq_take_one(struct shirq_device *d, u32 epoch, char __user *to)
 }
 
 /* Return: bytes copied, 0 if nothing is queued, or the errno of read(). */
-static ssize_t shirq_take(struct shirq_device *d, u32 epoch, char __user *buf, size_t count)
+static ssize_t shirq_take(struct shirq_device *d, struct shirq_read *read)
 {
+	const size_t size = sizeof(struct shirq_event);
 	ssize_t copied = 0;
 	int ret = 0;
 
-	while (copied + sizeof(struct shirq_event) <= count) {
-		ret = shirq_take_one(d, epoch, buf + copied);
-		if (ret == 1)
-			copied += sizeof(struct shirq_event);
-		else if (ret != -EAGAIN)
+	while (read->left >= size) {
+		ret = shirq_take_one(d, read);
+		if (ret == 1) {
+			copied += size;
+			read->user += size;
+			read->left -= size;
+		} else if (ret != -EAGAIN) {
 			break;
-		else if (fault_in_subpage_writeable(buf + copied, sizeof(struct shirq_event)))
+		} else if (shirq_fault_in(read)) {
 			return copied ?: -EFAULT;
-		else if (signal_pending(current))
+		} else if (signal_pending(current)) {
 			return copied ?: -ERESTARTSYS;
+		}
 	}
 	return copied ?: ret;
 }
@@ -192,25 +248,23 @@ static bool shirq_wakes(const struct shirq_device *d, u32 epoch)
 	       shirq_check(d);
 }
 
-static ssize_t shirq_read_event(struct file *file, char __user *buf, size_t count)
+static ssize_t shirq_read_events(struct shirq_device *d, struct shirq_read *read)
 {
-	struct shirq_device *d = file->private_data;
 	ssize_t ret;
-	u32 epoch;
 
-	if (count < sizeof(struct shirq_event))
+	if (read->left < sizeof(struct shirq_event))
 		return -EINVAL;
-	ret = shirq_begin_read(d, &epoch);
+	ret = shirq_begin_read(d, read);
 	if (ret)
 		return ret;
 	do {
-		if (file->f_flags & O_NONBLOCK) {
-			if (!shirq_wakes(d, epoch))
+		if (read->nowait) {
+			if (!shirq_wakes(d, read->epoch))
 				return -EAGAIN;
-		} else if (wait_event_interruptible(d->wait, shirq_wakes(d, epoch))) {
+		} else if (wait_event_interruptible(d->wait, shirq_wakes(d, read->epoch))) {
 			return -ERESTARTSYS;
 		}
-		ret = shirq_take(d, epoch, buf, count);
+		ret = shirq_take(d, read);
 	} while (!ret);
 	return ret;
 }
@@ -248,8 +302,8 @@ static bool shirq_can_access(const struct shirq_device *d, loff_t position, size
 }
 
 /*
- * Access one register, and advance the position, because preadv() and pwritev() call
- * this once for each of their buffers.
+ * Access one register, and advance the position, because preadv() and pwritev() access
+ * one register for each of their buffers.
  */
 static ssize_t shirq_access(struct shirq_device *d, loff_t *position, size_t width, u64 *value,
 			    bool write)
@@ -282,26 +336,85 @@ static void *shirq_low(u64 *value, size_t width)
 
 static ssize_t shirq_read(struct file *file, char __user *buf, size_t count, loff_t *ppos)
 {
+	struct shirq_read read = {
+		.user = buf,
+		.left = count,
+		.reader = task_pid(current),
+		.nowait = file->f_flags & O_NONBLOCK,
+	};
 	ssize_t ret;
 	u64 value;
 
-	if (!ppos)
-		return shirq_read_event(file, buf, count);
+	if (*ppos < 0)
+		return shirq_read_events(file->private_data, &read);
 	ret = shirq_access(file->private_data, ppos, count, &value, false);
 	if (ret > 0 && copy_to_user(buf, shirq_low(&value, count), count))
 		return -EFAULT;
 	return ret;
 }
 
+/* preadv() and pwritev(): one register for each buffer. */
+static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool write)
+{
+	ssize_t ret = 0, done = 0;
+	u64 value = 0;
+
+	/* io_uring would wait until the file can be written, and it never can. */
+	if (!is_sync_kiocb(iocb) || iocb->ki_pos < 0)
+		return -EINVAL;
+	/* An access may wait for the end of a reset. */
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EOPNOTSUPP;
+	while (iov_iter_count(iter)) {
+		size_t width = iov_iter_single_seg_count(iter);
+		void *low = shirq_low(&value, width);
+
+		if (width > sizeof(value))
+			ret = -EINVAL;
+		else if (write && copy_from_iter(low, width, iter) != width)
+			ret = -EFAULT;
+		else
+			ret = shirq_access(iocb->ki_filp->private_data, &iocb->ki_pos, width,
+					   &value, write);
+		if (ret > 0 && !write && copy_to_iter(low, width, iter) != width)
+			ret = -EFAULT;
+		if (ret < 0)
+			break;
+		done += ret;
+	}
+	return done ?: ret;
+}
+
+/* Every read but read() and pread(). io_uring reads events, whatever the position. */
+static ssize_t shirq_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	bool sync = is_sync_kiocb(iocb);
+	struct shirq_read read = {
+		.iter = to,
+		.left = iov_iter_count(to),
+		.reader = sync ? task_pid(current) : task_tgid(current),
+		.nowait = iocb->ki_filp->f_flags & O_NONBLOCK || iocb->ki_flags & IOCB_NOWAIT,
+	};
+
+	if (sync && iocb->ki_pos >= 0)
+		return shirq_access_each(iocb, to, false);
+	return shirq_read_events(iocb->ki_filp->private_data, &read);
+}
+
 static ssize_t shirq_write(struct file *file, const char __user *buf, size_t count, loff_t *ppos)
 {
 	u64 value = 0;
 
-	if (!ppos || count > sizeof(value))
+	if (*ppos < 0 || count > sizeof(value))
 		return -EINVAL;
 	if (copy_from_user(shirq_low(&value, count), buf, count))
 		return -EFAULT;
 	return shirq_access(file->private_data, ppos, count, &value, true);
+}
+
+static ssize_t shirq_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	return shirq_access_each(iocb, from, true);
 }
 
 static vm_fault_t shirq_fault(struct vm_fault *vmf)
@@ -372,12 +485,18 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 
 const struct file_operations shirq_fops = {
 	.owner = THIS_MODULE,
+#ifdef FOP_UNSIGNED_OFFSET
+	.fop_flags = FOP_UNSIGNED_OFFSET,
+#endif
 	.open = shirq_open,
 	.release = shirq_release,
 	.read = shirq_read,
+	.read_iter = shirq_read_iter,
 	.write = shirq_write,
+	.write_iter = shirq_write_iter,
 	.poll = shirq_poll,
 	.mmap = shirq_mmap,
 	.unlocked_ioctl = shirq_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.uring_cmd = shirq_uring_cmd,
 };

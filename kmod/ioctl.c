@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ioctl() calls. */
+/* The calls, which come by ioctl() or by io_uring. */
 #include <linux/capability.h>
 #include <linux/errno.h>
 #include <linux/interrupt.h>
@@ -8,6 +8,12 @@
 #include <linux/panic.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#include <linux/io_uring/cmd.h>
+#else
+#include <linux/io_uring.h>
+#endif
 
 #include "access.h"
 #include "arm.h"
@@ -63,7 +69,8 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		.features = SHIRQ_FEATURE_INTX | SHIRQ_FEATURE_NOTICES |
 			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
 			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
-			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE | SHIRQ_FEATURE_KEPT,
+			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE | SHIRQ_FEATURE_KEPT |
+			    SHIRQ_FEATURE_URING,
 		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
 		.device = pdev->device,
@@ -471,4 +478,31 @@ long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 	if (copy_to_user(user, &arg, min(size, call->size)))
 		return -EFAULT;
 	return ret;
+}
+
+/* The command's own bytes in its submission queue entry, which user space may still change. */
+static const void *shirq_uring_bytes(const struct io_uring_cmd *cmd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	return io_uring_sqe_cmd(cmd->sqe);
+#else
+	return cmd->cmd;
+#endif
+}
+
+/**
+ * shirq_uring_cmd() - make a call for io_uring
+ * @cmd: the command: the number of the call, and the address of its struct
+ * @issue_flags: of io_uring
+ *
+ * Return: as shirq_ioctl(); or -EAGAIN, upon which io_uring makes the call in a worker.
+ */
+int shirq_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	const u64 *address = shirq_uring_bytes(cmd);
+
+	/* All other calls may wait, for instance for the end of a reset. */
+	if (issue_flags & IO_URING_F_NONBLOCK && cmd->cmd_op != SHIRQ_UNMASK)
+		return -EAGAIN;
+	return shirq_ioctl(cmd->file, cmd->cmd_op, READ_ONCE(*address));
 }

@@ -301,9 +301,14 @@ enum shirq_quarantine {
  *
  * Any number of threads may read. An event goes to one of them, and only the next
  * read() of that thread unmasks it: a read() of another thread leaves the device masked
- * and waits. If that thread has ended, any read() unmasks. All io_uring workers of a
- * process count as its first thread. If the threads of a driver handle events in turn,
- * arm without SHIRQ_ARM_AUTO_UNMASK and call SHIRQ_UNMASK.
+ * and waits. If that thread has ended, any read() unmasks. If the threads of a driver
+ * handle events in turn, arm without SHIRQ_ARM_AUTO_UNMASK and call SHIRQ_UNMASK.
+ *
+ * A READ of io_uring reads events too, whatever its offset, and counts as a read() of
+ * the process's first thread. While no event is queued it occupies no thread. A second
+ * READ that is in flight, or a multishot READ, unmasks as soon as the first has got its
+ * event: arm without SHIRQ_ARM_AUTO_UNMASK for these. A WRITE of io_uring fails
+ * with EINVAL.
  *
  * read() fails with
  *   EINVAL  the buffer is smaller than one event
@@ -339,6 +344,10 @@ struct shirq_event {
  *   E2BIG   the struct is longer than the kernel's, and the rest is not zero
  *   ENODEV  the device is gone
  *   ENOTTY  the kernel does not know this call
+ *
+ * io_uring makes the same calls: IORING_OP_URING_CMD has the call in cmd_op, and the address
+ * of its struct in the first 8 bytes of cmd. The struct must stay until the call has
+ * completed. SHIRQ_UNMASK is made when it is submitted, the others in a worker.
  */
 #define SHIRQ_IOCTL		0xE7
 #define SHIRQ_GET_INFO		_IO(SHIRQ_IOCTL, 0x00)
@@ -381,6 +390,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_IOMMU	0x40	/* SHIRQ_INFO_IOMMU and SHIRQ_INFO_PASSTHROUGH */
 #define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF, LINE_ON, quarantine as DECLINED, OTHER_LINE */
 #define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
+#define SHIRQ_FEATURE_URING	0x200	/* io_uring reads events and makes calls */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */

@@ -170,6 +170,7 @@ class Feature(enum.IntFlag):
     IOMMU = 0x40
     LINE = 0x80
     KEPT = 0x100
+    URING = 0x200
 
 
 class BarFlag(enum.IntFlag):

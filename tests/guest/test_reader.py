@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from guest.guest_python import finish, run, start
 from guest.quiet import line_falls
 from guest.scripts import reader
-from guest.test_c_library import LIBRARY, compiled
 from shirq_bench.observe.judge import assertions
 from shirq_bench.observe.scene import Scene
-from shirq_bench.paths import GUEST
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.vm.machine import SHARED_LINE
 
 
 def test_nonblocking_read_unmasks_with_eagain_and_epoll_never(scene: Scene) -> None:
@@ -120,15 +116,6 @@ def test_event_of_an_ended_reader_is_unmasked_by_the_next(scene: Scene) -> None:
     script.expect("^armed$")
     scene.raise_("dev1")
     assert finish(script)[1:] == ["masked EAGAIN armed"]
-
-
-def test_event_of_an_io_uring_worker_is_the_first_threads(scene: Scene, tmp_path: Path) -> None:
-    """An event that an io_uring worker got belongs to the first thread of its process."""
-    source = Path(__file__).with_name("uring_reader.c")
-    program = compiled(tmp_path / "reader", "-static", "-pthread", f"-I{GUEST}/lib", source, LIBRARY)
-    scene.upload(program, "/tmp/reader")
-    result = scene.vm.agent.run("/tmp/reader", ADDRESSES["dev1"])
-    assert (result.status, result.stdout) == (0, "done\n"), result.stderr
 
 
 def test_a_timed_read_leaves_the_events_of_another_thread_masked(scene: Scene) -> None:
