@@ -385,7 +385,10 @@ static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool
 	return done ?: ret;
 }
 
-/* Every read but read() and pread(). io_uring reads events, whatever the position. */
+/*
+ * Every read but read() and pread(). io_uring reads events, whatever the position: its
+ * multishot READ looks like preadv2() with RWF_NOWAIT, which reads no registers.
+ */
 static ssize_t shirq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
 	bool sync = is_sync_kiocb(iocb);
@@ -396,7 +399,7 @@ static ssize_t shirq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 		.nowait = iocb->ki_filp->f_flags & O_NONBLOCK || iocb->ki_flags & IOCB_NOWAIT,
 	};
 
-	if (sync && iocb->ki_pos >= 0)
+	if (sync && iocb->ki_pos >= 0 && !(iocb->ki_flags & IOCB_NOWAIT))
 		return shirq_access_each(iocb, to, false);
 	return shirq_read_events(iocb->ki_filp->private_data, &read);
 }

@@ -57,11 +57,11 @@ static void make_ring(void)
 	ends = (struct io_uring_cqe *)(queue + params.cq_off.cqes);
 }
 
-static void submit(struct io_uring_sqe entry)
+static void submit(const struct io_uring_sqe *entry)
 {
 	uint32_t slot = *sent % ENTRIES;
 
-	entries[slot] = entry;
+	entries[slot] = *entry;
 	slots[slot] = slot;
 	__atomic_store_n(sent, *sent + 1, __ATOMIC_RELEASE);
 	CHECK(syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0) == 1);
@@ -88,7 +88,7 @@ static struct io_uring_cqe next(void)
 /* Submit a READ. Offset 0 is BAR 0 for pread(), and events for io_uring. */
 static void submit_read(struct shirq_event *event, unsigned int flags, int rw_flags)
 {
-	submit((struct io_uring_sqe){
+	submit(&(struct io_uring_sqe){
 		.opcode = IORING_OP_READ,
 		.flags = flags,
 		.fd = device,
@@ -108,7 +108,7 @@ static int call(unsigned int number, const void *argument)
 	uint64_t address = (uintptr_t)argument;
 
 	memcpy(entry.cmd, &address, sizeof(address));
-	submit(entry);
+	submit(&entry);
 	return next().res;
 }
 
@@ -275,10 +275,10 @@ static void refusals(void)
 	CHECK(next().res == -EFAULT);
 	submit_read(&event, 0, 0);
 	CHECK(next().res == EVENT && event.seq == 2 && event.r[0] == 8);
-	submit(entry);
+	submit(&entry);
 	CHECK(next().res == -EINVAL);
 	entry.opcode = IORING_OP_READ;
-	submit(entry);
+	submit(&entry);
 	CHECK(next().res == -EINVAL);
 	/* A READ that waits ends when the device is disarmed. */
 	submit_read(&event, 0, 0);
@@ -294,14 +294,14 @@ static void multishot(void)
 	unsigned int number;
 
 	arm(0);
-	submit((struct io_uring_sqe){
+	submit(&(struct io_uring_sqe){
 		.opcode = IORING_OP_PROVIDE_BUFFERS,
 		.fd = 4,
 		.addr = (uintptr_t)events,
 		.len = EVENT,
 	});
 	CHECK(!next().res);
-	submit((struct io_uring_sqe){
+	submit(&(struct io_uring_sqe){
 		.opcode = READ_MULTISHOT, .flags = IOSQE_BUFFER_SELECT, .fd = device,
 	});
 	if (completed()) {
