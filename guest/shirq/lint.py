@@ -51,6 +51,14 @@ class Effect:
     known: int
     ones: int
 
+    def bits(self, subject: Subject, value: bool) -> int:
+        """The bits of the register that are known to have this value after the write."""
+        register = subject.registers.get(self.written)
+        sets = register is not None and (register.sets is not None or register.access == "write-1-to-set")
+        if sets or (register and register.clears):
+            return self.ones if value == sets else 0
+        return self.ones if value else self.known & ~self.ones
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -109,7 +117,7 @@ class Subject:
         found = {}
         for step in self.changes(kind, run):
             place = place_of(step.op)
-            bits = CONFIG_DISINTX_BIT if place.space == CONFIG_SPACE else (1 << 8 * place.width) - 1
+            bits = CONFIG_DISINTX_BIT if place.space == CONFIG_SPACE else _ones(step.op)
             known = step.value.known & bits
             found[self.changed(step.op)] = Effect(step.index, place, known, step.value.ones & known)
         return found
@@ -133,6 +141,11 @@ class Subject:
             for run in self.runs[kind]
             for place, effect in self.effects(kind, run).items()
         )
+
+
+def _ones(op: Op) -> int:
+    """The bits of a read or write."""
+    return (1 << 8 * op.width) - 1
 
 
 def _shown(subject: Subject, op: Op) -> str:
@@ -163,7 +176,9 @@ _Check = Callable[[Subject, ProgramKind], _Found]
 def _clears_unclaimed(subject: Subject, kind: ProgramKind) -> _Found:
     for run in subject.runs[kind]:
         for step in run.steps if run.claim is None else ():
-            if step.op.code != Code.READ or subject.access(step.op) != "clear-on-read" or step.index in run.zeros:
+            if step.op.code != Code.READ or subject.access(step.op) != "clear-on-read":
+                continue
+            if not _ones(step.op) & ~run.zeros.get(step.index, 0):
                 continue
             text = f"{_shown(subject, step.op)} is clear-on-read and read on a run that does not claim"
             yield _At(step.index, f"{text}: a neighbour's interrupt clears it too", place_of(step.op))
@@ -188,6 +203,37 @@ def _claims_never(subject: Subject, kind: ProgramKind) -> _Found:
     if all(run.claim is None for run in subject.runs[kind]):
         claim = next(index for index, op in enumerate(subject.programs.program(kind)) if op.code == Code.CLAIM)
         yield _At(claim, "no value that the device can return leads to this claim")
+
+
+def _enabled(subject: Subject) -> dict[Place, int]:
+    """The bits of each status register that may assert after unmask, whatever was there before."""
+    found: dict[Place, int] = {}
+    after = [subject.effects(UNMASK, run) for run in subject.runs[UNMASK]]
+    for place, register in subject.registers.items():
+        status = register.enables or register.masks
+        if status is None:
+            continue
+        enabled = -1
+        for effects in after:
+            effect = effects.get(place)
+            enabled &= effect.bits(subject, bool(register.enables)) if effect else 0
+        found[subject.named(status)] = found.get(subject.named(status), 0) | enabled
+    return found
+
+
+def _claims_narrowly(subject: Subject, kind: ProgramKind) -> _Found:
+    enabled = _enabled(subject)
+    for run in subject.runs[kind]:
+        tested: dict[Place, tuple[int, int]] = {}
+        for step in run.steps if run.claim is None else ():
+            place = place_of(step.op)
+            if step.op.code == Code.READ and place in enabled:
+                tested[place] = step.index, tested.get(place, (0, 0))[1] | run.zeros.get(step.index, 0)
+        for place, (index, zeros) in tested.items():
+            missed = enabled[place] & ~zeros
+            if zeros and missed:
+                text = f"unmask lets bits {missed:#x} of {_spot(subject, place)} assert, and a run that declines"
+                yield _At(index, f"{text} does not look at them", place)
 
 
 def _claims_silently(subject: Subject, kind: ProgramKind) -> _Found:
@@ -477,6 +523,14 @@ RULES: Final = (
         " storms at the first interrupt.",
         "Test bits that the register has.",
         _claims_never,
+    ),
+    Rule(
+        "claim-narrow",
+        (IRQ,),
+        "A source that asserts and that the program does not look at is nobody's interrupt: the line storms until the"
+        " device is quarantined, or the kernel disables the line.",
+        "Look at every source that unmask lets assert, or leave the others masked.",
+        _claims_narrowly,
     ),
     Rule(
         "claim-without-silence",

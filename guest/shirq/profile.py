@@ -23,6 +23,8 @@ Its keys, by example:
     access = "write-1-to-clear"             # optional; see ACCESS
     sets = "IntrMask"                       # optional: a bit written here as 1 becomes 1 in that register
     clears = "IntrMask"                     # optional: a bit written here as 1 becomes 0 in that register
+    enables = "IntrStatus"                  # optional: a bit that is 1 here lets the same bit of that register assert
+    masks = "IntrStatus"                    # optional: a bit that is 1 here silences the same bit of that register
     index = "RAP"                           # optional: reached through that index register
     notes = "..."                           # optional
 
@@ -114,6 +116,8 @@ _KINDS: Final = {"memory": Kind.PLAIN, "wide": Kind.WIDE, "port": Kind.PLAIN}
 _SPACES: Final = {**{f"bar{n}": n for n in range(BARS)}, "config": CONFIG_SPACE}
 _CONFIG: Final = Space(Kind.CONFIG, 256)
 _PROGRAMS: Final = {kind.name.lower(): kind for kind in ProgramKind if kind is not ProgramKind.EXEC}
+#: Keys of a register that name another register.
+_LINKS: Final = ("sets", "clears", "enables", "masks", "index")
 _IDS: Final = {"vendor": 16, "device": 16, "subsystem_vendor": 16, "subsystem_device": 16, "class": 24}
 
 
@@ -129,13 +133,18 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Register:
-    """A named register: its place and properties; `sets`, `clears` and `index` are names of other registers."""
+    """A named register: its place and properties.
+
+    `sets`, `clears`, `enables`, `masks` and `index` are names of other registers.
+    """
 
     name: str
     place: Place
     access: str = "read-write"
     sets: str | None = None
     clears: str | None = None
+    enables: str | None = None
+    masks: str | None = None
     index: str | None = None
     notes: str = ""
 
@@ -429,17 +438,10 @@ def _registers(table: _Table) -> dict[str, Register]:
             raise table.error(name, f"{name!r} and {seen[name.lower()]!r} differ in case alone: programs ignore case")
         seen[name.lower()] = name
         inner = table.table(name)
-        links = {key: inner.choice(key, names) if inner.has(key) else None for key in ("sets", "clears", "index")}
+        links = {key: inner.choice(key, names) if inner.has(key) else None for key in _LINKS}
         inner.knows(*links)
-        registers[name] = Register(
-            name,
-            _place(inner),
-            inner.choice("access", ACCESS, "read-write"),
-            links["sets"],
-            links["clears"],
-            links["index"],
-            inner.text("notes", ""),
-        )
+        access = inner.choice("access", ACCESS, "read-write")
+        registers[name] = Register(name, _place(inner), access, **links, notes=inner.text("notes", ""))
         inner.done()
     for name, register in registers.items():
         if register.index and registers[register.index].access != "index":

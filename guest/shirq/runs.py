@@ -25,13 +25,14 @@ class Value:
     """Partial knowledge of 64 bits: the bits in `known` are known, and those of them in `ones` are set.
 
     `origins` are the reads that the value depends on, by their operations' indices. `copy_of` is the read that returned
-    exactly this value, if there is one.
+    exactly this value, if there is one; `part_of` the read that returned it but for bits that are known to be 0 here.
     """
 
     known: int = 0
     ones: int = 0
     origins: frozenset[int] = frozenset()
     copy_of: int | None = None
+    part_of: int | None = None
 
     @property
     def may_be_zero(self) -> bool:
@@ -53,7 +54,8 @@ def _calculate(code: int, a: Value, b: Value) -> Value:
         return b
     if code == Code.AND:
         known = a.known & b.known | a.known & ~a.ones | b.known & ~b.ones
-        return Value(known, a.ones & b.ones, origins)
+        part = a.part_of if b.known == _M64 else b.part_of if a.known == _M64 else None
+        return Value(known, a.ones & b.ones, origins, part_of=part)
     if code == Code.OR:
         ones = a.ones | b.ones
         return Value(a.known & b.known | ones, ones, origins)
@@ -83,11 +85,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One straight run: its steps, the index of the claim among them, and the reads that returned zero."""
+    """One straight run: its steps, the index of the claim among them, and the bits of each read that were 0."""
 
     steps: tuple[Step, ...]
     claim: int | None
-    zeros: frozenset[int]
+    zeros: Mapping[int, int]
 
     @property
     def before_claim(self) -> tuple[Step, ...]:
@@ -104,7 +106,7 @@ def _walk(
     regs: Mapping[int, Value],
     zero: Mapping[int, bool],
     steps: tuple[Step, ...],
-    zeros: frozenset[int],
+    zeros: Mapping[int, int],
 ) -> Iterator[Run]:
     """Yield the paths through the program from operation `index` on.
 
@@ -118,7 +120,7 @@ def _walk(
         value = Value()
         if op.code == Code.READ:
             above = _M64 & ~((1 << 8 * op.width) - 1)
-            value = Value(above, 0, frozenset({index}), index)
+            value = Value(above, 0, frozenset({index}), index, index)
         elif op.code == Code.WRITE:
             value = regs.get(op.src, value)
         elif op.code in ALU:
@@ -141,7 +143,7 @@ def _branch(
     regs: Mapping[int, Value],
     zero: Mapping[int, bool],
     steps: tuple[Step, ...],
-    zeros: frozenset[int],
+    zeros: Mapping[int, int],
 ) -> Iterator[Run]:
     op = program[index]
     value = regs.get(op.src, Value())
@@ -155,10 +157,17 @@ def _branch(
             {**regs, op.src: replace(value, known=_M64)} if is_zero else regs,
             {**zero, op.src: is_zero},
             (*steps, Step(index, op, value)),
-            zeros | {value.copy_of} if is_zero and value.copy_of is not None else zeros,
+            _with_zeros(zeros, value) if is_zero else zeros,
         )
+
+
+def _with_zeros(zeros: Mapping[int, int], value: Value) -> Mapping[int, int]:
+    """Return `zeros` with the bits of a read that are 0 because `value` is."""
+    if value.part_of is None:
+        return zeros
+    return {**zeros, value.part_of: zeros.get(value.part_of, 0) | _M64 & ~value.known}
 
 
 def runs(program: Program) -> list[Run]:
     """The runs through a program that the verifier accepts, MAX_RUNS at most."""
-    return list(itertools.islice(_walk(program, 0, {}, {}, (), frozenset()), MAX_RUNS))
+    return list(itertools.islice(_walk(program, 0, {}, {}, (), {}), MAX_RUNS))

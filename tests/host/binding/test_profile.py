@@ -204,6 +204,7 @@ def test_the_tables_of_an_array_are_told_apart() -> None:
 # ------------------------------------------------------------------- lint
 
 MASKED_TEST = ("    skip_if_zero r0, end\n", "    load r2, r0\n    and r2, 0x4\n    skip_if_zero r2, end\n")
+MASKS_STATUS = ("bits = 16\nendian", 'bits = 16\nmasks = "STATUS"\nendian')
 ACKNOWLEDGES = ('"masks"', '"acknowledges"')
 ACK = (
     "[programs]",
@@ -218,6 +219,7 @@ WRONG: dict[str, tuple[list[tuple[str, str]], str]] = {
     "claim-masks": ([("STATUS = { at", 'STATUS = { access = "mask-on-read", at')], "read r0, STATUS"),
     "claim-blind": ([("    skip_if_zero r0, end\n", "")], "    claim"),
     "claim-never": ([("    skip_if_zero r0, end\n", "    shr r0, 32\n    skip_if_zero r0, end\n")], "    claim"),
+    "claim-narrow": ([MASKED_TEST, MASKS_STATUS], "read r0, STATUS"),
     "claim-without-silence": ([("    write MASK, r1\n    read r1, mask", "")], "    claim"),
     "touch-unclaimed": (
         [("    skip_if_zero r0, end\n", "    write MASK, r0\n    skip_if_zero r0, end\n")],
@@ -295,6 +297,38 @@ def test_each_rule_finds_its_mistake_on_its_line(rule: str) -> None:
 
 #: Correct changes of the good profile that look like mistakes: the rule that must not report them, and the changes.
 RIGHT = {
+    "every source that unmask lets assert is looked at": (
+        "claim-narrow",
+        [
+            MASKS_STATUS,
+            ("    skip_if_zero r0, end\n", "    load r2, r0\n    and r2, 0xffff\n    skip_if_zero r2, end\n"),
+        ],
+    ),
+    "two tests look at every source": (
+        "claim-narrow",
+        [
+            MASKS_STATUS,
+            (
+                "    skip_if_zero r0, end\n",
+                "    load r2, r0\n    and r2, 0xff\n    skip_if_not_zero r2, ours\n"
+                "    load r2, r0\n    and r2, 0xff00\n    skip_if_zero r2, end\nours:\n",
+            ),
+        ],
+    ),
+    "the sources that are looked at are those that the mask register lets assert": (
+        "claim-narrow",
+        [
+            MASKS_STATUS,
+            (
+                "    skip_if_zero r0, end\n",
+                "    read r3, MASK\n    load r2, r0\n    and r2, r3\n    skip_if_zero r2, end\n",
+            ),
+        ],
+    ),
+    "unmask leaves the other sources masked": (
+        "claim-narrow",
+        [MASKS_STATUS, MASKED_TEST, ('unmask = "load r1, 0', 'unmask = "load r1, 0xfffb')],
+    ),
     "nothing is lost where a read that clears returned 0": (
         "claim-clears",
         [("STATUS = { at", 'STATUS = { access = "clear-on-read", at')],
@@ -490,6 +524,9 @@ BREAKAGE = [
         "    load r2, 0\n    read",
         "index-chosen",
     ),
+    ("rtl8139", r"    and r2, r1", "    and r2, 0x7f", "claim-narrow"),
+    ("e1000", r"    read r1, IMS", "    load r1, 0x80", "claim-narrow"),
+    ("ne2000", r"    and r0, 0x3f", "    and r0, 0x1f", "claim-narrow"),
     ("ne2000", r"back:\n    write CR, r4", "back:\n    load r4, 0", "index-kept"),
     ("ne2000", r"    skip_if_zero r0, back", "    skip_if_zero r0, end", "index-kept"),
     ("e1000", r"    read r3, STATUS .*\n", "", "posted-write"),
