@@ -24,6 +24,7 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
 	d->auto_unmask = flags & SHIRQ_ARM_AUTO_UNMASK;
 	d->delivered = d->seq;
 	d->lost = 0;
+	d->set->saved = false;
 	memset(d->set->kept, 0, sizeof(d->set->kept));
 }
 

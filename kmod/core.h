@@ -30,12 +30,14 @@
  * @program: indexed by enum shirq_program_kind; the entry of EXEC is unused; the entry
  *	of MASK is empty if the owner loaded no mask program
  * @keeps: a program uses one of r4..r7, which the programs of a set share
+ * @saved: the last program that changed @kept has masked the device
  * @kept: r4..r7 as the last program left them
  */
 struct shirq_set {
 	u32			mode;
 	struct shirq_program	program[SHIRQ_PROGRAM_MASK + 1];
 	bool			keeps;
+	bool			saved;
 	u64			kept[SHIRQ_REGS - SHIRQ_KEPT];
 };
 
@@ -119,7 +121,11 @@ enum shirq_rung {
  * @polled_ns: time of the first of the last looks in a row at a disabled line, or 0
  * @polled_count: the core's count of interrupts at that time
  * @suspect_line: line that stormed at the last look of the watch, or 0
- * @suspect_unhandled: its count of unhandled interrupts when it was first suspected
+ * @suspect_unhandled: its count of unhandled interrupts when it was first suspected, or
+ *	when the trial began
+ * @suspect_looks: looks since it was first suspected; in the trial, those that are left
+ * @on_trial: DisINTx is set to see whether @suspect_line is silent then
+ * @innocent_of: the line of the last trial, which stormed on, or 0
  */
 struct shirq_storm {
 	struct irq_desc		*desc;
@@ -137,6 +143,9 @@ struct shirq_storm {
 	u32			polled_count;
 	unsigned int		suspect_line;
 	u32			suspect_unhandled;
+	unsigned int		suspect_looks;
+	bool			on_trial;
+	unsigned int		innocent_of;
 };
 
 struct shirq_dma;

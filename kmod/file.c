@@ -24,6 +24,8 @@
 
 #define SHIRQ_PGOFF_SHIFT	(SHIRQ_MMAP_SHIFT - PAGE_SHIFT)
 
+#define SHIRQ_FAULTS	100
+
 /* The position of the file for reads without a position; no register has a negative one. */
 #define SHIRQ_NO_POSITION	(-(1ll << 62))
 
@@ -217,10 +219,16 @@ static int shirq_take_one(struct shirq_device *d, const struct shirq_read *read)
 	return ret;
 }
 
-/* Return: bytes copied, 0 if nothing is queued, or the errno of read(). */
+/*
+ * A page that was faulted in may be gone again before the copy; but memory that refuses the
+ * copy for ever, such as a wrong tag of arm64, must not hold the loop.
+ *
+ * Return: bytes copied, 0 if nothing is queued, or the errno of read().
+ */
 static ssize_t shirq_take(struct shirq_device *d, struct shirq_read *read)
 {
 	const size_t size = sizeof(struct shirq_event);
+	unsigned int faults = 0;
 	ssize_t copied = 0;
 	int ret = 0;
 
@@ -230,11 +238,13 @@ static ssize_t shirq_take(struct shirq_device *d, struct shirq_read *read)
 			copied += size;
 			read->user += size;
 			read->left -= size;
+			faults = 0;
 		} else if (ret != -EAGAIN) {
 			break;
-		} else if (shirq_fault_in(read)) {
+		} else if (shirq_fault_in(read) || ++faults == SHIRQ_FAULTS) {
 			return copied ?: -EFAULT;
-		} else if (signal_pending(current)) {
+		} else if (faults > 1 && signal_pending(current)) {
+			/* Not at the first: for io_uring, a completion is a signal too. */
 			return copied ?: -ERESTARTSYS;
 		}
 	}
@@ -353,14 +363,22 @@ static ssize_t shirq_read(struct file *file, char __user *buf, size_t count, lof
 	return ret;
 }
 
+/*
+ * Return: true if io_uring calls. A multishot READ of it is synchronous, but has this flag,
+ * which no system call sets.
+ */
+static bool shirq_is_uring(struct kiocb *iocb)
+{
+	return !is_sync_kiocb(iocb) || iocb->ki_flags & IOCB_ALLOC_CACHE;
+}
+
 /* preadv() and pwritev(): one register for each buffer. */
 static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool write)
 {
 	ssize_t ret = 0, done = 0;
 	u64 value = 0;
 
-	/* io_uring would wait until the file can be written, and it never can. */
-	if (!is_sync_kiocb(iocb) || iocb->ki_pos < 0)
+	if (iocb->ki_pos < 0)
 		return -EINVAL;
 	/* An access may wait for the end of a reset. */
 	if (iocb->ki_flags & IOCB_NOWAIT)
@@ -385,23 +403,27 @@ static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool
 	return done ?: ret;
 }
 
-/*
- * Every read but read() and pread(). io_uring reads events, whatever the position: its
- * multishot READ looks like preadv2() with RWF_NOWAIT, which reads no registers.
- */
+/* Every read but read() and pread(). io_uring reads events, whatever the position. */
 static ssize_t shirq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
-	bool sync = is_sync_kiocb(iocb);
+	bool uring = shirq_is_uring(iocb);
 	struct shirq_read read = {
 		.iter = to,
 		.left = iov_iter_count(to),
-		.reader = sync ? task_pid(current) : task_tgid(current),
+		.reader = uring ? task_tgid(current) : task_pid(current),
 		.nowait = iocb->ki_filp->f_flags & O_NONBLOCK || iocb->ki_flags & IOCB_NOWAIT,
 	};
+	ssize_t ret;
 
-	if (sync && iocb->ki_pos >= 0 && !(iocb->ki_flags & IOCB_NOWAIT))
+	if (!uring && iocb->ki_pos >= 0)
 		return shirq_access_each(iocb, to, false);
-	return shirq_read_events(iocb->ki_filp->private_data, &read);
+#ifdef IOCB_AIO_RW
+	/* io_submit() must not block, and has no way to wait. */
+	if (iocb->ki_flags & IOCB_AIO_RW)
+		return -EINVAL;
+#endif
+	ret = shirq_read_events(iocb->ki_filp->private_data, &read);
+	return uring && ret == -ERESTARTSYS ? -EINTR : ret;
 }
 
 static ssize_t shirq_write(struct file *file, const char __user *buf, size_t count, loff_t *ppos)
@@ -417,6 +439,9 @@ static ssize_t shirq_write(struct file *file, const char __user *buf, size_t cou
 
 static ssize_t shirq_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
+	/* io_uring would wait until the file can be written, and it never can. */
+	if (shirq_is_uring(iocb))
+		return -EINVAL;
 	return shirq_access_each(iocb, from, true);
 }
 

@@ -6,6 +6,7 @@
 #include <linux/iommu.h>
 #include <linux/nospec.h>
 #include <linux/panic.h>
+#include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
@@ -484,7 +485,7 @@ long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 static const void *shirq_uring_bytes(const struct io_uring_cmd *cmd)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-	return io_uring_sqe_cmd(cmd->sqe);
+	return cmd->sqe->cmd;
 #else
 	return cmd->cmd;
 #endif
@@ -499,10 +500,14 @@ static const void *shirq_uring_bytes(const struct io_uring_cmd *cmd)
  */
 int shirq_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	const u64 *address = shirq_uring_bytes(cmd);
+	const u64 *bytes = shirq_uring_bytes(cmd);
+	unsigned long address = READ_ONCE(*bytes);
+	int ret;
 
 	/* All other calls may wait, for instance for the end of a reset. */
 	if (issue_flags & IO_URING_F_NONBLOCK && cmd->cmd_op != SHIRQ_UNMASK)
 		return -EAGAIN;
-	return shirq_ioctl(cmd->file, cmd->cmd_op, READ_ONCE(*address));
+	/* The security modules judge ioctl() by the number of the call; io_uring does not ask. */
+	ret = security_file_ioctl(cmd->file, cmd->cmd_op, address);
+	return ret ?: shirq_ioctl(cmd->file, cmd->cmd_op, address);
 }

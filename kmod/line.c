@@ -164,6 +164,7 @@ void shirq_begin(struct shirq_device *d, unsigned long irqflags)
 	d->requested = true;
 	d->irqflags = irqflags;
 	shirq_storm_begin(d);
+	d->storm.looked = d->storm.window.last;
 }
 
 /**

@@ -5,8 +5,8 @@
  * Sequence: open(/dev/shirq/<PCI address>), LOAD, ARM, then one read() an
  * interrupt; DISARM or close() ends it. Each open file is the sole owner of
  * its device until the last reference to it (descriptor, mapping, descriptor
- * in flight over a socket) goes; the device is quiesced then, however the
- * process died.
+ * in flight over a socket, request in flight or registered file of an io_uring, which go
+ * some time after the process) goes; the device is quiesced then, however the process died.
  *
  * open() fails with
  *   EBUSY   the device has an owner
@@ -98,7 +98,8 @@
  *
  * Programs of a set share r4..r7: each finds there what the last one left. SHIRQ_ARM zeroes
  * them. A run of the irq program that declines or finds the device gone leaves them as they
- * were; so does EXEC without SHIRQ_EXEC_KEPT. So an irq program can save in them
+ * were; so does EXEC without SHIRQ_EXEC_KEPT, and, until the next unmask, a program that
+ * masks a masked device again. So an irq program can save in them
  * what it masks, and the unmask program can put it back. Any other register must be
  * written before it is read.
  *
@@ -313,7 +314,7 @@ enum shirq_quarantine {
  * read() fails with
  *   EINVAL  the buffer is smaller than one event
  *   ENXIO   nothing is queued, and the device is not armed; also if it is disarmed
- *           during a blocked read()
+ *           during a blocked read(), or while a READ waits, unless it is armed again at once
  *   ENODEV  the device is gone; also if it goes during a blocked read()
  *   EAGAIN  no event is queued, and the file is O_NONBLOCK
  *   EINTR   a signal came

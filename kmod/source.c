@@ -40,14 +40,23 @@ enum shirq_outcome shirq_run_keeping(struct shirq_device *d, enum shirq_program_
 				     u64 *captured)
 {
 	struct shirq_set *set = d->set;
+	bool masks = set->mode == SHIRQ_MODE_MASKS &&
+		     (kind == SHIRQ_PROGRAM_IRQ || kind == SHIRQ_PROGRAM_MASK);
 	enum shirq_outcome outcome;
 
 	lockdep_assert_held(&d->lock);
 	memcpy(&d->regs[SHIRQ_KEPT], set->kept, sizeof(set->kept));
 	outcome = shirq_run(&set->program[kind], &d->bus, d->regs, captured);
 	/* A neighbour's interrupt must not change what the last claim has saved. */
-	if (outcome == (kind == SHIRQ_PROGRAM_IRQ ? SHIRQ_CLAIMED : SHIRQ_ENDED))
+	if (outcome != (kind == SHIRQ_PROGRAM_IRQ ? SHIRQ_CLAIMED : SHIRQ_ENDED))
+		return outcome;
+	/*
+	 * Nor must a program that masks what is masked already: the next unmask restores
+	 * what the first one has saved.
+	 */
+	if (!masks || !set->saved)
 		memcpy(set->kept, &d->regs[SHIRQ_KEPT], sizeof(set->kept));
+	set->saved = masks;
 	return outcome;
 }
 
@@ -65,7 +74,6 @@ void shirq_storm_begin(struct shirq_device *d)
 	shirq_window_clear(&storm->window);
 	storm->strikes = 0;
 	storm->window.last = READ_ONCE(storm->desc->irqs_unhandled);
-	storm->looked = storm->window.last;
 }
 
 /**

@@ -120,18 +120,14 @@ static void shirq_hold(struct shirq_device *d, u64 time_ns)
 static bool shirq_mask_again(struct shirq_device *d, u64 time_ns)
 {
 	u64 *captured = d->captured;
-	u64 kept[ARRAY_SIZE(d->set->kept)];
 
 	/* Restore the mask of SHIRQ_MASK. This is not an interrupt for the owner. */
 	if (d->intx_off && shirq_disintx_again(d)) {
 		d->stats.remasks++;
 		return false;
 	}
-	memcpy(kept, d->set->kept, sizeof(kept));
 	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
 	case SHIRQ_CLAIMED:
-		/* What was saved at the first claim is to be restored, not the masked state. */
-		memcpy(d->set->kept, kept, sizeof(kept));
 		break;
 	case SHIRQ_GONE:
 		shirq_lose(d);

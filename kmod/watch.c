@@ -4,10 +4,12 @@
  *
  * The platform may say wrongly where an interrupt pin leads. Then the device asserts
  * another line, where nobody knows of it, and the kernel disables that line after 100,000
- * unhandled interrupts. The evidence, at two looks in a row: Interrupt Status says that the
- * device asserts, its own line is open but silent, and the same other line counted
- * SHIRQ_WINDOW unhandled interrupts between the looks. The device is then quarantined, and
- * its owner gets the number of that line.
+ * unhandled interrupts. The suspicion, at each of several looks in a row: Interrupt Status
+ * says that the device asserts, and its own line is open but silent, while the same other
+ * line counts SHIRQ_WINDOW unhandled interrupts. Interrupt Status may show sources that are
+ * masked, so a trial follows: DisINTx is set for as long as the suspicion took. If the other
+ * line is silent then, the device is quarantined, and its owner gets the number of that
+ * line. If not, the device is not suspected again while it is armed.
  *
  * On an exclusive line, the watch also looks whether the core has given up the line: the
  * core does not poll that line, so the handler is not called.
@@ -29,11 +31,13 @@
 #include "watch.h"
 
 /*
- * Time between two looks; and while another line is suspected. A storm takes from 100 ms to
- * several seconds to its 100,000th interrupt.
+ * Time between two looks; and while another line is suspected, which must storm within
+ * SHIRQ_SUSPECT_LOOKS. A storm takes from 100 ms to several seconds to its 100,000th
+ * interrupt.
  */
 #define SHIRQ_WATCH_NS		(100 * NSEC_PER_MSEC)
 #define SHIRQ_SUSPECT_NS	(20 * NSEC_PER_MSEC)
+#define SHIRQ_SUSPECT_LOOKS	25
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 #define irq_get_nr_irqs()	nr_irqs
@@ -81,22 +85,78 @@ static bool shirq_line_is_silent(const struct shirq_device *d)
 	return !active && !pending;
 }
 
-/* Look for the line that the device asserts, if it asserts and its handler is not called. */
-static void shirq_look_elsewhere(struct shirq_device *d)
+/* Return: false if the line is gone, or the core has disabled it: it shows nothing any more. */
+static bool shirq_unhandled(unsigned int irq, u32 *unhandled)
+{
+	struct irq_data *data;
+	bool open = false;
+
+	rcu_read_lock();
+	data = irq_get_irq_data(irq);
+	if (data && !irqd_irq_disabled(data)) {
+		*unhandled = READ_ONCE(irq_data_to_desc(data)->irqs_unhandled);
+		open = true;
+	}
+	rcu_read_unlock();
+	return open;
+}
+
+/* End the suspicion, and the trial if there is one. */
+static void shirq_forget(struct shirq_device *d)
 {
 	struct shirq_storm *storm = &d->storm;
-	u64 regs[SHIRQ_EVENT_REGS] = {};
+
+	if (storm->on_trial && !d->intx_off && shirq_answers(d))
+		shirq_set_disintx(d, false);
+	storm->on_trial = false;
+	storm->suspect_line = 0;
+}
+
+/* Look for the line that the device asserts, if it asserts and its handler is not called. */
+static void shirq_suspect(struct shirq_device *d)
+{
+	struct shirq_storm *storm = &d->storm;
 	unsigned int irq = 0;
 	u32 unhandled = 0;
 
-	if (!d->masked && shirq_line_is_silent(d) && shirq_asserts(d))
+	if (shirq_line_is_silent(d) && shirq_asserts(d))
 		irq = shirq_other_line(d, &unhandled);
-	if (!irq || irq != storm->suspect_line || unhandled < storm->suspect_unhandled) {
+	if (!irq || irq == storm->innocent_of) {
+		shirq_forget(d);
+	} else if (irq != storm->suspect_line || unhandled < storm->suspect_unhandled) {
 		storm->suspect_line = irq;
 		storm->suspect_unhandled = unhandled;
+		storm->suspect_looks = 0;
+	} else if (++storm->suspect_looks > SHIRQ_SUSPECT_LOOKS) {
+		shirq_forget(d);
 	} else if (unhandled - storm->suspect_unhandled >= SHIRQ_WINDOW) {
-		regs[0] = irq;
+		storm->on_trial = shirq_disintx_again(d);
+		storm->suspect_unhandled = unhandled;
+	}
+}
+
+/* The device is silent by DisINTx: see whether the suspected line is silent too. */
+static void shirq_try(struct shirq_device *d)
+{
+	struct shirq_storm *storm = &d->storm;
+	u64 regs[SHIRQ_EVENT_REGS] = { storm->suspect_line };
+	u32 unhandled;
+
+	if (--storm->suspect_looks)
+		return;
+	if (!shirq_unhandled(storm->suspect_line, &unhandled)) {
+		shirq_forget(d);
+		return;
+	}
+	/* A lower count is a new one, which the core begins after a silence. */
+	if (unhandled >= storm->suspect_unhandled)
+		unhandled -= storm->suspect_unhandled;
+	if (unhandled < SHIRQ_WINDOW / 10) {
+		storm->on_trial = false;
 		shirq_quarantine(d, SHIRQ_QUARANTINE_OTHER_LINE, regs);
+	} else {
+		storm->innocent_of = storm->suspect_line;
+		shirq_forget(d);
 	}
 }
 
@@ -104,10 +164,12 @@ static void shirq_look(struct shirq_device *d)
 {
 	u64 calls = d->stats.claims + d->stats.declines + d->stats.silent;
 
-	if (calls == d->watched_calls)
-		shirq_look_elsewhere(d);
+	if (calls != d->watched_calls || d->masked)
+		shirq_forget(d);
+	else if (d->storm.on_trial)
+		shirq_try(d);
 	else
-		d->storm.suspect_line = 0;
+		shirq_suspect(d);
 	d->watched_calls = calls;
 	if (!(d->irqflags & IRQF_SHARED) &&
 	    (irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) || d->storm.polled_ns))
@@ -138,7 +200,9 @@ static enum hrtimer_restart shirq_watch(struct hrtimer *timer)
 void shirq_watch_begin(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
+	d->storm.on_trial = false;
 	d->storm.suspect_line = 0;
+	d->storm.innocent_of = 0;
 	hrtimer_start(&d->watch, SHIRQ_WATCH_NS, HRTIMER_MODE_REL);
 }
 

@@ -199,6 +199,26 @@ def test_device_that_asserts_another_line_is_quarantined(storming: Scene) -> Non
 
 
 @pytest.mark.splats_expected
+def test_device_whose_status_lies_is_not_blamed(storming: Scene, tmp_path: Path) -> None:
+    """Interrupt Status says that the device asserts, and another line storms, also while the device is silent."""
+    scene = storming
+    scene.run("ip link set eth0 down")
+    scene.run(bind("clock"))
+    there = start(scene, "clock", line.bystander)
+    there.expect("^armed (\\d+)$")
+    scene.vm.qmp.set("dev0", "intx-status", "one")
+    script = start(scene, "dev0", line.unblamed)
+    script.expect("^armed (\\d+)$")
+    storm(scene, tmp_path, pin="B")
+    script.write("\n")
+    script.expect("^armed 0$")
+    scene.vm.qmp.set("dev0", "raise", 4)
+    assert finish(script)[-1] == "IRQ 0x4"
+    there.write("\n")
+    finish(there)
+
+
+@pytest.mark.splats_expected
 def test_no_device_is_blamed_for_another_line_on_the_8259(boot: Boot) -> None:
     """The 8259 does not tell whether an interrupt is on its way: the device's own line may only seem silent."""
     # The firmware leads INTA and INTB of slot 4 to one input of the 8259, INTC and INTD to another.

@@ -17,6 +17,7 @@ from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+from shirq_bench.vm.vm import Vm
 
 #: The number of handler calls within which a storm must have ended.
 CALLS = 5000
@@ -119,6 +120,16 @@ def test_declining_device_that_asserts_is_quarantined(scene: Scene) -> None:
     assert calls(scene, "dev0") < CALLS
     script.write("\n")
     assert finish(script)[-1] == "mapping: SIGBUS"
+
+
+def test_served_source_is_no_alibi_for_one_that_nobody_looks_at(scene: Scene) -> None:
+    """A device that is unmasked often is blamed all the same for a source that its program does not look at."""
+    script = start(scene, "dev0", storm.ungated_beside_served)
+    script.expect("^armed$")
+    scene.vm.qmp.set("dev0", "raise", 0x101)
+    script.expect("^QUARANTINED DECLINED True$", deadline=120)
+    line_falls(scene, "dev0")
+    finish(script)
 
 
 def test_declining_masked_device_is_masked_by_disintx_as_well(scene: Scene) -> None:
@@ -227,6 +238,17 @@ def test_neighbour_of_masked_pending_device_trips_no_breaker(
     assert finish(script)[2:] == ["True 0 masked none"]
 
 
+def broken_neighbour(vm: Vm, folder: Path) -> None:
+    """Let dev1 assert for 20 ms. It is parked, has no DisINTx and no loaded set, so that nothing silences it."""
+    with vm.frozen():
+        now, path = vm.now_ns(), folder / "storm"
+        path.write_text(
+            f"@{now + 1_000_000} unmask 1\n@{now + 1_000_000} raise 1\n@{now + 21_000_000} lower 1\n"
+            f"@{now + 21_000_000} mask 1\n"
+        )
+        vm.qmp.set("dev1", "schedule", str(path))
+
+
 @pytest.mark.parametrize("auto", [False, True], ids=["unmask by call", "unmask by read"])
 def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path, auto: bool) -> None:
     """The breaker runs the irq program, which claims a source masked by the owner; the event waits for the unmask."""
@@ -236,21 +258,25 @@ def test_a_mask_holds_while_a_broken_neighbour_storms(boot: Boot, tmp_path: Path
     script = start(scene, "dev0", storm.mask_holds, auto)
     script.expect("^masked 1$", deadline=120)
     vm.qmp.set("dev0", "raise", 1)
-    # dev1 asserts for 20 ms. It is parked, has no DisINTx and no loaded set, so that nothing silences it.
-    with vm.frozen():
-        now = vm.now_ns()
-        path = tmp_path / "storm"
-        path.write_text(
-            f"@{now + 1_000_000} unmask 1\n@{now + 1_000_000} raise 1\n@{now + 21_000_000} lower 1\n"
-            f"@{now + 21_000_000} mask 1\n"
-        )
-        vm.qmp.set("dev1", "schedule", str(path))
+    broken_neighbour(vm, tmp_path)
     script.write("\n")
     script.expect("^unmasked armed 2 1 0$", deadline=120)
     vm.qmp.set("dev0", "raise", 2)
     script.write("\n")
     held = ["[] masked 0 0", *(["EAGAIN EAGAIN masked 0"] if auto else [])]
     assert finish(script, deadline=120)[1:] == [*held, "IRQ 2 0x1 0 masked", "unmasked armed 2 1 0", "3"]
+
+
+def test_a_claim_behind_the_owners_mask_saves_what_unmask_restores(boot: Boot, tmp_path: Path) -> None:
+    """DisINTx masks the device and a neighbour storms: the irq program runs for the first time, and its save counts."""
+    vm = boot(SHARED_LINE.with_(deterministic=True, vcpus=1, log_entries=1 << 21))
+    vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    script = start(Scene(vm), "dev0", storm.mask_keeps)
+    script.expect("^masked 1$", deadline=120)
+    vm.qmp.set("dev0", "raise", 1)
+    broken_neighbour(vm, tmp_path)
+    script.write("\n")
+    assert finish(script, deadline=120)[-2:] == ["IRQ 2 0x1 0xffffffff", "unmasked 0xffffff00"]
 
 
 def test_a_mask_without_effect_by_call_ends_in_quarantine_too(scene: Scene) -> None:

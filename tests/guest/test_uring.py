@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from guest.guest_python import finish, start
+from guest.scripts import reader
 from guest.test_c_library import LIBRARY, compiled
 from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import GUEST
@@ -57,6 +59,13 @@ def test_what_cannot_be_read_or_written_is_refused(uring: Callable[[str], str]) 
 def test_a_multishot_read_gets_every_event(uring: Callable[[str], str], kernel_name: str) -> None:
     """Where the kernel has multishot READs, one READ gets all events, each in a buffer of its own."""
     assert uring("multishot") == ("no multishot\n" if kernel_name == "6.1" else "multishot\n")
+
+
+def test_a_ring_that_holds_the_device_ends_after_its_process(uring: Callable[[str], str], scene: Scene) -> None:
+    """The device is released, and can be owned again, although the ring ends a moment after its process."""
+    assert uring("registered") == "registered\n"
+    script = start(scene, "dev1", reader.opened_in_the_end)
+    assert finish(script, deadline=120) == ["open"]
 
 
 def test_event_of_an_io_uring_worker_is_the_first_threads(uring: Callable[[str], str]) -> None:

@@ -286,6 +286,18 @@ static void refusals(void)
 	puts("refused");
 }
 
+/*
+ * A ring alone holds the device, which is armed, and the process ends. The kernel puts the ring
+ * away a moment later.
+ */
+static void registered(void)
+{
+	arm(0);
+	CHECK(!syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &device, 1));
+	CHECK(!close(device));
+	puts("registered");
+}
+
 /* One multishot READ gets every event. */
 static void multishot(void)
 {
@@ -362,7 +374,7 @@ static const struct {
 } scenes[] = {
 	{ "serve", serve },	  { "nonblocking", nonblocking }, { "second", second },
 	{ "commands", commands }, { "refusals", refusals },	  { "multishot", multishot },
-	{ "worker", worker },
+	{ "worker", worker },	  { "registered", registered },
 };
 
 int main(int argc, char **argv)

@@ -215,6 +215,9 @@ def vectored_io() -> None:
     buffers = [bytearray(4) for _ in range(3)]
     print(os.preadv(fd, buffers, 0), *(hex(int.from_bytes(buffer, sys.byteorder)) for buffer in buffers))
     print(os.preadv(fd, buffers, 0xFFC), fails(os.preadv, fd, [bytearray(4), bytearray(4)], 0x1000))
+    # An access of a register may wait; reading events need not.
+    print(*(fails(os.preadv, fd, [bytearray(64)], at, os.RWF_NOWAIT) for at in (0, 4, -1)))
+    print(fails(os.readv, fd, [bytearray(4)]), fails(os.readv, fd, [bytearray(64)]))
 
 
 def io_beside_programs() -> None:

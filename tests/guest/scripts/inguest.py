@@ -33,6 +33,7 @@ ADDRESS = ""
 TIMEOUT = 1_000_000
 SET = edu.PROGRAMS
 INT_ACK = edu.INT_ACK
+INT_RAISE = 0x60
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -168,6 +169,20 @@ def acknowledging() -> shirq.ProgramSet:
         mode=abi.Mode.ACKNOWLEDGES,
         irq=CLAIM + "write32 bar0+0x64, r0",
         unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
+        release="load r0, -1\nwrite32 bar0+0x68, r0\nwrite32 bar0+0x64, r0",
+    )
+
+
+def kept_mask() -> shirq.ProgramSet:
+    """A set whose irq program saves the mask of the sources, and whose unmask program restores it."""
+    return shirq.ProgramSet.from_text(
+        irq=CLAIM
+        + """
+            read32 r4, bar0+0x28            # INT_MASK
+            load r1, 0xffffffff
+            write32 bar0+0x68, r1           # INT_MASK_SET
+        """,
+        unmask="xor r4, 0xffffffff\nwrite32 bar0+0x6c, r4",
         release="load r0, -1\nwrite32 bar0+0x68, r0\nwrite32 bar0+0x64, r0",
     )
 

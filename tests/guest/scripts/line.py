@@ -10,13 +10,13 @@ from pathlib import Path
 
 import shirq
 from guest.scripts.inguest import (
-    CLAIM,
     INT_ACK,
     SET,
     TIMEOUT,
     acknowledging,
     armed,
     fails,
+    kept_mask,
     kind,
     loaded,
     proceed,
@@ -153,18 +153,7 @@ def kept(other: str) -> None:
 
 def kept_over_a_storm() -> None:
     """The device asserts while it is masked: the irq program masks it again, and unmask restores the first mask."""
-    device = loaded(
-        shirq.ProgramSet.from_text(
-            irq=CLAIM
-            + """
-                read32 r4, bar0+0x28            # INT_MASK
-                load r1, 0xffffffff
-                write32 bar0+0x68, r1           # INT_MASK_SET
-            """,
-            unmask="xor r4, 0xffffffff\nwrite32 bar0+0x6c, r4",
-            release="load r0, -1\nwrite32 bar0+0x68, r0\nwrite32 bar0+0x64, r0",
-        )
-    )
+    device = loaded(kept_mask())
     device.arm(auto_unmask=False)
     registers = device.mmap(0)
     registers.write32(0x68, 0xFFFFFF00)  # Eight sources are enabled.

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import errno
 import mmap
 import os
 import queue
 import select
 import threading
+import time
 from pathlib import Path
 
 import shirq
@@ -358,3 +360,16 @@ def disarm_ends_a_read() -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     thread.join(TIMEOUT)
     print(ended, state())
+
+
+def opened_in_the_end() -> None:
+    """Open the device as soon as the kernel has put away what its former owner has left."""
+    while True:
+        try:
+            device = shirq.Device.open(ADDRESS)
+            break
+        except shirq.ShirqError as error:
+            assert error.errno == errno.EBUSY, error
+            time.sleep(0.01)
+    report(state())
+    device.close()

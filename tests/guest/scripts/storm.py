@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import select
@@ -12,6 +13,7 @@ import shirq
 from guest.scripts.inguest import (
     CLAIM,
     INT_ACK,
+    INT_RAISE,
     SET,
     TIMEOUT,
     acknowledging,
@@ -19,6 +21,7 @@ from guest.scripts.inguest import (
     child,
     command,
     fails,
+    kept_mask,
     kind,
     loaded,
     proceed,
@@ -176,6 +179,51 @@ def ungated_while_masked() -> None:
     device.unmask(event.seq)
     report(state(), bool(command() & 0x400))
     proceed()
+
+
+def ungated_beside_served() -> None:
+    """A source that the irq program neither claims nor masks asserts, while another one is raised and served."""
+    device = loaded(
+        with_irq("""
+            read32 r0, bar0+0x2c
+            and r0, 0xff
+            skip_if_not_zero r0, ours
+            decline
+        ours:
+            claim
+            load r1, 0xff
+            write32 bar0+0x68, r1
+        """)
+    )
+    device.arm(auto_unmask=False)
+    report("armed")
+    events = 0
+    while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
+        events += 1
+        with contextlib.suppress(shirq.ShirqError):  # The quarantine may come meanwhile.
+            device.pwrite(0, INT_ACK, 4, 1)
+            device.unmask(event.seq)
+            device.pwrite(0, INT_RAISE, 4, 1)
+    report(kind(event), reason(event), events > 0)
+
+
+def mask_keeps() -> None:
+    """MASK by DisINTx while a source is pending; in a neighbour's storm the irq program runs, and saves the mask."""
+    device = loaded(kept_mask())
+    device.arm(auto_unmask=False)
+    registers = device.mmap(0)
+    registers.write32(0x68, 0xFFFFFF00)  # Eight sources are enabled.
+    seq = device.mask()
+    report("masked", seq)
+    proceed()
+    while not stat("remasks"):
+        time.sleep(0.01)
+    device.unmask(seq)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.seq, hex(event.r[0]), hex(registers.read32(0x28)))
+    registers.write32(INT_ACK, event.r[0])
+    device.unmask(event.seq)
+    report("unmasked", hex(registers.read32(0x28)))
 
 
 def innocent() -> None:
