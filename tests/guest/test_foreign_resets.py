@@ -59,6 +59,7 @@ def test_quarantines_among_foreign_resets_all_end(boot: Boot) -> None:
     assert stats_of(port, "dev2")["rung_d3hot"] == _ROUNDS
 
 
+@pytest.mark.long
 def test_device_only_a_reset_silences_does_not_storm_before_it(boot: Boot) -> None:
     """A device that only a reset silences does not storm before that reset.
 

@@ -139,6 +139,7 @@ def test_gone_device_stays_watched_after_a_reset_by_others(boot: Boot) -> None:
 _GIVE_UP = Path(__file__).parent / "giveup"
 
 
+@pytest.mark.long
 def test_an_error_that_nobody_recovers_from_ends_in_enodev(boot: Boot) -> None:
     """Recovery fails if another driver on the bus does not support it, and no callback tells the module about that."""
     machine = SHARED_LINE.with_(modules=(str(_GIVE_UP),), deterministic=True, vcpus=1)

@@ -213,6 +213,7 @@ def test_whose_log_is_too_small(boot):
 """
 
 
+@pytest.mark.long
 def test_a_waiver_is_for_what_it_names(kernel_name: str, tmp_path: Path) -> None:
     suites.arrange(tmp_path, _EXCUSED)
     status, said = suites.run(tmp_path, "--shirq-kernel", kernel_name)

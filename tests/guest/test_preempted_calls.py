@@ -133,6 +133,7 @@ def _around_the_change(machine: Machine, refused: int, judge: Callable[[_Run], N
     assert {refused, _OK} <= set(results), "all second calls were on the same side of the change"
 
 
+@pytest.mark.long
 def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None:
     """MASK returns ENXIO until the handler is registered; a mask set after that stays."""
 

@@ -223,6 +223,7 @@ def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: 
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("parameters", "chip"), [("", "IO-APIC"), ("noapic", "XT-PIC")])
 def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, chip: str) -> None:
     """shirqctl reads the same lines from the guest's /proc/interrupts as from /sys/kernel/irq, on each controller."""

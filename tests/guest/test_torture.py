@@ -51,6 +51,7 @@ def test_a_guest_whose_owners_all_fare_alike_proves_nothing(kernel_name: str, tm
     assert any("of 1 owners; they must fail in" in failure for failure in round_.failures), round_.failures
 
 
+@pytest.mark.long
 def test_seed_repeats_its_choices_and_another_seed_differs(kernel_name: str, tmp_path: Path) -> None:
     """The same seed makes the same choices, and another seed makes different ones."""
     choices = [_run("kill", kernel_name, tmp_path, seed=seed).choices for seed in (5, 5, 6)]

@@ -23,6 +23,7 @@ def _machine(*properties: str, vcpus: int) -> Machine:
     return SHARED_LINE.with_(devices=cards, vcpus=vcpus, log_entries=1 << 22, deterministic=vcpus == 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcpus: int) -> None:
     """Waking from D3hot would reset a device without No_Soft_Reset: shirq.ko parks it in D0, not in D3hot."""
@@ -42,6 +43,7 @@ def test_open_of_a_device_that_a_wake_would_reset_storms_nothing(boot: Boot, vcp
     scene.network.ping(3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_device_only_d3hot_silences_cannot_be_opened(boot: Boot, vcpus: int) -> None:
     """open() of a device that only D3hot silences fails, and causes no storm.
