@@ -325,6 +325,10 @@ RIGHT = {
             ),
         ],
     ),
+    "zeros that are written to a register of the kind write-1-to-set unmask nothing": (
+        "claim-narrow",
+        [MASKS_STATUS, MASKED_TEST, ('masks = "STATUS"', 'masks = "STATUS"\naccess = "write-1-to-set"')],
+    ),
     "unmask leaves the other sources masked": (
         "claim-narrow",
         [MASKS_STATUS, MASKED_TEST, ('unmask = "load r1, 0', 'unmask = "load r1, 0xfffb')],
