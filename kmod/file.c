@@ -372,7 +372,10 @@ static bool shirq_is_uring(struct kiocb *iocb)
 	return !is_sync_kiocb(iocb) || iocb->ki_flags & IOCB_ALLOC_CACHE;
 }
 
-/* preadv() and pwritev(): one register for each buffer. */
+/*
+ * One register for each buffer. A call without a buffer accesses nothing, and is refused like
+ * every access of a wrong width.
+ */
 static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool write)
 {
 	ssize_t ret = 0, done = 0;
@@ -383,7 +386,7 @@ static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool
 	/* An access may wait for the end of a reset. */
 	if (iocb->ki_flags & IOCB_NOWAIT)
 		return -EOPNOTSUPP;
-	while (iov_iter_count(iter)) {
+	do {
 		size_t width = iov_iter_single_seg_count(iter);
 		void *low = shirq_low(&value, width);
 
@@ -399,7 +402,7 @@ static ssize_t shirq_access_each(struct kiocb *iocb, struct iov_iter *iter, bool
 		if (ret < 0)
 			break;
 		done += ret;
-	}
+	} while (iov_iter_count(iter));
 	return done ?: ret;
 }
 
@@ -426,17 +429,7 @@ static ssize_t shirq_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	return uring && ret == -ERESTARTSYS ? -EINTR : ret;
 }
 
-static ssize_t shirq_write(struct file *file, const char __user *buf, size_t count, loff_t *ppos)
-{
-	u64 value = 0;
-
-	if (*ppos < 0 || count > sizeof(value))
-		return -EINVAL;
-	if (copy_from_user(shirq_low(&value, count), buf, count))
-		return -EFAULT;
-	return shirq_access(file->private_data, ppos, count, &value, true);
-}
-
+/* Every write. */
 static ssize_t shirq_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	/* io_uring would wait until the file can be written, and it never can. */
@@ -520,7 +513,6 @@ const struct file_operations shirq_fops = {
 	.release = shirq_release,
 	.read = shirq_read,
 	.read_iter = shirq_read_iter,
-	.write = shirq_write,
 	.write_iter = shirq_write_iter,
 	.poll = shirq_poll,
 	.mmap = shirq_mmap,

@@ -4,6 +4,7 @@
  * Usage: library_calls ADDRESS
  */
 #include "../../guest/drivers/edu-set.h"
+#include "check.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,13 +14,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%d: %s: %s\n", __LINE__, #what, strerror(errno)); \
-			exit(1); \
-		} \
-	} while (0)
 #define FAILS(call, number)	CHECK((call) == -1 && errno == (number))
 
 static const struct shirq_op mask[] = {

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-import re
 import signal
 import socket
 import threading
@@ -12,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shirq_bench.channels.agent import Command
+from guest.card_drivers import counts_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
@@ -63,10 +62,6 @@ class Echo:
         assert self.got == self.data, f"{len(self.got)} of {len(self.data)} bytes came; the first wrong one is {wrong}"
 
 
-def _counts(command: Command) -> dict[str, int]:
-    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", command.stdout)}
-
-
 @pytest.fixture
 def echo(boot: Boot) -> Callable[[int], dict[str, int]]:
     """Return a function that sends that many bytes through each port and back, and returns the driver's counts."""
@@ -88,7 +83,7 @@ def echo(boot: Boot) -> Callable[[int], dict[str, int]]:
             port.finish()
         driver.signal(signal.SIGTERM)
         assert driver.wait(60).status == 0
-        return _counts(driver)
+        return counts_of(driver)
 
     return run
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shirq_bench.channels.agent import Command
+from guest.card_drivers import counts_of
 from shirq_bench.channels.log import LogReader
 from shirq_bench.channels.network import GUEST_IP, Network
 from shirq_bench.deadline import Deadline
@@ -62,11 +61,6 @@ def _drive(scene: Scene, device: str) -> Driver:
     command = scene.vm.agent.start("python3", path, "--bind", *options, ADDRESSES[device])
     command.expect("^armed", deadline=120)
     return Driver(scene.vm, device, command)
-
-
-def _counts(command: Command) -> dict[str, int]:
-    """Return the counters that a driver printed at its end."""
-    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", command.stdout)}
 
 
 @dataclass
@@ -153,7 +147,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
     line_never_masked(handlers.log, line_of(handlers.log, ["nic0"])).require(at_least=_QUERIES // 2)
 
     for device, driver in drivers.items():
-        counts = _counts(driver.command)
+        counts = counts_of(driver.command)
         assert counts["lost"] == 0
         assert counts["events"] == len(whole.assertions(device)), "the numbers of events and assertions differ"
         if device in _WIRES:

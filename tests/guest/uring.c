@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "../../guest/drivers/edu-set.h"
+#include "check.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -19,14 +20,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%d: %s: %s\n", __LINE__, #what, strerror(errno)); \
-			exit(1); \
-		} \
-	} while (0)
 
 #define ENTRIES		8
 #define READ_MULTISHOT	49	/* IORING_OP_READ_MULTISHOT, since Linux 6.7 */
