@@ -117,7 +117,7 @@ def _let_pass(reader: LogReader, loads: dict[str, Load], deadline: float = 400.0
 @pytest.mark.long
 def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
     """Stock cards and a busy neighbour share a line for a minute and lose no interrupt."""
-    with cards.record(settled=False) as whole:
+    with cards.record(*_CARDS, settled=False) as whole:
         drivers = {device: _drive(cards, device) for device in _CARDS}
         irq = cards.irq("eth0")
         assert all(cards.irq(handler_name(device)) == irq for device in drivers), "the devices do not share a line"
