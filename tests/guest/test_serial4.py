@@ -53,34 +53,37 @@ class Echo:
                 self.half.set()
         self.half.set()
 
-    def finish(self) -> None:
-        """Wait for the end; fails unless every byte has come back once, in its order."""
+    def finish(self, deadline: float) -> None:
+        """Wait for the end, in seconds at most; fails unless every byte has come back once, in its order."""
         for end in self._ends:
-            end.join()
+            end.join(deadline)
         pairs = enumerate(zip(self.got, self.data, strict=False))
         wrong = next((number for number, (got, sent) in pairs if got != sent), None)
         assert self.got == self.data, f"{len(self.got)} of {len(self.data)} bytes came; the first wrong one is {wrong}"
 
 
 @pytest.fixture
-def echo(boot: Boot) -> Callable[[int], dict[str, int]]:
-    """Return a function that sends that many bytes through each port and back, and returns the driver's counts."""
+def echo(boot: Boot) -> Callable[[int, float], dict[str, int]]:
+    """Return a function that sends that many bytes through each port and back, and returns the driver's counts.
 
-    def run(size: int) -> dict[str, int]:
+    Its second argument is the deadline of each half, in seconds.
+    """
+
+    def run(size: int, deadline: float) -> dict[str, int]:
         scene = Scene(boot(_MACHINE))
         driver = scene.vm.agent.start("python3", "/usr/share/shirq/drivers/serial4.py", "--bind", _ADDRESS)
         driver.expect("^armed", deadline=120)
         seed = random.Random(size)
         ports = [Echo(scene.vm.wires[wire], seed.randbytes(size)) for wire in _WIRES]
         for port in ports:
-            assert port.half.wait(400)
+            assert port.half.wait(deadline), [len(each.got) for each in ports]
         # The driver sleeps for a second, as a busy machine may let it; the neighbour's interrupts go on meanwhile.
         pid = scene.run("pidof python3").split()[0]
         scene.run(f"kill -STOP {pid}")
         scene.network.ping(3)
         scene.run(f"sleep 1; kill -CONT {pid}")
         for port in ports:
-            port.finish()
+            port.finish(deadline)
         driver.signal(signal.SIGTERM)
         assert driver.wait(60).status == 0
         return counts_of(driver)
@@ -88,12 +91,12 @@ def echo(boot: Boot) -> Callable[[int], dict[str, int]]:
     return run
 
 
-def test_no_byte_of_four_uarts_is_lost_or_doubled(echo: Callable[[int], dict[str, int]]) -> None:
-    counts = echo(1 << 11)
+def test_no_byte_of_four_uarts_is_lost_or_doubled(echo: Callable[[int, float], dict[str, int]]) -> None:
+    counts = echo(1 << 11, 100)
     assert counts["received"] == counts["sent"] == 4 << 11 and not counts["lost"]
 
 
 @pytest.mark.long
-def test_no_byte_of_much_data_is_lost_or_doubled(echo: Callable[[int], dict[str, int]]) -> None:
-    counts = echo(1 << 16)
+def test_no_byte_of_much_data_is_lost_or_doubled(echo: Callable[[int, float], dict[str, int]]) -> None:
+    counts = echo(1 << 16, 600)
     assert counts["received"] == counts["sent"] == 4 << 16 and not counts["lost"]
