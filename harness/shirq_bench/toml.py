@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Reads TOML files into frozen dataclasses with cattrs. Types must match exactly; an unknown key is an error.
 
-An error names the file, each wrong key, and the allowed values. A `ValueError` from a dataclass's ``__post_init__`` is
-reported for its whole table. In a mapping of tables, the field ``name`` gets the table's own key. The metadata ``key``
-of a field is its key in the file, for keys that are not Python identifiers.
+An error names the file, the line, each wrong key, and the allowed values. A `ValueError` from a dataclass's
+``__post_init__`` is reported for its whole table. In a mapping of tables, the field ``name`` gets the table's own key.
+The metadata ``key`` of a field is its key in the file, for keys that are not Python identifiers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import tomllib
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -26,6 +26,7 @@ from cattrs import (
 from cattrs.cols import homogenous_tuple_structure_factory, is_mapping, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 
+from shirq_bench import tomlplaces
 from shirq_bench.errors import BenchError
 
 _T = TypeVar("_T")
@@ -51,9 +52,9 @@ def read(kind: type[_T], path: Path) -> _T:
 def parse(kind: type[_T], text: str, what: str) -> _T:
     """Convert a TOML text to an object of type ``kind``.
 
-    Error messages name the text as ``what``. Raises `TomlError`.
+    Error messages name the text as ``what``, and the line. Raises `TomlError`.
     """
-    return convert(kind, load(text, what), what)
+    return _convert(kind, load(text, what), what, tomlplaces.lines(text))
 
 
 def load(text: str, what: str) -> dict[str, Any]:
@@ -69,10 +70,22 @@ def convert(kind: type[_T], data: object, what: str) -> _T:
 
     Error messages name the contents as ``what``. Raises `TomlError`.
     """
+    return _convert(kind, data, what, {})
+
+
+def _convert(kind: type[_T], data: object, what: str, lines: Mapping[str, int]) -> _T:
     try:
         return _converter.structure(data, kind)
     except (BaseValidationError, ValueError) as error:
-        raise TomlError(f"{what}: {'; '.join(p.lstrip(': ') for p in _problems(error, ''))}") from error
+        said = [f"{what}{_line_of(path, lines)}: {f'{path}{text}'.lstrip(': ')}" for path, text in _problems(error, "")]
+        raise TomlError("\n".join(said)) from error
+
+
+def _line_of(path: str, lines: Mapping[str, int]) -> str:
+    """The line of the value, or of the innermost table around it that the file names, as ``:LINE``."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return f":{lines[path]}" if path else ""
 
 
 def at_least(least: int) -> Callable[[int], int]:
@@ -108,7 +121,8 @@ Texts = tuple[Text, ...]
 Words = Annotated[tuple[str, ...], filled]
 
 
-def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterator[str]:
+def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterator[tuple[str, str]]:
+    """Each problem: the place of the value, and a text to follow it."""
     path = path.removeprefix(".")
     match error:
         case ClassValidationError() | IterableValidationError():
@@ -119,12 +133,12 @@ def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterat
                 key = _keys(error.cl)[note.name] if isinstance(note, AttributeValidationNote) else note.index
                 yield from _problems(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}")
         case KeyError() if not of_table:
-            yield f"{path} is missing"
+            yield path, " is missing"
         case ForbiddenExtraKeysError():
             known = sorted({*_keys(error.cl).values()} - {_NAME})
-            yield f"{path}: unknown key {', '.join(sorted(error.extra_fields))}; known keys: {', '.join(known)}"
+            yield path, f": unknown key {', '.join(sorted(error.extra_fields))}; known keys: {', '.join(known)}"
         case _:
-            yield f"{path}{':' if of_table else ''} {error}"
+            yield path, f"{':' if of_table else ''} {error}"
 
 
 def _must(value: object, right: object, wanted: str) -> None:

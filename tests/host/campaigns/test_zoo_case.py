@@ -173,13 +173,13 @@ _STEPS = {
 @pytest.mark.parametrize(("table", "says"), _MORE.values(), ids=_MORE)
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, table: str, says: str) -> None:
     """The error contains the file, the key and the expected form."""
-    with pytest.raises(BenchError, match=rf"x\.toml: .*{says}"):
+    with pytest.raises(BenchError, match=rf"x\.toml(:\d+)?: .*{says}"):
         read(tmp_path, f"{_GOOD}\n{table}")
 
 
 @pytest.mark.parametrize(("step", "says"), _STEPS.values(), ids=_STEPS)
 def test_a_step_that_makes_no_sense_is_refused(tmp_path: Path, step: str, says: str) -> None:
-    with pytest.raises(BenchError, match=rf"x\.toml: steps\[0\].*{says}"):
+    with pytest.raises(BenchError, match=rf"x\.toml(:\d+)?: steps\[0\].*{says}"):
         read(tmp_path, _GOOD.replace('driver = "bind"', step))
 
 
