@@ -86,8 +86,8 @@ _DIFF = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
         ("title = 't'\ntests = ['x']\n", "mutant m: the file has no diff"),
         ("title = 't'\n" + _DIFF, "mutant m: tests is missing"),
         ("tests = ['x']\n" + _DIFF, "mutant m: title is missing"),
-        ("title = 't'\ntests = 'x'\n" + _DIFF, "mutant m: tests must be a list, not 'x'"),
-        ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m: sweep must not be empty"),
+        ("title = 't'\ntests = 'x'\n" + _DIFF, "mutant m:2: tests must be a list, not 'x'"),
+        ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m:3: sweep must not be empty"),
         (
             "title = 't'\ntests = ['x']\nother = 1\n" + _DIFF,
             "mutant m: unknown key other; known keys: equivalent, kernel, ",
