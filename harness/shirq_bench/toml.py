@@ -26,7 +26,7 @@ from cattrs import (
 from cattrs.cols import homogenous_tuple_structure_factory, is_mapping, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 
-from shirq_bench import tomlplaces
+from shirq_bench import tomlplaces, tomlschema
 from shirq_bench.errors import BenchError
 
 _T = TypeVar("_T")
@@ -34,6 +34,10 @@ _Filled = TypeVar("_Filled", bound=Sized)
 _Hook = Callable[[Any, Any], Any]
 #: The key that `_mapping` adds to a table for the table's own name. A key ``name`` in the file remains an unknown key.
 _NAME = ""
+
+
+#: What each check allows, in the words of JSON Schema.
+_allows: dict[Callable[..., Any], dict[str, Any]] = {}
 
 
 class TomlError(BenchError):
@@ -88,6 +92,11 @@ def _line_of(path: str, lines: Mapping[str, int]) -> str:
     return f":{lines[path]}" if path else ""
 
 
+def schema(kind: type) -> dict[str, Any]:
+    """The JSON Schema of a file that holds an object of type ``kind``, a dataclass, as data for JSON."""
+    return tomlschema.schema(kind, _keys, _allows)
+
+
 def at_least(least: int) -> Callable[[int], int]:
     """A check for ``Annotated[int, at_least(1)]``: refuse smaller numbers."""
 
@@ -95,6 +104,7 @@ def at_least(least: int) -> Callable[[int], int]:
         _must(value, value >= least, f"at least {least}")
         return value
 
+    _allows[check] = {"minimum": least}
     return check
 
 
@@ -105,6 +115,7 @@ def one_of(*words: str) -> Callable[[str], str]:
         _must(value, value in words, f"one of {', '.join(words)}")
         return value
 
+    _allows[check] = {"enum": list(words)}
     return check
 
 
@@ -115,6 +126,7 @@ def filled(value: _Filled) -> _Filled:
     return value
 
 
+_allows[filled] = {"minLength": 1, "minItems": 1}
 #: `Text` is a string that is not empty, `Texts` a list of such strings, `Words` a list of at least one string.
 Text = Annotated[str, filled]
 Texts = tuple[Text, ...]

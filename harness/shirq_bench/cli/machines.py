@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +16,9 @@ from shirq_bench.errors import BenchError
 from shirq_bench.provision import kernel
 from shirq_bench.provision.steps import say
 from shirq_bench.vm import template
-from shirq_bench.vm.machine import SHARED_LINE, Machine
+from shirq_bench.vm.machine import AGENT_SLOT, GSI, SHARED_LINE, Machine, gsi_of
 
+_FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -40,6 +42,23 @@ def machine_options(command: Command) -> Command:
         click.option("--append", "parameters", metavar="TEXT", help="Further kernel parameters."),
         click.option("--device", "devices", multiple=True, metavar="ARGS", help="A further device, as QEMU's -device."),
         click.option(
+            "--line",
+            type=click.IntRange(20, 23),
+            metavar="GSI",
+            help=f"Put the further devices without a slot on this interrupt line; dev0's is {GSI}.",
+        ),
+        click.option(
+            "--module",
+            "modules",
+            multiple=True,
+            type=_FOLDER,
+            metavar="DIR",
+            help="Compile the kernel module in this folder into the guest's /lib/modules/RELEASE/extra.",
+        ),
+        click.option(
+            "--overlay", multiple=True, type=_FOLDER, metavar="DIR", help="Lay this folder over the guest's root."
+        ),
+        click.option(
             "--from",
             "source",
             type=click.Path(exists=True, path_type=Path),
@@ -52,17 +71,35 @@ def machine_options(command: Command) -> Command:
     return command
 
 
-def chosen(source: Path | None, **changes: Any) -> Machine:
+def chosen(source: Path | None, line: int | None = None, **changes: Any) -> Machine:
     """The machine that the options select. For the machine of a failed test, print the test's name."""
     machine = _failed_machine(source) if source else SHARED_LINE
     if machine.deterministic and (changes.get("vcpus") or 1) > 1:
         raise click.UsageError(f"--vcpus {changes['vcpus']}: this machine is deterministic, so it has one")
     given = {name: value for name, value in changes.items() if value}
+    if line and not given.get("devices"):
+        raise click.UsageError("--line is for the devices of --device")
     if devices := given.pop("devices", ()):
-        given["devices"] = (*machine.devices, *devices)
+        given["devices"] = _placed((*machine.devices, *devices), line) if line else (*machine.devices, *devices)
+    for name in ("modules", "overlay"):
+        given[name] = (*getattr(machine, name), *given.get(name, ()))
     if "parameters" in given:
         given["parameters"] = f"{machine.parameters} {given['parameters']}".strip()
     return machine.with_(**given)
+
+
+def _placed(devices: tuple[str, ...], line: int) -> tuple[str, ...]:
+    """The devices; each that has no place gets a free slot of pcie.0 whose INTA leads to this line."""
+    taken = {int(found[1], 16) for device in devices if (found := re.search(r",addr=([0-9a-f]+)", device))}
+    free = [slot for slot in range(1, 25) if gsi_of(slot) == line and slot not in {*taken, AGENT_SLOT}]
+    placed = []
+    for device in devices:
+        if not re.search(r",(addr|bus)=", device):
+            if not free:
+                raise click.UsageError(f"--line {line}: no slot of this line is free for {device!r}")
+            device = f"{device},addr={free.pop(0):x}"
+        placed.append(device)
+    return tuple(placed)
 
 
 def _failed_machine(source: Path) -> Machine:

@@ -16,12 +16,14 @@ from shirq_bench.channels.log import ClockError, LogError, TraceError
 from shirq_bench.cli import (
     bench,
     build,
+    case,
     demo,
     doctor,
     fuzz,
     guests,
     intake,
     mutants,
+    new,
     proofs,
     store,
     sweep,
@@ -73,6 +75,8 @@ def main() -> None:
     shirq shell --from build/artefacts/X   the guest of a failed test, on this terminal
     shirq trace build/demo/vm              the timeline of a run
     shirq sweep reassert                   an interrupt at every instruction while another one is handled
+    shirq new DIR                          a small project for your own driver, its case and its test
+    shirq case run FILE --driver PATH      a case with your own driver: a module's source, or a program
     shirq import dmesg.txt lspci.txt       the facts of a bug report, and a guest with the same line
     shirq doctor                           what this machine lacks
 
@@ -104,11 +108,13 @@ for _command in (
     *proofs.COMMANDS,
     *build.COMMANDS,
     bench.command,
+    case.case,
     demo.command,
     doctor.command,
     fuzz.command,
     intake.command,
     mutants.command,
+    new.command,
     torture.command,
     zoo.zoo,
 ):

@@ -101,15 +101,7 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
     for driver in drivers or DRIVERS:
         each = play(case, driver, chosen, keep=directory / driver)
         played.append(each)
-        wrong = each.result.outcome is not case.expected[driver]
-        note = f"   [bold red]expected {case.expected[driver]}[/]" if wrong else ""
-        console.print(f"\n[bold]{driver}[/]: {_coloured(each.result.outcome)}{note}", highlight=False)
-        figures = ", ".join(f"{key} {value}" for key, value in each.result.figures.items())
-        console.print(f"    {figures}", markup=False, highlight=False)
-        for what in each.unmet:
-            console.print(f"    [bold red]unmet:[/] {escape(what)}", highlight=False)
-        for complaint in each.result.complaints:
-            console.print(f"    kernel: {complaint}", markup=False, highlight=False)
+        tell(console, each)
     if not drivers:
         seen = suite.reproduced(case, played)
         console.print(f"\nverdict:   {'reproduced' if seen else '[bold red]not reproduced[/]'} on {chosen}")
@@ -150,6 +142,18 @@ def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) 
     if errors:
         click.echo("\n".join([f"errors: {len(errors)}", *errors]))
     sys.exit(1 if unexpected or unseen or errors else 0)
+
+
+def tell(console: Console, each: Played) -> None:
+    """Print the outcome of a run, its figures, and all that was not as the case expects."""
+    note = "" if each.result.outcome is each.wanted else f"   [bold red]expected {each.wanted}[/]"
+    console.print(f"\n[bold]{escape(each.driver)}[/]: {_coloured(each.result.outcome)}{note}", highlight=False)
+    figures = ", ".join(f"{key} {value}" for key, value in each.result.figures.items())
+    console.print(f"    {figures}", markup=False, highlight=False, soft_wrap=True)
+    for what in each.unmet:
+        console.print(f"    [bold red]unmet:[/] {escape(what)}", highlight=False)
+    for complaint in each.result.complaints:
+        console.print(f"    kernel: {complaint}", markup=False, highlight=False)
 
 
 def _story(console: Console, case: Case) -> None:

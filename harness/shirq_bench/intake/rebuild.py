@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from shirq_bench.intake.report import Device, Line, Report
 from shirq_bench.intake.tables import TABLES, Driver
-from shirq_bench.vm.machine import Machine, gsi_of
+from shirq_bench.vm.machine import AGENT_SLOT, Machine, gsi_of
 from shirq_bench.vm.template import DESCRIPTION
 
 #: The name of the commented description.
 FILE: Final = "machine.toml"
 #: Lines of the guest, as `gsi_of` numbers them. The agent's function, in slot 3, is on the line that is not here.
 _LINES: Final = (20, 21, 22)
-_SLOTS: Final = [slot for slot in range(1, 25) if slot != 3]
+_SLOTS: Final = [slot for slot in range(1, 25) if slot != AGENT_SLOT]
 _MOST_VCPUS: Final = 8
 _PINS: Final = "ABCD"
 #: Limits of shirq-edu's BARs, in bytes.

@@ -9,6 +9,7 @@ other projects it has no effect. harness/README.md explains it to users who test
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -17,6 +18,11 @@ from typing import Protocol
 import pytest
 
 from shirq_bench import journal
+from shirq_bench.campaigns.zoo import case as cases
+from shirq_bench.campaigns.zoo import own, page, suite
+from shirq_bench.campaigns.zoo.case import DRIVERS
+from shirq_bench.campaigns.zoo.own import Own
+from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import coverage, invariants, splats
 from shirq_bench.observe.source_lines import splats_of
@@ -46,6 +52,12 @@ class Boot(Protocol):
     """The type of the fixture `boot`."""
 
     def __call__(self, machine: Machine, cold: bool = False) -> Vm: ...
+
+
+class PlayCase(Protocol):
+    """The type of the fixture `play_case`."""
+
+    def __call__(self, file: str | Path, driver: str | Path = "") -> Played: ...
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -212,6 +224,32 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
 def vm(boot: Boot) -> Vm:
     """A fresh guest with `SHARED_LINE`: dev0 and dev1, bound to shirq.ko, share a line with nic0, whose link is up."""
     return boot(SHARED_LINE)
+
+
+@pytest.fixture
+def play_case(request: pytest.FixtureRequest, kernel_name: str) -> PlayCase:
+    """A function that plays a case's file with a driver, and returns the run, whose outcome `Played.require` requires.
+
+    The driver is a path (a kernel module's folder, or a program), the name of one of the catalogue's, or by default the
+    one that the case names. Paths are relative to the test's file. Unless the outcome is as expected, the guest's data
+    and a page with the waveforms stay in the test's folder below ``--shirq-artefacts``.
+    """
+    here, kept = request.path.parent, artefacts.folder(request.node)
+
+    def player(file: str | Path, driver: str | Path = "") -> Played:
+        case = cases.read(here / file)
+        chosen: str | Own = own.of_case(case, (here / file).parent) if not driver else str(driver)
+        if isinstance(chosen, str) and chosen not in DRIVERS:
+            chosen = Own(here / chosen)
+        played = play(case, chosen, suite.kernel_for(case, kernel_name), keep=kept)
+        if played.expected:
+            shutil.rmtree(kept)
+        else:
+            (kept / "index.html").write_text(page.render(case, [played]))
+            request.node.add_report_section("call", "artefacts", str(kept))
+        return played
+
+    return player
 
 
 def _waivers(item: pytest.Item) -> list[invariants.Waiver]:

@@ -53,14 +53,18 @@ def _files(source: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in set(names) - left)
 
 
+def require_source(folder: Path) -> None:
+    """Raise `BuildError` if a folder does not hold the source of a kernel module."""
+    if not any((folder / name).exists() for name in ("Kbuild", "Makefile")):
+        raise BuildError(f"{folder} holds neither a Kbuild nor a Makefile, so it is not the source of a module")
+
+
 def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = ()) -> Path:
     """A directory with every module that the Kbuild or Makefile in ``source`` makes for ``target``.
 
     ``options`` are further arguments of make. Raises `BuildError` with the compiler's output.
     """
-    if not any((source / name).exists() for name in ("Kbuild", "Makefile")):
-        raise BuildError(f"{source} holds neither a Kbuild nor a Makefile, so it is not the source of a module")
-
+    require_source(source)
     instruments = [argument for option, argument in _INSTRUMENTS.items() if target.has(option)]
 
     def fill(directory: Path) -> None:

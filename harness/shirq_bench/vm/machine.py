@@ -9,6 +9,9 @@ from typing import Any
 from shirq_bench.channels.network import GUEST_IP
 from shirq_bench.errors import BenchError
 
+#: The slot of the device by which the host speaks with the guest's agent.
+AGENT_SLOT = 3
+
 
 @dataclass(frozen=True)
 class Machine:

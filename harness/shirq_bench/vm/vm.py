@@ -31,7 +31,7 @@ from shirq_bench.journal import Journal
 from shirq_bench.provision import image, kernel, kmod, qemu
 from shirq_bench.vm import accel
 from shirq_bench.vm.emulator import Emulator
-from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.machine import AGENT_SLOT, Machine
 
 #: Kernel parameters of every guest. A panic resets the guest at once, and QEMU ends at a reset, so that no test waits
 #: for a dead guest.
@@ -135,7 +135,7 @@ class Vm:
         argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
         argv += ["-chardev", f"socket,id=console,fd={channels['console']}", "-serial", "chardev:console"]
-        argv += ["-device", "virtio-serial-pci,id=serial,addr=3"]
+        argv += ["-device", f"virtio-serial-pci,id=serial,addr={AGENT_SLOT}"]
         argv += ["-chardev", f"socket,id=agent,fd={channels['agent']}"]
         argv += ["-device", "virtserialport,chardev=agent,name=org.shirq.agent"]
         for network in machine.networks:

@@ -59,7 +59,7 @@ _HIDES = re.compile(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|2>\s*/dev/null|(?<![&>])&
 def read(tmp_path: Path, text: str) -> Case:
     path = tmp_path / "x.toml"
     path.write_text(text)
-    return cases.read(path)
+    return cases.read_catalogued(path)
 
 
 def test_every_bug_of_the_list_is_a_case_and_nothing_else_is() -> None:
@@ -105,7 +105,7 @@ def test_a_step_keeps_its_argument_and_whom_it_is_for(tmp_path: Path) -> None:
         (
             'only = ["naive"]',
             'only = ["uio"]',
-            r"steps\[1\]\.only\[0\] must be one of shirq, uio_pci_generic, vfio-pci, naive, not 'uio'",
+            r"steps\[1\]\.only\[0\] must be one of shirq, uio_pci_generic, vfio-pci, naive, own, not 'uio'",
         ),
         ('naive = "hang"', "", "needs an outcome for each of"),
         ('shows = ["hang"]', 'shows = ["hangs"]', r"shows\[0\] must be one of hang, .*, not 'hangs'"),

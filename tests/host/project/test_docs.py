@@ -230,7 +230,7 @@ def _blocks(page: str, language: str) -> list[str]:
 def test_docs_example_of_a_zoo_case_is_one(tmp_path: Path) -> None:
     (text,) = _blocks("howto/zoo-case.md", "toml")
     (tmp_path / "posted-ack.toml").write_text(text)
-    assert case.read(tmp_path / "posted-ack.toml").id == "posted-ack"
+    assert case.read_catalogued(tmp_path / "posted-ack.toml").id == "posted-ack"
 
 
 def test_docs_example_of_a_mutants_head_is_one() -> None:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""A case of the zoo, as zoo/cases/ID.toml describes it.
+"""A case: a machine, steps, and the symptom that they bring about, as a TOML file describes them.
 
-id = "nobody-cared"             # the file's name, without .toml
+The cases of the catalogue are zoo/cases/ID.toml. They need the keys that are marked with *, too.
+
+id = "nobody-cared"             # the file's name, without .toml, which is the default
 title = "..."                   # one line
-symptom = "..."                 # what users of the driver saw
-cause = "..."
-source = ["..."]                # where it is documented
-explanation = '''...'''         # a paragraph: what happens, and the reason for each driver's outcome
+symptom = "..."                 # * what users of the driver saw
+cause = "..."                   # *
+source = ["..."]                # * where it is documented
+explanation = '''...'''         # * a paragraph: what happens, and the reason for each driver's outcome
 shows = ["line disabled"]       # the outcomes that are this symptom: one driver with one of them reproduces the bug
 needs = "..."                   # optional: code in the guest, or a kernel, that the case needs, in words
 kernels = ["6.1", "6.12"]       # optional: kernels that can show the bug; default: all
@@ -37,7 +39,16 @@ irq = '''...'''                 # programs instead of the edu preset's; irq, unm
 mode = "acknowledges"           # the mode of this irq program: "masks" (default) or "acknowledges", SHIRQ_MODE_*
 options = "--exclusive"         # options of its user program; also in the tables of the other drivers, except naive
 
-[expected]                      # the outcome for each driver under test
+[own]                           # optional: your own driver, in place of the catalogue's
+driver = "../driver"            # the folder of a kernel module's source, or a program; relative to this file
+bind = "vfio-pci"               # of a program: the kernel driver to which dev0 is bound; default: shirq
+options = "debug=1"             # the module's parameters; of a program, its arguments, with {address} for the device's:
+                                # "{address}" is the default
+ready = "^armed"                # of a program: the line of its output after which it serves interrupts
+prepare = "modprobe uio"        # a script in the guest, before the module is loaded
+start = "ip link set eth1 up"   # of a module: a script in the guest that starts the device, for the step `start`
+
+[expected]                      # * the outcome for each driver under test; of your own: own. Default: survives
 [argued]                        # optional: for a driver without a good outcome, why a good one is impossible
 [notices]                       # optional: for a driver, expressions that match its program's notices, in this order
 shirq = ["quarantined flags=0x1"]
@@ -62,7 +73,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -76,6 +87,8 @@ from shirq_bench.toml import TomlError, at_least, one_of
 DIRECTORY = Path(__file__).with_name("cases")
 #: The drivers under test.
 DRIVERS: Final = ("shirq", "uio_pci_generic", "vfio-pci", "naive")
+#: The name by which a case calls a driver that is not the catalogue's.
+OWN: Final = "own"
 #: Default capacity of a case's event log, in entries: enough for a storm that ends in a hang, even if a busy host
 #: detects and stops it late.
 LOG_ENTRIES: Final = 1 << 24
@@ -114,9 +127,13 @@ def _device(device: str) -> str:
     return device
 
 
+#: The entry of a description of registers that is the INT_ACK of the preset edu, as `Register.INT_ACK`.
+_INT_ACK = re.compile(r"\bbar0\+0x64/32\b.*\bstatus\b.*\bw1c\b")
+#: The keys that a case of the catalogue needs besides those of every case.
+_CATALOGUED: Final = ("symptom", "cause", "source", "explanation", "expected")
 _PLACE = re.compile(r"([0-9a-f]{1,2})(?:\.([0-7]))?")
 _LAST_SLOT = 0x1F
-_Driver = Annotated[str, one_of(*DRIVERS)]
+_Driver = Annotated[str, one_of(*DRIVERS, OWN)]
 _ToDriver = Annotated[str, one_of("bind", "unbind", "start", "stop", "resume", "kill", "end", "dismiss")]
 _Latency = Annotated[str, one_of("served_us", "neighbour_us")]
 _Story = Annotated[str, str.strip]
@@ -128,6 +145,7 @@ _Slot = Annotated[str, _place]
 #: The verbs with which each option is allowed. Options that are not listed are allowed with every verb.
 _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "device": ("raise", "lower", "schedule"),
+    "sources": ("burst",),
     "pin": ("raise",),
     "message": ("raise",),
     "frozen": ("set",),
@@ -183,6 +201,8 @@ class Step:
     decisive: bool = False
     #: The device of the step.
     device: str = "dev0"
+    #: The sources of a burst, one bit each.
+    sources: _Count = 0xFF
     #: The device's pin must be high after the step, even if only for a moment.
     pin: bool = False
     #: The device must send an MSI.
@@ -297,19 +317,32 @@ class ShirqOptions(Options):
         return {name: text for name, text in vars(self).items() if name != "options" and text is not None}
 
 
+@dataclass(frozen=True)
+class OwnOptions:
+    """A driver that is not the catalogue's, and how it is used."""
+
+    driver: str = ""
+    bind: Annotated[str, one_of(*DRIVERS[:3])] = "shirq"
+    options: str | None = None
+    ready: _Expression = "^armed"
+    prepare: str = ""
+    start: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A case; the docstring of this module describes its keys."""
 
-    id: str
+    id: str = ""
     title: _Story
-    symptom: _Story
-    cause: _Story
-    source: tuple[str, ...]
-    explanation: _Story
+    symptom: _Story = ""
+    cause: _Story = ""
+    source: tuple[str, ...] = ()
+    explanation: _Story = ""
     shows: tuple[Outcome, ...]
     steps: tuple[Step, ...]
-    expected: Mapping[_Driver, Outcome]
+    own: OwnOptions = OwnOptions()
+    expected: Mapping[_Driver, Outcome] = field(default_factory=dict)
     argued: Mapping[_Driver, str] = field(default_factory=dict)
     needs: _Story = ""
     kernels: tuple[str, ...] = ()
@@ -333,12 +366,10 @@ class Case:
     def __post_init__(self) -> None:
         if unknown := set(self.forgives) - {rule.pattern.pattern for rule in splats.rules(splats.DENY)}:
             raise ValueError(f"forgives has {', '.join(sorted(unknown))}, but {splats.DENY} has no such rules")
-        if lacking := set(DRIVERS) - self.expected.keys():
-            raise ValueError(
-                f"expected needs an outcome for each of {', '.join(DRIVERS)}; missing: {', '.join(lacking)}"
-            )
         if self.latency and self.machine.vcpus != 1:
             raise ValueError("latency needs machine.vcpus = 1: with several vCPUs, virtual time depends on the host")
+        if not self.acknowledges_by_edu and any("served_us" in bounds for bounds in self.latency.values()):
+            raise ValueError("latency.served_us needs a device with the register INT_ACK of the preset edu")
         for n, step in enumerate(self.steps):
             device = step.set.get("device", "dev0") if step.set else step.device
             if device not in self.machine.ids:
@@ -347,19 +378,38 @@ class Case:
                 )
 
     def options(self, driver: str) -> Options:
-        """The case's table for this driver."""
+        """The case's table for this driver of the catalogue."""
         found: Options = getattr(self, driver.replace("-", "_"))
         return found
 
+    @property
+    def acknowledges_by_edu(self) -> bool:
+        """Whether dev0 has the register INT_ACK of the preset edu, by which interrupts are served."""
+        fixed = _properties(self.machine.dev0)
+        preset, registers = (self.device.get(key, fixed.get(key, "")) for key in ("preset", "registers"))
+        return preset in ("", "edu") and (not registers or bool(_INT_ACK.search(str(registers))))
+
 
 def read(path: Path) -> Case:
-    """The case in a file. `TomlError` names the file, the wrong key and the allowed values."""
+    """The case in a file. `TomlError` names the file, the line, the wrong key and the allowed values."""
     try:
         case = toml.read(Case, path)
     except TomlError as error:
-        raise TomlError(f"{error}; {__file__} describes the keys") from error
-    if case.id != path.stem:
+        raise TomlError(f"{error}\n{__file__} describes the keys") from error
+    if case.id not in ("", path.stem):
         raise TomlError(f"{path}: id is {case.id!r}, but must be the file's name, {path.stem!r}")
+    return replace(case, id=path.stem)
+
+
+def read_catalogued(path: Path) -> Case:
+    """The case in a file that has all that the catalogue needs. `TomlError` names what is missing."""
+    case = read(path)
+    if lacking := [key for key in _CATALOGUED if not getattr(case, key)]:
+        raise TomlError(f"{path}: {lacking[0]} is missing: a case of the catalogue needs {', '.join(_CATALOGUED)}")
+    if drivers := [driver for driver in DRIVERS if driver not in case.expected]:
+        raise TomlError(
+            f"{path}: expected needs an outcome for each of {', '.join(DRIVERS)}; missing: {', '.join(drivers)}"
+        )
     return case
 
 
@@ -373,4 +423,4 @@ def get(name: str) -> Case:
     path = DIRECTORY / f"{name}.toml"
     if not path.exists():
         raise BenchError(f"no case {name!r}: `shirq zoo list` shows all cases")
-    return read(path)
+    return read_catalogued(path)

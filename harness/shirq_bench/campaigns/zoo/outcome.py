@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The outcome of a run: measured on the line, the device's registers, the neighbour's pin and the kernel's log.
 
-Drivers are not queried. An interrupt is served when its source was acknowledged at the device (INT_ACK). If the device
-was silenced by acknowledging all sources at once or by a reset, its pending interrupts are neither served nor lost.
+Drivers are not queried. An interrupt is served when its source was acknowledged at the device (INT_ACK); if the device
+has other registers, when the source is no longer pending. If the device was silenced by acknowledging all sources at
+once or by a reset, its pending interrupts are neither served nor lost.
 """
 
 from __future__ import annotations
@@ -61,8 +62,11 @@ class Ledger:
     ``before`` are earlier entries: interrupts that are outstanding at the end of these entries count as raised.
     """
 
-    def __init__(self, device: str = "dev0", before: Sequence[Entry] = ()) -> None:
+    def __init__(self, device: str = "dev0", before: Sequence[Entry] = (), by_register: bool = True) -> None:
         self._device = device
+        #: Whether the log shows what is acknowledged, as a write of INT_ACK. Otherwise `settle` tells it, and a raise:
+        #: only a source that is not pending can be raised.
+        self._by_register = by_register
         #: When each outstanding interrupt was raised, in virtual ns, source by source.
         self._outstanding: dict[int, list[int]] = {}
         self._begin()
@@ -85,9 +89,12 @@ class Ledger:
         """Account for the logged entries."""
         # Search only for relevant entries: a storm has millions of accesses, and few of them are acknowledgements.
         found = find(entries, Kind.RAISE, Kind.LOWER, Kind.RESET, device=self._device)
-        found += find(entries, Kind.WRITE, device=self._device, offset=Register.INT_ACK)
+        if self._by_register:
+            found += find(entries, Kind.WRITE, device=self._device, offset=Register.INT_ACK)
         for _, entry in sorted(found):
             if entry.kind is Kind.RAISE:
+                if not self._by_register:
+                    self.settle(self.pending & ~entry.value)
                 for source in _sources(entry.value):
                     self.raised += 1
                     self._outstanding.setdefault(source, []).append(entry.time_ns)
@@ -95,6 +102,16 @@ class Ledger:
                 self._silence(entry)
             elif entry.space == 0:
                 self._acknowledge(entry)
+
+    @property
+    def pending(self) -> int:
+        """The sources with an outstanding interrupt, one bit each."""
+        return sum(1 << source for source, raised in self._outstanding.items() if raised)
+
+    def settle(self, status: int) -> None:
+        """Take the device's status word: an interrupt whose source is not pending any more was served."""
+        for source in _sources(self.pending & ~status):
+            self.served += len(self._outstanding.pop(source))
 
     def _acknowledge(self, entry: Entry) -> None:
         if entry.value == _ALL:
@@ -141,6 +158,8 @@ class Evidence:
     late_ms: int = 20
     #: Rules of splats-deny whose complaints are not the driver's doing.
     forgiven: tuple[str, ...] = ()
+    #: The device's pending sources at the end, if it has other registers than the preset edu.
+    status: int | None = None
     #: Complaints up to this line of the kernel log are not judged; 0: all complaints are judged.
     judged_line: int = 0
 
@@ -159,8 +178,10 @@ def classify(evidence: Evidence) -> Result:
     log, gsi = evidence.log, evidence.gsi
     log.require_complete()
     judge.require_followed(log, gsi)
-    ledger = Ledger(before=log.past)
+    ledger = Ledger(before=log.past, by_register=evidence.status is None)
     ledger.take(log.entries)
+    if evidence.status is not None:
+        ledger.settle(evidence.status)
     lost = ledger.outstanding if evidence.owes and not evidence.refused else 0
     spurious = _spurious(log, gsi)
     late, neighbour, slowest = _late(log, evidence.late_ms)
@@ -198,9 +219,10 @@ def classify(evidence: Evidence) -> Result:
         "spurious": spurious,
         "neighbour": neighbour,
         "share": round(share, 2),
-        "slowest_us": ledger.slowest_ns // 1000,
         "neighbour_slowest_us": slowest // 1000,
     }
+    if evidence.status is None:
+        figures["slowest_us"] = ledger.slowest_ns // 1000
     figures |= {name: text for name in ("refused", "hung", "panicked") if (text := getattr(evidence, name))}
     outcome = next(outcome for outcome, applied in applies.items() if applied)
     return Result(outcome, figures, tuple(str(splat).splitlines()[0] for splat in found))

@@ -2,8 +2,8 @@
 """Plays a case with one driver under test, in a fresh guest, and reports the outcome.
 
 All drivers of a case get the same guest: one machine, one template, the same stimuli. Only the driver that is bound to
-dev0 and its program in user space, ``peer-<driver>``, differ. Each step is proved to have happened; otherwise
-`NotPlayed` is raised.
+dev0 and its program in user space, ``peer-<driver>``, differ. A driver that is not the catalogue's is copied into the
+running guest. Each step is proved to have happened; otherwise `NotPlayed` is raised.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ from pathlib import Path
 
 import pexpect
 
-from shirq_bench.campaigns.zoo.case import Case, Step
-from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Result, classify
+from shirq_bench.campaigns.zoo.case import DRIVERS, OWN, Case, Step
+from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Outcome, Result, classify
+from shirq_bench.campaigns.zoo.own import PLACE, Own
 from shirq_bench.channels import agent
 from shirq_bench.channels.agent import Command
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Header, Kind, Log, find, joined
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExceeded, QmpClosed, QmpFailed, VmDied
+from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.paths import BUILD, GUEST
+from shirq_bench.provision import kmod
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
 from shirq_bench.vm.vm import PARAMETERS, Vm
@@ -168,22 +171,49 @@ class Played:
     unmet: tuple[str, ...] = ()
 
     @property
+    def wanted(self) -> Outcome:
+        """The outcome that the case expects of this driver; `Outcome.SURVIVES` if it names none."""
+        return self.case.expected.get(self.driver if self.driver in DRIVERS else OWN, Outcome.SURVIVES)
+
+    @property
     def expected(self) -> bool:
         """Whether the outcome is the one that the case expects."""
-        return self.result.outcome is self.case.expected[self.driver] and not self.unmet
+        return self.result.outcome is self.wanted and not self.unmet
+
+    @property
+    def shows(self) -> bool:
+        """Whether the run shows the case's symptom."""
+        return self.result.outcome in self.case.shows
+
+    def require(self) -> None:
+        """Raise `BrokenRuleError`, with the figures and the kernel's complaints, unless the outcome is as expected."""
+        if not self.expected:
+            raise BrokenRuleError(f"{self.case.id}, {self.driver} on {self.kernel}: {self}")
+
+    def __str__(self) -> str:
+        wrong = "" if self.result.outcome is self.wanted else f", but the case expects: {self.wanted}"
+        figures = ", ".join(f"{name} {value}" for name, value in self.result.figures.items())
+        unmet = [f"unmet: {what}" for what in self.unmet]
+        return "\n    ".join(
+            [f"{self.result.outcome}{wrong}", figures, *unmet, *(f"kernel: {line}" for line in self.result.complaints)]
+        )
 
 
-def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None) -> Played:
-    """Play a case with a driver under test; with ``keep``, the guest's artefacts go into that folder.
+def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None = None) -> Played:
+    """Play a case with a driver under test, one of the catalogue's by its name, or another.
+
+    With ``keep``, the guest's artefacts go into that folder.
 
     Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
     `BenchError`. The guest's artefacts are kept after each of these errors.
     """
     began = time.monotonic()
-    with template.clone(machine(case, kernel), name=f"{case.id}-{driver}") as vm:
+    own = driver if isinstance(driver, Own) else None
+    driver = driver.name if isinstance(driver, Own) else driver
+    with template.clone(machine(case, kernel), name=f"{case.id}-{driver}".replace(" ", "-")) as vm:
         try:
             vm.boot()
-            player = _Player(vm, case, driver)
+            player = _Player(vm, case, driver, own)
             evidence = player.play()
             result = classify(evidence)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
@@ -193,7 +223,7 @@ def play(case: Case, driver: str, kernel: str = "6.1", keep: Path | None = None)
         if keep:
             _keep(vm, keep)
     seconds = time.monotonic() - began
-    unmet = (*player.unmet, *_late(case.latency.get(driver, {}), result.figures))
+    unmet = (*player.unmet, *_late(case.latency.get(player.key, {}), result.figures))
     return Played(case, driver, kernel, result, evidence.log, seconds, unmet)
 
 
@@ -222,11 +252,15 @@ def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -
 class _Player:
     """A running case."""
 
-    def __init__(self, vm: Vm, case: Case, driver: str) -> None:
+    def __init__(self, vm: Vm, case: Case, driver: str, own: Own | None = None) -> None:
         self.vm = vm
         self.case = case
-        self.driver = driver
-        self.programs = case.shirq.programs if driver == "shirq" else {}
+        self.own = own
+        #: The name by which the case calls the driver.
+        self.key = OWN if own else driver
+        #: The kernel driver to which dev0 is bound; a module of somebody's own tells it when it is loaded.
+        self.driver = case.own.bind if own else driver
+        self.programs = case.shirq.programs if self.key == "shirq" else {}
         self.gsi = line(case)
         self.command: Command | None = None
         self.refused = ""
@@ -258,7 +292,7 @@ class _Player:
             f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}={address}\n" for name, address in self.addresses.items()
         )
         self.reader = vm.follow()
-        self.ledger = Ledger()
+        self.ledger = Ledger(by_register=case.acknowledges_by_edu)
         self._take(self.reader.log().entries)
         self.mark = self.reader.mark
 
@@ -294,6 +328,7 @@ class _Player:
             hung = "" if panicked else str(error).splitlines()[0]
             with contextlib.suppress(BenchError):
                 self.vm.qmp.execute("stop")
+        status = None if self.case.acknowledges_by_edu else int(self.vm.qmp.get("dev0", "status"))
         log = self._log_until(ended or self.reader.header()).since(self.mark)
         if hung or panicked:
             self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
@@ -315,10 +350,16 @@ class _Player:
             late_ms=self.case.machine.late_ms,
             forgiven=self.case.forgives,
             judged_line=_line_of(_JUDGED, kernel_log),
+            status=status,
         )
 
+    @property
+    def _is_module(self) -> bool:
+        """Whether the driver is a kernel module of somebody's own, which has no program in user space."""
+        return bool(self.own and self.own.is_module)
+
     def _is_its(self, step: Step) -> bool:
-        return not step.only or self.driver in step.only
+        return not step.only or self.key in step.only
 
     def _play(self, step: Step) -> None:
         try:
@@ -385,9 +426,9 @@ class _Player:
         except HungError as error:
             raise BenchError(f"{self.vm.name}: after the last step, {error}") from error
         if self.owes and not self.refused:
-            self.unmet += _unexpected_end(self.case.ends.get(self.driver, ""), ended)
+            self.unmet += _unexpected_end(self.case.ends.get(self.key, ""), ended)
         told = re.findall(r"^notice (.*)$", self.command.stdout, re.MULTILINE) if self.command else []
-        self.unmet += _untold(self.case.notices.get(self.driver, ()), told)
+        self.unmet += _untold(self.case.notices.get(self.key, ()), told)
 
     def _end_background(self, statuses: Collection[int] = (0,)) -> None:
         for step, command in self.background:
@@ -506,10 +547,34 @@ class _Player:
                 self._set_property("dev0", name, value)
         if self.case.device:
             self._guest("echo 1 >$PCI/$DEV0/remove && echo 1 >/sys/bus/pci/rescan && test -e $PCI/$DEV0")
-        if self.driver == "naive":
+        if self.own:
+            self._bring(self.own)
+        elif self.driver == "naive":
             self._guest(f"insmod $MODULES/naive.ko bug={self.case.naive.bug} {self.case.naive.options}")
         if self.programs:
             self._guest(f"printf '{_printf(_programs(self.programs))}' >/run/programs")
+
+    def _bring(self, own: Own) -> None:
+        """Copy somebody's own driver into the guest; load a module, and learn the name of its PCI driver."""
+        options = self.case.own
+        self._guest(f"mkdir -p {PLACE}\n{options.prepare}")
+        if not own.is_module:
+            self._guest(
+                f"cat >{PLACE}/{own.path.name} && chmod +x {PLACE}/{own.path.name}", stdin=own.path.read_bytes()
+            )
+            return
+        known = self._guest("ls /sys/bus/pci/drivers").split()
+        # No driver has this name: the module's must not take dev0 before the step `bind`, and no other device at all.
+        self._guest("for one in $PCI/*; do test -e $one/driver || echo nobody >$one/driver_override; done")
+        for module in sorted(kmod.build_modules(self.vm.parts.kernel, own.path).glob("*.ko")):
+            self._guest(f"cat >{PLACE}/{module.name}", stdin=module.read_bytes())
+            self._guest(f"insmod {PLACE}/{module.name} {options.options or ''}")
+        found = [name for name in self._guest("ls /sys/bus/pci/drivers").split() if name not in known]
+        if len(found) != 1:
+            raise NotPlayed(
+                f"{own.path} must register one PCI driver when it is loaded, but registers {', '.join(found) or 'none'}"
+            )
+        self.driver = found[0]
 
     # -- verbs --------------------------------------------------------------------------------------------------
 
@@ -524,6 +589,8 @@ class _Player:
                 self.refused = _refusal("bind", done)
             elif (bound := self._bound_to()) != self.driver:
                 raise NotPlayed(f"the device is bound to {bound or 'nothing'}")
+            elif self._is_module:
+                self.owes = True
         elif what == "unbind":
             self._guest("unbind $DEV0")
             if bound := self._bound_to():
@@ -537,15 +604,25 @@ class _Player:
         return self._guest("! bound $DEV0 || readlink $PCI/$DEV0/driver").strip().rpartition("/")[2]
 
     def _start(self) -> None:
+        if self._is_module:
+            self._guest(self.case.own.start)
+            return
+        self.command = self.vm.agent.start(*self._words())
+        self.owes = True
+        if not self._await(self.command, self.case.own.ready if self.own else "^armed"):
+            self.refused = _refusal("the driver's program", self.command.wait())
+
+    def _words(self) -> list[str]:
+        """The driver's program and its arguments."""
+        address = self.addresses["dev0"]
+        if self.own:
+            return self.own.command(self.case.own, address)
         words = [f"peer-{self.driver}", *self.case.peer.split()]
         if self.driver != "naive":
             words += self.case.options(self.driver).options.split()
         if self.programs:
             words += ["--programs", "/run/programs"]
-        self.command = self.vm.agent.start(*words, self.addresses["dev0"])
-        self.owes = True
-        if not self._await(self.command, "^armed"):
-            self.refused = _refusal("the driver's program", self.command.wait())
+        return [*words, address]
 
     def _signal(self, what: str) -> None:
         command = self._running()
@@ -568,7 +645,7 @@ class _Player:
 
     def _running(self) -> Command:
         if not self.command:
-            raise NotPlayed("no step has started the driver")
+            raise NotPlayed("a module has no program" if self._is_module else "no step has started the driver")
         if not self.command.running:
             ended = self.command.wait()
             raise NotPlayed(f"the driver's program has ended by itself, with status {ended.status}: {ended.stderr}")
@@ -600,8 +677,10 @@ class _Player:
         self._stimulate(step.device, "lower", step.argument)
 
     def _burst(self, step: Step) -> None:
+        sources = [1 << bit for bit in range(32) if step.sources >> bit & 1]
+
         def once(number: int) -> None:
-            self.vm.qmp.set("dev0", "raise", 1 << number % 8)
+            self.vm.qmp.set("dev0", "raise", sources[number % len(sources)])
             # The entry's value is 0 if the driver has left the source pending, which is no error of the case.
             if not any((entry.device, entry.kind) == ("dev0", Kind.RAISE) for entry in self._account()):
                 raise NotPlayed("the log has no raise of dev0")
@@ -632,6 +711,8 @@ class _Player:
     def _until_served(self, seconds: float) -> None:
         for _ in range(round(seconds / _LOOK)):
             self._account()
+            if self.ledger.outstanding and not self.case.acknowledges_by_edu:
+                self.ledger.settle(self.vm.qmp.get("dev0", "status"))
             if not self.ledger.outstanding:
                 return
             self._sleep(_LOOK)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Templates of the projects that `shirq new` makes."""
