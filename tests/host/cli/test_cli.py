@@ -228,6 +228,30 @@ def test_deterministic_machine_refuses_further_processors(tmp_path: Path) -> Non
     assert chosen(tmp_path, vcpus=1).deterministic
 
 
+def test_further_devices_get_free_slots_of_the_line() -> None:
+    """Slots 4, 5, 8 and c are taken by the usual devices, and slot 3 by the agent's."""
+    further = ("shirq-edu,id=a", "shirq-edu,id=b,addr=10", "e1000")
+    assert chosen(None, line=20, devices=further).devices[len(SHARED_LINE.devices) :] == (
+        "shirq-edu,id=a,addr=14",
+        "shirq-edu,id=b,addr=10",
+        "e1000,addr=18",
+    )
+    assert chosen(None, line=23, devices=("e1000",)).devices[-1] == "e1000,addr=7"
+    assert chosen(None, devices=further).devices[len(SHARED_LINE.devices) :] == further
+    with pytest.raises(click.UsageError, match="--line 20: no slot of this line is free for 'e1000'"):
+        chosen(None, line=20, devices=("e1000",) * 4)
+    with pytest.raises(click.UsageError, match="--line is for the devices of --device"):
+        chosen(None, line=20)
+
+
+def test_modules_and_overlays_are_added_to_the_machines_own(tmp_path: Path) -> None:
+    description = {"machine": SHARED_LINE.with_(modules=("/a",), overlay=("/b",)).as_data()}
+    (tmp_path / "machine.json").write_text(json.dumps(description))
+    machine = chosen(tmp_path, modules=("/c",), overlay=("/d",))
+    assert (machine.modules, machine.overlay) == (("/a", "/c"), ("/b", "/d"))
+    assert chosen(tmp_path, modules=(), overlay=()).modules == ("/a",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -233,6 +233,13 @@ def test_docs_example_of_a_zoo_case_is_one(tmp_path: Path) -> None:
     assert case.read_catalogued(tmp_path / "posted-ack.toml").id == "posted-ack"
 
 
+def test_docs_example_of_a_case_of_ones_own_is_one(tmp_path: Path) -> None:
+    text, device = _blocks("howto/own-driver.md", "toml")
+    (tmp_path / "mine.toml").write_text(f"{text}\n{device}")
+    read = case.read(tmp_path / "mine.toml")
+    assert read.own.driver == "../driver" and not read.acknowledges_by_edu
+
+
 def test_docs_example_of_a_mutants_head_is_one() -> None:
     (text,) = _blocks("howto/mutant.md", "toml")
     tests = mutant.parse("example", f"{text}\n--- a/kmod/source.c\n").tests
