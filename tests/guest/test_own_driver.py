@@ -59,6 +59,14 @@ def test_a_new_module_survives_and_its_broken_one_does_not(new: New, played: Pla
     assert played(case).result.outcome is Outcome.DISABLED
 
 
+def test_a_module_that_masks_and_does_not_serve_loses_interrupts(new: New, played: Play) -> None:
+    case = new()
+    _break(
+        case.parents[1] / "driver/mine.c", "iowrite32(active, regs + INT_ACK)", "iowrite32(active, regs + INT_MASK_SET)"
+    )
+    assert played(case).result.outcome is Outcome.LOSES
+
+
 def test_new_driver_of_a_card_survives_and_its_broken_one_does_not(new: New, played: Play) -> None:
     """The device has other registers than shirq-edu's own, so its status word tells what was served."""
     case = new("--card", "plx9050")
