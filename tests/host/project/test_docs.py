@@ -233,6 +233,14 @@ def test_docs_example_of_a_zoo_case_is_one(tmp_path: Path) -> None:
     assert case.read_catalogued(tmp_path / "posted-ack.toml").id == "posted-ack"
 
 
+def test_every_case_of_the_catalogue_is_found_by_a_symptom() -> None:
+    """The index of symptoms names every case of the catalogue, and no other."""
+    text = (DOCS / "howto/symptoms.md").read_text()
+    assert [name for name in case.ids() if f"`{name}`" not in text] == []
+    rows = re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)
+    assert len(rows) > 30 and set(rows) <= set(case.ids())
+
+
 def test_docs_example_of_a_case_of_ones_own_is_one(tmp_path: Path) -> None:
     text, device = _blocks("howto/own-driver.md", "toml")
     (tmp_path / "mine.toml").write_text(f"{text}\n{device}")
