@@ -13,10 +13,11 @@ import pytest
 from guest.guest_python import finish, start
 from guest.quiet import STORM_ENTRIES
 from guest.scripts import line
+from shirq_bench.campaigns.zoo.run import PRELUDE
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, bind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, bind
 
 
 @pytest.fixture
@@ -87,6 +88,57 @@ def test_owner_is_told_that_another_driver_revived_the_line(storming: Scene, tmp
     script.expect("^LINE_OFF off True$", deadline=120)
     script.write("\n")
     script.expect("^LINE_ON 0 armed on False$", deadline=120)
+    finish(script)
+    scene.network.ping(3)
+
+
+@pytest.mark.splats_expected
+def test_device_behind_a_forgetful_bridge_is_not_blamed(storming: Scene) -> None:
+    """The line stays high after the device was served: the owner is told, and can revive the line once it is low."""
+    scene = storming
+    with scene.vm.frozen():
+        scene.vm.qmp.set("dev0", "intx-status", "zero")
+        scene.vm.qmp.set("dev0", "deassert-delay-ns", 3_000_000_000)
+    script = start(scene, "dev0", line.behind_a_bridge)
+    script.expect("^armed$")
+    with scene.record("dev0", settled=False) as recorded:
+        scene.vm.qmp.set("dev0", "raise", 2)
+        script.expect("^IRQ$")
+        script.expect("^LINE_OFF armed off True$", deadline=120)
+        recorded.wait(PinFalls("dev0"))
+    scene.vm.qmp.set("dev0", "deassert-delay-ns", 0)
+    script.write("\n")
+    script.expect("^armed on False$")
+    scene.raise_("dev0", bits=4)
+    script.expect("^IRQ on False$")
+    finish(script)
+    scene.network.ping(3)
+
+
+@pytest.mark.splats_expected
+def test_binding_silences_what_asserts_after_msi_was_stopped(boot: Boot) -> None:
+    """A driver has stopped MSI with a cause pending: the pin rises on a line where nobody serves it, and kills it.
+
+    Binding silences the device, and arming revives the line.
+    """
+    devices = (f"{SHARED_LINE.devices[0]},msi=on", *SHARED_LINE.devices[1:])
+    machine = SHARED_LINE.with_(devices=devices, prepare=(NEIGHBOUR_UP, LOAD_MODULE), log_entries=STORM_ENTRIES)
+    scene = Scene(boot(machine))
+    scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    address = ADDRESSES["dev0"]
+    on, off = (f"config {address} $(($(capability {address} 05) + 2)) 00{bit} 1" for bit in (1, 0))
+    scene.run(f"{PRELUDE}echo 1 >$PCI/{address}/enable; register {address} 0x6c 1; {on}; config {address} 5 004")
+    with scene.record("dev0", settled=False) as recorded:
+        scene.vm.qmp.set("dev0", "raise", 1)
+        scene.run(f"{PRELUDE}{off}; config {address} 5 000 4")
+        scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
+        assert scene.vm.qmp.get("dev0", "pin")
+        scene.run(bind("dev0"))
+        recorded.wait(PinFalls("dev0"))
+    script = start(scene, "dev0", line.after_msi)
+    script.expect("^armed on False$")
+    scene.raise_("dev0", bits=4)
+    script.expect("^IRQ on False$")
     finish(script)
     scene.network.ping(3)
 

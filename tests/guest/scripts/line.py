@@ -76,6 +76,28 @@ def revived(other: str) -> None:
         report(kind(event), event.seq, state(), _line(device))
 
 
+def behind_a_bridge() -> None:
+    """The pin stays high after the device was served; the line dies, and arming revives it when the pin is low."""
+    device, registers = armed()
+    report("armed")
+    event = device.read(timeout=TIMEOUT)
+    registers.write32(INT_ACK, event.r[0])
+    report(kind(event))
+    report(kind(device.read(timeout=TIMEOUT)), state(), _line(device))
+    proceed()
+    device.disarm()
+    device.arm()
+    report("armed", _line(device))
+    report(kind(device.read(timeout=TIMEOUT)), _line(device))
+
+
+def after_msi() -> None:
+    """The first owner of a device whose line has died before it was bound."""
+    device, _ = armed()
+    report("armed", _line(device))
+    report(kind(device.read(timeout=TIMEOUT)), _line(device))
+
+
 def quarantined_on_a_dead_line() -> None:
     """Arming ends a quarantine and revives the line, although the handler was registered all the time."""
     device = loaded(
