@@ -10,6 +10,10 @@ from shirq_bench.vm.machine import ADDRESSES
 #: slow host that takes long, and the storm makes many entries. The log's file grows as it is written, so that an unused
 #: capacity costs nothing.
 STORM_ENTRIES = 1 << 23
+#: The parameter of a kernel that is to disable a storming line. A storm that finds both processors idle may stop the
+#: clock by which the kernel tells a storm from odd interrupts: it then jumps by more than the 100 ms after which the
+#: kernel counts anew, and the line is never disabled.
+STORM_PARAMETERS = "nohz=off"
 
 
 def line_falls(scene: Scene, device: str) -> None:

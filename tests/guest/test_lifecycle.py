@@ -180,6 +180,7 @@ def _was_released(recorded: Recording, device: str) -> None:
     recorded.line_low_at_end()
 
 
+@pytest.mark.long
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a second kernel runs in the guest, and ends it", guest_ends=True)
 def test_a_kexeced_kernel_finds_the_device_quiet(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from guest.guest_python import finish, start
-from guest.quiet import STORM_ENTRIES
+from guest.quiet import STORM_ENTRIES, STORM_PARAMETERS
 from guest.scripts import line
 from shirq_bench.campaigns.zoo.run import PRELUDE
 from shirq_bench.observe.scene import Scene
@@ -23,7 +23,7 @@ from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_
 @pytest.fixture
 def storming(boot: Boot) -> Scene:
     """A guest in which a storm may last until the kernel ends it. dev1 has no DisINTx, and nobody serves it."""
-    scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
+    scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES, parameters=STORM_PARAMETERS)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     return scene
 
@@ -122,8 +122,8 @@ def test_binding_silences_what_asserts_after_msi_was_stopped(boot: Boot) -> None
     Binding silences the device, and arming revives the line.
     """
     devices = (f"{SHARED_LINE.devices[0]},msi=on", *SHARED_LINE.devices[1:])
-    machine = SHARED_LINE.with_(devices=devices, prepare=(NEIGHBOUR_UP, LOAD_MODULE), log_entries=STORM_ENTRIES)
-    scene = Scene(boot(machine))
+    machine = SHARED_LINE.with_(devices=devices, prepare=(NEIGHBOUR_UP, LOAD_MODULE), parameters=STORM_PARAMETERS)
+    scene = Scene(boot(machine.with_(log_entries=STORM_ENTRIES)))
     scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
     address = ADDRESSES["dev0"]
     on, off = (f"config {address} $(($(capability {address} 05) + 2)) 00{bit} 1" for bit in (1, 0))
@@ -275,7 +275,7 @@ def test_no_device_is_blamed_for_another_line_on_the_8259(boot: Boot) -> None:
     """The 8259 does not tell whether an interrupt is on its way: the device's own line may only seem silent."""
     # The firmware leads INTA and INTB of slot 4 to one input of the 8259, INTC and INTD to another.
     devices = tuple(f"{each},intx-pin=C" if "id=clock" in each else each for each in SHARED_LINE.devices)
-    scene = Scene(boot(SHARED_LINE.with_(parameters="noapic", devices=devices)))
+    scene = Scene(boot(SHARED_LINE.with_(parameters=f"noapic {STORM_PARAMETERS}", devices=devices)))
     scene.run("ip link set eth0 down")
     scene.run(bind("clock"))
     there = start(scene, "clock", line.bystander)

@@ -144,6 +144,7 @@ def test_mask_during_the_first_arm_holds_or_is_refused(kernel_name: str) -> None
     _around_the_change(_machine(kernel_name, "arm and mask"), 6, judge)
 
 
+@pytest.mark.long
 def test_close_takes_nothing_from_the_next_owner(kernel_name: str) -> None:
     """close() does not clear the next owner's eventfd, and the next open() fails until close() is complete."""
 

@@ -157,6 +157,7 @@ def test_every_preset_is_driven_under_sharing(boot: Boot) -> None:
         _drive(scene, card)
 
 
+@pytest.mark.long
 def test_four_bytes_of_ports_are_not_taken_for_memory(boot: Boot) -> None:
     """A loaded program does not access a port BAR of four bytes as memory.
 

@@ -157,6 +157,7 @@ def test_stale_node_is_refused_with_enxio(scene: Scene) -> None:
     assert run(scene, "dev1", promises.stale_node) == ["OK", "ENXIO"]
 
 
+@pytest.mark.long
 def test_bound_function_stays_awake(boot: Boot) -> None:
     """The administrator allows runtime suspend, but the function and its bridge are suspended only after unbinding."""
     scene = Scene(boot(behind_a_port("pm=on")))
@@ -180,6 +181,7 @@ def test_masked_status_is_not_blamed_for_a_neighbours_storm(scene: Scene) -> Non
     assert run(scene, "dev0", promises.beside_a_storm, ADDRESSES["dev1"]) == ["1 0 0 masked"]
 
 
+@pytest.mark.long
 def test_noirqdebug_leaves_the_rate_watched(boot: Boot) -> None:
     """With noirqdebug the kernel counts no unhandled interrupts, but shirq.ko still limits the rate of claims."""
     scene = Scene(boot(SHARED_LINE.with_(parameters="noirqdebug"), cold=True))
@@ -205,6 +207,7 @@ def test_quiesce_means_are_d3hot_for_every_new_owner(boot: Boot) -> None:
     assert not recorded.of(Kind.RESET, device="dev2"), "close() has reset the device"
 
 
+@pytest.mark.long
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("the line is left high until the test lowers it", line_of="dev2")
 def test_bus_with_another_device_is_not_reset(boot: Boot) -> None:

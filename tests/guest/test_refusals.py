@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet
 from guest.scripts import refusals
@@ -22,6 +24,7 @@ def test_a_bridge_is_not_bound(port: Scene) -> None:
     port.run(f"test ! -e {function}/driver && test ! -e /dev/shirq/{_PORT}")
 
 
+@pytest.mark.long
 def test_function_with_an_unrouted_pin_has_registers_and_no_irq(boot: Boot) -> None:
     """A function whose pin is not connected has registers and no interrupt."""
     scene = Scene(boot(SHARED_LINE.with_(modules=(str(Path(__file__).with_name("noline")),))))

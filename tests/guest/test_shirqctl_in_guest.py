@@ -178,6 +178,7 @@ _UNBOUND = Machine(
 _PINLESS = "0000:00:0e.0"
 
 
+@pytest.mark.long
 def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None:
     """shirqctl does not know a function's line until a driver has enabled the function."""
     scene = Scene(boot(_UNBOUND))
@@ -197,6 +198,7 @@ def test_line_is_unknown_until_a_driver_enables_the_function(boot: Boot) -> None
     assert "it has no interrupt pin (at most MSI): shirq serves INTx" in refused
 
 
+@pytest.mark.long
 @pytest.mark.splats_expected
 @pytest.mark.invariants_broken("a line is stuck on purpose", line_of="dev1")
 def test_top_names_an_asserting_function_without_a_driver(boot: Boot, tmp_path: Path) -> None:

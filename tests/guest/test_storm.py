@@ -122,8 +122,9 @@ def test_declining_device_that_asserts_is_quarantined(scene: Scene) -> None:
     assert finish(script)[-1] == "mapping: SIGBUS"
 
 
-def test_served_source_is_no_alibi_for_one_that_nobody_looks_at(scene: Scene) -> None:
+def test_served_source_is_no_alibi_for_one_that_nobody_looks_at(boot: Boot) -> None:
     """A device that is unmasked often is blamed all the same for a source that its program does not look at."""
+    scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev0", storm.ungated_beside_served)
     script.expect("^armed$")
     scene.vm.qmp.set("dev0", "raise", 0x101)

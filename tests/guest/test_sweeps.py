@@ -39,6 +39,7 @@ def test_the_same_stimuli_give_the_same_log_to_the_byte(kernel_name: str) -> Non
     assert other.run().recording.digest != case.run().recording.digest
 
 
+@pytest.mark.long
 def test_a_deterministic_guest_boots_once_for_all_preparations(
     kernel_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_pa
     assert "the violation did not occur in this run" in said.output
 
 
+@pytest.mark.long
 def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
     kernel_name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_random_calls_are_answered(who: str, kernel_name: str, tmp_path: Path) -
         assert round_.figures["kept"] > 30
 
 
+@pytest.mark.long
 def test_a_device_that_asserts_after_its_owners_end_is_found(kernel_name: str, tmp_path: Path) -> None:
     """The device's pin falls 10 s late, and it has no DisINTx. Most owners live until an interrupt."""
 

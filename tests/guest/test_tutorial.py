@@ -23,6 +23,7 @@ def outcome(kernel_name: str, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return project, said
 
 
+@pytest.mark.long
 def test_tutorial_ends_as_it_says(outcome: tuple[Path, str]) -> None:
     _, said = outcome
     assert re.search("1 failed, 2 passed", said), said

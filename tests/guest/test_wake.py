@@ -90,6 +90,7 @@ def _is_asleep_again(boot: Boot, vcpus: int, what: Callable[[], None]) -> None:
     scene.network.ping(3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_device_only_d3hot_silences_returns_to_d3hot_at_rebind(boot: Boot, vcpus: int) -> None:
     """When a device that only D3hot silences is bound again, shirq.ko puts it into D3hot again.

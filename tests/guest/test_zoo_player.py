@@ -77,7 +77,12 @@ def test_a_log_that_overflows_gives_no_outcome(trial: Play, tmp_path: Path) -> N
         pytest.param(ARMED + "{ lower = 4 }", "because some were not pending", id="lower"),
         pytest.param("{ raise = 1, pin = true }", "dev0 does not assert its pin", id="pin"),
         pytest.param(UNMASKED + "{ raise = 1, message = true }", "dev0 has sent no MSI", id="message"),
-        pytest.param('{ guest = "alone" }, { neighbour = 1 }', "the neighbour's pin did not rise", id="neighbour"),
+        pytest.param(
+            '{ guest = "alone" }, { neighbour = 1 }',
+            "the neighbour's pin did not rise",
+            id="neighbour",
+            marks=pytest.mark.long,
+        ),
         pytest.param('{ set = { dead = "half" } }', "dead", id="set"),
         pytest.param(
             "{ guest = 'exit 3', background = true }",

@@ -182,6 +182,15 @@ def ungated_while_masked() -> None:
     proceed()
 
 
+def _at_once(device: shirq.Device) -> shirq.Event:
+    """Return the next event without sleeping: on a busy host, 900 interrupts come before a sleeper is awake."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            return device.read(timeout=0)
+    raise TimeoutError(f"no event within {TIMEOUT} s")
+
+
 def ungated_beside_served() -> None:
     """A source that the irq program neither claims nor masks asserts, while another one is raised and served."""
     device = loaded(
@@ -202,7 +211,7 @@ def ungated_beside_served() -> None:
     device.arm(auto_unmask=False)
     report("armed")
     events = 0
-    while (event := device.read(timeout=TIMEOUT)).type is shirq.EventType.IRQ:
+    while (event := _at_once(device)).type is shirq.EventType.IRQ:
         events += 1
         with contextlib.suppress(shirq.ShirqError):  # The quarantine may come meanwhile.
             device.pwrite(0, INT_ACK, 4, 1)
