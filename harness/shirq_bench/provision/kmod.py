@@ -25,7 +25,8 @@ _INSTRUMENTS = {COUNTS_LINES: "GCOV_PROFILE=y", "KCOV": "KCOV_INSTRUMENT=y"}
 
 #: Files that an in-tree build leaves in the source, perhaps for another kernel.
 _LEAVINGS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "Module.symvers", "modules.order", "__pycache__", "*~")
-_left = shutil.ignore_patterns(*_LEAVINGS)
+#: What a build leaves out; a change of a document makes no module, and so no guest, anew.
+_left = shutil.ignore_patterns(*_LEAVINGS, "*.md")
 #: Every compiler warning is an error.
 _STRICT = ("W=1", "KCFLAGS=-Werror")
 

@@ -125,7 +125,13 @@ def test_an_overlay_is_keyed_by_all_that_is_packed(
 
 @pytest.mark.parametrize(
     ("file", "anew"),
-    [("headers/part.c", True), ("module/own.c", True), ("headers/part.o", False), ("headers/__pycache__/x", False)],
+    [
+        ("headers/part.c", True),
+        ("module/own.c", True),
+        ("headers/part.o", False),
+        ("headers/__pycache__/x", False),
+        ("module/README.md", False),
+    ],
 )
 def test_a_module_is_keyed_by_the_files_that_are_compiled(
     made: list[str], target: Kernel, module: Path, tmp_path: Path, file: str, anew: bool
