@@ -81,7 +81,10 @@ def _convert(kind: type[_T], data: object, what: str, lines: Mapping[str, int]) 
     try:
         return _converter.structure(data, kind)
     except (BaseValidationError, ValueError) as error:
-        said = [f"{what}{_line_of(path, lines)}: {f'{path}{text}'.lstrip(': ')}" for path, text in _problems(error, "")]
+        said = [
+            f"{what}{_line_of(place, lines)}: {f'{path}{text}'.lstrip(': ')}"
+            for place, path, text in _problems(error, "")
+        ]
         raise TomlError("\n".join(said)) from error
 
 
@@ -112,7 +115,7 @@ def one_of(*words: str) -> Callable[[str], str]:
     """A check for ``Annotated[str, one_of("red", "blue")]``: refuse other words."""
 
     def check(value: str) -> str:
-        _must(value, value in words, f"one of {', '.join(words)}")
+        _must(value, value in words, f"one of {', '.join(repr(word) if ',' in word else word for word in words)}")
         return value
 
     _allows[check] = {"enum": list(words)}
@@ -133,8 +136,8 @@ Texts = tuple[Text, ...]
 Words = Annotated[tuple[str, ...], filled]
 
 
-def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterator[tuple[str, str]]:
-    """Each problem: the place of the value, and a text to follow it."""
+def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Each problem: its place, the value or table that it is about, and a text to follow that."""
     path = path.removeprefix(".")
     match error:
         case ClassValidationError() | IterableValidationError():
@@ -145,12 +148,13 @@ def _problems(error: BaseException, path: str, of_table: bool = False) -> Iterat
                 key = _keys(error.cl)[note.name] if isinstance(note, AttributeValidationNote) else note.index
                 yield from _problems(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}")
         case KeyError() if not of_table:
-            yield path, " is missing"
+            yield path, path, " is missing"
         case ForbiddenExtraKeysError():
             known = sorted({*_keys(error.cl).values()} - {_NAME})
-            yield path, f": unknown key {', '.join(sorted(error.extra_fields))}; known keys: {', '.join(known)}"
+            place = f"{path}.{min(error.extra_fields)}".lstrip(".")
+            yield place, path, f": unknown key {', '.join(sorted(error.extra_fields))}; known keys: {', '.join(known)}"
         case _:
-            yield path, f"{':' if of_table else ''} {error}"
+            yield path, path, f"{':' if of_table else ''} {error}"
 
 
 def _must(value: object, right: object, wanted: str) -> None:

@@ -81,6 +81,79 @@ def test_broken_driver_of_a_card_loses_interrupts(new: New, played: Play) -> Non
     assert played(case).result.outcome is Outcome.LOSES
 
 
+#: The registers of the preset edu, described so that the player does not know INT_ACK and reads the status instead.
+_OTHERS = """
+[device]
+registers = '''
+bar0+0x2c/32 active ro
+bar0+100/32 status wo w1c
+bar0+0x68/32 mask w1s wo
+bar0+0x6c/32 mask w1c wo
+'''
+"""
+#: A program for /dev/uio0 that does not write to it after an event.
+_NEVER_UNMASKS = """
+import mmap, os, struct, sys
+
+uio = os.open("/dev/uio0", os.O_RDWR)
+config = os.open(f"/sys/bus/pci/devices/{sys.argv[1]}/config", os.O_RDWR)
+registers = mmap.mmap(os.open(f"/sys/bus/pci/devices/{sys.argv[1]}/resource0", os.O_RDWR), 4096)
+os.pwrite(config, bytes([os.pread(config, 1, 5)[0] & ~4]), 5)
+struct.pack_into("<I", registers, 0x6C, 0xFFFFFFFF)
+print("armed")
+while os.read(uio, 4):
+    registers[0x64:0x68] = registers[0x24:0x28]
+"""
+_CRASH = "\t*(volatile int *)8 = 0;\n"
+
+
+def _more(case: Path, text: str) -> None:
+    case.write_text(case.read_text() + text)
+
+
+def test_a_module_leaves_the_storm_of_another_device_to_the_kernel(new: New, played: Play) -> None:
+    case = new(case="neighbours-storm")
+    played(case).require()
+    _break(case.parents[1] / "driver/mine.c", "\tif (!active)\n\t\treturn IRQ_NONE;\n")
+    assert played(case).shows
+
+
+def test_a_device_that_never_asserts_proves_nothing(new: New, played: Play) -> None:
+    """Where the driver enables its sources, this device has no register: the neighbour's interrupts would serve it."""
+    case = new()
+    _more(case, _OTHERS.replace("0x6c", "0x5c"))
+    with pytest.raises(NotPlayed, match=r"dev0 has raised \d+ interrupts and never asserted its pin"):
+        played(case)
+
+
+def test_interrupts_that_a_burst_waited_for_in_vain_are_lost(new: New, played: Play) -> None:
+    """The driver goes after the burst, and so owes nothing at the end."""
+    case = new(case="driver-goes")
+    _break(
+        case.parents[1] / "driver/mine.c", "iowrite32(active, regs + INT_ACK)", "iowrite32(active, regs + INT_MASK_SET)"
+    )
+    run = played(case)
+    assert run.result.outcome is Outcome.LOSES and run.result.figures["overdue"] == 2
+
+
+def test_a_program_that_does_not_unmask_is_found(new: New, played: Play, tmp_path: Path) -> None:
+    """The neighbour's interrupts make the handler of uio_pci_generic look at dev0 all the same, but late."""
+    (tmp_path / "prog.py").write_text(_NEVER_UNMASKS)
+    run = played(new("--program", str(tmp_path / "prog.py")))
+    assert run.result.outcome is not Outcome.SURVIVES or "asserted_us is" in run.unmet[0]
+
+
+@pytest.mark.parametrize("where", ["irq", "remove"])
+def test_a_module_that_crashes_the_kernel_has_an_outcome(new: New, played: Play, where: str) -> None:
+    case = new(case="driver-goes")
+    _more(case, _OTHERS)
+    at = {"irq": "\t/* The line is shared", "remove": "\tiowrite32(ALL, regs + INT_MASK_SET)"}[where]
+    _break(case.parents[1] / "driver/mine.c", at, _CRASH + at)
+    run = played(case)
+    assert run.result.outcome is Outcome.SPLAT
+    assert run.result.complaints or "panicked" in run.result.figures
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("card", ["shirq-edu", "e1000", "rtl8139", "nvme", "ahci", "pcnet"])
 def test_the_new_driver_of_each_card_survives(new: New, played: Play, card: str) -> None:

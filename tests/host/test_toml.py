@@ -63,9 +63,9 @@ def test_tables_are_dataclasses_that_know_their_names(tmp_path: Path) -> None:
         ('colour = "red"\ntons = true', ":3: a.tons must be float, not True"),
         (
             'colour = "red"\nname = "b"',
-            ":1: a: unknown key name; known keys: class, colour, gear, owners, tons, wheels",
+            ":3: a: unknown key name; known keys: class, colour, gear, owners, tons, wheels",
         ),
-        ('colour = "red"\nclass_ = "b"', ":1: a: unknown key class_; known keys: class, "),
+        ('colour = "red"\nclass_ = "b"', ":3: a: unknown key class_; known keys: class, "),
         ('colour = "red"\nclass = 1', ":3: a.class must be str, not 1"),
         ('colour = "red"\nwheels = "round"', ":3: a.wheels must be a list, not 'round'"),
         ('colour = "red"\nwheels = ["round"]', ":3: a.wheels[0] must be a table, not 'round'"),

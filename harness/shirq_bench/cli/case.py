@@ -19,6 +19,7 @@ from shirq_bench.campaigns.zoo.own import Own
 from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.cli.machines import KernelName
 from shirq_bench.cli.zoo import tell
+from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -61,23 +62,38 @@ def run(
     page.
     """
     chosen = cases.read(file)
-    drivers = [_driver(driver) if driver else own.of_case(chosen, file.parent), *map(_driver, against)]
+    drivers = [_driver(word, chosen) for word in (driver or own.of_case(chosen, file.parent), *against)]
     directory = output or BUILD / "cases" / chosen.id
     console = Console()
     console.print(f"[bold]{chosen.id}[/]: {escape(chosen.title)}", highlight=False)
-    played = []
+    played, errors = [], []
     for each in drivers:
         name = each.name if isinstance(each, Own) else each
-        played.append(play(chosen, each, suite.kernel_for(chosen, kernel), keep=directory / name))
+        try:
+            played.append(play(chosen, each, suite.kernel_for(chosen, kernel), keep=directory / name))
+        except BenchError as error:
+            # The others' outcomes are not lost.
+            errors.append(str(error))
+            continue
         tell(console, played[-1])
+    if not played or (len(drivers) == 1 and errors):
+        raise BenchError("\n".join(errors))
     (directory / "index.html").write_text(page.render(chosen, played))
     console.print(f"\nverdict:   {_verdict(played[0])}", highlight=False, soft_wrap=True)
     console.print(f"page:      {directory / 'index.html'}", highlight=False, soft_wrap=True)
+    if errors:
+        raise BenchError("\n".join(errors))
     sys.exit(0 if (played[0].shows if reproduce else played[0].expected) else 1)
 
 
-def _driver(word: str) -> str | Own:
-    return word if word in DRIVERS else Own(Path(word))
+def _driver(word: str | Own, chosen: Case) -> str | Own:
+    if isinstance(word, Own) or word not in DRIVERS:
+        return word if isinstance(word, Own) else Own(Path(word))
+    if not chosen.acknowledges_by_edu and not (word == "shirq" and chosen.shirq.programs):
+        raise BenchError(
+            f"{word} drives a device with the registers of the preset edu, and dev0 of {chosen.id} has others"
+        )
+    return word
 
 
 def _verdict(played: Played) -> str:
@@ -92,6 +108,8 @@ def check(files: tuple[Path, ...]) -> None:
     """Check case files; an error names the file, the line, the key, and what is allowed."""
     for file in files:
         read = cases.read(file)
+        if read.own.driver:
+            own.of_case(read, file.parent)
         click.echo(f"{file}: {len(read.steps)} steps; the symptom is: {' or '.join(read.shows)}")
 
 

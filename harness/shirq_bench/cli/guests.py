@@ -47,7 +47,7 @@ def run(
     complaints are printed and the exit status is 1.
 
     \b
-    shirq run -- lspci -nn
+    shirq run -- cat /proc/interrupts
     shirq run --kernel 6.12 -- sh -c 'dmesg | tail'
     shirq run --vcpus 4 --append threadirqs --script stress.sh 1000
     shirq run --artefacts out -- shirq-edu --help; shirq trace out

@@ -53,7 +53,7 @@ def machine_options(command: Command) -> Command:
             multiple=True,
             type=_FOLDER,
             metavar="DIR",
-            help="Compile the kernel module in this folder into the guest's /lib/modules/RELEASE/extra.",
+            help="Compile the kernel module in this folder into the guest's /lib/modules/RELEASE/extra, for insmod.",
         ),
         click.option(
             "--overlay", multiple=True, type=_FOLDER, metavar="DIR", help="Lay this folder over the guest's root."

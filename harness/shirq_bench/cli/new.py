@@ -19,6 +19,7 @@ from shirq_bench.errors import BenchError
 
 _STARTER: Final = f"{__package__}.starter"
 _CARDS: Final = Path(__file__).with_name("starter") / "cards.toml"
+_CASES: Final = ("busy-line", "driver-goes", "neighbours-storm")
 #: Words in a program's text by which the kernel driver that it uses is told; otherwise shirq.
 _USES: Final = (("vfio", "vfio-pci"), ("uio", "uio_pci_generic"))
 
@@ -65,8 +66,7 @@ def command(directory: Path, module: Path | None, program: Path | None, card: st
         "pyproject.toml": "pyproject.toml.j2",
         "README.md": "README.md.j2",
         "test_driver.py": "test_driver.py.j2",
-        "cases/busy-line.toml": "cases/busy-line.toml.j2",
-        "cases/driver-goes.toml": "cases/driver-goes.toml.j2",
+        **{f"cases/{case}.toml": f"cases/{case}.toml.j2" for case in _CASES},
         **{file.format(**values): template for file, template in files.items()},
     }
     texts = {file: pages.render(_STARTER, each, **values).lstrip("\n") for file, each in templates.items()}

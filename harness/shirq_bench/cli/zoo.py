@@ -54,7 +54,8 @@ def list_() -> None:
     """List the cases, with the outcome that each driver is expected to have."""
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", *DRIVERS):
+    table.add_column("id", no_wrap=True)
+    for column in DRIVERS:
         table.add_column(column, overflow="fold")
     for name in cases.ids():
         case = cases.get(name)
@@ -64,9 +65,13 @@ def list_() -> None:
 
 @zoo.command()
 @click.argument("name", metavar="ID", type=_Id())
-def show(name: str) -> None:
+@click.option("--toml", "as_toml", is_flag=True, help="Print the case's file, to begin a case of your own with.")
+def show(name: str, as_toml: bool) -> None:
     """Print a case: symptom, cause, source, steps, expected outcomes."""
     case = cases.get(name)
+    if as_toml:
+        click.echo((cases.DIRECTORY / f"{name}.toml").read_text(), nl=False)
+        return
     console = Console()
     _story(console, case)
     console.print(f"\n{escape(case.explanation)}\n", soft_wrap=True, highlight=False)

@@ -90,7 +90,7 @@ _DIFF = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-1\n+2\n"
         ("title = 't'\ntests = ['x']\nsweep = []\n" + _DIFF, "mutant m:3: sweep must not be empty"),
         (
             "title = 't'\ntests = ['x']\nother = 1\n" + _DIFF,
-            "mutant m: unknown key other; known keys: equivalent, kernel, ",
+            "mutant m:3: unknown key other; known keys: equivalent, kernel, ",
         ),
         ("title = t\n" + _DIFF, "mutant m: Invalid value"),
     ],

@@ -148,7 +148,7 @@ _MORE = {
     "ends": ('[ends]\nshirq = "("', "ends.shirq is not a regular expression"),
     "latency": (
         "[latency.shirq]\nserved_ms = 3",
-        "latency.shirq.served_ms must be one of served_us, neighbour_us, not 'served_ms'",
+        "latency.shirq.served_ms must be one of served_us, asserted_us, neighbour_us, not 'served_ms'",
     ),
     "latency, vcpus": ("[latency.shirq]\nserved_us = 3\n[machine]\nvcpus = 2", "needs machine.vcpus = 1"),
 }

@@ -71,7 +71,7 @@ def test_a_folder_without_a_kbuild_is_no_module(tmp_path: Path) -> None:
     ("name", "options", "words"),
     [
         ("prog", None, ["/run/own/prog", "ADDRESS"]),
-        ("prog.py", None, ["python3", "/run/own/prog.py", "ADDRESS"]),
+        ("prog.py", None, ["python3", "-u", "/run/own/prog.py", "ADDRESS"]),
         ("prog", "--on {address} -v", ["/run/own/prog", "--on", "ADDRESS", "-v"]),
         ("prog", "/dev/uio0", ["/run/own/prog", "/dev/uio0"]),
     ],
@@ -101,11 +101,6 @@ def test_device_tells_whether_the_log_shows_acknowledgements(tmp_path: Path, dev
     assert _case(tmp_path, f"[device]\n{device}\n").acknowledges_by_edu is by_register
 
 
-def test_a_latency_that_the_log_does_not_show_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="served_us needs a device with the register INT_ACK"):
-        _case(tmp_path, '[device]\npreset = "plx9050"\n[latency.own]\nserved_us = 10\n')
-
-
 def _raised(*sources: int) -> Story:
     """Return a log with these raises of dev0, each delivered once, without any acknowledgement."""
     story = Story(("dev0", "nic0"))
@@ -129,7 +124,21 @@ def test_status_at_the_end_decides_what_was_lost(status: int, outcome: Outcome, 
     story.claimed_interrupt("dev0").wait(1_000_000).claimed_interrupt("dev0").wait(1_000_000)
     story.stimulus("dev0", 2)
     log = story.neighbours_interrupt("nic0").log()
-    result = classify(Evidence(log, "[    0.000000] Linux version 6.1.0\n[    1.000000] quiet\n", GSI, status=status))
+    kernel_log = "[    0.000000] Linux version 6.1.0\n[    1.000000] quiet\n"
+    result = classify(Evidence(log, kernel_log, GSI, status=status))
     assert (result.outcome, result.figures["lost"]) == (outcome, lost)
     assert result.figures["raised"] == 3
     assert "slowest_us" not in result.figures, "the log does not show when an interrupt was served"
+
+
+def test_a_latency_that_the_log_does_not_show_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="served_us needs a dev0 with the register INT_ACK"):
+        _case(tmp_path, '[device]\npreset = "plx9050"\n[latency.own]\nserved_us = 10\n')
+
+
+def test_a_device_that_stays_masked_asserts_late() -> None:
+    story = Story(("dev0", "nic0"))
+    story.claimed_interrupt("dev0").mask("dev0").wait(3_000_000).stimulus("dev0", 2).wait(5_000_000)
+    log = story.mask("dev0", False).deliver().eoi().log()
+    figures = classify(Evidence(log, "[    0.000000] Linux version 6.1.0\n[    1.000000] quiet\n", GSI)).figures
+    assert 5_000 <= int(figures["asserted_slowest_us"]) < 5_010

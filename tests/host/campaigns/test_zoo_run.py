@@ -194,10 +194,11 @@ def test_an_error_says_where_the_artefacts_are_or_why_not(
     def keep(place: Path) -> None:
         if full:
             raise OSError(errno.ENOSPC, "No space left on device")
+        place.mkdir()
 
     @contextlib.contextmanager
     def clone(machine: object, name: str) -> Iterator[Any]:
-        yield SimpleNamespace(boot=boot, keep=keep)
+        yield SimpleNamespace(boot=boot, keep=keep, machine=machine)
 
     monkeypatch.setattr(template, "clone", clone)
     _, player = trial("{ raise = 1 }")

@@ -17,6 +17,7 @@ from shirq_bench.campaigns.zoo.run import Played
 from shirq_bench.channels.log import Log
 from shirq_bench.cli import case as cli
 from shirq_bench.cli.main import main
+from shirq_bench.errors import BenchError
 from shirq_bench.observe.judge import BrokenRuleError
 
 _CASE = """
@@ -116,6 +117,41 @@ def test_check_names_the_line_of_an_error(folder: Path) -> None:
     (folder / "mine.toml").write_text(_CASE.replace("raise", "rise"))
     status, said = _case("check", folder / "mine.toml")
     assert status == 1 and f"{folder}/mine.toml:5: steps[1]: unknown key rise; known keys: " in said
+
+
+def test_the_catalogues_drivers_need_registers_that_they_know(folder: Path, runs: Runs) -> None:
+    others = '[device]\npreset = "plx9050"\n'
+    (folder / "mine.toml").write_text(_CASE + others)
+    assert _case("run", folder / "mine.toml", "-o", folder / "out")[0] == 0
+    status, said = _case("run", folder / "mine.toml", "-o", folder / "out", "--against", "naive")
+    assert (
+        status == 1
+        and "naive drives a device with the registers of the preset edu, and dev0 of mine has others" in said
+    )
+    programs = '[shirq]\nirq = "claim"\nunmask = ""\nrelease = ""\n'
+    (folder / "mine.toml").write_text(_CASE + others + programs)
+    runs.outcomes["shirq"] = Outcome.SURVIVES
+    assert _case("run", folder / "mine.toml", "-o", folder / "again", "--driver", "shirq")[0] == 0
+
+
+def test_an_error_of_one_driver_leaves_the_others_outcomes(
+    folder: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(case: Case, driver: str | Own, kernel: str, keep: Path) -> Played:
+        if driver == "naive":
+            raise BenchError("naive was not played")
+        return runs.play(case, driver, kernel, keep)
+
+    monkeypatch.setattr(cli, "play", play)
+    status, said = _case("run", folder / "mine.toml", "-o", folder / "out", "--against", "naive")
+    assert status == 1 and "prog: survives" in said and "naive was not played" in said
+    assert (folder / "out/index.html").exists()
+
+
+def test_check_looks_for_the_driver(folder: Path) -> None:
+    (folder / "prog").unlink()
+    status, said = _case("check", folder / "mine.toml")
+    assert status == 1 and "prog: no such file or folder" in said
 
 
 def test_a_driver_that_is_none_is_refused(folder: Path, runs: Runs) -> None:

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from agentguest import guest
 from logwriter import Story, write_log
+from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.channels.agent import _Frame
 from shirq_bench.cli import bench, doctor
 from shirq_bench.cli.doctor import Check, State
@@ -226,6 +227,11 @@ def test_deterministic_machine_refuses_further_processors(tmp_path: Path) -> Non
     with pytest.raises(click.UsageError, match="--vcpus 2: this machine is deterministic, so it has one"):
         chosen(tmp_path, vcpus=2)
     assert chosen(tmp_path, vcpus=1).deterministic
+
+
+def test_show_prints_the_file_of_a_case_to_begin_with() -> None:
+    shown = shirq("zoo", "show", "nobody-cared", "--toml")
+    assert shown.output == (cases.DIRECTORY / "nobody-cared.toml").read_text()
 
 
 def test_further_devices_get_free_slots_of_the_line() -> None:

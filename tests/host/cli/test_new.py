@@ -37,6 +37,7 @@ def test_without_options_the_project_has_a_module_of_its_own(tmp_path: Path) -> 
         "case.schema.json",
         "cases/busy-line.toml",
         "cases/driver-goes.toml",
+        "cases/neighbours-storm.toml",
         "driver/Kbuild",
         "driver/my_card.c",
         "pyproject.toml",

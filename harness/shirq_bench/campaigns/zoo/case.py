@@ -55,7 +55,8 @@ shirq = ["quarantined flags=0x1"]
 [ends]                          # optional: for a driver whose program ends by itself, an expression for its end
 vfio-pci = "^status 1: "
 [latency.shirq]                 # optional: for a driver, bounds in virtual microseconds; with one vCPU only
-served_us = 500                 # from a raise of dev0 to its acknowledgement
+served_us = 500                 # from a raise of dev0 to its acknowledgement, by the register INT_ACK of the preset edu
+asserted_us = 1000              # from a raise of dev0 until its pin rises: as long as the driver keeps it masked
 neighbour_us = 300              # of an interrupt of the neighbour
 
 steps = [...]                   # tables of one verb and, optionally, `only`, the drivers that play the step, and the
@@ -135,7 +136,7 @@ _PLACE = re.compile(r"([0-9a-f]{1,2})(?:\.([0-7]))?")
 _LAST_SLOT = 0x1F
 _Driver = Annotated[str, one_of(*DRIVERS, OWN)]
 _ToDriver = Annotated[str, one_of("bind", "unbind", "start", "stop", "resume", "kill", "end", "dismiss")]
-_Latency = Annotated[str, one_of("served_us", "neighbour_us")]
+_Latency = Annotated[str, one_of("served_us", "asserted_us", "neighbour_us")]
 _Story = Annotated[str, str.strip]
 _Count = Annotated[int, at_least(1)]
 _Expression = Annotated[str, _expression]
@@ -369,7 +370,9 @@ class Case:
         if self.latency and self.machine.vcpus != 1:
             raise ValueError("latency needs machine.vcpus = 1: with several vCPUs, virtual time depends on the host")
         if not self.acknowledges_by_edu and any("served_us" in bounds for bounds in self.latency.values()):
-            raise ValueError("latency.served_us needs a device with the register INT_ACK of the preset edu")
+            raise ValueError(
+                "latency.served_us needs a dev0 with the register INT_ACK of the preset edu; see asserted_us"
+            )
         for n, step in enumerate(self.steps):
             device = step.set.get("device", "dev0") if step.set else step.device
             if device not in self.machine.ids:

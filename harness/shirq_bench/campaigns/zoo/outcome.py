@@ -160,6 +160,8 @@ class Evidence:
     forgiven: tuple[str, ...] = ()
     #: The device's pending sources at the end, if it has other registers than the preset edu.
     status: int | None = None
+    #: The number of interrupts of bursts that a driver did not serve in time, although it had to.
+    overdue: int = 0
     #: Complaints up to this line of the kernel log are not judged; 0: all complaints are judged.
     judged_line: int = 0
 
@@ -206,7 +208,7 @@ def classify(evidence: Evidence) -> Result:
         Outcome.GRUMBLES: refuses and bool(mismatches),
         Outcome.REFUSES: refuses,
         Outcome.STARVES: share < _SHARE,
-        Outcome.LOSES: lost > 0,
+        Outcome.LOSES: lost + evidence.overdue > 0,
         Outcome.DUPLICATES: ledger.duplicates + unexplained > ledger.raised / 2,
         Outcome.SURVIVES: True,
     }
@@ -220,12 +222,21 @@ def classify(evidence: Evidence) -> Result:
         "neighbour": neighbour,
         "share": round(share, 2),
         "neighbour_slowest_us": slowest // 1000,
+        "asserted_slowest_us": _masked_ns(log) // 1000,
     }
     if evidence.status is None:
         figures["slowest_us"] = ledger.slowest_ns // 1000
+    if evidence.overdue:
+        figures["overdue"] = evidence.overdue
     figures |= {name: text for name in ("refused", "hung", "panicked") if (text := getattr(evidence, name))}
     outcome = next(outcome for outcome, applied in applies.items() if applied)
-    return Result(outcome, figures, tuple(str(splat).splitlines()[0] for splat in found))
+    return Result(outcome, figures, tuple(map(_complaint, found)))
+
+
+def _complaint(splat: splats.Splat) -> str:
+    """The kernel's own words, and what the rule says of them."""
+    words = splat.excerpt.strip().splitlines() or [splat.rule]
+    return f"line {splat.line}: {words[0]} ({splat.why})" if splat.line else str(splat).splitlines()[0]
 
 
 def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
@@ -233,6 +244,22 @@ def _spurious(log: Log, gsi: int, after_ns: int = 0) -> int:
     delivered = sum(1 for entry in log.of(Kind.DELIVER, offset=gsi) if entry.time_ns > after_ns)
     rises = sum(1 for entry in log.of(Kind.PIN) if entry.value and entry.time_ns > after_ns)
     return max(0, delivered - rises)
+
+
+def _masked_ns(log: Log, device: str = "dev0") -> int:
+    """The longest time from a raise of the device until its pin rose, in ns: so long the driver kept it masked."""
+    found = find(log.entries, Kind.RAISE, Kind.LOWER, Kind.RESET, Kind.PIN, device=device)
+    longest, since, high = 0, 0, False
+    for _, entry in found:
+        if entry.kind is Kind.PIN:
+            high = bool(entry.value)
+            if high and since:
+                longest, since = max(longest, entry.time_ns - since), 0
+        elif entry.kind is not Kind.RAISE:
+            since = 0
+        elif entry.value and not high and not since:
+            since = entry.time_ns
+    return longest
 
 
 def _late(log: Log, bound_ms: int, device: str = "nic0") -> tuple[int, int, int]:

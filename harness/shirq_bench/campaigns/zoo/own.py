@@ -51,7 +51,7 @@ class Own:
         """A program's words in the guest. ``address`` is the device's PCI address."""
         program = f"{PLACE}/{self.path.name}"
         words = ("{address}" if options.options is None else options.options).replace("{address}", address).split()
-        return [*(["python3"] if self.path.suffix == ".py" else []), program, *words]
+        return [*(["python3", "-u"] if self.path.suffix == ".py" else []), program, *words]
 
 
 def of_case(case: Case, folder: Path) -> Own:

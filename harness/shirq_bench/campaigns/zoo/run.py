@@ -73,6 +73,8 @@ _GLANCE = 0.25
 #: The errors by which the kernel refuses a driver: the line is taken, or the driver's probe function cannot use the
 #: device. If a bind or a program fails with any other error, that is an error of the case.
 _REFUSALS = tuple(map(os.strerror, (errno.EBUSY, errno.ENODEV)))
+#: The line by which a program of the catalogue says that it serves interrupts.
+_READY = "^armed"
 #: Kernel messages of an oops or a bug. After one, the kernel may have killed the task that was running.
 _OOPS = re.compile(r"\bOops\b|\bBUG: ")
 #: The properties that are stimuli, and the kind of their log entries.
@@ -111,6 +113,10 @@ class NotPlayed(BenchError):
 
 class HungError(Exception):
     """The guest no longer answers; the message describes its state."""
+
+
+class OopsError(Exception):
+    """The kernel has failed in a step of somebody's own driver, and goes on; the case ends with this step."""
 
 
 def machine(case: Case, kernel: str) -> Machine:
@@ -230,6 +236,7 @@ def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None =
 def _keep(vm: Vm, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     vm.keep(place)
+    (place / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}, indent=1) + "\n")
 
 
 def _kept(vm: Vm, place: Path) -> str:
@@ -243,7 +250,11 @@ def _kept(vm: Vm, place: Path) -> str:
 
 def _late(bounds: Mapping[str, int], figures: Mapping[str, int | float | str]) -> list[str]:
     """Describe the latencies that exceed the bounds of the case."""
-    names = {"served_us": "slowest_us", "neighbour_us": "neighbour_slowest_us"}
+    names = {
+        "served_us": "slowest_us",
+        "asserted_us": "asserted_slowest_us",
+        "neighbour_us": "neighbour_slowest_us",
+    }
     found = {name: int(figures[names[name]]) for name in bounds}
     late = {name: bound for name, bound in bounds.items() if found[name] > bound}
     return [f"{name} is {found[name]}, at most {bound} is expected" for name, bound in late.items()]
@@ -265,6 +276,8 @@ class _Player:
         self.command: Command | None = None
         self.refused = ""
         self.owes = False
+        #: The number of interrupts of bursts that a driver of somebody's own did not serve in time.
+        self.overdue = 0
         self.asked = self.answered = 0
         #: Deviations from the notices and tool output that the case expects.
         self.unmet: list[str] = []
@@ -304,13 +317,8 @@ class _Player:
             self._account()
             self.mark = self.reader.mark
             self.stimuli = 0
-            for number, step in enumerate(self.case.steps, 1):
-                # Skip the other steps after a refusal: a driver that has refused the device is not blamed for later
-                # events.
-                if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
-                    self.step = f"step {number}, {step.verb} {step.argument!r}"
-                    self.verb, self.number = step.verb, number
-                    self._play(step)
+            with contextlib.suppress(OopsError):
+                self._play_all()
             self.step = "after the last step"
             kernel_log = self._guest("", "dmesg")
         except (HungError, VmDied, AgentGone) as error:
@@ -328,7 +336,7 @@ class _Player:
             hung = "" if panicked else str(error).splitlines()[0]
             with contextlib.suppress(BenchError):
                 self.vm.qmp.execute("stop")
-        status = None if self.case.acknowledges_by_edu else int(self.vm.qmp.get("dev0", "status"))
+        status = None if self.case.acknowledges_by_edu else self._status(gone=bool(panicked))
         log = self._log_until(ended or self.reader.header()).since(self.mark)
         if hung or panicked:
             self._require_stimulus(log, (0, -signal.SIGKILL) if panicked else (0,))
@@ -336,6 +344,8 @@ class _Player:
             # After an oops, accept that SIGKILL ended a script: if the kernel goes on, it kills the task in which it
             # failed.
             self._finish((0, -signal.SIGKILL) if _OOPS.search(kernel_log) else (0,))
+            if self.own and not self.refused:
+                _require_pin(log)
         self.reader.close()
         return Evidence(
             log,
@@ -351,7 +361,23 @@ class _Player:
             forgiven=self.case.forgives,
             judged_line=_line_of(_JUDGED, kernel_log),
             status=status,
+            overdue=self.overdue,
         )
+
+    def _play_all(self) -> None:
+        for number, step in enumerate(self.case.steps, 1):
+            # Skip the other steps after a refusal: a driver that has refused the device is not blamed for later
+            # events.
+            if self._is_its(step) and (not self.refused or step.verb in ("neighbour", "check")):
+                self.step = f"step {number}, {step.verb} {step.argument!r}"
+                self.verb, self.number = step.verb, number
+                self._play(step)
+
+    def _status(self, gone: bool = False) -> int:
+        """The sources of dev0 that are pending; none of a guest that is gone."""
+        with contextlib.suppress(*([BenchError] if gone else [])):
+            return int(self.vm.qmp.get("dev0", "status"))
+        return 0
 
     @property
     def _is_module(self) -> bool:
@@ -373,6 +399,8 @@ class _Player:
         except (CommandFailed, QmpFailed, NotPlayed) as error:
             if self._has_ended(error):
                 raise VmDied(str(error)) from error
+            if self.own and isinstance(error, CommandFailed) and _OOPS.search(self._guest("", "dmesg")):
+                raise OopsError(str(error)) from error
             raise NotPlayed(f"stimulus not played: {self.step}: {error}") from error
 
     def _has_ended(self, error: BenchError) -> bool:
@@ -525,9 +553,8 @@ class _Player:
             if end.passed:
                 with contextlib.suppress(DeadlineExceeded):
                     self.vm.agent.ping()
-                    raise BenchError(
-                        f"{self.vm.name}: {' '.join(command.argv)} does not end, although the guest answers"
-                    )
+                    waited = f"has printed no line like {line!r}" if line else "does not end"
+                    raise BenchError(f"{self.vm.name}: {' '.join(command.argv)} {waited}, although the guest answers")
                 raise HungError("the guest does not answer, and there is no storm")
 
     def _logged(self) -> int:
@@ -609,8 +636,13 @@ class _Player:
             return
         self.command = self.vm.agent.start(*self._words())
         self.owes = True
-        if not self._await(self.command, self.case.own.ready if self.own else "^armed"):
-            self.refused = _refusal("the driver's program", self.command.wait())
+        ready = self.case.own.ready if self.own else _READY
+        try:
+            armed = self._await(self.command, ready)
+        except BenchError as error:
+            raise NotPlayed(f"{error}; is it printed and flushed when the program is ready?") from error
+        if not armed:
+            self.refused = _refusal("the driver's program", self.command.wait(), ready)
 
     def _words(self) -> list[str]:
         """The driver's program and its arguments."""
@@ -686,6 +718,9 @@ class _Player:
                 raise NotPlayed("the log has no raise of dev0")
             self.stimuli += 1
             self._until_served(_BURST_LATE)
+            # The catalogue's cases say by their steps what is lost, and when.
+            if self.own and self.owes and self.ledger.outstanding:
+                self.overdue += 1
 
         self._times(step, once)
 
@@ -712,7 +747,7 @@ class _Player:
         for _ in range(round(seconds / _LOOK)):
             self._account()
             if self.ledger.outstanding and not self.case.acknowledges_by_edu:
-                self.ledger.settle(self.vm.qmp.get("dev0", "status"))
+                self.ledger.settle(self._status())
             if not self.ledger.outstanding:
                 return
             self._sleep(_LOOK)
@@ -860,11 +895,26 @@ _VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
 }
 
 
-def _refusal(what: str, ended: agent.Result) -> str:
+def _require_pin(log: Log) -> None:
+    """Raise `NotPlayed` if dev0 had something to assert and never asserted: then the case does not fit the driver."""
+    raised = [entry for entry in log.of(Kind.RAISE, device="dev0") if entry.value]
+    if raised and not any(entry.value for entry in log.of(Kind.PIN, device="dev0")):
+        raise NotPlayed(
+            f"stimulus not played: dev0 has raised {len(raised)} interrupts and never asserted its pin, because nothing"
+            " enabled its sources. Do [device] and [machine] describe the registers, the BARs and the identity that the"
+            " driver expects?"
+        )
+
+
+def _refusal(what: str, ended: agent.Result, ready: str = "") -> str:
     """The kernel's error with which a driver did not take the device; `NotPlayed` for any other failure."""
     said = ended.stderr.strip()
     if ended.status != 1 or not said.endswith(_REFUSALS):
-        raise NotPlayed(f"{what} ended with status {ended.status}, but the kernel has not refused the device: {said}")
+        before = f" before it printed a line like {ready!r}" if ready else ""
+        raise NotPlayed(
+            f"{what} ended with status {ended.status}{before}, but the kernel has not refused the device:"
+            f" {ended.stdout}{said}"
+        )
     return said.splitlines()[-1]
 
 
