@@ -72,12 +72,12 @@ def run(
         try:
             played.append(play(chosen, each, suite.kernel_for(chosen, kernel), keep=directory / name))
         except BenchError as error:
-            # The others' outcomes are not lost.
+            if not played:
+                raise
+            # The outcomes of the others are not lost.
             errors.append(str(error))
             continue
         tell(console, played[-1])
-    if not played or (len(drivers) == 1 and errors):
-        raise BenchError("\n".join(errors))
     (directory / "index.html").write_text(page.render(chosen, played))
     console.print(f"\nverdict:   {_verdict(played[0])}", highlight=False, soft_wrap=True)
     console.print(f"page:      {directory / 'index.html'}", highlight=False, soft_wrap=True)
