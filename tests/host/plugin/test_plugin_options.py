@@ -288,7 +288,7 @@ def test_readme_explains_each_field_option_marker_and_fixture() -> None:
     fixtures = {name for name, value in vars(plugin).items() if isinstance(value, FixtureFunctionDefinition)}
     markers = {name.partition("(")[0] for name in plugin._MARKERS}
     fields = {field.name for field in dataclasses.fields(Machine)}
-    assert fixtures == {"boot", "vm", "kernel_name"}
+    assert fixtures == {"boot", "vm", "kernel_name", "play_case"}
     assert {
         *fields,
         *markers,
