@@ -114,7 +114,9 @@ def test_a_guest_that_panics_before_its_stimulus_is_no_outcome(trial: Play) -> N
 
 @pytest.mark.parametrize("driver", ["shirq", "naive"])
 def test_a_program_that_fails_otherwise_has_not_refused(trial: Play, driver: str) -> None:
-    with pytest.raises(NotPlayed, match=r"(?s)step 2, driver 'start'.*status 2 before it printed .*, but the kernel has not refused"):
+    with pytest.raises(
+        NotPlayed, match=r"(?s)step 2, driver 'start'.*status 2 before .*, but the kernel has not refused"
+    ):
         trial(ARMED + "{ raise = 1 }", 'peer = "--no-such"', driver)
 
 
