@@ -17,15 +17,25 @@ from shirq_bench.campaigns.zoo.run import PRELUDE
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, bind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind
+
+
+def may_storm(boot: Boot, machine: Machine = SHARED_LINE) -> Scene:
+    """Boot a guest in which a storm may last until the kernel ends it."""
+    scene = Scene(boot(machine.with_(log_entries=STORM_ENTRIES, parameters=STORM_PARAMETERS)))
+    scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    return scene
+
+
+def given_up(scene: Scene) -> None:
+    """Wait until the kernel has disabled a line."""
+    scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
 
 
 @pytest.fixture
 def storming(boot: Boot) -> Scene:
     """A guest in which a storm may last until the kernel ends it. dev1 has no DisINTx, and nobody serves it."""
-    scene = Scene(boot(SHARED_LINE.with_(log_entries=STORM_ENTRIES, parameters=STORM_PARAMETERS)))
-    scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
-    return scene
+    return may_storm(boot)
 
 
 def storm(scene: Scene, folder: Path, pin: str = "A", meanwhile: str = "") -> None:
@@ -42,7 +52,7 @@ def storm(scene: Scene, folder: Path, pin: str = "A", meanwhile: str = "") -> No
         if meanwhile:
             second.write_text(f"@{soon + 20_000_000} {meanwhile}\n")
             vm.qmp.set("dev0", "schedule", str(second))
-    scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
+    given_up(scene)
     vm.qmp.set("dev1", "lower", 1)
 
 
@@ -122,16 +132,14 @@ def test_binding_silences_what_asserts_after_msi_was_stopped(boot: Boot) -> None
     Binding silences the device, and arming revives the line.
     """
     devices = (f"{SHARED_LINE.devices[0]},msi=on", *SHARED_LINE.devices[1:])
-    machine = SHARED_LINE.with_(devices=devices, prepare=(NEIGHBOUR_UP, LOAD_MODULE), parameters=STORM_PARAMETERS)
-    scene = Scene(boot(machine.with_(log_entries=STORM_ENTRIES)))
-    scene.vm.qmp.set("/machine/q35/ioapic", "storm-pause", False)
+    scene = may_storm(boot, SHARED_LINE.with_(devices=devices, prepare=(NEIGHBOUR_UP, LOAD_MODULE)))
     address = ADDRESSES["dev0"]
     on, off = (f"config {address} $(($(capability {address} 05) + 2)) 00{bit} 1" for bit in (1, 0))
     scene.run(f"{PRELUDE}echo 1 >$PCI/{address}/enable; register {address} 0x6c 1; {on}; config {address} 5 004")
     with scene.record("dev0", settled=False) as recorded:
         scene.vm.qmp.set("dev0", "raise", 1)
         scene.run(f"{PRELUDE}{off}; config {address} 5 000 4")
-        scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
+        given_up(scene)
         assert scene.vm.qmp.get("dev0", "pin")
         scene.run(bind("dev0"))
         recorded.wait(PinFalls("dev0"))
@@ -285,7 +293,7 @@ def test_no_device_is_blamed_for_another_line_on_the_8259(boot: Boot) -> None:
     with scene.vm.frozen():
         scene.vm.qmp.set("dev0", "intx-pin", "D")
     scene.vm.qmp.set("dev0", "raise", 4)
-    scene.run("until dmesg | grep -q 'Disabling IRQ'; do usleep 20000; done", deadline=120)
+    given_up(scene)
     script.write("\n")
     script.expect("^armed 0$")
     with scene.vm.frozen():

@@ -62,7 +62,7 @@ def run(
     page.
     """
     chosen = cases.read(file)
-    drivers = [_driver(word, chosen) for word in (driver or own.of_case(chosen, file.parent), *against)]
+    drivers = [own.choose(word, chosen, file.parent) for word in (driver or "", *against)]
     directory = output or BUILD / "cases" / chosen.id
     console = Console()
     console.print(f"[bold]{chosen.id}[/]: {escape(chosen.title)}", highlight=False)
@@ -84,16 +84,6 @@ def run(
     if errors:
         raise BenchError("\n".join(errors))
     sys.exit(0 if (played[0].shows if reproduce else played[0].expected) else 1)
-
-
-def _driver(word: str | Own, chosen: Case) -> str | Own:
-    if isinstance(word, Own) or word not in DRIVERS:
-        return word if isinstance(word, Own) else Own(Path(word))
-    if not chosen.acknowledges_by_edu and not (word == "shirq" and chosen.shirq.programs):
-        raise BenchError(
-            f"{word} drives a device with the registers of the preset edu, and dev0 of {chosen.id} has others"
-        )
-    return word
 
 
 def _verdict(played: Played) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo import page, suite
 from shirq_bench.campaigns.zoo.case import DRIVERS, Case
+from shirq_bench.campaigns.zoo.outcome import in_words
 from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
@@ -153,8 +154,7 @@ def tell(console: Console, each: Played) -> None:
     """Print the outcome of a run, its figures, and all that was not as the case expects."""
     note = "" if each.result.outcome is each.wanted else f"   [bold red]expected {each.wanted}[/]"
     console.print(f"\n[bold]{escape(each.driver)}[/]: {_coloured(each.result.outcome)}{note}", highlight=False)
-    figures = ", ".join(f"{key} {value}" for key, value in each.result.figures.items())
-    console.print(f"    {figures}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"    {in_words(each.result.figures)}", markup=False, highlight=False, soft_wrap=True)
     for what in each.unmet:
         console.print(f"    [bold red]unmet:[/] {escape(what)}", highlight=False)
     for complaint in each.result.complaints:

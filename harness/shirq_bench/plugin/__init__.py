@@ -20,8 +20,6 @@ import pytest
 from shirq_bench import journal
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo import own, page, suite
-from shirq_bench.campaigns.zoo.case import DRIVERS
-from shirq_bench.campaigns.zoo.own import Own
 from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import coverage, invariants, splats
@@ -238,9 +236,7 @@ def play_case(request: pytest.FixtureRequest, kernel_name: str) -> PlayCase:
 
     def player(file: str | Path, driver: str | Path = "") -> Played:
         case = cases.read(here / file)
-        chosen: str | Own = own.of_case(case, (here / file).parent) if not driver else str(driver)
-        if isinstance(chosen, str) and chosen not in DRIVERS:
-            chosen = Own(here / chosen)
+        chosen = own.choose(str(driver), case, (here / file).parent, here)
         played = play(case, chosen, suite.kernel_for(case, kernel_name), keep=kept)
         if played.expected:
             shutil.rmtree(kept)

@@ -81,6 +81,7 @@ from typing import Annotated, Any, Final
 
 from shirq_bench import toml
 from shirq_bench.campaigns.zoo.outcome import Outcome
+from shirq_bench.channels.edu import Register
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import splats
 from shirq_bench.toml import TomlError, at_least, one_of
@@ -128,8 +129,8 @@ def _device(device: str) -> str:
     return device
 
 
-#: The entry of a description of registers that is the INT_ACK of the preset edu, as `Register.INT_ACK`.
-_INT_ACK = re.compile(r"\bbar0\+0x64/32\b.*\bstatus\b.*\bw1c\b")
+#: The entry of a description of registers that is the INT_ACK of the preset edu.
+_INT_ACK = re.compile(rf"\bbar0\+{Register.INT_ACK:#x}/32\b.*\bstatus\b.*\bw1c\b")
 #: The keys that a case of the catalogue needs besides those of every case.
 _CATALOGUED: Final = ("symptom", "cause", "source", "explanation", "expected")
 _PLACE = re.compile(r"([0-9a-f]{1,2})(?:\.([0-7]))?")

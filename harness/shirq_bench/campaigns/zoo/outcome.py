@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind, Log, find
@@ -173,6 +173,11 @@ class Result:
     outcome: Outcome
     figures: dict[str, int | float | str]
     complaints: tuple[str, ...]
+
+
+def in_words(figures: Mapping[str, object]) -> str:
+    """A result's figures as a line of text."""
+    return ", ".join(f"{name} {value}" for name, value in figures.items())
 
 
 def classify(evidence: Evidence) -> Result:

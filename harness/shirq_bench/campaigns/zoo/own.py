@@ -54,6 +54,23 @@ class Own:
         return [*(["python3", "-u"] if self.path.suffix == ".py" else []), program, *words]
 
 
+def choose(word: str, case: Case, folder: Path, here: Path = Path()) -> str | Own:
+    """The driver that a user asks for: the name of one of the catalogue's, a path, or nothing for the case's own.
+
+    ``folder`` is the case's, and a path is relative to ``here``. `BenchError` if there is no such driver, or if one of
+    the catalogue's does not know the registers of dev0.
+    """
+    if not word:
+        return of_case(case, folder)
+    if word not in DRIVERS:
+        return Own(here / word)
+    if not case.acknowledges_by_edu and not (word == "shirq" and case.shirq.programs):
+        raise BenchError(
+            f"{word} drives a device with the registers of the preset edu, and dev0 of {case.id} has others"
+        )
+    return word
+
+
 def of_case(case: Case, folder: Path) -> Own:
     """The driver that a case in this folder names. `BenchError` if it names none."""
     if not case.own.driver:

@@ -11,7 +11,7 @@ from typing import Any
 
 from shirq_bench import pages
 from shirq_bench.campaigns.zoo.case import DRIVERS, Case
-from shirq_bench.campaigns.zoo.outcome import MEANINGS, Outcome
+from shirq_bench.campaigns.zoo.outcome import MEANINGS, Outcome, in_words
 from shirq_bench.campaigns.zoo.run import Played, line
 from shirq_bench.channels.log import Entry, Kind, Log
 from shirq_bench.report import html as picture_page
@@ -38,11 +38,7 @@ def tone(outcome: str) -> str:
 
 def _page(template: str, title: str, **values: object) -> str:
     css = pages.verbatim(__package__, "page.css")
-    return pages.render(__package__, template, title=title, css=css, tone=tone, figures=_figures, **values)
-
-
-def _figures(figures: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in figures.items())
+    return pages.render(__package__, template, title=title, css=css, tone=tone, figures=in_words, **values)
 
 
 def matrix(report: Mapping[str, Any], cases: Mapping[str, Case]) -> str:

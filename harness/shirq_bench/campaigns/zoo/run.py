@@ -26,7 +26,7 @@ from pathlib import Path
 import pexpect
 
 from shirq_bench.campaigns.zoo.case import DRIVERS, OWN, Case, Step
-from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Outcome, Result, classify
+from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Outcome, Result, classify, in_words
 from shirq_bench.campaigns.zoo.own import PLACE, Own
 from shirq_bench.channels import agent
 from shirq_bench.channels.agent import Command
@@ -198,10 +198,14 @@ class Played:
 
     def __str__(self) -> str:
         wrong = "" if self.result.outcome is self.wanted else f", but the case expects: {self.wanted}"
-        figures = ", ".join(f"{name} {value}" for name, value in self.result.figures.items())
         unmet = [f"unmet: {what}" for what in self.unmet]
         return "\n    ".join(
-            [f"{self.result.outcome}{wrong}", figures, *unmet, *(f"kernel: {line}" for line in self.result.complaints)]
+            [
+                f"{self.result.outcome}{wrong}",
+                in_words(self.result.figures),
+                *unmet,
+                *(f"kernel: {line}" for line in self.result.complaints),
+            ]
         )
 
 
