@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import enum
 import threading
 import time
@@ -29,6 +30,7 @@ class Kind(enum.StrEnum):
     COMMAND = "command"
     QMP = "qmp"
     WAIT = "wait"
+    GUEST = "guest"
 
 
 @dataclass
@@ -72,6 +74,14 @@ def subscribe(reporter: Reporter) -> Callable[[], None]:
     return lambda: _reporters.remove(reporter)
 
 
+@dataclass(frozen=True)
+class Place:
+    """What a savepoint keeps of a journal: the steps as they were then, and the transcript's ``size``."""
+
+    steps: tuple[tuple[Step, Step], ...]
+    size: int
+
+
 class Journal:
     """The steps of one guest. Any thread may use it; ``transcript`` is a file that gets one line for each step.
 
@@ -105,6 +115,10 @@ class Journal:
         for reporter in list(_reporters):
             reporter(step)
 
+    def note(self, what: str) -> None:
+        """Record what has become of the guest as a whole, as a step that takes no time."""
+        self.end(self.begin(Kind.GUEST, what))
+
     @contextlib.contextmanager
     def during(self, kind: Kind, what: str, look: bool = False) -> Iterator[Step]:
         """Record the block as a step; if the block raises, the exception is the step's outcome.
@@ -132,6 +146,22 @@ class Journal:
             before.times += 1
             before.ended_s, before.last = time.monotonic() - self._began, self.position()
             return True
+
+    def place(self) -> Place:
+        """What a savepoint keeps."""
+        with self._lock:
+            steps = tuple((step, dataclasses.replace(step)) for step in self.steps)
+            return Place(steps, self.transcript.size if self.transcript else 0)
+
+    def rewound(self, place: Place) -> None:
+        """Return to a savepoint's `place`, to which the guest was rewound: a step may be under way again."""
+        with self._lock:
+            self.steps.clear()
+            for step, then in place.steps:
+                vars(step).update(vars(then))
+                self.steps.append(step)
+            if self.transcript:
+                self.transcript.cut(place.size)
 
     def close(self) -> None:
         """Close the transcript, and write to it the steps that have not ended."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 
@@ -24,6 +25,17 @@ class Transcript:
                 data = data[self._file.write(data) :]
         except OSError as error:
             self.lost = self.lost or error
+
+    @property
+    def size(self) -> int:
+        """The bytes written so far."""
+        return self._file.tell()
+
+    def cut(self, size: int) -> None:
+        """Forget what was written after the first ``size`` bytes."""
+        with contextlib.suppress(OSError, ValueError):
+            self._file.truncate(size)
+            self._file.seek(size)
 
     def close(self) -> None:
         self._file.close()

@@ -74,10 +74,12 @@ def host_load() -> Iterator[None]:
 
 def run(kernel: str, condition: str) -> exact.State:
     """Make a run under a condition of the host; returns the guest's final state."""
-    with host_load() if condition == "load" else contextlib.nullcontext():
+    loaded = host_load() if condition == "load" else contextlib.nullcontext()
+    with loaded, template.clone(busy(kernel), stopped=True) as guest:
+        guest.start()
         if condition == "monitor":
-            return exact.state(busy(kernel), stimuli(), LENGTH_NS, meanwhile=ask)
-        return exact.state(busy(kernel), stimuli(), LENGTH_NS, pauses=condition == "pauses")
+            return exact.state(guest, stimuli(), LENGTH_NS, meanwhile=ask)
+        return exact.state(guest, stimuli(), LENGTH_NS, pauses=condition == "pauses")
 
 
 @functools.cache

@@ -40,8 +40,9 @@ def pack_header(
     magic: bytes = MAGIC,
     version: int = VERSION,
     entry_size: int = ENTRY.size,
+    generation: int = 0,
 ) -> bytes:
-    fixed = HEADER.pack(magic, version, entry_size, capacity, epoch, head, dropped, len(devices))
+    fixed = HEADER.pack(magic, version, entry_size, capacity, epoch, head, dropped, len(devices), generation)
     names = b"".join(name.encode().ljust(NAME_SIZE, b"\0") for name in devices)
     return (fixed + names).ljust(HEADER_SIZE, b"\0")
 

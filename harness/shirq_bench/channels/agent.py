@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from shirq_bench.channels.receiver import Receiver
 from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, CommandFailed, DeadlineExceeded
@@ -109,6 +110,17 @@ class Command:
                     self._agent.journal.end(self._step, str(error).partition("\n")[0])
             self._changed.notify_all()
 
+    def place(self) -> CommandPlace:
+        """What a savepoint keeps of the command."""
+        return CommandPlace(self, len(self._stdout), len(self._stderr), self._taken, self.pid)
+
+    def rewound(self, place: CommandPlace) -> None:
+        """Run again as at the savepoint, whatever has become of the command since."""
+        with self._changed:
+            del self._stdout[place.stdout :], self._stderr[place.stderr :]
+            self._taken, self.pid = place.taken, place.pid
+            self._status = self._error = None
+
     def _wait_for(self, done: Callable[[], bool], deadline: float, what: str) -> None:
         """Wait until ``done()``; the caller holds the lock. Raises if the command has failed or the time is over."""
         end = Deadline(deadline * self._agent.patience)
@@ -193,6 +205,25 @@ class Command:
         return Result(self.argv, self._status, self.stdout, self.stderr)
 
 
+@dataclass(frozen=True)
+class CommandPlace:
+    """What a savepoint keeps of a running command: the bytes of its output, and those that `Command.expect` took."""
+
+    command: Command
+    stdout: int
+    stderr: int
+    taken: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class AgentPlace:
+    """What a savepoint keeps of the agent: the beginning of a frame, and the running commands by their numbers."""
+
+    rest: bytes
+    commands: dict[int, CommandPlace]
+
+
 class Agent:
     """The agent of the guest ``name`` over the connected socket ``channel``.
 
@@ -220,8 +251,9 @@ class Agent:
         self._sender = Sender(name, channel, situation, patience, AgentGone)
         self._gone: Exception | None = None
         self._hello = threading.Event()
-        self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
-        self._reader.start()
+        #: What was received and is not a whole frame yet.
+        self._rest = bytearray()
+        self._receiver = Receiver(f"agent-{name}", channel, self._feed, self._ended)
 
     def _send(self, kind: _Frame, number: int, payload: bytes, deadline: float | None = None) -> None:
         if self._gone:
@@ -229,32 +261,58 @@ class Agent:
         frame = _HEADER.pack(len(payload), kind, 0, number) + payload
         self._sender.send(frame, f"the agent's frame {kind.name}", deadline)
 
-    def _read(self) -> None:
-        """Reader thread: hand every frame to the command that it belongs to."""
-        reason = f"{self.name}: the agent channel was closed"
-        try:
-            with self._channel.makefile("rb") as stream:
-                while head := stream.read(_HEADER.size):
-                    length, kind, _, number = _HEADER.unpack(head)
-                    payload = stream.read(length)
-                    if len(payload) < length:
-                        break
-                    if kind == _Frame.HELLO:
-                        self._restarted()
-                    elif kind == _Frame.PONG:
-                        self._pongs.put(number)
-                    elif command := self._commands.get(number):
-                        try:
-                            command._feed(kind, payload)
-                        except Exception as error:  # raised by a sink or a subscriber; the channel itself works
-                            command.fail(error)
-                        if kind in (_Frame.EXIT, _Frame.ERROR):
-                            del self._commands[number]
-        except (OSError, ValueError, struct.error) as error:
-            reason = f"{self.name}: the agent channel broke: {error}"
-        self._gone = AgentGone(f"{reason}\n{self.situation()}")
+    def _feed(self, data: bytes) -> None:
+        """Hand every frame to the command that it belongs to; called in the receiver's thread."""
+        self._rest += data
+        while len(self._rest) >= _HEADER.size:
+            length, kind, _, number = _HEADER.unpack_from(self._rest)
+            if len(self._rest) < _HEADER.size + length:
+                return
+            payload = bytes(self._rest[_HEADER.size : _HEADER.size + length])
+            del self._rest[: _HEADER.size + length]
+            self._take(kind, number, payload)
+
+    def _take(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == _Frame.HELLO:
+            self._restarted()
+        elif kind == _Frame.PONG:
+            self._pongs.put(number)
+        elif command := self._commands.get(number):
+            try:
+                command._feed(kind, payload)
+            except Exception as error:  # raised by a sink or a subscriber; the channel itself works
+                command.fail(error)
+            if kind in (_Frame.EXIT, _Frame.ERROR):
+                del self._commands[number]
+
+    def _ended(self, reason: str) -> None:
+        self._gone = AgentGone(f"{self.name}: the agent channel {reason}\n{self.situation()}")
         self._hello.set()
         self._drop_commands(self._gone)
+
+    def place(self) -> AgentPlace:
+        """What a savepoint keeps. The guest stands still."""
+        with self._receiver.halted():
+            commands = {number: command.place() for number, command in self._commands.items()}
+            return AgentPlace(bytes(self._rest), commands)
+
+    def rewound(self, place: AgentPlace) -> None:
+        """Return to a savepoint's `place`, to which the guest was rewound; it still stands still.
+
+        Commands that ran then run again. Those that were started later fail.
+        """
+        with self._receiver.halted(discard=True):
+            self._rest[:] = place.rest
+            self._sender.forget()
+            for number in place.commands:
+                self._commands.pop(number, None)
+            self._drop_commands(AgentGone(f"{self.name}: the guest was rewound to before the command"))
+            for number, kept in place.commands.items():
+                kept.command.rewound(kept)
+                self._commands[number] = kept.command
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._pongs.get_nowait()
 
     def _restarted(self) -> None:
         self._drop_commands(AgentGone(f"{self.name}: the guest's agent died and was started again"))
@@ -331,7 +389,4 @@ class Agent:
         return result.stdout + result.stderr
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_RDWR)
-        self._reader.join(timeout=5)
-        self._channel.close()
+        self._receiver.close()

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import queue
 import select
 import socket
 import sys
 import termios
-import threading
 import tty
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pexpect
 from pexpect.spawnbase import SpawnBase
 
+from shirq_bench.channels.receiver import Receiver
 from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 from shirq_bench.transcript import Transcript
@@ -35,32 +38,58 @@ else:
 ESCAPE = b"\x1d"
 
 
+def _decoder() -> Callable[[bytes], str]:
+    return codecs.getincrementaldecoder("utf-8")("replace").decode
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a savepoint keeps of a console: the ``size`` of its log, and the text that was not read yet."""
+
+    size: int
+    arrived: tuple[bytes, ...]
+    buffer: str
+
+
 class Console(_Base):
     """The console behind the connected socket ``channel``; all its output is appended to ``log``."""
 
     def __init__(self, name: str, channel: socket.socket, log: Path) -> None:
         super().__init__(timeout=120, encoding="utf-8", codec_errors="replace")
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decode = _decoder()
         self.name = name
         self.log = log
         self.transcript = Transcript(log)
         self._channel = channel
         self._sender = Sender(name, channel, lambda: f"the last console lines:\n{self.tail()}")
         self._arrived: queue.Queue[bytes] = queue.Queue()
-        self._reader = threading.Thread(target=self._drain, name=f"console-{name}", daemon=True)
-        self._reader.start()
+        self._receiver = Receiver(f"console-{name}", channel, self._feed, self._ended)
 
-    def _drain(self) -> None:
-        with contextlib.closing(self.transcript):
-            while True:
-                try:
-                    data = self._channel.recv(65536)
-                except OSError:
-                    data = b""
-                self.transcript.write(data)
-                self._arrived.put(data)
-                if not data:
-                    return
+    def _feed(self, data: bytes) -> None:
+        self.transcript.write(data)
+        self._arrived.put(data)
+
+    def _ended(self, reason: str) -> None:
+        self.transcript.close()
+        self._arrived.put(b"")
+
+    def place(self) -> Place:
+        """What a savepoint keeps: the size of the log, and the text that nobody has read. The guest stands still."""
+        with self._receiver.halted():
+            return Place(self.transcript.size, tuple(self._arrived.queue), self._buffer.getvalue())
+
+    def rewound(self, place: Place) -> None:
+        """Return to a savepoint's `place`, to which the guest was rewound; it still stands still."""
+        with self._receiver.halted(discard=True):
+            self.transcript.cut(place.size)
+            self._sender.forget()
+            self._arrived.queue.clear()
+            self._arrived.queue.extend(place.arrived)
+            self._buffer = io.StringIO()
+            self._buffer.write(place.buffer)
+            self._before = io.StringIO()
+            self._before.write(place.buffer)
+            self._decode = _decoder()
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> str:
         """Return the received text; wait at most ``timeout`` seconds for the first byte, as pexpect requires."""
@@ -132,7 +161,4 @@ class Console(_Base):
             termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_RDWR)
-        self._reader.join(timeout=5)
-        self._channel.close()
+        self._receiver.close()

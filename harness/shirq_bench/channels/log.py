@@ -17,11 +17,12 @@ import operator
 import os
 import re
 import struct
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,8 @@ VERSION = 1
 HEADER_SIZE = 65536
 MAX_DEVICES = 1000
 NAME_SIZE = 64
-# magic, version, entry size, capacity, epoch, head, dropped, devices
-HEADER = struct.Struct("<8sIIQQQQI12x")
+# magic, version, entry size, capacity, epoch, head, dropped, devices, generation
+HEADER = struct.Struct("<8sIIQQQQII8x")
 # time_ns, kind, space, width, vcpu, device, ring, value's alignment, offset, value
 ENTRY = struct.Struct("<QBBBBHBxQQ")
 _FIELDS = np.dtype(
@@ -119,6 +120,32 @@ class Entry(NamedTuple):
     value: int
 
 
+class Table:
+    """The entries of one file: ``raw`` shows the file itself until `keep`, ``used`` is the number of entries read."""
+
+    def __init__(self, path: Path, raw: npt.NDArray[np.void]) -> None:
+        self.path = path
+        self.raw = raw
+        self.used = 0
+        _tables.add(self)
+
+    def keep(self) -> None:
+        """Copy the entries that were read: QEMU is about to write others in their place."""
+        self.raw = self.raw[: self.used].copy()
+        _tables.discard(self)
+
+
+#: The tables that show a file.
+_tables: weakref.WeakSet[Table] = weakref.WeakSet()
+
+
+def keep_read(path: Path) -> None:
+    """Make the entries that were read from the log ``path`` independent of the file, before its VM is rewound."""
+    for table in list(_tables):
+        if table.path == path:
+            table.keep()
+
+
 class Entries(Sequence[Entry]):
     """Entries in the file that QEMU wrote: an `Entry` object is created on access, and slices are views.
 
@@ -126,11 +153,16 @@ class Entries(Sequence[Entry]):
     that they find.
     """
 
-    def __init__(self, raw: npt.NDArray[np.void], devices: Sequence[str], start: int = 0, stop: int | None = None):
-        self.raw = raw
+    def __init__(self, table: Table, devices: Sequence[str], start: int, stop: int):
+        self._table = table
         self.devices = devices
         self.start = start
-        self.stop = len(raw) if stop is None else stop
+        self.stop = stop
+
+    @property
+    def raw(self) -> npt.NDArray[np.void]:
+        """All entries of the file as numpy's records."""
+        return self._table.raw
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -144,7 +176,7 @@ class Entries(Sequence[Entry]):
             start, stop, step = index.indices(len(self))
             if step != 1:
                 return [self[place] for place in range(start, stop, step)]
-            return Entries(self.raw, self.devices, self.start + start, self.start + max(start, stop))
+            return Entries(self._table, self.devices, self.start + start, self.start + max(start, stop))
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         place = self.start + index % len(self)
@@ -201,8 +233,8 @@ class Entries(Sequence[Entry]):
 
     def joined(self, other: Sequence[Entry]) -> Sequence[Entry]:
         """These entries, then ``other``; nothing is copied if ``other`` directly follows them in the same file."""
-        if isinstance(other, Entries) and other.raw is self.raw and other.start == self.stop:
-            return Entries(self.raw, self.devices, self.start, other.stop)
+        if isinstance(other, Entries) and other._table is self._table and other.start == self.stop:
+            return Entries(self._table, self.devices, self.start, other.stop)
         return [*self, *other]
 
 
@@ -347,8 +379,10 @@ class LogReader:
             if size < HEADER_SIZE:
                 raise LogError(f"{self.path}: {size} bytes are too few for an event log's header of {HEADER_SIZE}")
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        self._raw = np.frombuffer(self._map, _FIELDS, (size - HEADER_SIZE) // ENTRY.size, HEADER_SIZE)
-        self._entries = Entries(self._raw, (), 0, 0)
+        count = (size - HEADER_SIZE) // ENTRY.size
+        self._table = Table(self.path, np.frombuffer(self._map, _FIELDS, count, HEADER_SIZE))
+        self._entries = Entries(self._table, (), 0, 0)
+        self._generation = self._fields()[-1]
         try:
             self.header()
         except LogError:
@@ -367,18 +401,23 @@ class LogReader:
         """Stop reading from the file; entries read before stay readable, and keep the file mapped."""
         self._closed = True
 
+    def _fields(self) -> tuple[Any, ...]:
+        # struct loads each aligned native-size field at once, so head is never torn.
+        return HEADER.unpack_from(self._map)
+
     def header(self) -> Header:
         """The current header. Raises LogError, and ValueError after `close`."""
         if self._closed:
             raise ValueError(f"{self.path}: the reader is closed")
-        # struct loads each aligned native-size field at once, so head is never torn.
-        magic, version, entry_size, capacity, epoch, head, dropped, devices = HEADER.unpack_from(self._map)
+        magic, version, entry_size, capacity, epoch, head, dropped, devices, generation = self._fields()
         if magic != MAGIC:
             raise LogError(f"{self.path}: starts with {magic!r} instead of {MAGIC!r}: not an event log")
         if version != VERSION:
             raise LogError(f"{self.path}: version {version}, but this reader knows only version {VERSION}")
         if entry_size != ENTRY.size:
             raise LogError(f"{self.path}: entries of {entry_size} bytes instead of {ENTRY.size}")
+        if generation != self._generation:
+            raise LogError(f"{self.path}: the VM was rewound, and what it logged since another reader must read")
         if head > capacity:
             raise LogError(f"{self.path}: head is {head}, beyond the capacity of {capacity} entries")
         if devices > MAX_DEVICES:
@@ -423,7 +462,7 @@ class LogReader:
         first = len(self._entries)
         if header.head < first:
             raise LogError(f"{self.path}: head went back from {first} to {header.head}: another VM writes this file")
-        new = self._raw[first : header.head]
+        new = self._table.raw[first : header.head]
         # QEMU adds a device to the table before the device's first entry, so read the names after the head.
         known = np.isin(new["kind"], list(_KINDS))
         named = (new["device"] < len(header.devices)) | (new["device"] == IOAPIC_INDEX)
@@ -435,7 +474,8 @@ class LogReader:
                 else f"kind {new['kind'][place]}"
             )
             raise LogError(f"{self.path}: entry {first + place} has the unknown {what}")
-        self._entries = Entries(self._raw, header.devices, 0, header.head)
+        self._table.used = max(self._table.used, header.head)
+        self._entries = Entries(self._table, header.devices, 0, header.head)
         return self._entries[first:]
 
 

@@ -12,9 +12,9 @@ import ipaddress
 import queue
 import socket
 import struct
-import threading
 from collections.abc import Callable
 
+from shirq_bench.channels.receiver import Receiver
 from shirq_bench.channels.sending import Sender
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import DeadlineExceeded, VmDied
@@ -29,6 +29,8 @@ _BROADCAST = b"\xff" * 6
 _HEAD = 14
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _REQUEST, _REPLY = 1, 2
+#: The size of a frame, before it.
+_LENGTH = struct.Struct("!I")
 
 
 class Network:
@@ -44,23 +46,28 @@ class Network:
         self._channel = channel
         self._sender = Sender(name, channel, situation, patience)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, name=f"network-{name}", daemon=True)
-        self._reader.start()
+        #: What was received and is not a whole frame yet.
+        self._rest = b""
+        self._receiver = Receiver(f"network-{name}", channel, self._feed)
 
-    def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError), self._channel.makefile("rb") as stream:
-            while head := stream.read(4):
-                self._take(stream.read(int.from_bytes(head, "big")))
+    def _feed(self, data: bytes) -> None:
+        self._rest += data
+        while len(self._rest) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._rest)[0]
+            if len(self._rest) < end:
+                return
+            self._take(self._rest[_LENGTH.size : end])
+            self._rest = self._rest[end:]
 
     def _take(self, frame: bytes) -> None:
-        """Handle a received frame, which the connection's end may have cut off; called in the reader's thread."""
+        """Handle a received frame; called in the receiver's thread."""
         whole = len(frame) >= _HEAD + _ARP.size
         if whole and frame[12:_HEAD] == b"\x08\x06" and _ARP.unpack_from(frame, _HEAD)[4] == _REPLY:
             self._replies.put(frame)
 
     def send(self, frame: bytes) -> None:
         """Send an Ethernet frame to the card."""
-        self._sender.send(struct.pack("!I", len(frame)) + frame, "a frame on the wire")
+        self._sender.send(_LENGTH.pack(len(frame)) + frame, "a frame on the wire")
 
     def ask(self) -> None:
         """Send one ARP query for the guest's address."""
@@ -91,14 +98,23 @@ class Network:
                     break
                 except queue.Empty:
                     answered = f"{self.name}: the guest answered only {number} of {times} ARP queries"
-                    if not self._reader.is_alive():
+                    if not self._receiver.alive:
                         closed = f"{answered} before the connection was closed"
                         raise VmDied(f"{closed}\n{self._situation()}") from None
                     if end.passed:
                         raise DeadlineExceeded(f"{answered} within {end}\n{self._situation()}") from None
 
+    def place(self) -> bytes:
+        """What a savepoint keeps: the beginning of a frame. The guest stands still."""
+        with self._receiver.halted():
+            return self._rest
+
+    def rewound(self, place: bytes) -> None:
+        """Return to a savepoint's `place`, to which the guest was rewound; it still stands still."""
+        with self._receiver.halted(discard=True):
+            self._rest = place
+            self._sender.forget()
+            self.answers()
+
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_RDWR)
-        self._reader.join(timeout=5)
-        self._channel.close()
+        self._receiver.close()

@@ -60,6 +60,8 @@ class Monitor:
         self._event_arrived = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
+        #: Earlier events belong to a past from which the guest was rewound; in seconds since 1970.
+        self._since = 0.0
         try:
             self._call(self._connect(channel), deadline, "the greeting")
         except BaseException:
@@ -84,6 +86,8 @@ class Monitor:
     async def _collect(self) -> None:
         async for event in self._client.events:
             self._note("event", event)
+            if _time_of(event) < self._since:
+                continue
             async with self._event_arrived:
                 self._events.append(dict(event))
                 self._event_arrived.notify_all()
@@ -149,6 +153,21 @@ class Monitor:
         """The received events that no `wait_event` has removed."""
         return list(self._events)
 
+    def place(self) -> tuple[int, list[dict[str, Any]]]:
+        """What a savepoint keeps: the size of the transcript, and the events that nobody has waited for."""
+        return self.transcript.size, self.events()
+
+    def rewound(self, place: tuple[int, list[dict[str, Any]]]) -> None:
+        """Return to a savepoint's `place`, to which the guest was rewound; it still stands still."""
+
+        async def forget() -> None:
+            async with self._event_arrived:
+                self._since = time.time()
+                self._events[:] = place[1]
+
+        self._call(forget(), 20.0, "forgetting events")
+        self.transcript.cut(place[0])
+
     def get(self, path: str, name: str) -> Any:
         """A QOM property; ``path`` is a qdev id or an absolute QOM path."""
         return self.execute("qom-get", path=_absolute(path), property=name)
@@ -176,6 +195,12 @@ class Monitor:
         if not self._loop.is_running():
             self._loop.close()
         self.transcript.close()
+
+
+def _time_of(event: Message) -> float:
+    """When QEMU has sent an event, in seconds since 1970."""
+    stamp: Any = event["timestamp"]
+    return float(stamp["seconds"] + stamp["microseconds"] / 1e6)
 
 
 def _absolute(path: str) -> str:

@@ -38,6 +38,11 @@ class Sender:
         #: The unsent end of a message of which a part was sent. It must be sent before the next message.
         self._rest = b""
 
+    def forget(self) -> None:
+        """Forget the unsent end of a message: the guest was rewound, and its emulator has dropped the beginning."""
+        with self._lock:
+            self._rest = b""
+
     def send(self, message: bytes, what: str, deadline: float | None = None) -> None:
         """Send ``message`` within ``deadline`` seconds, by default `TAKEN`.
 

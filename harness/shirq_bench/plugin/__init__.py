@@ -26,7 +26,7 @@ from shirq_bench.observe import coverage, invariants, splats
 from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.plugin import alone, artefacts
 from shirq_bench.provision import kernel
-from shirq_bench.vm import environment, template
+from shirq_bench.vm import environment, pool
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 from shirq_bench.vm.vm import Vm
 
@@ -202,9 +202,14 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
 
     def make(machine: Machine, cold: bool = False) -> Vm:
         machine = machine.with_(kernel=kernel_name)
-        vm = stack.enter_context(Vm(machine) if cold else template.clone(machine))
-        vms.append(vm)
-        return vm.boot()
+        if cold:
+            vm = stack.enter_context(Vm(machine))
+            vms.append(vm)
+            return vm.boot()
+        guest = pool.take(machine)
+        stack.callback(guest.end)
+        vms.append(guest.vm)
+        return guest.begin()
 
     yield make
     complaints = [

@@ -16,8 +16,6 @@ from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Kind, LogReader
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.replay.play import Stimulus, beginning, schedule
-from shirq_bench.vm import template
-from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import Vm
 
 #: The number of a schedule's action `stop`: qemu-device/SPEC.md, "Schedule".
@@ -37,40 +35,39 @@ class State:
 
 
 def state(
-    machine: Machine,
+    vm: Vm,
     stimuli: Sequence[Stimulus],
     at_ns: int,
     meanwhile: Callable[[Vm], None] = lambda vm: time.sleep(0.02),
     pauses: bool = False,
     deadline: float = 300.0,
 ) -> State:
-    """Give ``stimuli`` to a clone of a deterministic ``machine``; return its state ``at_ns`` after the run's beginning.
+    """Give ``stimuli`` to a deterministic guest that stands at its beginning; return its state ``at_ns`` later.
 
-    ``meanwhile`` is called again and again as the run goes on, and with ``pauses`` the VM is stopped and continued
-    after each call. ``deadline`` is in seconds. `BenchError` if QEMU ends or refuses the schedule, or the log is full.
+    ``at_ns`` counts from the run's beginning. ``meanwhile`` is called again and again as the run goes on, and with
+    ``pauses`` the VM is stopped and continued after each call. ``deadline`` is in seconds. `BenchError` if QEMU ends or
+    refuses the schedule, or the log is full.
     """
-    with template.clone(machine, stopped=True) as vm:
-        vm.start()
-        schedule(vm, beginning(vm), [*stimuli, Stimulus(at_ns, stimuli[0].device, "stop")])
-        vm.qmp.execute("cont")
-        end = Deadline(deadline)
-        with LogReader(vm.log_path) as reader:
-            while not _is_over(reader):
-                if vm.status() is not None:
-                    raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
-                if end.passed:
-                    raise DeadlineExceeded(f"the run has not ended within {end}\n{vm.situation()}")
-                meanwhile(vm)
-                if pauses:
-                    vm.qmp.execute("stop")
-                    # If the scheduled stop came before this stop, the VM must not continue.
-                    if _is_over(reader):
-                        break
-                    vm.qmp.execute("cont")
-        while vm.qmp.execute("query-status")["running"]:
+    schedule(vm, beginning(vm), [*stimuli, Stimulus(at_ns, stimuli[0].device, "stop")])
+    vm.qmp.execute("cont")
+    end = Deadline(deadline)
+    with LogReader(vm.log_path) as reader:
+        while not _is_over(reader):
+            if vm.status() is not None:
+                raise BenchError(f"the guest has ended in the middle of a run\n{vm.situation()}")
             if end.passed:
-                raise DeadlineExceeded(f"the VM has not stopped within {end}\n{vm.situation()}")
-        return _look(vm)
+                raise DeadlineExceeded(f"the run has not ended within {end}\n{vm.situation()}")
+            meanwhile(vm)
+            if pauses:
+                vm.qmp.execute("stop")
+                # If the scheduled stop came before this stop, the VM must not continue.
+                if _is_over(reader):
+                    break
+                vm.qmp.execute("cont")
+    while vm.qmp.execute("query-status")["running"]:
+        if end.passed:
+            raise DeadlineExceeded(f"the VM has not stopped within {end}\n{vm.situation()}")
+    return look(vm)
 
 
 def _is_over(reader: LogReader) -> bool:
@@ -80,7 +77,7 @@ def _is_over(reader: LogReader) -> bool:
     return over
 
 
-def _look(vm: Vm) -> State:
+def look(vm: Vm) -> State:
     """The state of a stopped VM."""
     head = vm.log().header.head
     with vm.log_path.open("rb") as log:

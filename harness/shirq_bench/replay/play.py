@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Play stimuli to a clone, at exact instructions, and record the devices and the line.
+"""Play stimuli to a guest at its beginning, at exact instructions, and record the devices and the line.
 
-The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. After cloning, the devices'
+The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. From its beginning, the devices'
 schedules are its only input, so the same stimuli give the same recording, to the byte.
 """
 
@@ -20,11 +20,11 @@ from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Entry, Kind, LogReader,
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.observe.source_lines import splats_of
-from shirq_bench.vm import template
+from shirq_bench.vm import pool
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import Vm
 
-#: Time from cloning to a run's beginning, in which the template's activity ends.
+#: Time from a clone's beginning to a run's beginning, in which the template's activity ends.
 LEAD_NS = 5_000_000
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
 _NOTE = 6
@@ -56,7 +56,7 @@ class Stimulus(NamedTuple):
 class Recording:
     """The result of a run: the log's entries from the run's beginning to its end, at their virtual times.
 
-    ``base_ns`` is the beginning. ``digest`` covers all entries of the devices, from the moment of cloning on.
+    ``base_ns`` is the beginning. ``digest`` covers all entries of the devices, from the guest's beginning on.
     ``report`` is the guest's output for the script ``question`` after the end. ``complaints`` are the splats of its
     kernel log.
     """
@@ -78,7 +78,7 @@ def play(
     meanwhile: Callable[[Vm], None] | None = None,
     halts: bool = False,
 ) -> Recording:
-    """Give ``stimuli`` to a clone of ``machine`` and record ``length_ns`` of virtual time from the beginning.
+    """Give ``stimuli`` to a guest of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
     After that the guest runs ``question``, a shell script, which is not part of the recording. With ``keep``, the VM's
     files are copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on. If
@@ -86,8 +86,7 @@ def play(
     console. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the
     question.
     """
-    with template.clone(machine, stopped=True) as vm:
-        vm.start()
+    with pool.lent(machine, stopped=True) as vm:
         base = beginning(vm)
         schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {_END}")])
         vm.qmp.execute("cont")
@@ -131,7 +130,7 @@ def _halted(vm: Vm) -> tuple[str, str | None]:
 
 
 def beginning(vm: Vm) -> int:
-    """The virtual time at which a stopped clone's run begins."""
+    """The virtual time at which the run of a guest that stands at its beginning begins."""
     return vm.log().entries[0].time_ns + LEAD_NS
 
 

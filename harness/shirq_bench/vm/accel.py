@@ -57,7 +57,8 @@ class Accelerator:
         if self.name == "kvm":
             # A split irqchip leaves the IOAPIC in QEMU, where the line probe can observe it.
             return ["-machine", "q35,kernel-irqchip=split", "-accel", "kvm", "-cpu", "host"]
-        return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi"]
+        # With the VM's clock, the clock chip is as it was after a rewind, too.
+        return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi", "-rtc", "clock=vm"]
 
     def identity(self, deterministic: bool = False) -> list[str]:
         """The parts of a template's key: the arguments and, with the host's processor, the host's kernel and CPU."""

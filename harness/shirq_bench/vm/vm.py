@@ -29,9 +29,10 @@ from shirq_bench.deadline import Deadline, competition
 from shirq_bench.errors import BenchError, DeadlineExceeded, VmDied
 from shirq_bench.journal import Journal
 from shirq_bench.provision import image, kernel, kmod, qemu
-from shirq_bench.vm import accel
+from shirq_bench.vm import accel, savepoint
 from shirq_bench.vm.emulator import Emulator
 from shirq_bench.vm.machine import AGENT_SLOT, Machine
+from shirq_bench.vm.savepoint import Rewound, Savepoint
 
 #: Kernel parameters of every guest. A panic resets the guest at once, and QEMU ends at a reset, so that no test waits
 #: for a dead guest.
@@ -277,6 +278,38 @@ class Vm:
         free = ", ".join(f"{place} has {shutil.disk_usage(place).free >> 20} MiB free" for place in places)
         advice = "make room, or point TMPDIR and SHIRQ_CACHE elsewhere"
         return f" (SIGBUS, a mapped file had no room to grow: {free}; {advice})"
+
+    # -- savepoints ---------------------------------------------------------------------------------------------
+
+    def savepoint(self) -> Savepoint:
+        """Make a savepoint, to which `rewind` returns. A guest that runs goes on afterwards.
+
+        `QmpFailed` with the reason if none can be made, for example because the machine has a writable drive.
+        """
+        runs = self.qmp.execute("query-status")["running"]
+        if runs:
+            # So that no frame for the agent is under way: no savepoint would have it.
+            self.agent.ping()
+        made = savepoint.make(self)
+        if runs:
+            self.qmp.execute("cont")
+        return made
+
+    def rewind(self, to: Savepoint, go: bool = True) -> Rewound:
+        """Return the guest to a savepoint; later savepoints are lost. Without ``go`` it stays stopped.
+
+        Memory, devices with their properties, clock and event log are as they were. Commands that ran at the savepoint
+        run again, those that were started later fail. Entries that were read from the log stay as they are; a reader
+        must be opened again. `QmpFailed` if the guest cannot be rewound: it was hot-plugged, or is not healthy.
+        """
+        if self._log_reader:
+            self._log_reader.close()
+            self._log_reader = None
+        done = savepoint.restore(self, to)
+        self._frozen = False
+        if go:
+            self.qmp.execute("cont")
+        return done
 
     # -- channels -----------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@
 #include "hw/misc/shirq-edu.h"
 #include "hw/misc/shirq-log.h"
 #include "hw/misc/shirq-regs.h"
+#include "hw/misc/shirq-rewind.h"
 #include "hw/misc/shirq-schedule.h"
 #include "hw/pci/msi.h"
 #include "hw/pci/pci.h"
@@ -139,6 +140,10 @@ struct ShirqEdu {
 
     uint32_t state_text_size;
     uint8_t *state_text;
+    /* What a savepoint has: see vmstate_properties. */
+    uint64_t saved_setting[SETTINGS];
+    uint32_t saved_texts_size;
+    uint8_t *saved_texts;
 
     uint64_t raises;
     uint64_t asserts;
@@ -1634,11 +1639,79 @@ static bool realize_capabilities(ShirqEdu *s, Error **errp)
     return true;
 }
 
+/*
+ * Properties that can change while the VM exists. They are not part of the
+ * state, since the VM that loads a state is given its own; a VM that is rewound
+ * takes back those of the savepoint.
+ */
+
+static int properties_pre_save(void *opaque)
+{
+    ShirqEdu *s = opaque;
+    const char *texts[] = { s->schedule_path ?: "", s->preset ?: "",
+                            s->regs->text };
+    GByteArray *all = g_byte_array_new();
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(texts); i++) {
+        g_byte_array_append(all, (const guint8 *)texts[i],
+                            strlen(texts[i]) + 1);
+    }
+    memcpy(s->saved_setting, s->setting, sizeof(s->setting));
+    g_free(s->saved_texts);
+    s->saved_texts_size = all->len;
+    s->saved_texts = g_byte_array_free(all, false);
+    return 0;
+}
+
+static int properties_post_load(void *opaque, int version_id)
+{
+    ShirqEdu *s = opaque;
+    const char *path = (const char *)s->saved_texts;
+    const char *preset = path + strlen(path) + 1;
+    const char *registers = preset + strlen(preset) + 1;
+    int i;
+
+    g_free(s->schedule_path);
+    s->schedule_path = *path ? g_strdup(path) : NULL;
+    if (strcmp(s->regs->text, registers)) {
+        shirq_regs_free(s->regs);
+        s->regs = shirq_regs_parse(registers, &error_abort);
+    }
+    g_free(s->preset);
+    s->preset = *preset ? g_strdup(preset) : NULL;
+    for (i = 0; i < SETTINGS; i++) {
+        if (s->setting[i] != s->saved_setting[i]) {
+            s->setting[i] = s->saved_setting[i];
+            if (settings[i].apply) {
+                settings[i].apply(s);
+            }
+        }
+    }
+    return 0;
+}
+
+static const VMStateDescription vmstate_properties = {
+    .name = "shirq-edu/properties",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .pre_save = properties_pre_save,
+    .post_load = properties_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64_ARRAY(saved_setting, ShirqEdu, SETTINGS),
+        VMSTATE_UINT32(saved_texts_size, ShirqEdu),
+        VMSTATE_VBUFFER_ALLOC_UINT32(saved_texts, ShirqEdu, 0, NULL,
+                                     saved_texts_size),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
 static void shirq_edu_exit(PCIDevice *pdev)
 {
     ShirqEdu *s = SHIRQ_EDU(pdev);
 
     notifier_remove(&s->state_notifier);
+    shirq_rewind_unregister(s);
     timer_del(&s->deassert_timer);
     timer_del(&s->posted_timer);
     timer_del(&s->storm_timer);
@@ -1685,6 +1758,7 @@ static void shirq_edu_realize(PCIDevice *pdev, Error **errp)
     follow_storm(s);
     s->state_notifier.notify = log_state;
     shirq_log_add_state_notifier(&s->state_notifier);
+    shirq_rewind_register(&vmstate_properties, s);
 }
 
 /* A function with the capability of PCI Express has 4 KiB of config space. */
@@ -1972,6 +2046,7 @@ static void shirq_edu_finalize(Object *obj)
     g_free(s->preset);
     g_free(s->schedule_path);
     g_free(s->state_text);
+    g_free(s->saved_texts);
 }
 
 static void shirq_edu_class_init(ObjectClass *klass, void *data)

@@ -18,6 +18,7 @@
 #include "qom/object_interfaces.h"
 #include "hw/core/cpu.h"
 #include "hw/misc/shirq-log.h"
+#include "hw/misc/shirq-rewind.h"
 #include "system/runstate.h"
 #include "system/tcg.h"
 #include "cpu.h"
@@ -155,8 +156,9 @@ static void set_cause(ShirqLogEntry *entry, CPUState *cpu)
  */
 static bool is_muted(ShirqLog *log)
 {
-    return !log->stating && (runstate_check(RUN_STATE_INMIGRATE) ||
-                             runstate_check(RUN_STATE_RESTORE_VM));
+    return shirq_rewinding ||
+           (!log->stating && (runstate_check(RUN_STATE_INMIGRATE) ||
+                              runstate_check(RUN_STATE_RESTORE_VM)));
 }
 
 /*
@@ -275,6 +277,45 @@ void shirq_log_restored(void)
     if (shirq_log_enabled()) {
         begin(shirq_log, SHIRQ_LOG_RESTORED, epoch);
     }
+}
+
+void shirq_log_place(ShirqLogPlace *place)
+{
+    memset(place, 0, sizeof(*place));
+    if (the_log) {
+        ShirqLogHeader *header = the_log->header;
+
+        place->head = le64_to_cpu(header->head);
+        place->epoch = le64_to_cpu(header->epoch);
+        place->dropped = le64_to_cpu(header->dropped);
+        place->devices = le32_to_cpu(header->devices);
+        place->on = the_log->on;
+    }
+}
+
+void shirq_log_return(const ShirqLogPlace *place)
+{
+    ShirqLogHeader *header;
+    uint32_t generation;
+
+    if (!the_log) {
+        return;
+    }
+    header = the_log->header;
+    QEMU_LOCK_GUARD(&the_log->lock);
+    generation = le32_to_cpu(header->generation) + 1;
+    /* First, so that a reader sees that what it is reading is no longer. */
+    qatomic_set(&header->generation, cpu_to_le32(generation));
+    smp_wmb();
+    qatomic_set(&header->head, cpu_to_le64(place->head));
+    qatomic_set(&header->epoch, cpu_to_le64(place->epoch));
+    qatomic_set(&header->dropped, cpu_to_le64(place->dropped));
+    qatomic_set(&header->devices, cpu_to_le32(place->devices));
+    memset(header->device[place->devices], 0,
+           sizeof(header->device[0]) * (SHIRQ_LOG_DEVICES - place->devices));
+    g_hash_table_remove_all(the_log->slots);
+    the_log->on = place->on;
+    qatomic_set(&shirq_log, place->on ? the_log : NULL);
 }
 
 static bool map_file(ShirqLog *log, Error **errp)

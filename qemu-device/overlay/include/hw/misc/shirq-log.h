@@ -79,7 +79,8 @@ typedef struct ShirqLogHeader {
     uint64_t head;              /* entries written, store-release */
     uint64_t dropped;           /* entries that did not fit */
     uint32_t devices;           /* used slots of `device`, store-release */
-    uint32_t reserved[3];
+    uint32_t generation;        /* times that the VM was rewound */
+    uint32_t reserved[2];
     /* NUL-terminated: the qdev id, or the QOM path if there is no id. */
     char device[SHIRQ_LOG_DEVICES][SHIRQ_LOG_NAME_SIZE];
 } ShirqLogHeader;
@@ -128,6 +129,23 @@ static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
  * counter is exact.
  */
 void shirq_log_where(DeviceState *dev);
+
+/* A place in the log, to which it returns when the VM is rewound. */
+typedef struct ShirqLogPlace {
+    uint64_t head;
+    uint64_t epoch;
+    uint64_t dropped;
+    uint32_t devices;
+    bool on;
+} ShirqLogPlace;
+
+void shirq_log_place(ShirqLogPlace *place);
+
+/*
+ * Forget the entries after @place, and begin a new generation: readers must not
+ * use what they have read of these entries.
+ */
+void shirq_log_return(const ShirqLogPlace *place);
 
 /*
  * Begin a new epoch because the VM's state was loaded: entries before and after
