@@ -126,6 +126,11 @@ class _Live:
                 terminal.write_line(f"  {step}")
 
 
+def pytest_unconfigure() -> None:
+    """End the guests that wait for a next test."""
+    pool.close()
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The environment of the guests."""
     return [f"{what}: {said}" for what, said in _environment(config).items()]

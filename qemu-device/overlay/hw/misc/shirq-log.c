@@ -302,7 +302,6 @@ void shirq_log_return(const ShirqLogPlace *place)
         return;
     }
     header = the_log->header;
-    QEMU_LOCK_GUARD(&the_log->lock);
     generation = le32_to_cpu(header->generation) + 1;
     /* First, so that a reader sees that what it is reading is no longer. */
     qatomic_set(&header->generation, cpu_to_le32(generation));
@@ -316,6 +315,8 @@ void shirq_log_return(const ShirqLogPlace *place)
     g_hash_table_remove_all(the_log->slots);
     the_log->on = place->on;
     qatomic_set(&shirq_log, place->on ? the_log : NULL);
+    /* Who logs changes only learns the present levels; nothing is logged yet. */
+    notifier_list_notify(&state_notifiers, NULL);
 }
 
 static bool map_file(ShirqLog *log, Error **errp)

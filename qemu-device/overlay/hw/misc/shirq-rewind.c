@@ -692,8 +692,8 @@ static int restore(int number, ShirqRewound *done)
         timers_state.cpu_ticks_prev = 0;
     }
     restore_random_of_all(s->random);
-    shirq_rewinding = false;
     shirq_log_return(&s->log);
+    shirq_rewinding = false;
     return error;
 }
 

@@ -143,7 +143,8 @@ void shirq_log_place(ShirqLogPlace *place);
 
 /*
  * Forget the entries after @place, and begin a new generation: readers must not
- * use what they have read of these entries.
+ * use what they have read of these entries. Called when the VM has been rewound,
+ * while nothing is logged.
  */
 void shirq_log_return(const ShirqLogPlace *place);
 
