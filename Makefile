@@ -26,7 +26,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast bench bench-guard packages docs lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast rewinds bench bench-guard packages docs lint format lock clean \
 	fuzz-examples fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -157,6 +157,10 @@ sweep: guest-deps ## Inject an interrupt at every instruction while another is h
 	@$(SHIRQ) sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
 ## Then cross every operation with every stimulus; SCENARIO="close+dead" sweeps only one pair.
 	@$(if $(SCENARIO),,$(SHIRQ) sweep --pairs --kernel $(KERNEL) --size $(SIZE))
+
+rewinds: guest-deps ## Measure rewinds of guests, and compare guests after a rewind with their beginning.
+## CHECKS=10000 compares so many, 0.2 s each; by default 200.
+	@$(SHIRQ) rewinds --kernel $(KERNEL) $(if $(CHECKS),--checks $(CHECKS))
 
 fuzz-examples: browser-deps ## Run the host's property tests with new examples each time; make test uses fixed examples.
 	@$(PYTEST) tests/host -m hypothesis --hypothesis-profile anew $(PYTEST_ARGS)

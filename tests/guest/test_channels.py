@@ -70,6 +70,11 @@ def test_dead_agent_is_restarted_and_its_commands_fail_clearly(plain: Vm) -> Non
     assert plain.agent.succeed("echo back") == "back\n"
 
 
+def test_random_numbers_need_no_waiting(plain: Vm) -> None:
+    """The kernel has regarded them as random since the boot, so no program of a clone spins until it does."""
+    assert "crng init done" in plain.agent.succeed("dmesg")
+
+
 def test_ssh_runs_commands_and_copies_files_both_ways(plain: Vm, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(range(256)) * 1000)

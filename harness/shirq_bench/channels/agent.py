@@ -285,8 +285,9 @@ class Agent:
             if kind in (_Frame.EXIT, _Frame.ERROR):
                 del self._commands[number]
 
-    def _ended(self, reason: str) -> None:
-        self._gone = AgentGone(f"{self.name}: the agent channel {reason}\n{self.situation()}")
+    def _ended(self, error: Exception | None) -> None:
+        reason = f"the agent channel broke: {error}" if error else "the agent channel was closed"
+        self._gone = AgentGone(f"{self.name}: {reason}\n{self.situation()}")
         self._hello.set()
         self._drop_commands(self._gone)
 

@@ -69,7 +69,7 @@ class Console(_Base):
         self.transcript.write(data)
         self._arrived.put(data)
 
-    def _ended(self, reason: str) -> None:
+    def _ended(self, error: Exception | None) -> None:
         self.transcript.close()
         self._arrived.put(b"")
 

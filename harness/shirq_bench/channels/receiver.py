@@ -16,7 +16,7 @@ _CHUNK = 1 << 16
 class Receiver:
     """Passes what arrives on the connected socket ``channel`` to ``feed``, in a thread called ``name``.
 
-    When the channel ends or ``feed`` raises, ``ended`` is called with the reason and the thread ends.
+    When the channel ends, ``ended`` is called with the error that broke it, if any, and the thread ends.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Receiver:
         name: str,
         channel: socket.socket,
         feed: Callable[[bytes], None],
-        ended: Callable[[str], None] = lambda reason: None,
+        ended: Callable[[OSError | ValueError | None], None] = lambda error: None,
     ) -> None:
         self._channel = channel
         self._feed = feed
@@ -39,7 +39,7 @@ class Receiver:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        reason = "was closed"
+        broken: OSError | ValueError | None = None
         try:
             arrived = select.poll()
             arrived.register(self._channel, select.POLLIN)
@@ -54,8 +54,8 @@ class Receiver:
                         break
                     self._feed(data)
         except (OSError, ValueError) as error:
-            reason = f"broke: {error}"
-        self._ended(reason)
+            broken = error
+        self._ended(broken)
 
     @contextlib.contextmanager
     def halted(self, discard: bool = False) -> Iterator[None]:

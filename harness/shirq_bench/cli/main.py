@@ -25,6 +25,7 @@ from shirq_bench.cli import (
     mutants,
     new,
     proofs,
+    rewinds,
     store,
     sweep,
     timeline,
@@ -115,6 +116,7 @@ for _command in (
     intake.command,
     mutants.command,
     new.command,
+    rewinds.command,
     torture.command,
     zoo.zoo,
 ):

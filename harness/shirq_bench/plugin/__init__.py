@@ -79,6 +79,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="record in DIR the lines of kmod/ that ran in the host's tests and in guests whose kernel counts them",
     )
+    group.addoption(
+        "--shirq-check-rewind",
+        action="store_true",
+        help="compare each guest that is used again with its beginning: memory, devices' state, timers (0.1 s each)",
+    )
     parser.addini(
         "shirq_splats",
         "a folder with splats-deny and splats-allow, below the root directory, in place of the bench's own",
@@ -195,8 +200,9 @@ def kernel_name(request: pytest.FixtureRequest) -> str:
 def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
     """A function that starts a guest for a `Machine`; every guest ends with the test.
 
-    A guest is a clone of the machine's template, which ``Machine.prepare`` has prepared. With ``cold=True``, the guest
-    boots now and is not prepared. At the end of the test every guest's invariants must hold and its kernel log must
+    A guest is at the beginning of a clone of the machine's template, which ``Machine.prepare`` has prepared: it is new,
+    or an earlier test has used it and it was rewound. With ``cold=True``, the guest boots now and is not prepared. At
+    the end of the test every guest's invariants must hold and its kernel log must
     show no splat.
     """
     item: pytest.Item = request.node
@@ -212,7 +218,7 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             vms.append(vm)
             return vm.boot()
         guest = pool.take(machine)
-        stack.callback(guest.end)
+        stack.callback(guest.end, check=item.config.getoption("--shirq-check-rewind"))
         vms.append(guest.vm)
         return guest.begin()
 

@@ -52,7 +52,7 @@ class Accelerator:
         if deterministic:
             return [
                 *("-machine", "q35,hpet=off", "-accel", "tcg"),
-                *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm"),
+                *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"),
             ]
         if self.name == "kvm":
             # A split irqchip leaves the IOAPIC in QEMU, where the line probe can observe it.

@@ -12,13 +12,17 @@ import threading
 from collections.abc import Iterator
 
 from shirq_bench.errors import BenchError
-from shirq_bench.vm import template
+from shirq_bench.vm import savepoint, template
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.savepoint import Savepoint
 from shirq_bench.vm.vm import Vm
 
 #: Idle guests of a process. Each has the memory that its runs have touched, at most that of its machine.
 _IDLE = 3
+
+
+class RewindError(BenchError):
+    """A rewound guest differs from its beginning; the message says in what."""
 
 
 class Guest:
@@ -44,15 +48,19 @@ class Guest:
             vm.agent.ping(120.0)
         return vm
 
-    def end(self) -> None:
-        """Give the guest back: it is rewound and waits for its next user.
+    def end(self, check: bool = False) -> None:
+        r"""Give the guest back: it is rewound and waits for its next user.
 
         It is closed if it cannot be rewound: it was hot-plugged, its QEMU has ended, or the accelerator is KVM, for
-        which rewinding is not proven.
+        which rewinding is not proven. `RewindError` if it is to be ``check``\ ed and differs from its beginning in
+        memory, devices' state or timers.
         """
         if self._beginning is None or self.vm.status() is not None or not self._rewound(self._beginning):
             self.vm.close()
             return
+        if check and (found := savepoint.differences(self.vm, self._beginning)):
+            self.vm.close()
+            raise RewindError(f"{self.vm.name}: after a rewind it differs from its beginning: {'; '.join(found)}")
         with _lock:
             _idle.append(self)
             surplus = _idle[:-_IDLE]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Measures rewinds: their costs in processor time, and whether anything of a run stays."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+
+from shirq_bench.campaigns.bench.guests import cpu_ns
+from shirq_bench.vm import savepoint, template
+from shirq_bench.vm.machine import SHARED_LINE
+from shirq_bench.vm.vm import Vm
+
+#: Numbers of clones, and of rewinds whose costs are measured.
+_CLONES, _REWINDS = 50, 200
+#: Guest scripts that a rewind must undo, used in turn.
+WORK = (
+    "true",
+    "echo 1 >/tmp/file; sync",
+    "python3 -c 'import json; print(json.dumps(list(range(1000))))'",
+    "find / -xdev >/tmp/found",
+    "shirqctl list; rmmod shirq; insmod /lib/modules/$(uname -r)/extra/shirq.ko",
+)
+
+
+def measure(name: str, checks: int, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """The costs of rewinds on the kernel called ``name``, and the result of ``checks`` checked rewinds.
+
+    In ms of QEMU's processor time: ``rewind_ms`` alone, ``ready_ms`` to stop, rewind, go and answer, ``command_ms`` for
+    the first command after it, and ``fresh_ms`` for a new clone and its first command; ``_p50`` is the median, ``_p99``
+    the 99th percentile. ``fresh_per_s`` is the number of guests a second, each rewound and with one command, one after
+    the other. ``checked`` rewinds, with one vCPU and with two, after each of `WORK` and with interrupts, had these
+    ``differences`` from the savepoint. ``resident_mib`` is QEMU's memory after a tenth, a half, and all of them.
+    """
+    machine = SHARED_LINE.with_(kernel=name)
+    template.get(machine)
+    tell("clones")
+    fresh = [_clone_ms(template.clone(machine)) for _ in range(_CLONES)]
+    tell("rewinds")
+    found = _costs(template.clone(machine)) | {"fresh_ms_p50": _percentile(fresh, 50), "checked": 0, "differences": []}
+    for vcpus in (1, 2):
+        with template.clone(machine.with_(vcpus=vcpus)) as vm:
+            resident = _check(vm.boot(), checks // 2, found, lambda done: tell(f"{done} rewinds checked"))
+        found[f"resident_mib_{vcpus}_vcpus"] = resident
+    return found
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 2)
+
+
+def _clone_ms(vm: Vm) -> float:
+    with vm:
+        vm.boot().agent.succeed("true")
+        return cpu_ns(vm.pid) / 1e6
+
+
+def _costs(vm: Vm) -> dict[str, Any]:
+    measured: dict[str, list[float]] = {"rewind_ms": [], "ready_ms": [], "command_ms": []}
+    with vm:
+        beginning = vm.boot().savepoint()
+        vm.rewind(beginning)
+        started = time.monotonic()
+        for _ in range(_REWINDS):
+            before = cpu_ns(vm.pid)
+            done = vm.rewind(beginning)
+            vm.agent.ping()
+            ready = cpu_ns(vm.pid)
+            vm.agent.succeed("true")
+            for what, used in zip(measured, (done.cpu_ns, ready - before, cpu_ns(vm.pid) - ready), strict=True):
+                measured[what].append(used / 1e6)
+        took = time.monotonic() - started
+    costs = {
+        f"{what}_p{percent}": _percentile(values, percent) for what, values in measured.items() for percent in (50, 99)
+    }
+    return costs | {"fresh_per_s": round(_REWINDS / took, 1)}
+
+
+def _check(vm: Vm, checks: int, found: dict[str, Any], tell: Callable[[int], None]) -> list[int]:
+    """Rewind ``vm`` and check it so often; adds to ``found``. Returns MiB of memory at three moments."""
+    resident = []
+    beginning = vm.savepoint()
+    for number in range(1, checks + 1):
+        vm.agent.succeed(WORK[number % len(WORK)])
+        vm.networks["net0"].ping()
+        vm.qmp.set("dev1", "raise", 1)
+        vm.rewind(beginning, go=False)
+        found["checked"] += 1
+        found["differences"] += savepoint.differences(vm, beginning)
+        vm.qmp.execute("cont")
+        if number in (checks // 10, checks // 2, checks):
+            resident.append(psutil.Process(vm.pid).memory_info().rss >> 20)
+        if number % 100 == 0:
+            tell(number)
+    return resident
