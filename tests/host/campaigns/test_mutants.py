@@ -52,7 +52,10 @@ def test_40_mutants_cover_module_binding_driver_and_harness() -> None:
         name
         for name in changed
         if not name.startswith(
-            ("kmod/", "guest/lib/", "guest/shirq/", "guest/drivers/", "guest/profiles/", "harness/shirq_bench/")
+            (
+                *("kmod/", "guest/lib/", "guest/shirq/", "guest/drivers/", "guest/profiles/", "guest/agent/"),
+                *("harness/shirq_bench/", "qemu-device/overlay/"),
+            )
         )
     }
 
