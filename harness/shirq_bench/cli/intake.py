@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`shirq import`: the facts of a bug report, and a guest with the same line."""
+"""`shirq import`: a bug report's facts, and a guest with the same line. `shirq collect`: a script for such a report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from pathlib import Path
 import click
 
 from shirq_bench.intake import join, output, rebuild, text
+
+#: A script without dependencies, for the machine that has the problem.
+SCRIPT = Path(join.__file__).with_name("collect.sh")
+
+
+@click.command("collect")
+def collect() -> None:
+    """Print a shell script that collects a report on the machine that has the problem.
+
+    \b
+    shirq collect >collect.sh
+    sh collect.sh                        there, as root: writes shirq-report.tar.gz
+    shirq import shirq-report.tar.gz     here
+
+    It needs only a POSIX shell and its usual programs; lspci, dmesg and journalctl are used where they exist. Serial
+    numbers, MAC and IP addresses, UUIDs, names of host and users, and all parameters of the kernel that do not bear on
+    interrupts are left out.
+    """
+    click.echo(SCRIPT.read_text(), nl=False)
 
 
 @click.command("import")
@@ -21,7 +40,8 @@ def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     """Read a bug report about an interrupt line, and print its facts.
 
     REPORT is a file with any mixture of dmesg, journal, /proc/interrupts, lspci, /sys/kernel/irq, mail and forum text,
-    also quoted, wrapped or cut; or a folder of such files. Give all files of one report together.
+    also quoted, wrapped or cut; or a folder of such files, or an archive, such as `shirq collect` makes. Give all files
+    of one report together.
 
     Each fact has the file and line that states it. Nothing is guessed: what the texts do not say is listed with the
     command that says it, and texts that contradict each other are listed with both values.
@@ -46,3 +66,6 @@ def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
         click.echo(f"guest: {', '.join(map(str, files))}", err=as_json)
         for one in rebuilt.left_out:
             click.echo(f"not in the guest: {one}", err=as_json)
+
+
+COMMANDS = (collect, command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import re
+import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,19 +77,20 @@ _NOT_TEXTS: Final = frozenset({".toml", ".json", ".png", ".jpg", ".jpeg", ".gif"
 
 
 def read(paths: Iterable[Path]) -> Texts:
-    """The clean lines of files; a folder stands for the text files in it. Raises `NoText`."""
+    """The clean lines of files; a folder or a tar archive stands for the text files in it. Raises `NoText`."""
     texts: list[tuple[str, str]] = []
     for path in paths:
-        if path.is_dir():
-            inside = [one for one in sorted(path.rglob("*")) if _is_report(one, path)]
-            found = [(str(one), text) for one in inside if (text := _decoded(one)) is not None and text.strip()]
+        if path.is_dir() or (path.is_file() and tarfile.is_tarfile(path)):
+            inside = _in_folder(path) if path.is_dir() else _in_archive(path)
+            found = [(name, text) for name, data in inside if (text := _decoded(data)) is not None and text.strip()]
             if not found:
-                raise NoText(f"{path}: the folder has no text file; give the files with the report's texts")
+                what = "folder" if path.is_dir() else "archive"
+                raise NoText(f"{path}: the {what} has no text file; give the files with the report's texts")
             texts += found
             continue
         if not path.exists():
             raise NoText(f"{path}: no such file; give the files with the report's texts")
-        text = _decoded(path)
+        text = _decoded(path.read_bytes())
         if text is None:
             raise NoText(f"{path}: this is not a text; save the report as plain text")
         if not text.strip():
@@ -102,9 +104,27 @@ def _is_report(path: Path, folder: Path) -> bool:
     return path.is_file() and not hidden and path.suffix.lower() not in _NOT_TEXTS
 
 
-def _decoded(path: Path) -> str | None:
-    """The file's text; None if it is binary."""
-    data = path.read_bytes()
+def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if _is_report(path, folder):
+            yield str(path), path.read_bytes()
+
+
+def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in sorted(archive.getmembers(), key=lambda one: one.name):
+                name = Path(member.name)
+                if member.isfile() and not name.name.startswith(".") and name.suffix.lower() not in _NOT_TEXTS:
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    yield f"{path}/{member.name}", file.read()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise NoText(f"{path}: the archive is damaged ({error}); get it again") from error
+
+
+def _decoded(data: bytes) -> str | None:
+    """The text of a file; None if it is binary."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data:
