@@ -324,3 +324,26 @@ module_init(greet);
 module_exit(leave);
 MODULE_LICENSE("GPL");
 """
+
+
+_IN_A_ROW = """
+used = []
+
+def test_first(vm):
+    used.append(vm)
+
+def test_second(vm):
+    used.append(vm)
+    assert False, "a thread of this test may still use the guest"
+
+def test_third(vm):
+    used.append(vm)
+    assert used[1] is used[0], "the guest of a test that passes is used again"
+    assert used[2] is not used[1], "the guest of a test that fails is not"
+"""
+
+
+def test_guest_of_a_failed_test_is_not_used_again(tmp_path: Path, kernel_name: str) -> None:
+    suites.arrange(tmp_path, _IN_A_ROW)
+    _, said = suites.run(tmp_path, "--shirq-kernel", kernel_name, "--shirq-check-rewind")
+    assert "1 failed, 2 passed" in said

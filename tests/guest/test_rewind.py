@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -176,6 +177,32 @@ def test_console_steps_and_events_return(vm: Vm) -> None:
     assert [step.what for step in vm.journal.steps] == steps
     assert vm.qmp.events() == events, "the rewind itself stops the VM, which is no event of the test"
     vm.qmp.execute("cont")
+    vm.agent.ping()
+    vm.agent.succeed("true")
+    assert list(vm.journal.steps)[-1].first >= vm.log().mark > 0, "a step has its place in the log after a rewind, too"
+
+
+def test_refused_rewind_leaves_the_readers_of_the_log(port: Scene) -> None:
+    vm = port.vm
+    first = vm.savepoint()
+    with vm.follow() as reader:
+        vm.qmp.execute("device_del", id="dev2")
+        vm.qmp.wait_event("DEVICE_DELETED", 60)
+        with pytest.raises(QmpFailed):
+            vm.rewind(first)
+        vm.qmp.execute("cont")
+        vm.qmp.set("dev1", "raise", 1)
+        assert list(reader.poll())[-1].device == "dev1"
+
+
+def test_rewinds_take_no_descriptors(vm: Vm) -> None:
+    first = vm.savepoint()
+    vm.rewind(first)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        vm.agent.succeed("true")
+        vm.rewind(first)
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_entries_that_were_read_stay_and_the_reader_says_that_it_is_old(vm: Vm) -> None:

@@ -291,6 +291,11 @@ class Agent:
         self._hello.set()
         self._drop_commands(self._gone)
 
+    @property
+    def alive(self) -> bool:
+        """Whether more can arrive."""
+        return self._receiver.alive
+
     def place(self) -> AgentPlace:
         """What a savepoint keeps. The guest stands still."""
         with self._receiver.halted():

@@ -73,6 +73,11 @@ class Console(_Base):
         self.transcript.close()
         self._arrived.put(b"")
 
+    @property
+    def alive(self) -> bool:
+        """Whether more can arrive."""
+        return self._receiver.alive
+
     def place(self) -> Place:
         """What a savepoint keeps: the size of the log, and the text that nobody has read. The guest stands still."""
         with self._receiver.halted():

@@ -17,8 +17,9 @@ import operator
 import os
 import re
 import struct
+import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -121,29 +122,36 @@ class Entry(NamedTuple):
 
 
 class Table:
-    """The entries of one file: ``raw`` shows the file itself until `keep`, ``used`` is the number of entries read."""
+    """The entries of one file: ``raw`` shows the file, ``used`` is the number of entries read."""
 
     def __init__(self, path: Path, raw: npt.NDArray[np.void]) -> None:
         self.path = path
         self.raw = raw
         self.used = 0
-        _tables.add(self)
-
-    def keep(self) -> None:
-        """Copy the entries that were read: QEMU is about to write others in their place."""
-        self.raw = self.raw[: self.used].copy()
-        _tables.discard(self)
+        with _tables_lock:
+            _tables.add(self)
 
 
 #: The tables that show a file.
 _tables: weakref.WeakSet[Table] = weakref.WeakSet()
+_tables_lock = threading.Lock()
 
 
-def keep_read(path: Path) -> None:
-    """Make the entries that were read from the log ``path`` independent of the file, before its VM is rewound."""
-    for table in list(_tables):
-        if table.path == path:
-            table.keep()
+def copy_read(path: Path) -> Callable[[], None]:
+    """Copy the entries that were read from the log ``path``, before its VM is rewound and writes over them.
+
+    Returns a function that puts the copies in their place: call it if the VM was rewound.
+    """
+    with _tables_lock:
+        copies = [(table, table.raw[: table.used].copy()) for table in _tables if table.path == path]
+
+    def install() -> None:
+        for table, copy in copies:
+            table.raw = copy
+            with _tables_lock:
+                _tables.discard(table)
+
+    return install
 
 
 class Entries(Sequence[Entry]):

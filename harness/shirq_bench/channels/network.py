@@ -98,21 +98,24 @@ class Network:
                     break
                 except queue.Empty:
                     answered = f"{self.name}: the guest answered only {number} of {times} ARP queries"
-                    if not self._receiver.alive:
+                    if not self.alive:
                         closed = f"{answered} before the connection was closed"
                         raise VmDied(f"{closed}\n{self._situation()}") from None
                     if end.passed:
                         raise DeadlineExceeded(f"{answered} within {end}\n{self._situation()}") from None
 
-    def place(self) -> bytes:
-        """What a savepoint keeps: the beginning of a frame. The guest stands still."""
-        with self._receiver.halted():
-            return self._rest
+    @property
+    def alive(self) -> bool:
+        """Whether more can arrive."""
+        return self._receiver.alive
 
-    def rewound(self, place: bytes) -> None:
-        """Return to a savepoint's `place`, to which the guest was rewound; it still stands still."""
+    def place(self) -> None:
+        """A savepoint keeps nothing: a rewound QEMU begins with a whole frame. The guest stands still."""
+
+    def rewound(self, place: None) -> None:
+        """Return to a savepoint, to which the guest was rewound; it still stands still."""
         with self._receiver.halted(discard=True):
-            self._rest = place
+            self._rest = b""
             self._sender.forget()
             self.answers()
 

@@ -15,6 +15,7 @@ root=${ROOT:-}
 archive=shirq-report.tar.gz
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM HUP
 out=$work/shirq-report
 mkdir "$out" || exit 1
 
@@ -22,8 +23,9 @@ say() { echo "collect: $*" >&2; }
 [ "$(id -u)" = 0 ] || say "not as root: capabilities and INTx states will be missing"
 
 host=$(cat "$root/proc/sys/kernel/hostname" 2>/dev/null)
+host=${host%%.*} # its domain stays behind, harmless without the name
 case $host in
-*[!A-Za-z0-9.-]* | localhost | '' | ? | ??) host= ;;
+*[!A-Za-z0-9_-]* | localhost | '' | ? | ??) host= ;;
 esac
 
 # Parameters of the kernel that bear on interrupts; all others may be anybody's business.
@@ -52,19 +54,23 @@ hex='[0-9A-Fa-f]'
 anonymous() {
 	sed -E \
 		-e "s/($hex{2}[:-]){5,}$hex{2}/xx:xx:xx:xx:xx:xx/g" \
-		-e "s/$hex{8}-$hex{4}-$hex{4}-$hex{4}-$hex{12}/xxxxxxxx-uuid/g" \
+		-e "s/(enx|wlx)$hex{12}/\1x/g" \
+		-e "s/$hex{8}((-|[\\]x2d)$hex{4}){3}(-|[\\]x2d)$hex{12}/xxxxxxxx-uuid/g" \
 		-e 's/([Ss]erial *[Nn](umber|o\.?)|S\/N|\[SN\][^:]*|SerialNumber|[Aa]sset [Tt]ag|[Pp]art [Nn]umber)( *[:=] *).*/\1\3x/' \
-		-e 's/(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}($|[^0-9.])/\1x.x.x.x\3/g' \
+		-e 's/(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}($|[^0-9])/\1x.x.x.x\3/g' \
+		-e 's/(^|[^0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}($|[^0-9])/\1x.x.x.x\3/g' \
 		-e "s/(^|[^0-9A-Fa-f:.])($hex{1,4}:){1,6}:($hex{1,4}:?){0,6}/\1x::x/g" \
-		-e "s/(^|[^0-9A-Fa-f:.])($hex{4}:){7}$hex{4}/\1x::x/g" \
+		-e "s/(^|[^0-9A-Fa-f:.])($hex{1,4}:){7}$hex{1,4}/\1x::x/g" \
 		-e 's,/(home|Users)/[^/ ]+,/\1/x,g' \
 		-e 's/[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+/x@x/g' \
-		${host:+-e "s/(^|[^A-Za-z0-9])$host($|[^A-Za-z0-9])/\\1host\\2/g"}
+		${host:+-e "s/(^|[^A-Za-z0-9])$host(\$|[^A-Za-z0-9])/\\1host\\2/g"}
 }
 
-# A kernel log: the command line in it is shortened, and so are the lines in which the kernel or systemd repeat it.
+# A kernel log without audit records; the command line in it is shortened, and not repeated for init.
 log() {
-	sed -E -e '/[Uu]nknown (kernel )?command.line parameters|will be passed to (user|init)/d' |
+	sed -E -e '/[Uu]nknown (kernel )?command.line parameters|will be passed to (user|init)|audit(:|\()/d' \
+		-e '/\] +with (arguments|environment):|\] {5}/d' \
+		-e 's/(Linux version [^ ]+) \([^()]*@[^()]*\)/\1/' |
 		while IFS= read -r line; do
 			case $line in
 			*'ommand line: '*) echo "${line%%ommand line: *}ommand line: $(parameters "${line#*ommand line: }")" ;;
@@ -118,6 +124,9 @@ for file in "$out"/*; do
 		rm "$file"
 	fi
 done
-tar -C "$work" -czf "$archive" shirq-report || exit 1
+# Who has collected it is in the archive's headers, too, where tar cannot leave it out.
+owner='--owner=root:0 --group=root:0'
+tar $owner -cf /dev/null -C "$work" shirq-report 2>/dev/null || owner=
+tar -C "$work" $owner -czf "$archive" shirq-report || exit 1
 say "wrote $archive; have a look at it before you send it:"
 tar -tzf "$archive" >&2

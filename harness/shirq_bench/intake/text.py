@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import html
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,7 +121,7 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
                     file = archive.extractfile(member)
                     assert file is not None
                     yield f"{path}/{member.name}", file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise NoText(f"{path}: the archive is damaged ({error}); get it again") from error
 
 

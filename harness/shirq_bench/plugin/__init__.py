@@ -40,6 +40,7 @@ _MARKERS = {
 #: The report of a failed test shows at most this many last steps of each guest; the test's artefacts have all steps.
 _LAST_STEPS = 20
 _VMS = pytest.StashKey[list[Vm]]()
+_FAILED = pytest.StashKey[bool]()
 #: The stack that ends the guests of a test.
 _RUNNING = pytest.StashKey[ExitStack]()
 #: Report sections about the guests of a test that fails in its teardown; made while the guests still run.
@@ -218,7 +219,7 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             vms.append(vm)
             return vm.boot()
         guest = pool.take(machine)
-        stack.callback(guest.end, check=item.config.getoption("--shirq-check-rewind"))
+        stack.callback(_end, item, guest)
         vms.append(guest.vm)
         return guest.begin()
 
@@ -264,6 +265,14 @@ def play_case(request: pytest.FixtureRequest, kernel_name: str) -> PlayCase:
     return player
 
 
+def _end(item: pytest.Item, guest: pool.Guest) -> None:
+    """Give a guest back; that of a failed test is closed, because threads of the test may still use its channels."""
+    if item.stash.get(_FAILED, False):
+        guest.vm.close()
+    else:
+        guest.end(check=item.config.getoption("--shirq-check-rewind"))
+
+
 def _waivers(item: pytest.Item) -> list[invariants.Waiver]:
     """The invariants that the item breaks on purpose. Raises TypeError or `BenchError` if its markers are invalid."""
     return [invariants.Waiver(*marker.args, **marker.kwargs) for marker in item.iter_markers("invariants_broken")]
@@ -298,6 +307,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     try:
         yield
     except (Exception, pytest.fail.Exception):
+        item.stash[_FAILED] = True
         if item.stash.get(_VMS, []):
             item.stash[_SHOWN] = _show(item)
         raise
@@ -325,6 +335,7 @@ def _situation(vm: Vm) -> str:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
     if not report.failed or not item.stash.get(_VMS, []):
         return report
     # In the teardown phase the guests have ended by now: use the sections that `pytest_runtest_teardown` made before.

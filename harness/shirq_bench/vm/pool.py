@@ -26,16 +26,18 @@ class RewindError(BenchError):
 
 
 class Guest:
-    """A guest that was taken from the pool. `begin` it, use its ``vm``, and `end` it."""
+    """A guest that was taken from the pool. `begin` it, use its ``vm``, and `end` it, or close the VM."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
-        #: None if the guest has not begun, or cannot be rewound.
+        #: None if the guest cannot be rewound.
         self._beginning: Savepoint | None = None
+        self._begun = False
 
     def begin(self, stopped: bool = False) -> Vm:
         """Bring the guest to its beginning. It has not run yet if it is to be ``stopped``; else its agent answers."""
         vm = self.vm
+        self._begun = False
         if vm.started:
             vm.journal.note("rewound to its beginning")
         else:
@@ -46,21 +48,23 @@ class Guest:
         if not stopped:
             vm.qmp.execute("cont")
             vm.agent.ping(120.0)
+        self._begun = True
         return vm
 
     def end(self, check: bool = False) -> None:
         r"""Give the guest back: it is rewound and waits for its next user.
 
-        It is closed if it cannot be rewound: it was hot-plugged, its QEMU has ended, or the accelerator is KVM, for
-        which rewinding is not proven. `RewindError` if it is to be ``check``\ ed and differs from its beginning in
-        memory, devices' state or timers.
+        It is closed if it cannot be rewound: it was hot-plugged, its QEMU or a channel has ended, or the accelerator is
+        KVM, for which rewinding is not proven. `RewindError` if it is to be ``check``\ ed and differs from its
+        beginning in memory, devices' state or timers.
         """
-        if self._beginning is None or self.vm.status() is not None or not self._rewound(self._beginning):
-            self.vm.close()
-            return
-        if check and (found := savepoint.differences(self.vm, self._beginning)):
-            self.vm.close()
-            raise RewindError(f"{self.vm.name}: after a rewind it differs from its beginning: {'; '.join(found)}")
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.vm.close)
+            if self._beginning is None or not self._begun or not self.vm.whole or not self._rewound(self._beginning):
+                return
+            if check and (found := savepoint.differences(self.vm, self._beginning)):
+                raise RewindError(f"{self.vm.name}: after a rewind it differs from its beginning: {'; '.join(found)}")
+            stack.pop_all()
         with _lock:
             _idle.append(self)
             surplus = _idle[:-_IDLE]
@@ -69,9 +73,8 @@ class Guest:
             guest.vm.close()
 
     def _rewound(self, beginning: Savepoint) -> bool:
-        with contextlib.suppress(BenchError, OSError):
-            self.vm.rewind(beginning, go=False)
-            return True
+        with contextlib.suppress(BenchError, OSError, ValueError):  # ValueError: a wire was closed
+            return self.vm.rewind(beginning, go=False).timers
         return False
 
 
@@ -82,15 +85,19 @@ _idle: list[Guest] = []
 
 def take(machine: Machine) -> Guest:
     """A guest of ``machine`` to `Guest.begin`: one that was used before, or else a new clone of the template."""
-    while True:
-        with _lock:
-            found = next((guest for guest in reversed(_idle) if guest.vm.machine == machine), None)
-            if not found:
-                return Guest(template.clone(machine, stopped=True))
-            _idle.remove(found)
-        if found.vm.status() is None:
+    while found := _waiting(machine):
+        if found.vm.whole:
             return found
         found.vm.close()
+    return Guest(template.clone(machine, stopped=True))
+
+
+def _waiting(machine: Machine) -> Guest | None:
+    with _lock:
+        found = next((guest for guest in reversed(_idle) if guest.vm.machine == machine), None)
+        if found:
+            _idle.remove(found)
+        return found
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shirq_bench.channels.log import keep_read
+from shirq_bench.channels.log import copy_read
 
 if TYPE_CHECKING:
     from shirq_bench.vm.vm import Vm
@@ -30,10 +30,14 @@ class Savepoint:
 
 @dataclass(frozen=True)
 class Rewound:
-    """What QEMU did: ``pages`` of memory restored, those with translated code, bytes dropped, its processor time."""
+    """What QEMU did: ``pages`` of memory restored, those with translated code, bytes dropped, its processor time.
+
+    ``timers`` is whether the virtual clock's timers are those of the savepoint: the guest may be another one if not.
+    """
 
     pages: int
     code_pages: int
+    timers: bool
     drained: int
     cpu_ns: int
 
@@ -53,8 +57,9 @@ def restore(vm: Vm, savepoint: Savepoint) -> Rewound:
 
     `QmpFailed` with the reason if it cannot be rewound, for example because a device was plugged or unplugged.
     """
-    keep_read(vm.log_path)
+    install = copy_read(vm.log_path)
     done = vm.qmp.execute("shirq-rewind", savepoint=savepoint.number)
+    install()
     # All that the guest has sent is in the sockets now.
     for channel, place in zip(_channels(vm), savepoint.places, strict=True):
         channel.rewound(place)
@@ -62,7 +67,7 @@ def restore(vm: Vm, savepoint: Savepoint) -> Rewound:
         # A socket with a timeout waits even if it is told not to, so ask first.
         while select.select([wire], [], [], 0)[0] and wire.recv(1 << 16):
             pass
-    return Rewound(done["pages"], done["code-pages"], done["drained"], done["cpu-ns"])
+    return Rewound(done["pages"], done["code-pages"], done["timers"], done["drained"], done["cpu-ns"])
 
 
 def differences(vm: Vm, savepoint: Savepoint) -> list[str]:

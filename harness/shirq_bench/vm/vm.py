@@ -113,6 +113,7 @@ class Vm:
             #: The steps of the guest; ``dir/steps`` is their transcript.
             self.journal = Journal(self.name, self.dir / "steps", self._position)
             made.callback(self.journal.close)
+            made.callback(self._forget_reader)
             self._resources = made.pop_all()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -243,6 +244,12 @@ class Vm:
         """QEMU's wait status, or None while it runs."""
         return self._emulator.wait(0.0)
 
+    @property
+    def whole(self) -> bool:
+        """Whether QEMU runs and all its channels work."""
+        alive = [self.agent.alive, self.console.alive, *(network.alive for network in self.networks.values())]
+        return self.status() is None and all(alive)
+
     def wait_end(self, deadline: float) -> int:
         """Wait until QEMU has ended; returns its wait status."""
         end = Deadline(deadline * self.patience)
@@ -290,10 +297,11 @@ class Vm:
         if runs:
             # So that no frame for the agent is under way: no savepoint would have it.
             self.agent.ping()
-        made = savepoint.make(self)
-        if runs:
-            self.qmp.execute("cont")
-        return made
+        try:
+            return savepoint.make(self)
+        finally:
+            if runs:
+                self.qmp.execute("cont")
 
     def rewind(self, to: Savepoint, go: bool = True) -> Rewound:
         """Return the guest to a savepoint; later savepoints are lost. Without ``go`` it stays stopped.
@@ -302,11 +310,12 @@ class Vm:
         run again, those that were started later fail. Entries that were read from the log stay as they are; a reader
         must be opened again. `QmpFailed` if the guest cannot be rewound: it was hot-plugged, or is not healthy.
         """
-        if self._log_reader:
-            self._log_reader.close()
-            self._log_reader = None
-        done = savepoint.restore(self, to)
+        try:
+            done = savepoint.restore(self, to)
+        finally:
+            self._forget_reader()
         self._frozen = False
+        self.busiest = 1.0
         if go:
             self.qmp.execute("cont")
         return done
@@ -327,10 +336,15 @@ class Vm:
         """The number of entries in the event log; 0 while QEMU is creating the log."""
         if not self._log_reader:
             with contextlib.suppress(OSError, LogError):
-                self._log_reader = self._resources.enter_context(LogReader(self.log_path))
+                self._log_reader = LogReader(self.log_path)
         with contextlib.suppress(ValueError):  # the reader is closed, or the log's header is incomplete
             return self._log_reader.header().head if self._log_reader else 0
         return 0
+
+    def _forget_reader(self) -> None:
+        if self._log_reader:
+            self._log_reader.close()
+        self._log_reader = None
 
     def log(self) -> Log:
         """The event log so far."""

@@ -31,9 +31,16 @@ SECRETS = {
     "mail": "anna@example.org",
     "password": "hunter2",
     "crypt name": "luks-geheim",
+    "escaped UUID": r"5e0c7b1a\x2d91f3\x2d4d0e\x2d8a77\x2d6f5e4d3c2b1a",
+    "MAC without colons": "wlx00c0ca123456",
+    "builder": "anna@annas-pc",
+    "account": "karla",
+    "second IPv4": "10.11.12.13",
+    "short IPv6": "2a02:810d:1:2:3:4:5:789",
+    "argument of init": "topsecret",
 }
 DMESG = f"""\
-[    0.000000] Linux version 6.1.0-57-amd64 ({SECRETS["mail"]}) (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP
+[    0.000000] Linux version 6.1.0-57-amd64 ({SECRETS["builder"]}) (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP
 [    0.000000] Command line: root=UUID={SECRETS["UUID of a disk"]} irqpoll pw={SECRETS["password"]} pci=nomsi
 [    0.010000] Kernel command line: root=/dev/mapper/{SECRETS["crypt name"]} irqpoll pci=nomsi x={SECRETS["password"]}
 [    0.010001] Unknown kernel command line parameters "pw={SECRETS["password"]}", will be passed to user space.
@@ -42,7 +49,13 @@ DMESG = f"""\
 [    2.000000] e1000 0000:02:01.0 eth0: (PCI:33MHz:32-bit) {SECRETS["MAC"]}
 [    3.000000] systemd[1]: Hostname set to <{SECRETS["host name"]}>.
 [    4.000000] wlan0: authenticated {SECRETS["MAC with dashes"]}, from /home/{SECRETS["user name"]}/x
-[    5.000000] NFS: server {SECRETS["IPv4"]}:2049 {SECRETS["IPv6"]} {SECRETS["long IPv6"]} mail {SECRETS["mail"]}
+[    3.500000] Run /init as init process
+[    3.500001]   with environment:
+[    3.500002]     pw={SECRETS["argument of init"]}
+[    3.600000] systemd[1]: dev-disk-by\\x2duuid-{SECRETS["escaped UUID"]}.device
+[    3.700000] audit: type=1112 audit(1700000000.1:9): acct="{SECRETS["account"]}"
+[    5.000000] NFS: server {SECRETS["IPv4"]} {SECRETS["second IPv4"]}. {SECRETS["IPv4"]}:2049 mail {SECRETS["mail"]}
+[    5.000001] NFS: {SECRETS["IPv6"]} {SECRETS["long IPv6"]} {SECRETS["short IPv6"]} {SECRETS["MAC without colons"]}
 [   90.000000] irq 19: nobody cared (try booting with the "irqpoll" option)
 [   90.000001] CPU: 0 PID: 0 Comm: swapper/0 Not tainted 6.1.0-57-amd64 #1
 [   90.000002] handlers:

@@ -1664,6 +1664,14 @@ static int properties_pre_save(void *opaque)
     return 0;
 }
 
+static int properties_pre_load(void *opaque)
+{
+    ShirqEdu *s = opaque;
+
+    g_clear_pointer(&s->saved_texts, g_free);
+    return 0;
+}
+
 static int properties_post_load(void *opaque, int version_id)
 {
     ShirqEdu *s = opaque;
@@ -1696,6 +1704,7 @@ static const VMStateDescription vmstate_properties = {
     .version_id = 1,
     .minimum_version_id = 1,
     .pre_save = properties_pre_save,
+    .pre_load = properties_pre_load,
     .post_load = properties_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT64_ARRAY(saved_setting, ShirqEdu, SETTINGS),

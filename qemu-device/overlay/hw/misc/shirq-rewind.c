@@ -42,6 +42,7 @@
 #include "system/hw_accel.h"
 #include "system/reset.h"
 #include "system/runstate.h"
+#include "../../migration/migration.h"
 #include "../../migration/qemu-file.h"
 #include "../../migration/savevm.h"
 
@@ -464,6 +465,8 @@ static void purge_packets(void)
 
     QTAILQ_FOREACH(nc, &net_clients, next) {
         qemu_purge_queued_packets(nc);
+        /* It waits for a packet that is no longer in the queue. */
+        nc->receive_disabled = 0;
     }
 }
 
@@ -480,13 +483,37 @@ static DeviceListener plug_listener = {
     .unrealize = note_plug,
 };
 
+static int find_unplugging(Object *obj, void *opaque)
+{
+    DeviceState *dev = (DeviceState *)object_dynamic_cast(obj, TYPE_DEVICE);
+
+    if (dev && dev->pending_deleted_event) {
+        *(const char **)opaque = dev->id;
+        return 1;
+    }
+    return 0;
+}
+
 /* Whether a savepoint can hold all of the VM's state. */
 static bool check_machine(Error **errp)
 {
+    Object *peripherals = object_resolve_path("/machine/peripheral", NULL);
+    const char *unplugging = NULL;
     BlockBackend *blk;
 
     if (migration_is_running() || runstate_check(RUN_STATE_INMIGRATE)) {
         error_setg(errp, "the VM is being migrated: wait until that has ended");
+        return false;
+    }
+    if (savepoints && migrate_get_current()->state != MIGRATION_STATUS_NONE) {
+        error_setg(errp, "the VM was migrated, and the dirty log does not know "
+                   "what has changed since the savepoint: start another VM");
+        return false;
+    }
+    object_child_foreach(peripherals, find_unplugging, &unplugging);
+    if (unplugging) {
+        error_setg(errp, "'%s' is being unplugged: wait until that has ended",
+                   unplugging);
         return false;
     }
     for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
@@ -697,6 +724,14 @@ static int restore(int number, ShirqRewound *done)
     return error;
 }
 
+/* A timer that neither reset nor load touches stays as it was. */
+static bool same_timers(const Savepoint *s)
+{
+    g_autofree char *timers = qemu_timers_describe(QEMU_CLOCK_VIRTUAL);
+
+    return !strcmp(timers, s->timers);
+}
+
 ShirqRewound *qmp_shirq_rewind(bool has_savepoint, int64_t savepoint,
                                bool has_go, bool go, Error **errp)
 {
@@ -720,10 +755,11 @@ ShirqRewound *qmp_shirq_rewind(bool has_savepoint, int64_t savepoint,
                          "is unusable");
         return NULL;
     }
+    done->savepoint = number;
+    done->timers = same_timers(g_ptr_array_index(savepoints, number));
     if (has_go && go) {
         vm_start();
     }
-    done->savepoint = number;
     done->cpu_ns = cpu_ns() - began;
     return g_steal_pointer(&done);
 }
@@ -805,7 +841,7 @@ ShirqRewindCheck *qmp_shirq_rewind_check(bool has_savepoint, int64_t savepoint,
     Savepoint *s;
     int which;
 
-    if (number < 0) {
+    if (number < 0 || !check_machine(errp) || !check_lengths(errp)) {
         return NULL;
     }
     if (runstate_is_running()) {
