@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -198,11 +198,11 @@ def test_refused_rewind_leaves_the_readers_of_the_log(port: Scene) -> None:
 def test_rewinds_take_no_descriptors(vm: Vm) -> None:
     first = vm.savepoint()
     vm.rewind(first)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         vm.agent.succeed("true")
         vm.rewind(first)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_entries_that_were_read_stay_and_the_reader_says_that_it_is_old(vm: Vm) -> None:
