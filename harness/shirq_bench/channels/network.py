@@ -111,6 +111,8 @@ class Network:
 
     def place(self) -> None:
         """A savepoint keeps nothing: a rewound QEMU begins with a whole frame. The guest stands still."""
+        with self._receiver.halted():
+            pass  # what it has sent so far was received before the savepoint
 
     def rewound(self, place: None) -> None:
         """Return to a savepoint, to which the guest was rewound; it still stands still."""

@@ -125,3 +125,15 @@ def test_a_frame_that_the_channels_end_cuts_short_is_its_end() -> None:
         vm.channel.shutdown(socket.SHUT_RDWR)
         with pytest.raises(AgentGone, match="the agent channel was closed"):
             command.wait()
+
+
+def test_a_rewind_drops_the_beginning_of_a_frame() -> None:
+    with guest() as vm:
+        place = vm.agent.place()
+        half = struct.pack("<IHHI", 4, _Frame.EXIT, 0, 1) + b"\0"
+        vm.channel.sendall(half)
+        assert vm.agent.place().rest == half
+        vm.agent.rewound(place)
+        command = vm.agent.start("true")
+        vm.exits(vm.hears()[1])
+        assert command.wait(20).status == 0

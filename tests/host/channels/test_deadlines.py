@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import socket
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,3 +134,15 @@ def test_a_device_that_stays_masked_shows_the_console() -> None:
     )
     with pytest.raises(DeadlineExceeded, match=_late("dev0 is still masked")):
         Scene(cast(Vm, vm)).wait_unmasked("dev0", deadline=0.1)
+
+
+def test_a_rewind_drops_the_beginning_of_a_packet() -> None:
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(Network("vm7", ours, lambda: SITUATION)) as network, theirs:
+        theirs.sendall(b"\0\0\0\x2a" + b"x" * 20)
+        network.place()
+        network.rewound(None)
+        reply = b"x" * 12 + b"\x08\x06" + struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 2, b"", b"", b"", b"")
+        theirs.sendall(struct.pack("!I", len(reply)) + reply)
+        network.place()
+        assert network.answers() == 1
