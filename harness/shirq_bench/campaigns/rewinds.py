@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
 
-from shirq_bench.campaigns.bench.guests import cpu_ns
+from shirq_bench.campaigns.bench.cost import Spread
+from shirq_bench.campaigns.bench.guests import cpu_ns, first_command
 from shirq_bench.vm import savepoint, template
 from shirq_bench.vm.machine import SHARED_LINE
 from shirq_bench.vm.vm import Vm
@@ -39,9 +39,9 @@ def measure(name: str, checks: int, tell: Callable[[str], None] = lambda _: None
     machine = SHARED_LINE.with_(kernel=name)
     template.get(machine)
     tell("clones")
-    fresh = [_clone_ms(template.clone(machine)) for _ in range(_CLONES)]
+    fresh = _costs_of("fresh_ms", [_clone_ns(template.clone(machine)) for _ in range(_CLONES)])
     tell("rewinds")
-    found = _costs(template.clone(machine)) | {"fresh_ms_p50": _percentile(fresh, 50), "checked": 0, "differences": []}
+    found: dict[str, Any] = fresh | _costs(template.clone(machine)) | {"checked": 0, "differences": []}
     for vcpus in (1, 2):
         with template.clone(machine.with_(vcpus=vcpus)) as vm:
             resident = _check(vm.boot(), checks // 2, found, lambda done: tell(f"{done} rewinds checked"))
@@ -49,18 +49,19 @@ def measure(name: str, checks: int, tell: Callable[[str], None] = lambda _: None
     return found
 
 
-def _percentile(values: Sequence[float], percent: int) -> float:
-    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 2)
+def _costs_of(what: str, used_ns: Sequence[int]) -> dict[str, float]:
+    spread = Spread.of(used_ns)
+    return {f"{what}_p50": round(spread.median / 1e6, 2), f"{what}_p99": round(spread.p99 / 1e6, 2)}
 
 
-def _clone_ms(vm: Vm) -> float:
+def _clone_ns(vm: Vm) -> int:
     with vm:
-        vm.boot().agent.succeed("true")
-        return cpu_ns(vm.pid) / 1e6
+        first_command(vm)
+        return cpu_ns(vm.pid)
 
 
-def _costs(vm: Vm) -> dict[str, Any]:
-    measured: dict[str, list[float]] = {"rewind_ms": [], "ready_ms": [], "command_ms": []}
+def _costs(vm: Vm) -> dict[str, float]:
+    measured: dict[str, list[int]] = {"rewind_ms": [], "ready_ms": [], "command_ms": []}
     with vm:
         beginning = vm.boot().savepoint()
         vm.rewind(beginning)
@@ -72,12 +73,11 @@ def _costs(vm: Vm) -> dict[str, Any]:
             ready = cpu_ns(vm.pid)
             vm.agent.succeed("true")
             for what, used in zip(measured, (done.cpu_ns, ready - before, cpu_ns(vm.pid) - ready), strict=True):
-                measured[what].append(used / 1e6)
-        took = time.monotonic() - started
-    costs = {
-        f"{what}_p{percent}": _percentile(values, percent) for what, values in measured.items() for percent in (50, 99)
-    }
-    return costs | {"fresh_per_s": round(_REWINDS / took, 1)}
+                measured[what].append(used)
+        costs = {"fresh_per_s": round(_REWINDS / (time.monotonic() - started), 1)}
+    for what, used_ns in measured.items():
+        costs |= _costs_of(what, used_ns)
+    return costs
 
 
 def _check(vm: Vm, checks: int, found: dict[str, Any], tell: Callable[[int], None]) -> list[int]:

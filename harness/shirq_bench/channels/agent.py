@@ -244,7 +244,6 @@ class Agent:
         self.journal = journal or Journal(name)
         self.situation = situation
         self.patience = patience
-        self._channel = channel
         self._ids = itertools.count(1)
         self._commands: dict[int, Command] = {}
         self._pongs: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -316,9 +315,7 @@ class Agent:
             for number, kept in place.commands.items():
                 kept.command.rewound(kept)
                 self._commands[number] = kept.command
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._pongs.get_nowait()
+            self._pongs = queue.SimpleQueue()
 
     def _restarted(self) -> None:
         self._drop_commands(AgentGone(f"{self.name}: the guest's agent died and was started again"))

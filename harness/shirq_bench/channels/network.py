@@ -43,7 +43,6 @@ class Network:
         self.name = name
         self._situation = situation
         self._patience = patience
-        self._channel = channel
         self._sender = Sender(name, channel, situation, patience)
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         #: What was received and is not a whole frame yet.

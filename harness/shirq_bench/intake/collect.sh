@@ -49,7 +49,8 @@ parameters() {
 	echo "${kept# } ($left other parameters left out)"
 }
 
-# What says who, where or which one: serial numbers, addresses of networks, UUIDs, names of host and users.
+# What says who, where or which one: serial numbers, addresses of networks, UUIDs, names of host and users. The rule of
+# IPv4 is there twice: of two addresses with one character between them, it finds the first one only.
 hex='[0-9A-Fa-f]'
 anonymous() {
 	sed -E \
@@ -94,8 +95,8 @@ functions() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-cat "$root/proc/version" 2>/dev/null | sed -E 's/\([^()]*@[^()]*\) //' | anonymous >"$out/version.txt"
-echo "Kernel command line: $(parameters "$(cat "$root/proc/cmdline" 2>/dev/null)")" >"$out/cmdline.txt"
+cat "$root/proc/version" 2>/dev/null | log >"$out/version.txt"
+echo "Kernel command line: $(cat "$root/proc/cmdline" 2>/dev/null)" | log >"$out/cmdline.txt"
 cat "$root/proc/interrupts" 2>/dev/null | anonymous >"$out/interrupts.txt"
 if [ -z "$root" ]; then
 	say "counting interrupts for ten seconds"

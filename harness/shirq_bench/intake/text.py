@@ -101,14 +101,15 @@ def read(paths: Iterable[Path]) -> Texts:
     return clean(texts)
 
 
-def _is_report(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.is_file() and not hidden and path.suffix.lower() not in _NOT_TEXTS
+def _is_report(name: Path) -> bool:
+    """Whether the file ``name``, relative to its folder or archive, may be a text of the reporter."""
+    hidden = any(part.startswith(".") for part in name.parts)
+    return not hidden and name.suffix.lower() not in _NOT_TEXTS
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
-        if _is_report(path, folder):
+        if path.is_file() and _is_report(path.relative_to(folder)):
             yield str(path), path.read_bytes()
 
 
@@ -116,8 +117,7 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path) as archive:
             for member in sorted(archive.getmembers(), key=lambda one: one.name):
-                name = Path(member.name)
-                if member.isfile() and not name.name.startswith(".") and name.suffix.lower() not in _NOT_TEXTS:
+                if member.isfile() and _is_report(Path(member.name)):
                     file = archive.extractfile(member)
                     assert file is not None
                     yield f"{path}/{member.name}", file.read()
