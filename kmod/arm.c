@@ -106,7 +106,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	if (d->life & SHIRQ_PAUSED || pci_channel_offline(d->pdev))
 		return -EIO;
 	if (flags & SHIRQ_ARM_SHARED)
-		irqflags |= IRQF_SHARED | IRQF_COND_SUSPEND;
+		irqflags |= SHIRQ_IRQF_SHARED;
 	ret = shirq_register(d, irqflags, flags);
 	if (ret)
 		return ret;

@@ -174,7 +174,7 @@ int shirq_watch_wake(struct shirq_device *d)
 	if (d->requested || !shirq_has_line(d))
 		return 0;
 	spin_lock_irq(&d->lock);
-	shirq_begin(d, IRQF_SHARED | IRQF_PROBE_SHARED | IRQF_COND_SUSPEND);
+	shirq_begin(d, SHIRQ_IRQF_SHARED | IRQF_PROBE_SHARED);
 	shirq_storm_watch(d);
 	if (needed >= SHIRQ_RUNG_D3HOT)
 		d->storm.rung = SHIRQ_RUNG_D3HOT;

@@ -4,6 +4,16 @@
 
 #include "core.h"
 
+/*
+ * For a line with neighbours. Where the kernel can, join a neighbour with
+ * IRQF_ONESHOT: the kernel then masks the line while that neighbour's thread runs.
+ */
+#ifdef IRQF_COND_ONESHOT
+#define SHIRQ_IRQF_SHARED	(IRQF_SHARED | IRQF_COND_SUSPEND | IRQF_COND_ONESHOT)
+#else
+#define SHIRQ_IRQF_SHARED	(IRQF_SHARED | IRQF_COND_SUSPEND)
+#endif
+
 void shirq_begin(struct shirq_device *d, unsigned long irqflags);
 int shirq_request(struct shirq_device *d);
 void shirq_free_line(struct shirq_device *d);

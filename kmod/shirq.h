@@ -536,7 +536,8 @@ struct shirq_load {
  *   ENOEXEC  no set is loaded
  *   EALREADY armed
  *   EBUSY    exclusive on a line with a neighbour; or shared on a line that a
- *            neighbour holds exclusively, or with another trigger, or with ONESHOT
+ *            neighbour holds exclusively, or with another trigger, or with
+ *            ONESHOT if the kernel has no IRQF_COND_ONESHOT
  *   ENXIO    the device has no INTx line
  *   EIO      the device is being reset
  *   EINVAL   neither or both of SHARED and EXCLUSIVE

@@ -60,8 +60,15 @@ def exclusive_owner(sharer: str) -> None:
 
 
 def line_in_use() -> None:
+    """Arm on a line that is in use. If that succeeds, serve three interrupts."""
     device = loaded()
-    print(fails(device.arm), state())
+    report(fails(device.arm), state())
+    if state() == "armed":
+        registers = device.mmap(0)
+        for _ in range(3):
+            event = device.read(timeout=TIMEOUT)
+            registers.write32(INT_ACK, event.r[0])
+            report(hex(event.r[0]))
 
 
 #: The first and the last operation of every bad program.
