@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from shirq_bench.replay import symbols
 from shirq_bench.replay.case import Case
 from shirq_bench.replay.play import Stimulus, beginning, schedule
-from shirq_bench.vm import template
+from shirq_bench.vm import pool
 from shirq_bench.vm.vm import Vm
 
 _REGISTER = re.compile(r"\b(RIP|CPL)=([0-9a-f]+)")
@@ -35,8 +35,7 @@ class Where:
 @contextlib.contextmanager
 def stopped(case: Case, at_ns: int) -> Iterator[Vm]:
     """The guest of a case, stopped ``at_ns`` after its beginning, before another instruction is executed."""
-    with template.clone(case.machine, stopped=True) as vm:
-        vm.start()
+    with pool.lent(case.machine, stopped=True) as vm:
         # Put the stop last in its device's schedule: all other actions of this instant come before it.
         stop = Stimulus(at_ns, case.stimuli[0].device, "stop")
         schedule(vm, beginning(vm), [*case.stimuli, stop])

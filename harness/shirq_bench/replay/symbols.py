@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shirq_bench.provision import cache
-from shirq_bench.vm import template
+from shirq_bench.vm import pool, template
 from shirq_bench.vm.machine import Machine
 
 #: Programs of the guest that are linked to a fixed address.
@@ -49,11 +49,10 @@ def _texts(listing: str) -> list[tuple[int, str]]:
 
 
 def of(machine: Machine) -> Symbols:
-    """The symbols of the template of ``machine``; read from a clone, once for each template."""
+    """The symbols of the template of ``machine``; read once for each template."""
 
     def fill(directory: Path) -> None:
-        with template.clone(machine) as vm:
-            vm.boot()
+        with pool.lent(machine) as vm:
             kernel = vm.agent.succeed("grep -i ' [tw] ' /proc/kallsyms", deadline=120)
             names = _texts(kernel)
             for program in _PROGRAMS:

@@ -36,7 +36,7 @@ from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExc
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.paths import BUILD, GUEST
 from shirq_bench.provision import kmod
-from shirq_bench.vm import template
+from shirq_bench.vm import pool, template
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
 from shirq_bench.vm.vm import PARAMETERS, Vm
 
@@ -220,9 +220,8 @@ def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None =
     began = time.monotonic()
     own = driver if isinstance(driver, Own) else None
     driver = driver.name if isinstance(driver, Own) else driver
-    with template.clone(machine(case, kernel), name=f"{case.id}-{driver}".replace(" ", "-")) as vm:
+    with pool.lent(machine(case, kernel)) as vm:
         try:
-            vm.boot()
             player = _Player(vm, case, driver, own)
             evidence = player.play()
             result = classify(evidence)
