@@ -35,6 +35,7 @@ from shirq_bench.cli import (
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.supervisor import SupervisorGone
+from shirq_bench.vm import pool
 
 
 class _Failure(click.ClickException):
@@ -54,6 +55,9 @@ class _Shirq(click.Group):
             if error.errno == errno.EPIPE and _reader_is_gone():
                 raise
             raise _Failure(f"{error.filename or 'the operating system'}: {error.strerror or error}") from error
+        finally:
+            # While the threads of their channels still run.
+            pool.close()
 
 
 def _reader_is_gone() -> bool:

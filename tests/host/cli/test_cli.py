@@ -30,7 +30,7 @@ from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import deps, kernel, qemu
 from shirq_bench.supervisor import SupervisorGone
-from shirq_bench.vm import accel, template
+from shirq_bench.vm import accel, pool, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 
 VERBS = sorted(main.commands)
@@ -318,6 +318,17 @@ def test_a_dry_run_deletes_nothing_and_says_what_would_go(root: Path) -> None:
     assert "0 B would be freed" in shirq("gc", "--dry-run", "--older-than", "50").output
     assert "1.91 MiB were freed" in shirq("gc").output
     assert not old.exists()
+
+
+def test_a_command_ends_the_guests_that_wait_for_a_next_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    idle = [SimpleNamespace(vm=SimpleNamespace(close=lambda: ended.append("a guest")))]
+    monkeypatch.setattr(pool, "_idle", idle)
+    shirq("zoo", "list")
+    assert (ended, idle) == (["a guest"], [])
+    idle += [SimpleNamespace(vm=SimpleNamespace(close=lambda: ended.append("another")))]
+    shirq("zoo", "show", "no such case")
+    assert ended == ["a guest", "another"]
 
 
 def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None:
