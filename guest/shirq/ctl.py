@@ -15,6 +15,7 @@ from shirq.abi import REGS, EventType, Mode, ProgramKind
 from shirq.asm import RESERVED, assemble, disassemble
 from shirq.device import Device
 from shirq.errors import AssemblyError, ProgramRefused, ShirqError
+from shirq.loop import STOP, disarm_at
 from shirq.profile import Profile, ProfileError
 from shirq.program import Program
 from shirq.system import Function, System
@@ -329,6 +330,7 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
         if not auto:
             _say("the device stays masked after an event: give --after TEXT, a program that serves it, or --unmask")
         seen = 0
+        stopped = disarm_at(STOP, device)
         try:
             while options.count is None or seen < options.count:
                 event = device.read(options.timeout)
@@ -339,8 +341,9 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
                     seen += 1
                     if after:
                         device.exec(after, event.r)
-        except KeyboardInterrupt:
-            pass
+        except ShirqError:
+            if not stopped.is_set():
+                raise
     return DONE
 
 

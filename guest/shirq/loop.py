@@ -20,20 +20,30 @@ STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
     """Yield the events of an armed device until it is disarmed, by the caller or by one of the signals `stop`.
 
-    This call blocks the signals at once, not only at the first event. Call it from the main thread before that thread
-    starts others: a new thread inherits the blocked signals of its creator.
+    This call blocks the signals at once, not only at the first event: see `disarm_at`.
+    """
+    disarm_at(stop, device)
+    return _events(device)
+
+
+def disarm_at(stop: Set[signal.Signals], device: Device) -> threading.Event:
+    """Disarm the device when one of the signals comes; returns what is set just before.
+
+    Disarming ends a read() that blocks now or later. A signal handler could not: the signal may come just before read()
+    blocks. The signals are blocked from now on: call this from the main thread before that thread starts others,
+    because a new thread inherits the blocked signals of its creator.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    came = threading.Event()
 
     def disarm() -> None:
-        # Disarming ends a read() that blocks now or later. A signal handler could not: the signal may come just before
-        # read() blocks.
         signal.sigwait(stop)
+        came.set()
         with contextlib.suppress(ShirqError, ValueError):  # the device was closed meanwhile
             device.disarm()
 
     threading.Thread(target=disarm, daemon=True).start()
-    return _events(device)
+    return came
 
 
 def _events(device: Device) -> Iterator[Event]:

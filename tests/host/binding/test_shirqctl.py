@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -283,6 +286,21 @@ def test_an_error_has_its_status_and_says_what_would_be_right(
     assert shirqctl(tree, *arguments) == status
     error = capsys.readouterr().err
     assert error.startswith("shirqctl: ") and text in error
+
+
+@pytest.mark.parametrize(("by", "status"), [("SIGINT", ctl.DONE), ("SIGTERM", ctl.DONE), ("", ctl.FAILED)])
+def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: int) -> None:
+    """Without a signal, it is an error that the device is disarmed. Signals need a process of their own."""
+    script = Path(__file__).parents[1] / "watched.py"
+    done = subprocess.run(
+        [sys.executable, script, tree.root, EDU, by],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (status, "" if by else "shirqctl: not armed\n")
 
 
 @pytest.mark.parametrize(
