@@ -101,15 +101,22 @@ def _waiting(machine: Machine) -> Guest | None:
 
 
 @contextlib.contextmanager
-def lent(machine: Machine, stopped: bool = False) -> Iterator[Vm]:
-    """Lend a guest at its beginning, as `Guest.begin` has it; it is closed if the block raises."""
+def held(machine: Machine) -> Iterator[Guest]:
+    """Lend a guest, which the block has to begin; it is closed if the block raises."""
     guest = take(machine)
     try:
-        yield guest.begin(stopped)
+        yield guest
     except BaseException:
         guest.vm.close()
         raise
     guest.end()
+
+
+@contextlib.contextmanager
+def lent(machine: Machine, stopped: bool = False) -> Iterator[Vm]:
+    """Lend a guest at its beginning, as `Guest.begin` has it; it is closed if the block raises."""
+    with held(machine) as guest:
+        yield guest.begin(stopped)
 
 
 def close() -> None:

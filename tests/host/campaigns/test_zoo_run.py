@@ -188,7 +188,7 @@ def test_an_error_says_where_the_artefacts_are_or_why_not(
 ) -> None:
     """The error of the play stays the first, even if nothing can be kept of it."""
 
-    def boot() -> None:
+    def start() -> None:
         raise VmDied("QEMU was killed by signal 11")
 
     def keep(place: Path) -> None:
@@ -196,9 +196,8 @@ def test_an_error_says_where_the_artefacts_are_or_why_not(
             raise OSError(errno.ENOSPC, "No space left on device")
         place.mkdir()
 
-    @contextlib.contextmanager
-    def clone(machine: object, name: str) -> Iterator[Any]:
-        yield SimpleNamespace(boot=boot, keep=keep, machine=machine)
+    def clone(machine: object, stopped: bool) -> Any:
+        return SimpleNamespace(started=False, start=start, keep=keep, machine=machine, close=lambda: None)
 
     monkeypatch.setattr(template, "clone", clone)
     _, player = trial("{ raise = 1 }")

@@ -220,8 +220,10 @@ def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None =
     began = time.monotonic()
     own = driver if isinstance(driver, Own) else None
     driver = driver.name if isinstance(driver, Own) else driver
-    with pool.lent(machine(case, kernel)) as vm:
+    with pool.held(machine(case, kernel)) as guest:
+        vm = guest.vm
         try:
+            guest.begin()
             player = _Player(vm, case, driver, own)
             evidence = player.play()
             result = classify(evidence)
