@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from shirq_bench.vm.vm import Vm
 
 PC = ("-machine", "pc")
 #: What a guest is booted with, and the controller that then delivers its lines.
-GUESTS = {
+GUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "q35": ({}, IOAPIC),
     "q35-noapic": ({"parameters": "noapic"}, I8259),
     "q35-acpi-off": ({"parameters": "acpi=off"}, IOAPIC),

@@ -398,7 +398,7 @@ class Pic:
 
     def unmask(self, lines: Collection[int]) -> None:
         """Unmask exactly these lines; a line above 7 needs the cascade."""
-        self._set(tuple(port + 1 for port in _PIC), ~self._bits(lines))
+        self._set([port + 1 for port in _PIC], ~self._bits(lines))
 
     def trigger(self, level: Collection[int]) -> None:
         """Make exactly these lines level-triggered."""
@@ -407,7 +407,7 @@ class Pic:
     def _bits(self, lines: Collection[int]) -> int:
         return sum(1 << line for line in lines)
 
-    def _set(self, ports: tuple[int, int], bits: int) -> None:
+    def _set(self, ports: Sequence[int], bits: int) -> None:
         for chip, port in enumerate(ports):
             self.qtest.outp(port, bits >> 8 * chip & 0xFF, 1)
 
