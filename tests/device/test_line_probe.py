@@ -27,13 +27,14 @@ def board(start: Start) -> Board:
 
 
 def controller(entries: list[Entry]) -> list[tuple[Kind, int, int]]:
-    """The interrupt controller's entries, each as kind, GSI and value."""
+    """The I/O APIC's entries, each as kind, line and value."""
     return [(entry.kind, entry.offset, entry.value) for entry in entries if entry.device == "ioapic"]
 
 
 def since(board: Board, mark: int) -> list[tuple[Kind, int, int]]:
-    """The controller's entries after ``mark``, without the machine's timer on GSI 2."""
-    return [entry for entry in controller(list(board.log().since(mark).entries)) if entry[1] != 2]
+    """The I/O APIC's entries after ``mark``, without trigger modes and without the machine's timer on line 2."""
+    found = controller(list(board.log().since(mark).entries))
+    return [entry for entry in found if entry[0] is not Kind.TRIGGER and entry[1] != 2]
 
 
 def test_an_interrupt_goes_line_deliver_eoi(board: Board) -> None:
@@ -84,6 +85,15 @@ def test_mask_changes_are_logged_and_rewrites_are_not(board: Board) -> None:
     ioapic.program(GSI, VECTOR + 1)
     ioapic.program(GSI, VECTOR, masked=True)
     assert since(board, mark) == [(Kind.LINE_MASK, GSI, 0), (Kind.LINE_MASK, GSI, 1)]
+
+
+def test_changes_of_the_trigger_mode_are_logged(board: Board) -> None:
+    ioapic = IoApic(board.qtest)
+    mark = board.log().mark
+    for level in (True, True, False):
+        ioapic.program(GSI, VECTOR, level=level)
+    found = [(entry.device, entry.offset, entry.value) for entry in board.log().since(mark).of(Kind.TRIGGER)]
+    assert found == [("ioapic", GSI, 1), ("ioapic", GSI, 0)]
 
 
 def test_a_masked_line_is_delivered_when_it_is_unmasked(board: Board) -> None:
@@ -184,7 +194,10 @@ def test_isa_interrupt_0_is_input_2(board: Board) -> None:
     board.qtest.outp(0x40, 0xA9, 1)
     board.qtest.outp(0x40, 0x04, 1)
     board.qtest.clock_step(10_000_000)
-    assert {entry[:2] for entry in controller(list(board.log().since(mark).entries))} == {(Kind.LINE, 2)}
+    found = board.log().since(mark).of(Kind.LINE, offset=2)
+    assert {entry.device for entry in found} == {"ioapic", "i8259"}
+    assert {entry.width for entry in found} == {0}, "no pin moves the timer's line"
+    assert board.log().of(Kind.LINE) == board.log().of(Kind.LINE, offset=2)
 
 
 def test_the_pins_of_qemus_own_devices_are_logged(start: Start) -> None:

@@ -459,7 +459,7 @@ def test_nothing_remembers_a_device_that_was_unplugged(start: Start) -> None:
     board.qmp.set("dev0", "raise", 1)
     unplug(board)
     board.qmp.execute("object-add", qom_type="shirq-log", id="log", path=str(board.log_path))
-    assert board.log().header.devices == ()
+    assert board.log().header.devices == ("i8259",)
     assert line(board, 22) == []
 
 

@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import (
+    BY_PIN,
     ENTRY,
     HEADER,
     HEADER_SIZE,
+    I8259,
     IOAPIC,
-    IOAPIC_INDEX,
     MAGIC,
     NAME_SIZE,
     NONE,
     VERSION,
+    VM,
+    VM_INDEX,
     Entry,
     Header,
     Kind,
@@ -28,6 +32,8 @@ INT_ACK, INT_MASK_SET, INT_MASK_CLEAR = Register.INT_ACK, Register.INT_MASK_SET,
 MARK = Register.MARK
 GSI = 20
 VECTOR = 0x22
+#: The first names in the table of each log.
+CONTROLLERS = (IOAPIC, I8259)
 
 
 def pack_header(
@@ -42,13 +48,14 @@ def pack_header(
     entry_size: int = ENTRY.size,
     generation: int = 0,
 ) -> bytes:
-    fixed = HEADER.pack(magic, version, entry_size, capacity, epoch, head, dropped, len(devices), generation)
-    names = b"".join(name.encode().ljust(NAME_SIZE, b"\0") for name in devices)
-    return (fixed + names).ljust(HEADER_SIZE, b"\0")
+    names = [*CONTROLLERS, *devices]
+    fixed = HEADER.pack(magic, version, entry_size, capacity, epoch, head, dropped, len(names), generation)
+    table = b"".join(name.encode().ljust(NAME_SIZE, b"\0") for name in names)
+    return (fixed + table).ljust(HEADER_SIZE, b"\0")
 
 
 def pack_entries(devices: Sequence[str], entries: Iterable[Entry]) -> bytes:
-    index = {name: slot for slot, name in enumerate(devices)} | {IOAPIC: IOAPIC_INDEX}
+    index = {name: slot for slot, name in enumerate((*CONTROLLERS, *devices))} | {VM: VM_INDEX}
     return b"".join(ENTRY.pack(*entry[:5], index[entry.device], *entry[6:]) for entry in entries)
 
 
@@ -66,26 +73,33 @@ class Story:
 
     The methods keep the levels consistent, as QEMU does: a device's pin is high if a source is pending and unmasked,
     and the line is the OR of all pins. At first the line and all devices are unmasked. A test makes a story
-    inconsistent if it omits a method or calls ``add``.
+    inconsistent if it omits a method or calls ``add``. ``controller`` is the one that has the line.
     """
 
-    def __init__(self, devices: Sequence[str] = ("dev0", "dev1", "nic"), gsi: int = GSI, now: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        devices: Sequence[str] = ("dev0", "dev1", "nic"),
+        gsi: int = GSI,
+        now: int = 1_000_000,
+        controller: str = IOAPIC,
+    ) -> None:
         self.devices = tuple(devices)
         self.gsi = gsi
+        self.controller = controller
         self.now = now
         self.entries: list[Entry] = []
         self.pending = dict.fromkeys(devices, 0)
         self.masked = dict.fromkeys(devices, False)
         self.pins = dict.fromkeys(devices, False)
         self.line = False
-        self.add(Kind.RESTORED, value=1).add(Kind.LINE_MASK, offset=gsi, took=0)
+        self.add(Kind.RESTORED, VM, value=1).add(Kind.LINE_MASK, offset=gsi, took=0)
         for device in devices:
             self.add(Kind.MASK, device, took=0)
 
     def add(
         self,
         kind: Kind,
-        device: str = IOAPIC,
+        device: str = "",
         *,
         offset: int = 0,
         value: int = 0,
@@ -97,12 +111,18 @@ class Story:
     ) -> Story:
         vcpu = NONE if ring == NONE else vcpu
         self.now += took
+        device = device or self.controller
         self.entries.append(Entry(self.now, kind, space, width, vcpu, device, ring, offset, value))
         return self
 
     def log(self, *, dropped: int = 0) -> Log:
         count = len(self.entries)
-        return Log(Header(count, 0, count, dropped, self.devices), list(self.entries))
+        return Log(Header(count, 0, count, dropped, (*CONTROLLERS, *self.devices)), list(self.entries))
+
+    def levels_only(self) -> Log:
+        """The log of a guest whose interrupt controller is not followed: it has only the levels of the lines."""
+        levels = [entry for entry in self.entries if entry.kind not in (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)]
+        return dataclasses.replace(self.log(), entries=levels)
 
     def wait(self, ns: int) -> Story:
         self.now += ns
@@ -116,7 +136,7 @@ class Story:
                 self.add(Kind.PIN, device, value=level, ring=ring, took=0)
         if (line := any(self.pins.values())) != self.line:
             self.line = line
-            self.add(Kind.LINE, offset=self.gsi, value=line, ring=ring, took=0)
+            self.add(Kind.LINE, offset=self.gsi, value=line, ring=ring, width=BY_PIN, took=0)
         return self
 
     def stimulus(self, device: str, bits: int = 1) -> Story:

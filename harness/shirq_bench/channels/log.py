@@ -31,7 +31,7 @@ import numpy.typing as npt
 from shirq_bench.errors import CannotJudge
 
 MAGIC = b"SHIRQLOG"
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 65536
 MAX_DEVICES = 1000
 NAME_SIZE = 64
@@ -50,9 +50,14 @@ _FIELDS = np.dtype(
 #: Number of entry objects that are created at once.
 _CHUNK = 1 << 14
 
-IOAPIC_INDEX = 0xFFFF
-IOAPIC = "ioapic"
+VM_INDEX = 0xFFFF
+#: `Entry.device` of entries of the whole VM.
+VM = "vm"
+#: The names of the interrupt controllers of a PC, as `Entry.device` has them.
+IOAPIC, I8259 = "ioapic", "i8259"
 CONFIG_SPACE = 6
+#: `Entry.width` of a LINE that the pin of the last PIN entry moved.
+BY_PIN = 1
 NONE = 0xFF
 #: Privilege levels of the guest's kernel and of its user space, as `Entry.ring` has them.
 KERNEL_RING, USER_RING = 0, 3
@@ -71,7 +76,7 @@ class ClockError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """The kind of an entry. START to WHERE are of a device (or the VM), LINE to EOI of the interrupt controller."""
+    """The kind of an entry. START to ON are of the VM, RESET to WHERE of a device, the others of a controller."""
 
     START = 1
     RESTORED = 2
@@ -95,8 +100,11 @@ class Kind(enum.IntEnum):
     LINE_MASK = 33
     DELIVER = 34
     EOI = 35
+    TRIGGER = 36
 
 
+#: The kinds of entries of an interrupt controller.
+OF_CONTROLLER = (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.EOI, Kind.TRIGGER)
 #: Levels and time do not continue across these entries: the log states the levels again after them.
 BEGINNINGS = (Kind.START, Kind.RESTORED, Kind.ON)
 
@@ -106,8 +114,9 @@ class Entry(NamedTuple):
 
     ``time_ns`` is on QEMU's virtual clock, ``width`` in bytes; ``space`` is a BAR number or ``CONFIG_SPACE``.
     ``vcpu`` and ``ring`` (privilege level, 0 to 3) are ``NONE`` if no vCPU caused the entry.
-    ``device`` is the device's QEMU id, or ``"ioapic"`` for entries of the controller and of the VM as a whole.
-    For LINE, LINE_MASK, DELIVER and EOI ``offset`` is the GSI; for PIN it is 0..3 for INTA..D.
+    ``device`` is the device's QEMU id, the name of an interrupt controller, or ``VM``. For the entries of a controller
+    ``offset`` is the number of the line, on a PC the GSI; for PIN it is 0..3 for INTA..D. ``width`` of a LINE is
+    ``BY_PIN`` if a pin moved it, and not 0 if a pin did so before the log's beginning.
     """
 
     time_ns: int
@@ -203,7 +212,7 @@ class Entries(Sequence[Entry]):
         return f"<{len(self)} entries>"
 
     def _made(self, raw: npt.NDArray[np.void]) -> Iterator[Entry]:
-        names = {**dict(enumerate(self.devices)), IOAPIC_INDEX: IOAPIC}
+        names = {**dict(enumerate(self.devices)), VM_INDEX: VM}
         # Call tuple.__new__ directly, for speed: a run of the bench makes millions of entries.
         new, kinds = tuple.__new__, _KINDS
         return iter(
@@ -230,8 +239,8 @@ class Entries(Sequence[Entry]):
         return np.flatnonzero(wanted)
 
     def _number(self, device: str) -> int:
-        if device == IOAPIC:
-            return IOAPIC_INDEX
+        if device == VM:
+            return VM_INDEX
         return self.devices.index(device) if device in self.devices else _NOBODY
 
     def at(self, places: npt.NDArray[np.intp]) -> Iterator[Entry]:
@@ -248,7 +257,7 @@ class Entries(Sequence[Entry]):
 
 _KINDS = {kind.value: kind for kind in Kind}
 #: A device number that no device has.
-_NOBODY = IOAPIC_INDEX - 1
+_NOBODY = VM_INDEX - 1
 
 
 def find(
@@ -292,6 +301,15 @@ def offsets(entries: Sequence[Entry], kind: Kind, value: bool | None = None) -> 
     return {entry.offset for _, entry in find(entries, kind, value=value)}
 
 
+def sources(entries: Sequence[Entry], *kinds: Kind) -> set[str]:
+    """The devices, or controllers, that wrote entries of these kinds."""
+    if isinstance(entries, Entries):
+        places = entries.find(kinds, None, None, None)
+        numbers = np.unique(entries.raw["device"][entries.start + places]).tolist()
+        return {VM if number == VM_INDEX else entries.devices[number] for number in numbers}
+    return {entry.device for _, entry in find(entries, *kinds)}
+
+
 def written_ns(entries: Sequence[Entry]) -> Sequence[int]:
     """The time at which each entry was written, in virtual ns."""
     if isinstance(entries, Entries):
@@ -309,7 +327,10 @@ def joined(first: Sequence[Entry], second: Sequence[Entry]) -> Sequence[Entry]:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """The log's header: ``capacity``, ``head`` and ``dropped`` count entries, ``epoch`` counts loads of VM state."""
+    """The log's header: ``capacity``, ``head`` and ``dropped`` count entries, ``epoch`` counts loads of VM state.
+
+    ``devices`` has the names of all devices and interrupt controllers that have written an entry.
+    """
 
     capacity: int
     epoch: int
@@ -473,7 +494,7 @@ class LogReader:
         new = self._table.raw[first : header.head]
         # QEMU adds a device to the table before the device's first entry, so read the names after the head.
         known = np.isin(new["kind"], list(_KINDS))
-        named = (new["device"] < len(header.devices)) | (new["device"] == IOAPIC_INDEX)
+        named = (new["device"] < len(header.devices)) | (new["device"] == VM_INDEX)
         if len(wrong := np.flatnonzero(~(known & named))):
             place = int(wrong[0])
             what = (

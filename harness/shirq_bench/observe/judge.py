@@ -14,8 +14,12 @@ In the reset state pins and lines are low, and devices and lines are masked. A l
 from the reset state, so its changes determine every level. Levels do not continue across a load of VM state: judges
 refuse a log that contains such a load. Give them one of ``log.epochs()`` instead.
 
+A line is named by its number at the interrupt controllers, on a PC the GSI. Several controllers may have a line as an
+input: the 8259 and the I/O APIC share the lines below 16. The line is delivered by the one at which it is unmasked, and
+its interrupt ends at the one that delivered it. A pin may also move several lines, of which the guest uses one.
+
 A judge raises `CannotJudge`, which is no verdict, if evidence is missing: the log has dropped entries, or the
-interrupts went through a controller other than the I/O APIC, which the log does not follow.
+interrupts went through a controller that the log does not follow.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from itertools import accumulate, pairwise
 
 from shirq_bench.channels.log import (
     BEGINNINGS,
-    IOAPIC,
+    BY_PIN,
     ClockFit,
     Entry,
     HandlerCall,
@@ -37,19 +41,16 @@ from shirq_bench.channels.log import (
     joined,
     last,
     offsets,
+    sources,
 )
 from shirq_bench.errors import CannotJudge
 from shirq_bench.observe.words import duration, phrase
 
 # The kernel prints trace times rounded to the nearest microsecond.
 TRACE_ROUNDING_NS = 500
-# I/O APIC inputs below this one are for legacy interrupts. A PCI line is on one of them only if firmware or kernel
-# routes it there.
-_FIRST_LEVEL_GSI = 16
-_STATED = (Kind.PIN, Kind.LINE, Kind.LINE_MASK, Kind.MASK)
 _NOT_FOLLOWED = (
-    "The guest does not use the I/O APIC: its interrupts go through a controller that the log does not follow, "
-    "such as the 8259 with the kernel parameter noapic"
+    "The log has no masks and no deliveries: the guest's interrupts go through a controller that the log does not "
+    "follow, such as KVM's own (kernel-irqchip=on)"
 )
 
 
@@ -148,19 +149,25 @@ class Handling:
     last: int
 
 
-def high(log: Log, kind: Kind, device: str = IOAPIC, gsi: int | None = None) -> list[Interval]:
-    """The intervals in which a level was high: PIN or MASK of a device, LINE or LINE_MASK of a GSI."""
+def high(log: Log, kind: Kind, device: str | None = None, gsi: int | None = None) -> list[Interval]:
+    """The intervals in which a level was high: PIN or MASK of a device, LINE or LINE_MASK of a line.
+
+    A line is high if it is high at one of its controllers, and masked if it is masked at all of them.
+    """
     _require_judgeable(log)
-    changes = find(log.entries, kind, device=device, offset=gsi)
-    before = last(log.past, kind, device=device, offset=gsi)
+    # Masks are set unless they are cleared, so the sources are counted that have cleared theirs.
+    counted = kind not in (Kind.MASK, Kind.LINE_MASK)
+    names = [device] if device else sources(log.past, kind)
+    before = (last(log.past, kind, device=name, offset=gsi) for name in names)
+    differ = {entry.device for entry in before if entry and bool(entry.value) == counted}
     intervals: list[Interval] = []
-    start: tuple[int, Entry | None] | None = None
-    if before.value if before else kind in (Kind.MASK, Kind.LINE_MASK):
-        start = (0, None)
-    for index, entry in changes:
-        if entry.value and not start:
+    start: tuple[int, Entry | None] | None = (0, None) if bool(differ) == counted else None
+    for index, entry in find(log.entries, kind, device=device, offset=gsi):
+        (differ.add if bool(entry.value) == counted else differ.discard)(entry.device)
+        level = bool(differ) == counted
+        if level and not start:
             start = (index, entry)
-        elif not entry.value and start:
+        elif not level and start:
             intervals.append(Interval(start[1], entry, start[0], index))
             start = None
     if start:
@@ -177,34 +184,34 @@ def assertions(log: Log, device: str) -> list[Assertion]:
 
 
 def handlings(log: Log, gsi: int) -> list[Handling]:
-    """Each delivery of the line with its EOI. An EOI whose delivery is before the log's beginning is left out."""
+    """Each delivery of the line with the EOI at the same controller.
+
+    An EOI whose delivery is before the log's beginning is left out.
+    """
     masked = high(log, Kind.LINE_MASK, gsi=gsi)  # raises CannotJudge
     found: list[Handling] = []
-    deliver: tuple[int, Entry] | None = None
-    for index, entry in find(log.entries, Kind.DELIVER, Kind.EOI, device=IOAPIC, offset=gsi):
-        if entry.kind is Kind.DELIVER and not deliver:
-            deliver = (index, entry)
-        elif entry.kind is Kind.EOI and deliver:
+    delivered: dict[str, tuple[int, Entry]] = {}
+    for index, entry in find(log.entries, Kind.DELIVER, Kind.EOI, offset=gsi):
+        if entry.kind is Kind.DELIVER:
+            delivered.setdefault(entry.device, (index, entry))
+        elif entry.device in delivered:
+            first, deliver = delivered.pop(entry.device)
             late = _at(masked, index)
             end, after = (late.end, late.last) if late else (entry, index)
-            found.append(Handling(deliver[1], entry, end, deliver[0], after))
-            deliver = None
-    if deliver:
-        found.append(Handling(deliver[1], None, None, deliver[0], len(log.entries)))
-    return found
+            found.append(Handling(deliver, entry, end, first, after))
+    found += [Handling(deliver, None, None, first, len(log.entries)) for first, deliver in delivered.values()]
+    return sorted(found, key=lambda handling: handling.first)
 
 
 def line_of(log: Log, devices: Sequence[str]) -> int:
-    """The GSI of the line that these devices share, which is the line that their pins move.
+    """The line that these devices share: of the lines that their pins move, the one that the guest uses.
 
-    Firmware may also route the pin to a legacy interrupt, which the system then leaves masked. So a line that was
-    delivered is preferred, then a line that was unmasked. Raises BrokenRuleError if there is no such line, or several;
-    `CannotJudge` if the line is unknown because the guest does not use the I/O APIC.
+    Raises BrokenRuleError if there is no such line, or several; `CannotJudge` if the line is unknown because the log
+    does not follow its controller.
     """
     log.require_complete()
-    delivered, unmasked = offsets(log.entries, Kind.DELIVER), _unmasked(log)
     moved = _moved(log)
-    lines = {device: _used(moved.get(device, set()), delivered, unmasked) for device in devices}
+    lines = {device: _used(log, moved.get(device, set())) for device in devices}
     common = set.intersection(*lines.values()) if lines else set()
     if len(common) != 1:
         found = ", ".join(f"{device} moved {sorted(gsis)}" for device, gsis in lines.items())
@@ -215,37 +222,39 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
 
 
 def lines_in_use(log: Log) -> list[int]:
-    """The GSIs of the level-triggered lines that moved and that the guest uses.
+    """The lines that were high and that are judged: those that a function's pin moved, and all level-triggered ones.
 
-    An input below 16 is included only if a PCI function's pin moved it. If a pin moves several inputs (firmware also
-    routes it to the legacy controller), inputs that stay masked are left out, provided that another one is unmasked.
+    Of several lines that one pin moves, only the one that the guest uses is included. Raises `CannotJudge` if pins
+    moved, and no line.
     """
     log.require_complete()
-    moved, unmasked = _moved(log), _unmasked(log)
-    level = {gsi for gsi in offsets(_everything(log), Kind.LINE) if gsi >= _FIRST_LEVEL_GSI}
-    unused = {gsi for gsis in moved.values() for gsi in gsis - _used(gsis, unmasked)}
-    return sorted(level.union(*moved.values()) - unused)
+    everything = _everything(log)
+    high = find(everything, Kind.LINE, value=True)
+    if not high and offsets(everything, Kind.PIN):
+        raise CannotJudge(f"a pin moved, and no line of an interrupt controller did. {_NOT_FOLLOWED}")
+    level = offsets(everything, Kind.TRIGGER, value=True)
+    lines = {entry.offset for _, entry in high if entry.width or entry.offset in level}
+    moved = _moved(log).values()
+    return sorted(lines.union(*moved) - {gsi for gsis in moved for gsi in gsis - _used(log, gsis)})
 
 
 def lines_moved(log: Log, device: str) -> set[int]:
-    """The GSIs of all lines that the device's pin moved, whether the guest uses them or not."""
+    """All lines that the device's pin moved, whether the guest uses them or not."""
     log.require_complete()
     return _moved(log).get(device, set())
 
 
 def is_followed(log: Log) -> bool:
-    """Whether the guest uses the I/O APIC, so that the log has the masks, deliveries and EOIs of each line.
-
-    If not (kernel parameter ``noapic``), interrupts go through the 8259, and the log has only the levels of the lines.
-    """
-    return bool(_unmasked(log) or offsets(_everything(log), Kind.DELIVER))
+    """Whether the log has the masks, deliveries and EOIs of the guest's interrupt controllers, or only the levels."""
+    everything = _everything(log)
+    return bool(offsets(everything, Kind.LINE_MASK, value=False) or offsets(everything, Kind.DELIVER))
 
 
 def require_followed(log: Log, gsi: int) -> None:
     """Raise `CannotJudge` unless the log follows line ``gsi``.
 
-    The log follows the line if the I/O APIC is in use and delivers the interrupts of the line's pins through this input
-    only. A line that never moved is accepted, unless another line did.
+    The log follows the line if it follows the controllers, and the guest uses this line of those that the pins move. A
+    line that never moved is accepted, unless another line did.
     """
     if gsi not in offsets(_everything(log), Kind.LINE):
         if other := lines_in_use(log):
@@ -261,46 +270,37 @@ def _everything(log: Log) -> Sequence[Entry]:
     return joined(log.past, log.entries)
 
 
-def _unmasked(log: Log) -> set[int]:
-    """The GSIs whose redirection entry was unmasked at some time."""
-    return offsets(_everything(log), Kind.LINE_MASK, value=False)
-
-
 def _moved(log: Log) -> dict[str, set[int]]:
-    """The GSIs that each function's pin moved: the changes of a pin's lines directly follow the pin's own change.
-
-    An input below 16 that also moves without a pin, such as a timer's, is not a PCI line: its change followed a pin's
-    change by chance.
-    """
+    """The lines that each function's pin moved: the log says of a line's change whether the last pin caused it."""
     moved: dict[str, set[int]] = {}
-    others: set[int] = set()
-    pin = beginning = None
-    after = 0
-    for place, entry in find(_everything(log), *BEGINNINGS, *_STATED, Kind.DELIVER):
-        if place != after:
-            pin = None  # another entry came between
-        after = place + 1
+    pin = ""
+    for _, entry in find(_everything(log), Kind.PIN, Kind.LINE):
+        if entry.kind is Kind.PIN:
+            pin = entry.device
+        elif entry.width == BY_PIN:
+            moved.setdefault(pin, set()).add(entry.offset)
+    return moved
+
+
+def _used(log: Log, gsis: set[int]) -> set[int]:
+    """Those of a pin's lines that the guest uses.
+
+    Firmware may route a pin to another line than the kernel, and chipsets move several lines with one pin. So lines
+    that were delivered are preferred. Of several such lines, or if there is none, those that were unmasked last are in
+    use; all of them if none ever was unmasked.
+    """
+    among = gsis & offsets(log.entries, Kind.DELIVER) or gsis
+    if len(among) < 2:
+        return among
+    unmasked: set[tuple[str, int]] = set()
+    latest: set[int] = set()
+    for _, entry in find(_everything(log), *BEGINNINGS, Kind.LINE_MASK):
         if entry.kind in BEGINNINGS:
-            beginning = entry
-        elif beginning and entry.time_ns == beginning.time_ns and entry.kind in _STATED:
-            continue  # the entry only states a level: nothing has moved
-        elif entry.kind is Kind.PIN:
-            pin = entry
-        elif entry.kind is Kind.LINE and pin and pin.value == entry.value:
-            moved.setdefault(pin.device, set()).add(entry.offset)
-        elif entry.kind is Kind.LINE:
-            others.add(entry.offset)
-            pin = None
-        elif entry.kind is not Kind.DELIVER:
-            pin = None
-    return {
-        device: {gsi for gsi in gsis if gsi >= _FIRST_LEVEL_GSI or gsi not in others} for device, gsis in moved.items()
-    }
-
-
-def _used(gsis: set[int], *by: set[int]) -> set[int]:
-    """The members of ``gsis`` in the first set of ``by`` that has any of them; all of ``gsis`` if no set has."""
-    return next((common for each in by if (common := gsis & each)), gsis)
+            unmasked.clear()
+        elif entry.offset in among:
+            (unmasked.discard if entry.value else unmasked.add)((entry.device, entry.offset))
+            latest = {gsi for _, gsi in unmasked} or latest
+    return latest or among
 
 
 def dropped_entries(log: Log) -> Verdict:
@@ -364,7 +364,7 @@ def no_line_high_longer_than(log: Log, bound_ns: int, gsi: int, until_ns: int | 
     line that is high at the log's end is taken to stay high until ``until_ns``, and at least until the last entry of
     any kind. Examines every interval in which the line was high.
 
-    If the log does not follow the controller, the level alone proves the rule for a line that was low again within
+    If the log does not follow the controllers, the level alone proves the rule for a line that was low again within
     ``bound_ns`` each time; for any other line `CannotJudge` is raised.
     """
     intervals = high(log, Kind.LINE, gsi=gsi)
@@ -406,17 +406,24 @@ def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verd
         if it.start is None or it.end is None or it.end.time_ns - it.start.time_ns > bound_ns:
             until = f"until {it.end.time_ns} ns" if it.end else "to the end of the log"
             raise CannotJudge(f"line {gsi} is high {until}, too long to be judged by its level alone. {_NOT_FOLLOWED}")
-    return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controller")
+    return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controllers")
 
 
 def line_never_masked(log: Log, gsi: int) -> Verdict:
     """The line is never masked for all its users. Examines every delivery of the line.
 
     Judge a part of the log (``log.since``) in which the line has users throughout: the first sharer unmasks it, the
-    last one to leave masks it. Threaded handlers and moving interrupts between CPUs mask it for a moment, too.
-    Raises `CannotJudge` if the line moved and its mask is not in the log.
+    last one to leave masks it. Moving interrupts between CPUs masks it for a moment, too. Raises `CannotJudge` if the
+    line moved and its mask is not in the log, or if the kernel masks the line in every interrupt, as it does at the
+    8259 and with threaded handlers: the log does not tell such a mask from another one.
     """
     require_followed(log, gsi)
+    late = [handling.end is not handling.eoi for handling in handlings(log, gsi) if handling.end]
+    if len(late) > 1 and all(late):
+        raise CannotJudge(
+            f"line {gsi} is masked at the end of each of its {len(late)} interrupts: the kernel handles it so, and the "
+            "log does not tell other masks from these. Use no_line_high_longer_than"
+        )
     masked = [it for it in high(log, Kind.LINE_MASK, gsi=gsi) if it.start]
     findings = tuple(Finding(f"line {gsi} was masked for everyone", it.proof) for it in masked)
     return Verdict(f"line {gsi} is never masked for everyone", len(log.of(Kind.DELIVER, offset=gsi)), findings)

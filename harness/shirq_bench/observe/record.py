@@ -137,7 +137,8 @@ class Recording:
         return judge.assertions(self.log, device or self._devices[0])
 
     def handlings(self) -> list[Handling]:
-        """Each handling of the line's interrupt."""
+        """Each handling of the line's interrupt. `CannotJudge` if the log does not follow the line."""
+        judge.require_followed(self.log, self.gsi)
         return judge.handlings(self.log, self.gsi)
 
     # -- judges -------------------------------------------------------------------------------------------------

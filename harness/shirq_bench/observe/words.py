@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import CONFIG_SPACE, KERNEL_RING, NONE, USER_RING, Entry, Kind
+from shirq_bench.channels.log import CONFIG_SPACE, KERNEL_RING, NONE, OF_CONTROLLER, USER_RING, Entry, Kind
 
 CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"}
 
@@ -37,7 +37,10 @@ def who(entry: Entry) -> str:
 
     Under KVM the privilege level is unknown; then the origin of both is ``guest``.
     """
-    if entry.kind in (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
+    if entry.kind in (Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
+        return CONTROLLER
+    # A processor ends an interrupt, and its controller does everything else.
+    if entry.kind in OF_CONTROLLER and entry.kind is not Kind.EOI:
         return CONTROLLER
     if entry.kind in (Kind.PIN, Kind.MASK, Kind.RESET, Kind.LAND, Kind.MESSAGE, Kind.DOORBELL):
         return DEVICE
@@ -48,7 +51,7 @@ def who(entry: Entry) -> str:
 
 def what(entry: Entry) -> str:
     """The event as text that continues the sentence after ``who``, and names the device or the line."""
-    value, device, gsi = entry.value, entry.device, entry.offset
+    value, device, line = entry.value, entry.device, entry.offset
     match entry.kind:
         case Kind.START:
             return "a fresh VM starts"
@@ -87,13 +90,15 @@ def what(entry: Entry) -> str:
         case Kind.WHERE:
             return f"vCPU {entry.vcpu} is at {value:#x}"
         case Kind.LINE:
-            return f"line {gsi} goes {'high' if value else 'low'}"
+            return f"line {line} goes {'high' if value else 'low'} at {device}"
         case Kind.LINE_MASK:
-            return f"line {gsi} is {'masked' if value else 'unmasked'} for everyone"
+            return f"line {line} is {'masked' if value else 'unmasked'} for everyone at {device}"
         case Kind.DELIVER:
-            return f"line {gsi} is delivered as vector {value:#x}"
+            return f"line {line} is delivered by {device} as vector {value:#x}"
         case Kind.EOI:
-            return f"ends line {gsi} (EOI of vector {value:#x})"
+            return f"ends line {line} at {device} (EOI of vector {value:#x})"
+        case Kind.TRIGGER:
+            return f"line {line} is {'level' if value else 'edge'}-triggered at {device}"
 
 
 def phrase(entry: Entry) -> str:

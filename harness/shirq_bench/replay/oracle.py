@@ -5,7 +5,7 @@ These rules hold for each judged device. Every raise is followed by a handling (
 or a release program withdraws it. There are no more handlings than raises, and their sequence numbers grow. A handling
 comes within a bound after the raise. No assertion lasts longer than this bound: while it lasts, the handler uses all of
 the processor's time. When the point is over, the device is silent and unmasked and has nothing pending, its line is
-low, and no line is masked at the interrupt controller: a masked line would be one that the kernel has disabled.
+low, and no line has become masked at its interrupt controller: it would be one that the kernel has disabled.
 
 A device that the stimulus breaks is judged only by its state at the end. If a note in the schedule says that the device
 works again, all rules hold after that note. If the guest halts, no interrupt is handled any more: the only rule is that
@@ -157,8 +157,9 @@ class Oracle:
         self._bound_ns = bound_ns
         self._spurious = spurious
         self._halts = halts
-        self._high: set[int] = set()
-        self._masked: set[int] = set()
+        # Each input as its controller and line.
+        self._high: set[tuple[str, int]] = set()
+        self._masked: set[tuple[str, int]] = set()
 
     def judge(self, entries: Sequence[Entry]) -> list[Violation]:
         """The violations in a point, given all its entries."""
@@ -169,13 +170,14 @@ class Oracle:
             if entry.device in cards:
                 cards[entry.device].see(entry, self._bound_ns)
             elif entry.kind in (Kind.LINE, Kind.LINE_MASK):
-                lines = self._high if entry.kind is Kind.LINE else self._masked
-                (lines.add if entry.value else lines.discard)(entry.offset)
+                inputs = self._high if entry.kind is Kind.LINE else self._masked
+                (inputs.add if entry.value else inputs.discard)((entry.device, entry.offset))
         found = []
         for card in cards.values():
             card.end(self._spurious, self._halts)
             found += card.found
-        for lines, what in ((self._high, "high"), (self._masked, "masked")):
-            if lines and not (self._halts and lines is self._masked):
-                found.append(Violation("unfinished", f"at the end line {', '.join(map(str, sorted(lines)))} is {what}"))
+        for inputs, what in ((self._high, "high"), (self._masked, "masked")):
+            if inputs and not (self._halts and inputs is self._masked):
+                lines = ", ".join(map(str, sorted({line for _, line in inputs})))
+                found.append(Violation("unfinished", f"at the end line {lines} is {what}"))
         return found

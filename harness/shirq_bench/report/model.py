@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from shirq_bench import journal
 from shirq_bench.channels.log import (
     BEGINNINGS,
-    IOAPIC,
+    OF_CONTROLLER,
     USER_RING,
     ClockFit,
     Entry,
@@ -182,9 +182,9 @@ def _shown_devices(log: Log) -> list[str]:
 
 
 def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
-    if entry.device == IOAPIC:
-        return entry.offset == gsi or entry.kind in BEGINNINGS
-    return entry.device in roles
+    if entry.kind in OF_CONTROLLER:
+        return entry.offset == gsi
+    return entry.kind in BEGINNINGS or entry.device in roles
 
 
 def _without_marks(entries: Sequence[Entry]) -> list[Entry]:

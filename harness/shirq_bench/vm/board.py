@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A q35 machine without a guest, controlled by QEMU's qtest protocol instead of a processor, to test device models.
+"""A PC without a guest, controlled by QEMU's qtest protocol instead of a processor, to test device models.
 
 `QTest` speaks the protocol; `Board` is a machine with our emulator, its monitor and its event log. `Function` is one
-PCI function on it, reached through ports cf8/cfc as firmware would, and `IoApic` its interrupt controller.
+PCI function on it, reached through ports cf8/cfc as firmware would, `IoApic` and `Pic` are its interrupt controllers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,9 @@ _BARS = 0xE0000000
 #: The port from which `Function.enable_ports` places port BARs upwards.
 _PORTS = 0xC000
 _IOAPIC = 0xFEC00000
+#: The command ports of the 8259s and the ports of their edge/level registers, for lines 0 to 7 and 8 to 15.
+_PIC = (0x20, 0xA0)
+_ELCR = (0x4D0, 0x4D1)
 
 COMMAND = 0x04
 STATUS = 0x06
@@ -144,15 +147,17 @@ class QTest:
 
 
 class Board:
-    """A q35 machine with ``devices`` (``-device`` arguments) and no guest. Use as a context manager.
+    """A machine with ``devices`` (``-device`` arguments) and no guest. Use as a context manager.
 
-    With ``incoming``, the machine is a clone that waits for `load`. ``log`` has further properties of the event log;
-    None means no event log. ``extra`` is passed to QEMU unchanged. ``emulator`` is another build of our QEMU.
+    ``machine`` is QEMU's name of a PC: q35, or pc. With ``incoming``, the machine is a clone that waits for `load`.
+    ``log`` has further properties of the event log; None means no event log. ``extra`` is passed to QEMU unchanged.
+    ``emulator`` is another build of our QEMU.
     """
 
     def __init__(
         self,
         *devices: str,
+        machine: str = "q35",
         incoming: bool = False,
         log: str | None = "",
         extra: Sequence[str] = (),
@@ -161,6 +166,7 @@ class Board:
     ) -> None:
         self.name = f"board{next(_numbers)}"
         self._devices = devices
+        self._machine = machine
         self._incoming = incoming
         self._log = log
         self._extra = extra
@@ -185,7 +191,7 @@ class Board:
         self.close()
 
     def _arguments(self, channels: Mapping[str, int]) -> list[str]:
-        argv = ["-machine", "q35", "-accel", self._accel, "-m", "16M"]
+        argv = ["-machine", self._machine, "-accel", self._accel, "-m", "16M"]
         # Unplug through the slot's registers, which a test can write. Unplug by ACPI would need an ACPI interpreter in
         # a guest.
         argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
@@ -371,3 +377,51 @@ class IoApic:
     def eoi(self, vector: int) -> None:
         """End the level interrupts that have ``vector``."""
         self.qtest.write(_IOAPIC + 0x40, vector)
+
+
+@dataclass(frozen=True)
+class Pic:
+    """The pair of 8259s: lines 0 to 15, of which line 2 is the cascade."""
+
+    qtest: QTest
+
+    #: The vector of line 0.
+    BASE = 0x30
+    CASCADE = 2
+
+    def initialise(self, *, auto_eoi: bool = False) -> None:
+        """Initialise both chips, with all lines masked."""
+        for chip, port in enumerate(_PIC):
+            self.qtest.outp(port, 0x11, 1)
+            for word in (self.BASE + 8 * chip, (1 << self.CASCADE, self.CASCADE)[chip], 1 | auto_eoi << 1, 0xFF):
+                self.qtest.outp(port + 1, word, 1)
+
+    def unmask(self, lines: Collection[int]) -> None:
+        """Unmask exactly these lines; a line above 7 needs the cascade."""
+        self._set([port + 1 for port in _PIC], ~self._bits(lines))
+
+    def trigger(self, level: Collection[int]) -> None:
+        """Make exactly these lines level-triggered."""
+        self._set(_ELCR, self._bits(level))
+
+    def _bits(self, lines: Collection[int]) -> int:
+        return sum(1 << line for line in lines)
+
+    def _set(self, ports: Sequence[int], bits: int) -> None:
+        for chip, port in enumerate(ports):
+            self.qtest.outp(port, bits >> 8 * chip & 0xFF, 1)
+
+    def acknowledge(self, line: int) -> int | None:
+        """Acknowledge an interrupt of the chip that has ``line``, by its poll command; returns the interrupt's line."""
+        chip = line // 8
+        self.qtest.outp(_PIC[chip], 0x0C, 1)
+        answer = self.qtest.inp(_PIC[chip], 1)
+        return 8 * chip + (answer & 7) if answer & 0x80 else None
+
+    def command(self, line: int, word: int) -> None:
+        """Write an operation command word, such as an end of interrupt, to the chip that has ``line``."""
+        self.qtest.outp(_PIC[line // 8], word, 1)
+
+    def eoi(self, line: int) -> None:
+        """End the interrupt of ``line``."""
+        self.command(line, 0x60 | line % 8)

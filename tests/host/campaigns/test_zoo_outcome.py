@@ -9,7 +9,7 @@ import pytest
 
 from logwriter import GSI, Story
 from shirq_bench.campaigns.zoo.outcome import STORM, Evidence, Ledger, Outcome, classify
-from shirq_bench.channels.log import Kind, Log
+from shirq_bench.channels.log import Kind
 from shirq_bench.errors import CannotJudge
 
 _QUIET = "[    0.000000] Linux version 6.1.0\n[    1.000000] nothing to see\n"
@@ -42,12 +42,10 @@ def test_a_log_with_dropped_entries_gives_no_outcome() -> None:
 
 
 def test_a_line_that_another_controller_serves_gives_no_outcome() -> None:
-    log = good().log()
-    levels = [e for e in log.entries if e.kind not in (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)]
-    with pytest.raises(CannotJudge, match="does not use the I/O APIC"):
-        classify(Evidence(Log(log.header, levels), _QUIET, GSI))
+    with pytest.raises(CannotJudge, match="a controller that the log does not follow"):
+        classify(Evidence(good().levels_only(), _QUIET, GSI))
     with pytest.raises(CannotJudge, match="line 19 never moved, but 20 did"):
-        classify(Evidence(log, _QUIET, 19))
+        classify(Evidence(good().log(), _QUIET, 19))
 
 
 def test_past_before_the_judgement_is_excluded_but_still_owed() -> None:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logwriter import GSI, INT_ACK, Story, pack_entries, pack_header, write_log
+from logwriter import CONTROLLERS, GSI, INT_ACK, Story, pack_entries, pack_header, write_log
 from shirq_bench.channels import log as log_module
 from shirq_bench.channels.log import (
     ENTRY,
     HEADER_SIZE,
     IOAPIC,
     NONE,
+    VM,
     ClockError,
     ClockFit,
     Entries,
@@ -36,6 +37,7 @@ from shirq_bench.channels.log import (
     offsets,
     parse_ftrace,
     read_log,
+    sources,
     written_ns,
 )
 
@@ -48,7 +50,7 @@ entries = st.builds(
     space=st.integers(0, 6),
     width=st.sampled_from([0, 1, 2, 4, 8]),
     vcpu=st.integers(0, 255),
-    device=st.sampled_from([*DEVICES, IOAPIC]),
+    device=st.sampled_from([*DEVICES, IOAPIC, VM]),
     ring=st.sampled_from([0, 3, NONE]),
     offset=st.integers(0, 2**64 - 1),
     value=st.integers(0, 2**64 - 1),
@@ -66,11 +68,11 @@ def test_what_was_written_is_read(
     log = read_log(write_log(path, DEVICES, written, dropped=dropped, epoch=epoch))
     assert log.entries == written
     assert (log.header.head, log.header.dropped, log.header.epoch) == (len(written), dropped, epoch)
-    assert log.header.devices == DEVICES
+    assert log.header.devices == (*CONTROLLERS, *DEVICES)
 
 
 def test_an_entry_has_the_layout_of_the_contract(tmp_path: Path) -> None:
-    raw = bytes.fromhex("0807060504030201 09 02 04 01 0000 03 00 2c00000000000000 efbeadde00000000")
+    raw = bytes.fromhex("0807060504030201 09 02 04 01 0200 03 00 2c00000000000000 efbeadde00000000")
     path = tmp_path / "log"
     path.write_bytes(pack_header(["dev0"], capacity=9, head=1) + raw)
     assert read_log(path).entries == [Entry(0x0102030405060708, Kind.READ, 2, 4, 1, "dev0", 3, 0x2C, 0xDEADBEEF)]
@@ -116,7 +118,7 @@ def test_live_log_is_read_in_parts_with_devices_added_later(tmp_path: Path) -> N
     [
         ({"magic": b"NOTALOG!"}, "starts with b'NOTALOG!' instead of b'SHIRQLOG'"),
         ({"magic": bytes(8)}, "not an event log"),
-        ({"version": 2}, "version 2, but this reader knows only version 1"),
+        ({"version": 1}, "version 1, but this reader knows only version 2"),
         ({"entry_size": 40}, "entries of 40 bytes instead of 32"),
         ({"head": 9, "capacity": 8}, "head is 9, beyond the capacity of 8"),
         ({"head": 7, "capacity": 8}, "truncated: 7 entries need 65760 bytes, the file had 65632"),
@@ -150,7 +152,7 @@ def test_a_file_shorter_than_the_header_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("at", "raw", "message"),
-    [(8, 99, "entry 2 has the unknown kind 99"), (12, 7, "entry 2 has the unknown device 7, but the table has 3")],
+    [(8, 99, "entry 2 has the unknown kind 99"), (12, 7, "entry 2 has the unknown device 7, but the table has 5")],
 )
 def test_an_unknown_kind_or_device_is_refused_with_its_index(tmp_path: Path, at: int, raw: int, message: str) -> None:
     path = write_log(tmp_path / "log", DEVICES, Story().stimulus("dev0").entries)
@@ -369,7 +371,7 @@ def test_what_is_found_in_a_file_is_what_is_found_in_a_list(data: st.DataObject)
     with tempfile.TemporaryDirectory() as folder:
         log = _read(Path(folder), written)
     kinds = data.draw(st.lists(st.sampled_from(Kind), max_size=3, unique=True))
-    device = data.draw(st.sampled_from([None, "dev0", "nic", IOAPIC, "nobody"]))
+    device = data.draw(st.sampled_from([None, "dev0", "nic", IOAPIC, VM, "nobody"]))
     offset = data.draw(st.sampled_from([None, 0, GSI, INT_ACK]))
     value = data.draw(st.sampled_from([None, True, False]))
     start = data.draw(st.integers(0, len(written)))
@@ -382,6 +384,7 @@ def test_what_is_found_in_a_file_is_what_is_found_in_a_list(data: st.DataObject)
     )
     for kind in kinds:
         assert offsets(part, kind, value) == offsets(written[start:], kind, value)
+        assert sources(part, kind) == sources(written[start:], kind)
     assert list(written_ns(part)) == [entry.time_ns for entry in written[start:]]
 
 

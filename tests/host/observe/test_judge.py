@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
 
 from logwriter import GSI, INT_ACK, INT_ACTIVE, INT_MASK_SET, Story
-from shirq_bench.channels.log import ClockFit, HandlerCall, Kind, Log
+from shirq_bench.channels.log import I8259, IOAPIC, ClockFit, HandlerCall, Kind, Log
 from shirq_bench.errors import CannotJudge
 from shirq_bench.observe.judge import (
     BrokenRuleError,
@@ -23,6 +22,7 @@ from shirq_bench.observe.judge import (
     line_never_masked,
     line_of,
     lines_in_use,
+    lines_moved,
     masked_before_eoi,
     neighbour_lost,
     no_line_high_longer_than,
@@ -166,9 +166,8 @@ def test_line_that_only_firmware_routed_is_not_the_devices() -> None:
     """A line to which only the firmware routed the pin is not the device's line."""
     story = Story()
     for device in ("dev0", "dev1"):
-        story.add(Kind.PIN, device, value=1).add(Kind.LINE, offset=11, value=1).add(Kind.LINE, offset=GSI, value=1)
-        story.deliver().add(Kind.PIN, device).add(Kind.LINE, offset=11).add(Kind.LINE, offset=GSI).eoi()
-    assert line_of(story.log(), ["dev0", "dev1"]) == GSI
+        story.stimulus(device).deliver().mask(device).eoi()
+    assert line_of(routed_twice(story, 11).log(), ["dev0", "dev1"]) == GSI
 
 
 def test_devices_on_different_lines_are_refused() -> None:
@@ -219,12 +218,6 @@ def test_cut_of_a_log_with_dropped_entries_is_not_judged() -> None:
 # The choice of the line and of its controller
 
 
-def without_ioapic(story: Story) -> Log:
-    """Return the story in a guest that does not use the I/O APIC: the log then has only the controller's levels."""
-    kinds = (Kind.LINE_MASK, Kind.DELIVER, Kind.EOI)
-    return dataclasses.replace(log := story.log(), entries=[entry for entry in log.entries if entry.kind not in kinds])
-
-
 def routed_twice(story: Story, gsi: int) -> Story:
     """Return the story with all changes of the line also on the input ``gsi``, to which firmware routes it too."""
     entries = []
@@ -236,40 +229,58 @@ def routed_twice(story: Story, gsi: int) -> Story:
     return story
 
 
-def test_line_is_not_judged_by_another_controllers_deliveries() -> None:
-    """A line is not judged if another controller delivered its interrupts."""
-    log = without_ioapic(run())
+def test_line_of_an_unfollowed_controller_is_not_judged() -> None:
+    log = run().levels_only()
     for judge in (line_never_masked, lambda log, gsi: masked_before_eoi(log, "dev0", gsi)):
-        with pytest.raises(CannotJudge, match=r"line 20 moved\. The guest does not use the I/O APIC: .* noapic"):
+        with pytest.raises(CannotJudge, match=r"line 20 moved\. The log has no masks and no deliveries: .* KVM"):
             judge(log, GSI)
     line_low_at_end(log, GSI).require()
 
 
 def test_level_alone_proves_only_that_a_line_was_not_forgotten() -> None:
     """From levels alone, a judge can conclude that a line was not forgotten, but never that it was."""
-    verdict = no_line_high_longer_than(without_ioapic(run()), 1_000_000, GSI).require()
+    verdict = no_line_high_longer_than(run().levels_only(), 1_000_000, GSI).require()
     assert "by its level alone" in verdict.note
     with pytest.raises(CannotJudge, match="too long to be judged by its level alone"):
-        no_line_high_longer_than(without_ioapic(run()), 1000, GSI)
+        no_line_high_longer_than(run().levels_only(), 1000, GSI)
     with pytest.raises(CannotJudge, match="is high to the end of the log"):
-        no_line_high_longer_than(without_ioapic(run().stimulus("dev0")), 1_000_000, GSI)
+        no_line_high_longer_than(run().stimulus("dev0").levels_only(), 1_000_000, GSI)
 
 
 def test_no_line_is_chosen_from_two_unused_inputs() -> None:
     """If the device moved two inputs and the guest uses neither of them, the judge chooses no line."""
     with pytest.raises(CannotJudge, match=r"cannot tell which line is in use: dev0 moved \[10, 20\]\. "):
-        line_of(without_ioapic(routed_twice(run(), 10)), ["dev0"])
+        line_of(routed_twice(run(), 10).levels_only(), ["dev0"])
     assert line_of(routed_twice(run(), 10).log(), ["dev0"]) == GSI
 
 
-def test_input_below_16_is_used_if_unmasked_and_moved_by_a_pin() -> None:
-    """An input below 16 is in use if a pin moves it and it is unmasked."""
+def test_the_line_in_use_is_the_one_that_is_delivered() -> None:
     assert lines_in_use(routed_twice(run(), 10).log()) == [GSI]
     low = Story(gsi=10).claimed_interrupt("dev0")
     assert lines_in_use(routed_twice(low, GSI).log()) == [10]
     require_followed(low.log(), 10)
     with pytest.raises(CannotJudge, match="line 20 moved, but the guest uses 10 instead"):
         require_followed(low.log(), GSI)
+
+
+def test_the_line_in_use_is_the_one_that_was_unmasked_last() -> None:
+    """Firmware unmasks a pin's other line before the kernel takes over; nothing has been delivered."""
+    story = Story().add(Kind.LINE_MASK, I8259, offset=11).add(Kind.LINE_MASK, I8259, offset=11, value=1)
+    story.add(Kind.LINE_MASK, offset=GSI, value=1).add(Kind.LINE_MASK, offset=GSI)
+    routed_twice(story.stimulus("dev0"), 11)
+    assert lines_in_use(story.log()) == [GSI]
+    story.add(Kind.LINE_MASK, offset=GSI, value=1)
+    assert lines_in_use(story.log()) == [GSI]
+    story.add(Kind.LINE_MASK, I8259, offset=11)
+    assert lines_in_use(story.log()) == [11]
+    assert line_of(story.log(), ["dev0"]) == 11
+
+
+def test_two_lines_in_use_by_one_pin_are_refused() -> None:
+    story = Story().add(Kind.LINE_MASK, I8259, offset=11)
+    routed_twice(story.stimulus("dev0"), 11)
+    with pytest.raises(BrokenRuleError, match=r"do not share one line: dev0 moved \[11, 20\]"):
+        line_of(story.log(), ["dev0"])
 
 
 def test_an_input_that_moves_by_itself_is_no_line_of_a_pin() -> None:
@@ -283,11 +294,104 @@ def test_an_input_that_moves_by_itself_is_no_line_of_a_pin() -> None:
     assert lines_in_use(story.log()) == [10]
 
 
-def test_input_that_no_pin_moves_is_no_level_triggered_line() -> None:
-    """An input that no pin moves is not a level-triggered line."""
+def test_an_edge_triggered_input_that_no_pin_moves_is_not_judged() -> None:
     timer = Story().add(Kind.LINE, offset=2, value=1).add(Kind.LINE, offset=2, value=0)
     assert lines_in_use(timer.log()) == []
     require_followed(timer.log(), GSI)
+
+
+def test_a_line_that_was_high_when_the_log_began_is_judged() -> None:
+    """Such a line is known by its trigger mode, or because a pin moved it before; its pin need not move again."""
+    assert lines_in_use(Story().add(Kind.TRIGGER, offset=9, value=1).add(Kind.LINE, offset=9, value=1).log()) == [9]
+    before = Story().add(Kind.PIN, "dev1", value=1).add(Kind.PIN, "dev0", value=1)
+    log = before.add(Kind.LINE, offset=11, value=1, width=2).log()
+    assert lines_in_use(log) == [11]
+    assert lines_moved(log, "dev0") == set()
+
+
+def test_a_pin_that_moves_no_line_is_not_passed() -> None:
+    """The machine has an interrupt controller that the log does not know."""
+    story = Story()
+    story.line = True  # so that no line is logged
+    with pytest.raises(CannotJudge, match="a pin moved, and no line of an interrupt controller did"):
+        lines_in_use(story.stimulus("dev0").log())
+    assert lines_in_use(Story().log()) == []
+
+
+# Two controllers that have the same line
+
+
+def both(story: Story) -> Story:
+    """Return the story of a line that is also an input of the other controller, which masks it."""
+    other = I8259 if story.controller == IOAPIC else IOAPIC
+    entries = []
+    for entry in story.entries:
+        if entry.kind is Kind.LINE:
+            entries.append(entry._replace(device=other))
+        entries.append(entry)
+    story.entries = entries
+    return story
+
+
+@pytest.mark.parametrize("controller", [IOAPIC, I8259])
+def test_a_line_of_two_controllers_is_delivered_by_the_one_that_unmasks_it(controller: str) -> None:
+    story = Story(gsi=11, controller=controller)
+    for device in ("dev0", "dev1", "dev0"):
+        story.claimed_interrupt(device)
+    log = both(story).log()
+    assert line_of(log, ["dev0", "dev1"]) == 11
+    assert lines_in_use(log) == [11]
+    assert {handling.deliver.device for handling in handlings(log, 11)} == {controller}
+    assert len(high(log, Kind.LINE, gsi=11)) == 3
+    assert masked_before_eoi(log, "dev0", 11).require().checked == 2
+    assert no_line_high_longer_than(log, 1_000_000, 11).require().checked == 3
+    line_never_masked(log, 11).require(at_least=3)
+    line_low_at_end(log, 11).require()
+
+
+def test_a_line_is_masked_if_all_its_controllers_mask_it() -> None:
+    story = Story(gsi=11, controller=I8259).add(Kind.LINE_MASK, IOAPIC, offset=11)
+    assert [it.start for it in high(story.log(), Kind.LINE_MASK, gsi=11)] == [None]
+    story.add(Kind.LINE_MASK, I8259, offset=11, value=1)
+    mark = len(story.entries)
+    assert len(high(story.log(), Kind.LINE_MASK, gsi=11)) == 1
+    story.add(Kind.LINE_MASK, IOAPIC, offset=11, value=1)
+    (late,) = (it for it in high(story.log(), Kind.LINE_MASK, gsi=11) if it.start)
+    assert late.start is story.entries[-1]
+    cut = story.add(Kind.LINE_MASK, I8259, offset=11).log().since(mark)
+    assert [(it.start, it.end) for it in high(cut, Kind.LINE_MASK, gsi=11)] == [(story.entries[-2], story.entries[-1])]
+
+
+def test_an_eoi_at_another_controller_ends_nothing() -> None:
+    story = Story(gsi=11).stimulus("dev0").deliver().add(Kind.EOI, I8259, offset=11)
+    (open_,) = handlings(story.log(), 11)
+    assert open_.eoi is None
+    (ended,) = handlings(story.eoi().log(), 11)
+    assert ended.eoi is story.entries[-1]
+
+
+def masked_in_its_flow(story: Story, late: bool = False) -> Story:
+    """Add an interrupt as Linux handles it at the 8259: it masks the line, ends the interrupt, and calls handlers."""
+    story.stimulus("dev0").deliver().add(Kind.LINE_MASK, offset=story.gsi, value=1, ring=0).eoi().read("dev0")
+    if not late:
+        story.mask("dev0")
+    story.add(Kind.LINE_MASK, offset=story.gsi, value=0, ring=0)
+    return story.mask("dev0").acknowledge("dev0").mask("dev0", False)
+
+
+def test_a_mask_after_the_line_is_unmasked_is_found_at_the_8259() -> None:
+    story = Story(gsi=11, controller=I8259)
+    masked_before_eoi(masked_in_its_flow(masked_in_its_flow(story)).log(), "dev0", 11).require(at_least=2)
+    text = only(masked_before_eoi(masked_in_its_flow(story, late=True).log(), "dev0", 11))
+    assert "dev0 was claimed and never masked" in text
+    assert "line 11 is unmasked for everyone at i8259" in text
+
+
+def test_masks_of_every_interrupt_are_not_judged_as_other_masks() -> None:
+    story = masked_in_its_flow(masked_in_its_flow(Story(gsi=11, controller=I8259)))
+    with pytest.raises(CannotJudge, match="line 11 is masked at the end of each of its 2 interrupts"):
+        line_never_masked(story.log(), 11)
+    assert line_never_masked(masked_in_its_flow(run()).log(), GSI).findings
 
 
 # Masking

@@ -97,6 +97,21 @@ def test_time_passes_in_the_guest_and_a_standstill_is_reported(vm: Any, monkeypa
             run.wait(PinRises("dev0"), within_s=1e-9)
 
 
+def test_handlings_of_a_line_that_is_not_followed_are_refused(vm: Any) -> None:
+    """Without deliveries in the log, no handling must not mean that the line was never delivered."""
+
+    def write() -> None:
+        vm.story.entries = list(vm.story.levels_only().entries)
+        vm.write()
+
+    write()
+    with record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0")
+        write()
+    with pytest.raises(CannotJudge, match="line 20 moved"):
+        run.handlings()
+
+
 def test_it_judges_its_own_part_of_the_log(vm: Any) -> None:
     """Entries before and after a recording are not part of it."""
     vm.story.claimed_interrupt("dev0")

@@ -118,6 +118,8 @@ def test_a_device_that_is_not_at_rest_at_the_end_is_unfinished(kind: Kind, word:
 def test_a_line_that_stays_high_is_unfinished() -> None:
     assert _rules([_entry(0, Kind.LINE, 1, offset=20, device="ioapic")]) == [["unfinished"]]
     assert _rules([_entry(0, Kind.LINE, 1, device="ioapic"), _entry(5, Kind.LINE, 0, device="ioapic")]) == [[]]
+    both = [_entry(0, Kind.LINE, 1, offset=11, device=name) for name in ("i8259", "ioapic")]
+    assert _rules([*both, _entry(5, Kind.LINE, 0, offset=11, device="i8259")]) == [["unfinished"]]
 
 
 def test_a_device_that_is_not_judged_is_not_looked_at() -> None:

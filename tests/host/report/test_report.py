@@ -299,7 +299,7 @@ def test_a_finding_carries_its_proof() -> None:
     (verdict,) = page_data(html.render(shown))["verdicts"]
     (finding,) = verdict["findings"]
     assert finding["what"] == "line 20 is high at the end of the log"
-    assert finding["proof"] == [[told.now - shown.start_ns, "controller: line 20 goes high"]]
+    assert finding["proof"] == [[told.now - shown.start_ns, "controller: line 20 goes high at ioapic"]]
 
 
 @pytest.mark.parametrize("name", ["</script><b>", "<!--", "a&b", "{{data}}", "{{js}}"])

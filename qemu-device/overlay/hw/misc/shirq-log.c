@@ -46,7 +46,10 @@ struct ShirqLog {
 
     /* KVM's split irqchip ends interrupts without the BQL. */
     QemuMutex lock;
-    /* Maps a device to its slot in the header's table, plus one. */
+    /*
+     * Maps a device, or the name of an interrupt controller, to its slot in the
+     * header's table, plus one. Keys are compared as pointers.
+     */
     GHashTable *slots;
     DeviceListener listener;
     bool stating;
@@ -81,19 +84,17 @@ static char *name_of(DeviceState *dev)
 }
 
 /*
- * Return the slot of @dev's name, a new one if there is none; -1 if the table
- * is full. A device that is plugged again under the same id gets its former
- * slot.
+ * Return the slot of @name, a new one if there is none; -1 if the table is full.
+ * A device that is plugged again under the same id gets its former slot.
  */
-static int find_slot(ShirqLog *log, DeviceState *dev)
+static int find_slot(ShirqLog *log, const void *key, const char *name)
 {
     ShirqLogHeader *header = log->header;
     uint32_t used = le32_to_cpu(header->devices);
-    g_autofree char *key = name_of(dev);
     uint32_t slot;
 
     for (slot = 0; slot < used; slot++) {
-        if (!strcmp(header->device[slot], key)) {
+        if (!strcmp(header->device[slot], name)) {
             break;
         }
     }
@@ -101,22 +102,29 @@ static int find_slot(ShirqLog *log, DeviceState *dev)
         return -1;
     }
     if (slot == used) {
-        strcpy(header->device[slot], key);
+        strcpy(header->device[slot], name);
         qatomic_store_release(&header->devices, cpu_to_le32(used + 1));
     }
-    g_hash_table_insert(log->slots, dev, GUINT_TO_POINTER(slot + 1));
+    g_hash_table_insert(log->slots, (void *)key, GUINT_TO_POINTER(slot + 1));
     return slot;
 }
 
-static int device_slot(ShirqLog *log, DeviceState *dev)
+/* The slot of a device or, if @dev is NULL, of the controller @controller. */
+static int slot_of(ShirqLog *log, DeviceState *dev, const char *controller)
 {
+    const void *key = dev ? (const void *)dev : controller;
+    g_autofree char *name = NULL;
     guint known;
 
-    if (!dev) {
-        return SHIRQ_LOG_IOAPIC;
+    if (!key) {
+        return SHIRQ_LOG_VM;
     }
-    known = GPOINTER_TO_UINT(g_hash_table_lookup(log->slots, dev));
-    return known ? known - 1 : find_slot(log, dev);
+    known = GPOINTER_TO_UINT(g_hash_table_lookup(log->slots, key));
+    if (known) {
+        return known - 1;
+    }
+    name = dev ? name_of(dev) : g_strdup(controller);
+    return find_slot(log, key, name);
 }
 
 /* Forget the device: another device may get its address. */
@@ -196,9 +204,9 @@ static void reserve_entries(ShirqLog *log)
     qatomic_set(&log->header->capacity, cpu_to_le64(log->entries));
 }
 
-static void append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
-                   uint8_t width, uint64_t offset, uint64_t value,
-                   CPUState *cpu)
+static void append(DeviceState *dev, const char *controller, ShirqLogKind kind,
+                   uint8_t space, uint8_t width, uint64_t offset,
+                   uint64_t value, CPUState *cpu)
 {
     ShirqLog *log = the_log;
     ShirqLogHeader *header = log->header;
@@ -212,7 +220,7 @@ static void append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
 
     QEMU_LOCK_GUARD(&log->lock);
     head = le64_to_cpu(header->head);
-    slot = device_slot(log, dev);
+    slot = slot_of(log, dev, controller);
     if (head == log->reserved && head < log->entries) {
         reserve_entries(log);
     }
@@ -236,7 +244,13 @@ static void append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
 void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
                       uint8_t width, uint64_t offset, uint64_t value)
 {
-    append(dev, kind, space, width, offset, value, running_cpu());
+    append(dev, NULL, kind, space, width, offset, value, running_cpu());
+}
+
+void shirq_log_controller(const char *name, ShirqLogKind kind, uint8_t width,
+                          uint64_t input, uint64_t value)
+{
+    append(NULL, name, kind, 0, width, input, value, running_cpu());
 }
 
 void shirq_log_where(DeviceState *dev)
@@ -247,7 +261,8 @@ void shirq_log_where(DeviceState *dev)
         return;
     }
     CPU_FOREACH(cpu) {
-        append(dev, SHIRQ_LOG_WHERE, 0, 0, 0, cpu->cc->get_pc(cpu), cpu);
+        append(dev, NULL, SHIRQ_LOG_WHERE, 0, 0, 0, cpu->cc->get_pc(cpu),
+               cpu);
     }
 }
 

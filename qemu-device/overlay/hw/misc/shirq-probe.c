@@ -1,117 +1,176 @@
 /*
- * The line probe: logs interrupt lines and the I/O APIC in the event log.
+ * The line probe: logs the pins of PCI functions, and the inputs of interrupt
+ * controllers, in the event log.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/bitops.h"
-#include "hw/intc/ioapic.h"
+#include "qemu/bitmap.h"
+#include "qemu/queue.h"
 #include "hw/misc/shirq-log.h"
 #include "hw/misc/shirq-probe.h"
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_device.h"
+#include "migration/vmstate.h"
+
+struct ShirqController {
+    const char *name;
+    int first;
+    int32_t count;
+    ShirqStateFn *state;
+    void *opaque;
+    /* One bit for each input: its values in the log, to log only changes. */
+    unsigned long *high;
+    unsigned long *level_triggered;
+    unsigned long *unmasked;
+    /* One bit for each input: whether a pin has ever driven it. */
+    unsigned long *by_pin;
+    QTAILQ_ENTRY(ShirqController) next;
+};
+
+static QTAILQ_HEAD(, ShirqController) controllers =
+    QTAILQ_HEAD_INITIALIZER(controllers);
+
+/* The cause of a line's level, in the width of a LINE entry. */
+typedef enum Cause {
+    CAUSE_OTHER = 0,
+    CAUSE_PIN = 1,              /* the change of the pin that was logged last */
+    CAUSE_FORMER_PIN = 2,       /* a pin, before the log began anew */
+} Cause;
+
+static bool pin_moves;
+static bool stating;
 
 /*
- * One bit for each GSI: the values in the log, so that only changes are logged.
+ * A restored log tells which lines pins have driven before. No interrupt
+ * controller has this in its state.
  */
-static uint64_t lines_high;
-static uint64_t lines_unmasked;
+static const VMStateDescription vmstate_controller = {
+    .name = "shirq-probe",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BITMAP(by_pin, ShirqController, 1, count),
+        VMSTATE_END_OF_LIST()
+    }
+};
 
-QEMU_BUILD_BUG_ON(MAX_IOAPICS * IOAPIC_NUM_PINS > 64);
-
-static bool changes(uint64_t *known, int gsi, bool value)
+ShirqController *shirq_controller_new(const char *name, int first, int count,
+                                      ShirqStateFn *state, void *opaque)
 {
-    bool was = extract64(*known, gsi, 1);
+    ShirqController *c = g_new0(ShirqController, 1);
 
-    *known = deposit64(*known, gsi, 1, value);
-    return was != value;
+    c->name = name;
+    c->first = first;
+    c->count = count;
+    c->state = state;
+    c->opaque = opaque;
+    c->high = bitmap_new(count);
+    c->level_triggered = bitmap_new(count);
+    c->unmasked = bitmap_new(count);
+    c->by_pin = bitmap_new(count);
+    vmstate_register_any(NULL, &vmstate_controller, c);
+    QTAILQ_INSERT_TAIL(&controllers, c, next);
+    return c;
 }
 
-/* ISA's interrupt 0 is wired to input 2. */
-static int gsi_of_irq(IOAPICCommonState *s, int irq)
+static void append(ShirqController *c, ShirqLogKind kind, uint8_t width,
+                   int input, uint64_t value)
 {
-    return s->gsi_base + (irq ? irq : 2);
-}
-
-void shirq_probe_line(IOAPICCommonState *s, int irq, int level)
-{
-    int gsi = gsi_of_irq(s, irq);
-
-    if (shirq_log_enabled() && changes(&lines_high, gsi, level)) {
-        shirq_log_event(NULL, SHIRQ_LOG_LINE, gsi, !!level);
+    if (shirq_log_enabled()) {
+        shirq_log_controller(c->name, kind, width, c->first + input, value);
     }
 }
 
-static void probe_mask(IOAPICCommonState *s, int pin)
+/* Store the bit of @input that is in the log; returns whether it changes. */
+static bool changes(ShirqController *c, unsigned long *logged, int input,
+                    bool bit)
 {
-    bool masked = s->ioredtbl[pin] & IOAPIC_LVT_MASKED;
-    int gsi = s->gsi_base + pin;
+    assert(input >= 0 && input < c->count);
+    if (!shirq_log_enabled() || test_bit(input, logged) == bit) {
+        return false;
+    }
+    change_bit(input, logged);
+    return true;
+}
 
-    /* KVM's in-kernel I/O APIC changes its entries without notifying QEMU. */
-    if (shirq_log_enabled() && object_dynamic_cast(OBJECT(s), TYPE_IOAPIC) &&
-        changes(&lines_unmasked, gsi, !masked)) {
-        shirq_log_event(NULL, SHIRQ_LOG_LINE_MASK, gsi, masked);
+void shirq_probe_line(ShirqController *c, int input, bool level)
+{
+    Cause cause = pin_moves ? CAUSE_PIN : CAUSE_OTHER;
+
+    if (pin_moves) {
+        set_bit(input, c->by_pin);
+    } else if (stating && test_bit(input, c->by_pin)) {
+        cause = CAUSE_FORMER_PIN;
+    }
+    if (changes(c, c->high, input, level)) {
+        append(c, SHIRQ_LOG_LINE, cause, input, level);
     }
 }
 
-void shirq_probe_entry(IOAPICCommonState *s, int pin, uint64_t before)
+void shirq_probe_trigger(ShirqController *c, int input, bool level_triggered)
 {
-    probe_mask(s, pin);
-    if (before & ~s->ioredtbl[pin] & IOAPIC_LVT_REMOTE_IRR) {
-        shirq_probe_eoi(s, pin, before & IOAPIC_VECTOR_MASK);
+    if (changes(c, c->level_triggered, input, level_triggered)) {
+        append(c, SHIRQ_LOG_TRIGGER, 0, input, level_triggered);
     }
 }
 
-void shirq_probe_deliver(IOAPICCommonState *s, int pin, uint8_t vector)
+void shirq_probe_mask(ShirqController *c, int input, bool masked)
 {
-    shirq_log_event(NULL, SHIRQ_LOG_DELIVER, s->gsi_base + pin, vector);
+    if (changes(c, c->unmasked, input, !masked)) {
+        append(c, SHIRQ_LOG_LINE_MASK, 0, input, masked);
+    }
 }
 
-void shirq_probe_eoi(IOAPICCommonState *s, int pin, uint8_t vector)
+void shirq_probe_deliver(ShirqController *c, int input, uint64_t vector)
 {
-    shirq_log_event(NULL, SHIRQ_LOG_EOI, s->gsi_base + pin, vector);
+    append(c, SHIRQ_LOG_DELIVER, 0, input, vector);
 }
 
-static void log_pins(PCIDevice *dev)
+void shirq_probe_eoi(ShirqController *c, int input, uint64_t vector)
 {
+    append(c, SHIRQ_LOG_EOI, 0, input, vector);
+}
+
+void shirq_probe_pin(PCIDevice *dev, int pin, bool level)
+{
+    shirq_log_event(DEVICE(dev), SHIRQ_LOG_PIN, pin, level);
+    pin_moves = true;
+}
+
+void shirq_probe_pin_moved(void)
+{
+    pin_moves = false;
+}
+
+static int log_pins(Object *obj, void *opaque)
+{
+    PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
     int pin;
 
-    if (dev->irq_state && !pci_irq_disabled(dev)) {
+    if (dev && dev->irq_state && !pci_irq_disabled(dev)) {
         for (pin = 0; pin < PCI_NUM_PINS; pin++) {
             if (extract32(dev->irq_state, pin, 1)) {
                 shirq_log_event(DEVICE(dev), SHIRQ_LOG_PIN, pin, 1);
             }
         }
     }
-}
-
-static void log_lines(IOAPICCommonState *s)
-{
-    int i;
-
-    for (i = 0; i < IOAPIC_NUM_PINS; i++) {
-        if (s->irq_level[i]) {
-            shirq_probe_line(s, i, 1);
-        }
-        probe_mask(s, i);
-    }
-}
-
-static int log_object(Object *obj, void *opaque)
-{
-    if (object_dynamic_cast(obj, TYPE_PCI_DEVICE)) {
-        log_pins(PCI_DEVICE(obj));
-    } else if (object_dynamic_cast(obj, TYPE_IOAPIC_COMMON)) {
-        log_lines(IOAPIC_COMMON(obj));
-    }
     return 0;
 }
 
 static void log_state(Notifier *notifier, void *data)
 {
-    lines_high = 0;
-    lines_unmasked = 0;
-    object_child_foreach_recursive(object_get_root(), log_object, NULL);
+    ShirqController *c;
+
+    object_child_foreach_recursive(object_get_root(), log_pins, NULL);
+    stating = true;
+    QTAILQ_FOREACH(c, &controllers, next) {
+        bitmap_zero(c->high, c->count);
+        bitmap_zero(c->level_triggered, c->count);
+        bitmap_zero(c->unmasked, c->count);
+        c->state(c->opaque);
+    }
+    stating = false;
 }
 
 static Notifier state_notifier = { .notify = log_state };

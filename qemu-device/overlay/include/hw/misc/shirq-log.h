@@ -1,6 +1,6 @@
 /*
- * The event log: all actions of devices, interrupt lines and the interrupt
- * controller, on the virtual clock, in one file that the host maps.
+ * The event log: all actions of devices, interrupt lines and interrupt
+ * controllers, on the virtual clock, in one file that the host maps.
  *
  * The file is little endian: one header of SHIRQ_LOG_HEADER_SIZE bytes, then
  * up to `capacity` entries of 32 bytes.  QEMU is the only writer.  `head` is
@@ -17,20 +17,20 @@
 #include "hw/qdev-core.h"
 
 #define SHIRQ_LOG_MAGIC         "SHIRQLOG"
-#define SHIRQ_LOG_VERSION       1
+#define SHIRQ_LOG_VERSION       2
 #define SHIRQ_LOG_HEADER_SIZE   65536
 #define SHIRQ_LOG_DEVICES       1000
 #define SHIRQ_LOG_NAME_SIZE     64
 
-/* ShirqLogEntry.device of entries by the interrupt controller. */
-#define SHIRQ_LOG_IOAPIC        0xffff
+/* ShirqLogEntry.device of entries of the whole VM. */
+#define SHIRQ_LOG_VM            0xffff
 /* ShirqLogEntry.space for config space; 0..5 are BARs. */
 #define SHIRQ_LOG_CONFIG        6
 /* ShirqLogEntry.vcpu and .ring when no vCPU is running or it is unknown. */
 #define SHIRQ_LOG_NONE          0xff
 
 typedef enum ShirqLogKind {
-    /* Of the whole VM (device = SHIRQ_LOG_IOAPIC). */
+    /* Of the whole VM (device = SHIRQ_LOG_VM). */
     SHIRQ_LOG_START = 1,        /* the log was opened by a fresh VM */
     SHIRQ_LOG_RESTORED = 2,     /* the VM's state was loaded; value: epoch */
     SHIRQ_LOG_OFF = 3,          /* the log is switched off */
@@ -50,11 +50,12 @@ typedef enum ShirqLogKind {
     SHIRQ_LOG_LAND = 19,        /* a posted write arrives: as WRITE */
     SHIRQ_LOG_MESSAGE = 20,     /* MSI; offset: address, value: data */
     SHIRQ_LOG_WHERE = 21,       /* value: the program counter of this vCPU */
-    /* Of the interrupt controller; offset: GSI. */
-    SHIRQ_LOG_LINE = 32,        /* input level; value: 0/1 */
-    SHIRQ_LOG_LINE_MASK = 33,   /* redirection entry's mask bit; value: 0/1 */
-    SHIRQ_LOG_DELIVER = 34,     /* sent to a local APIC; value: vector */
-    SHIRQ_LOG_EOI = 35,         /* level interrupt ended; value: vector */
+    /* Of an interrupt controller; offset: the input's number. */
+    SHIRQ_LOG_LINE = 32,        /* level: 0/1; width: cause, see the probe */
+    SHIRQ_LOG_LINE_MASK = 33,   /* value: 1 masked, 0 not */
+    SHIRQ_LOG_DELIVER = 34,     /* sent to a processor; value: vector */
+    SHIRQ_LOG_EOI = 35,         /* the interrupt ended; value: vector */
+    SHIRQ_LOG_TRIGGER = 36,     /* value: 1 level-triggered, 0 edge */
 } ShirqLogKind;
 
 typedef struct ShirqLogEntry {
@@ -81,7 +82,10 @@ typedef struct ShirqLogHeader {
     uint32_t devices;           /* used slots of `device`, store-release */
     uint32_t generation;        /* times that the VM was rewound */
     uint32_t reserved[2];
-    /* NUL-terminated: the qdev id, or the QOM path if there is no id. */
+    /*
+     * NUL-terminated: the qdev id, or the QOM path if there is no id; of an
+     * interrupt controller, its own name.
+     */
     char device[SHIRQ_LOG_DEVICES][SHIRQ_LOG_NAME_SIZE];
 } ShirqLogHeader;
 
@@ -99,12 +103,18 @@ static inline bool shirq_log_enabled(void)
 }
 
 /*
- * Append an entry; any thread may call this. @dev is NULL for the interrupt
- * controller and the VM. The log must be on: use the inline functions below,
- * which check this.
+ * Append an entry; any thread may call this. @dev is NULL for the VM. The log
+ * must be on: use the inline functions below, which check this.
  */
 void shirq_log_append(DeviceState *dev, ShirqLogKind kind, uint8_t space,
                       uint8_t width, uint64_t offset, uint64_t value);
+
+/*
+ * Append an entry of the interrupt controller @name, a string that is never
+ * freed. The log must be on.
+ */
+void shirq_log_controller(const char *name, ShirqLogKind kind, uint8_t width,
+                          uint64_t input, uint64_t value);
 
 static inline void shirq_log_event(DeviceState *dev, ShirqLogKind kind,
                                    uint64_t offset, uint64_t value)

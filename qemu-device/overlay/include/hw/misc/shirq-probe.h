@@ -1,25 +1,57 @@
 /*
- * The line probe: logs interrupt lines and the I/O APIC in the event log.
+ * The line probe: logs the pins of PCI functions, and the inputs of interrupt
+ * controllers, in the event log.
  *
- * The I/O APIC calls these functions. The PCI core logs a function's own pin.
+ * Every model of an interrupt controller whose inputs are to be logged makes a
+ * ShirqController and calls the functions below. They speak of inputs, levels,
+ * trigger modes, masks, deliveries and ends of interrupt only, so that any
+ * controller can use them. The PCI core calls the functions on pins.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef HW_MISC_SHIRQ_PROBE_H
 #define HW_MISC_SHIRQ_PROBE_H
 
-#include "hw/intc/ioapic_internal.h"
+#include "hw/pci/pci.h"
 
-/* Input @irq is driven to @level, which may be its present level. */
-void shirq_probe_line(IOAPICCommonState *s, int irq, int level);
+typedef struct ShirqController ShirqController;
 
-/* The redirection entry of @pin was written; its former value is @before. */
-void shirq_probe_entry(IOAPICCommonState *s, int pin, uint64_t before);
+/* Pass the present level, trigger mode and mask of every input to the probe. */
+typedef void ShirqStateFn(void *opaque);
 
-/* A message with @vector is being sent for @pin. */
-void shirq_probe_deliver(IOAPICCommonState *s, int pin, uint8_t vector);
+/*
+ * Make the probe of a controller with @count inputs. Input 0 has the number
+ * @first in the log. @name is the controller's name in the log, a string that
+ * is never freed; controllers whose inputs have different numbers may share it.
+ *
+ * Until the controller says otherwise, its inputs are low, edge-triggered and
+ * masked. @state is called where the log begins anew.
+ */
+ShirqController *shirq_controller_new(const char *name, int first, int count,
+                                      ShirqStateFn *state, void *opaque);
 
-/* The level interrupt of @pin ended. */
-void shirq_probe_eoi(IOAPICCommonState *s, int pin, uint8_t vector);
+/* The functions below accept a value that the input already has. */
+
+/* @input is driven to @level. */
+void shirq_probe_line(ShirqController *c, int input, bool level);
+
+/* @input follows its level, or it is edge-triggered. */
+void shirq_probe_trigger(ShirqController *c, int input, bool level_triggered);
+
+/* Interrupts of @input are held back, for whatever reason. */
+void shirq_probe_mask(ShirqController *c, int input, bool masked);
+
+/* The interrupt of @input is sent to a processor as @vector. */
+void shirq_probe_deliver(ShirqController *c, int input, uint64_t vector);
+
+/* The interrupt of @input, which was delivered as @vector, has ended. */
+void shirq_probe_eoi(ShirqController *c, int input, uint64_t vector);
+
+/*
+ * The INTx pin of @dev, from 0, changes to @level. Until shirq_probe_pin_moved()
+ * all changes of lines are its effects.
+ */
+void shirq_probe_pin(PCIDevice *dev, int pin, bool level);
+void shirq_probe_pin_moved(void);
 
 #endif
