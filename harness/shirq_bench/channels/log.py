@@ -71,12 +71,13 @@ class ClockError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """The kind of an entry. START to WHERE are of a device (or the VM), LINE to EOI of the interrupt controller."""
+    """The kind of an entry. START to TURN are of the VM, RESET to WHERE of a device, LINE to EOI of the controller."""
 
     START = 1
     RESTORED = 2
     OFF = 3
     ON = 4
+    TURN = 5
     RESET = 8
     READ = 9
     WRITE = 10
@@ -97,6 +98,17 @@ class Kind(enum.IntEnum):
     EOI = 35
 
 
+class TurnReason(enum.IntEnum):
+    """Why a vCPU has the turn: the ``offset`` of a TURN entry."""
+
+    SCHEDULE = 0
+    HALT = 1
+    YIELD = 2
+    QUANTUM = 3
+    #: The log begins while this vCPU has the turn.
+    STATE = 4
+
+
 #: Levels and time do not continue across these entries: the log states the levels again after them.
 BEGINNINGS = (Kind.START, Kind.RESTORED, Kind.ON)
 
@@ -108,6 +120,7 @@ class Entry(NamedTuple):
     ``vcpu`` and ``ring`` (privilege level, 0 to 3) are ``NONE`` if no vCPU caused the entry.
     ``device`` is the device's QEMU id, or ``"ioapic"`` for entries of the controller and of the VM as a whole.
     For LINE, LINE_MASK, DELIVER and EOI ``offset`` is the GSI; for PIN it is 0..3 for INTA..D.
+    For TURN ``value`` is the vCPU that has the turn from now on, ``vcpu`` had it, and ``offset`` is a `TurnReason`.
     """
 
     time_ns: int
