@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guest.guest_python import finish, run, start
+from guest.guest_python import finish, start
 from guest.scripts import programs
 from shirq_bench.channels.agent import Command
 from shirq_bench.observe.scene import Scene
