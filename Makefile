@@ -162,6 +162,10 @@ rewinds: guest-deps ## Measure rewinds of guests, and compare guests after a rew
 ## CHECKS=10000 compares so many, 0.2 s each; by default 200.
 	@$(SHIRQ) rewinds --kernel $(KERNEL) $(if $(CHECKS),--checks $(CHECKS))
 
+determinism: guest-deps ## Replay runs of busy guests with two and four vCPUs, and compare log, registers and memory.
+## REPLAYS=100 makes so many of each run, 2 s each; by default 8.
+	@$(SHIRQ) determinism --kernel $(KERNEL) $(if $(REPLAYS),--replays $(REPLAYS))
+
 fuzz-examples: browser-deps ## Run the host's property tests with new examples each time; make test uses fixed examples.
 	@$(PYTEST) tests/host -m hypothesis --hypothesis-profile anew $(PYTEST_ARGS)
 

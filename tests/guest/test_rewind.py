@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guest.port import behind_a_port
-from guest.test_determinism import busy, stimuli
+from shirq_bench.campaigns.determinism import busy, stimuli
 from shirq_bench.channels.log import Kind, LogError
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import AgentGone, QmpFailed
@@ -25,6 +25,8 @@ from shirq_bench.vm.vm import Vm
 WORK = "python3 -c 'print(sum(range(10**5)))' && find / -xdev >/dev/null && ls -l /proc/self/fd >/tmp/listed"
 #: The length of a run, in ns of virtual time, and of its first part.
 LENGTH_NS, MIDDLE_NS = 8_000_000, 3_000_000
+#: Interrupts of both devices.
+STIMULI = stimuli(2005)
 
 
 def run_to(vm: Vm, at_ns: int) -> None:
@@ -35,26 +37,31 @@ def run_to(vm: Vm, at_ns: int) -> None:
 
 
 @pytest.mark.needs_kernel("6.1", "6.12")
-def test_runs_of_a_rewound_guest_are_those_of_a_new_clone(kernel_name: str) -> None:
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_runs_of_a_rewound_guest_are_those_of_a_new_clone(kernel_name: str, vcpus: int) -> None:
     """Log, registers and the whole memory of a busy guest are the same after the same instruction."""
-    with template.clone(busy(kernel_name), stopped=True) as clone:
+    machine = busy(kernel_name, vcpus)
+    with template.clone(machine, stopped=True) as clone:
         clone.start()
-        reference = exact.state(clone, stimuli(), LENGTH_NS)
-    assert reference.entries > len(stimuli()), "the devices were hardly served"
-    with template.clone(busy(kernel_name), stopped=True) as guest:
+        reference = exact.state(clone, STIMULI, LENGTH_NS)
+    assert reference.entries > len(STIMULI), "the devices were hardly served"
+    with template.clone(machine, stopped=True) as guest:
         guest.start()
         first = guest.savepoint()
         for _ in range(3):
-            assert exact.state(guest, stimuli(), LENGTH_NS) == reference
+            assert exact.state(guest, STIMULI, LENGTH_NS) == reference
             guest.rewind(first, go=False)
 
 
 @pytest.mark.needs_kernel("6.1", "6.12")
-def test_run_goes_on_from_a_savepoint_in_its_middle_as_it_did(kernel_name: str) -> None:
-    with template.clone(busy(kernel_name), stopped=True) as guest:
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_run_goes_on_from_a_savepoint_in_its_middle_as_it_did(kernel_name: str, vcpus: int) -> None:
+    """With two vCPUs, the savepoint is made while the second one has the turn."""
+    with template.clone(busy(kernel_name, vcpus), stopped=True) as guest:
         guest.start()
         stops = [Stimulus(at, "ctl", "stop") for at in (MIDDLE_NS, LENGTH_NS)]
-        schedule(guest, beginning(guest), [*stimuli(), *stops])
+        turn = Stimulus(MIDDLE_NS - 1000, "ctl", f"turn {vcpus - 1}")
+        schedule(guest, beginning(guest), [*STIMULI, turn, *stops])
         run_to(guest, MIDDLE_NS)
         middle = guest.savepoint()
         states = []
@@ -318,7 +325,7 @@ def test_random_numbers_of_the_processor_return(kernel_name: str) -> None:
     def numbers(guest: Vm) -> set[str]:
         return set(guest.agent.run("python3", "-c", RDRAND).stdout.split())
 
-    machine = SHARED_LINE.with_(kernel=kernel_name, deterministic=True, extra=("-cpu", "max"))
+    machine = SHARED_LINE.with_(kernel=kernel_name, deterministic=True, vcpus=1, extra=("-cpu", "max"))
     with template.clone(machine) as guest:
         first = guest.boot().savepoint()
         once = numbers(guest)

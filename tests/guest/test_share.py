@@ -26,7 +26,7 @@ from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
 #: dev0 is the neighbour; dev2 supports all rungs.
-_MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, log_entries=1 << 22)
+_MACHINE = behind_a_port("pm=on", "pcie=on").with_(deterministic=True, vcpus=1, log_entries=1 << 22)
 
 _SECOND_NS = 1_000_000_000
 _STATUS_ACK = Register.INT_ACK

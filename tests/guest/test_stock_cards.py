@@ -38,9 +38,8 @@ _MACHINE = Machine(
         "shirq-edu,id=clock,addr=5",
     ),
     networks=("net0", "net1", "net2"),
-    # With deterministic, the guest's time stands still while a busy host does not run it; the vCPUs take turns.
+    # With deterministic, the guest's time stands still while a busy host does not run it.
     deterministic=True,
-    extra=("-smp", "2"),
 )
 
 

@@ -76,12 +76,13 @@ class ClockError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """The kind of an entry. START to ON are of the VM, RESET to WHERE of a device, the others of a controller."""
+    """The kind of an entry. START to TURN are of the VM, RESET to WHERE of a device, the others of a controller."""
 
     START = 1
     RESTORED = 2
     OFF = 3
     ON = 4
+    TURN = 5
     RESET = 8
     READ = 9
     WRITE = 10
@@ -105,6 +106,19 @@ class Kind(enum.IntEnum):
 
 #: The kinds of entries of an interrupt controller.
 OF_CONTROLLER = (Kind.LINE, Kind.LINE_MASK, Kind.DELIVER, Kind.EOI, Kind.TRIGGER)
+
+
+class TurnReason(enum.IntEnum):
+    """Why a vCPU has the turn: the ``offset`` of a TURN entry."""
+
+    SCHEDULE = 0
+    HALT = 1
+    YIELD = 2
+    QUANTUM = 3
+    #: The log begins while this vCPU has the turn.
+    STATE = 4
+
+
 #: Levels and time do not continue across these entries: the log states the levels again after them.
 BEGINNINGS = (Kind.START, Kind.RESTORED, Kind.ON)
 
@@ -117,6 +131,7 @@ class Entry(NamedTuple):
     ``device`` is the device's QEMU id, the name of an interrupt controller, or ``VM``. For the entries of a controller
     ``offset`` is the number of the line, on a PC the GSI; for PIN it is 0..3 for INTA..D. ``width`` of a LINE is
     ``BY_PIN`` if a pin moved it, and not 0 if a pin did so before the log's beginning.
+    For TURN ``value`` is the vCPU that has the turn from now on, ``vcpu`` had it, and ``offset`` is a `TurnReason`.
     """
 
     time_ns: int

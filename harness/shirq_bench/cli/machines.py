@@ -74,8 +74,6 @@ def machine_options(command: Command) -> Command:
 def chosen(source: Path | None, line: int | None = None, **changes: Any) -> Machine:
     """The machine that the options select. For the machine of a failed test, print the test's name."""
     machine = _failed_machine(source) if source else SHARED_LINE
-    if machine.deterministic and (changes.get("vcpus") or 1) > 1:
-        raise click.UsageError(f"--vcpus {changes['vcpus']}: this machine is deterministic, so it has one")
     given = {name: value for name, value in changes.items() if value}
     if line and not given.get("devices"):
         raise click.UsageError("--line is for the devices of --device")

@@ -4,7 +4,16 @@
 from __future__ import annotations
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import CONFIG_SPACE, KERNEL_RING, NONE, OF_CONTROLLER, USER_RING, Entry, Kind
+from shirq_bench.channels.log import (
+    CONFIG_SPACE,
+    KERNEL_RING,
+    NONE,
+    OF_CONTROLLER,
+    USER_RING,
+    Entry,
+    Kind,
+    TurnReason,
+)
 
 CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"}
 
@@ -37,7 +46,7 @@ def who(entry: Entry) -> str:
 
     Under KVM the privilege level is unknown; then the origin of both is ``guest``.
     """
-    if entry.kind in (Kind.START, Kind.RESTORED, Kind.OFF, Kind.ON):
+    if entry.kind <= Kind.TURN:
         return CONTROLLER
     # A processor ends an interrupt, and its controller does everything else.
     if entry.kind in OF_CONTROLLER and entry.kind is not Kind.EOI:
@@ -61,6 +70,8 @@ def what(entry: Entry) -> str:
             return "the log is switched off"
         case Kind.ON:
             return "the log is switched on"
+        case Kind.TURN:
+            return f"vCPU {value} has the turn ({TurnReason(entry.offset).name.lower()})"
         case Kind.RESET:
             return f"{device} is reset"
         case Kind.READ:

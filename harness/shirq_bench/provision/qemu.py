@@ -126,7 +126,8 @@ def _configure(command: list[str], log: Path, build: Path) -> None:
 def _compile(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> Path:
     """Bring the working tree up to date and compile it; returns the build directory."""
     key = cache.digest(asdict(recipe))
-    work = cache.root() / "qemu-work" / key
+    # In a cache that shares this folder, use its real path: with another one, all would be compiled anew.
+    work = (cache.root() / "qemu-work").resolve() / key
     log = work / f"{variant}.log"
     with cache.lock(f"qemu-work-{key}"):
         tree = work / "src"

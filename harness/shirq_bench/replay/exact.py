@@ -20,8 +20,8 @@ from shirq_bench.vm.vm import Vm
 
 #: The number of a schedule's action `stop`: qemu-device/SPEC.md, "Schedule".
 _STOP = 8
-#: Commands of QEMU's human monitor that show the processor and the interrupt controllers.
-_PROCESSOR = ("info registers", "info lapic", "info pic")
+#: Commands of QEMU's human monitor that show all vCPUs and the interrupt controllers.
+_PROCESSOR = ("info registers -a", "info pic")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def look(vm: Vm) -> State:
     with vm.log_path.open("rb") as log:
         log.seek(HEADER_SIZE)
         entries = log.read(head * ENTRY.size)
-    processor = [vm.qmp.execute("human-monitor-command", command_line=line) for line in _PROCESSOR]
+    lapics = [f"info lapic {vcpu}" for vcpu in range(vm.machine.vcpus)]
+    processor = [vm.qmp.execute("human-monitor-command", command_line=line) for line in (*_PROCESSOR, *lapics)]
     file = vm.dir / "memory"
     size = vm.parts.memory_mib(vm.machine) << 20
     vm.qmp.execute("pmemsave", val=0, size=size, filename=str(file), deadline=120)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Play stimuli to a guest at its beginning, at exact instructions, and record the devices and the line.
 
-The guest is deterministic: one vCPU, one instruction a nanosecond of virtual time. From its beginning, the devices'
-schedules are its only input, so the same stimuli give the same recording, to the byte.
+The guest is deterministic: one instruction a nanosecond of virtual time, and vCPUs that take turns by this time. From
+its beginning, the devices' schedules are its only input, so the same stimuli give the same recording, to the byte.
 """
 
 from __future__ import annotations

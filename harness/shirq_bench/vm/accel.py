@@ -47,11 +47,16 @@ class Accelerator:
     why: str
     certain: bool = True
 
-    def arguments(self, deterministic: bool = False) -> list[str]:
-        """QEMU's machine, accelerator and CPU arguments. Instruction counting needs TCG."""
-        if deterministic:
+    def arguments(self, turn_ns: int | None = None) -> list[str]:
+        """QEMU's machine, accelerator and CPU arguments.
+
+        With ``turn_ns`` the VM is deterministic, and this is the longest turn of a vCPU, in ns of virtual time.
+        Instruction counting needs TCG.
+        """
+        if turn_ns is not None:
             return [
-                *("-machine", "q35,hpet=off", "-accel", "tcg"),
+                # QEMU reads -icount before -accel, wherever it is.
+                *("-machine", "q35,hpet=off", "-accel", f"tcg,turn-ns={turn_ns}"),
                 *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"),
             ]
         if self.name == "kvm":
@@ -60,9 +65,9 @@ class Accelerator:
         # With the VM's clock, the clock chip is as it was after a rewind, too.
         return ["-machine", "q35,hpet=off", "-accel", "tcg,thread=multi", "-rtc", "clock=vm"]
 
-    def identity(self, deterministic: bool = False) -> list[str]:
+    def identity(self, turn_ns: int | None = None) -> list[str]:
         """The parts of a template's key: the arguments and, with the host's processor, the host's kernel and CPU."""
-        arguments = self.arguments(deterministic)
+        arguments = self.arguments(turn_ns)
         return [*arguments, *(_host() if "host" in arguments else ())]
 
 

@@ -29,8 +29,12 @@ class Machine:
     wires: tuple[str, ...] = ()
     #: Further kernel parameters.
     parameters: str = ""
-    #: One vCPU, one instruction per nanosecond, and a clock that is part of the VM: the same stimuli give the same run.
+    #: One instruction per nanosecond, vCPUs that take turns by the VM's clock, and no other clock: the same stimuli
+    #: give the same run.
     deterministic: bool = False
+    #: The longest turn of a vCPU of a deterministic machine, in ns of virtual time; another one interleaves the vCPUs
+    #: differently.
+    turn_ns: int = 100_000
     #: Capacity of the event log, in entries.
     log_entries: int = 1 << 20
     #: Host directories with the source of kernel modules, compiled for the guest's kernel into its
@@ -46,6 +50,11 @@ class Machine:
     def with_(self, **changes: Any) -> Machine:
         """A copy with ``changes``."""
         return replace(self, **changes)
+
+    @property
+    def turns(self) -> int | None:
+        """``turn_ns`` if the machine is deterministic."""
+        return self.turn_ns if self.deterministic else None
 
     def as_data(self) -> dict[str, Any]:
         """The machine as data that JSON can hold."""

@@ -45,7 +45,7 @@ def _key(machine: Machine) -> str:
         cache.name(made_of.initrd),
         description,
         PARAMETERS,
-        made_of.accelerator.identity(machine.deterministic),
+        made_of.accelerator.identity(machine.turns),
     )
 
 

@@ -130,8 +130,8 @@ class Vm:
         """QEMU's arguments; ``channels`` gives the descriptor of each channel's socket."""
         machine = self.machine
         argv = ["-no-reboot"]
-        argv += self.parts.accelerator.arguments(machine.deterministic)
-        argv += ["-smp", str(1 if machine.deterministic else machine.vcpus), "-m", f"{self.parts.memory_mib(machine)}M"]
+        argv += self.parts.accelerator.arguments(machine.turns)
+        argv += ["-smp", str(machine.vcpus), "-m", f"{self.parts.memory_mib(machine)}M"]
         argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
         argv += ["-append", f"{PARAMETERS} {machine.parameters}".rstrip()]
         argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]

@@ -150,7 +150,6 @@ _MORE = {
         "[latency.shirq]\nserved_ms = 3",
         "latency.shirq.served_ms must be one of served_us, asserted_us, neighbour_us, not 'served_ms'",
     ),
-    "latency, vcpus": ("[latency.shirq]\nserved_us = 3\n[machine]\nvcpus = 2", "needs machine.vcpus = 1"),
 }
 _STEPS = {
     "word": ('driver = "bnid"', r"\.driver must be one of bind, unbind, start, .*, not 'bnid'"),

@@ -221,12 +221,10 @@ def test_the_options_change_the_shared_lines_machine() -> None:
     )
 
 
-def test_deterministic_machine_refuses_further_processors(tmp_path: Path) -> None:
-    description = {"machine": SHARED_LINE.with_(deterministic=True).as_data()}
+def test_deterministic_machine_gets_the_chosen_processors(tmp_path: Path) -> None:
+    description = {"machine": SHARED_LINE.with_(deterministic=True, vcpus=1).as_data()}
     (tmp_path / "machine.json").write_text(json.dumps(description))
-    with pytest.raises(click.UsageError, match="--vcpus 2: this machine is deterministic, so it has one"):
-        chosen(tmp_path, vcpus=2)
-    assert chosen(tmp_path, vcpus=1).deterministic
+    assert chosen(tmp_path, vcpus=4) == SHARED_LINE.with_(deterministic=True, vcpus=4)
 
 
 def test_show_prints_the_file_of_a_case_to_begin_with() -> None:

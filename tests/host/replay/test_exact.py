@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""If a run's log is full, the end of the run cannot be found in it."""
+"""The complete state of a run: its log must be complete, and it has all vCPUs."""
 
 from __future__ import annotations
 

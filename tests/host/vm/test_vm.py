@@ -16,6 +16,7 @@ from shirq_bench.journal import Kind
 from shirq_bench.observe import invariants
 from shirq_bench.supervisor import Supervisor, SupervisorGone
 from shirq_bench.vm import vm as module
+from shirq_bench.vm.accel import Accelerator
 from shirq_bench.vm.machine import Machine
 from shirq_bench.vm.vm import Vm
 
@@ -75,3 +76,24 @@ def test_a_vm_without_a_supervisor_leaves_nothing(runs: Path, monkeypatch: pytes
     with pytest.raises(SupervisorGone):
         Vm(Machine())
     assert list(runs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "accel"),
+    [
+        (Machine(vcpus=4), "tcg,thread=multi"),
+        (Machine(vcpus=3, deterministic=True), "tcg,turn-ns=100000"),
+        (Machine(vcpus=3, deterministic=True, turn_ns=77), "tcg,turn-ns=77"),
+    ],
+)
+def test_vm_has_its_vcpus_and_their_quantum(monkeypatch: pytest.MonkeyPatch, machine: Machine, accel: str) -> None:
+    kernel = SimpleNamespace(patience=1.0, vmlinuz="vmlinuz")
+    parts: Any = SimpleNamespace(
+        kernel=kernel, initrd="initrd", accelerator=Accelerator("tcg", ""), memory_mib=lambda machine: 256
+    )
+    monkeypatch.setattr(module, "parts", lambda *_: parts)
+    with Vm(machine) as vm:
+        arguments = vm._arguments(dict.fromkeys(("qmp", "console", "agent"), 9))
+    assert arguments[arguments.index("-accel") + 1] == accel
+    assert arguments[arguments.index("-smp") + 1] == str(machine.vcpus)
+    assert ("-icount" in arguments) is machine.deterministic

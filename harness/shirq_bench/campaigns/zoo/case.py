@@ -23,7 +23,7 @@ devices = ["shirq-edu,id=dev2,addr=10"]     # further -device arguments, each wi
                                 # scripts find their addresses in $DEV2 and the like
 slots = { dev0 = "10.0" }       # slots for dev0, dev1, nic0, clock instead of 4, 8, c, 5, in QEMU's hexadecimal
                                 # notation; `machine.gsi_of` says which slots share a line
-vcpus = 2                       # default: one vCPU, with instruction counting
+vcpus = 2                       # default: one; with instruction counting they take turns
 memory_mib = 1024               # default: 256
 log_entries = 33554432          # default: `LOG_ENTRIES`; a run that overflows the log is an error, not an outcome
 late_ms = 20                    # an interrupt of the neighbour that takes longer, in virtual time, is late
@@ -54,7 +54,7 @@ start = "ip link set eth1 up"   # of a module: a script in the guest that starts
 shirq = ["quarantined flags=0x1"]
 [ends]                          # optional: for a driver whose program ends by itself, an expression for its end
 vfio-pci = "^status 1: "
-[latency.shirq]                 # optional: for a driver, bounds in virtual microseconds; with one vCPU only
+[latency.shirq]                 # optional: for a driver, bounds in virtual microseconds
 served_us = 500                 # from a raise of dev0 to its acknowledgement, by the register INT_ACK of the preset edu
 asserted_us = 1000              # from a raise of dev0 until its pin rises: as long as the driver keeps it masked
 neighbour_us = 300              # of an interrupt of the neighbour
@@ -368,8 +368,6 @@ class Case:
     def __post_init__(self) -> None:
         if unknown := set(self.forgives) - {rule.pattern.pattern for rule in splats.rules(splats.DENY)}:
             raise ValueError(f"forgives has {', '.join(sorted(unknown))}, but {splats.DENY} has no such rules")
-        if self.latency and self.machine.vcpus != 1:
-            raise ValueError("latency needs machine.vcpus = 1: with several vCPUs, virtual time depends on the host")
         if not self.acknowledges_by_edu and any("served_us" in bounds for bounds in self.latency.values()):
             raise ValueError(
                 "latency.served_us needs a dev0 with the register INT_ACK of the preset edu; see asserted_us"

@@ -128,7 +128,7 @@ def machine(case: Case, kernel: str) -> Machine:
         vcpus=board.vcpus,
         memory_mib=board.memory_mib,
         log_entries=board.log_entries,
-        deterministic=board.vcpus == 1,
+        deterministic=True,
         devices=(
             "intel-iommu,intremap=off",
             f"shirq-edu,id=dev0,addr={slots.dev0}{fixed}",

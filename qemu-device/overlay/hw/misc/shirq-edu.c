@@ -21,6 +21,7 @@
 #include "hw/misc/shirq-regs.h"
 #include "hw/misc/shirq-rewind.h"
 #include "hw/misc/shirq-schedule.h"
+#include "hw/misc/shirq-turns.h"
 #include "hw/pci/msi.h"
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_device.h"
@@ -1265,6 +1266,9 @@ static void act(ShirqEdu *s, const ShirqEntry *entry)
         break;
     case SHIRQ_DO_STOP:
         stop_here();
+        break;
+    case SHIRQ_DO_TURN:
+        shirq_turns_give(entry->argument);
         break;
     }
 }

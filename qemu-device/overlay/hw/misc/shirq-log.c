@@ -266,6 +266,13 @@ void shirq_log_where(DeviceState *dev)
     }
 }
 
+void shirq_log_turn(CPUState *from, unsigned to, ShirqTurnReason reason)
+{
+    if (shirq_log_enabled()) {
+        append(NULL, SHIRQ_LOG_TURN, 0, 0, reason, to, from);
+    }
+}
+
 /*
  * Log the beginning of a history: its entry, then all state that differs from
  * the reset state.

@@ -23,6 +23,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-misc.h"
 #include "chardev/char-socket.h"
+#include "exec/cputlb.h"
 #include "exec/exec-all.h"
 #include "exec/memory.h"
 #include "exec/ram_addr.h"
@@ -630,6 +631,7 @@ ShirqSavepoint *qmp_shirq_savepoint(Error **errp)
 {
     ShirqSavepoint *made;
     Savepoint *s;
+    CPUState *cpu;
 
     if (!check_machine(errp)) {
         return NULL;
@@ -653,6 +655,12 @@ ShirqSavepoint *qmp_shirq_savepoint(Error **errp)
     }
     g_ptr_array_add(savepoints, s);
     clear_dirty();
+    /* The VM goes on as it will after a rewind, which empties the TLBs. */
+    if (icount_enabled()) {
+        CPU_FOREACH(cpu) {
+            tlb_reset(cpu);
+        }
+    }
     made = g_new0(ShirqSavepoint, 1);
     made->savepoint = savepoints->len - 1;
     return made;

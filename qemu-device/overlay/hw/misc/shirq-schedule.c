@@ -9,6 +9,7 @@
 #include "system/cpu-timers.h"
 #include "hw/misc/shirq-edu.h"
 #include "hw/misc/shirq-schedule.h"
+#include "hw/misc/shirq-turns.h"
 
 /*
  * A VM does not run for so long, and adding this to a time does not overflow.
@@ -28,11 +29,12 @@ static const struct {
     [SHIRQ_DO_NOTE] = { "note", 1 },
     [SHIRQ_DO_WHERE] = { "where", 0 },
     [SHIRQ_DO_STOP] = { "stop", 0 },
+    [SHIRQ_DO_TURN] = { "turn", 1 },
 };
 
 #define ACTION_NAMES \
     "raise SOURCES, lower SOURCES, mask SOURCES, unmask SOURCES, reset, " \
-    "set PROPERTY VALUE, note NUMBER, where, stop"
+    "set PROPERTY VALUE, note NUMBER, where, stop, turn CPU"
 
 static bool parse_time(const char *text, int64_t now, ShirqEntry *entry,
                        Error **errp)
@@ -47,6 +49,26 @@ static bool parse_time(const char *text, int64_t now, ShirqEntry *entry,
     entry->relative = *text == '+';
     if (!entry->relative && entry->time < now) {
         error_setg(errp, "%s is past: it is @%" PRId64 " now", text, now);
+        return false;
+    }
+    return true;
+}
+
+static bool is_vcpu(uint64_t index)
+{
+    return index <= INT_MAX && qemu_get_cpu(index);
+}
+
+static bool parse_vcpu(const char *text, bool number, uint64_t index,
+                       Error **errp)
+{
+    if (!shirq_turns_enabled()) {
+        error_setg(errp, "'turn' needs vCPUs that take turns: start the VM "
+                   "with -icount shift=N,sleep=off");
+        return false;
+    }
+    if (!number || !is_vcpu(index)) {
+        error_setg(errp, "'%s' must be the number of a vCPU, from 0", text);
         return false;
     }
     return true;
@@ -79,6 +101,8 @@ static bool parse_argument(char **words, uint32_t sources, ShirqEntry *entry,
             error_setg(errp, "'%s' must be a number of 64 bits", words[0]);
         }
         return number;
+    case SHIRQ_DO_TURN:
+        return parse_vcpu(words[0], number, entry->argument, errp);
     default:
         if (!number || !entry->argument || entry->argument & ~(uint64_t)sources) {
             error_setg(errp, "'%s' must be the sources as bits of 0x%x, and "
@@ -256,8 +280,10 @@ bool shirq_schedule_valid(const ShirqSchedule *schedule)
     int i;
 
     for (i = 0; i < schedule->count; i++) {
-        if (schedule->entry[i].action >= SHIRQ_ACTIONS ||
-            schedule->entry[i].time > MAX_TIME) {
+        const ShirqEntry *entry = &schedule->entry[i];
+
+        if (entry->action >= SHIRQ_ACTIONS || entry->time > MAX_TIME ||
+            (entry->action == SHIRQ_DO_TURN && !is_vcpu(entry->argument))) {
             return false;
         }
     }

@@ -14,6 +14,7 @@
 #define HW_MISC_SHIRQ_LOG_H
 
 #include "qemu/notify.h"
+#include "hw/misc/shirq-turns.h"
 #include "hw/qdev-core.h"
 
 #define SHIRQ_LOG_MAGIC         "SHIRQLOG"
@@ -35,6 +36,7 @@ typedef enum ShirqLogKind {
     SHIRQ_LOG_RESTORED = 2,     /* the VM's state was loaded; value: epoch */
     SHIRQ_LOG_OFF = 3,          /* the log is switched off */
     SHIRQ_LOG_ON = 4,           /* the log is switched on again */
+    SHIRQ_LOG_TURN = 5,         /* a vCPU has the turn; offset: reason, value: which */
     /* Of one device. */
     SHIRQ_LOG_RESET = 8,        /* the device was reset */
     SHIRQ_LOG_READ = 9,         /* register read: space, offset, width, value */
@@ -139,6 +141,12 @@ static inline void shirq_log_access(DeviceState *dev, ShirqLogKind kind,
  * counter is exact.
  */
 void shirq_log_where(DeviceState *dev);
+
+/*
+ * Append a TURN entry: the vCPU with the index @to has the turn. @from had it,
+ * or is NULL.
+ */
+void shirq_log_turn(CPUState *from, unsigned to, ShirqTurnReason reason);
 
 /* A place in the log, to which it returns when the VM is rewound. */
 typedef struct ShirqLogPlace {

@@ -23,6 +23,7 @@ typedef enum ShirqAction {
     SHIRQ_DO_NOTE,
     SHIRQ_DO_WHERE,
     SHIRQ_DO_STOP,
+    SHIRQ_DO_TURN,
     SHIRQ_ACTIONS,
 } ShirqAction;
 

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""`shirq determinism` reports each replay that is not its run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from shirq_bench.campaigns import determinism
+from shirq_bench.cli import determinism as verb
+from shirq_bench.cli.main import main
+from shirq_bench.replay.exact import State
+from shirq_bench.vm.machine import Machine
+
+STATE = State(100, "log", "processor", "memory")
+
+
+def replayed(machine: Machine, run: int, condition: str = "calm") -> State:
+    """Stand in for a replay: with two vCPUs, the memory of run 1 is another one after pauses."""
+    other = machine.vcpus == 2 and (run, condition) == (1, "pauses")
+    return State(100, "log", "processor", "other memory") if other else STATE
+
+
+def test_differences_name_replay_condition_and_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(determinism, "replay", replayed)
+    found = determinism.measure(determinism.busy("6.1", 2), runs=2, replays=10)
+    assert found["replays"] == 20
+    assert found["entries"] == 200
+    assert found["differences"] == [
+        {"run": 1, "replay": number, "in": "pauses", "differ": ["memory"]} for number in (2, 7)
+    ]
+
+
+def test_every_condition_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def replay(machine: Machine, run: int, condition: str = "") -> State:
+        tried.append(condition)
+        return STATE
+
+    monkeypatch.setattr(determinism, "replay", replay)
+    determinism.measure(determinism.busy("6.1", 4), runs=1, replays=len(determinism.CONDITIONS))
+    assert tuple(tried) == ("", *determinism.CONDITIONS)
+
+
+@pytest.mark.parametrize(("vcpus", "status"), [("2", 1), ("4", 0)])
+def test_command_fails_if_a_replay_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vcpus: str, status: int
+) -> None:
+    monkeypatch.setattr(determinism, "replay", replayed)
+    monkeypatch.setattr(verb, "REPORT", tmp_path / "reports/determinism.json")
+    done = CliRunner().invoke(main, ["determinism", "--vcpus", vcpus, "--runs", "2", "--replays", "5"])
+    assert done.exit_code == status
+    (report,) = json.loads((tmp_path / "reports/determinism.json").read_text())
+    assert len(report["differences"]) == status
+
+
+def test_busy_guest_has_more_work_than_vcpus() -> None:
+    for vcpus in (1, 2, 4):
+        machine = determinism.busy("6.1", vcpus)
+        assert (machine.vcpus, machine.deterministic) == (vcpus, True)
+        assert machine.prepare.count(determinism.BUSY) > vcpus
+
+
+def test_stimuli_depend_on_the_run_alone() -> None:
+    assert determinism.stimuli(1) == determinism.stimuli(1) != determinism.stimuli(2)
