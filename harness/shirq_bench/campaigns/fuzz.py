@@ -23,14 +23,14 @@ _REPORTS = ("AddressSanitizer", "runtime error:", "LeakSanitizer")
 _BATCH = 400
 _ROUND = 20_000
 
-_PRESETS = ("edu", "plx9050", "e1000-like", "rtl8139-like", "nvme-like", "ahci-like", "pcnet-like")
+PRESETS = ("edu", "plx9050", "e1000-like", "rtl8139-like", "nvme-like", "ahci-like", "pcnet-like")
 _OWN = (
     "bar0+0/8 status rc automask; bar0+1/8 enable; bar0+2/16be mask[3:0]; bar0+8/32 cause w0c",
     "bar0+0/32 status wc; bar0+4/32 summary rc group=3; bar0+8/32 active rc; bar0+12/32be[30:5] scratch7 w1s",
     "bar1+0/8 index; bar1+1/8 data; ind+0/8 status w1c; ind+255/8 enable; bar1+2/16 gate[0]; bar0+0/64 mark",
 )
 #: Values that are tried for the properties. QEMU must refuse some of them.
-_FAULTS: dict[str, tuple[object, ...]] = {
+FAULTS: dict[str, tuple[object, ...]] = {
     "disintx": ("ok", "read-only", "no-op", "stuck"),
     "intx-status": ("auto", "ok", "zero", "one"),
     "intx-pin": ("A", "B", "C", "D"),
@@ -129,11 +129,11 @@ class Fuzzer:
         with contextlib.suppress(QmpFailed):
             kind = random.random()
             if kind < 0.8:
-                name = random.choice(tuple(_FAULTS))
-                board.qmp.set(device, name, random.choice(_FAULTS[name]))
+                name = random.choice(tuple(FAULTS))
+                board.qmp.set(device, name, random.choice(FAULTS[name]))
             elif kind < 0.9:
                 if random.random() < 0.5:
-                    board.qmp.set(device, "preset", random.choice(_PRESETS))
+                    board.qmp.set(device, "preset", random.choice(PRESETS))
                 else:
                     board.qmp.set(device, "registers", random.choice(_OWN))
             elif kind < 0.97:

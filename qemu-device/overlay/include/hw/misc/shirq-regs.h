@@ -49,6 +49,8 @@ typedef enum ShirqWrite {
 
 /* A field: some bits of a register, and the state that they show. */
 typedef struct ShirqField {
+    struct ShirqField *next;    /* of the same register */
+    uint64_t place;             /* space, offset and width as one number */
     uint8_t space;              /* a BAR or SHIRQ_INDIRECT */
     uint8_t width;              /* of the register, in bytes */
     uint8_t shift;              /* lowest bit in the register */
@@ -69,7 +71,8 @@ typedef struct ShirqField {
 typedef struct ShirqRegs {
     char *text;
     unsigned count;
-    ShirqField *field;
+    ShirqField *field;          /* in the order of the description */
+    GHashTable *first;          /* the first field at each place */
 
     uint32_t sources;           /* the sources that a register shows */
     uint32_t maskable;
@@ -90,10 +93,12 @@ uint32_t shirq_field_cover(const ShirqField *field);
 ShirqRegs *shirq_regs_parse(const char *text, Error **errp);
 void shirq_regs_free(ShirqRegs *regs);
 
-/* The built-in description called @name, or NULL. */
-const char *shirq_preset(const char *name);
-/* Their names, separated by commas. */
-char *shirq_preset_names(void);
+/*
+ * The first field of the register at a place; @next has the others, in the
+ * order of the description. NULL if there is none.
+ */
+const ShirqField *shirq_regs_find(const ShirqRegs *regs, uint8_t space,
+                                  uint32_t offset, uint8_t width);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ShirqRegs, shirq_regs_free)
 
