@@ -28,12 +28,13 @@ _OWN = (
     "bar0+0/8 status rc automask; bar0+1/8 enable; bar0+2/16be mask[3:0]; bar0+8/32 cause w0c",
     "bar0+0/32 status wc; bar0+4/32 summary rc group=3; bar0+8/32 active rc; bar0+12/32be[30:5] scratch7 w1s",
     "bar1+0/8 index; bar1+1/8 data; ind+0/8 status w1c; ind+255/8 enable; bar1+2/16 gate[0]; bar0+0/64 mark",
+    "bar0+0/32 status w1c; bar0+4/32 count ro rc; bar0+8/16be count wc; bar0+12/32 payload; bar0+16/32 enable",
 )
 #: Values that are tried for the properties. QEMU must refuse some of them.
 FAULTS: dict[str, tuple[object, ...]] = {
     "disintx": ("ok", "read-only", "no-op", "stuck"),
     "intx-status": ("auto", "ok", "zero", "one"),
-    "intx-pin": ("A", "B", "C", "D"),
+    "intx-pin": ("A", "B", "C", "D", "none"),
     "dead": ("off", "off", "off", "bars", "all"),
     "posted": ("off", "until-read", "delayed"),
     "posted-ns": (1, 1000, 10_000_000_000),
@@ -47,6 +48,9 @@ FAULTS: dict[str, tuple[object, ...]] = {
     "reset-unmasked": (0, 1, 0xFFFFFFFF),
     "pm-effective": ("on", "off"),
     "flr-effective": ("on", "off"),
+    "pin-stuck": ("off", "on"),
+    "intx-with-msi": ("off", "on"),
+    "payload-lag-ns": (0, 1, 5000),
     "raise": (1, 2, 0x80000000),
     "lower": (1, 0xFFFFFFFF),
 }

@@ -1,6 +1,6 @@
 /*
- * How accesses reach the device: its BARs, posted writes, a dead device, and the
- * log of accesses.
+ * How accesses reach the device: its BARs, posted writes, a dead device, and
+ * the log of accesses.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -306,7 +306,7 @@ void shirq_access_config_write(ShirqAccess *access, uint32_t offset,
 
 /* State and life */
 
-const VMStateDescription vmstate_shirq_posted = {
+static const VMStateDescription vmstate_posted = {
     .name = "shirq-edu/posted",
     .version_id = 1,
     .minimum_version_id = 1,
@@ -316,6 +316,22 @@ const VMStateDescription vmstate_shirq_posted = {
         VMSTATE_UINT32(offset, ShirqPosted),
         VMSTATE_UINT8(bar, ShirqPosted),
         VMSTATE_UINT8(width, ShirqPosted),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+const VMStateDescription vmstate_shirq_access = {
+    .name = "shirq-edu/access",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_STRUCT_ARRAY(posted, ShirqAccess, SHIRQ_POSTED, 1,
+                             vmstate_posted, ShirqPosted),
+        VMSTATE_UINT32(posted_first, ShirqAccess),
+        VMSTATE_UINT32(posted_count, ShirqAccess),
+        VMSTATE_TIMER(posted_timer, ShirqAccess),
+        VMSTATE_UINT64(reads, ShirqAccess),
+        VMSTATE_UINT64(writes, ShirqAccess),
         VMSTATE_END_OF_LIST()
     }
 };

@@ -79,6 +79,10 @@ void shirq_card_settle(ShirqCard *card)
         }
         differ &= differ - 1;
     }
+    if (card->raised_at <=
+        now_ns() - (int64_t)card->setting[SHIRQ_SET_PAYLOAD_LAG_NS]) {
+        card->payload = card->number;
+    }
 }
 
 static void set_status(ShirqCard *card, uint32_t status)
@@ -105,6 +109,10 @@ void shirq_card_raise(ShirqCard *card, uint32_t sources)
     shirq_log_event(card->dev, SHIRQ_LOG_RAISE, 0, sources & ~status);
     card->word[SHIRQ_CAUSE] |= sources & card->regs->sticky;
     set_status(card, status | sources);
+    card->word[SHIRQ_COUNT]++;
+    card->number++;
+    card->raised_at = now_ns();
+    card->raised(card->dev);
     conclude(card);
 }
 
@@ -160,7 +168,26 @@ void shirq_card_follow_storm(ShirqCard *card)
     }
 }
 
-/* Life */
+/* State and life */
+
+const VMStateDescription vmstate_shirq_card = {
+    .name = "shirq-edu/card",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_ARRAY(word, ShirqCard, SHIRQ_STATES),
+        VMSTATE_UINT32(seen, ShirqCard),
+        VMSTATE_INT64_ARRAY(changed_at, ShirqCard, 32),
+        VMSTATE_BOOL(masked, ShirqCard),
+        VMSTATE_UINT32(number, ShirqCard),
+        VMSTATE_INT64(raised_at, ShirqCard),
+        VMSTATE_UINT32(payload, ShirqCard),
+        VMSTATE_TIMER(storm_timer, ShirqCard),
+        VMSTATE_UINT64(raises, ShirqCard),
+        VMSTATE_UINT64(acks, ShirqCard),
+        VMSTATE_END_OF_LIST()
+    }
+};
 
 void shirq_card_init(ShirqCard *card)
 {
@@ -183,6 +210,8 @@ void shirq_card_reset(ShirqCard *card)
 {
     set_status(card, 0);
     card->seen = 0;
+    card->number = 0;
+    card->payload = 0;
     memcpy(card->word, card->regs->reset, sizeof(card->word));
     conclude_mask(card);
 }

@@ -1,6 +1,7 @@
 /*
  * Changes of the device from outside: its settings, its register file, its
- * schedule. Each is checked first, and refused as a whole; then it takes effect.
+ * schedule. Each is checked first, and refused as a whole; then it takes
+ * effect.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -25,7 +26,8 @@ static bool check_stopped(ShirqEdu *s, const char *name, Error **errp)
 bool shirq_edu_check_settings(ShirqEdu *s, Error **errp)
 {
     return shirq_settings_check(s->setting, s->card.regs->sources,
-                                s->config.pm, s->config.pcie, errp);
+                                s->config.pm, s->config.pcie, s->config.msi,
+                                errp);
 }
 
 void shirq_edu_apply_setting(ShirqEdu *s, int id)
@@ -44,9 +46,9 @@ void shirq_edu_apply_setting(ShirqEdu *s, int id)
         }
         break;
     case SHIRQ_SET_DEASSERT_DELAY_NS:
-        if (!s->setting[SHIRQ_SET_DEASSERT_DELAY_NS]) {
-            shirq_pin_fall_now(&s->pin);
-        }
+    case SHIRQ_SET_PIN_STUCK:
+    case SHIRQ_SET_INTX_WITH_MSI:
+        shirq_edu_follow(s);
         break;
     case SHIRQ_SET_STORM_NS:
         shirq_card_follow_storm(&s->card);
@@ -63,7 +65,7 @@ bool shirq_edu_change_setting(ShirqEdu *s, int id, uint64_t value,
     if (info->stopped && !check_stopped(s, info->name, errp)) {
         return false;
     }
-    if (id == SHIRQ_SET_STATUS_LAG_NS) {
+    if (id == SHIRQ_SET_STATUS_LAG_NS || id == SHIRQ_SET_PAYLOAD_LAG_NS) {
         /* Show what is old enough by the former lag. */
         shirq_card_settle(&s->card);
     }

@@ -117,6 +117,23 @@ static uint32_t disintx_bit(uint32_t offset, int width)
     return bit_of(PCI_COMMAND + 1, 2, offset, width);
 }
 
+/*
+ * At each write to the MSI capability that leaves MSI enabled, the PCI core
+ * deasserts the pin. It does not if it sees no such capability.
+ */
+static void write_space(ShirqConfig *config, uint32_t offset, uint32_t value,
+                        int width)
+{
+    PCIDevice *pdev = config->pdev;
+    uint32_t msi = pdev->cap_present & QEMU_PCI_CAP_MSI;
+
+    if (shirq_pin_ignores_msi(config->pin)) {
+        pdev->cap_present &= ~msi;
+    }
+    pci_default_write_config(pdev, offset, value, width);
+    pdev->cap_present |= msi;
+}
+
 uint32_t shirq_config_read(ShirqConfig *config, uint32_t offset, int width)
 {
     uint32_t value = pci_default_read_config(config->pdev, offset, width);
@@ -144,7 +161,7 @@ void shirq_config_write(ShirqConfig *config, uint32_t offset, uint32_t value,
     uint32_t disintx = disintx_bit(offset, width);
     uint8_t power = power_state(config);
 
-    pci_default_write_config(pdev, offset, value, width);
+    write_space(config, offset, value, width);
     if (disintx && config->setting[SHIRQ_SET_DISINTX] == SHIRQ_DISINTX_NO_OP) {
         config->disintx_ignored = value & disintx;
     }

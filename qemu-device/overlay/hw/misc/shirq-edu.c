@@ -30,6 +30,11 @@ static void card_changed(DeviceState *dev)
     shirq_edu_follow(SHIRQ_EDU(dev));
 }
 
+static void card_raised(DeviceState *dev)
+{
+    shirq_pin_raised(&SHIRQ_EDU(dev)->pin);
+}
+
 /* Configuration space */
 
 static uint32_t shirq_edu_config_read(PCIDevice *pdev, uint32_t offset,
@@ -54,7 +59,7 @@ void shirq_edu_reset_registers(ShirqEdu *s)
 {
     shirq_access_lose(&s->access);
     shirq_card_reset(&s->card);
-    shirq_pin_fall_now(&s->pin);
+    shirq_pin_reset(&s->pin);
 }
 
 static void shirq_edu_reset_hold(Object *obj, ResetType type)
@@ -150,6 +155,7 @@ static void shirq_edu_init(Object *obj)
     s->card.dev = DEVICE(s);
     s->card.setting = s->setting;
     s->card.changed = card_changed;
+    s->card.raised = card_raised;
     s->card.rung = shirq_edu_ring;
     s->pin.pdev = PCI_DEVICE(s);
     s->pin.setting = s->setting;

@@ -42,13 +42,16 @@ static const struct {
     { "scratch7", SHIRQ_SCRATCH + 7, 32 },
     { "liveness", SHIRQ_LIVENESS, 32 },
     { "factorial", SHIRQ_FACTORIAL, 32 },
+    { "count", SHIRQ_COUNT, 32 },
+    { "payload", SHIRQ_PAYLOAD, 32, .read_only = true },
     { "mark", SHIRQ_MARK, 64, .write_only = true },
     { "doorbell", SHIRQ_DOORBELL, 32, .write_only = true },
 };
 
 #define WORD_NAMES \
     "status, mask, enable, active, any, cause, summary, gate, const=VALUE, " \
-    "index, data, scratch0 to scratch7, liveness, factorial, mark, doorbell"
+    "index, data, scratch0 to scratch7, liveness, factorial, count, payload, " \
+    "mark, doorbell"
 
 static const struct {
     const char *name;
@@ -131,8 +134,8 @@ static bool parse_location(const char *text, ShirqField *field, Error **errp)
         goto bad;
     }
     if (value != 8 && value != 16 && value != 32 && value != 64) {
-        error_setg(errp, "the width is %" PRIu64 ", and must be 8, 16 or 32, or "
-                   "64 of a mark", value);
+        error_setg(errp, "the width is %" PRIu64 ", and must be 8, 16 or 32, "
+                   "or 64 of a mark", value);
         return false;
     }
     field->width = value / 8;

@@ -25,7 +25,7 @@ const ShirqSettingInfo shirq_setting_info[SHIRQ_SETTINGS] = {
         CHOICE("auto", "ok", "zero", "one") },
     [SHIRQ_SET_INTX_PIN] = {
         "intx-pin", "the interrupt pin (while the VM is stopped)",
-        CHOICE("A", "B", "C", "D"), .stopped = true },
+        CHOICE("A", "B", "C", "D", "none"), .stopped = true },
     [SHIRQ_SET_DEAD] = {
         "dead", "what reads as all-ones and ignores writes",
         CHOICE("off", "bars", "all") },
@@ -65,6 +65,15 @@ const ShirqSettingInfo shirq_setting_info[SHIRQ_SETTINGS] = {
     [SHIRQ_SET_FLR_EFFECTIVE] = {
         "flr-effective", "whether a function-level reset resets",
         .names = off_on, .reset = 1 },
+    [SHIRQ_SET_PIN_STUCK] = {
+        "pin-stuck", "whether an asserted pin waits for the next raise to fall",
+        .names = off_on },
+    [SHIRQ_SET_INTX_WITH_MSI] = {
+        "intx-with-msi", "whether the pin asserts although MSI is enabled",
+        .names = off_on },
+    [SHIRQ_SET_PAYLOAD_LAG_NS] = {
+        "payload-lag-ns", "how late registers show the payload, in ns",
+        .max = MAX_NS },
 };
 
 /* One value */
@@ -163,7 +172,7 @@ bool shirq_setting_visit(Visitor *v, int id, uint64_t *value, Error **errp)
 /* All values */
 
 bool shirq_settings_check(const uint64_t *setting, uint32_t sources, bool pm,
-                          bool pcie, Error **errp)
+                          bool pcie, bool msi, Error **errp)
 {
     int i;
 
@@ -188,6 +197,9 @@ bool shirq_settings_check(const uint64_t *setting, uint32_t sources, bool pm,
     } else if (!setting[SHIRQ_SET_FLR_EFFECTIVE] && !pcie) {
         error_setg(errp, "shirq-edu: property 'flr-effective' must be on "
                    "without pcie=on, which makes the capability");
+    } else if (setting[SHIRQ_SET_INTX_WITH_MSI] && !msi) {
+        error_setg(errp, "shirq-edu: property 'intx-with-msi' must be off "
+                   "without msi=on, which makes the capability");
     } else {
         return true;
     }

@@ -119,6 +119,11 @@ static uint32_t get_const(ShirqCard *card, const ShirqField *field)
     return field->value;
 }
 
+static uint32_t get_payload(ShirqCard *card, const ShirqField *field)
+{
+    return card->payload;
+}
+
 static void put_liveness(ShirqCard *card, const ShirqField *field,
                          uint64_t value)
 {
@@ -180,11 +185,13 @@ static const View views[] = {
     [SHIRQ_INDEX] = { get_word, put_word },
     [SHIRQ_LIVENESS] = { get_word, put_liveness },
     [SHIRQ_FACTORIAL] = { get_word, put_factorial },
+    [SHIRQ_COUNT] = { get_word, put_word },
     [SHIRQ_SCRATCH ... SHIRQ_SCRATCH + SHIRQ_SCRATCHES - 1] = {
         get_word, put_word },
     [SHIRQ_ACTIVE] = { .get = get_active },
     [SHIRQ_ANY] = { .get = get_any },
     [SHIRQ_CONST] = { .get = get_const },
+    [SHIRQ_PAYLOAD] = { .get = get_payload },
     [SHIRQ_DATA] = { get_data, put_data },
     [SHIRQ_MARK] = { .put = put_mark },
     [SHIRQ_DOORBELL] = { .put = put_doorbell },

@@ -1,6 +1,6 @@
 /*
- * How accesses reach the device: its BARs, posted writes, a dead device, and the
- * log of accesses.
+ * How accesses reach the device: its BARs, posted writes, a dead device, and
+ * the log of accesses.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -68,7 +68,7 @@ void shirq_access_config_write(ShirqAccess *access, uint32_t offset,
 void shirq_access_land(ShirqAccess *access);
 void shirq_access_lose(ShirqAccess *access);
 
-extern const VMStateDescription vmstate_shirq_posted;
+extern const VMStateDescription vmstate_shirq_access;
 /* Whether a loaded queue of posted writes can be one. */
 bool shirq_access_is_possible(const ShirqAccess *access);
 

@@ -10,6 +10,7 @@
 #include "hw/misc/shirq-regs.h"
 #include "hw/misc/shirq-settings.h"
 #include "hw/qdev-core.h"
+#include "migration/vmstate.h"
 #include "qemu/timer.h"
 
 typedef struct ShirqCard {
@@ -18,6 +19,8 @@ typedef struct ShirqCard {
     ShirqRegs *regs;            /* what its registers show */
     /* Called when shirq_card_wants() may have changed. */
     void (*changed)(DeviceState *dev);
+    /* Called before that, if sources were raised. */
+    void (*raised)(DeviceState *dev);
     /* Called when the doorbell was written. */
     void (*rung)(DeviceState *dev);
 
@@ -26,13 +29,17 @@ typedef struct ShirqCard {
     uint32_t seen;
     int64_t changed_at[32];
     bool masked;
+    /* Raises since the reset, the last one's time, and what registers show. */
+    uint32_t number;
+    int64_t raised_at;
+    uint32_t payload;
     QEMUTimer storm_timer;
 
     uint64_t raises;
     uint64_t acks;
 } ShirqCard;
 
-/* To be filled in first: dev, setting, changed, rung. */
+/* To be filled in first: dev, setting, changed, raised, rung. */
 void shirq_card_init(ShirqCard *card);
 /* Give it the state after a reset, without any effect. */
 void shirq_card_realize(ShirqCard *card);
@@ -50,8 +57,8 @@ void shirq_card_come_up(ShirqCard *card);
 /* Let the storm have the period that the settings say. */
 void shirq_card_follow_storm(ShirqCard *card);
 /*
- * Let registers show what is old enough. Call this before the lag changes, and
- * before @seen is used.
+ * Let registers show what is old enough. Call this before a lag changes, and
+ * before @seen or @payload is used.
  */
 void shirq_card_settle(ShirqCard *card);
 
@@ -61,5 +68,7 @@ uint32_t shirq_card_groups(const ShirqCard *card, uint32_t sources);
 bool shirq_card_asserts(const ShirqCard *card, uint32_t active);
 /* Whether it wants to assert: the gate is open and a source is active. */
 bool shirq_card_wants(const ShirqCard *card);
+
+extern const VMStateDescription vmstate_shirq_card;
 
 #endif

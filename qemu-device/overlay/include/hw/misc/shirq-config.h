@@ -37,7 +37,8 @@ void shirq_config_exit(ShirqConfig *config);
 void shirq_config_reset(ShirqConfig *config);
 /*
  * Set the interrupt-disable bit if it is set after a reset. Call this at the
- * end of the reset: before, the PCI core deasserts every pin and clears Command.
+ * end of the reset: before, the PCI core deasserts every pin and clears
+ * Command.
  */
 void shirq_config_come_up(ShirqConfig *config);
 

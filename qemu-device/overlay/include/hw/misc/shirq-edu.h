@@ -1,6 +1,6 @@
 /*
- * The device as a whole: a PCI function made of a card, its configuration space,
- * its pin, the accesses to them, and a schedule.
+ * The device as a whole: a PCI function made of a card, its configuration
+ * space, its pin, the accesses to them, and a schedule.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

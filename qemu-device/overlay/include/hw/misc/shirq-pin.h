@@ -8,6 +8,7 @@
 #define HW_MISC_SHIRQ_PIN_H
 
 #include "hw/pci/pci_device.h"
+#include "migration/vmstate.h"
 #include "qemu/timer.h"
 
 typedef struct ShirqPin {
@@ -28,12 +29,16 @@ void shirq_pin_realize(ShirqPin *pin);
 void shirq_pin_exit(ShirqPin *pin);
 
 /*
- * Assert or deassert, by the pin or, if MSI is enabled, by a message. A pin
- * falls late if the settings say so.
+ * Assert or deassert, by the pin, by a message if MSI is enabled, or by both. A
+ * pin falls late, or does not fall, if the settings say so.
  */
 void shirq_pin_want(ShirqPin *pin, bool wanted);
-/* Let a pin that is about to fall do so at once. */
-void shirq_pin_fall_now(ShirqPin *pin);
+/* A source was raised, and shirq_pin_want() follows: a stuck pin falls. */
+void shirq_pin_raised(ShirqPin *pin);
+/* Let a pin that the settings alone keep asserted fall at once. */
+void shirq_pin_reset(ShirqPin *pin);
+/* Whether the pin does not fall when MSI is enabled. */
+bool shirq_pin_ignores_msi(const ShirqPin *pin);
 /* Record the level: the interrupt-disable bit may have changed. */
 void shirq_pin_follow(ShirqPin *pin);
 
@@ -45,5 +50,7 @@ void shirq_pin_move(ShirqPin *pin);
  */
 void shirq_pin_loaded(ShirqPin *pin, uint64_t *number);
 bool shirq_pin_is_possible(const ShirqPin *pin);
+
+extern const VMStateDescription vmstate_shirq_pin;
 
 #endif

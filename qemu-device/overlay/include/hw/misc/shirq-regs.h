@@ -26,12 +26,14 @@ typedef enum ShirqWord {
     SHIRQ_INDEX,                /* offset of the data register */
     SHIRQ_LIVENESS,
     SHIRQ_FACTORIAL,
+    SHIRQ_COUNT,                /* raises */
     SHIRQ_SCRATCH,
     SHIRQ_STATES = SHIRQ_SCRATCH + SHIRQ_SCRATCHES,
     /* Values computed from other state. */
     SHIRQ_ACTIVE = SHIRQ_STATES,    /* pending sources that are not masked */
     SHIRQ_ANY,                  /* bit 0: the device wants to assert */
     SHIRQ_CONST,
+    SHIRQ_PAYLOAD,              /* the number of the last raise, late */
     SHIRQ_DATA,
     SHIRQ_MARK,
     SHIRQ_DOORBELL,

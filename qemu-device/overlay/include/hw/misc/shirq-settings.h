@@ -1,8 +1,8 @@
 /*
  * The run-time properties of the device, as data: names, values and limits.
  *
- * They are specified in SPEC.md, "Faults". A device keeps the values in an array
- * of SHIRQ_SETTINGS numbers; its parts read them there.
+ * They are specified in SPEC.md, "Faults". A device keeps the values in an
+ * array of SHIRQ_SETTINGS numbers; its parts read them there.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -29,6 +29,9 @@ typedef enum ShirqSetting {
     SHIRQ_SET_RESET_UNMASKED,
     SHIRQ_SET_PM_EFFECTIVE,
     SHIRQ_SET_FLR_EFFECTIVE,
+    SHIRQ_SET_PIN_STUCK,
+    SHIRQ_SET_INTX_WITH_MSI,
+    SHIRQ_SET_PAYLOAD_LAG_NS,
     SHIRQ_SETTINGS,
 } ShirqSetting;
 
@@ -44,6 +47,8 @@ enum {
     SHIRQ_INTX_STATUS_ZERO,
     SHIRQ_INTX_STATUS_ONE,
 };
+/* The pins have the numbers from 0 on. */
+enum { SHIRQ_PIN_NONE = 4 };
 enum { SHIRQ_DEAD_OFF, SHIRQ_DEAD_BARS, SHIRQ_DEAD_ALL };
 enum { SHIRQ_POSTED_OFF, SHIRQ_POSTED_UNTIL_READ, SHIRQ_POSTED_DELAYED };
 
@@ -77,9 +82,9 @@ bool shirq_setting_visit(Visitor *v, int id, uint64_t *value, Error **errp);
 
 /*
  * Whether the values fit together, and to a device with @sources and, if so,
- * the capabilities of power management and PCI Express.
+ * the capabilities of power management, PCI Express and MSI.
  */
 bool shirq_settings_check(const uint64_t *setting, uint32_t sources, bool pm,
-                          bool pcie, Error **errp);
+                          bool pcie, bool msi, Error **errp);
 
 #endif
