@@ -534,7 +534,7 @@ def test_storm_pause_survives_migration(start: Start, tmp_path: Path, paused: bo
     scene = Scene(start)
     IoApic(scene.board.qtest).program(20, 0x61)
     scene.raise_()
-    scene.step(1_000_000)
+    scene.step(5_000_000_000)  # later than what fits into 32 bits
     end = f"writel {0xFEC00040:#x} 0x61"
     for _ in range(99):
         scene.board.qtest.batch([end] * 101)
