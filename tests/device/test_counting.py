@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scene import Scene, Start
+
+from device.scene import Scene, Start
 
 STATUS, ENABLE, COUNT, PAYLOAD = 0x20, 0x10, 0x30, 0x34
 COUNTING = "registers=bar0+0x10/32 enable; bar0+0x20/32 status w1c; "

@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scene import (
+
+from device.scene import (
     ALL,
     COMMAND_MASTER,
     INT_ACK,
@@ -22,7 +23,6 @@ from scene import (
     messages,
     power,
 )
-
 from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
 from shirq_bench.vm.board import COMMAND, STATUS, STATUS_INTERRUPT, IoApic

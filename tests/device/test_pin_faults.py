@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scene import ALL, INT_ACK, INT_MASK, MSI, PCIE, Scene, Start, messages, power
 
+from device.scene import ALL, INT_ACK, INT_MASK, MSI, PCIE, Scene, Start, messages, power
 from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.vm.board import STATUS, STATUS_INTERRUPT, IoApic

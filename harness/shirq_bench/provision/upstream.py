@@ -44,7 +44,7 @@ def tests_of(patch: str) -> str:
 
 def qtest_of(patch: str) -> str:
     """The name of the qtest that a patch adds. Raises `BuildError` unless it adds exactly one."""
-    added = re.findall(r"(?m)^--- /dev/null\n\+\+\+ b/tests/qtest/(\S+)\.c$", patch)
+    added: list[str] = re.findall(r"(?m)^--- /dev/null\n\+\+\+ b/tests/qtest/(\S+)\.c$", patch)
     if len(added) != 1:
         raise BuildError(f"a patch must add one qtest of its own, not {', '.join(added) or 'none'}")
     return added[0]
