@@ -150,7 +150,8 @@ def compile_tree(
     recipe = _recipe()
     version = Suites(recipe.suite).source_version(recipe.source)
     key = cache.digest(asdict(recipe)) + of
-    work = cache.root() / "qemu-work" / key
+    # Another path would configure the tree anew, and a cache that shares the tree has another path to it.
+    work = (cache.root() / "qemu-work").resolve() / key
     log = work / f"{variant}.log"
     with cache.lock(f"qemu-work-{key}"):
         tree = work / "src"

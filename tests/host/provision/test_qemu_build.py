@@ -146,6 +146,18 @@ def test_source_replaced_meanwhile_is_not_mistaken(commands: list[str], monkeypa
     assert not list((cache.root() / "qemu").iterdir())
 
 
+def test_a_cache_that_shares_the_tree_does_not_configure_it_anew(
+    tmp_path: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache of a mutant shares the compiled tree with the cache of its checkout."""
+    qemu.build()
+    cache.share(tmp_path / "other", cache.FETCHED)
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "other"))
+    (tmp_path / "overlay/new.c").touch()
+    qemu.build()
+    assert len(configured(commands)) == 1
+
+
 def test_changed_configure_arguments_configure_anew(tmp_path: Path, commands: list[str]) -> None:
     qemu.build("tried", ["--enable-this"])
     (tmp_path / "overlay/new.c").touch()

@@ -33,6 +33,7 @@
 #include "hw/misc/shirq-rewind.h"
 #include "hw/qdev-core.h"
 #include "io/channel-buffer.h"
+#include "migration/global_state.h"
 #include "migration/misc.h"
 #include "net/net.h"
 #include "system/block-backend.h"
@@ -589,6 +590,8 @@ static bool begin(Error **errp)
         }
     }
     object_child_foreach_recursive(object_get_root(), add_socket, NULL);
+    /* A state of a VM that was never migrated would lack it, and be refused. */
+    global_state_store();
     /* It is called for each device that exists, too. */
     device_listener_register(&plug_listener);
     g_clear_pointer(&plugged, g_free);
