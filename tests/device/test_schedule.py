@@ -12,6 +12,7 @@ from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, QmpFailed
+from shirq_bench.observe.words import SETTINGS
 from shirq_bench.vm.board import Bar, Board
 
 Start = Callable[..., Board]
@@ -255,6 +256,8 @@ def entry(argument: int, setting: int) -> bytes:
 
 #: The fields before the entry: the number of entries, and the number of those with absolute times; both are 1.
 ONE = b"\0\0\0\1" * 2
+#: Bytes of a schedule before its first entry: four numbers, and whether and when the doorbell was rung.
+HEAD = 4 * 4 + 1 + 8
 
 
 @pytest.mark.parametrize(
@@ -264,7 +267,7 @@ ONE = b"\0\0\0\1" * 2
         (entry(0x2345, 5), entry(2**64 - 1, 5), "the state is damaged"),
         (entry(0x2345, 5), entry(3, 3), "the state is damaged"),
         (entry(0x2345, 5), entry(1, 2), "the state is damaged"),
-        (entry(0x2345, 5), entry(1, 16), "the state is damaged"),
+        (entry(0x2345, 5), entry(1, len(SETTINGS)), "the state is damaged"),
         (ONE, b"\x80\0\0\0" + ONE[4:], "Input validation failed: shirq-schedule"),
         (ONE, b"\x7f\xff\xff\xff" + ONE[4:], "Input validation failed: shirq-schedule"),
     ],
@@ -276,7 +279,7 @@ def test_damaged_schedule_in_a_state_is_refused(
     schedule(board, tmp_path / "s", "@0x123456789abc set posted-ns 0x2345\n")
     board.save(tmp_path / "state")
     state = (tmp_path / "state").read_bytes()
-    at = state.index(right, state.index(entry(0x2345, 5)) - 32)
+    at = state.index(right, state.index(entry(0x2345, 5)) - HEAD)
     (tmp_path / "state").write_bytes(state[:at] + damaged + state[at + len(damaged) :])
     copy = start(DEVICE, incoming=True)
     with pytest.raises(BenchError, match=message):

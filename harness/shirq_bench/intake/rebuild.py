@@ -180,6 +180,8 @@ def _of_edu(device: Device, driver: Driver | None, name: str) -> _Function:
         comments.append(f"  {driver.remark[0].upper()}{driver.remark[1:]}.")
     if device.get("pin"):
         properties.append(f"intx-pin={device.get('pin')}")
+    elif device.get("raw_pin") == 0:
+        properties.append("intx-pin=none")
     else:
         unknown.append("pin (A)")
     properties += _identity(device, unknown)

@@ -21,7 +21,7 @@ CONFIG_REGISTERS = {0x04: "Command", 0x05: "Command (high byte)", 0x06: "Status"
 SETTINGS = (
     *("disintx", "intx-status", "intx-pin", "dead", "posted", "posted-ns", "deassert-delay-ns", "status-lag-ns"),
     *("storm-ns", "storm-sources", "reassert", "reset-disintx", "reset-status", "reset-unmasked", "pm-effective"),
-    "flr-effective",
+    *("flr-effective", "pin-stuck", "intx-with-msi", "payload-lag-ns"),
 )
 
 KERNEL, USER, GUEST, DEVICE, BENCH, CONTROLLER = "kernel", "user space", "guest", "device", "bench", "controller"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Build QEMU with our device and line probe in it, once, into the cache.
 
-The source tree is Debian's plus ``qemu-device/overlay`` (new files) and ``qemu-device/patches`` (small changes of
-QEMU's own files). Every build applies both anew to pristine copies, and writes only files whose content changes. So the
-step can be repeated, and ninja rebuilds no more than necessary.
+The source tree is Debian's plus ``qemu-device/overlay`` (new files), ``qemu-device/upstream`` (mends of QEMU's own
+bugs, each a patch that can be sent to QEMU) and ``qemu-device/patches`` (small changes of QEMU's own files). Every
+build applies all of them anew to pristine copies, and writes only files whose content changes. So the step can be
+repeated, and ninja rebuilds no more than necessary.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from shirq_bench.provision.steps import BuildError, run
 from shirq_bench.toml import Words
 
 _OVERLAY = QEMU_DEVICE / "overlay"
+_UPSTREAM = QEMU_DEVICE / "upstream"
 _PATCHES = QEMU_DEVICE / "patches"
 
 
@@ -53,21 +55,31 @@ def _place(source: Path, target: Path) -> None:
 
 
 def apply_device(tree: Path) -> None:
-    """Bring ``tree`` to exactly Debian's source plus our overlay and patches, whatever was applied before."""
+    """Bring ``tree`` to Debian's source plus our overlay and patches."""
+    apply(tree, _OVERLAY, [*sorted(_UPSTREAM.glob("*.patch")), *sorted(_PATCHES.glob("*.patch"))])
+
+
+def apply(tree: Path, overlay: Path | None, patches: Sequence[Path]) -> None:
+    """Bring ``tree`` to exactly Debian's source plus ``overlay`` and ``patches``, whatever was applied before.
+
+    Raises `BuildError` if a patch does not apply, or a new file would replace a file of QEMU.
+    """
     pristine = tree / ".shirq-pristine"
     manifest = tree / ".shirq-overlay"
     previous = set(manifest.read_text().splitlines()) if manifest.exists() else set()
-    overlay = {str(p.relative_to(_OVERLAY)) for p in cache.tree(_OVERLAY)}
-    for name in previous - overlay:
+    texts = [patch.read_text() for patch in patches]
+    placed = {str(p.relative_to(overlay)) for p in cache.tree(overlay)} if overlay else set()
+    created = {m for text in texts for m in re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+)", text, re.M)}
+    for name in previous - placed - created:
         (tree / name).unlink(missing_ok=True)
-    for name in sorted(overlay):
+    for name in sorted(placed | created):
         if name not in previous and (tree / name).exists():
-            raise BuildError(f"overlay file {name} would replace a file of QEMU: change such a file by a patch")
-        _place(_OVERLAY / name, tree / name)
-    manifest.write_text("".join(f"{name}\n" for name in sorted(overlay)))
+            raise BuildError(f"the new file {name} would replace a file of QEMU: change such a file by a patch")
+        if overlay and name in placed:
+            _place(overlay / name, tree / name)
+    manifest.write_text("".join(f"{name}\n" for name in sorted(placed | created)))
 
-    patches = sorted(_PATCHES.glob("*.patch"))
-    touched = {m for p in patches for m in re.findall(r"^\+\+\+ b/(\S+)", p.read_text(), re.M)}
+    touched = {m for text in texts for m in re.findall(r"^\+\+\+ b/(\S+)", text, re.M)} - created
     for name in touched:
         if not (pristine / name).exists():
             _place(tree / name, pristine / name)
@@ -123,20 +135,32 @@ def _configure(command: list[str], log: Path, build: Path) -> None:
     stamp.write_text(shlex.join(command))
 
 
-def _compile(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> Path:
-    """Bring the working tree up to date and compile it; returns the build directory."""
-    key = cache.digest(asdict(recipe))
-    # In a cache that shares this folder, use its real path: with another one, all would be compiled anew.
+def compile_tree(
+    variant: str,
+    extra: Sequence[str] = (),
+    *,
+    of: str = "",
+    apply_to: Callable[[Path], None] = apply_device,
+    targets: Sequence[str] = ("qemu-system-x86_64",),
+) -> Path:
+    """Bring a working tree up to date by ``apply_to`` and compile ``targets``; returns the build directory.
+
+    ``of`` names a tree of its own. For ``variant`` and ``extra`` see `build`.
+    """
+    recipe = _recipe()
+    version = Suites(recipe.suite).source_version(recipe.source)
+    key = cache.digest(asdict(recipe)) + of
+    # Another path would configure the tree anew, and a cache that shares the tree has another path to it.
     work = (cache.root() / "qemu-work").resolve() / key
     log = work / f"{variant}.log"
     with cache.lock(f"qemu-work-{key}"):
         tree = work / "src"
         _unpack(recipe, version, work)
         python = _venv(work / "venv", recipe.python, log)
-        apply_device(tree)
+        apply_to(tree)
         build = work / f"build-{variant}"
         _configure([str(tree / "configure"), f"--python={python}", *recipe.configure, *extra], log, build)
-        run("compiling QEMU", ["ninja", "qemu-system-x86_64"], log=log, cwd=build)
+        run("compiling QEMU", ["ninja", *targets], log=log, cwd=build)
         return build
 
 
@@ -150,7 +174,7 @@ def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
     version = suites.source_version(recipe.source)
 
     def fill(target: Path) -> None:
-        built = _compile(recipe, version, variant, extra)
+        built = compile_tree(variant, extra)
         shutil.copy2(built / "qemu-system-x86_64", target)
         data = target / "unpacked"
         suites.unpack(recipe.firmware_packages, data)
@@ -163,7 +187,7 @@ def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
 
 
 def _key(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> str:
-    return cache.digest(asdict(recipe), version, variant, list(extra), _OVERLAY, _PATCHES)
+    return cache.digest(asdict(recipe), version, variant, list(extra), _OVERLAY, _UPSTREAM, _PATCHES)
 
 
 def cached() -> Path | None:

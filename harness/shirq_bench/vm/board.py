@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,6 +230,11 @@ class Board:
     def pid(self) -> int:
         """QEMU's process id."""
         return self._emulator.pid
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait until QEMU has ended by itself; its exit status, negative for a signal. None: it has not."""
+        status = self._emulator.wait(seconds)
+        return None if status is None else os.waitstatus_to_exitcode(status)
 
     def close(self) -> None:
         """End QEMU and delete the run directory."""

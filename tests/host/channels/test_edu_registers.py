@@ -49,7 +49,7 @@ def test_the_document_lists_each() -> None:
 
 
 def test_the_device_has_each_and_no_other() -> None:
-    source = (QEMU_DEVICE / "overlay/hw/misc/shirq-regs.c").read_text()
+    source = (QEMU_DEVICE / "overlay/hw/misc/shirq-presets.c").read_text()
     preset = source.partition('{ "edu",')[2].partition("},")[0]
     bench = source.partition("#define BENCH")[2].partition("\n\n")[0]
     offsets = {int(offset, 16) for offset in re.findall(r"bar0\+(0x[0-9a-f]+)/", preset + bench)}

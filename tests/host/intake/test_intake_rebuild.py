@@ -132,5 +132,17 @@ def test_bars_that_shirq_edu_cannot_have_are_reduced() -> None:
     assert "size of BAR 3 (4096)" in made.text
 
 
+def test_a_function_without_a_pin_has_none_in_the_guest() -> None:
+    """The report lists it on a line, by its IRQ, although Interrupt Pin is 0."""
+    made = _of_text(
+        "01:00.0 Memory controller [0580]: Xilinx [10ee:7024]\n"
+        "\tControl: I/O- Mem+ BusMaster+ SpecCycle- MemWINV- VGASnoop- ParErr- Stepping- SERR- FastB2B- DisINTx-\n"
+        "\tInterrupt: pin ? routed to IRQ 16\n"
+    )
+    (device,) = made.machine.devices
+    assert properties(device)["intx-pin"] == "none"
+    assert "pin (A)" not in made.text
+
+
 def test_a_report_without_functions_is_an_empty_guest() -> None:
     assert _of_text("nothing at all").machine.devices == ()

@@ -121,7 +121,7 @@ def test_docs_life_of_an_interrupt_names_every_hop() -> None:
     targets = list(repository.links((DOCS / "explanation/interrupt.md").read_text()))
     symbols = [target.partition("#")[2] for target in targets if "#" in target]
     assert len(symbols) == len(targets) >= 20
-    order = ["drive_pin", "shirq_probe_deliver", "shirq_interrupt", "shirq_run", "shirq_claim", "shirq_notify"]
+    order = ["shirq_pin_want", "shirq_probe_deliver", "shirq_interrupt", "shirq_run", "shirq_claim", "shirq_notify"]
     order += ["shirq_probe_eoi", "shirq_take_one", "Device.read", "shirq_begin_read", "shirq_enable"]
     assert sorted(order, key=symbols.index) == order
 

@@ -64,8 +64,9 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(qemu, "Suites", Mirror)
     monkeypatch.setattr(qemu, "run", run)
     monkeypatch.setattr(qemu, "_OVERLAY", tmp_path / "overlay")
+    monkeypatch.setattr(qemu, "_UPSTREAM", tmp_path / "upstream")
     monkeypatch.setattr(qemu, "_PATCHES", tmp_path / "patches")
-    for name in ("overlay", "patches"):
+    for name in ("overlay", "upstream", "patches"):
         (tmp_path / name).mkdir()
     return done
 
@@ -89,6 +90,44 @@ def test_patch_with_other_surroundings_is_refused(tmp_path: Path, commands: list
             qemu.apply_device(tree)
 
 
+NEW_FILE = """--- /dev/null
++++ b/new.c
+@@ -0,0 +1 @@
++zero
+"""
+
+
+def test_patches_for_qemu_come_first_and_their_files_go_with_them(tmp_path: Path, commands: list[str]) -> None:
+    """A file that a patch creates is there as long as the patch is, and a later patch can build on an earlier one."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "hello.c").write_text("one\ntwo\nthree\n")
+    sent = tmp_path / "upstream/0001-say.patch"
+    sent.write_text(PATCH + NEW_FILE)
+    for _ in range(2):
+        qemu.apply_device(tree)
+        assert (tree / "new.c").read_text() == "zero\n"
+    own = tmp_path / "patches/0001-again.patch"
+    own.write_text(PATCH.replace("+deux", "+zwei").replace("-two", "-deux"))
+    qemu.apply_device(tree)
+    assert (tree / "hello.c").read_text() == "one\nzwei\nthree\n"
+    own.unlink()
+    sent.unlink()
+    qemu.apply_device(tree)
+    assert (tree / "hello.c").read_text() == "one\ntwo\nthree\n"
+    assert not (tree / "new.c").exists()
+
+
+def test_a_created_file_that_qemu_has_is_refused(tmp_path: Path, commands: list[str]) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "new.c").write_text("of QEMU\n")
+    (tmp_path / "upstream/0001-new.patch").write_text(NEW_FILE)
+    with pytest.raises(BuildError, match=r"the new file new.c would replace a file of QEMU"):
+        qemu.apply_device(tree)
+    assert (tree / "new.c").read_text() == "of QEMU\n"
+
+
 def test_new_version_of_the_source_is_built_anew(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     old = qemu.build()
     assert qemu.cached() == old
@@ -105,6 +144,18 @@ def test_source_replaced_meanwhile_is_not_mistaken(commands: list[str], monkeypa
     with pytest.raises(BuildError, match=r"the mirror has qemu 10.0.2 now instead of 10.0.1: build again"):
         qemu.build()
     assert not list((cache.root() / "qemu").iterdir())
+
+
+def test_a_cache_that_shares_the_tree_does_not_configure_it_anew(
+    tmp_path: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache of a mutant shares the compiled tree with the cache of its checkout."""
+    qemu.build()
+    cache.share(tmp_path / "other", cache.FETCHED)
+    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "other"))
+    (tmp_path / "overlay/new.c").touch()
+    qemu.build()
+    assert len(configured(commands)) == 1
 
 
 def test_changed_configure_arguments_configure_anew(tmp_path: Path, commands: list[str]) -> None:

@@ -269,7 +269,7 @@ void shirq_log_where(DeviceState *dev)
 void shirq_log_turn(CPUState *from, unsigned to, ShirqTurnReason reason)
 {
     if (shirq_log_enabled()) {
-        append(NULL, SHIRQ_LOG_TURN, 0, 0, reason, to, from);
+        append(NULL, NULL, SHIRQ_LOG_TURN, 0, 0, reason, to, from);
     }
 }
 

@@ -1,6 +1,5 @@
 /*
- * Register files as data: the description language, and built-in descriptions
- * of real cards.
+ * Register files as data: the description language.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,105 +10,6 @@
 #include "hw/misc/shirq-regs.h"
 
 #define MAX_FIELDS      256
-
-/* Presets */
-
-#define BENCH \
-    "bar0+0x70/32 mark; bar0+0x70/64 mark; bar0+0x74/32 doorbell;"
-
-#define AHCI_PORT(n, status, enable) \
-    "bar0+" status "/32[7:0] status[" n "] w1c;" \
-    "bar0+" enable "/32[7:0] enable[" n "];"
-
-static const struct {
-    const char *name;
-    const char *text;
-} presets[] = {
-    { "edu",
-      "bar0+0x00/32 const=0x020000ed;"
-      "bar0+0x04/32 liveness;"
-      "bar0+0x08/32 factorial;"
-      "bar0+0x24/32 status ro;"
-      "bar0+0x28/32 mask;"
-      "bar0+0x2c/32 active;"
-      "bar0+0x60/32 status w1s wo;"
-      "bar0+0x64/32 status w1c wo;"
-      "bar0+0x68/32 mask w1s wo;"
-      "bar0+0x6c/32 mask w1c wo;"
-      BENCH },
-    { "plx9050",
-      "bar0+0x4c/32[0] enable[0];"          /* INTCSR */
-      "bar0+0x4c/32[1] scratch0[0];"
-      "bar0+0x4c/32[2] status[0] ro;"
-      "bar0+0x4c/32[3] enable[1];"
-      "bar0+0x4c/32[4] scratch0[1];"
-      "bar0+0x4c/32[5] status[1] ro;"
-      "bar0+0x4c/32[6] gate;"
-      "bar0+0x4c/32[7] status[2];"
-      "bar0+0x100/32[1:0] status w1c;"      /* the card's own logic */
-      BENCH },
-    { "e1000-like",
-      "bar0+0xc0/32[30:0] status w1c rc;"   /* ICR */
-      "bar0+0xc0/32[31] any;"
-      "bar0+0xc8/32[30:0] status w1s wo;"   /* ICS */
-      "bar0+0xd0/32[30:0] enable w1s;"      /* IMS */
-      "bar0+0xd8/32[30:0] enable w1c wo;"   /* IMC */
-      BENCH },
-    { "rtl8139-like",
-      "bar1+0x3c/16 enable;"                /* IMR */
-      "bar1+0x3e/16 status w1c;"            /* ISR */
-      BENCH },
-    { "nvme-like",
-      "bar0+0x0c/32 mask w1s =0;"           /* INTMS */
-      "bar0+0x10/32 mask w1c;"              /* INTMC */
-      "bar0+0x14/32[0] gate;"               /* CC.EN */
-      "bar0+0x14/32[31:1] scratch0;"
-      "bar0+0x1004/32[0] status[0] wc wo;"  /* CQ0HDBL */
-      "bar0+0x100c/32[0] status[1] wc wo;"  /* CQ1HDBL */
-      BENCH },
-    { "ahci-like",
-      "bar0+0x04/32[1] gate;"               /* GHC.IE */
-      "bar0+0x04/32[31] const=1;"           /* GHC.AE */
-      "bar0+0x08/32[3:0] summary w1c group=8;"  /* IS */
-      "bar0+0x0c/32 const=0xf;"             /* PI */
-      AHCI_PORT("0", "0x110", "0x114")
-      AHCI_PORT("8", "0x190", "0x194")
-      AHCI_PORT("16", "0x210", "0x214")
-      AHCI_PORT("24", "0x290", "0x294")
-      BENCH },
-    { "pcnet-like",
-      "bar1+0x10/16 data;"                  /* RDP */
-      "bar1+0x12/16 index;"                 /* RAP */
-      "ind+0/16[5:0] scratch0;"             /* CSR0 */
-      "ind+0/16[6] gate;"
-      "ind+0/16[7] any;"
-      "ind+0/16[14:8] status[8] w1c;"
-      "ind+3/16[14:8] mask[8] =0;"          /* CSR3 */
-      BENCH },
-};
-
-const char *shirq_preset(const char *name)
-{
-    int i;
-
-    for (i = 0; i < ARRAY_SIZE(presets); i++) {
-        if (!strcmp(presets[i].name, name)) {
-            return presets[i].text;
-        }
-    }
-    return NULL;
-}
-
-char *shirq_preset_names(void)
-{
-    GString *names = g_string_new(presets[0].name);
-    int i;
-
-    for (i = 1; i < ARRAY_SIZE(presets); i++) {
-        g_string_append_printf(names, ", %s", presets[i].name);
-    }
-    return g_string_free(names, false);
-}
 
 /* The words of the language */
 
@@ -142,13 +42,16 @@ static const struct {
     { "scratch7", SHIRQ_SCRATCH + 7, 32 },
     { "liveness", SHIRQ_LIVENESS, 32 },
     { "factorial", SHIRQ_FACTORIAL, 32 },
+    { "count", SHIRQ_COUNT, 32 },
+    { "payload", SHIRQ_PAYLOAD, 32, .read_only = true },
     { "mark", SHIRQ_MARK, 64, .write_only = true },
     { "doorbell", SHIRQ_DOORBELL, 32, .write_only = true },
 };
 
 #define WORD_NAMES \
     "status, mask, enable, active, any, cause, summary, gate, const=VALUE, " \
-    "index, data, scratch0 to scratch7, liveness, factorial, mark, doorbell"
+    "index, data, scratch0 to scratch7, liveness, factorial, count, payload, " \
+    "mark, doorbell"
 
 static const struct {
     const char *name;
@@ -231,8 +134,8 @@ static bool parse_location(const char *text, ShirqField *field, Error **errp)
         goto bad;
     }
     if (value != 8 && value != 16 && value != 32 && value != 64) {
-        error_setg(errp, "the width is %" PRIu64 ", and must be 8, 16 or 32, or "
-                   "64 of a mark", value);
+        error_setg(errp, "the width is %" PRIu64 ", and must be 8, 16 or 32, "
+                   "or 64 of a mark", value);
         return false;
     }
     field->width = value / 8;
@@ -440,6 +343,34 @@ static bool parse_entry(char **tokens, ShirqRegs *regs, ShirqField *field,
 
 /* The whole */
 
+static uint64_t place(uint8_t space, uint32_t offset, uint8_t width)
+{
+    return (uint64_t)space << 40 | (uint64_t)width << 32 | offset;
+}
+
+/* Join the fields of each register, in the order of the description. */
+static void index_registers(ShirqRegs *regs)
+{
+    int i;
+
+    regs->first = g_hash_table_new(g_int64_hash, g_int64_equal);
+    for (i = regs->count - 1; i >= 0; i--) {
+        ShirqField *field = &regs->field[i];
+
+        field->place = place(field->space, field->offset, field->width);
+        field->next = g_hash_table_lookup(regs->first, &field->place);
+        g_hash_table_replace(regs->first, &field->place, field);
+    }
+}
+
+const ShirqField *shirq_regs_find(const ShirqRegs *regs, uint8_t space,
+                                  uint32_t offset, uint8_t width)
+{
+    uint64_t key = place(space, offset, width);
+
+    return g_hash_table_lookup(regs->first, &key);
+}
+
 static bool conclude(ShirqRegs *regs, Error **errp)
 {
     const ShirqField *data = NULL;
@@ -577,12 +508,14 @@ ShirqRegs *shirq_regs_parse(const char *text, Error **errp)
     if (!conclude(regs, errp)) {
         return NULL;
     }
+    index_registers(regs);
     return g_steal_pointer(&regs);
 }
 
 void shirq_regs_free(ShirqRegs *regs)
 {
     if (regs) {
+        g_clear_pointer(&regs->first, g_hash_table_destroy);
         g_free(regs->text);
         g_free(regs->field);
         g_free(regs);

@@ -34,6 +34,7 @@
 #include "hw/misc/shirq-rewind.h"
 #include "hw/qdev-core.h"
 #include "io/channel-buffer.h"
+#include "migration/global_state.h"
 #include "migration/misc.h"
 #include "net/net.h"
 #include "system/block-backend.h"
@@ -590,6 +591,8 @@ static bool begin(Error **errp)
         }
     }
     object_child_foreach_recursive(object_get_root(), add_socket, NULL);
+    /* A state of a VM that was never migrated would lack it, and be refused. */
+    global_state_store();
     /* It is called for each device that exists, too. */
     device_listener_register(&plug_listener);
     g_clear_pointer(&plugged, g_free);
@@ -732,18 +735,22 @@ static int restore(int number, ShirqRewound *done)
     return error;
 }
 
-/* A timer that neither reset nor load touches stays as it was. */
-static bool same_timers(const Savepoint *s)
+/*
+ * The timers of the virtual clock if they are not those of the savepoint, else
+ * NULL. A timer that neither reset nor load touches stays as it was.
+ */
+static char *other_timers(const Savepoint *s)
 {
     g_autofree char *timers = qemu_timers_describe(QEMU_CLOCK_VIRTUAL);
 
-    return !strcmp(timers, s->timers);
+    return strcmp(timers, s->timers) ? g_steal_pointer(&timers) : NULL;
 }
 
 ShirqRewound *qmp_shirq_rewind(bool has_savepoint, int64_t savepoint,
-                               bool has_go, bool go, Error **errp)
+                               Error **errp)
 {
     g_autoptr(ShirqRewound) done = g_new0(ShirqRewound, 1);
+    g_autofree char *timers = NULL;
     int number = chosen(has_savepoint, savepoint, errp);
     int64_t began = cpu_ns();
     int error;
@@ -764,10 +771,8 @@ ShirqRewound *qmp_shirq_rewind(bool has_savepoint, int64_t savepoint,
         return NULL;
     }
     done->savepoint = number;
-    done->timers = same_timers(g_ptr_array_index(savepoints, number));
-    if (has_go && go) {
-        vm_start();
-    }
+    timers = other_timers(g_ptr_array_index(savepoints, number));
+    done->timers = !timers;
     done->cpu_ns = cpu_ns() - began;
     return g_steal_pointer(&done);
 }
@@ -863,8 +868,8 @@ ShirqRewindCheck *qmp_shirq_rewind_check(bool has_savepoint, int64_t savepoint,
     if (!compare_state(s, &tail, errp)) {
         return NULL;
     }
-    timers = qemu_timers_describe(QEMU_CLOCK_VIRTUAL);
-    if (strcmp(timers, s->timers)) {
+    timers = other_timers(s);
+    if (timers) {
         QAPI_LIST_APPEND(tail, g_strdup_printf("timers: %s instead of %s",
                                                timers, s->timers));
     }

@@ -7,8 +7,8 @@
 #include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "system/cpu-timers.h"
-#include "hw/misc/shirq-edu.h"
 #include "hw/misc/shirq-schedule.h"
+#include "hw/misc/shirq-settings.h"
 #include "hw/misc/shirq-turns.h"
 
 /*
@@ -92,8 +92,8 @@ static bool parse_argument(char **words, uint32_t sources, ShirqEntry *entry,
         }
         return icount_enabled();
     case SHIRQ_DO_SET:
-        setting = shirq_edu_parse_setting(words[0], words[1],
-                                          &entry->argument, errp);
+        setting = shirq_setting_parse(words[0], words[1], &entry->argument,
+                                      errp);
         entry->setting = setting;
         return setting >= 0;
     case SHIRQ_DO_NOTE:

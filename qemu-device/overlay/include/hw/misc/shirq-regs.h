@@ -26,12 +26,14 @@ typedef enum ShirqWord {
     SHIRQ_INDEX,                /* offset of the data register */
     SHIRQ_LIVENESS,
     SHIRQ_FACTORIAL,
+    SHIRQ_COUNT,                /* raises */
     SHIRQ_SCRATCH,
     SHIRQ_STATES = SHIRQ_SCRATCH + SHIRQ_SCRATCHES,
     /* Values computed from other state. */
     SHIRQ_ACTIVE = SHIRQ_STATES,    /* pending sources that are not masked */
     SHIRQ_ANY,                  /* bit 0: the device wants to assert */
     SHIRQ_CONST,
+    SHIRQ_PAYLOAD,              /* the number of the last raise, late */
     SHIRQ_DATA,
     SHIRQ_MARK,
     SHIRQ_DOORBELL,
@@ -49,6 +51,8 @@ typedef enum ShirqWrite {
 
 /* A field: some bits of a register, and the state that they show. */
 typedef struct ShirqField {
+    struct ShirqField *next;    /* of the same register */
+    uint64_t place;             /* space, offset and width as one number */
     uint8_t space;              /* a BAR or SHIRQ_INDIRECT */
     uint8_t width;              /* of the register, in bytes */
     uint8_t shift;              /* lowest bit in the register */
@@ -69,7 +73,8 @@ typedef struct ShirqField {
 typedef struct ShirqRegs {
     char *text;
     unsigned count;
-    ShirqField *field;
+    ShirqField *field;          /* in the order of the description */
+    GHashTable *first;          /* the first field at each place */
 
     uint32_t sources;           /* the sources that a register shows */
     uint32_t maskable;
@@ -90,10 +95,12 @@ uint32_t shirq_field_cover(const ShirqField *field);
 ShirqRegs *shirq_regs_parse(const char *text, Error **errp);
 void shirq_regs_free(ShirqRegs *regs);
 
-/* The built-in description called @name, or NULL. */
-const char *shirq_preset(const char *name);
-/* Their names, separated by commas. */
-char *shirq_preset_names(void);
+/*
+ * The first field of the register at a place; @next has the others, in the
+ * order of the description. NULL if there is none.
+ */
+const ShirqField *shirq_regs_find(const ShirqRegs *regs, uint8_t space,
+                                  uint32_t offset, uint8_t width);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ShirqRegs, shirq_regs_free)
 
