@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 
 from shirq_bench.paths import checkout
-from shirq_bench.provision import cache, deps, housekeeping, kernel, qemu
+from shirq_bench.provision import cache, costs, deps, housekeeping, kernel, qemu
 from shirq_bench.vm import accel
 
 _GIB = 1 << 30
@@ -55,7 +55,9 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """All checks, in order. A check that raises an error is reported as failed."""
-    parts: list[Callable[[], Iterator[Check]]] = [_python, _packages, _system, _disk, _emulator, _accelerator, _kernels]
+    parts: list[Callable[[], Iterator[Check]]] = [
+        *(_python, _packages, _system, _disk, _emulator, _accelerator, _kernels, _first_guest),
+    ]
     for part in parts:
         try:
             yield from part()
@@ -146,7 +148,7 @@ def _emulator() -> Iterator[Check]:
         yield Check(
             "QEMU",
             State.WARN,
-            "not built for this recipe and device; one build takes some minutes",
+            f"not built for this recipe and device; one build takes {costs.QEMU}",
             _how("qemu", "build qemu"),
         )
 
@@ -182,12 +184,19 @@ def _kernels() -> Iterator[Check]:
     for name in kernel.names():
         found = kernel.cached(name)
         if not found:
-            yield Check(f"kernel {name}", State.OK, "not in the cache; fetched or built at its first use")
+            yield Check(f"kernel {name}", State.OK, f"not in the cache; its first use takes {costs.of_kernel(name)}")
         elif lost := [path for path in (found.vmlinuz, found.modules, found.headers) if not Path(path).exists()]:
             said = f"{found.release}, without {', '.join(str(path) for path in lost)}"
             yield Check(f"kernel {name}", State.BAD, said, f"rm -r {found.vmlinuz.parent}")
         else:
             yield Check(f"kernel {name}", State.OK, found.release)
+
+
+def _first_guest() -> Iterator[Check]:
+    name = accel.PROBE_KERNEL
+    lacking = costs.of_first_guest(name)
+    said = f"with kernel {name} takes {lacking}" if lacking.gib else f"with kernel {name} lacks nothing"
+    yield Check("the first guest", State.OK, said)
 
 
 _STYLES = {State.OK: "green", State.WARN: "yellow", State.BAD: "bold red"}

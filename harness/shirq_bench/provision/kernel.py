@@ -212,6 +212,11 @@ def get(name: str) -> Kernel:
     return _at(name, cache.entry("kernel", _key(name, recipe), lambda target: make(recipe, target)))
 
 
+def is_compiled(name: str) -> bool:
+    """Whether the kernel called ``name`` is compiled from source, not unpacked from a package."""
+    return bool(_table()[name].source)
+
+
 def cached(name: str) -> Kernel | None:
     """The kernel called ``name`` in the table, or None if it would have to be fetched or built."""
     directory = cache.root() / "kernel" / _key(name, _table()[name])

@@ -28,7 +28,7 @@ from shirq_bench.cli.doctor import Check, State
 from shirq_bench.cli.machines import chosen
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
-from shirq_bench.provision import deps, kernel, qemu
+from shirq_bench.provision import costs, deps, kernel, qemu
 from shirq_bench.supervisor import SupervisorGone
 from shirq_bench.vm import accel, pool, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
@@ -337,6 +337,25 @@ def test_doctor_passes_this_machine_and_mentions_empty_cache(root: Path) -> None
     assert checks["accelerator"].state is State.WARN
     assert {f"kernel {name}" for name in kernel.names()} <= checks.keys()
     assert not root.exists()
+
+
+def test_doctor_says_what_the_first_guest_costs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time by the number of processors, and disk, of what the cache lacks."""
+
+    def said() -> str:
+        (check,) = [check for check in doctor.examine() if check.subject == "the first guest"]
+        return check.said
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    both = costs.QEMU + costs.STOCK_KERNEL
+    assert said() == f"with kernel 6.1 takes {both}"
+    assert str(both) == "4 min to 7 min on 2 processors, 1.6 GiB"
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    assert str(both) == "2 min to 3 min on 16 processors, 1.6 GiB"
+    monkeypatch.setattr(qemu, "cached", lambda: root / "qemu-system-x86_64")
+    assert said() == f"with kernel 6.1 takes {costs.STOCK_KERNEL}"
+    monkeypatch.setattr(kernel, "cached", lambda name: object())
+    assert said() == "with kernel 6.1 lacks nothing"
 
 
 def test_doctor_says_what_to_do_and_exits_with_1_if_blocked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The devices of our QEMU: its default for a PC without those that take time to compile and cannot be on a shared line.
+# All conventional PCI cards stay: people reproduce bugs of their drivers with them.
+
+include default.mak
+
+# Hypervisors' own devices, and assigned host devices.
+CONFIG_HYPERV=n
+CONFIG_HYPERV_TESTDEV=n
+CONFIG_SYNDBG=n
+CONFIG_VMBUS=n
+CONFIG_XEN_EMU=n
+CONFIG_VMMOUSE=n
+CONFIG_VMWARE_VGA=n
+CONFIG_VMW_PVSCSI_SCSI_PCI=n
+CONFIG_VMXNET3_PCI=n
+CONFIG_VFIO_PCI=n
+CONFIG_VFIO_IGD=n
+CONFIG_IVSHMEM_DEVICE=n
+CONFIG_IVSHMEM_FLAT_DEVICE=n
+CONFIG_SEV=n
+CONFIG_SGX=n
+
+# Devices of servers and storage that have no INTx, or nobody shares.
+CONFIG_CXL=n
+CONFIG_CXL_MEM_DEVICE=n
+CONFIG_NVDIMM=n
+CONFIG_PXB=n
+CONFIG_UFS_PCI=n
+CONFIG_ROCKER=n
+CONFIG_AMD_IOMMU=n
+CONFIG_IPMI_SSIF=n
+CONFIG_ISA_IPMI_BT=n
+CONFIG_ISA_IPMI_KCS=n
+CONFIG_PCI_IPMI_BT=n
+CONFIG_PCI_IPMI_KCS=n
+CONFIG_UEFI_VARS=n
+
+# Displays: guests have a serial console.
+CONFIG_ATI_VGA=n
+CONFIG_BOCHS_DISPLAY=n
+CONFIG_VGA_CIRRUS=n
+CONFIG_VGA_ISA=n
+
+# Virtio beyond what the bench uses.
+CONFIG_VIRTIO_CRYPTO=n
+CONFIG_VIRTIO_GPU=n
+CONFIG_VIRTIO_IOMMU=n
+CONFIG_VIRTIO_MEM=n
+CONFIG_VIRTIO_PMEM=n
+CONFIG_VIRTIO_SND=n
+CONFIG_VIRTIO_VGA=n
+
+# ISA cards and other boards.
+CONFIG_ADLIB=n
+CONFIG_CS4231A=n
+CONFIG_GUS=n
+CONFIG_SB16=n
+CONFIG_NE2000_ISA=n
+CONFIG_FDC_ISA=n
+CONFIG_ISA_DEBUG=n
+CONFIG_APPLESMC=n
+CONFIG_ISAPC=n
+CONFIG_MICROVM=n
+CONFIG_IDE_CF=n
+
+# USB and I2C devices: only the controllers interrupt.
+CONFIG_USB_AUDIO=n
+CONFIG_USB_CANOKEY=n
+CONFIG_USB_NETWORK=n
+CONFIG_USB_SMARTCARD=n
+CONFIG_USB_STORAGE_MTP=n
+CONFIG_USB_TABLET_WACOM=n
+CONFIG_USB_U2F=n
+CONFIG_USB_XHCI_SYSBUS=n
+CONFIG_IMX_USBPHY=n
+CONFIG_I2C_ECHO=n
+
+# Of the test devices, only the one whose registers shirq-edu's default preset has.
+CONFIG_TEST_DEVICES=n
+CONFIG_EDU=y
