@@ -16,6 +16,7 @@ from shirq_bench.channels.log import ClockError, LogError, TraceError
 from shirq_bench.cli import (
     bench,
     build,
+    campaign,
     case,
     demo,
     doctor,
@@ -112,6 +113,7 @@ for _command in (
     *sweep.COMMANDS,
     *proofs.COMMANDS,
     *build.COMMANDS,
+    *campaign.COMMANDS,
     *intake.COMMANDS,
     bench.command,
     case.case,
