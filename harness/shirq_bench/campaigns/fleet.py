@@ -9,6 +9,7 @@ workers, again and again is set apart.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shirq_bench.campaigns import registry
-from shirq_bench.campaigns.shards import ATTEMPTS, Campaign, OtherInputs, Shard, Store, Unable, attempt, pending
+from shirq_bench.campaigns.shards import ATTEMPTS, Campaign, Shard, Store, Unable, attempt, pending
 from shirq_bench.errors import BenchError
 from shirq_bench.vm import pool
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 #: What a worker declares for each guest that it can run at a time: `dask worker --resources SLOT=2`.
 SLOT: Final = "vm"
-#: Shards that the scheduler knows at a time, for each slot: enough to keep workers busy, few enough for its memory.
-_AHEAD: Final = 4
+#: Shards that the scheduler knows at a time, for each slot: enough to keep workers busy, few enough for its memory, and
+#: few that are suspected of a worker's death without having run.
+_AHEAD: Final = 2
 #: Seconds without a word from a worker after which it counts as dead.
 _WORKER_TTL_S: Final = 60
 _CONNECT_S: Final = 30.0
@@ -52,7 +54,7 @@ def _distributed() -> Any:
         raise FleetError(f"workers need dask.distributed: pip install 'shirq-bench[fleet]' ({error})") from error
     dask.config.set(
         {
-            # A shard that its worker does not survive is given to another, ATTEMPTS times in all.
+            # A shard whose worker dies is given to another, ATTEMPTS times in all.
             "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
             "distributed.scheduler.worker-ttl": f"{_WORKER_TTL_S}s",
             "distributed.comm.timeouts.connect": f"{_CONNECT_S:g}s",
@@ -116,7 +118,7 @@ def run(
                 cluster.address, security=cluster.security, timeout=_CONNECT_S, set_as_default=False
             ) as client:
                 done = _Wave(client, campaign, store, tell).run(left)
-        except (OSError, distributed.CommClosedError, _SchedulerGone) as error:
+        except (OSError, _SchedulerGone) as error:  # also errors of Dask's connections
             done = 0
             said = f"no scheduler at {cluster.address}: {error or type(error).__name__}"
         if done:
@@ -142,24 +144,41 @@ class _Wave:
         self._campaign = campaign
         self._store = store
         self._tell = tell
+        #: Shards that ran, or waited, on workers that died.
+        self._suspects: list[Shard] = []
 
     def run(self, left: list[Shard]) -> int:
         """Run the shards; returns how many have a result or were set apart."""
-        distributed = _distributed()
+        done = self._run(left, _AHEAD * self._slots(), self._suspects.append)
+        for shard in self._suspects:
+            # Dask suspects all shards of a worker that dies. Alone, a shard that kills its worker proves itself.
+            done += self._run([shard], 1, self._convict)
+        return done
+
+    def _run(self, left: list[Shard], ahead: int, killed: Callable[[Shard], None]) -> int:
         waiting = iter(left)
+        alone = "-alone" if ahead == 1 else ""
         shards: dict[str, Shard] = {}
-        ahead = _AHEAD * self._slots()
-        futures = distributed.as_completed(
-            [self._submit(shard, shards) for shard, _ in zip(waiting, range(ahead), strict=False)]
-        )
+
+        def submit(shard: Shard) -> Any:
+            key = f"shard-{shard.key}{alone}"
+            shards[key] = shard
+            spec, task = dict(self._campaign.spec), dict(shard.task)
+            return self._client.submit(work, spec, task, key=key, resources={SLOT: 1}, pure=False)
+
+        begun = [submit(shard) for shard in itertools.islice(waiting, ahead)]
+        futures = _distributed().as_completed(begun, loop=self._client.loop)
         done = 0
         for future in futures:
-            self._take(future, shards.pop(future.key))
+            shard = shards.pop(future.key)
+            if self._take(future, shard):
+                done += 1
+                self._tell(f"[{done}/{len(left)}] shards")
+            else:
+                killed(shard)
             future.release()
-            done += 1
-            self._tell(f"[{done}/{len(left)}] shards, {self._slots()} slots")
-            if shard := next(waiting, None):
-                futures.add(self._submit(shard, shards))
+            if following := next(waiting, None):
+                futures.add(submit(following))
         return done
 
     def _slots(self) -> int:
@@ -170,29 +189,22 @@ class _Wave:
             raise FleetError(f"no worker has a slot for a guest: start workers with --resources {SLOT}=1")
         return slots
 
-    def _submit(self, shard: Shard, shards: dict[str, Shard]) -> Any:
-        key = f"shard-{shard.key}"
-        shards[key] = shard
-        return self._client.submit(
-            work, dict(self._campaign.spec), dict(shard.task), key=key, resources={SLOT: 1}, pure=False
-        )
-
-    def _take(self, future: Any, shard: Shard) -> None:
-        distributed = _distributed()
+    def _take(self, future: Any, shard: Shard) -> bool:
+        """Keep the result of a shard, or set it apart; returns false if its workers died."""
         if future.status in ("cancelled", "lost"):
             raise _SchedulerGone("it forgot a shard")
-        error = future.exception()
-        if error is None:
+        try:
             result, _seconds = future.result()
-            self._store.add(shard, result)
-        elif isinstance(error, OtherInputs):
-            raise error
-        elif isinstance(error, Unable):
+        except Unable as error:
             self._apart(shard, str(error))
-        elif isinstance(error, distributed.KilledWorker):
-            self._apart(shard, f"its worker died {ATTEMPTS} times, last {error.last_worker}")
+        except _distributed().KilledWorker:
+            return False
         else:
-            raise error
+            self._store.add(shard, result)
+        return True
+
+    def _convict(self, shard: Shard) -> None:
+        self._apart(shard, f"its worker died {ATTEMPTS} times, with no other shard on it")
 
     def _apart(self, shard: Shard, why: str) -> None:
         self._store.set_apart(shard, why)
