@@ -16,6 +16,7 @@ from shirq_bench.channels.log import ClockError, LogError, TraceError
 from shirq_bench.cli import (
     bench,
     build,
+    campaign,
     case,
     demo,
     determinism,
@@ -113,6 +114,7 @@ for _command in (
     *sweep.COMMANDS,
     *proofs.COMMANDS,
     *build.COMMANDS,
+    *campaign.COMMANDS,
     *intake.COMMANDS,
     bench.command,
     case.case,

@@ -45,22 +45,30 @@ class Failure:
     outcome: Outcome
 
 
-@dataclass
-class Result:
-    """The result of a sweep. ``seconds`` is the time of the guests' runs, cloning and judging included.
+@dataclass(kw_only=True)
+class Tried:
+    """Points that were tried. ``seconds`` is the time of the guests' runs, cloning and judging included.
 
-    ``places`` are the distinct instructions before which the second stimulus came.
+    ``places`` are the distinct instructions before which the second stimulus came; ``digests`` are those of the runs'
+    logs.
     """
 
-    scenario: str
-    kernel: str
-    shape: Shape
-    mortal: bool
     points: int = 0
     runs: int = 0
     seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
     places: set[int] = field(default_factory=set)
+    digests: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Result(Tried):
+    """The result of a sweep."""
+
+    scenario: str
+    kernel: str
+    shape: Shape
+    mortal: bool
 
 
 class FailsAlone(BenchError):
@@ -121,11 +129,11 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
             f"scenario {scenario.name}: its window, of {window} ns, is shorter than its step, {scenario.step} ns:"
             f" it would have no point; it ends at {scenario.until!r}, plus {scenario.extra_ns} ns"
         )
-    offsets = [begin + window * slot // 8 for slot in range(9)]
+    some_offsets = [begin + window * slot // 8 for slot in range(9)]
     quiet = 0
-    while offsets:
-        some = case_of(scenario, kernel, offsets[: _chunk(scenario)], long_ns).run().recording
-        del offsets[: _chunk(scenario)]
+    while some_offsets:
+        some = case_of(scenario, kernel, some_offsets[: _chunk(scenario)], long_ns).run().recording
+        del some_offsets[: _chunk(scenario)]
         # Ignore reads: the module polls a device that is gone, which is not part of a point.
         active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
@@ -166,6 +174,55 @@ def _times(scenario: Scenario, place: str, alone: Outcome, period_ns: int) -> li
     return times
 
 
+def offsets(scenario: Scenario, shape: Shape, points: int = 0) -> range:
+    """The offsets of ``points`` instructions of the window, evenly spread; with 0, as many as the scenario allows."""
+    points = min(filter(None, (points, scenario.points)), default=0)
+    step = max(scenario.step, -(-shape.window_ns // points)) if points else scenario.step
+    return range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
+
+
+def chunks(scenario: Scenario, points: range) -> Iterator[range]:
+    """Divide a window into the points of one guest each."""
+    size = _chunk(scenario)
+    return (points[begin : begin + size] for begin in range(0, len(points), size))
+
+
+def try_points(
+    scenario: Scenario,
+    kernel: str,
+    points: range,
+    period_ns: int,
+    tell: Callable[[str], None] = lambda _: None,
+    most: int = MOST_FAILURES,
+    tried: Tried | None = None,
+) -> Tried:
+    """Try the second stimulus at each offset of ``points``; end after ``most`` violations. Adds to ``tried``.
+
+    ``tell`` is called with the progress.
+    """
+    tried = tried or Tried()
+    while tried.points < len(points) and len(tried.failures) < most:
+        chunk = points[tried.points : tried.points + _chunk(scenario)]
+        started = time.monotonic()
+        case = case_of(scenario, kernel, chunk, period_ns)
+        outcome = case.run()
+        bad = outcome.first()
+        if bad is None and outcome.health:
+            bad = len(chunk) - 1
+        if bad is not None:
+            tried.failures.append(Failure(case, bad, chunk[bad], outcome))
+        # Points after a failure may fail as its consequence: another guest tries them again.
+        done = len(chunk) if bad is None else bad + 1
+        end = outcome.recording.base_ns + case.cuts[done - 1]
+        tried.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}
+        tried.digests.append(outcome.recording.digest)
+        tried.points += done
+        tried.runs += 1
+        tried.seconds += time.monotonic() - started
+        tell(f"[{tried.points}/{len(points)}] points, {len(tried.failures)} violations")
+    return tried
+
+
 def sweep(
     scenario: Scenario,
     kernel: str,
@@ -173,31 +230,8 @@ def sweep(
     tell: Callable[[str], None] = lambda _: None,
     most: int = MOST_FAILURES,
 ) -> Result:
-    """Try ``points`` instructions of the window, evenly spread; with 0, as many as the scenario allows.
-
-    ``tell`` is called with the progress. The sweep ends after ``most`` violations.
-    """
+    """Calibrate a scenario, and try the `offsets` of its window."""
     shape = calibrate(scenario, kernel)
-    points = min(filter(None, (points, scenario.points)), default=0)
-    step = max(scenario.step, -(-shape.window_ns // points)) if points else scenario.step
-    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
     result = Result(scenario.name, kernel, shape, scenario.mortal)
-    while result.points < len(offsets) and len(result.failures) < most:
-        chunk = offsets[result.points : result.points + _chunk(scenario)]
-        started = time.monotonic()
-        case = case_of(scenario, kernel, chunk, shape.period_ns)
-        outcome = case.run()
-        bad = outcome.first()
-        if bad is None and outcome.health:
-            bad = len(chunk) - 1
-        if bad is not None:
-            result.failures.append(Failure(case, bad, chunk[bad], outcome))
-        # Points after a failure may fail as its consequence: another guest tries them again.
-        done = len(chunk) if bad is None else bad + 1
-        end = outcome.recording.base_ns + case.cuts[done - 1]
-        result.places |= {e.value for e in outcome.recording.entries if e.kind is Kind.WHERE and e.time_ns < end}
-        result.points += done
-        result.runs += 1
-        result.seconds += time.monotonic() - started
-        tell(f"[{result.points}/{len(offsets)}] points, {len(result.failures)} violations")
+    try_points(scenario, kernel, offsets(scenario, shape, points), shape.period_ns, tell, most, result)
     return result

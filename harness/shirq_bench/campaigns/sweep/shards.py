@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""Sweeps as a campaign of shards: the window of each scenario is measured, then divided into runs of some points."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import cattrs
+
+import shirq_bench
+from shirq_bench.campaigns.shards import OtherInputs, Results, Shard
+from shirq_bench.campaigns.sweep import run
+from shirq_bench.campaigns.sweep.run import Failure, Shape
+from shirq_bench.campaigns.sweep.scenario import Scenario
+from shirq_bench.provision import cache
+from shirq_bench.vm import template
+
+NAME: Final = "sweep"
+#: What plays and judges a point.
+_CODE: Final = [Path(shirq_bench.__file__).parent / name for name in ("vm", "observe", "replay", "campaigns/sweep")]
+#: Violations of a shard after which the rest of its points is not tried.
+_MOST: Final = run.MOST_FAILURES
+
+
+def describe(scenarios: Sequence[Scenario], kernel: str, points: int) -> dict[str, Any]:
+    """A campaign's description; ``points`` of each window, evenly spread, or with 0 all.
+
+    The guests' templates, and what they are made of, are built if the cache lacks them.
+    """
+    return {
+        "campaign": NAME,
+        "kernel": kernel,
+        "points": points,
+        "scenarios": [dataclasses.asdict(one) for one in scenarios],
+        "inputs": {one.name: _inputs(one, kernel) for one in scenarios},
+    }
+
+
+def _inputs(scenario: Scenario, kernel: str) -> dict[str, str]:
+    """The versions that a result depends on, by their hashes."""
+    return {"template": template.path(scenario.machine(kernel)).name, "bench": cache.digest(*_CODE)}
+
+
+class Sweeps:
+    """See `shirq_bench.campaigns.shards.Campaign`; made from what `describe` returned."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        # As the folder of the campaign has it: with lists, not tuples.
+        self.spec: Mapping[str, Any] = json.loads(json.dumps(spec))
+
+    def shards(self, results: Results) -> Iterator[Shard]:
+        """A shard that measures the window of each scenario, and those of its points once it is measured."""
+        for scenario in self.spec["scenarios"]:
+            first = self._measuring(scenario)
+            yield first
+            yield from self._trying(scenario, results.get(first.key, {}).get("shape"))
+
+    def _task(self, do: str, scenario: Mapping[str, Any], **more: int) -> dict[str, Any]:
+        inputs = self.spec["inputs"][scenario["name"]]
+        return {
+            "campaign": NAME,
+            "do": do,
+            "scenario": scenario,
+            "kernel": self.spec["kernel"],
+            "inputs": inputs,
+            **more,
+        }
+
+    def _measuring(self, scenario: Mapping[str, Any]) -> Shard:
+        return Shard(self._task("measure", scenario), first=True)
+
+    def _trying(self, scenario: Mapping[str, Any], shape: Mapping[str, int] | None) -> Iterator[Shard]:
+        if not shape:
+            return
+        offsets = run.offsets(_scenario(scenario), Shape(**shape), self.spec["points"])
+        for chunk in run.chunks(_scenario(scenario), offsets):
+            where = {"begin": chunk.start, "end": chunk.stop, "step": chunk.step, "period_ns": shape["period_ns"]}
+            yield Shard(self._task("try", scenario, **where))
+
+    def run(self, task: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+        """Run a shard."""
+        scenario, kernel = _scenario(task["scenario"]), task["kernel"]
+        here = _inputs(scenario, kernel)
+        if differ := [
+            f"{name} {task['inputs'][name]}, not {here[name]}" for name in here if here[name] != task["inputs"][name]
+        ]:
+            raise OtherInputs(
+                f"the campaign is of {' and '.join(differ)}, which this machine has: use the same commit and packages"
+            )
+        if task["do"] == "measure":
+            return _measured(scenario, kernel)
+        chunk = range(task["begin"], task["end"], task["step"])
+        tried = run.try_points(scenario, kernel, chunk, task["period_ns"], tell, _MOST)
+        return {
+            "points": tried.points,
+            "places": sorted(tried.places),
+            "logs": tried.digests,
+            "violations": [_violation(failure) for failure in tried.failures],
+        }
+
+    def report(self, results: Results) -> dict[str, Any]:
+        """The figures of all scenarios, and every violation."""
+        rows = [self._row(scenario, results) for scenario in self.spec["scenarios"]]
+        return {
+            **{key: self.spec[key] for key in ("campaign", "kernel", "inputs")},
+            "scenarios": rows,
+            "points": sum(row["points"] for row in rows),
+            "violations": sum(len(row["violations"]) for row in rows),
+            "errors": sum(bool(row["error"]) for row in rows),
+        }
+
+    def _row(self, scenario: Mapping[str, Any], results: Results) -> dict[str, Any]:
+        measured = results.get(self._measuring(scenario).key, {})
+        shape = measured.get("shape")
+        tried = [results[shard.key] for shard in self._trying(scenario, shape) if shard.key in results]
+        return {
+            "name": scenario["name"],
+            "window_ns": shape["window_ns"] if shape else 0,
+            "error": measured.get("error", ""),
+            "points": sum(one["points"] for one in tried),
+            "instructions": len({place for one in tried for place in one["places"]}),
+            "violations": [violation for one in tried for violation in one["violations"]],
+            "logs": cache.digest([one["logs"] for one in tried]),
+        }
+
+
+def _scenario(data: Mapping[str, Any]) -> Scenario:
+    return cattrs.structure(data, Scenario)
+
+
+def _violation(failure: Failure) -> dict[str, Any]:
+    found = failure.outcome.violations[failure.index] or failure.outcome.health
+    return {
+        "offset_ns": failure.offset_ns,
+        "rules": sorted({violation.rule for violation in found}),
+        "what": [violation.what for violation in found],
+    }
+
+
+def _measured(scenario: Scenario, kernel: str) -> dict[str, Any]:
+    try:
+        return {"shape": dataclasses.asdict(run.calibrate(scenario, kernel))}
+    except run.FailsAlone as error:
+        return {"error": str(error)}
