@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
+from shirq_bench.provision import checkout
 from shirq_bench.provision.steps import shown
 
 #: Time budget of the size that CI runs, in seconds.
@@ -36,15 +36,6 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
     step = next(step for step in itertools.count(7) if math.gcd(step, len(ranked)) == 1)
     first = turn * step % len(ranked)
     return ranked[first:] + ranked[:first]
-
-
-def _commit(top: Path) -> str:
-    done = subprocess.run(["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True)
-    if done.returncode:
-        raise BenchError(
-            f"git cannot tell the commit of {top}, on which the choice of mutants depends: {done.stderr.strip()}"
-        )
-    return done.stdout.strip()
 
 
 @click.command("mutants")
@@ -76,7 +67,7 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
     chosen = [one for one in known if not names or one.name in names]
     budget = math.inf
     if size == "ci":
-        commit = _commit(top)
+        commit = checkout.commit(top)
         quick = [one for one in chosen if not one.sweep]
         if not quick:
             raise BenchError("size ci leaves out mutants that need a sweep (minutes each), and no others were selected")

@@ -26,7 +26,7 @@ from shirq_bench import supervisor
 from shirq_bench.campaigns import reportlog
 from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
-from shirq_bench.provision import cache
+from shirq_bench.provision import cache, checkout
 
 #: A kind of entries that a mutant's cache shares if the mutant does not change the sources of the guest's programs.
 _PROGRAMS, _COMPILED_FROM = "image-programs", ("guest/", "kmod/shirq.h")
@@ -79,16 +79,10 @@ class _End(Exception):
 
 def copy_checkout(top: Path, target: Path) -> None:
     """Copy the files of the working tree that git does not ignore. `BenchError` outside of a git checkout."""
-    listed = subprocess.run(
-        ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
-    )
-    if listed.returncode:
-        raise BenchError(f"cannot copy {top}, which must be a git checkout: {listed.stderr.decode().strip()}")
-    for name in listed.stdout.decode().split("\0"):
+    for name in checkout.files(top):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         # Copy links, too: the package's data are links to directories.
-        if name and ((top / name).is_file() or (top / name).is_symlink()):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(top / name, target / name, follow_symlinks=False)
+        shutil.copy2(top / name, target / name, follow_symlinks=False)
 
 
 def apply(diff: str, tree: Path) -> str:

@@ -60,7 +60,7 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
 def play_all(
     chosen: Sequence[Case], kernel: str, report: Callable[[Sequence[Sequence[Played]]], None] = lambda played: None
 ) -> tuple[list[list[Played]], list[str]]:
-    """Play the cases with every driver, with progress on standard output. The logs are not kept.
+    """Play the cases with every driver, with progress on standard output. Only failures are kept, below build/zoo.
 
     Returns the cases that were played with every driver, and the errors of the others. ``report`` is called with the
     cases played so far after each case, because all of them take long.
