@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from shirq_bench.campaigns.mutants.trial import KILLED, SURVIVED, Verdict
 from shirq_bench.paths import BUILD
 
 REPORT = BUILD / "reports" / "mutants.json"
+#: The last measurement of explanations.
+EXPLAINED = BUILD / "reports" / "explained.json"
 #: Relative to the checkout.
 DOCUMENT = Path("docs/mutants.md")
 
@@ -74,10 +77,19 @@ def summary(content: dict[str, Any]) -> str:
     return line
 
 
-def document(content: dict[str, Any]) -> str:
-    """The results as a Markdown table."""
+def document(content: dict[str, Any], explained: dict[str, Any] | None = None) -> str:
+    """The results as a Markdown table, with the last measurement of explanations, if there is one."""
     killed = [m for m in content["mutants"] if m["verdict"] == KILLED]
     arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
-    return pages.render(
+    text = pages.render(
         __package__, "document.md", run=content, summary=summary(content), killed=killed, arguments=arguments
     )
+    return with_explained(text, explained) if explained else text
+
+
+def with_explained(text: str, content: dict[str, Any]) -> str:
+    """The document with this measurement of explanations, in place of an earlier one."""
+    section = pages.render(__package__, "explained.md", run=content)
+    head = section.partition("\n")[0]
+    kept = re.sub(rf"^{re.escape(head)}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    return kept.rstrip() + "\n\n" + section

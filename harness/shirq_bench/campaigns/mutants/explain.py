@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Measures explanations by mutants: whether the place where a mutant's run parts from the product's is the mutant's.
+
+The test or scenario that detects a mutant runs with the mutant and without it, each with a code trace of the guests'
+modules. The explanation is right if the function in which the traces part is one that the mutant changes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shirq_bench import supervisor
+from shirq_bench.campaigns import twins
+from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
+from shirq_bench.campaigns.mutants.trial import Bench, apply, copy_checkout, private_cache
+from shirq_bench.errors import BenchError
+from shirq_bench.paths import BUILD
+from shirq_bench.provision import cache
+from shirq_bench.replay import codetrace
+from shirq_bench.replay.case import Finding
+from shirq_bench.replay.codetrace import Parting
+
+#: Where the explained guests are kept, one folder for each mutant.
+KEPT = BUILD / "mutants"
+#: The sources of modules, whose functions a code trace shows.
+_TRACED = ("kmod/", "guest/modules/")
+_HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
+_NAME = re.compile(r"(\w+)\s*\(")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A mutant's explanation. ``changed`` are the functions that it changes, ``by`` is the test or scenario.
+
+    ``named`` is the function that the explanation names and ``line`` its place; both are empty if there is no
+    explanation, and ``why`` says the reason.
+    """
+
+    mutant: Mutant
+    changed: tuple[str, ...]
+    by: str = ""
+    named: str = ""
+    line: str = ""
+    why: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the named function is one that the mutant changes."""
+        return self.named in self.changed
+
+
+def fits(mutant: Mutant) -> bool:
+    """Whether a guest detects the mutant, and its change is in a module's code."""
+    return mutant.has_guest and all(name.startswith(_TRACED) for name in mutant.files)
+
+
+def explain(top: Path, mutant: Mutant, kernel: str, tell: Callable[[str], None] = lambda _: None) -> Explained:
+    """Explain a mutant of the checkout ``top``, in guests with ``kernel`` unless the mutant names another one."""
+    kernel = mutant.kernel or kernel
+    with (
+        supervisor.owned_directory("shirq-explain-") as place,
+        supervisor.owned_directory("shirq-explain-none-") as clean,
+    ):
+        for tree in (place / "tree", clean / "tree"):
+            copy_checkout(top, tree)
+        before = {name: (place / "tree" / name).read_text() for name in mutant.files}
+        if refused := apply(mutant.diff, place / "tree"):
+            raise BenchError(f"mutant {mutant.name} does not apply: {refused}")
+        after = {name: (place / "tree" / name).read_text() for name in mutant.files}
+        changed = functions(mutant.diff, before, after)
+        modules = place / "kmod"
+        modules.mkdir()
+        mutated = Bench(place / "tree", kernel, place, private_cache(mutant, place, modules))
+        sound = Bench(clean / "tree", kernel, clean, cache.root())
+        tell("with the mutant")
+        by, folder = _detected(mutant, mutated)
+        if not folder:
+            return Explained(mutant, changed, why=by)
+        tell(f"{by} without it")
+        passed, why = _sound(by, sound, folder)
+        if why:
+            return Explained(mutant, changed, by, why=why)
+        parting = _part(folder, passed, mutant)
+        if not parting:
+            return Explained(mutant, changed, by, why="both runs executed the same lines, or a guest has no trace")
+        return Explained(mutant, changed, by, parting.line.function, str(parting.line))
+
+
+def _detected(mutant: Mutant, bench: Bench) -> tuple[str, list[Path]]:
+    """The test or scenario that detects the mutant, and its guests' folders; or why there are none."""
+    if guests := [test for test in mutant.tests if boot_guests([test])]:
+        artefacts = bench.place / "artefacts"
+        failed = bench.outcomes(guests, *_options(artefacts), "-x")
+        if found := next((test for test in failed if test.outcome == "failed"), None):
+            return found.id, _numbered(artefacts.glob(f"*/vm*/{codetrace.FILE}"))
+    for scenario in mutant.sweep:
+        if findings := bench.findings(scenario):
+            return scenario, [findings[0].parent]
+    return "no test in a guest and no sweep has detected it, or a sweep failed without its second stimulus", []
+
+
+def _sound(by: str, bench: Bench, failed: Sequence[Path]) -> tuple[list[Path], str]:
+    """The folders of the same guests without the mutant; or why there are none."""
+    if by.startswith("tests/"):
+        artefacts = bench.place / "artefacts"
+        (outcome, *_) = bench.outcomes([by], *_options(artefacts))
+        if outcome.outcome != "passed":
+            return [], f"without the mutant the test fails, too: {outcome.message.partition(chr(10))[0]}"
+        return _numbered(artefacts.glob(f"passed/*/*/{codetrace.FILE}")), ""
+    folder = bench.place / "reference"
+    found = Finding.load(failed[0] / "finding.json")
+    broken = twins.record(found.case, folder).all()
+    return [folder], "; ".join(violation.what for violation in broken)
+
+
+def _options(artefacts: Path) -> tuple[str, ...]:
+    return ("--shirq-explain", f"--shirq-artefacts={artefacts}")
+
+
+def _numbered(traces: Iterable[Path]) -> list[Path]:
+    """The folders of traces, in the order of the numbers at their ends."""
+    return sorted((file.parent for file in traces), key=lambda folder: int(folder.name.removeprefix("vm")))
+
+
+def _part(failed: Sequence[Path], passed: Sequence[Path], mutant: Mutant) -> Parting | None:
+    """Where the first pair of guests parts; its explanation is kept."""
+    for one, other in zip(failed, passed, strict=False):
+        if parting := twins.write(one, other, (f"with the mutant {mutant.name}", "without it"), [mutant.title]):
+            kept = KEPT / mutant.name
+            kept.mkdir(parents=True, exist_ok=True)
+            for name in (twins.TEXT, twins.PAGE):
+                (kept / name).write_text((one / name).read_text() if (one / name).exists() else "")
+            return parting
+    return None
+
+
+def functions(diff: str, before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
+    """The C functions that a diff changes, given the files before and after it."""
+    found: dict[str, None] = {}
+    name, old, new = "", 0, 0
+    for line in diff.splitlines():
+        if line.startswith("--- a/"):
+            name = line.removeprefix("--- a/").split("\t")[0]
+        elif hunk := _HUNK.match(line):
+            old, new = int(hunk[1]), int(hunk[2])
+        elif line.startswith("-") and not line.startswith("---"):
+            found |= dict.fromkeys(filter(None, [_enclosing(before[name], old)]))
+            old += 1
+        elif line.startswith("+") and not line.startswith("+++"):
+            found |= dict.fromkeys(filter(None, [_enclosing(after[name], new)]))
+            new += 1
+        else:
+            old, new = old + 1, new + 1
+    return tuple(found)
+
+
+def _enclosing(text: str, number: int) -> str:
+    """The function that line ``number`` of a C file in the kernel's style is in; empty if it is in none."""
+    lines = text.splitlines()
+    ends = next((n for n, line in enumerate(lines[number - 1 :], number) if line.startswith("}")), len(lines))
+    begins = next((n for n in range(ends - 1, 0, -1) if lines[n - 1].startswith("{")), 0)
+    # The signature is above the brace, perhaps on several lines; its first line begins in the first column.
+    first = next((n for n in range(begins - 1, 0, -1) if lines[n - 1][:1].isalpha() or lines[n - 1][:1] == "_"), 0)
+    match = _NAME.search(" ".join(lines[first - 1 : begins - 1])) if first else None
+    return match[1] if match and first <= number <= ends else ""
+
+
+def data(explained: Sequence[Explained], kernel: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The report's content."""
+    return {
+        "kernel": kernel,
+        "environment": dict(environment),
+        "date": datetime.date.today().isoformat(),
+        "right": sum(each.right for each in explained),
+        "total": len(explained),
+        "mutants": [
+            {
+                "name": each.mutant.name,
+                "changed": list(each.changed),
+                "by": each.by,
+                "named": each.named,
+                "line": each.line,
+                "why": each.why,
+                "right": each.right,
+            }
+            for each in explained
+        ],
+    }
