@@ -6,7 +6,7 @@ The explanation is beside the failure: explanation.txt, and explanation.html wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.replay import codetrace
 from shirq_bench.replay.case import Case, Outcome
-from shirq_bench.replay.codetrace import Parting
+from shirq_bench.replay.codetrace import CodeTrace, Parting
 from shirq_bench.replay.failure import LOG
 from shirq_bench.replay.play import END, NOTE, Start
 from shirq_bench.report import difference
@@ -69,13 +69,15 @@ def explain(
     )
 
 
-def part(one: Path, other: Path) -> Parting | None:
-    """Where the guests in two folders part in their code; None if one of them has no code trace."""
+def part(
+    one: Path, other: Path, how: Callable[[CodeTrace, CodeTrace, bool], Parting | None] = codetrace.part
+) -> Parting | None:
+    """Where the guests in two folders part in their code, by ``how``; None if one of them has no code trace."""
     traces = [codetrace.load(folder) for folder in (one, other)]
     if not (traces[0] and traces[1]):
         return None
     exact = all(_end(_log(folder)) is not None for folder in (one, other))
-    return codetrace.part(traces[0], traces[1], exact)
+    return how(traces[0], traces[1], exact)
 
 
 def _log(folder: Path) -> Log:

@@ -7,7 +7,7 @@ import bisect
 import functools
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,8 @@ _Symbols = dict[str, tuple[int, str]]
 
 #: An instruction that ends a block, as objdump writes it: a jump, a call, a return or a trap.
 _ENDS_BLOCK = re.compile(r"(j\w+|call\w*|ret\w*|iret\w*|int3?|ud2|hlt|sys\w+)\b")
+#: The address of a jump or of data in an instruction, with the symbol that objdump shows.
+_TARGET = re.compile(r"\b(0x)?[0-9a-f]+ <[^>]*>|# .*|\s+$")
 _INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(\S.*)$")
 
 
@@ -54,6 +56,30 @@ def blocks(file: Path, starts: Sequence[tuple[str, int]]) -> list[list[Place]]:
     return [
         [places[section, address] for address in block if (section, address) in places] for section, block in wanted
     ]
+
+
+def codes(file: Path, functions: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The instructions of functions of a module, as one text for each function that is inlined in them, and for itself.
+
+    Addresses are left out: a function that did not change has the same text in two builds.
+    """
+    known = _symbols(file)
+    found: dict[str, dict[str, str]] = {}
+    sections = {known[function][1] for function in functions if function in known}
+    for section in sections:
+        code = _instructions(file, section)
+        starts = sorted({address for address, of in known.values() if of == section} | {code[-1][0] + 1 if code else 0})
+        own = [each for each in functions if each in known and known[each][1] == section]
+        places = _innermost(file, section, [address for address, _ in code])
+        for function in own:
+            begin = known[function][0]
+            end = starts[bisect.bisect_right(starts, begin)]
+            texts: dict[str, list[str]] = {}
+            for address, text in code[bisect.bisect_left(code, (begin, "")) : bisect.bisect_left(code, (end, ""))]:
+                inner = places[address].function if address in places else function
+                texts.setdefault(inner, []).append(_TARGET.sub("", text))
+            found[function] = {inner: "\n".join(lines) for inner, lines in texts.items()}
+    return found
 
 
 def _block(code: Sequence[tuple[int, str]], function: int, start: int) -> list[int]:

@@ -13,13 +13,14 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import source_lines
 from shirq_bench.observe.source_lines import Place
 from shirq_bench.paths import KMOD, MODULES
+from shirq_bench.provision import cache
 from shirq_bench.replay import symbols
 from shirq_bench.replay.symbols import Symbols
 from shirq_bench.vm.machine import Machine
@@ -58,14 +59,16 @@ class Line:
 @dataclass(frozen=True)
 class CodeTrace:
     """``order`` has a pair for each executed line: the vCPU and the line's place in ``lines``; (-1, 0) for an event of
-    a device."""
+    a device. ``code`` has a hash of the instructions of each executed machine function, by the functions that are
+    inlined in it."""
 
     lines: tuple[Line, ...]
     order: tuple[tuple[int, int], ...]
+    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write codetrace.json."""
-        data = {"lines": [asdict(line) for line in self.lines], "order": self.order}
+        data = {"lines": [asdict(line) for line in self.lines], "order": self.order, "code": self.code}
         (folder / FILE).write_text(json.dumps(data, separators=(",", ":")) + "\n")
 
 
@@ -92,11 +95,12 @@ def load(folder: Path) -> CodeTrace | None:
         data = json.loads(file.read_text())
         lines = tuple(Line(**line) for line in data["lines"])
         order = tuple((int(cpu), int(place)) for cpu, place in data["order"])
+        code = {str(name): dict(inlined) for name, inlined in data["code"].items()}
         if any(not 0 <= place < max(1, len(lines)) for _, place in order):
             raise ValueError("a line is missing")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchError(f"{file} is no code trace: {error}") from error
-    return CodeTrace(lines, order)
+    return CodeTrace(lines, order, code)
 
 
 # ------------------------------------------------------------------- record
@@ -169,7 +173,15 @@ def read(raw: Path, names: Symbols, objects: Mapping[str, Path], sources: Mappin
         for number in of.get(pc, ()) if cpu >= 0 else ():
             if not order or order[-1] != (cpu, number):
                 order.append((cpu, number))
-    return CodeTrace(tuple(known), tuple(order))
+    return CodeTrace(tuple(known), tuple(order), _code({line.symbol for line in known}, objects))
+
+
+def _code(functions: set[str], objects: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    return {
+        name: {inner: cache.digest(text) for inner, text in inlined.items()}
+        for file in objects.values()
+        for name, inlined in source_lines.codes(file, functions).items()
+    }
 
 
 def _line(place: Place, symbol: str, text: Sequence[str]) -> Line:
@@ -198,6 +210,36 @@ def _places(blocks: Iterable[int], names: Symbols, objects: Mapping[str, Path]) 
 
 def part(one: CodeTrace, other: CodeTrace, exact: bool = False) -> Parting | None:
     """Where two traces part, or None if they do not.
+
+    If the modules were built from other sources, the runs part in the first executed function whose instructions
+    differ: there at the first line or step that only one run executed, if there is one. Otherwise `by_lines`.
+    """
+    differ = {name for name, code in one.code.items() if name in other.code and code != other.code[name]}
+    if not differ:
+        return by_lines(one, other, exact)
+    inside = [replace(trace, order=tuple(_inside(trace, differ))) for trace in (one, other)]
+    return by_lines(inside[0], inside[1], False) or _first_other_code(inside[0], one.code, other.code)
+
+
+def _inside(trace: CodeTrace, functions: set[str]) -> Iterator[tuple[int, int]]:
+    """The order of a trace in some machine functions alone."""
+    return ((cpu, place) for cpu, place in trace.order if cpu < 0 or trace.lines[place].symbol in functions)
+
+
+def _first_other_code(
+    trace: CodeTrace, code: Mapping[str, Mapping[str, str]], other: Mapping[str, Mapping[str, str]]
+) -> Parting | None:
+    """The first executed line of a function, perhaps an inlined one, whose instructions differ between two builds."""
+    lines = (trace.lines[place] for cpu, place in trace.order if cpu >= 0)
+    for line in lines:
+        mine, theirs = (codes[line.symbol].get(line.function) for codes in (code, other))
+        if mine != theirs:
+            return Parting(0, line, ())
+    return None
+
+
+def by_lines(one: CodeTrace, other: CodeTrace, exact: bool = False) -> Parting | None:
+    """Where two traces part, judged by the executed lines alone.
 
     If both runs are ``exact``, their orders are compared, from the first event of a device on. Otherwise the vCPUs and
     the host choose the order: then the first line that only one run executed at all is it, or else the first step from

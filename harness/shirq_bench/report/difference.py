@@ -27,6 +27,7 @@ _PICTURED_BEFORE, _PICTURED_AFTER = 200, 1500
 _BEGINS = {Kind.EOI: Kind.DELIVER}
 #: Entries that say where something was or what the bench did, not what happened on the line.
 _ASIDE = (*BEGINNINGS, Kind.OFF, Kind.WHERE, Kind.SCHEDULED)
+_STATED = (Kind.PIN, Kind.LINE, Kind.LINE_MASK, Kind.MASK)
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,14 @@ def _story(log: Log, devices: set[str], gsi: int | None) -> Iterator[tuple[int, 
         levels.see(entry, gsi)
     ours: dict[Kind, bool] = {}
     own: list[tuple[int, Entry]] = []
+    began = None
     for index, entry in enumerate(log.entries):
         levels.see(entry, gsi)
+        if entry.kind in BEGINNINGS:
+            began = entry.time_ns
+        # A log begins with entries that state the levels: nothing has happened yet.
+        if entry.time_ns == began and entry.kind in _STATED:
+            continue
         if entry.kind in _ASIDE or (entry.kind in (Kind.MARK, Kind.WRITE) and entry.width == 8):
             continue
         if entry.device != IOAPIC:

@@ -8,7 +8,9 @@ modules. The explanation is right if the function in which the traces part is on
 from __future__ import annotations
 
 import datetime
+import difflib
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,6 @@ from shirq_bench.replay.codetrace import Parting
 KEPT = BUILD / "mutants"
 #: The sources of modules, whose functions a code trace shows.
 _TRACED = ("kmod/", "guest/modules/")
-_HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 _NAME = re.compile(r"(\w+)\s*\(")
 
 
@@ -38,7 +39,8 @@ class Explained:
     """A mutant's explanation. ``changed`` are the functions that it changes, ``by`` is the test or scenario.
 
     ``named`` is the function that the explanation names and ``line`` its place; both are empty if there is no
-    explanation, and ``why`` says the reason.
+    explanation, and ``why`` says the reason. ``by_lines`` is the function that the executed lines alone name, without
+    the knowledge which functions have other instructions.
     """
 
     mutant: Mutant
@@ -46,6 +48,7 @@ class Explained:
     by: str = ""
     named: str = ""
     line: str = ""
+    by_lines: str = ""
     why: str = ""
 
     @property
@@ -72,7 +75,7 @@ def explain(top: Path, mutant: Mutant, kernel: str, tell: Callable[[str], None] 
         if refused := apply(mutant.diff, place / "tree"):
             raise BenchError(f"mutant {mutant.name} does not apply: {refused}")
         after = {name: (place / "tree" / name).read_text() for name in mutant.files}
-        changed = functions(mutant.diff, before, after)
+        changed = functions(before, after)
         modules = place / "kmod"
         modules.mkdir()
         mutated = Bench(place / "tree", kernel, place, private_cache(mutant, place, modules))
@@ -85,10 +88,13 @@ def explain(top: Path, mutant: Mutant, kernel: str, tell: Callable[[str], None] 
         passed, why = _sound(by, sound, folder)
         if why:
             return Explained(mutant, changed, by, why=why)
-        parting = _part(folder, passed, mutant)
-        if not parting:
+        pair = _part(folder, passed, mutant)
+        if not pair:
             return Explained(mutant, changed, by, why="both runs executed the same lines, or a guest has no trace")
-        return Explained(mutant, changed, by, parting.line.function, str(parting.line))
+        parting, lines = pair
+        return Explained(
+            mutant, changed, by, parting.line.function, str(parting.line), lines.line.function if lines else ""
+        )
 
 
 def _detected(mutant: Mutant, bench: Bench) -> tuple[str, list[Path]]:
@@ -127,47 +133,44 @@ def _numbered(traces: Iterable[Path]) -> list[Path]:
     return sorted((file.parent for file in traces), key=lambda folder: int(folder.name.removeprefix("vm")))
 
 
-def _part(failed: Sequence[Path], passed: Sequence[Path], mutant: Mutant) -> Parting | None:
-    """Where the first pair of guests parts; its explanation is kept."""
+def _part(failed: Sequence[Path], passed: Sequence[Path], mutant: Mutant) -> tuple[Parting, Parting | None] | None:
+    """Where the first pair of guests parts, and where by the executed lines alone; its files are kept."""
     for one, other in zip(failed, passed, strict=False):
         if parting := twins.write(one, other, (f"with the mutant {mutant.name}", "without it"), [mutant.title]):
             kept = KEPT / mutant.name
-            kept.mkdir(parents=True, exist_ok=True)
-            for name in (twins.TEXT, twins.PAGE):
-                (kept / name).write_text((one / name).read_text() if (one / name).exists() else "")
-            return parting
+            shutil.rmtree(kept, ignore_errors=True)
+            for folder, name in ((one, "with"), (other, "without")):
+                (kept / name).mkdir(parents=True)
+                for file in (twins.TEXT, twins.PAGE, codetrace.FILE):
+                    if (folder / file).exists():
+                        shutil.copyfile(folder / file, kept / name / file)
+            return parting, twins.part(one, other, codetrace.by_lines)
     return None
 
 
-def functions(diff: str, before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
-    """The C functions that a diff changes, given the files before and after it."""
+def functions(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """The C functions in which files differ, given the texts of the files before and after a change."""
     found: dict[str, None] = {}
-    name, old, new = "", 0, 0
-    for line in diff.splitlines():
-        if line.startswith("--- a/"):
-            name = line.removeprefix("--- a/").split("\t")[0]
-        elif hunk := _HUNK.match(line):
-            old, new = int(hunk[1]), int(hunk[2])
-        elif line.startswith("-") and not line.startswith("---"):
-            found |= dict.fromkeys(filter(None, [_enclosing(before[name], old)]))
-            old += 1
-        elif line.startswith("+") and not line.startswith("+++"):
-            found |= dict.fromkeys(filter(None, [_enclosing(after[name], new)]))
-            new += 1
-        else:
-            old, new = old + 1, new + 1
-    return tuple(found)
+    for name, text in before.items():
+        texts = (text, after[name])
+        matcher = difflib.SequenceMatcher(None, texts[0].splitlines(), texts[1].splitlines(), autojunk=False)
+        for what, *ranges in matcher.get_opcodes():
+            if what != "equal":
+                for each, first, last in ((texts[0], *ranges[:2]), (texts[1], *ranges[2:])):
+                    found |= dict.fromkeys(_enclosing(each, number) for number in range(first + 1, last + 1))
+    return tuple(name for name in found if name)
 
 
 def _enclosing(text: str, number: int) -> str:
     """The function that line ``number`` of a C file in the kernel's style is in; empty if it is in none."""
     lines = text.splitlines()
-    ends = next((n for n, line in enumerate(lines[number - 1 :], number) if line.startswith("}")), len(lines))
-    begins = next((n for n in range(ends - 1, 0, -1) if lines[n - 1].startswith("{")), 0)
-    # The signature is above the brace, perhaps on several lines; its first line begins in the first column.
-    first = next((n for n in range(begins - 1, 0, -1) if lines[n - 1][:1].isalpha() or lines[n - 1][:1] == "_"), 0)
-    match = _NAME.search(" ".join(lines[first - 1 : begins - 1])) if first else None
-    return match[1] if match and first <= number <= ends else ""
+    after = next((n for n, line in enumerate(lines[number - 1 :], number) if line.startswith("}")), len(lines))
+    before = next((n for n in range(number - 1, 0, -1) if lines[n - 1].startswith("}")), 0)
+    brace = next((n for n in range(before + 1, after) if lines[n - 1].startswith("{")), 0)
+    # The signature is above the brace, perhaps on several lines, and ends the text before it.
+    first = next((n for n in range(brace - 1, before, -1) if not lines[n - 1].strip()), before)
+    signature = _NAME.search(" ".join(lines[first:brace]))
+    return signature[1] if signature and first < number else ""
 
 
 def data(explained: Sequence[Explained], kernel: str, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -177,6 +180,7 @@ def data(explained: Sequence[Explained], kernel: str, environment: Mapping[str, 
         "environment": dict(environment),
         "date": datetime.date.today().isoformat(),
         "right": sum(each.right for each in explained),
+        "right_by_lines": sum(each.by_lines in each.changed for each in explained),
         "total": len(explained),
         "mutants": [
             {
@@ -185,6 +189,7 @@ def data(explained: Sequence[Explained], kernel: str, environment: Mapping[str, 
                 "by": each.by,
                 "named": each.named,
                 "line": each.line,
+                "by_lines": each.by_lines,
                 "why": each.why,
                 "right": each.right,
             }
