@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shirq_bench.campaigns.mutants.mutant import Mutant
-from shirq_bench.campaigns.mutants.trial import Workshop
+from shirq_bench.campaigns.mutants.trial import private_cache
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision import cache, image, kmod
 from shirq_bench.provision.kernel import Kernel
@@ -87,7 +87,8 @@ def test_a_mutants_guest_fetches_nothing(
     before = _entries(own)
     mutant = Mutant(name="m", title="t", diff=f"--- a/{file}\n", tests=("tests/x.py",))
     (tmp_path / "place").mkdir()
-    monkeypatch.setenv("SHIRQ_CACHE", str(Workshop(tmp_path, "6.1", tmp_path)._cache(mutant, tmp_path / "place")))
+    (tmp_path / "kmod").mkdir()
+    monkeypatch.setenv("SHIRQ_CACHE", str(private_cache(mutant, tmp_path / "place", tmp_path / "kmod")))
     image.build(target)
     assert {name.partition("/")[0] for name in made} == kinds
     assert _entries(own) == before

@@ -99,7 +99,9 @@ def explain(top: Path, mutant: Mutant, kernel: str, tell: Callable[[str], None] 
 
 def _detected(mutant: Mutant, bench: Bench) -> tuple[str, list[Path]]:
     """The test or scenario that detects the mutant, and its guests' folders; or why there are none."""
-    if guests := [test for test in mutant.tests if boot_guests([test])]:
+    guests = [test for test in mutant.tests if boot_guests([test])]
+    # If sweeps are named, all tests pass.
+    if guests and not mutant.sweep:
         artefacts = bench.place / "artefacts"
         failed = bench.outcomes(guests, *_options(artefacts), "-x")
         if found := next((test for test in failed if test.outcome == "failed"), None):
@@ -154,10 +156,10 @@ def functions(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str,
     for name, text in before.items():
         texts = (text, after[name])
         matcher = difflib.SequenceMatcher(None, texts[0].splitlines(), texts[1].splitlines(), autojunk=False)
-        for what, *ranges in matcher.get_opcodes():
+        for what, first, last, new_first, new_last in matcher.get_opcodes():
             if what != "equal":
-                for each, first, last in ((texts[0], *ranges[:2]), (texts[1], *ranges[2:])):
-                    found |= dict.fromkeys(_enclosing(each, number) for number in range(first + 1, last + 1))
+                found |= dict.fromkeys(_enclosing(texts[0], number) for number in range(first + 1, last + 1))
+                found |= dict.fromkeys(_enclosing(texts[1], number) for number in range(new_first + 1, new_last + 1))
     return tuple(name for name in found if name)
 
 

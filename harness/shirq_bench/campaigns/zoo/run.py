@@ -263,7 +263,13 @@ def _kept(vm: Vm, place: Path, how: OfCase, error: BenchError) -> str:
     """Keep the artefacts of a guest that ended with an error; returns where they are, or why they are not kept."""
     try:
         _keep(vm, place)
-        failure.record(place, vm.name, [str(error).partition("\n")[0]], how, {"": vm.machine})
+        failure.record(
+            place,
+            f"{Path(how.case).stem}, {Path(how.driver).name}",
+            [str(error).partition("\n")[0]],
+            how,
+            {"": vm.machine},
+        )
     except (OSError, BenchError) as problem:
         return f"The artefacts of the guest could not be kept in {place}: {problem}"
     return f"The artefacts of the guest are in {place}"
