@@ -87,8 +87,10 @@ def report(
             raise click.UsageError("--diff compares two runs, and goes with -o and --line alone")
         _explain(diff, gsi, output)
         return
-    if not path or not output:
-        raise click.UsageError("give a LOG and -o PAGE, or two runs with --diff")
+    if not path:
+        raise click.UsageError("Missing argument 'LOG', or two runs with --diff.")
+    if not output:
+        raise click.UsageError("Missing option '-o' / '--output'.")
     log = _log(path)
     guest = ftrace.read() if ftrace else ""
     calls: list[HandlerCall] = parse_ftrace(guest) if guest else []

@@ -235,7 +235,8 @@ def _key(name: str, recipe: Recipe) -> str:
 
 def _at(name: str, directory: Path) -> Kernel:
     vmlinuz = directory / "vmlinuz"
-    version = _version(vmlinuz)
+    # An entry that has lost its image is described, too, for `shirq doctor`.
+    version = _version(vmlinuz) if vmlinuz.exists() else ""
     return Kernel(
         name=name,
         release=(directory / "release").read_text(),

@@ -37,7 +37,8 @@ class Runs:
         self.outcomes = {"prog": Outcome.SURVIVES, "naive": Outcome.DISABLED, "mine.py": Outcome.LOSES}
         self.kernels: list[str] = []
 
-    def play(self, case: Case, driver: str | Own, kernel: str, keep: Path) -> Played:
+    def play(self, case: Case, driver: str | Own, kernel: str, keep: Path, file: Path) -> Played:
+        assert file.name == "mine.toml"
         keep.mkdir(parents=True)
         self.kernels.append(kernel)
         name = driver.name if isinstance(driver, Own) else driver

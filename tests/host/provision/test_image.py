@@ -24,12 +24,16 @@ TOP = need_checkout("looking for kinds of entries")
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys (KIND/KEY) of the entries that are made. The entries are empty."""
+    """The keys (KIND/KEY) of the entries that are made. The entries have only an empty list of packages."""
     found: list[str] = []
     entry = cache.entry
 
     def make(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-        return entry(kind, key, lambda directory: found.append(f"{kind}/{key}"))
+        def fill(directory: Path) -> None:
+            found.append(f"{kind}/{key}")
+            (directory / "packages").touch()
+
+        return entry(kind, key, fill)
 
     monkeypatch.setattr(cache, "entry", make)
     monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
