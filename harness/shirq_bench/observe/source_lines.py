@@ -24,8 +24,10 @@ _Symbols = dict[str, tuple[int, str]]
 
 #: An instruction that ends a block, as objdump writes it: a jump, a call, a return or a trap.
 _ENDS_BLOCK = re.compile(r"(j\w+|call\w*|ret\w*|iret\w*|int3?|ud2|hlt|sys\w+)\b")
-#: The address of a jump or of data in an instruction, with the symbol that objdump shows.
-_TARGET = re.compile(r"\b(0x)?[0-9a-f]+ <[^>]*>|# .*|\s+$")
+#: What the compiler and the linker choose in an instruction: the target of a jump, with the symbol that objdump shows,
+#: and places on the stack.
+_CHOSEN = re.compile(r"\b(0x)?[0-9a-f]+ <[^>]*>|# .*|-?0x[0-9a-f]+(?=\(%r[sb]p\))|\s+$")
+_REGISTER = re.compile(r"%\w+")
 _INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(\S.*)$")
 
 
@@ -61,7 +63,8 @@ def blocks(file: Path, starts: Sequence[tuple[str, int]]) -> list[list[Place]]:
 def codes(file: Path, functions: Iterable[str]) -> dict[str, dict[str, str]]:
     """The instructions of functions of a module, as one text for each function that is inlined in them, and for itself.
 
-    Addresses are left out: a function that did not change has the same text in two builds.
+    Addresses, registers and places on the stack are left out, so that a function that did not change has the same text
+    in two builds of a module, also where it is inlined in one that did.
     """
     known = _symbols(file)
     found: dict[str, dict[str, str]] = {}
@@ -77,7 +80,7 @@ def codes(file: Path, functions: Iterable[str]) -> dict[str, dict[str, str]]:
             texts: dict[str, list[str]] = {}
             for address, text in code[bisect.bisect_left(code, (begin, "")) : bisect.bisect_left(code, (end, ""))]:
                 inner = places[address].function if address in places else function
-                texts.setdefault(inner, []).append(_TARGET.sub("", text))
+                texts.setdefault(inner, []).append(_REGISTER.sub("%", _CHOSEN.sub("", text)))
             found[function] = {inner: "\n".join(lines) for inner, lines in texts.items()}
     return found
 

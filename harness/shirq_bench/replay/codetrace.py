@@ -212,30 +212,27 @@ def part(one: CodeTrace, other: CodeTrace, exact: bool = False) -> Parting | Non
     """Where two traces part, or None if they do not.
 
     If the modules were built from other sources, the runs part in the first executed function whose instructions
-    differ: there at the first line or step that only one run executed, if there is one. Otherwise `by_lines`.
+    differ: there at the first line or step that only one run executed, or else at its first line. Otherwise `by_lines`.
     """
-    differ = {name for name, code in one.code.items() if name in other.code and code != other.code[name]}
-    if not differ:
-        return by_lines(one, other, exact)
-    inside = [replace(trace, order=tuple(_inside(trace, differ))) for trace in (one, other)]
-    return by_lines(inside[0], inside[1], False) or _first_other_code(inside[0], one.code, other.code)
+    differ = {
+        (name, inner)
+        for name in one.code.keys() & other.code.keys()
+        for inner in one.code[name].keys() | other.code[name].keys()
+        if one.code[name].get(inner) != other.code[name].get(inner)
+    }
+    inside = (_inside(one, differ), _inside(other, differ))
+    if found := by_lines(*inside):
+        return found
+    for which, trace in enumerate(inside):
+        if first := next((trace.lines[place] for cpu, place in trace.order if cpu >= 0), None):
+            return Parting(which, first, ())
+    return by_lines(one, other, exact)
 
 
-def _inside(trace: CodeTrace, functions: set[str]) -> Iterator[tuple[int, int]]:
-    """The order of a trace in some machine functions alone."""
-    return ((cpu, place) for cpu, place in trace.order if cpu < 0 or trace.lines[place].symbol in functions)
-
-
-def _first_other_code(
-    trace: CodeTrace, code: Mapping[str, Mapping[str, str]], other: Mapping[str, Mapping[str, str]]
-) -> Parting | None:
-    """The first executed line of a function, perhaps an inlined one, whose instructions differ between two builds."""
-    lines = (trace.lines[place] for cpu, place in trace.order if cpu >= 0)
-    for line in lines:
-        mine, theirs = (codes[line.symbol].get(line.function) for codes in (code, other))
-        if mine != theirs:
-            return Parting(0, line, ())
-    return None
+def _inside(trace: CodeTrace, functions: set[tuple[str, str]]) -> CodeTrace:
+    """A trace in some functions alone: each a machine function, and a function that is inlined in it, or itself."""
+    wanted = [(line.symbol, line.function) in functions for line in trace.lines]
+    return replace(trace, order=tuple((cpu, place) for cpu, place in trace.order if cpu < 0 or wanted[place]))
 
 
 def by_lines(one: CodeTrace, other: CodeTrace, exact: bool = False) -> Parting | None:
