@@ -33,6 +33,8 @@ _EVENT = "shirq_edu_"
 _MOST = 64 << 20
 #: The room for a module's last function, whose end no symbol tells.
 _LAST = 4096
+#: Hashes of instructions, for each machine function by the functions that are inlined in it.
+_Code = Mapping[str, Mapping[str, str]]
 #: Number of executed lines before the parting that an explanation shows.
 _BEFORE = 3
 
@@ -59,12 +61,12 @@ class Line:
 @dataclass(frozen=True)
 class CodeTrace:
     """``order`` has a pair for each executed line: the vCPU and the line's place in ``lines``; (-1, 0) for an event of
-    a device. ``code`` has a hash of the instructions of each executed machine function, by the functions that are
+    a device. ``code`` has a hash of the instructions of each machine function of the modules, by the functions that are
     inlined in it."""
 
     lines: tuple[Line, ...]
     order: tuple[tuple[int, int], ...]
-    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    code: _Code = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write codetrace.json."""
@@ -173,14 +175,18 @@ def read(raw: Path, names: Symbols, objects: Mapping[str, Path], sources: Mappin
         for number in of.get(pc, ()) if cpu >= 0 else ():
             if not order or order[-1] != (cpu, number):
                 order.append((cpu, number))
-    return CodeTrace(tuple(known), tuple(order), _code({line.symbol for line in known}, objects))
+    return CodeTrace(tuple(known), tuple(order), _code(names, objects))
 
 
-def _code(functions: set[str], objects: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+def _code(names: Symbols, objects: Mapping[str, Path]) -> _Code:
+    functions: dict[str, list[str]] = {}
+    for _, name in names.names:
+        function, _, module = name.partition(" ")
+        functions.setdefault(module.strip("[]"), []).append(function)
     return {
         name: {inner: cache.digest(text) for inner, text in inlined.items()}
-        for file in objects.values()
-        for name, inlined in source_lines.codes(file, functions).items()
+        for module, file in objects.items()
+        for name, inlined in source_lines.codes(file, functions.get(module, ())).items()
     }
 
 
@@ -214,19 +220,32 @@ def part(one: CodeTrace, other: CodeTrace, exact: bool = False) -> Parting | Non
     If the modules were built from other sources, the runs part in the first executed function whose instructions
     differ: there at the first line or step that only one run executed, or else at its first line. Otherwise `by_lines`.
     """
-    differ = {
-        (name, inner)
-        for name in one.code.keys() & other.code.keys()
-        for inner in one.code[name].keys() | other.code[name].keys()
-        if one.code[name].get(inner) != other.code[name].get(inner)
-    }
+    differ = _differing(one.code, other.code)
     inside = (_inside(one, differ), _inside(other, differ))
     if found := by_lines(*inside):
         return found
-    for which, trace in enumerate(inside):
-        if first := next((trace.lines[place] for cpu, place in trace.order if cpu >= 0), None):
-            return Parting(which, first, ())
-    return by_lines(one, other, exact)
+    lines = (one.lines[place] for cpu, place in one.order if cpu >= 0)
+    # What is inlined may only have been moved: prefer the machine function itself.
+    first = sorted(
+        ((line.symbol != line.function, line) for line in lines if (line.symbol, line.function) in differ),
+        key=lambda each: each[0],
+    )
+    return Parting(0, first[0][1], ()) if first else by_lines(one, other, exact)
+
+
+def _differing(one: _Code, other: _Code) -> set[tuple[str, str]]:
+    """The functions whose instructions differ between two builds, each with the machine function that it is part of.
+
+    Where a function is inlined, its instructions may differ because of what is around it. So it counts only if it
+    differs everywhere.
+    """
+    pairs = {
+        (name, inner): one[name].get(inner) == other[name].get(inner)
+        for name in one.keys() & other.keys()
+        for inner in one[name].keys() | other[name].keys()
+    }
+    same = {inner for (_, inner), equal in pairs.items() if equal}
+    return {pair for pair, equal in pairs.items() if not equal and pair[1] not in same}
 
 
 def _inside(trace: CodeTrace, functions: set[tuple[str, str]]) -> CodeTrace:
