@@ -26,7 +26,6 @@ from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision import checkout
 from shirq_bench.provision.steps import shown
-from shirq_bench.vm import environment
 
 #: Time budget of the size that CI runs, in seconds.
 CI_BUDGET = 240.0
@@ -156,7 +155,7 @@ def _explain(top: Path, chosen: Sequence[Mutant], kernel: str) -> int:
             done.append(found)
             click.echo(f"{'right' if found.right else 'WRONG':9} {one.name:34} {found.line or found.why}")
             # Write after each mutant, because all of them take long.
-            report.write(explain.data(done, kernel, environment.describe([kernel])), report.EXPLAINED)
+            report.write(explain.data(done, kernel), report.EXPLAINED)
     content = _last_explained()
     assert content
     document = top / report.DOCUMENT

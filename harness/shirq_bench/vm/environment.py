@@ -37,6 +37,14 @@ def describe(kernels: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def head(kernels: Iterable[str]) -> dict[str, str]:
+    """What `describe` says, for the head of a report: if the environment cannot be read, the reason."""
+    try:
+        return describe(kernels)
+    except (BenchError, OSError) as error:
+        return {"shirq-bench": f"the environment of the guests is unknown: {error}"}
+
+
 def versions(machine: Machine) -> dict[str, str]:
     """The exact version of every part that a guest of ``machine`` is made of. They are built if they are missing.
 

@@ -175,11 +175,10 @@ def _enclosing(text: str, number: int) -> str:
     return signature[1] if signature and first < number else ""
 
 
-def data(explained: Sequence[Explained], kernel: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def data(explained: Sequence[Explained], kernel: str) -> dict[str, Any]:
     """The report's content."""
     return {
         "kernel": kernel,
-        "environment": dict(environment),
         "date": datetime.date.today().isoformat(),
         "right": sum(each.right for each in explained),
         "right_by_lines": sum(each.by_lines in each.changed for each in explained),

@@ -14,6 +14,7 @@ from shirq_bench import pages
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import KILLED, SURVIVED, Verdict
 from shirq_bench.paths import BUILD
+from shirq_bench.vm import environment
 
 REPORT = BUILD / "reports" / "mutants.json"
 #: The last measurement of explanations.
@@ -60,10 +61,10 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mu
 
 
 def write(content: dict[str, Any], path: Path | None = None) -> None:
-    """Write the content as JSON, to ``REPORT`` unless another ``path`` is given."""
+    """Write the content as JSON, with the exact versions of the guests' parts, to ``REPORT`` or another ``path``."""
     path = path or REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content | {"environment": environment.head([content["kernel"]])}, indent=1) + "\n")
 
 
 def summary(content: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from shirq_bench.replay.case import Case, Finding, finding, shrink
 from shirq_bench.replay.failure import OfSweep
 from shirq_bench.replay.oracle import Violation
 from shirq_bench.report import files, model
+from shirq_bench.vm import environment
 from shirq_bench.vm.machine import GSI
 
 REPORT = BUILD / "reports" / "sweep.json"
@@ -131,6 +132,6 @@ def data(
 
 
 def write(content: dict[str, Any]) -> None:
-    """Write `REPORT`."""
+    """Write `REPORT`, with the exact versions of the guests' parts."""
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(content, indent=1) + "\n")
+    REPORT.write_text(json.dumps(content | {"environment": environment.head(content["kernels"])}, indent=1) + "\n")
