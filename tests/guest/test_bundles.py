@@ -18,7 +18,8 @@ from shirq_bench.campaigns.sweep import findings, run, scenario
 from shirq_bench.cli.main import main
 from shirq_bench.replay import failure
 from shirq_bench.replay.failure import FILE, LOG
-from shirq_bench.vm import template
+from shirq_bench.vm import pool, template
+from shirq_bench.vm.machine import Machine
 
 # Bounds are in instructions; an instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
@@ -37,12 +38,18 @@ def violation(kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return findings.keep(findings.explain(result.failures[0]), "found", tmp_path / "sweep").parent
 
 
-def test_bundle_of_a_violation_replays_identically(violation: Path) -> None:
+def test_bundle_of_a_violation_replays_identically(violation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The frozen guest is in the bundle, so the replay needs none of this machine's templates."""
     assert _shirq("bundle", violation, "-o", "one.shirq.zip").exit_code == 0
     assert _shirq("bundle", violation, "-o", "two.shirq.zip").exit_code == 0
     assert Path("one.shirq.zip").read_bytes() == Path("two.shirq.zip").read_bytes()
     shutil.rmtree(violation)
+    pool.close()
+
+    def get(machine: Machine) -> Path:
+        raise AssertionError("the replay takes a template of this machine")
+
+    monkeypatch.setattr(template, "get", get)
     said = _shirq("replay", "one.shirq.zip")
     assert said.exit_code == 0, said.output
     assert "the versions are the same" in said.output
