@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shirq_bench.errors import BenchError
 
 
@@ -50,6 +52,12 @@ def read(report: Path) -> list[Outcome]:
     return list(tests.values())
 
 
+def reason(report: pytest.TestReport) -> str:
+    """Why a test did not pass, as `read` says it of the same report."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return _worded(report.when, report.outcome, crash.message if crash else str(report.longrepr))
+
+
 def _message(entry: dict[str, Any]) -> str:
     match entry["longrepr"]:
         case {"reprcrash": {"message": str(message)}}:
@@ -58,9 +66,8 @@ def _message(entry: dict[str, Any]) -> str:
             pass
         case other:
             message = str(other)
-    when = entry.get("when")
-    return (
-        f"failed on {when} with {message}"
-        if when in ("setup", "teardown") and entry["outcome"] == "failed"
-        else message
-    )
+    return _worded(entry.get("when"), entry["outcome"], message)
+
+
+def _worded(when: str | None, outcome: str, message: str) -> str:
+    return f"failed on {when} with {message}" if when in ("setup", "teardown") and outcome == "failed" else message

@@ -21,6 +21,7 @@ from shirq_bench.campaigns.bench.targets import judge
 from shirq_bench.paths import BUILD, need_checkout
 from shirq_bench.provision import kernel
 from shirq_bench.provision.steps import shown
+from shirq_bench.vm import environment
 
 REPORT = BUILD / "reports" / "bench.json"
 PAGE = REPORT.with_suffix(".html")
@@ -74,7 +75,8 @@ def run(parts: list[str], names: list[str]) -> None:
         for name in names[:1] if part in _ONCE else names:
             with shown(f"measuring: {part}, kernel {name}") as tell:
                 PARTS[part](report, name, tell)
-            _write(report | {"date": datetime.date.today().isoformat(), "machine": _machine()})
+            said = {"date": datetime.date.today().isoformat(), "machine": _machine()}
+            _write(report | said | {"environment": environment.head(names)})
     for release, measured in report["kernels"].items():
         if "cost" in measured:
             print(f"kernel {release}")

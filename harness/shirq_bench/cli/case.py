@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,9 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from shirq_bench import toml
+from shirq_bench.campaigns import twins
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo import own, page, suite
 from shirq_bench.campaigns.zoo.case import DRIVERS, Case
+from shirq_bench.campaigns.zoo.outcome import Outcome
 from shirq_bench.campaigns.zoo.own import Own
 from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.cli.machines import KernelName
@@ -59,7 +62,8 @@ def run(
 
     Exits with 0 if the outcome is the one that the case expects of your driver: that it survives, unless the case says
     otherwise. With --reproduce, exits with 0 if the outcome is the case's symptom. The guests' artefacts are beside the
-    page.
+    page, each driver's in a folder with its name. With --against, the folder of a driver that shows the symptom has an
+    explanation of where it parts from one that survives. `shirq bundle` makes one file of such a folder.
     """
     chosen = cases.read(file)
     drivers = [own.choose(word, chosen, file.parent) for word in (driver or "", *against)]
@@ -70,7 +74,7 @@ def run(
     for each in drivers:
         name = each.name if isinstance(each, Own) else each
         try:
-            played.append(play(chosen, each, suite.kernel_for(chosen, kernel), keep=directory / name))
+            played.append(play(chosen, each, suite.kernel_for(chosen, kernel), keep=directory / name, file=file))
         except BenchError as error:
             if not played:
                 raise
@@ -79,11 +83,21 @@ def run(
             continue
         tell(console, played[-1])
     (directory / "index.html").write_text(page.render(chosen, played))
+    _explain(played, directory)
     console.print(f"\nverdict:   {_verdict(played[0])}", highlight=False, soft_wrap=True)
     console.print(f"page:      {directory / 'index.html'}", highlight=False, soft_wrap=True)
     if errors:
         raise BenchError("\n".join(errors))
     sys.exit(0 if (played[0].shows if reproduce else played[0].expected) else 1)
+
+
+def _explain(played: Sequence[Played], directory: Path) -> None:
+    """Explain each run that shows the symptom, or is not as expected, by the first run that survives."""
+    well = next((each for each in played if each.result.outcome is Outcome.SURVIVES and each.expected), None)
+    for each in played if well else ():
+        assert well
+        if each is not well and (each.shows or not each.expected):
+            twins.write(directory / each.driver, directory / well.driver, (each.driver, well.driver), each.found)
 
 
 def _verdict(played: Played) -> str:

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
+import shlex
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
+from shirq_bench.campaigns.again import command_found
 from shirq_bench.cli.machines import chosen, machine_options
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.provision.steps import say
+from shirq_bench.replay import failure
+from shirq_bench.replay.failure import OfCommand
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
@@ -58,7 +61,7 @@ def run(
         raise click.UsageError("give a command, or a script with --script")
     with template.clone(chosen(**options), name="run") as vm:
         vm.boot()
-        (vm.dir / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}))
+        failure.describe(vm.dir, vm.machine)
         command = vm.agent.start(*words, sink=_writer(sys.stdout), error_sink=_writer(sys.stderr))
         # Do not extend a timeout from the command line for a slow kernel.
         deadline = timeout / vm.patience
@@ -68,24 +71,31 @@ def run(
         else:
             command.close_stdin()
         kernel_log = ""
+        failed = ["the command has not ended"]
         try:
             status = command.wait(deadline).status
+            failed = command_found(status, ())
             kernel_log = vm.agent.succeed("dmesg")
             found = [] if allow_splats else splats_of(vm, kernel_log)
+            failed = command_found(status, [splat.rule for splat in found])
         finally:
-            kept = not artefacts or _keep(vm, artefacts, kernel_log)
+            how = OfCommand(tuple(words), timeout, allow_splats)
+            kept = not artefacts or _keep(vm, artefacts, kernel_log, failed, how)
     if found:
         raise BenchError("the guest's kernel complained:\n" + "\n".join(map(str, found)))
     sys.exit((status if status >= 0 else 128 - status) or int(not kept))
 
 
-def _keep(vm: Any, artefacts: Path, kernel_log: str) -> bool:
+def _keep(vm: Any, artefacts: Path, kernel_log: str, failed: Sequence[str], how: OfCommand) -> bool:
     """Whether the guest's files were kept. The reason why not is printed: another error may be under way."""
     try:
         vm.keep(artefacts)
         if kernel_log:
             (artefacts / "dmesg").write_text(kernel_log)
-    except OSError as error:
+        (artefacts / failure.FILE).unlink(missing_ok=True)
+        if failed:
+            failure.record(artefacts, shlex.join(how.words), failed, how, {"": vm.machine})
+    except (OSError, BenchError) as error:
         say(f"the artefacts could not be kept in {artefacts}: {error}")
         return False
     return True

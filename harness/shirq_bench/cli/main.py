@@ -23,6 +23,7 @@ from shirq_bench.cli import (
     doctor,
     fuzz,
     guests,
+    handover,
     intake,
     mutants,
     new,
@@ -81,6 +82,8 @@ def main() -> None:
     shirq shell                            a fresh guest on this terminal
     shirq shell --from build/artefacts/X   the guest of a failed test, on this terminal
     shirq trace build/demo/vm              the timeline of a run
+    shirq bundle build/artefacts/X         a failure as one file
+    shirq replay X.shirq.zip               the same failure again, elsewhere
     shirq sweep reassert                   an interrupt at every instruction while another one is handled
     shirq new DIR                          a small project for your own driver, its case and its test
     shirq case run FILE --driver PATH      a case with your own driver: a module's source, or a program
@@ -112,6 +115,7 @@ for _command in (
     *timeline.COMMANDS,
     *store.COMMANDS,
     *sweep.COMMANDS,
+    *handover.COMMANDS,
     *proofs.COMMANDS,
     *build.COMMANDS,
     *campaign.COMMANDS,

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
-import subprocess
 import sys
 import threading
 import time
@@ -18,15 +18,19 @@ from typing import Any
 import click
 
 from shirq_bench import supervisor
-from shirq_bench.campaigns.mutants import mutant, report
+from shirq_bench.campaigns.mutants import explain, mutant, report
+from shirq_bench.campaigns.mutants.explain import Explained
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
+from shirq_bench.provision import checkout
 from shirq_bench.provision.steps import shown
 
 #: Time budget of the size that CI runs, in seconds.
 CI_BUDGET = 240.0
+#: The share of explanations that must name a function that the mutant changes.
+_RIGHT = 0.9
 
 
 def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
@@ -38,15 +42,6 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
     return ranked[first:] + ranked[:first]
 
 
-def _commit(top: Path) -> str:
-    done = subprocess.run(["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True)
-    if done.returncode:
-        raise BenchError(
-            f"git cannot tell the commit of {top}, on which the choice of mutants depends: {done.stderr.strip()}"
-        )
-    return done.stdout.strip()
-
-
 @click.command("mutants")
 @click.argument("names", nargs=-1, metavar="[MUTANT]...")
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
@@ -54,11 +49,18 @@ def _commit(top: Path) -> str:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried in parallel.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants.")
 @click.option("--document", is_flag=True, help="Only write docs/mutants.md from the last report.")
-def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool) -> None:
+@click.option("--explain", "explained", is_flag=True, help="Measure explanations: does each name the changed function?")
+def command(
+    names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool, explained: bool
+) -> None:
     """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
 
     Exits with 1 if a mutant survives that is not declared equivalent, or if a mutant is invalid: its patch does not
     apply any more, the result does not compile, or its tests fail without the patch.
+
+    With --explain, the test or scenario that detects a mutant of a module runs with the mutant and without it, and the
+    runs are compared: the explanation should name a function that the mutant changes. The table goes into
+    docs/mutants.md, the explanations into build/mutants/. Exits with 1 if fewer than nine of ten do.
     """
     top = need_checkout("trying mutants")
     known = mutant.load(top)
@@ -69,14 +71,16 @@ def command(names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list
     if document:
         if not report.REPORT.exists():
             raise BenchError(f"there is no {report.REPORT}: run `make mutants` first")
-        (top / report.DOCUMENT).write_text(report.document(json.loads(report.REPORT.read_text())))
+        (top / report.DOCUMENT).write_text(report.document(json.loads(report.REPORT.read_text()), _last_explained()))
         return
     if unknown := set(names) - {one.name for one in known}:
         raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `--list` shows them")
     chosen = [one for one in known if not names or one.name in names]
+    if explained:
+        sys.exit(_explain(top, [one for one in chosen if explain.fits(one)], kernel))
     budget = math.inf
     if size == "ci":
-        commit = _commit(top)
+        commit = checkout.commit(top)
         quick = [one for one in chosen if not one.sweep]
         if not quick:
             raise BenchError("size ci leaves out mutants that need a sweep (minutes each), and no others were selected")
@@ -134,6 +138,42 @@ def _try(
             workshop.stop.set()
             pool.shutdown(cancel_futures=True)
     return done
+
+
+def _explain(top: Path, chosen: Sequence[Mutant], kernel: str) -> int:
+    """Explain mutants and write the table; returns the exit status."""
+    if not chosen:
+        raise BenchError("none of these mutants changes the code of a module and is detected in a guest")
+    done: list[Explained] = []
+    with shown("explanations of mutants") as tell:
+        for number, one in enumerate(chosen, 1):
+            how_far = f"[{number}/{len(chosen)}] {one.name}"
+            try:
+                found = explain.explain(top, one, kernel, functools.partial(_tell, tell, how_far))
+            except (BenchError, OSError) as error:
+                found = Explained(one, (), why=str(error).partition("\n")[0])
+            done.append(found)
+            click.echo(f"{'right' if found.right else 'WRONG':9} {one.name:34} {found.line or found.why}")
+            # Write after each mutant, because all of them take long.
+            report.write(explain.data(done, kernel), report.EXPLAINED)
+    content = _last_explained()
+    assert content
+    document = top / report.DOCUMENT
+    document.write_text(report.with_explained(document.read_text(), content))
+    click.echo(f"{content['right']} of {content['total']} explanations name a changed function; {report.EXPLAINED}")
+    return 0 if content["right"] >= _RIGHT * content["total"] else 1
+
+
+def _tell(tell: Callable[[str], None], how_far: str, what: str) -> None:
+    tell(f"{how_far}: {what}")
+
+
+def _last_explained() -> dict[str, Any] | None:
+    """The last report of explanations, if there is one."""
+    if not report.EXPLAINED.exists():
+        return None
+    content: dict[str, Any] = json.loads(report.EXPLAINED.read_text())
+    return content
 
 
 def _say(verdict: Verdict) -> None:

@@ -11,6 +11,7 @@ import click
 from shirq_bench.campaigns import rewinds
 from shirq_bench.paths import BUILD
 from shirq_bench.provision.steps import say, shown
+from shirq_bench.vm import environment
 
 REPORT = BUILD / "reports" / "rewind.json"
 
@@ -27,7 +28,7 @@ def command(checks: int, name: str) -> None:
     with shown(f"measuring and checking rewinds, kernel {name}") as tell:
         found = rewinds.measure(name, checks, tell)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(found, indent=1) + "\n")
+    REPORT.write_text(json.dumps(found | {"environment": environment.head([name])}, indent=1) + "\n")
     say(
         f"a rewind takes {found['rewind_ms_p50']} ms (99th percentile {found['rewind_ms_p99']} ms), until the guest"
         f" answers {found['ready_ms_p50']} ms, a new clone and its first command {found['fresh_ms_p50']} ms of CPU;"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands `shirq sweep`, `shirq replay` and `shirq debug`."""
+"""The commands `shirq sweep` and `shirq debug`."""
 
 from __future__ import annotations
 
@@ -217,31 +217,6 @@ def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> b
 
 @click.command()
 @_finding
-def replay(path: Path) -> None:
-    """Play a violation again that `shirq sweep` found. Exits with 1 if it does not occur again.
-
-    FILE is a finding.json. As long as the guest's template is the same, the devices' log is identical to the byte. If
-    the template was built again, the guest's earlier activity differs, so it is enough that the run breaks the same
-    rules.
-
-    \b
-    shirq replay build/sweep/reassert-6.1-1/finding.json
-    """
-    found = Finding.load(path)
-    outcome = found.case.run(keep=path.parent)
-    findings.draw(found.case, path.parent)
-    for violation in outcome.all():
-        click.echo(violation.what)
-    if outcome.recording.digest == found.digest:
-        click.echo(f"identical; the picture is {path.parent / 'page.html'}")
-        return
-    if not {violation.rule for violation in outcome.all()} >= set(found.rules):
-        raise click.ClickException("the violation did not occur in this run: the guest or shirq.ko has changed")
-    click.echo("the run breaks the same rules but is not identical: the template was built again")
-
-
-@click.command()
-@_finding
 @click.option("--before", default=0, type=click.IntRange(0), metavar="N", help="Stop N instructions earlier.")
 @click.option("--batch", multiple=True, metavar="COMMAND", help="Run gdb commands and exit.")
 def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
@@ -259,4 +234,4 @@ def debug(path: Path, before: int, batch: tuple[str, ...]) -> None:
     sys.exit(gdb.session(found.case, found.case.last_ns - before, batch))
 
 
-COMMANDS = (sweep, replay, debug)
+COMMANDS = (sweep, debug)

@@ -8,14 +8,17 @@ from typing import Any
 
 import click
 
+from shirq_bench import supervisor
+from shirq_bench.campaigns import twins
 from shirq_bench.channels.log import ClockFit, HandlerCall, Log, parse_ftrace, read_log
-from shirq_bench.report import html, model, perfetto, text, vcd
-
-_LOG_NAME = "events.shirqlog"
+from shirq_bench.errors import BenchError
+from shirq_bench.replay import bundle, failure
+from shirq_bench.replay.failure import LOG
+from shirq_bench.report import difference, html, model, perfetto, text, vcd
 
 
 def _log(path: Path) -> Log:
-    return read_log(path / _LOG_NAME if path.is_dir() else path)
+    return read_log(path / LOG if path.is_dir() else path)
 
 
 _log_argument = click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="LOG")
@@ -38,9 +41,16 @@ def trace(path: Path, gsi: int | None) -> None:
 
 
 @click.command()
-@_log_argument
+@click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="LOG", required=False)
 @_line_option
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Page to write.")
+@click.option(
+    "--diff",
+    nargs=2,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="RUN REFERENCE",
+    help="Explain a run by another one: logs, folders of guests or failures, or bundles.",
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Page to write.")
 @click.option("--vcd", "waveform", type=click.Path(dir_okay=False, path_type=Path), help="Waveform to write.")
 @click.option("--perfetto", "trace_file", type=click.Path(dir_okay=False, path_type=Path), help="Trace to write.")
 @click.option(
@@ -51,20 +61,36 @@ def trace(path: Path, gsi: int | None) -> None:
 )
 @click.option("--irq", type=int, help="The line's IRQ number in the guest's trace; default: its GSI.")
 def report(
-    path: Path,
+    path: Path | None,
     gsi: int | None,
-    output: Path,
+    diff: tuple[Path, Path] | None,
+    output: Path | None,
     waveform: Path | None,
     trace_file: Path | None,
     ftrace: Any,
     irq: int | None,
 ) -> None:
-    """Draw an event log as a page for browsers, a waveform and a trace.
+    """Draw an event log as a page for browsers, a waveform and a trace; or explain a run by another one.
+
+    With --diff, both runs are printed one above the other, from their last common event on, and what follows from the
+    difference is said in words; with -o also as a page with pictures. If both folders have a code trace, the function
+    in which the runs part is named.
 
     \b
     shirq report build/demo/vm -o page.html
     shirq report build/demo/vm -o page.html --vcd run.vcd --perfetto run.json
+    shirq report --diff build/cases/busy-line/driver build/cases/busy-line/shirq
+    shirq report --diff mine.shirq.zip yours.shirq.zip -o page.html
     """
+    if diff:
+        if path or waveform or trace_file or ftrace:
+            raise click.UsageError("--diff compares two runs, and goes with -o and --line alone")
+        _explain(diff, gsi, output)
+        return
+    if not path:
+        raise click.UsageError("Missing argument 'LOG', or two runs with --diff.")
+    if not output:
+        raise click.UsageError("Missing option '-o' / '--output'.")
     log = _log(path)
     guest = ftrace.read() if ftrace else ""
     calls: list[HandlerCall] = parse_ftrace(guest) if guest else []
@@ -77,6 +103,31 @@ def report(
     if trace_file:
         with trace_file.open("w") as file:
             perfetto.write(picture, file, ftrace=guest, fit=fit)
+
+
+def _explain(diff: tuple[Path, Path], gsi: int | None, output: Path | None) -> None:
+    with supervisor.owned_directory("shirq-diff-") as place:
+        folders = [_guest(path, place / str(number)) for number, path in enumerate(diff)]
+        broken = failure.load(diff[0]).found if (diff[0] / failure.FILE).exists() else ()
+        found = twins.explain(
+            *(folders[0], folders[1], ("the run", "the reference"), (str(diff[0]), str(diff[1])), broken), gsi=gsi
+        )
+    click.echo(difference.text(found), nl=False)
+    if output:
+        output.write_text(difference.page(found), encoding="utf-8")
+
+
+def _guest(path: Path, place: Path) -> Path:
+    """A guest's log, or the folder that holds it: the path itself, or that of the only guest of a failure or bundle."""
+    if path.is_file() and path.name.endswith(bundle.SUFFIX):
+        path = bundle.unpack(path, place).folder
+    if path.is_file() or (path / LOG).exists():
+        return path
+    logs = sorted(path.glob(f"*/{LOG}"))
+    if len(logs) != 1:
+        said = f"several guests, choose one: {', '.join(str(log.parent) for log in logs)}" if logs else f"no {LOG}"
+        raise BenchError(f"{path} has {said}")
+    return logs[0].parent
 
 
 COMMANDS = (trace, report)

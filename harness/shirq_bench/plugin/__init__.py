@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Protocol
 import pytest
 
 from shirq_bench import journal
+from shirq_bench.campaigns import reportlog
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo import own, page, suite
 from shirq_bench.campaigns.zoo.run import Played, play
@@ -26,7 +28,8 @@ from shirq_bench.observe import coverage, invariants, splats
 from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.plugin import alone, artefacts
 from shirq_bench.provision import kernel
-from shirq_bench.vm import environment, pool
+from shirq_bench.replay import codetrace
+from shirq_bench.vm import environment, pool, template
 from shirq_bench.vm.machine import SHARED_LINE, Machine
 from shirq_bench.vm.vm import Vm
 
@@ -41,6 +44,8 @@ _MARKERS = {
 _LAST_STEPS = 20
 _VMS = pytest.StashKey[list[Vm]]()
 _FAILED = pytest.StashKey[bool]()
+#: Whether the session has another item of the same test, which the guests of this one may explain.
+_HAS_TWIN = pytest.StashKey[bool]()
 #: The stack that ends the guests of a test.
 _RUNNING = pytest.StashKey[ExitStack]()
 #: Report sections about the guests of a test that fails in its teardown; made while the guests still run.
@@ -84,6 +89,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shirq-check-rewind",
         action="store_true",
         help="compare each guest that is used again with its beginning: memory, devices' state, timers (0.1 s each)",
+    )
+    group.addoption(
+        "--shirq-explain",
+        action="store_true",
+        help="trace the code of the guests' modules, and keep the guests of tests that pass, so that a failure is "
+        "explained by an earlier pass: the function and the event in which they part",
     )
     parser.addini(
         "shirq_splats",
@@ -149,10 +160,7 @@ def pytest_metadata(metadata: dict[str, object], config: pytest.Config) -> None:
 
 
 def _environment(config: pytest.Config) -> dict[str, str]:
-    try:
-        return environment.describe(_kernels(config))
-    except (BenchError, OSError) as error:
-        return {"shirq-bench": f"the environment of the guests is unknown: {error}"}
+    return environment.head(_kernels(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -178,6 +186,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if foreign:
         config.hook.pytest_deselected(items=foreign)
         items[:] = [item for item in items if item not in foreign]
+    count = Counter(map(artefacts.test_of, items))
+    for item in items:
+        item.stash[_HAS_TWIN] = count[artefacts.test_of(item)] > 1
 
 
 def _fits(item: pytest.Item) -> bool:
@@ -218,6 +229,10 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
             vm = stack.enter_context(Vm(machine))
             vms.append(vm)
             return vm.boot()
+        if _explains(item.config):
+            vm = stack.enter_context(template.clone(machine, further=codetrace.recorder(machine)))
+            vms.append(vm)
+            return vm.boot()
         guest = pool.take(machine)
         stack.callback(_end, item, guest)
         vms.append(guest.vm)
@@ -229,6 +244,8 @@ def boot(request: pytest.FixtureRequest, kernel_name: str) -> Iterator[Boot]:
     ]
     if complaints:
         pytest.fail("\n".join(complaints), pytrace=False)
+    if not item.stash.get(_FAILED, False) and (_explains(item.config) or item.stash.get(_HAS_TWIN, False)):
+        artefacts.keep_passed(item, vms)
     directory: Path | None = item.config.getoption("--shirq-coverage")
     if directory:
         for vm in vms:
@@ -254,7 +271,7 @@ def play_case(request: pytest.FixtureRequest, kernel_name: str) -> PlayCase:
     def player(file: str | Path, driver: str | Path = "") -> Played:
         case = cases.read(here / file)
         chosen = own.choose(str(driver), case, (here / file).parent, here)
-        played = play(case, chosen, suite.kernel_for(case, kernel_name), keep=kept)
+        played = play(case, chosen, suite.kernel_for(case, kernel_name), keep=kept, file=here / file)
         if played.expected:
             shutil.rmtree(kept)
         else:
@@ -263,6 +280,10 @@ def play_case(request: pytest.FixtureRequest, kernel_name: str) -> PlayCase:
         return played
 
     return player
+
+
+def _explains(config: pytest.Config) -> bool:
+    return bool(config.getoption("--shirq-explain"))
 
 
 def _end(item: pytest.Item, guest: pool.Guest) -> None:
@@ -336,10 +357,13 @@ def _situation(vm: Vm) -> str:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
-    if not report.failed or not item.stash.get(_VMS, []):
+    vms = item.stash.get(_VMS, [])
+    if not report.failed or not vms:
         return report
     # In the teardown phase the guests have ended by now: use the sections that `pytest_runtest_teardown` made before.
     report.sections += item.stash.get(_SHOWN, ()) if report.when == "teardown" else _show(item)
+    problems = artefacts.describe(item, vms, reportlog.reason(report))
+    report.sections += [("artefacts", problem) for problem in problems]
     if page := item.config.getoption("htmlpath", None):
         _link(report, item, Path(page))
     return report

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The artefacts of a failed test: all data of its guests, pictures of their runs, and a script to run it again.
+"""The artefacts of a failed test: all data of its guests, pictures of their runs, and how to run it again.
 
-Each failed test has a folder below ``--shirq-artefacts``, with one folder for each guest.
+Each failed test has a folder below ``--shirq-artefacts``, with one folder for each guest. The guests of tests that
+passed are kept, too, as far as they may explain a failure: see `keep_passed`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,22 @@ from pathlib import Path
 
 import pytest
 
+from shirq_bench.campaigns import twins
 from shirq_bench.channels.log import Kind, LogError
 from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.observe.judge import BrokenRuleError
+from shirq_bench.replay import codetrace, failure
+from shirq_bench.replay.failure import OfTest
 from shirq_bench.report import files, model
 from shirq_bench.vm import environment, template
-from shirq_bench.vm.vm import Vm
+from shirq_bench.vm.vm import Vm, copy_sparse
 
 #: A guest that does not answer within this many seconds counts as hung.
 ANSWER = 20.0
+#: The folder of tests that passed, among those of failed tests.
+_PASSED = "passed"
+#: The file in it with the name of the item that passed.
+_NAME = "name"
 
 
 def root(config: pytest.Config) -> Path:
@@ -35,7 +43,28 @@ def root(config: pytest.Config) -> Path:
 
 def folder(item: pytest.Item) -> Path:
     """The folder of one test."""
-    return root(item.config) / re.sub(r"[^\w.=-]+", "_", item.nodeid)
+    return root(item.config) / _name(item.nodeid)
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", text)
+
+
+def test_of(item: pytest.Item) -> str:
+    """The id of an item without its kernel: the items of one test on several kernels are each other's twins."""
+    name, bracket, parameters = item.nodeid.partition("[")
+    kernel = Path(_kernel(item)).name
+    return name + bracket + parameters.replace(kernel, "*", 1)
+
+
+def _kernel(item: pytest.Item) -> str:
+    """The kernel of an item's guests."""
+    parameters = getattr(item, "callspec", None)
+    return str((parameters and parameters.params.get("kernel_name")) or item.config.getoption("--shirq-kernel"))
+
+
+def _passed(item: pytest.Item) -> Path:
+    return root(item.config) / _PASSED / _name(test_of(item))
 
 
 def kernel_log(vm: Vm) -> tuple[str, str]:
@@ -79,6 +108,53 @@ def keep(item: pytest.Item, vms: Sequence[Vm]) -> list[str]:
     return problems
 
 
+def describe(item: pytest.Item, vms: Sequence[Vm], message: str) -> list[str]:
+    """Write failure.json of a failed test, whose guests `keep` has kept, and explain it by the test's last pass.
+
+    Returns the reasons why this was not possible.
+    """
+    directory = folder(item)
+    problems: list[str] = []
+    with _noted(problems):
+        config = item.config
+        ini = config.inipath.relative_to(config.rootpath) if config.inipath else ""
+        how = OfTest(item.nodeid, str(config.rootpath), str(ini), _kernel(item))
+        kept = {vm.name: vm.machine for vm in vms if (directory / vm.name).is_dir()}
+        failure.record(directory, item.nodeid, [failure.first_line(message)], how, kept)
+    twin = _passed(item)
+    for number, vm in enumerate(vms if twin.is_dir() else ()):
+        with _noted(problems):
+            name = (twin / _NAME).read_text()
+            twins.write(directory / vm.name, twin / str(number), (item.nodeid, name), [message])
+    return problems
+
+
+def keep_passed(item: pytest.Item, vms: Sequence[Vm]) -> None:
+    """Replace the kept guests of the test's last pass by those of ``item``, as far as a comparison needs them.
+
+    An error leaves none: it must not fail a test that has passed.
+    """
+    directory = _passed(item)
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        for number, vm in enumerate(vms):
+            kept = directory / str(number)
+            kept.mkdir(parents=True)
+            for file in (failure.LOG, codetrace.RAW):
+                if (vm.dir / file).exists():
+                    copy_sparse(vm.dir / file, kept / file)
+            _save_trace(vm, kept)
+        (directory / _NAME).write_text(f"{item.nodeid}, which passed")
+    except (BenchError, OSError):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _save_trace(vm: Vm, place: Path) -> None:
+    """Make the code trace of a guest that was kept, if it was recorded."""
+    if (place / codetrace.RAW).exists():
+        codetrace.save(vm.machine, place)
+
+
 @contextlib.contextmanager
 def _noted(problems: list[str]) -> Iterator[None]:
     """Add to ``problems`` an error of the block: raised into pytest's hooks, it would end the session."""
@@ -107,6 +183,8 @@ def _keep_guest(item: pytest.Item, vm: Vm, kept: Path, problems: list[str]) -> N
         )
     with _noted(problems):
         _draw(item.nodeid, vm, kept)
+    with _noted(problems):
+        _save_trace(vm, kept)
 
 
 def _again(item: pytest.Item) -> str:

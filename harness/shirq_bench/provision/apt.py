@@ -16,6 +16,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from shirq_bench.provision import cache
 from shirq_bench.provision.steps import BuildError, run
@@ -176,12 +177,17 @@ class Suites:
         run(f"unpacking {dsc.name}", ["dpkg-source", "--no-check", "-x", dsc, target], log=self.dir / "log", cwd=into)
         return dsc.stem.removeprefix(f"{package}_")
 
-    def unpack(self, packages: Iterable[str], into: Path) -> None:
-        """Fetch the newest ``packages`` and unpack them all into the tree ``into``."""
+    def unpack(self, packages: Iterable[str], into: Path) -> list[str]:
+        """Fetch the newest ``packages`` and unpack them all into the tree ``into``.
+
+        Returns each one's name, version and architecture, as "NAME_VERSION_ARCHITECTURE", in the order of the names.
+        """
         names = list(packages)
         debs = into.parent / f".debs-{into.name}"
         self._fetch(f"packages {' '.join(names)}", ["download", "-q", *names], debs)
         into.mkdir(parents=True, exist_ok=True)
-        for deb in sorted(debs.glob("*.deb")):
+        fetched = sorted(debs.glob("*.deb"))
+        for deb in fetched:
             subprocess.run(["dpkg-deb", "-x", deb, into], check=True)
         shutil.rmtree(debs)
+        return [unquote(deb.stem) for deb in fetched]

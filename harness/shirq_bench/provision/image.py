@@ -26,7 +26,9 @@ from shirq_bench.toml import Words
 
 _IMAGE = GUEST / "image"
 #: Part of the key of the packages' root: increment it when the result of `_packages` changes.
-_LAYOUT = 1
+_LAYOUT = 2
+#: The file of an entry that lists the packages in it, with their versions.
+_VERSIONS = "packages"
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,29 @@ def _packages() -> Path:
 
     def fill(directory: Path) -> None:
         root = directory / "root"
-        Suites(recipe.suite).unpack(recipe.packages, root)
+        fetched = Suites(recipe.suite).unpack(recipe.packages, root)
         for name in recipe.exclude:
             shutil.rmtree(root / name, ignore_errors=True)
         (root / "usr/bin/python3").symlink_to("python3.11")
         _byte_compile(root, root, "usr/lib/python3.11")
+        (directory / _VERSIONS).write_text("".join(f"{package}\n" for package in fetched))
 
     return cache.entry("image-packages", cache.digest(_LAYOUT, asdict(recipe)), fill) / "root"
+
+
+def package_versions() -> list[str]:
+    """The Debian packages of every image, with their versions; they are fetched if the cache does not have them."""
+    return (_packages().parent / _VERSIONS).read_text().split()
+
+
+def contents(target: kernel.Kernel, modules: Sequence[Path] = (), overlay: Sequence[Path] = ()) -> str:
+    """A hash of all that the image for ``target`` is made of; it is the same on every machine that has the same.
+
+    Left out is the key by which ssh enters the guest, which every cache makes for itself.
+    """
+    sources = [kmod.content(source) for source in (KMOD, *modules)]
+    trees = [_listing(tree) for tree in overlay]
+    return cache.digest(asdict(_recipe()), package_versions(), target.version, sources, GUEST, trees)
 
 
 def _base(target: kernel.Kernel) -> Path:
@@ -147,7 +165,7 @@ def _base(target: kernel.Kernel) -> Path:
         _cpio(tree, directory / "base.cpio")
         shutil.rmtree(tree)
 
-    key = cache.digest(asdict(recipe), target.identity, cache.name(packages))
+    key = cache.digest(asdict(recipe), target.identity, cache.name(packages), package_versions())
     return cache.entry("image-base", key, fill) / "base.cpio"
 
 
@@ -248,7 +266,8 @@ def _layer(target: kernel.Kernel, modules: Sequence[Path]) -> Path:
         shutil.rmtree(tree)
 
     key = cache.digest(
-        asdict(recipe), target.identity, cache.name(packages), *modules, public_key, GUEST, KMOD / "shirq.h"
+        *(asdict(recipe), target.identity, cache.name(packages), package_versions()),
+        *(*modules, public_key, GUEST, KMOD / "shirq.h"),
     )
     return cache.entry("image-layer", key, fill) / "layer.cpio"
 
@@ -277,11 +296,13 @@ def overlay_archive(target: kernel.Kernel, modules: Sequence[Path], trees: Seque
         _cpio(root, directory / "overlay.cpio")
         shutil.rmtree(root)
 
-    contents = [
-        [(str(p.relative_to(tree)), p.lstat().st_mode, _content(p)) for p in sorted(tree.rglob("*"))] for tree in trees
-    ]
-    key = cache.digest(target.release, [made.name for made in built], contents)
+    key = cache.digest(target.release, [made.name for made in built], [_listing(tree) for tree in trees])
     return cache.entry("image-overlay", key, fill) / "overlay.cpio"
+
+
+def _listing(tree: Path) -> list[tuple[str, int, str]]:
+    """The names, modes and contents of a tree, for keys."""
+    return [(str(p.relative_to(tree)), p.lstat().st_mode, _content(p)) for p in sorted(tree.rglob("*"))]
 
 
 def _content(path: Path) -> str:

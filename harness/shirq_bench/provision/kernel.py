@@ -37,6 +37,8 @@ class Kernel:
     patience: float = 1.0
     #: The minimum memory of a guest with this kernel.
     memory_mib: int = 0
+    #: The kernel's own words about its build, which its image holds: release, builder, the package's version, date.
+    version: str = ""
 
     def has(self, option: str) -> bool:
         """Whether the kernel was built with ``CONFIG_<option>=y``. False if its build tree is missing."""
@@ -166,23 +168,30 @@ def _check_config(fragments: list[Path], final: Path) -> None:
 
 def _from_path(vmlinuz: Path) -> Kernel:
     """A kernel that was built elsewhere. Its modules are in lib/modules beside its folder, or in /lib/modules."""
-    with vmlinuz.open("rb") as image:
-        header = image.read(0x10000)
-    if header[0x202:0x206] != b"HdrS":
-        raise BuildError(f"{vmlinuz} is no x86 kernel image (bzImage)")
-    at = 0x200 + int.from_bytes(header[0x20E:0x210], "little")
-    release = header[at : header.index(b"\0", at)].split()[0].decode()
+    version = _version(vmlinuz)
+    release = version.split()[0]
     for root in (vmlinuz.parent.parent, Path("/")):
         modules = root / "lib/modules" / release
         if (modules / "modules.dep").exists():
             statuses = [(str(p.relative_to(modules)), p.stat()) for p in sorted(modules.rglob("*.ko*"))]
             listing = [(name, status.st_size, status.st_mtime_ns) for name, status in statuses]
             identity = f"path-{cache.digest(vmlinuz.resolve(), listing)}"
-            return Kernel(str(vmlinuz), release, vmlinuz, root, _headers(root, modules), identity)
+            headers = _headers(root, modules)
+            return Kernel(str(vmlinuz), release, vmlinuz, root, headers, identity, version=version)
     raise BuildError(
         f"the modules of {vmlinuz} ({release}) are neither in {vmlinuz.parent.parent}/lib/modules nor in /lib/modules: "
         f"install them there with `make modules_install INSTALL_MOD_PATH={vmlinuz.parent.parent}`"
     )
+
+
+def _version(vmlinuz: Path) -> str:
+    """The words of a kernel's image about its build. `BuildError` if the file is no such image."""
+    with vmlinuz.open("rb") as image:
+        header = image.read(0x10000)
+    if header[0x202:0x206] != b"HdrS":
+        raise BuildError(f"{vmlinuz} is no x86 kernel image (bzImage)")
+    at = 0x200 + int.from_bytes(header[0x20E:0x210], "little")
+    return header[at : header.index(b"\0", at)].decode(errors="replace")
 
 
 def _headers(root: Path, modules: Path) -> Path:
@@ -230,12 +239,17 @@ def _key(name: str, recipe: Recipe) -> str:
 
 
 def _at(name: str, directory: Path) -> Kernel:
+    vmlinuz = directory / "vmlinuz"
+    # An entry that has lost its image is described, too, for `shirq doctor`.
+    version = _version(vmlinuz) if vmlinuz.exists() else ""
     return Kernel(
         name=name,
         release=(directory / "release").read_text(),
-        vmlinuz=directory / "vmlinuz",
+        version=version,
+        vmlinuz=vmlinuz,
         modules=directory / "root",
         headers=directory / "headers",
-        identity=directory.name,
+        # The entry's key names the suites, whose newest package was fetched: name the version that this was.
+        identity=f"{directory.name}-{cache.digest(version)}",
         **{habit: getattr(_table()[name], habit) for habit in _HABITS},
     )

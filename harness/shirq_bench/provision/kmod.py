@@ -46,12 +46,17 @@ def build_own(target: kernel.Kernel) -> list[Path]:
     return [build_modules(target, source, _STRICT) / f"{source.name}.ko" for source in sources()]
 
 
-def _files(source: Path) -> Iterator[Path]:
+def files(source: Path) -> Iterator[Path]:
     """The files that a build copies. Links to directories are followed, because `shutil.copytree` follows them."""
     for folder, folders, names in os.walk(source, followlinks=True):
         left = _left(folder, folders + names)
         folders[:] = set(folders) - left
         yield from (Path(folder, name) for name in set(names) - left)
+
+
+def content(source: Path) -> list[tuple[str, str]]:
+    """The files of a module's source that a build copies, each with a hash of its content, for keys."""
+    return [(str(path.relative_to(source)), cache.digest(path)) for path in sorted(files(source))]
 
 
 def require_source(folder: Path) -> None:
@@ -83,5 +88,5 @@ def build_modules(target: kernel.Kernel, source: Path, options: Sequence[str] = 
             shutil.copy2(product, directory)
         shutil.rmtree(work)
 
-    content = [(str(p.relative_to(source)), cache.digest(p)) for p in sorted(_files(source))]
-    return cache.entry("kmod", cache.digest(target.identity, [*options, *instruments], content), fill)
+    key = cache.digest(target.identity, [*options, *instruments], content(source))
+    return cache.entry("kmod", key, fill)

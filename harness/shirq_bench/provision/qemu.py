@@ -190,6 +190,27 @@ def _key(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> s
     return cache.digest(asdict(recipe), version, variant, list(extra), _OVERLAY, _UPSTREAM, _PATCHES)
 
 
+@dataclass(frozen=True)
+class Versions:
+    """The exact versions in an emulator: of Debian's source package, and hashes of our changes and of its firmware."""
+
+    source: str
+    device: str
+    firmware: str
+
+
+def versions(emulator: Path) -> Versions:
+    """The versions of an emulator that `build` or `cached` returned."""
+    recipe = _recipe()
+    version = Suites(recipe.suite).source_version(recipe.source)
+    firmware = emulator.parent / "firmware"
+    return Versions(
+        f"{recipe.source} {version} ({recipe.suite})",
+        cache.digest(_OVERLAY, _PATCHES),
+        cache.digest(firmware) if firmware.is_dir() else "none",
+    )
+
+
 def cached() -> Path | None:
     """The emulator's path, or None if it would have to be built."""
     recipe = _recipe()

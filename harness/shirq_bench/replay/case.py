@@ -17,7 +17,7 @@ from typing import Any
 from shirq_bench.channels.log import Entry
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.oracle import Oracle, Violation
-from shirq_bench.replay.play import HALTED, LogOverflow, Recording, Stimulus, play
+from shirq_bench.replay.play import HALTED, LogOverflow, Recording, Start, Stimulus, play
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
 
@@ -48,8 +48,8 @@ class Case:
     broken: tuple[str, ...] = ()
     halts: bool = False
 
-    def run(self, keep: Path | None = None) -> Outcome:
-        """Play the case in a fresh clone and judge it.
+    def run(self, keep: Path | None = None, start: Start | None = None) -> Outcome:
+        """Play the case in a fresh clone, or in the guest that ``start`` gives, and judge it.
 
         If the log overflows, as it does in a storm, the parts that are complete are judged. The part in which the log
         overflowed is "unfinished", and later parts are not judged.
@@ -57,7 +57,7 @@ class Case:
         oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts)
         try:
             question = "" if self.halts else _QUESTION
-            recording = play(self.machine, self.stimuli, self.cuts[-1], question, keep, halts=self.halts)
+            recording = play(self.machine, self.stimuli, self.cuts[-1], question, keep, halts=self.halts, start=start)
         except LogOverflow as overflow:
             recording = overflow.recording
             violations = [oracle.judge(part) for part in self._parts(recording, complete=False)]

@@ -7,11 +7,12 @@ its beginning, the devices' schedules are its only input, so the same stimuli gi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,15 +21,16 @@ from shirq_bench.channels.log import ENTRY, HEADER_SIZE, Entry, Kind, LogReader,
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.observe.source_lines import splats_of
-from shirq_bench.vm import pool
+from shirq_bench.vm import pool, template
 from shirq_bench.vm.machine import Machine
-from shirq_bench.vm.vm import Vm
+from shirq_bench.vm.vm import Further, Vm, nothing_further
 
 #: Time from a clone's beginning to a run's beginning, in which the template's activity ends.
 LEAD_NS = 5_000_000
 #: The number of a schedule's action `note`: qemu-device/SPEC.md, "Schedule".
-_NOTE = 6
-_END = 0xE0D
+NOTE = 6
+#: The number of the note that ends a run.
+END = 0xE0D
 #: The report of a recording whose guest has halted.
 HALTED = "halted"
 _LAST_WORDS = "System halted"
@@ -50,6 +52,17 @@ class Stimulus(NamedTuple):
     at_ns: int
     device: str
     action: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """A guest for one run alone: a clone of ``frozen``, by default of the machine's template.
+
+    ``further`` gives further arguments for QEMU, as for a `Vm`.
+    """
+
+    frozen: Path | None = None
+    further: Further = nothing_further
 
 
 @dataclass(frozen=True)
@@ -77,18 +90,19 @@ def play(
     deadline: float = 300.0,
     meanwhile: Callable[[Vm], None] | None = None,
     halts: bool = False,
+    start: Start | None = None,
 ) -> Recording:
     """Give ``stimuli`` to a guest of ``machine`` and record ``length_ns`` of virtual time from the beginning.
 
     After that the guest runs ``question``, a shell script, which is not part of the recording. With ``keep``, the VM's
     files are copied there. ``deadline`` is in seconds. ``meanwhile`` is called again and again as the run goes on. If
     the guest ``halts``, no script is run: the report says whether it has halted, and its splats are those of its
-    console. Raises `LogOverflow`; `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the
-    question.
+    console. ``start`` says in which guest it is played; by default in one of the pool. Raises `LogOverflow`;
+    `BenchError` if QEMU refuses a schedule or ends, or if the guest does not answer the question.
     """
-    with pool.lent(machine, stopped=True) as vm:
+    with _guest(machine, start) as vm:
         base = beginning(vm)
-        schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {_END}")])
+        schedule(vm, base, [*stimuli, Stimulus(length_ns, stimuli[0].device, f"note {END}")])
         vm.qmp.execute("cont")
         with LogReader(vm.log_path) as reader:
             entries, dropped = _until_end(vm, reader, deadline, meanwhile)
@@ -102,6 +116,19 @@ def play(
         if keep:
             vm.keep(keep)
     return Recording(base, entries[first:], digest, report, complaints)
+
+
+@contextlib.contextmanager
+def _guest(machine: Machine, start: Start | None) -> Iterator[Vm]:
+    """A guest that stands at its beginning."""
+    if start is None:
+        with pool.lent(machine, stopped=True) as vm:
+            yield vm
+        return
+    frozen = start.frozen or template.get(machine)
+    with Vm(machine, template=frozen, stopped=True, further=start.further) as vm:
+        vm.start()
+        yield vm
 
 
 def _asked(vm: Vm, question: str) -> tuple[str, str | None]:
@@ -154,7 +181,7 @@ def _until_end(
     while True:
         seen = reader.mark
         for place, entry in find(reader.poll(), Kind.SCHEDULED):
-            if entry.width == _NOTE and entry.value == _END:
+            if entry.width == NOTE and entry.value == END:
                 return reader.since(first)[: seen - first + place + 1], 0
         if dropped := reader.header().dropped:
             # Return all entries: more may have been written between the two checks.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A description of the guests' environment, so that two results can be compared."""
+"""A description of the guests' environment with the exact version of each part, so that two results can be compared."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from shirq_bench.provision import kernel, qemu
+from shirq_bench import paths
+from shirq_bench.errors import BenchError
+from shirq_bench.provision import checkout, image, kernel, qemu
 from shirq_bench.vm import accel
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import parts
 
 _LATER = "unknown until the first guest is started"
 
@@ -18,17 +22,57 @@ _LATER = "unknown until the first guest is started"
 def describe(kernels: Iterable[str]) -> dict[str, str]:
     """QEMU, accelerator, the kernels of these names, host and versions, as far as they are known without a build."""
     emulator = qemu.cached()
-    found = {"shirq-bench": metadata.version("shirq-bench"), "pytest": metadata.version("pytest")}
+    found = {**_ours(), "pytest": metadata.version("pytest")}
     found["host"] = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if emulator:
-        found["QEMU"] = f"{_version(emulator)}, {emulator.parent.name}"
+        made = qemu.versions(emulator)
+        found["QEMU"] = f"{_version(emulator)}, {made.source}, device {made.device}, firmware {made.firmware}"
         verdict = accel.cached(emulator)
         found["accelerator"] = f"{verdict.name}: {verdict.why}" if verdict else _LATER
     else:
         found["QEMU"] = _LATER
     for name in kernels:
         known = kernel.cached(name) if name in kernel.names() else kernel.get(name)
-        found[f"kernel {name}"] = known.release if known else _LATER
+        found[f"kernel {name}"] = known.version if known else _LATER
+    return found
+
+
+def head(kernels: Iterable[str]) -> dict[str, str]:
+    """What `describe` says, for the head of a report: if the environment cannot be read, the reason."""
+    try:
+        return describe(kernels)
+    except (BenchError, OSError) as error:
+        return {"shirq-bench": f"the environment of the guests is unknown: {error}"}
+
+
+def versions(machine: Machine) -> dict[str, str]:
+    """The exact version of every part that a guest of ``machine`` is made of. They are built if they are missing.
+
+    The same parts have the same versions on every machine; hashes have 16 hex digits.
+    """
+    made = parts(machine.kernel, machine.modules, machine.overlay)
+    emulator = qemu.versions(made.emulator)
+    trees = ([Path(tree) for tree in given] for given in (machine.modules, machine.overlay))
+    return {
+        **_ours(),
+        "QEMU source": emulator.source,
+        "QEMU overlay and patches": emulator.device,
+        "firmware": emulator.firmware,
+        "accelerator": " ".join(made.accelerator.identity(machine.deterministic)),
+        "kernel": made.kernel.version,
+        "image's packages": " ".join(image.package_versions()),
+        "image": image.contents(made.kernel, *trees),
+    }
+
+
+def _ours() -> dict[str, str]:
+    """The versions of the bench itself; the commit only if it runs from a checkout."""
+    found = {"shirq-bench": metadata.version("shirq-bench")}
+    if top := paths.checkout():
+        try:
+            found["commit"] = checkout.describe(top)
+        except BenchError as error:
+            found["commit"] = f"unknown: {error}"
     return found
 
 

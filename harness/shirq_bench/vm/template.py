@@ -16,6 +16,7 @@ import functools
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from shirq_bench.errors import CommandFailed
 from shirq_bench.provision import cache
@@ -112,6 +113,6 @@ def freeze(vm: Vm, state: Path) -> None:
     vm.wait_migrated(60)
 
 
-def clone(machine: Machine, name: str = "", stopped: bool = False) -> Vm:
+def clone(machine: Machine, name: str = "", stopped: bool = False, **more: Any) -> Vm:
     """A VM that will be a clone of the template of ``machine``; `Vm.boot` it, or `Vm.start` a ``stopped`` one."""
-    return Vm(machine, name=name, template=get(machine), stopped=stopped)
+    return Vm(machine, name=name, template=get(machine), stopped=stopped, **more)

@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -42,6 +42,15 @@ _numbers = itertools.count(1)
 WIRE_DEADLINE = 120.0
 #: Seconds within which a QEMU that has closed a channel ends; longer if the host is busy.
 _ENDS = 0.5
+
+
+#: Gives further arguments for QEMU, which do not change the guest, for a VM with this run directory.
+Further = Callable[[Path], Sequence[str]]
+
+
+def nothing_further(directory: Path) -> Sequence[str]:
+    """The `Further` of an ordinary guest."""
+    return ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +90,8 @@ class Vm:
     With ``memory``, the guest's memory is this file, which other processes can map. It is created if it is missing.
     With ``template``, a directory that `shirq_bench.vm.template` has made, the guest is a clone: it continues where the
     template was frozen, at once or, with ``stopped``, after the QMP command ``cont``. If both are given, ``memory``
-    must be a copy of the template's memory.
+    must be a copy of the template's memory. ``further`` gives QEMU's further arguments, which do not change the guest;
+    it is called with the run directory.
     """
 
     def __init__(
@@ -91,6 +101,7 @@ class Vm:
         memory: Path | None = None,
         template: Path | None = None,
         stopped: bool = False,
+        further: Further = nothing_further,
     ) -> None:
         self.machine = machine
         self.name = name or f"vm{next(_numbers)}"
@@ -98,6 +109,7 @@ class Vm:
         self._memory = memory
         self._template = template
         self._stopped = stopped
+        self._further = further
         #: Whether QEMU has started, so that all channels are connected.
         self.started = False
         self._frozen = False
@@ -152,7 +164,7 @@ class Vm:
             argv += self._memory_backend(self._template / "memory", "share=off,readonly=on,rom=off")
         if self._template:
             argv += ["-incoming", "defer"] + ["-S"] * self._stopped
-        return [*argv, *machine.extra]
+        return [*argv, *machine.extra, *self._further(self.dir)]
 
     def _memory_backend(self, path: Path, how: str) -> list[str]:
         backend = f"memory-backend-file,id=ram,size={self.parts.memory_mib(self.machine)}M,mem-path={path},{how}"

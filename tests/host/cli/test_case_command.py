@@ -37,7 +37,8 @@ class Runs:
         self.outcomes = {"prog": Outcome.SURVIVES, "naive": Outcome.DISABLED, "mine.py": Outcome.LOSES}
         self.kernels: list[str] = []
 
-    def play(self, case: Case, driver: str | Own, kernel: str, keep: Path) -> Played:
+    def play(self, case: Case, driver: str | Own, kernel: str, keep: Path, file: Path = Path("mine.toml")) -> Played:
+        assert file.name == "mine.toml"
         keep.mkdir(parents=True)
         self.kernels.append(kernel)
         name = driver.name if isinstance(driver, Own) else driver
@@ -137,10 +138,10 @@ def test_the_catalogues_drivers_need_registers_that_they_know(folder: Path, runs
 def test_an_error_of_one_driver_leaves_the_others_outcomes(
     folder: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def play(case: Case, driver: str | Own, kernel: str, keep: Path) -> Played:
+    def play(case: Case, driver: str | Own, kernel: str, keep: Path, file: Path) -> Played:
         if driver == "naive":
             raise BenchError("naive was not played")
-        return runs.play(case, driver, kernel, keep)
+        return runs.play(case, driver, kernel, keep, file)
 
     monkeypatch.setattr(cli, "play", play)
     status, said = _case("run", folder / "mine.toml", "-o", folder / "out", "--against", "naive")

@@ -18,6 +18,7 @@ import pytest
 
 from shirq_bench.cli import guests
 from shirq_bench.errors import BenchError, DeadlineExceeded
+from shirq_bench.observe.splats import Splat
 from shirq_bench.vm import template
 
 
@@ -160,7 +161,7 @@ def test_artefacts_that_cannot_be_kept_hide_no_complaint(
     assert (tmp_path / "kept/dmesg").read_text() == "Linux version 6"
     command.full = True
     if complains:
-        monkeypatch.setattr(guests, "splats_of", lambda *_: ["WARNING"])
+        monkeypatch.setattr(guests, "splats_of", lambda *_: [Splat("WARNING", "a reason")])
         with pytest.raises(BenchError, match="the guest's kernel complained:\nWARNING"):
             guests.run.main(["--artefacts", "kept", "true"], standalone_mode=False)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shirq_bench.campaigns.mutants.mutant import Mutant
-from shirq_bench.campaigns.mutants.trial import Workshop
+from shirq_bench.campaigns.mutants.trial import private_cache
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision import cache, image, kmod
 from shirq_bench.provision.kernel import Kernel
@@ -24,12 +24,16 @@ TOP = need_checkout("looking for kinds of entries")
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys (KIND/KEY) of the entries that are made. The entries are empty."""
+    """The keys (KIND/KEY) of the entries that are made. The entries have only an empty list of packages."""
     found: list[str] = []
     entry = cache.entry
 
     def make(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-        return entry(kind, key, lambda directory: found.append(f"{kind}/{key}"))
+        def fill(directory: Path) -> None:
+            found.append(f"{kind}/{key}")
+            (directory / "packages").touch()
+
+        return entry(kind, key, fill)
 
     monkeypatch.setattr(cache, "entry", make)
     monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "cache"))
@@ -87,7 +91,8 @@ def test_a_mutants_guest_fetches_nothing(
     before = _entries(own)
     mutant = Mutant(name="m", title="t", diff=f"--- a/{file}\n", tests=("tests/x.py",))
     (tmp_path / "place").mkdir()
-    monkeypatch.setenv("SHIRQ_CACHE", str(Workshop(tmp_path, "6.1", tmp_path)._cache(mutant, tmp_path / "place")))
+    (tmp_path / "kmod").mkdir()
+    monkeypatch.setenv("SHIRQ_CACHE", str(private_cache(mutant, tmp_path / "place", tmp_path / "kmod")))
     image.build(target)
     assert {name.partition("/")[0] for name in made} == kinds
     assert _entries(own) == before

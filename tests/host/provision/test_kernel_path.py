@@ -104,3 +104,18 @@ def test_a_directory_without_a_kbuild_is_no_modules_source(vmlinuz: Path, tmp_pa
 def test_an_overlay_that_is_no_directory_is_refused(vmlinuz: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"must be a directory to copy over the guest's root: .*/none is not one"):
         image.overlay_archive(kernel.get(str(vmlinuz)), [], [tmp_path / "none"])
+
+
+def test_keys_name_the_version_of_a_kernel_of_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest package of a suite differs from time to time: what is made for it must not be taken for another's."""
+    made = []
+    for number, build in enumerate(("#1 Debian 6.1.190-1", "#1 Debian 6.1.190-1", "#1 Debian 6.1.192-3")):
+        monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / str(number)))
+        directory = tmp_path / str(number) / "kernel" / kernel._key("6.1", kernel._table()["6.1"])
+        directory.mkdir(parents=True)
+        (directory / "release").write_text(RELEASE)
+        (directory / "vmlinuz").write_bytes(bzimage(RELEASE, build))
+        found = kernel.cached("6.1")
+        assert found and found.version == f"{RELEASE} (me@here) {build}"
+        made.append(found.identity)
+    assert made[0] == made[1] != made[2]

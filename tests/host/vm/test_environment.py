@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.provision import qemu
+from shirq_bench.provision import image, kernel, qemu
 from shirq_bench.vm import accel, environment
+from shirq_bench.vm.machine import Machine
+from shirq_bench.vm.vm import Parts
 
 
 @pytest.mark.parametrize(
@@ -28,5 +30,29 @@ def test_the_emulator_is_described_whatever_its_state(
     emulator.write_text(content)
     emulator.chmod(mode)
     monkeypatch.setattr(qemu, "cached", lambda: emulator)
+    monkeypatch.setattr(qemu, "versions", lambda _: qemu.Versions("qemu 10.0.13+ds-0 (trixie)", "0123", "4567"))
     monkeypatch.setattr(accel, "cached", lambda _: None)
-    assert environment.describe([])["QEMU"].startswith(said)
+    found = environment.describe([])["QEMU"]
+    assert found.startswith(said)
+    assert found.endswith(", qemu 10.0.13+ds-0 (trixie), device 0123, firmware 4567")
+
+
+def test_versions_of_a_guest_name_each_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those by which a replay elsewhere says what differs."""
+    known = kernel.Kernel("6.1", "6.1.0", tmp_path, tmp_path, tmp_path, "6.1-0", version="6.1.0 Debian 6.1.192-3")
+    made = Parts(known, tmp_path / "initrd", tmp_path / "qemu", accel.Accelerator("tcg", ""))
+    monkeypatch.setattr(environment, "parts", lambda *_: made)
+    monkeypatch.setattr(qemu, "versions", lambda _: qemu.Versions("qemu 10.0.13+ds-0 (trixie)", "0123", "4567"))
+    monkeypatch.setattr(image, "package_versions", lambda: ["busybox-static_1.35_amd64", "libc6_2.36_amd64"])
+    found = environment.versions(Machine())
+    assert found["kernel"] == "6.1.0 Debian 6.1.192-3"
+    assert found["QEMU source"] == "qemu 10.0.13+ds-0 (trixie)"
+    assert (found["QEMU overlay and patches"], found["firmware"]) == ("0123", "4567")
+    assert found["image's packages"] == "busybox-static_1.35_amd64 libc6_2.36_amd64"
+    assert found["shirq-bench"] and found["commit"]
+    laid = tmp_path / "laid"
+    laid.mkdir()
+    other = environment.versions(Machine(overlay=(str(laid),)))
+    assert other["image"] != found["image"] and other | {"image": ""} == found | {"image": ""}
+    (laid / "file").touch()
+    assert environment.versions(Machine(overlay=(str(laid),)))["image"] != other["image"]

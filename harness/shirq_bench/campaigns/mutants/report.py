@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from shirq_bench import pages
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import KILLED, SURVIVED, Verdict
 from shirq_bench.paths import BUILD
+from shirq_bench.vm import environment
 
 REPORT = BUILD / "reports" / "mutants.json"
+#: The last measurement of explanations.
+EXPLAINED = BUILD / "reports" / "explained.json"
 #: Relative to the checkout.
 DOCUMENT = Path("docs/mutants.md")
 
@@ -57,10 +61,10 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mu
 
 
 def write(content: dict[str, Any], path: Path | None = None) -> None:
-    """Write the content as JSON, to ``REPORT`` unless another ``path`` is given."""
+    """Write the content as JSON, with the exact versions of the guests' parts, to ``REPORT`` or another ``path``."""
     path = path or REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content | {"environment": environment.head([content["kernel"]])}, indent=1) + "\n")
 
 
 def summary(content: dict[str, Any]) -> str:
@@ -74,10 +78,19 @@ def summary(content: dict[str, Any]) -> str:
     return line
 
 
-def document(content: dict[str, Any]) -> str:
-    """The results as a Markdown table."""
+def document(content: dict[str, Any], explained: dict[str, Any] | None = None) -> str:
+    """The results as a Markdown table, with the last measurement of explanations, if there is one."""
     killed = [m for m in content["mutants"] if m["verdict"] == KILLED]
     arguments = [m for m in content["mutants"] if m["verdict"] == SURVIVED and m["equivalent"]]
-    return pages.render(
+    text = pages.render(
         __package__, "document.md", run=content, summary=summary(content), killed=killed, arguments=arguments
     )
+    return with_explained(text, explained) if explained else text
+
+
+def with_explained(text: str, content: dict[str, Any]) -> str:
+    """The document with this measurement of explanations, in place of an earlier one."""
+    section = pages.render(__package__, "explained.md", run=content)
+    head = section.partition("\n")[0]
+    kept = re.sub(rf"^{re.escape(head)}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    return kept.rstrip() + "\n\n" + section

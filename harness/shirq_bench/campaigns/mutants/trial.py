@@ -26,7 +26,7 @@ from shirq_bench import supervisor
 from shirq_bench.campaigns import reportlog
 from shirq_bench.campaigns.mutants.mutant import Mutant, boot_guests
 from shirq_bench.errors import BenchError
-from shirq_bench.provision import cache
+from shirq_bench.provision import cache, checkout
 
 #: A kind of entries that a mutant's cache shares if the mutant does not change the sources of the guest's programs.
 _PROGRAMS, _COMPILED_FROM = "image-programs", ("guest/", "kmod/shirq.h")
@@ -79,16 +79,10 @@ class _End(Exception):
 
 def copy_checkout(top: Path, target: Path) -> None:
     """Copy the files of the working tree that git does not ignore. `BenchError` outside of a git checkout."""
-    listed = subprocess.run(
-        ["git", "-C", top, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
-    )
-    if listed.returncode:
-        raise BenchError(f"cannot copy {top}, which must be a git checkout: {listed.stderr.decode().strip()}")
-    for name in listed.stdout.decode().split("\0"):
+    for name in checkout.files(top):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         # Copy links, too: the package's data are links to directories.
-        if name and ((top / name).is_file() or (top / name).is_symlink()):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(top / name, target / name, follow_symlinks=False)
+        shutil.copy2(top / name, target / name, follow_symlinks=False)
 
 
 def apply(diff: str, tree: Path) -> str:
@@ -138,7 +132,10 @@ class Workshop:
         if refused := apply(mutant.diff, tree):
             raise _End(STALE, detail=refused)
         kernel = mutant.kernel or self.kernel
-        bench = _Bench(tree, kernel, place, self._cache(mutant, place), self.until, self.stop)
+        # All trials share one folder for modules: modules are small, and a mutant changes only a few of them.
+        modules = self.work / "kmod"
+        modules.mkdir(exist_ok=True)
+        bench = Bench(tree, kernel, place, private_cache(mutant, place, modules), self.until, self.stop)
         if mutant.has_guest:
             tell("compiling it")
             bench.compile()
@@ -166,32 +163,31 @@ class Workshop:
         if key not in self.sound or _DEADLINE_SAID in end.detail:
             with supervisor.owned_directory("shirq-mutant-none-") as place:
                 copy_checkout(self.top, place / "tree")
-                bench = _Bench(place / "tree", kernel, place, cache.root(), self.until, self.stop)
+                bench = Bench(place / "tree", kernel, place, cache.root(), self.until, self.stop)
                 self.sound[key] = _fails(bench, end.what)
         if self.sound[key]:
             raise _End(UNSOUND, end.by, self.sound[key])
 
-    def _cache(self, mutant: Mutant, place: Path) -> Path:
-        own = place / "cache"
-        same_programs = not any(name.startswith(_COMPILED_FROM) for name in mutant.files)
-        cache.share(own, [*cache.FETCHED, *([_PROGRAMS] if same_programs else [])])
-        # All trials share one folder for modules: modules are small, and a mutant changes only a few of them.
-        modules = self.work / "kmod"
-        modules.mkdir(exist_ok=True)
-        (own / "kmod").symlink_to(modules)
-        return own
+
+def private_cache(mutant: Mutant, place: Path, modules: Path) -> Path:
+    """A cache in ``place`` for what a mutant changes, which shares all else; compiled modules go to ``modules``."""
+    own = place / "cache"
+    same_programs = not any(name.startswith(_COMPILED_FROM) for name in mutant.files)
+    cache.share(own, [*cache.FETCHED, *([_PROGRAMS] if same_programs else [])])
+    (own / "kmod").symlink_to(modules)
+    return own
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """Runs the tests of one copy of the checkout. Its methods raise `_End` once the mutant's result is known."""
+class Bench:
+    """Runs the tests of one copy of the checkout. `test` and `sweep` raise `_End` once the mutant's result is known."""
 
     tree: Path
     kernel: str
     place: Path
     cache: Path
-    until: float
-    stop: threading.Event
+    until: float = math.inf
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -242,10 +238,7 @@ class _Bench:
     def _first_failure(self, tests: Sequence[str]) -> _Failure | int:
         """Run tests and return the first failure; if all pass, return their number."""
         report = self.place / "report.jsonl"
-        options = ["-q", "-x", "-p", "no:cacheprovider", *reportlog.options(report)]
-        if boot_guests(tests):
-            options.append(f"--shirq-kernel={self.kernel}")
-        done = self._run("-m", "pytest", *options, *(test.replace("{kernel}", self.kernel) for test in tests))
+        done = self._pytest(tests, report, "-x")
         if done.returncode == 0:
             return len(reportlog.read(report))
         if done.returncode < 0:
@@ -256,18 +249,42 @@ class _Bench:
             raise _End(STILLBORN, detail=f"pytest could not run the tests: {done.stdout[-1500:]}")
         return _failure(report)
 
+    def _pytest(self, tests: Sequence[str], report: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        given = ["-q", "-p", "no:cacheprovider", *reportlog.options(report), *options]
+        if boot_guests(tests):
+            given.append(f"--shirq-kernel={self.kernel}")
+        return self._run("-m", "pytest", *given, *(test.replace("{kernel}", self.kernel) for test in tests))
+
+    def outcomes(self, tests: Sequence[str], *options: str) -> list[reportlog.Outcome]:
+        """Run tests with further options of pytest, and return their outcomes. `BenchError` if pytest cannot."""
+        report = self.place / "report.jsonl"
+        report.unlink(missing_ok=True)
+        done = self._pytest(tests, report, *options)
+        if done.returncode not in (0, 1):
+            raise BenchError(f"pytest could not run the tests: {done.stdout[-1500:]}")
+        return reportlog.read(report)
+
+    def findings(self, scenario: str) -> list[Path]:
+        """Sweep a scenario up to the first violation, and return the files of the findings."""
+        self._run(*_sweep(scenario, self.kernel))
+        return sorted((self.tree / "build/sweep").glob("*/finding.json"))
+
     def sweep(self, scenario: str) -> None:
         """Sweep all points of a scenario, up to the first violation; repeat a sweep that could not run to the end."""
         report = self.tree / "build/reports/sweep.json"
         for _ in range(_ROUNDS):
             # Delete the report of an earlier sweep.
             report.unlink(missing_ok=True)
-            done = self._run("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", self.kernel, "--most", "1")
+            done = self._run(*_sweep(scenario, self.kernel))
             if not done.returncode:
                 return
             if found := _violation(self.tree, report):
                 raise _End(KILLED, scenario, found, scenario)
         raise _End(UNSTABLE, detail=f"the sweep {scenario} could not be run to its end: {done.stdout.strip()[-500:]}")
+
+
+def _sweep(scenario: str, kernel: str) -> tuple[str, ...]:
+    return ("-m", "shirq_bench.cli", "sweep", scenario, "--kernel", kernel, "--most", "1")
 
 
 def _violation(tree: Path, report: Path) -> str:
@@ -287,7 +304,7 @@ def _finding(found: dict[str, object]) -> str:
     return f"{', '.join(rules)}: {what[0]}; the stimulus came at {where['function']} ({where['instruction']})"
 
 
-def _fails(bench: _Bench, what: str) -> str:
+def _fails(bench: Bench, what: str) -> str:
     """The failure of a test or scenario; empty if it passes."""
     try:
         if what.startswith("tests/"):

@@ -5,24 +5,31 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shirq_bench.campaigns import twins
 from shirq_bench.campaigns.sweep.run import Failure, Result
 from shirq_bench.channels.log import Kind, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.observe import judge
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.paths import BUILD
-from shirq_bench.replay import stopped
+from shirq_bench.replay import failure, stopped
 from shirq_bench.replay.case import Case, Finding, finding, shrink
+from shirq_bench.replay.failure import OfSweep
+from shirq_bench.replay.oracle import Violation
 from shirq_bench.report import files, model
+from shirq_bench.vm import environment
 from shirq_bench.vm.machine import GSI
 
 REPORT = BUILD / "reports" / "sweep.json"
 FINDINGS = BUILD / "sweep"
+#: The folder of the passing twin, in that of a finding.
+PASSED = "passed"
 #: Maximum number of violations per scenario that are shrunk and drawn: one bug causes many violations.
 MOST = 3
 
@@ -39,11 +46,29 @@ def explain(failure: Failure, tell: Callable[[str], None] = lambda _: None) -> F
 def keep(found: Finding, name: str, directory: Path = FINDINGS) -> Path:
     """Write a finding, and the pictures of its run, below ``directory``; returns its file."""
     place = directory / name
-    file = place / "finding.json"
+    shutil.rmtree(place, ignore_errors=True)
+    file = place / OfSweep().finding
     found.save(file)
-    found.case.run(keep=place)
+    outcome = twins.record(found.case, place)
     draw(found.case, place)
+    failure.record(place, f"{name}: {found.case.title}", said(outcome.all()), OfSweep(), {"": found.case.machine})
+    _explain(found, place)
     return file
+
+
+def _explain(found: Finding, place: Path) -> None:
+    """Explain a finding by the nearest moment at which the same stimulus breaks nothing, if there is one."""
+    if passing := twins.passing(found.case):
+        case, name = passing
+        twins.record(case, place / PASSED)
+        twins.write(place, place / PASSED, (found.case.title, name), found.what)
+    else:
+        (place / twins.TEXT).write_text("There is no explanation: the stimulus breaks a rule at every moment nearby.\n")
+
+
+def said(violations: Sequence[Violation]) -> list[str]:
+    """Violations as a failure has them: the rule, then what broke it."""
+    return list(dict.fromkeys(f"{violation.rule}: {violation.what}" for violation in violations))
 
 
 def draw(case: Case, place: Path) -> None:
@@ -107,6 +132,6 @@ def data(
 
 
 def write(content: dict[str, Any]) -> None:
-    """Write `REPORT`."""
+    """Write `REPORT`, with the exact versions of the guests' parts."""
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(content, indent=1) + "\n")
+    REPORT.write_text(json.dumps(content | {"environment": environment.head(content["kernels"])}, indent=1) + "\n")

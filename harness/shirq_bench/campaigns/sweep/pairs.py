@@ -20,6 +20,7 @@ from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 from shirq_bench.toml import Words, filled
+from shirq_bench.vm import environment
 
 FILE = Path(__file__).with_name("pairs.toml")
 REPORT = BUILD / "reports" / "pairs.json"
@@ -260,9 +261,10 @@ def report(swept: Sequence[Swept], kernel: str, kept: Sequence[Path]) -> dict[st
 
 
 def write(content: Mapping[str, Any]) -> None:
-    """Write `REPORT`."""
+    """Write `REPORT`, with the exact versions of the guests' parts."""
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(content, indent=1) + "\n")
+    made_of = {"environment": environment.head([content["kernel"]])}
+    REPORT.write_text(json.dumps({**content, **made_of}, indent=1) + "\n")
 
 
 def summary(content: Mapping[str, Any]) -> str:

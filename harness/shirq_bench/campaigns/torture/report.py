@@ -15,6 +15,7 @@ from shirq_bench.campaigns.torture import case
 from shirq_bench.campaigns.torture.run import Result, merged
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
+from shirq_bench.vm import environment
 
 FILE = BUILD / "reports" / "torture.json"
 #: Maximum number of failure messages in the report; its counts include all failures.
@@ -44,7 +45,7 @@ def entry(result: Result, date: str) -> dict[str, Any]:
 def add(result: Result) -> None:
     """Add a result to the report; it replaces an earlier result of the same test, kernel, seed and size."""
     entries = _entries()
-    new = entry(result, time.strftime("%Y-%m-%d"))
+    new = entry(result, time.strftime("%Y-%m-%d")) | {"environment": environment.head([result.kernel])}
     key = ("test", "kernel", "seed", "wanted")
     entries = [old for old in entries if any(old[k] != new[k] for k in key)] + [new]
     FILE.parent.mkdir(parents=True, exist_ok=True)

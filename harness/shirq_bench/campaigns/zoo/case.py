@@ -420,9 +420,18 @@ def ids() -> list[str]:
     return sorted(path.stem for path in DIRECTORY.glob("*.toml"))
 
 
+def catalogued(case: Case) -> Path:
+    """The file of a case of the catalogue."""
+    return _file(case.id)
+
+
+def _file(name: str) -> Path:
+    return DIRECTORY / f"{name}.toml"
+
+
 def get(name: str) -> Case:
     """The case with this id. `BenchError` if there is none."""
-    path = DIRECTORY / f"{name}.toml"
+    path = _file(name)
     if not path.exists():
         raise BenchError(f"no case {name!r}: `shirq zoo list` shows all cases")
     return read_catalogued(path)

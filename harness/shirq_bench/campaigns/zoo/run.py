@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pexpect
 
-from shirq_bench.campaigns.zoo.case import DRIVERS, OWN, Case, Step
+from shirq_bench.campaigns.zoo.case import DRIVERS, OWN, Case, Step, catalogued
 from shirq_bench.campaigns.zoo.outcome import Evidence, Ledger, Outcome, Result, classify, in_words
 from shirq_bench.campaigns.zoo.own import PLACE, Own
 from shirq_bench.channels import agent
@@ -36,7 +36,9 @@ from shirq_bench.errors import AgentGone, BenchError, CommandFailed, DeadlineExc
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.paths import BUILD, GUEST
 from shirq_bench.provision import kmod
-from shirq_bench.vm import pool, template
+from shirq_bench.replay import failure
+from shirq_bench.replay.failure import OfCase
+from shirq_bench.vm import pool
 from shirq_bench.vm.machine import LOAD_MODULE, LOAD_UIO, LOAD_VFIO, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, gsi_of
 from shirq_bench.vm.vm import PARAMETERS, Vm
 
@@ -191,6 +193,11 @@ class Played:
         """Whether the run shows the case's symptom."""
         return self.result.outcome in self.case.shows
 
+    @property
+    def found(self) -> list[str]:
+        """What is to be said of the outcome, as a failure has it."""
+        return [str(self.result.outcome), *self.unmet]
+
     def require(self) -> None:
         """Raise `BrokenRuleError`, with the figures and the kernel's complaints, unless the outcome is as expected."""
         if not self.expected:
@@ -209,10 +216,13 @@ class Played:
         )
 
 
-def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None = None) -> Played:
+def play(
+    case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None = None, file: Path | None = None
+) -> Played:
     """Play a case with a driver under test, one of the catalogue's by its name, or another.
 
-    With ``keep``, the guest's artefacts go into that folder.
+    With ``keep``, the guest's artefacts go into that folder; otherwise they are kept below build/zoo if the outcome is
+    not the expected one. ``file`` is the case's file, by default the catalogue's.
 
     Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
     `BenchError`. The guest's artefacts are kept after each of these errors.
@@ -220,6 +230,9 @@ def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None =
     began = time.monotonic()
     own = driver if isinstance(driver, Own) else None
     driver = driver.name if isinstance(driver, Own) else driver
+    path = own.path.absolute() if own else driver
+    how = OfCase(str((file or catalogued(case)).absolute()), str(path), kernel)
+    place = keep or BUILD / "zoo" / case.id / driver
     with pool.held(machine(case, kernel)) as guest:
         vm = guest.vm
         try:
@@ -229,26 +242,35 @@ def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None =
             result = classify(evidence)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
         except BenchError as error:
-            place = keep or BUILD / "zoo" / case.id / driver
-            raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place)}") from error
-        if keep:
-            _keep(vm, keep)
-    seconds = time.monotonic() - began
-    unmet = (*player.unmet, *_late(case.latency.get(player.key, {}), result.figures))
-    return Played(case, driver, kernel, result, evidence.log, seconds, unmet)
+            raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place, how, error)}") from error
+        seconds = time.monotonic() - began
+        unmet = (*player.unmet, *_late(case.latency.get(player.key, {}), result.figures))
+        played = Played(case, driver, kernel, result, evidence.log, seconds, unmet)
+        if keep or not played.expected:
+            _keep(vm, place)
+        if not played.expected or (keep and played.shows):
+            failure.record(place, f"{case.id}, {driver} on {kernel}", played.found, how, {"": vm.machine})
+    return played
 
 
 def _keep(vm: Vm, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     vm.keep(place)
-    (place / template.DESCRIPTION).write_text(json.dumps({"machine": vm.machine.as_data()}, indent=1) + "\n")
+    failure.describe(place, vm.machine)
 
 
-def _kept(vm: Vm, place: Path) -> str:
+def _kept(vm: Vm, place: Path, how: OfCase, error: BenchError) -> str:
     """Keep the artefacts of a guest that ended with an error; returns where they are, or why they are not kept."""
     try:
         _keep(vm, place)
-    except OSError as problem:
+        failure.record(
+            place,
+            f"{Path(how.case).stem}, {Path(how.driver).name}",
+            [str(error).partition("\n")[0]],
+            how,
+            {"": vm.machine},
+        )
+    except (OSError, BenchError) as problem:
         return f"The artefacts of the guest could not be kept in {place}: {problem}"
     return f"The artefacts of the guest are in {place}"
 

@@ -16,6 +16,7 @@ from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.channels.log import Log
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
+from shirq_bench.vm import environment
 
 REPORTS = BUILD / "reports"
 
@@ -60,7 +61,7 @@ def describe(case: Case, played: Sequence[Played]) -> dict[str, Any]:
 def play_all(
     chosen: Sequence[Case], kernel: str, report: Callable[[Sequence[Sequence[Played]]], None] = lambda played: None
 ) -> tuple[list[list[Played]], list[str]]:
-    """Play the cases with every driver, with progress on standard output. The logs are not kept.
+    """Play the cases with every driver, with progress on standard output. Only failures are kept, below build/zoo.
 
     Returns the cases that were played with every driver, and the errors of the others. ``report`` is called with the
     cases played so far after each case, because all of them take long.
@@ -95,7 +96,12 @@ def _without_log(played: Played) -> Played:
 def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, document: Path | None = None) -> None:
     """Write zoo.json and zoo.html, and the document if one is requested."""
     directory.mkdir(parents=True, exist_ok=True)
-    report = {"date": time.strftime("%Y-%m-%d"), "cases": [describe(each[0].case, each) for each in played]}
+    kernels = sorted({each[0].kernel for each in played})
+    report = {
+        "date": time.strftime("%Y-%m-%d"),
+        "environment": environment.head(kernels),
+        "cases": [describe(each[0].case, each) for each in played],
+    }
     (directory / "zoo.json").write_text(json.dumps(report, indent=1) + "\n")
     known = {each[0].case.id: each[0].case for each in played}
     (directory / "zoo.html").write_text(page.matrix(report, known))
