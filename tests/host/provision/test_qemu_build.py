@@ -165,15 +165,3 @@ def test_changed_configure_arguments_configure_anew(tmp_path: Path, commands: li
     assert configured(commands) == ["--enable-this"]
     qemu.build("tried", ["--enable-that"])
     assert configured(commands) == ["--enable-this", "--enable-that"]
-
-
-def test_cache_that_shares_the_tree_compiles_only_changes(
-    tmp_path: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A mutant's cache has the tree under another path, with which QEMU would be configured and compiled anew."""
-    qemu.build("tried", ["--enable-this"])
-    cache.share(tmp_path / "other", cache.FETCHED)
-    monkeypatch.setenv("SHIRQ_CACHE", str(tmp_path / "other"))
-    (tmp_path / "overlay/new.c").touch()
-    qemu.build("tried", ["--enable-this"])
-    assert configured(commands) == ["--enable-this"]
