@@ -209,10 +209,17 @@ class Played:
         )
 
 
-def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None = None) -> Played:
+def play(
+    case: Case,
+    driver: str | Own,
+    kernel: str = "6.1",
+    keep: Path | None = None,
+    last: Callable[[Vm], None] = lambda _: None,
+) -> Played:
     """Play a case with a driver under test, one of the catalogue's by its name, or another.
 
-    With ``keep``, the guest's artefacts go into that folder.
+    With ``keep``, the guest's artefacts go into that folder. ``last`` is called with the guest after the last step,
+    when the log has been read.
 
     Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
     `BenchError`. The guest's artefacts are kept after each of these errors.
@@ -228,6 +235,7 @@ def play(case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None =
             evidence = player.play()
             result = classify(evidence)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
+            last(vm)
         except BenchError as error:
             place = keep or BUILD / "zoo" / case.id / driver
             raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place)}") from error
