@@ -39,8 +39,8 @@ def command(
 
     REPRODUCTION is a folder that `shirq import --out` wrote, or a report's files, as `shirq import` takes them. The
     guest has the report's functions on one line. Each hypothesis is a case: it gives one of the functions, or something
-    that no report lists, a fault. What the guest shows then, in its kernel log, its /proc/interrupts and its configuration
-    space, is read like the report, and compared with it.
+    that no report lists, a fault. What the guest shows then, in its kernel log, its /proc/interrupts and its
+    configuration space, is read like the report, and compared with it.
 
     Hypotheses come in the order of the symptoms that speak against and for them. For those that the report cannot tell
     from the first, the cheapest things to try on the machine are named, with the meaning of each outcome. DIR gets the

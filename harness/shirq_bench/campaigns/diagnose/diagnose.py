@@ -35,8 +35,8 @@ def diagnose(
     """Play the hypotheses that `rank.worth` names, rank all, and write the first one's case, picture and README.
 
     With ``play_all``, all are played. ``tell`` gets a line at the beginning and after each run. A hypothesis that
-    cannot be played is in `Diagnosis.failed`. Returns the diagnosis and the files. `NoLine` if the report has no line, or
-    excludes every hypothesis.
+    cannot be played is in `Diagnosis.failed`. Returns the diagnosis and the files. `NoLine` if the report has no line,
+    or excludes every hypothesis.
     """
     line = symptoms.focus(report)
     if line is None:

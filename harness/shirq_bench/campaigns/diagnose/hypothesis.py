@@ -9,6 +9,7 @@ remedy = "..."                  # what helps
 usual = 1                       # how usual the cause is, 1 first: decides if hypotheses explain a report equally well
 needs = ["bridge"]              # optional: signs (`symptoms.SIGNS`) without which a machine cannot have this fault
 shows = ["line disabled"]       # the outcomes of the case, one of which must come: as in a case
+forgives = ["..."]              # optional: complaints of the kernel that belong to the fault: as in a case
 culprit = "handled"             # the function that is at fault: `CULPRITS`
 device = { registers = "..." }  # optional: properties of dev0 before its driver is loaded
 steps = [...]                   # as in a case; in scripts, words in braces stand for parts that depend
@@ -54,6 +55,7 @@ class Hypothesis:
     usual: Annotated[int, at_least(1)]
     needs: tuple[Annotated[str, one_of(*SIGNS)], ...] = ()
     shows: tuple[Outcome, ...]
+    forgives: tuple[str, ...] = ()
     culprit: Annotated[str, one_of(*CULPRITS)]
     device: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[Step, ...]

@@ -36,6 +36,8 @@ _SHARERS_SLOT: Final = "10"
 #: The guest's line that is diagnosed, and far's.
 IRQ: Final = gsi_of(4)
 FAR_IRQ: Final = gsi_of(9)
+#: Scripts may write to the registers of devices that a driver has.
+_PARAMETERS: Final = "iomem=relaxed"
 #: The most functions with handlers: each logs its accesses, and the log of a storm has bounds.
 _MOST: Final = 9
 #: These devices stand for something that is no function of the report's machine.
@@ -78,6 +80,8 @@ class Reproduction:
             f"symptom = {_toml('; '.join(symptoms.SYMPTOMS[k].words[w] for k, w in hypothesis.symptoms.items()))}",
             f"cause = {_toml(hypothesis.cause.strip())}",
             f"shows = {_toml([*hypothesis.shows])}",
+            f"forgives = {_toml([*hypothesis.forgives])}",
+            f"parameters = {_toml(_PARAMETERS)}",
             "steps = [",
             *(f"    {_toml(self._step(step))}," for step in hypothesis.steps),
             "]",
