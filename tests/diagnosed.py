@@ -6,12 +6,12 @@ A guest test compares runs with these words, and host tests rank the reports by 
 
 from __future__ import annotations
 
-_DEAD = {
+_DEAD: dict[str, str | None] = {
     "died": "yes", "again": "yes", "moment": "late", "lines": "one", "uncovered": "no", "late-handler": "no",
     "asserter": "nobody", "total": "some", "flood": "no", "refused": "no", "crowded": "no",
 }  # fmt: skip
-_ALIVE: dict[str, str | None] = _DEAD | {"died": "no", "again": "no", "moment": None, "uncovered": None, "total": None}
-_WITHOUT = {"uncovered": "yes"}
+_ALIVE = _DEAD | {"died": "no", "again": "no", "moment": None, "uncovered": None, "total": None}
+_WITHOUT: dict[str, str | None] = {"uncovered": "yes"}
 WORDS: dict[str, dict[str, str | None]] = {
     "misbehaving-bridge": _DEAD | {"lines": "several"},
     "stuck-pin": {**_DEAD},

@@ -129,8 +129,11 @@ class Report:
     missing: list[Missing] = field(default_factory=list)
 
     def on_line(self, irq: int) -> list[Device]:
-        """The functions that a text gives this line, by a number or by a row's name."""
-        return [one for one in self.devices if (irq in one.irqs and one.uses_pin) or irq in one.rows]
+        """The functions that a text gives this line, by a number or by a row's name.
+
+        A function that asserts uses its pin, whatever its MSI capability says.
+        """
+        return [one for one in self.devices if (irq in one.irqs and (one.uses_pin or one.asserts)) or irq in one.rows]
 
 
 def family(driver: str | None) -> str | None:

@@ -79,8 +79,7 @@ def _reason(device: Device, line: Line, state: str) -> str:
         other = {"other-kernel": " of another kernel", "other-boot": " of another boot"}.get(line.get("snapshot"), "")
         parts.append(f"{device.rows[line.irq]} is on the line in the table{other}")
     parts.append(state)
-    if device.get("msix") == "on":
-        parts.append("although MSI-X is on")
+    parts += [f"although {name} is on" for key, name in (("msi", "MSI"), ("msix", "MSI-X")) if device.get(key) == "on"]
     driver = device.get("driver")
     parts.append(f"driver {driver}" if driver else "no driver is known")
     parts.append("no handler of its own when the line died")

@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 
 import comparing
 from diagnosed import WORDS
-from shirq_bench.campaigns.diagnose import diagnose, hypothesis, output, rank, reproduction
+from shirq_bench.campaigns.diagnose import hypothesis, output, rank, reproduction
 from shirq_bench.campaigns.diagnose import run as runs
 from shirq_bench.campaigns.diagnose.hypothesis import Experiment, Hypothesis
 from shirq_bench.campaigns.diagnose.rank import Says
 from shirq_bench.campaigns.diagnose.reproduction import Reproduction
-from shirq_bench.campaigns.zoo import run as zoo
+from shirq_bench.campaigns.zoo.case import Case
 from shirq_bench.campaigns.zoo.outcome import Outcome
 from shirq_bench.campaigns.zoo.outcome import Result as Judged
 from shirq_bench.campaigns.zoo.run import Played
@@ -160,7 +160,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str | None]]:
         played = Played(case, runs.DRIVER, kernel, Judged(one.shows[0], {}, ()), LOG, 0.1)
         return runs.Run(one, played, words[one.id])
 
-    monkeypatch.setattr(diagnose.runs, "run", run)
+    monkeypatch.setattr(runs, "run", run)
     return words
 
 
@@ -212,12 +212,12 @@ def test_a_run_without_its_own_symptom_is_an_error_of_the_data(monkeypatch: pyte
     found = reproduction.make(report, line)
     log = "[  100.0] irq 20: nobody cared\n[  100.1] handlers:\n[  100.2] [<00000000aa>] e1000_intr [e1000]\n"
 
-    def play(case: zoo.Case, *_: object, keep: Path, **__: object) -> Played:
+    def play(case: Case, *_: object, keep: Path, **__: object) -> Played:
         keep.mkdir()
         return Played(case, runs.DRIVER, "6.1", Judged(Outcome.DISABLED, {}, ()), LOG, 0.1)
 
     monkeypatch.setattr(runs, "play", play)
-    monkeypatch.setattr(runs.text, "read", lambda _: text.clean([("log", log)]))
+    monkeypatch.setattr(text, "read", lambda _: text.clean([("log", log)]))
     with pytest.raises(runs.NotShown, match="asserter is not shown, must be undriven") as caught:
         runs.run(hypothesis.get("orphan-asserts"), found, "6.1", tmp_path / "run")
     assert str(tmp_path / "run") in str(caught.value)
