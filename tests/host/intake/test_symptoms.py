@@ -113,6 +113,11 @@ def test_status_of_each_function_shows_that_nobody_asserts() -> None:
         pytest.param(FUNCTION, "handled", id="handled"),
         pytest.param(FUNCTION.replace(": e1000", ": card"), "idle-driver", id="idle driver"),
         pytest.param(re.sub(r"\tKernel driver.*\n", "", FUNCTION), "undriven", id="undriven"),
+        pytest.param(
+            FUNCTION.replace("\tKernel", "\tCapabilities: [50] MSI: Enable+ Count=1/1 Maskable- 64bit+\n\tKernel"),
+            "messages",
+            id="MSI",
+        ),
     ],
 )
 def test_an_asserting_function_is_told_by_its_driver(function: str, kind: str) -> None:
