@@ -66,9 +66,11 @@ def text(found: Diagnosis) -> Iterator[str]:
     for number, one in enumerate(found.played, 1):
         yield ""
         yield f"{number}. {one.hypothesis.id}: {one.hypothesis.title}"
-        for says in Says:
+        for says in (Says.FOR, Says.AGAINST):
             for evidence in one.of(says):
                 yield f"   {says.value + ':':9}{evidence.what}"
+        if unknown := one.of(Says.OPEN):
+            yield f"   open:    {', '.join(evidence.key for evidence in unknown)}"
     if found.unplayed:
         yield ""
         yield "not played, since the report contradicts them:"

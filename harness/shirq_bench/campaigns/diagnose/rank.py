@@ -64,6 +64,11 @@ class Trial:
     cost: int
     outcomes: Mapping[str, tuple[str, ...]]
 
+    def told_from(self, hypothesis: str) -> set[str]:
+        """The hypotheses under which the outcome is another one."""
+        others = {name for names in self.outcomes.values() if hypothesis not in names for name in names}
+        return others if any(hypothesis in names for names in self.outcomes.values()) else set()
+
 
 def expect(hypothesis: Hypothesis, report: Words, signs: Mapping[str, bool | None]) -> Ranked:
     """Compare the symptoms that a hypothesis' run must show with a report's, without a run."""
@@ -104,15 +109,12 @@ def trials(rivals: Sequence[Ranked], report: Words, experiments: Sequence[Experi
 
     A symptom that the report lacks tells hypotheses apart by what their runs show.
     """
-    first, left = rivals[0], {one.hypothesis.id for one in rivals[1:]}
-    able = sorted(_able(rivals, report, experiments), key=lambda one: one.cost)
+    first, left = rivals[0].hypothesis.id, {one.hypothesis.id for one in rivals[1:]}
+    able = [*_able(rivals, report, experiments)]
     chosen: list[Trial] = []
-    for trial in able:
-        mine = next((names for names in trial.outcomes.values() if first.hypothesis.id in names), ())
-        told = {name for names in trial.outcomes.values() for name in names} - {*mine}
-        if mine and told & left:
-            chosen.append(trial)
-            left -= told
+    while useful := [one for one in able if one.told_from(first) & left]:
+        chosen.append(min(useful, key=lambda one: (one.cost, -len(one.told_from(first) & left))))
+        left -= chosen[-1].told_from(first)
     return chosen, sorted(left)
 
 
@@ -148,4 +150,4 @@ def _of_symptom(key: str, report: str | None, run: str | None) -> Evidence:
         return Evidence(key, Says.OPEN, symptom.question)
     if report == run:
         return Evidence(key, Says.FOR, symptom.words[report])
-    return Evidence(key, Says.AGAINST, f"{symptom.words[report]}, while {symptom.words[run]} under it")
+    return Evidence(key, Says.AGAINST, f"{symptom.words[report]}; under this hypothesis, {symptom.words[run]}")
