@@ -16,6 +16,7 @@ clock   a stand-in on far's line that no report lists
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ class Reproduction:
 
     def case(self, hypothesis: Hypothesis) -> Case:
         """The case of a hypothesis, as its file has it."""
-        return toml.parse(Case, self.text(hypothesis), f"the case of {hypothesis.id}")
+        case = toml.parse(Case, self.text(hypothesis), f"the case of {hypothesis.id}")
+        return dataclasses.replace(case, id=hypothesis.id)
 
     def _step(self, step: Step) -> dict[str, Any]:
         data = as_data(step)
