@@ -255,10 +255,8 @@ def _moved(report: Report, line: Line) -> bool | None:
     return True if any(found) else None
 
 
-def _many(report: Report, line: Line) -> bool | None:
-    if len(_sharers(report, line)) >= CROWD:
-        return True
-    return False if line.died or line.get("names") else None
+def _many(report: Report, line: Line) -> bool:
+    return len(_sharers(report, line)) >= CROWD
 
 
 def _silent(_report: Report, line: Line) -> bool | None:
@@ -346,7 +344,7 @@ SIGNS: Final[Mapping[str, Sign]] = {
             _moved,
             "cat /proc/interrupts   # in both kernels",
         ),
-        Sign("many", f"{CROWD} or more functions share the line", _many, "cat /proc/interrupts"),
+        Sign("many", f"{CROWD} or more functions are known to share the line", _many, "cat /proc/interrupts"),
         Sign("silent", "the line has not counted an interrupt", _silent, "cat /proc/interrupts"),
         Sign("slept", "the line died at a resume", _slept, "dmesg"),
     )

@@ -46,7 +46,7 @@ SHOWN = {
         "!bridge messages !many !silent !slept",
     ),
     "mkosi-18-names-2023": (21, "total=some crowded=yes", "many !silent"),
-    "openvox-vfio-2015": (16, "refused=vfio", "!messages"),
+    "openvox-vfio-2015": (16, "refused=vfio", "!messages !many"),
     "te220-not-detected-2024": (16, "died=no total=zero", "!many silent"),
     "twenty-tulips-2006": (17, "died=yes lines=several uncovered=yes", "bridge !many !silent"),
 }
