@@ -10,7 +10,9 @@ _DEAD: dict[str, str | None] = {
     "died": "yes", "again": "yes", "moment": "late", "lines": "one", "uncovered": "no", "late-handler": "no",
     "asserter": "nobody", "total": "some", "flood": "no", "refused": "no", "crowded": "no",
 }  # fmt: skip
-_ALIVE = _DEAD | {"died": "no", "again": "no", "moment": None, "uncovered": None, "total": None}
+_ALIVE = _DEAD | {
+    "died": "no", "again": "no", "moment": None, "uncovered": None, "total": None, "crowded": None,
+}  # fmt: skip
 _WITHOUT: dict[str, str | None] = {"uncovered": "yes"}
 WORDS: dict[str, dict[str, str | None]] = {
     "misbehaving-bridge": _DEAD | {"lines": "several"},

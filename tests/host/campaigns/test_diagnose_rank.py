@@ -77,19 +77,27 @@ def test_what_a_report_cannot_show_says_nothing() -> None:
 
 
 def test_a_contradiction_weighs_more_than_support() -> None:
-    seen = UNKNOWN | {"died": "yes", "again": "yes", "uncovered": "yes", "asserter": "undriven", "moment": "late"}
-    order = [
-        one.hypothesis.id
-        for one in rank.order(rank.judge(each, WORDS[each.id], seen, NO_SIGNS) for each in hypothesis.all_hypotheses())
-    ]
-    assert order[0] == "orphan-asserts"
-    assert order.index("stuck-pin") > order.index("polls-with-interrupts-on")
+    def ranked(name: str, support: int, against: int) -> rank.Ranked:
+        says = [Says.FOR] * support + [Says.AGAINST] * against
+        return rank.Ranked(hypothesis.get(name), tuple(rank.Evidence("died", each, "") for each in says), UNKNOWN)
+
+    much, little, none = ranked("orphan-asserts", 5, 1), ranked("stuck-pin", 1, 0), ranked("wrong-routing", 0, 0)
+    assert rank.order([none, much, little]) == [little, none, much]
+
+
+def test_the_more_usual_cause_comes_first_if_all_else_is_equal() -> None:
+    judged = [rank.judge(one, WORDS[one.id], UNKNOWN, NO_SIGNS) for one in hypothesis.all_hypotheses()]
+    usual = [one.hypothesis.usual for one in rank.order(reversed(judged))]
+    assert usual == sorted(usual)
+    assert len(set(usual)) > 1
 
 
 def test_a_machine_that_cannot_have_the_fault_excludes_it() -> None:
     found = [rank.expect(one, UNKNOWN, NO_SIGNS | {"bridge": False}) for one in hypothesis.all_hypotheses()]
     assert hypothesis.get("misbehaving-bridge") not in rank.worth(found)
     assert len(rank.worth(found)) == len(found) - 1
+    (only,) = [one for one in found if one.hypothesis.id == "misbehaving-bridge"]
+    assert rank.worth([only]) == [], "not even to have three"
 
 
 def test_hypotheses_that_the_report_contradicts_are_played_only_to_have_three() -> None:
