@@ -10,8 +10,9 @@ import click
 
 from shirq_bench.intake import join, output, rebuild, text
 
-#: A script without dependencies, for the machine that has the problem.
-SCRIPT = Path(join.__file__).with_name("collect.sh")
+SCRIPT = join.COLLECT
+#: The folder of the report's texts, in a folder that `shirq import` writes.
+TEXTS = "report"
 
 
 @click.command("collect")
@@ -52,9 +53,11 @@ def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     shirq import report/ --out guest && shirq shell --from guest
 
     With --out, DIR/machine.toml describes a guest with the same functions on the same lines; its comments say what the
-    report does not. DIR/machine.json is the same for `shirq shell --from DIR`.
+    report does not. DIR/machine.json is the same for `shirq shell --from DIR`. DIR/report
+    has the texts, for `shirq diagnose`.
     """
-    found = join.report(text.read(reports))
+    texts = text.read(reports)
+    found = join.report(texts)
     if as_json:
         click.echo(json.dumps(output.data(found), indent=2))
     else:
@@ -63,6 +66,7 @@ def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     if out:
         rebuilt = rebuild.build(found)
         files = rebuild.write(rebuilt, out)
+        text.save(texts, out / TEXTS)
         click.echo(f"guest: {', '.join(map(str, files))}", err=as_json)
         for one in rebuilt.left_out:
             click.echo(f"not in the guest: {one}", err=as_json)

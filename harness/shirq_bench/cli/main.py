@@ -20,6 +20,7 @@ from shirq_bench.cli import (
     case,
     demo,
     determinism,
+    diagnose,
     doctor,
     fuzz,
     guests,
@@ -88,6 +89,7 @@ def main() -> None:
     shirq new DIR                          a small project for your own driver, its case and its test
     shirq case run FILE --driver PATH      a case with your own driver: a module's source, or a program
     shirq import dmesg.txt lspci.txt       the facts of a bug report, and a guest with the same line
+    shirq diagnose report/                 what may be wrong with the line: hypotheses, tried in guests
     shirq doctor                           what this machine lacks
 
     A guest is a clone of a template that was booted once. It is ready in a fraction of a second and is deleted when the
@@ -124,6 +126,7 @@ for _command in (
     case.case,
     demo.command,
     determinism.command,
+    diagnose.command,
     doctor.command,
     fuzz.command,
     mutants.command,

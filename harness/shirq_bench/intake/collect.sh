@@ -80,13 +80,17 @@ log() {
 		done | anonymous
 }
 
-# lspci's format, for machines without lspci: configuration space from sysfs.
+# lspci's format, for machines without lspci: configuration space and the kernel's number of the line from sysfs.
 functions() {
 	for device in "$root"/sys/bus/pci/devices/*; do
 		[ -r "$device/config" ] || continue
 		id() { sed 's/^0x//' "$device/$1"; }
 		class=$(id class)
 		echo "${device##*/} ${class%??}: $(id vendor):$(id device) (rev $(od -An -tx1 -j8 -N1 "$device/config" | tr -d ' '))"
+		pin=$(od -An -tu1 -j61 -N1 "$device/config" | tr -d ' ')
+		case $pin in
+		[1-4]) [ -r "$device/irq" ] && echo "	Interrupt: pin $(echo "$pin" | tr 1234 ABCD) routed to IRQ $(cat "$device/irq")" ;;
+		esac
 		driver=$(readlink "$device/driver" 2>/dev/null) && echo "	Kernel driver in use: ${driver##*/}"
 		od -Ax -tx1 -v -N256 "$device/config" | sed -nE 's/^0*([0-9a-f]{2})(( [0-9a-f]{2}){16})$/\1:\2/p'
 		echo

@@ -41,6 +41,16 @@ class Handler:
     thread: str | None = None
 
 
+class Moment(enum.StrEnum):
+    """What a machine did when a line died."""
+
+    #: The kernel or a driver was starting.
+    START = "start"
+    RESUME = "resume"
+    #: Neither: the line had worked.
+    LATE = "late"
+
+
 @dataclass
 class Death:
     """The kernel gave a line up: one message, whole or cut."""
@@ -58,6 +68,8 @@ class Death:
     trigger: str | None = None
     #: The lines of the call trace: two messages with the same trace are copies.
     signature: tuple[str, ...] = ()
+    #: What the machine did at that time, as `moments` finds it. None: the texts do not say.
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,33 @@ class Interface:
     driver: str | None = None
 
 
+@dataclass(frozen=True)
+class Event:
+    """A message about the whole machine or a driver's start, with its place in all texts."""
+
+    kind: EventKind
+    place: int
+    stamp: Stamp | None
+
+
+class EventKind(enum.Enum):
+    """The kinds of events that tell the moment of a death."""
+
+    BOOT = enum.auto()
+    DRIVER = enum.auto()
+    SLEEP = enum.auto()
+    AWAKE = enum.auto()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The kernel refused a driver the line, because others have it with other flags."""
+
+    irq: int
+    who: str
+    at: At
+
+
 @dataclass
 class Facts:
     """Everything that was found in the texts."""
@@ -146,6 +185,8 @@ class Facts:
     cards: list[tuple[str, Said]] = field(default_factory=list)
     notes: list[Said] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
 
     def add(self, address: str, key: str, value: Any, at: At, by: By) -> None:
         """State a property of a function."""

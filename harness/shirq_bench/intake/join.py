@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from shirq_bench.intake import lspci, messages, missing, suspects, sysfs, table
+from shirq_bench.intake import lspci, messages, missing, moments, suspects, sysfs, table
 from shirq_bench.intake.facts import By, Death, DeviceFact, Facts, Row, Said, short
 from shirq_bench.intake.report import Conflict, Device, Line, Report, Told, family, same
 from shirq_bench.intake.table import is_message_signalled
 from shirq_bench.intake.tables import TABLES, Driver, plain
 from shirq_bench.intake.text import At, Stamp, Texts
 
+#: The script of `shirq collect`, for the machine that has the problem: it has no dependencies.
+COLLECT: Final = Path(__file__).with_name("collect.sh")
+#: The tables in an archive of `shirq collect`: the second one is taken ten seconds later.
+FIRST: Final = "interrupts.txt"
+LATER: Final = "interrupts-10s-later.txt"
 #: A line that was given up has had at least so many interrupts since boot.
 WINDOW: Final = 100_000
 #: Since this version handlers are listed with the names of their modules.
@@ -23,11 +29,12 @@ _MODULES_SINCE: Final = (3, 5)
 def report(texts: Texts) -> Report:
     """All facts of the texts."""
     facts = Facts(damage=[*texts.damage])
-    for module in (messages, table, lspci, sysfs):
+    for module in (messages, moments, table, lspci, sysfs):
         module.find(texts.lines, facts)
     found = Report(files=texts.files, damage=facts.damage, notes=facts.notes)
     boots = _Boots(texts, facts)
     deaths = _deaths(facts, boots)
+    moments.settle(deaths, facts, boots.of)
     _kernel(facts, found, deaths, boots)
     _devices(facts, found)
     _rows(facts, found, deaths, boots)
@@ -576,6 +583,11 @@ def _describe(line: Line, facts: Facts, deaths: Sequence[Death], boots: _Boots) 
             tell("total", route.total, route.at)
     for one in line.deaths:
         tell("trigger", one.trigger, one.at)
+    for refusal in facts.refusals:
+        if refusal.irq == line.irq:
+            tell("refused", refusal.who, refusal.at)
+    if growth := _growth(rows):
+        tell("growth", *growth)
     tell("given_up", len(line.deaths), death.at if death else (chosen.at if chosen else At("", 0)))
     total = line.get("total")
     if total and "snapshot" not in line.facts and total >= WINDOW and total % WINDOW <= 2:
@@ -585,6 +597,17 @@ def _describe(line: Line, facts: Facts, deaths: Sequence[Death], boots: _Boots) 
         tell("handlers", [one.symbol for one in last.handlers], last.at)
         if last.handlers and _shows_modules(last, deaths):
             tell("modules", [one.module or "" for one in last.handlers], last.at)
+
+
+def _growth(rows: Sequence[Row]) -> tuple[int, At] | None:
+    """The interrupts between the two tables that `shirq collect` takes, ten seconds apart."""
+    totals = {row.at.file: row.total for row in rows}
+    for row in rows:
+        folder, _, name = row.at.file.rpartition("/")
+        first = totals.get(f"{folder}/{FIRST}" if folder else FIRST)
+        if name == LATER and first is not None and row.total is not None and row.total >= first:
+            return row.total - first, row.at
+    return None
 
 
 def _teller(line: Line) -> Callable[[str, Any, At], None]:

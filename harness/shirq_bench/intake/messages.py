@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shirq_bench.intake.facts import By, Death, Facts, Handler, Interface, Route, Said, short
+from shirq_bench.intake.facts import By, Death, Facts, Handler, Interface, Refusal, Route, Said, short
 from shirq_bench.intake.tables import TABLES
 from shirq_bench.intake.text import TextLine, is_cut_number
 
@@ -197,6 +197,13 @@ _INPUT_OLD = re.compile(
 _FOUND = re.compile(rf"PCI: (?:Found|Assigned|Sharing) IRQ (?P<irq>0|[1-9]\d{{0,8}}) (?:for device|with) {_D}")
 _OWN_IRQ = re.compile(r"irq (?P<irq>0|[1-9]\d{0,8}), (?:io|pci) (?:mem|port|base)", re.IGNORECASE)
 _CARD_IRQ = re.compile(r"(?P<name>\S.*?) at (?:0x)?[0-9a-f]+,.*\bIRQ (?P<irq>0|[1-9]\d{0,8})\.?$")
+#: A driver's words for a test interrupt that did not arrive.
+_NO_INTERRUPT = re.compile(
+    r"\b(?:no|missing) interrupts?\b|(?:interrupt|irq) test failed"
+    r"|interrupts? (?:was |were |is |are )?not (?:detected|received|generated|working|seen)"
+    r"|unable to generate an interrupt",
+    re.IGNORECASE,
+)
 _MESSAGE = re.compile(r"irq \d+ for MSI(?:/MSI-X)?$")
 _PROBE = re.compile(
     r"(?P<driver>\w+): (?P<interface>eth\d+): \w+_probe: addr 0x[0-9a-f]+, irq (?P<irq>0|[1-9]\d{0,8}),"
@@ -346,6 +353,8 @@ class _Log:
             self._add(address, "secondary", int(bridge["bus"], 16), line)
         if group := _GROUP.search(said):
             self._add(address, "iommu_group", int(group[1]), line)
+        if _NO_INTERRUPT.search(said):
+            self._add(address, "no_interrupt", True, line)
         if _MESSAGE.match(said):
             self._add(address, "message_irq", True, line)
         if own := _OWN_IRQ.match(said):
@@ -445,6 +454,7 @@ class _Log:
         if match := _MISMATCH.search(text):
             names = tuple(match[key] for key in ("old", "new"))
             self.facts.routes.append(Route(int(match["irq"]), line.at, message=True, names=names))
+            self.facts.refusals.append(Refusal(int(match["irq"]), match["new"], line.at))
             if vfio := re.match(rf"vfio-intx\({_D}\)", match["new"]):
                 self._add(short(vfio["domain"], vfio["bdf"]), "no_disintx", True, line)
         elif match := _MISMATCH_OLD.search(text):

@@ -184,7 +184,7 @@ def _of_edu(device: Device, driver: Driver | None, name: str) -> _Function:
         properties.append("intx-pin=none")
     else:
         unknown.append("pin (A)")
-    properties += _identity(device, unknown)
+    properties += identity(device, unknown)
     properties += _bars(device, unknown, comments)
     properties += _capabilities(device, comments)
     properties += _disintx(device, unknown)
@@ -194,7 +194,8 @@ def _of_edu(device: Device, driver: Driver | None, name: str) -> _Function:
     return function
 
 
-def _identity(device: Device, unknown: list[str]) -> Iterator[str]:
+def identity(device: Device, unknown: list[str]) -> Iterator[str]:
+    """The properties of shirq-edu for a function's ids; ``unknown`` gets those that the report lacks."""
     if _ids(device):
         yield f"vendor-id=0x{device.get('vendor')}"
         yield f"device-id=0x{device.get('device')}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,16 @@ class Conflict:
     values: tuple[Told, ...]
 
 
+class Strength(enum.IntEnum):
+    """The kinds of suspects, the strongest first."""
+
+    ASSERTS = 0
+    NO_HANDLER = 1
+    FEWER_HANDLERS = 2
+    LATE_HANDLER = 3
+    QUIET = 4
+
+
 @dataclass(frozen=True)
 class Suspect:
     """A function that may assert a line without having a handler there."""
@@ -88,6 +99,7 @@ class Suspect:
     irq: int
     who: str
     reason: str
+    strength: Strength
 
 
 @dataclass(frozen=True)
@@ -117,8 +129,11 @@ class Report:
     missing: list[Missing] = field(default_factory=list)
 
     def on_line(self, irq: int) -> list[Device]:
-        """The functions that a text gives this line, by a number or by a row's name."""
-        return [one for one in self.devices if (irq in one.irqs and one.uses_pin) or irq in one.rows]
+        """The functions that a text gives this line, by a number or by a row's name.
+
+        A function that asserts uses its pin, whatever its MSI capability says.
+        """
+        return [one for one in self.devices if (irq in one.irqs and (one.uses_pin or one.asserts)) or irq in one.rows]
 
 
 def family(driver: str | None) -> str | None:

@@ -3,27 +3,18 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shirq_bench.intake.facts import Death, Handler
-from shirq_bench.intake.report import Device, Line, Report, Suspect, family
+from shirq_bench.intake.report import Device, Line, Report, Strength, Suspect, family
 from shirq_bench.intake.tables import TABLES, plain
-
-
-class _Strength(enum.IntEnum):
-    ASSERTS = 0
-    NO_HANDLER = 1
-    FEWER_HANDLERS = 2
-    LATE_HANDLER = 3
-    QUIET = 4
 
 
 @dataclass(frozen=True)
 class _Finding:
-    strength: _Strength
+    strength: Strength
     device: Device
     reason: str
 
@@ -35,7 +26,7 @@ def find(report: Report) -> None:
             continue
         found = _of_line(line, report)
         found.sort(key=lambda one: one.strength)
-        report.suspects += [Suspect(line.irq, one.device.who, one.reason) for one in found]
+        report.suspects += [Suspect(line.irq, one.device.who, one.reason, one.strength) for one in found]
 
 
 def _of_line(line: Line, report: Report) -> list[_Finding]:
@@ -46,14 +37,14 @@ def _of_line(line: Line, report: Report) -> list[_Finding]:
     here.sort(key=lambda one: names.index(one.rows[line.irq]) if one.rows.get(line.irq) in names else len(names))
     if not listed:
         return [
-            _Finding(_Strength.ASSERTS, one, _reason(one, line, "Status shows INTx+"))
+            _Finding(Strength.ASSERTS, one, _reason(one, line, "Status shows INTx+"))
             for one in here
             if one.asserts and one.get("driver") is None
         ]
     last = listed[-1]
     uncovered, few = _uncovered(last, here)
     found = [one for device in uncovered if (one := _judge(device, line, last))]
-    found += [_Finding(_Strength.FEWER_HANDLERS, device, reason) for device, reason in few]
+    found += [_Finding(Strength.FEWER_HANDLERS, device, reason) for device, reason in few]
     accused = {id(one.device) for one in found}
     for death in listed[:-1]:
         for device in _uncovered(death, here)[0]:
@@ -61,7 +52,7 @@ def _of_line(line: Line, report: Report) -> list[_Finding]:
                 accused.add(id(device))
                 when = f" ({death.stamp.up} s)" if death.stamp and death.stamp.up else ""
                 reason = f"no handler at an earlier death{when} ({death.at}); it had one at the last"
-                found.append(_Finding(_Strength.LATE_HANDLER, device, reason))
+                found.append(_Finding(Strength.LATE_HANDLER, device, reason))
     return found
 
 
@@ -71,12 +62,12 @@ def _has_pin(device: Device) -> bool:
 
 def _judge(device: Device, line: Line, death: Death) -> _Finding | None:
     if device.asserts:
-        return _Finding(_Strength.ASSERTS, device, _reason(device, line, "Status shows INTx+"))
+        return _Finding(Strength.ASSERTS, device, _reason(device, line, "Status shows INTx+"))
     if not _has_pin(device):
         return None
     if device.get("intx") is False:
-        return _Finding(_Strength.QUIET, device, _reason(device, line, "Status shows INTx-: weak"))
-    return _Finding(_Strength.NO_HANDLER, device, _reason(device, line, ""))
+        return _Finding(Strength.QUIET, device, _reason(device, line, "Status shows INTx-: weak"))
+    return _Finding(Strength.NO_HANDLER, device, _reason(device, line, ""))
 
 
 def _reason(device: Device, line: Line, state: str) -> str:
@@ -88,8 +79,7 @@ def _reason(device: Device, line: Line, state: str) -> str:
         other = {"other-kernel": " of another kernel", "other-boot": " of another boot"}.get(line.get("snapshot"), "")
         parts.append(f"{device.rows[line.irq]} is on the line in the table{other}")
     parts.append(state)
-    if device.get("msix") == "on":
-        parts.append("although MSI-X is on")
+    parts += [f"although {name} is on" for key, name in (("msi", "MSI"), ("msix", "MSI-X")) if device.get(key) == "on"]
     driver = device.get("driver")
     parts.append(f"driver {driver}" if driver else "no driver is known")
     parts.append("no handler of its own when the line died")

@@ -30,6 +30,8 @@ class Driver:
     rows_ambiguous: bool = False
     #: Its lines have the names of network interfaces.
     network: bool = False
+    #: Its cards are of conventional PCI only: on a machine with PCI Express there is a bridge before them.
+    conventional: bool = False
     #: QEMU's model of such a device as an argument of -device, and the pin of the model. Empty: there is none.
     model: str = ""
     pin: str = "A"

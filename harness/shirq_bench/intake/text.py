@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import lzma
 import re
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,6 +63,8 @@ class Texts:
     lines: tuple[TextLine, ...]
     damage: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    #: The texts as they were: each a name and its text.
+    sources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -98,7 +101,20 @@ def read(paths: Iterable[Path]) -> Texts:
         if not text.strip():
             raise NoText(f"{path}: the file is empty; give the files with the report's texts")
         texts.append((str(path), text))
-    return clean(texts)
+    return replace(clean(texts), sources=tuple(texts))
+
+
+def save(texts: Texts, folder: Path) -> None:
+    """Write the texts, as they were, into a folder that `read` reads again; what the folder had before is deleted."""
+    shutil.rmtree(folder, ignore_errors=True)
+    # Texts of one folder stay together: the names of `shirq collect` belong to each other.
+    parents = list(dict.fromkeys(Path(name).parent for name, _ in texts.sources))
+    for name, content in texts.sources:
+        path = Path(name)
+        kept = path.name if _is_report(Path(path.name)) else f"text{path.name}.txt"
+        place = folder / str(parents.index(path.parent) + 1) / kept
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content, encoding="utf-8")
 
 
 def _is_report(name: Path) -> bool:

@@ -100,9 +100,9 @@ def machine(root: Path) -> Path:
     device.mkdir(parents=True)
     space = bytearray(256)
     space[0:4], space[4:8], space[8:12] = b"\x86\x80\x02\x1c", b"\x07\x00\xb8\x02", b"\x05\x01\x06\x01"
-    space[0x3C:0x3E] = b"\x13\x02"
+    space[0x3C:0x3E] = b"\x0b\x02"
     (device / "config").write_bytes(space)
-    for name, content in {"class": "0x010601", "vendor": "0x8086", "device": "0x1c02"}.items():
+    for name, content in {"class": "0x010601", "vendor": "0x8086", "device": "0x1c02", "irq": "19"}.items():
         (device / name).write_text(content + "\n")
     (device / "driver").symlink_to("/sys/bus/pci/drivers/ahci")
     tools = root / "tools"
@@ -199,6 +199,9 @@ def test_configuration_space_stands_in_for_lspci(tmp_path: Path, tools: Path, sh
     device = function(read(collect(tmp_path, tools, shell)))
     assert (device.get("vendor"), device.get("device")) == ("8086", "1c02")
     assert (device.get("pin"), device.get("rev"), device.get("driver"), device.get("intx")) == ("B", "05", "ahci", True)
+    # The kernel's number, not that of the firmware in the register Interrupt Line.
+    told = device.facts["irq"]
+    assert (told.value, Path(told.at.file).name) == (19, "lspci.txt")
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path, tools: Path) -> None:

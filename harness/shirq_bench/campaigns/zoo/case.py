@@ -248,6 +248,13 @@ class Step:
         return getattr(self, self._verbs[0])
 
 
+def as_data(step: Step) -> dict[str, Any]:
+    """A step as its table in a file."""
+    given = {each: getattr(step, each.name) for each in fields(Step)}
+    found = {each.metadata.get("key", each.name): value for each, value in given.items() if value != each.default}
+    return {key: [*value] if isinstance(value, tuple) else value for key, value in found.items()}
+
+
 #: The fields that are verbs, each with its key in the file. Only verbs have the default None.
 _VERBS: Final[dict[str, str]] = {
     each.name: each.metadata.get("key", each.name) for each in fields(Step) if each.default is None

@@ -217,12 +217,18 @@ class Played:
 
 
 def play(
-    case: Case, driver: str | Own, kernel: str = "6.1", keep: Path | None = None, file: Path | None = None
+    case: Case,
+    driver: str | Own,
+    kernel: str = "6.1",
+    keep: Path | None = None,
+    file: Path | None = None,
+    last: Callable[[Vm], None] = lambda _: None,
 ) -> Played:
     """Play a case with a driver under test, one of the catalogue's by its name, or another.
 
     With ``keep``, the guest's artefacts go into that folder; otherwise they are kept below build/zoo if the outcome is
-    not the expected one. ``file`` is the case's file, by default the catalogue's.
+    not the expected one. ``file`` is the case's file, by default the catalogue's. ``last`` is called with the guest
+    after the last step, when the log has been read.
 
     Raises `NotPlayed` if a step did not happen, `CannotJudge` if the log does not show the outcome, and other
     `BenchError`. The guest's artefacts are kept after each of these errors.
@@ -241,6 +247,7 @@ def play(
             evidence = player.play()
             result = classify(evidence)
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
+            last(vm)
         except BenchError as error:
             raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place, how, error)}") from error
         seconds = time.monotonic() - began

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-REPORTS = Path(__file__).parent / "intake" / "reports"
+REPORTS = Path(__file__).parent / "host" / "intake" / "reports"
 #: What a line may have that is known from routing messages or `routed to` only.
 _ROUTED = {"irq", "given_up", "gsi", "hwirq", "trigger"}
 #: Keys of a report that say where it is from, what is wrong with its text, and what was found out later.
