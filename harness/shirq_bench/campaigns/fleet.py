@@ -14,15 +14,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from shirq_bench.campaigns import registry
 from shirq_bench.campaigns.shards import ATTEMPTS, Campaign, Shard, Store, Unable, attempt, pending
 from shirq_bench.errors import BenchError
 from shirq_bench.vm import pool
-
-if TYPE_CHECKING:
-    from distributed import Client, Security
 
 #: What a worker declares for each guest that it can run at a time: `dask worker --resources SLOT=2`.
 SLOT: Final = "vm"
@@ -43,7 +40,8 @@ class Cluster:
     """Where the scheduler is, and how to talk to it."""
 
     address: str
-    security: Security | None = None
+    #: A `distributed.Security`.
+    security: Any = None
 
 
 def _distributed() -> Any:
@@ -63,12 +61,11 @@ def _distributed() -> Any:
     return distributed
 
 
-def security(ca: str, certificate: str, key: str) -> Security:
+def security(ca: str, certificate: str, key: str) -> Any:
     """TLS in both directions: whoever has a certificate of this authority may submit and work."""
-    found: Security = _distributed().Security(
+    return _distributed().Security(
         require_encryption=True, tls_ca_file=ca, tls_client_cert=certificate, tls_client_key=key
     )
-    return found
 
 
 @contextlib.contextmanager
@@ -139,7 +136,7 @@ class _SchedulerGone(Exception):
 class _Wave:
     """The shards that can be run now, with a client of one scheduler."""
 
-    def __init__(self, client: Client, campaign: Campaign, store: Store, tell: Callable[[str], None]) -> None:
+    def __init__(self, client: Any, campaign: Campaign, store: Store, tell: Callable[[str], None]) -> None:
         self._client = client
         self._campaign = campaign
         self._store = store

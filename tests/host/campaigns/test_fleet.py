@@ -249,4 +249,4 @@ def test_the_local_cluster_listens_on_loopback_alone() -> None:
         mine = psutil.Process()
         for process in (mine, *mine.children(recursive=True)):
             listening = [one.laddr.ip for one in process.net_connections() if one.status == psutil.CONN_LISTEN]
-            assert set(listening) <= {"127.0.0.1"}
+            assert set(listening) <= {"127.0.0.1", "::1"}

@@ -54,7 +54,7 @@ def test_40_mutants_cover_module_binding_driver_and_harness() -> None:
         if not name.startswith(
             (
                 *("kmod/", "guest/lib/", "guest/shirq/", "guest/drivers/", "guest/profiles/", "guest/agent/"),
-                *("harness/shirq_bench/", "qemu-device/overlay/"),
+                *("harness/shirq_bench/", "qemu-device/overlay/", "qemu-device/patches/", "qemu-device/upstream/"),
             )
         )
     }
