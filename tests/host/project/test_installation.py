@@ -114,8 +114,8 @@ def test_the_doctor_speaks_of_no_checkout(bench: Installed, tmp_path: Path) -> N
     ], said
 
 
-#: Optional packages, imported only when they are used: by an option of the plugin, by commands that need a checkout, and
-#: by campaigns on workers, whose packages are those of the extra "fleet".
+#: Optional packages, imported only when they are used: by an option of the plugin, by commands that need a checkout,
+#: and by campaigns on workers (the extra "fleet").
 _IMPORTED_LATE = {"pytest_html", "markdown_it", "dask", "distributed"}
 
 
@@ -299,16 +299,12 @@ def test_wheels_name_their_licences_and_carry_the_texts(bench: Installed, bindin
             assert path.read_text() == (TOP / name).read_text()
 
 
-def _requires_python(metadata: importlib.metadata.PackageMetadata) -> str:
-    """A package need not say which Python it requires."""
-    return metadata["Requires-Python"] if "Requires-Python" in metadata else ""
-
-
 def test_locked_packages_run_on_the_oldest_supported_python() -> None:
     """Each locked version must support the oldest Python: versions that were resolved on a newer one may not."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     (oldest,) = re.findall(r"^>=(\d+\.\d+)$", project["requires-python"])
     locked = re.findall(r"^([\w.-]+)==", (TOP / "requirements.lock").read_text(), re.MULTILINE)
     assert len(locked) > 50
-    wanted = {name: _requires_python(importlib.metadata.metadata(name)) for name in locked}
+    # A package need not say which Python it requires.
+    wanted = {name: (importlib.metadata.metadata(name).get_all("Requires-Python") or [""])[0] for name in locked}
     assert [(name, python) for name, python in wanted.items() if f"{oldest}.0" not in SpecifierSet(python)] == []
