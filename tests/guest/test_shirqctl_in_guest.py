@@ -162,15 +162,15 @@ def test_top_shows_the_rates_of_the_modules_counters(scene: Scene) -> None:
     assert f"shirq:{DEV1}" in out and "eth0" in out
 
 
-#: No driver has enabled dev0, dev1 and clock; dev0 and dev1 are on the neighbour's line. pci-testdev has no interrupt
-#: pin.
+#: No driver has enabled dev0, dev1 and clock; dev0 and dev1 are on the neighbour's line. The last function has no
+#: interrupt pin.
 _UNBOUND = Machine(
     devices=(
         "shirq-edu,id=dev0,addr=4",
         "shirq-edu,id=dev1,addr=8",
         NEIGHBOUR_CARD,
         "shirq-edu,id=clock,addr=5",
-        "pci-testdev,addr=e",
+        "shirq-edu,addr=e,intx-pin=none",
     ),
     networks=("net0",),
     prepare=(NEIGHBOUR_UP, LOAD_MODULE),

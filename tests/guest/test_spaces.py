@@ -54,7 +54,7 @@ def test_port_bar_is_reached_by_io_and_programs_but_not_mapped(functions: Scene)
 
 def test_a_function_without_an_interrupt_pin_is_not_bound(boot: Boot) -> None:
     """shirq refuses a function without an interrupt line, and the kernel log gives the reason."""
-    scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, "pci-testdev,addr=7")), cold=True))
+    scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, "shirq-edu,addr=7,intx-pin=none")), cold=True))
     scene.run(LOAD_MODULE)
     address = "0000:00:07.0"
     scene.run(f"! {{ {bind_at(address, 'shirq')}; }} && test ! -e /dev/shirq/{address}")
