@@ -52,14 +52,18 @@ def switched(machine: Machine, *lines: Stimulus) -> tuple[exact.State, Log, int]
 
 
 def test_turn_passes_from_one_vcpu_to_the_other(kernel_name: str) -> None:
-    """Each vCPU that gets the turn takes it from the one before, and no turn is longer than the quantum."""
+    """Each vCPU that gets the turn takes it from the one before. The quantum ends no turn early.
+
+    A turn may be longer: a quantum that ends while the other vCPU is halted is followed by a new one.
+    """
     machine = determinism.busy(kernel_name, 2)
     _, log, base = switched(machine, Stimulus(SWITCH_NS, "ctl", "turn 0"), Stimulus(SWITCH_NS + 1, "ctl", "turn 1"))
     turns = [entry for entry in log.of(Kind.TURN) if entry.offset != TurnReason.STATE]
-    assert {entry.offset for entry in turns} >= {TurnReason.SCHEDULE, TurnReason.YIELD, TurnReason.QUANTUM}
+    assert {entry.offset for entry in turns} >= {TurnReason.SCHEDULE, TurnReason.QUANTUM}
     for before, entry in pairwise(turns):
         assert entry.vcpu == before.value != entry.value
-        assert entry.time_ns - before.time_ns <= machine.turn_ns
+        if entry.offset == TurnReason.QUANTUM:
+            assert entry.time_ns - before.time_ns >= machine.turn_ns
     assert (base + SWITCH_NS + 1, 1) in [(entry.time_ns, entry.value) for entry in turns]
 
 

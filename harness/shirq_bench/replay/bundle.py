@@ -241,7 +241,8 @@ def unpack(archive: Path, target: Path, limit: int = LIMIT) -> Bundle:
 
 def _opened(target: Path) -> Bundle:
     folder = target / FAILURE
-    guest = target / GUEST
+    # QEMU, which maps the guest's memory, runs in another directory.
+    guest = (target / GUEST).resolve()
     return Bundle(folder, failure.load(folder), guest if guest.is_dir() else None)
 
 
