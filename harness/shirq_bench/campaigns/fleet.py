@@ -19,7 +19,6 @@ from typing import Any, Final
 from shirq_bench.campaigns import registry
 from shirq_bench.campaigns.shards import ATTEMPTS, Campaign, Shard, Store, Unable, attempt, pending
 from shirq_bench.errors import BenchError
-from shirq_bench.vm import pool
 
 #: What a worker declares for each guest that it can run at a time: `dask worker --resources SLOT=2`.
 SLOT: Final = "vm"
@@ -46,18 +45,9 @@ class Cluster:
 
 def _distributed() -> Any:
     try:
-        import dask
         import distributed
     except ImportError as error:
         raise FleetError(f"workers need dask.distributed: pip install 'shirq-bench[fleet]' ({error})") from error
-    dask.config.set(
-        {
-            # A shard whose worker dies is given to another, ATTEMPTS times in all.
-            "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
-            "distributed.scheduler.worker-ttl": f"{_WORKER_TTL_S}s",
-            "distributed.comm.timeouts.connect": f"{_CONNECT_S:g}s",
-        }
-    )
     return distributed
 
 
@@ -72,28 +62,32 @@ def security(ca: str, certificate: str, key: str) -> Any:
 def local(workers: int) -> Iterator[Cluster]:
     """A scheduler and so many workers, with one slot each, on this machine's loopback."""
     distributed = _distributed()
-    with distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        resources={SLOT: 1},
-        memory_limit=0,
-        silence_logs=logging.CRITICAL,
-    ) as cluster:
+    import dask
+
+    settings = {
+        # A shard whose worker dies is given to another, ATTEMPTS times in all.
+        "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+        "distributed.scheduler.worker-ttl": f"{_WORKER_TTL_S}s",
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            resources={SLOT: 1},
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
         yield Cluster(cluster.scheduler_address)
 
 
-def work(spec: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[Any, float]:
-    """On a worker: run a shard; returns its result and its seconds. Raises `Unable`, `OtherInputs`."""
-    started = time.monotonic()
-    try:
-        result = attempt(registry.campaign(spec), Shard(task), lambda _: None)
-    except BaseException:
-        pool.close()
-        raise
-    return result, time.monotonic() - started
+def work(spec: Mapping[str, Any], task: Mapping[str, Any]) -> Any:
+    """On a worker: run a shard; returns its result. Raises `Unable`, `OtherInputs`."""
+    return attempt(registry.campaign(spec), Shard(task), lambda _: None)
 
 
 def run(
@@ -108,25 +102,23 @@ def run(
     Raises `FleetError`; `OtherInputs` if a worker has other versions than the campaign.
     """
     distributed = _distributed()
-    gone_at: float | None = None
+    # The number of shards that were left when the scheduler went away, and when that was.
+    gone: tuple[int, float] = (0, 0.0)
     while left := pending(campaign, store.results(tell), store.apart()):
         try:
             with distributed.Client(
                 cluster.address, security=cluster.security, timeout=_CONNECT_S, set_as_default=False
             ) as client:
-                done = _Wave(client, campaign, store, tell).run(left)
+                _Wave(client, campaign, store, tell).run(left)
         except (OSError, _SchedulerGone) as error:  # also errors of Dask's connections
-            done = 0
             said = f"no scheduler at {cluster.address}: {error or type(error).__name__}"
-        if done:
-            gone_at = None
-            continue
-        now = time.monotonic()
-        gone_at = gone_at or now
-        if now - gone_at >= patience_s:
-            raise FleetError(f"{said}; waited {patience_s:g} s; {len(left)} shards are left")
-        tell(f"{said}; waiting for it")
-        time.sleep(min(2.0, patience_s))
+            now = time.monotonic()
+            if gone[0] != len(left):
+                gone = len(left), now
+            if now - gone[1] >= patience_s:
+                raise FleetError(f"{said}; waited {patience_s:g} s; {len(left)} shards are left") from error
+            tell(f"{said}; waiting for it")
+            time.sleep(min(2.0, patience_s))
 
 
 class _SchedulerGone(Exception):
@@ -141,18 +133,17 @@ class _Wave:
         self._campaign = campaign
         self._store = store
         self._tell = tell
-        #: Shards that ran, or waited, on workers that died.
-        self._suspects: list[Shard] = []
 
-    def run(self, left: list[Shard]) -> int:
-        """Run the shards; returns how many have a result or were set apart."""
-        done = self._run(left, _AHEAD * self._slots(), self._suspects.append)
-        for shard in self._suspects:
+    def run(self, left: list[Shard]) -> None:
+        """Run the shards, so that each has a result or is set apart."""
+        suspects: list[Shard] = []
+        self._run(left, _AHEAD * self._slots(), lambda shard, _: suspects.append(shard))
+        for shard in suspects:
             # Dask suspects all shards of a worker that dies. Alone, a shard that kills its worker proves itself.
-            done += self._run([shard], 1, self._convict)
-        return done
+            self._run([shard], 1, self._convict)
 
-    def _run(self, left: list[Shard], ahead: int, killed: Callable[[Shard], None]) -> int:
+    def _run(self, left: list[Shard], ahead: int, killed: Callable[[Shard, Any], None]) -> None:
+        """Run the shards, so many at a time; ``killed`` is called with those whose workers died, and Dask's error."""
         waiting = iter(left)
         alone = "-alone" if ahead == 1 else ""
         shards: dict[str, Shard] = {}
@@ -163,20 +154,19 @@ class _Wave:
             spec, task = dict(self._campaign.spec), dict(shard.task)
             return self._client.submit(work, spec, task, key=key, resources={SLOT: 1}, pure=False)
 
+        distributed = _distributed()
         begun = [submit(shard) for shard in itertools.islice(waiting, ahead)]
-        futures = _distributed().as_completed(begun, loop=self._client.loop)
-        done = 0
-        for future in futures:
+        futures = distributed.as_completed(begun, loop=self._client.loop)
+        for done, future in enumerate(futures, 1):
             shard = shards.pop(future.key)
-            if self._take(future, shard):
-                done += 1
-                self._tell(f"[{done}/{len(left)}] shards")
-            else:
-                killed(shard)
+            try:
+                self._take(future, shard)
+            except distributed.KilledWorker as error:
+                killed(shard, error)
+            self._tell(f"[{done}/{len(left)}] shards")
             future.release()
             if following := next(waiting, None):
                 futures.add(submit(following))
-        return done
 
     def _slots(self) -> int:
         self._client.wait_for_workers(1, timeout=_CONNECT_S)
@@ -186,22 +176,17 @@ class _Wave:
             raise FleetError(f"no worker has a slot for a guest: start workers with --resources {SLOT}=1")
         return slots
 
-    def _take(self, future: Any, shard: Shard) -> bool:
-        """Keep the result of a shard, or set it apart; returns false if its workers died."""
+    def _take(self, future: Any, shard: Shard) -> None:
+        """Keep the result of a shard, or set it apart. Raises Dask's KilledWorker if its workers died."""
         if future.status in ("cancelled", "lost"):
             raise _SchedulerGone("it forgot a shard")
         try:
-            result, _seconds = future.result()
+            self._store.add(shard, future.result())
         except Unable as error:
             self._apart(shard, str(error))
-        except _distributed().KilledWorker:
-            return False
-        else:
-            self._store.add(shard, result)
-        return True
 
-    def _convict(self, shard: Shard) -> None:
-        self._apart(shard, f"its worker died {ATTEMPTS} times, with no other shard on it")
+    def _convict(self, shard: Shard, error: Any) -> None:
+        self._apart(shard, f"its worker died {error.allowed_failures + 1} times, with no other shard on it")
 
     def _apart(self, shard: Shard, why: str) -> None:
         self._store.set_apart(shard, why)

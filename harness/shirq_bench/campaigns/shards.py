@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -133,7 +133,13 @@ class Store:
 
     def apart(self) -> dict[str, str]:
         """The shards that were set apart, by their keys, each with the reason."""
-        return {file.stem: json.loads(file.read_bytes())["why"] for file in sorted(self._apart.glob("*.json"))}
+        return {shard.key: why for shard, why in self.shards_apart()}
+
+    def shards_apart(self) -> Iterator[tuple[Shard, str]]:
+        """The shards that were set apart, each with the reason."""
+        for file in sorted(self._apart.glob("*.json")):
+            content = json.loads(file.read_bytes())
+            yield Shard(content["task"]), content["why"]
 
     def report(self, campaign: Campaign) -> dict[str, Any]:
         """Write and return the report; ``missing`` and ``apart`` say what it lacks."""
@@ -233,20 +239,19 @@ def attempt(campaign: Campaign, shard: Shard, tell: Callable[[str], None]) -> An
     raise Unable(f"it failed {ATTEMPTS} times: {last}")
 
 
-def merge(sources: Iterable[Path], target: Path) -> Store:
+def merge(sources: Sequence[Path], target: Path) -> Store:
     """Put the results of several folders of one campaign together. Raises `CampaignError`."""
     store = Store(target)
     for source in sources:
-        other = Store(source)
-        store.begin(other.spec())
+        store.begin(Store(source).spec())
         for file in sorted((source / "results").glob("*.json")):
             try:
                 store.add(*_read(file))
             except _Damaged as error:
                 raise CampaignError(f"{file} is damaged: {error}; run its shard again there") from error
-        known = store.results()
-        for key, why in other.apart().items():
-            if key not in known:
-                task = json.loads((source / "apart" / f"{key}.json").read_bytes())["task"]
-                store.set_apart(Shard(task), why)
+    known = store.results()
+    for source in sources:
+        for shard, why in Store(source).shards_apart():
+            if shard.key not in known:
+                store.set_apart(shard, why)
     return store

@@ -14,7 +14,6 @@ from shirq_bench.campaigns import fleet, registry, shards
 from shirq_bench.campaigns.shards import Campaign, Store
 from shirq_bench.campaigns.sweep import pairs, scenario
 from shirq_bench.campaigns.sweep import shards as sweeps
-from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.provision.steps import shown
 
 _Command = Callable[..., Any]
@@ -78,19 +77,10 @@ def campaign() -> None:
 @_where
 def sweep(names: tuple[str, ...], kernel: str, points: int, crossed: bool, out: Path, **where: Any) -> None:
     """Sweep scenarios, by default all; SCENARIO may be a pair, OPERATION+STIMULUS. See `shirq sweep`."""
-    chosen = [_scenario(name) for name in names]
-    if not chosen:
-        chosen = [*scenario.load().values()]
+    chosen = [pairs.find(name, "full") for name in names] or list(scenario.load().values())
     if crossed:
         chosen += [cell.scenario for cell in pairs.load().cells("full") if cell.scenario]
-    with shown("templates") as tell:
-        tell(f"of {len(chosen)} scenarios")
-        spec = sweeps.describe(chosen, kernel, points)
-    _run(sweeps.Sweeps(spec), out, **where)
-
-
-def _scenario(name: str) -> Scenario:
-    return pairs.get(name, "full") if pairs.BETWEEN in name else scenario.get(name)
+    _run(sweeps.Sweeps(sweeps.describe(chosen, kernel, points)), out, **where)
 
 
 def _run(

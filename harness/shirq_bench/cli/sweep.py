@@ -74,7 +74,7 @@ def sweep(
         return
     if crossed:
         sys.exit(_sweep_pairs(names, kernel, points or 0, size, most, document))
-    chosen = [_find(name, size) for name in names] or list(scenario.load().values())
+    chosen = [pairs.find(name, size) for name in names] or list(scenario.load().values())
     if size == "ci":
         points = points or CI_POINTS
     results: list[Result] = []
@@ -100,10 +100,6 @@ def sweep(
         f" minute; {len(errors)} scenarios that could not be swept; {findings.REPORT}"
     )
     sys.exit(1 if content["violations"] or errors or identical is False else 0)
-
-
-def _find(name: str, size: str) -> scenario.Scenario:
-    return pairs.get(name, size) if pairs.BETWEEN in name else scenario.get(name)
 
 
 def _list(crossed: bool) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -21,7 +22,7 @@ from distributed import Client
 import steady
 from shirq_bench.campaigns import fleet, shards
 from shirq_bench.campaigns.fleet import SLOT, Cluster, FleetError
-from shirq_bench.campaigns.shards import OtherInputs, Store
+from shirq_bench.campaigns.shards import OtherInputs, Shard, Store
 from shirq_bench.deadline import Deadline
 from steady import Steady
 
@@ -214,6 +215,37 @@ def test_a_shard_that_kills_its_workers_is_set_apart(tmp_path: Path) -> None:
     died, failed = sorted(content["apart"].values(), key=len, reverse=True)
     assert died == "its worker died 3 times, with no other shard on it"
     assert failed == "it failed 3 times: number 4 fails"
+
+
+@pytest.mark.parametrize("dies", [fleet._SchedulerGone("it forgot a shard"), OSError("refused")])
+def test_a_campaign_waits_again_after_each_shard_that_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: Exception
+) -> None:
+    """A scheduler that goes away again and again, but not before a shard is done, ends no campaign."""
+    spec = steady.spec(5)
+    now = iter(range(0, 10_000, 8))
+
+    def run(left: list[Shard]) -> None:
+        store.add(left[0], Steady(spec).run(left[0].task))
+        raise dies
+
+    monkeypatch.setattr(fleet, "_Wave", lambda *_: SimpleNamespace(run=run))
+    monkeypatch.setattr(
+        fleet, "_distributed", lambda: SimpleNamespace(Client=lambda *_, **__: contextlib.nullcontext())
+    )
+    monkeypatch.setattr(fleet, "time", SimpleNamespace(monotonic=lambda: next(now), sleep=lambda _: None))
+    store = begun(tmp_path / "out", spec)
+    fleet.run(Steady(spec), store, Cluster("tcp://nowhere:1"), patience_s=10)
+    assert len(store.results()) == 6
+
+
+@pytest.mark.long
+def test_the_last_shard_may_be_the_one_that_kills_its_workers(tmp_path: Path) -> None:
+    spec = steady.spec(1, deadly=[0])
+    store = begun(tmp_path / "out", spec)
+    with fleet.local(1) as cluster:
+        fleet.run(Steady(spec), store, cluster)
+    assert list(store.apart().values()) == ["its worker died 3 times, with no other shard on it"]
 
 
 def test_a_worker_with_other_versions_says_so_and_takes_nothing(tmp_path: Path, processes: Processes) -> None:

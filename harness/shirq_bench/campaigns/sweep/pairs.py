@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from shirq_bench import pages, toml
+from shirq_bench.campaigns.sweep import scenario
 from shirq_bench.campaigns.sweep.run import Result
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.errors import BenchError
@@ -207,6 +208,11 @@ def get(name: str, size: str) -> Scenario:
     if cell.scenario is None:
         raise BenchError(f"{name} is left out: {cell.reason}")
     return cell.scenario
+
+
+def find(name: str, size: str) -> Scenario:
+    """The scenario called ``name``, or the pair if it is "OPERATION+STIMULUS". Raises `BenchError` if there is none."""
+    return get(name, size) if BETWEEN in name else scenario.get(name)
 
 
 def choose(matrix: Matrix, size: str, names: Sequence[str]) -> list[Cell]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,16 +21,12 @@ from shirq_bench.provision import cache
 from shirq_bench.vm import template
 
 NAME: Final = "sweep"
-#: What plays and judges a point.
-_CODE: Final = [Path(shirq_bench.__file__).parent / name for name in ("vm", "observe", "replay", "campaigns/sweep")]
-#: Violations of a shard after which the rest of its points is not tried.
-_MOST: Final = run.MOST_FAILURES
 
 
 def describe(scenarios: Sequence[Scenario], kernel: str, points: int) -> dict[str, Any]:
     """A campaign's description; ``points`` of each window, evenly spread, or with 0 all.
 
-    The guests' templates, and what they are made of, are built if the cache lacks them.
+    What the guests are made of is built if the cache lacks it: the versions are hashes of QEMU, kernel and image.
     """
     return {
         "campaign": NAME,
@@ -42,7 +39,14 @@ def describe(scenarios: Sequence[Scenario], kernel: str, points: int) -> dict[st
 
 def _inputs(scenario: Scenario, kernel: str) -> dict[str, str]:
     """The versions that a result depends on, by their hashes."""
-    return {"template": template.path(scenario.machine(kernel)).name, "bench": cache.digest(*_CODE)}
+    return {"template": template.path(scenario.machine(kernel)).name, "bench": _code()}
+
+
+@functools.cache
+def _code() -> str:
+    """The hash of what plays and judges a point."""
+    top = Path(shirq_bench.__file__).parent
+    return cache.digest(*(top / name for name in ("channels", "vm", "observe", "replay", "campaigns/sweep")))
 
 
 class Sweeps:
@@ -94,7 +98,7 @@ class Sweeps:
         if task["do"] == "measure":
             return _measured(scenario, kernel)
         chunk = range(task["begin"], task["end"], task["step"])
-        tried = run.try_points(scenario, kernel, chunk, task["period_ns"], tell, _MOST)
+        tried = run.try_points(scenario, kernel, chunk, task["period_ns"], tell)
         return {
             "points": tried.points,
             "places": sorted(tried.places),
