@@ -20,6 +20,7 @@ from shirq_bench.campaigns.zoo.run import play as play_case
 from shirq_bench.channels.log import read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.source_lines import splats_of
+from shirq_bench.provision import kernel
 from shirq_bench.replay import compare, failure
 from shirq_bench.replay.case import Finding
 from shirq_bench.replay.compare import Comparison
@@ -57,19 +58,36 @@ class Again:
 
 
 def host_code(made: Failure, folder: Path) -> list[str]:
-    """What of a failure from elsewhere would run on this machine, outside of the guest. `BenchError` for odd ids."""
+    """What of a failure from elsewhere would run on this machine, outside of the guest. `BenchError` for odd ids.
+
+    It is that of what would be played: the failure's description of itself is not believed.
+    """
+    machines = [failure.machine_of(folder / guest) for guest in made.guests]
     found = []
-    if isinstance(made.how, OfTest):
-        found.append(f"the project of the test {made.how.id}, by pytest")
-    found += [f"the build of the module in {path}" for path, source in made.sources.items() if source.kind == "module"]
-    for guest in made.guests:
-        machine = failure.machine_of(folder / guest)
+    modules = [path for path, source in made.sources.items() if source.kind == "module"]
+    kernels = []
+    match made.how:
+        case OfTest():
+            found.append(f"the project of the test {made.how.id}, by pytest")
+        case OfSweep():
+            machines.append(Finding.load(folder / made.how.finding).case.machine)
+        case OfCommand():
+            machines.append(failure.machine_of(folder))
+        case OfCase():
+            modules += [made.how.driver] if Path(made.how.driver).is_dir() else []
+            kernels.append(made.how.kernel)
+    modules += [path for machine in machines for path in machine.modules]
+    kernels += [machine.kernel for machine in machines]
+    found += [f"the build of the module in {path}" for path in dict.fromkeys(modules)]
+    for name in dict.fromkeys(kernels):
+        if name not in kernel.names():
+            found.append(f"the build of modules by the kernel's tree at {name}")
+    for machine in machines:
         for name in (*machine.networks, *machine.wires):
             if not _ID.fullmatch(name):
-                raise BenchError(f"{folder / guest}: {name!r} is no id of a network or of a character device")
-        if machine.extra:
-            found.append(f"QEMU's arguments {' '.join(machine.extra)}")
-    return found
+                raise BenchError(f"{folder}: {name!r} is no id of a network or of a character device")
+    arguments = dict.fromkeys(machine.extra for machine in machines if machine.extra)
+    return found + [f"QEMU's arguments {' '.join(each)}" for each in arguments]
 
 
 def play(made: Failure, folder: Path, into: Path, frozen: Path | None = None) -> Again:

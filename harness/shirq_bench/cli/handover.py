@@ -75,6 +75,8 @@ def replay(path: Path, trust: bool, limit: int) -> None:
     frozen: Path | None = None
     if path.is_file() and path.suffix != ".json":
         name = path.name.removesuffix(SUFFIX)
+        if bundles.unsafe(name):
+            raise BenchError(f"{path}: rename it: its name must be that of a folder and {SUFFIX}")
         opened = bundles.unpack(path, REPLAYS / name, limit << 20)
         folder, made, frozen = opened.folder, opened.failure, opened.guest
         into = REPLAYS / name / _AGAIN

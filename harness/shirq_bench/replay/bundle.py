@@ -291,14 +291,14 @@ def _index(source: zipfile.ZipFile, archive: Path, limit: int) -> _Index:
         if problem := _problem(name, member, folders):
             raise refuse(f"the name {name!r} {problem}")
     for given, place in index.sources.items():
-        if _unsafe(place) or not place.startswith(f"{SOURCE}/"):
+        if unsafe(place) or not place.startswith(f"{SOURCE}/"):
             raise refuse(f"the source {given!r} is at {place!r}, which is not below {SOURCE}/")
     return index
 
 
 def _problem(name: str, member: Member, folders: set[str]) -> str:
     """Why a member cannot be unpacked; empty if it can."""
-    if _unsafe(name):
+    if unsafe(name):
         return "leads out of the bundle, or is no plain path"
     if PurePosixPath(name).parts[0] not in (FAILURE, SOURCE, GUEST):
         return f"is in none of {FAILURE}/, {SOURCE}/, {GUEST}/"
@@ -309,7 +309,7 @@ def _problem(name: str, member: Member, folders: set[str]) -> str:
     return ""
 
 
-def _unsafe(name: str) -> bool:
+def unsafe(name: str) -> bool:
     """Whether a name is not the plain path of a file below the bundle."""
     return (
         not name
@@ -377,11 +377,11 @@ def _rewrite(made: Path, target: Path, index: _Index, what: str) -> None:
     moved = replace(there, how=how, sources={places[given]: source for given, source in there.sources.items()})
     moved.save(folder)
     for guest in there.guests:
-        if guest and _unsafe(guest):
+        if guest and unsafe(guest):
             raise BenchError(f"{what}: the folder of a guest is {guest!r}, which is no plain path")
         failure.describe(folder / guest, _moved(failure.machine_of(folder / guest), places))
     if isinstance(how, OfSweep):
-        if _unsafe(how.finding):
+        if unsafe(how.finding):
             raise BenchError(f"{what}: the finding is {how.finding!r}, which is no plain path")
         found = Finding.load(folder / how.finding)
         replace(found, case=replace(found.case, machine=_moved(found.case.machine, places))).save(folder / how.finding)

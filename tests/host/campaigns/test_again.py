@@ -15,9 +15,10 @@ from shirq_bench.campaigns.again import Again
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import bundle, failure
-from shirq_bench.replay.case import Finding
+from shirq_bench.replay.case import Case, Finding
 from shirq_bench.replay.compare import Comparison
-from shirq_bench.replay.failure import LOG, Failure, OfCommand, OfSweep, OfTest, Source
+from shirq_bench.replay.failure import LOG, Failure, OfCase, OfCommand, OfSweep, OfTest, Source
+from shirq_bench.replay.play import Stimulus
 from shirq_bench.vm import environment
 from shirq_bench.vm.machine import Machine
 
@@ -89,6 +90,48 @@ def test_host_code_of_a_failure_is_named(tmp_path: Path) -> None:
     _failure(tmp_path / "odd", machine=Machine(networks=("net0,addr.type=unix",)))
     with pytest.raises(BenchError, match="is no id of a network"):
         again.host_code(failure.load(tmp_path / "odd"), tmp_path / "odd")
+
+
+@pytest.mark.parametrize("kind", ["file", "tree", "project"])
+def test_a_module_is_host_code_whatever_its_bundle_calls_it(tmp_path: Path, kind: str) -> None:
+    made = _failure(tmp_path / "odd", machine=Machine(modules=("/x",)))
+    odd = replace(made, sources={"/x": Source(kind)}, guests=())
+    assert again.host_code(odd, tmp_path / "odd") == ["the build of the module in /x"]
+
+
+def test_host_code_is_that_of_the_machine_that_is_played(tmp_path: Path) -> None:
+    """A violation's machine is that of its finding, not that of the guest's folder."""
+    made = _failure(tmp_path / "odd", OfSweep())
+    evil = Machine(deterministic=True, extra=("-incoming", "exec:true"))
+    case = Case("t", evil, (Stimulus(1, "dev0", "raise 1"),), (10,), ("dev0",), actors=0, bound_ns=1)
+    Finding(case, ("lost",), ("lost: a",), "x", "y").save(tmp_path / "odd/finding.json")
+    assert again.host_code(made, tmp_path / "odd") == ["QEMU's arguments -incoming exec:true"]
+    (tmp_path / "driver").mkdir()
+    module = _failure(tmp_path / "case", OfCase("/case.toml", str(tmp_path / "driver"), "6.1"))
+    assert again.host_code(module, tmp_path / "case") == [f"the build of the module in {tmp_path / 'driver'}"]
+
+
+def test_a_kernel_from_a_bundle_is_host_code(tmp_path: Path) -> None:
+    """Modules are built by the scripts of its tree."""
+    made = _failure(tmp_path / "odd", machine=Machine(kernel="/x/vmlinuz"))
+    assert again.host_code(made, tmp_path / "odd") == ["the build of modules by the kernel's tree at /x/vmlinuz"]
+    case = _failure(tmp_path / "case", OfCase("/case.toml", "naive", "/y/vmlinuz"))
+    assert again.host_code(case, tmp_path / "case") == ["the build of modules by the kernel's tree at /y/vmlinuz"]
+
+
+@pytest.mark.parametrize("name", ["...shirq.zip", "..shirq.zip", ".shirq.zip"])
+def test_bundle_is_unpacked_into_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _failure(tmp_path / "kept")
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/mine").touch()
+    assert _shirq("bundle", "kept").exit_code == 0
+    Path("kept.shirq.zip").rename(name)
+    result = _shirq("replay", name)
+    assert result.exit_code == 1 and f"{name}: rename it: its name must be that of a folder" in result.output
+    assert (tmp_path / "build/mine").exists()
 
 
 def test_bundle_with_host_code_is_played_only_if_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
