@@ -182,6 +182,28 @@ def test_enabling_msi_ends_a_delayed_fall(start: Start) -> None:
     assert scene.board.qmp.get("dev0", "pin") is True
 
 
+def test_a_pin_beside_messages_falls_as_late_as_without(start: Start) -> None:
+    scene = Scene(start, "msi=on", "intx-with-msi=on", "deassert-delay-ns=1000")
+    messages(scene, True)
+    scene.raise_()
+    scene.bar.write(INT_ACK, 1)
+    assert scene.pin() == [1]
+    scene.step(1000)
+    assert scene.pin() == [1, 0]
+
+
+@pytest.mark.parametrize("fault", ["intx-with-msi=on", "pin-stuck=on", "status-lag-ns=0"])
+def test_a_fault_of_the_pin_changes_no_message(start: Start, fault: str) -> None:
+    """The device has one message. If a guest asks for four, its data are those that it wrote, whatever the fault."""
+    scene = Scene(start, "msi=on", fault)
+    messages(scene, True)
+    flags = scene.function.capability(MSI) + 2
+    scene.function.config_write(flags, 0x21, 2)
+    assert scene.function.config_read(flags, 2) == 0x81
+    scene.raise_()
+    assert [entry.value for entry in scene.board.log().of(Kind.MESSAGE)] == [0x41]
+
+
 # -- short pulses ---------------------------------------------------------------------------------------------------
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.provision import upstream
+from shirq_bench.provision import qemu, upstream
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("patch", upstream.patches(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("patch", qemu.upstream_patches(), ids=lambda path: path.stem)
 def test_the_qtest_of_a_patch_needs_its_mend(patch: Path) -> None:
     without, mended = upstream.prove(patch)
     assert mended.passed, mended.output

@@ -9,12 +9,13 @@ repeated, and ninja rebuilds no more than necessary.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class _Recipe:
     suite: str
     source: str
     python: Words
+    devices: str
     configure: Words
     firmware_packages: Words
     firmware: Words
@@ -44,6 +46,22 @@ class _Recipe:
 
 def _recipe() -> _Recipe:
     return toml.read(_Recipe, QEMU_DEVICE / "recipe.toml")
+
+
+def _source() -> tuple[_Recipe, str]:
+    """The recipe, and the version of its source package that the mirror has."""
+    recipe = _recipe()
+    return recipe, Suites(recipe.suite).source_version(recipe.source)
+
+
+def upstream_patches() -> list[Path]:
+    """The mends of QEMU's own bugs, in the order in which they are applied."""
+    return sorted(_UPSTREAM.glob("*.patch"))
+
+
+def _changes() -> list[Path]:
+    """All that differs from Debian's source."""
+    return [_OVERLAY, _UPSTREAM, _PATCHES]
 
 
 def _place(source: Path, target: Path) -> None:
@@ -56,7 +74,7 @@ def _place(source: Path, target: Path) -> None:
 
 def apply_device(tree: Path) -> None:
     """Bring ``tree`` to Debian's source plus our overlay and patches."""
-    apply(tree, _OVERLAY, [*sorted(_UPSTREAM.glob("*.patch")), *sorted(_PATCHES.glob("*.patch"))])
+    apply(tree, _OVERLAY, [*upstream_patches(), *sorted(_PATCHES.glob("*.patch"))])
 
 
 def apply(tree: Path, overlay: Path | None, patches: Sequence[Path]) -> None:
@@ -135,20 +153,23 @@ def _configure(command: list[str], log: Path, build: Path) -> None:
     stamp.write_text(shlex.join(command))
 
 
-def compile_tree(
+@contextlib.contextmanager
+def compiled(
     variant: str,
     extra: Sequence[str] = (),
     *,
     of: str = "",
+    devices: str = "",
     apply_to: Callable[[Path], None] = apply_device,
     targets: Sequence[str] = ("qemu-system-x86_64",),
-) -> Path:
-    """Bring a working tree up to date by ``apply_to`` and compile ``targets``; returns the build directory.
+    source: tuple[_Recipe, str] | None = None,
+) -> Iterator[Path]:
+    """Bring a working tree up to date by ``apply_to`` and compile ``targets``; yields the build directory.
 
-    ``of`` names a tree of its own. For ``variant`` and ``extra`` see `build`.
+    No other process changes the tree during the block. ``of`` names a tree of its own, ``devices`` its list of devices,
+    by default the recipe's. For ``variant`` and ``extra`` see `build`.
     """
-    recipe = _recipe()
-    version = Suites(recipe.suite).source_version(recipe.source)
+    recipe, version = source or _source()
     key = cache.digest(asdict(recipe)) + of
     # Another path would configure the tree anew, and a cache that shares the tree has another path to it.
     work = (cache.root() / "qemu-work").resolve() / key
@@ -159,9 +180,10 @@ def compile_tree(
         python = _venv(work / "venv", recipe.python, log)
         apply_to(tree)
         build = work / f"build-{variant}"
-        _configure([str(tree / "configure"), f"--python={python}", *recipe.configure, *extra], log, build)
+        options = [*recipe.configure, f"--with-devices-x86_64={devices or recipe.devices}", *extra]
+        _configure([str(tree / "configure"), f"--python={python}", *options], log, build)
         run("compiling QEMU", ["ninja", *targets], log=log, cwd=build)
-        return build
+        yield build
 
 
 def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
@@ -169,15 +191,13 @@ def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
 
     ``extra`` are further configure arguments; ``variant`` is a name for them.
     """
-    recipe = _recipe()
-    suites = Suites(recipe.suite)
-    version = suites.source_version(recipe.source)
+    recipe, version = _source()
 
     def fill(target: Path) -> None:
-        built = compile_tree(variant, extra)
-        shutil.copy2(built / "qemu-system-x86_64", target)
+        with compiled(variant, extra, source=(recipe, version)) as built:
+            shutil.copy2(built / "qemu-system-x86_64", target)
         data = target / "unpacked"
-        suites.unpack(recipe.firmware_packages, data)
+        Suites(recipe.suite).unpack(recipe.firmware_packages, data)
         (target / "firmware").mkdir()
         for name in recipe.firmware:
             shutil.copy2(data / name, target / "firmware")
@@ -187,7 +207,7 @@ def build(variant: str = "plain", extra: Sequence[str] = ()) -> Path:
 
 
 def _key(recipe: _Recipe, version: str, variant: str, extra: Sequence[str]) -> str:
-    return cache.digest(asdict(recipe), version, variant, list(extra), _OVERLAY, _UPSTREAM, _PATCHES)
+    return cache.digest(asdict(recipe), version, variant, list(extra), *_changes())
 
 
 @dataclass(frozen=True)
@@ -201,12 +221,11 @@ class Versions:
 
 def versions(emulator: Path) -> Versions:
     """The versions of an emulator that `build` or `cached` returned."""
-    recipe = _recipe()
-    version = Suites(recipe.suite).source_version(recipe.source)
+    recipe, version = _source()
     firmware = emulator.parent / "firmware"
     return Versions(
         f"{recipe.source} {version} ({recipe.suite})",
-        cache.digest(_OVERLAY, _PATCHES),
+        cache.digest(*_changes()),
         cache.digest(firmware) if firmware.is_dir() else "none",
     )
 

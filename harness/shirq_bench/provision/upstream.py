@@ -13,19 +13,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from shirq_bench.paths import QEMU_DEVICE
 from shirq_bench.provision import qemu
 from shirq_bench.provision.steps import BuildError
 
-_FOLDER = QEMU_DEVICE / "upstream"
 _EMULATOR = "qemu-system-x86_64"
 #: Seconds for all cases of one qtest, on a busy host.
 _DEADLINE = 600.0
-
-
-def patches() -> list[Path]:
-    """The patches, in the order in which they are applied."""
-    return sorted(_FOLDER.glob("*.patch"))
 
 
 @dataclass(frozen=True)
@@ -72,13 +65,14 @@ def _try(patch: str, qtest: str, firmware: Path) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="shirq-upstream-") as work:
         applied = Path(work) / "tried.patch"
         applied.write_text(patch)
-        build = qemu.compile_tree(
+        with qemu.compiled(
             "plain",
             of="-upstream",
+            devices="default",
             apply_to=lambda tree: qemu.apply(tree, None, [applied]),
             targets=(_EMULATOR, f"tests/qtest/{qtest}"),
-        )
-        return _run(build, qtest, firmware, Path(work))
+        ) as build:
+            return _run(build, qtest, firmware, Path(work))
 
 
 def prove(path: Path) -> tuple[Verdict, Verdict]:

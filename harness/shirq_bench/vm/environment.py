@@ -58,7 +58,7 @@ def versions(machine: Machine) -> dict[str, str]:
         "QEMU source": emulator.source,
         "QEMU overlay and patches": emulator.device,
         "firmware": emulator.firmware,
-        "accelerator": " ".join(made.accelerator.identity(machine.deterministic)),
+        "accelerator": " ".join(made.accelerator.identity(machine.turns)),
         "kernel": made.kernel.version,
         "image's packages": " ".join(image.package_versions()),
         "image": image.contents(made.kernel, *trees),

@@ -158,6 +158,37 @@ def test_a_cache_that_shares_the_tree_does_not_configure_it_anew(
     assert len(configured(commands)) == 1
 
 
+def test_build_of_another_version_than_its_key_is_refused(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package lists may be fetched anew, by another process, while a build waits for its lock."""
+    versions = iter(["10.0.1"])
+
+    def source_version(mirror: Mirror, package: str) -> str:
+        Mirror.version = next(versions, "10.0.2")
+        return Mirror.version
+
+    monkeypatch.setattr(Mirror, "version", "10.0.1")
+    monkeypatch.setattr(Mirror, "source_version", source_version)
+    path = qemu.build()
+    assert path.read_text() == "10.0.1\n"
+
+
+def test_versions_tell_every_change_of_ours(tmp_path: Path, commands: list[str]) -> None:
+    known = {qemu.versions(qemu.build())}
+    for number, name in enumerate(("overlay/new.c", "upstream/0001-x.patch", "patches/0001-y.patch"), 2):
+        (tmp_path / name).write_text(NEW_FILE.replace("new.c", f"new{number}.c") if name.endswith("patch") else "new")
+        known.add(qemu.versions(qemu.build()))
+        assert len(known) == number
+
+
+def test_the_plain_source_has_devices_of_its_own(tmp_path: Path, commands: list[str]) -> None:
+    """The list of devices in the overlay is not in a tree without it."""
+    (tmp_path / "sent.patch").write_text(NEW_FILE)
+    with qemu.compiled("plain", of="-upstream", devices="default", apply_to=lambda tree: None):
+        assert commands[-2].endswith(" --with-devices-x86_64=default")
+    qemu.build()
+    assert "--with-devices-x86_64=shirq" in commands[-2]
+
+
 def test_changed_configure_arguments_configure_anew(tmp_path: Path, commands: list[str]) -> None:
     qemu.build("tried", ["--enable-this"])
     (tmp_path / "overlay/new.c").touch()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shirq_bench.provision import upstream
+from shirq_bench.provision import qemu, upstream
 from shirq_bench.provision.steps import BuildError
 
-PATCHES = upstream.patches()
+PATCHES = qemu.upstream_patches()
 
 
 def test_there_are_patches() -> None:

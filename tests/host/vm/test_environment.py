@@ -50,6 +50,9 @@ def test_versions_of_a_guest_name_each_part(tmp_path: Path, monkeypatch: pytest.
     assert (found["QEMU overlay and patches"], found["firmware"]) == ("0123", "4567")
     assert found["image's packages"] == "busybox-static_1.35_amd64 libc6_2.36_amd64"
     assert found["shirq-bench"] and found["commit"]
+    assert found["accelerator"].startswith("-machine ") and "turn-ns" not in found["accelerator"]
+    exact = environment.versions(Machine(deterministic=True, turn_ns=12345))["accelerator"]
+    assert "turn-ns=12345" in exact
     laid = tmp_path / "laid"
     laid.mkdir()
     other = environment.versions(Machine(overlay=(str(laid),)))

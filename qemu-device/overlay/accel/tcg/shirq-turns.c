@@ -126,7 +126,7 @@ static void log_owner(Notifier *notifier, void *data)
 
 static Notifier state_notifier = { .notify = log_owner };
 
-/* The state of a VM with one vCPU is that of stock QEMU. */
+/* A vCPU that is alone has no turns to keep. */
 static bool is_needed(void *opaque)
 {
     return !is_alone();

@@ -69,7 +69,8 @@ static void conclude_mask(ShirqCard *card)
 void shirq_card_settle(ShirqCard *card)
 {
     uint32_t differ = card->seen ^ card->word[SHIRQ_STATUS];
-    int64_t settled = now_ns() - card->setting[SHIRQ_SET_STATUS_LAG_NS];
+    int64_t now = now_ns();
+    int64_t settled = now - card->setting[SHIRQ_SET_STATUS_LAG_NS];
 
     while (differ) {
         int source = ctz32(differ);
@@ -80,7 +81,7 @@ void shirq_card_settle(ShirqCard *card)
         differ &= differ - 1;
     }
     if (card->raised_at <=
-        now_ns() - (int64_t)card->setting[SHIRQ_SET_PAYLOAD_LAG_NS]) {
+        now - (int64_t)card->setting[SHIRQ_SET_PAYLOAD_LAG_NS]) {
         card->payload = card->number;
     }
 }

@@ -285,6 +285,22 @@ static bool realize_pcie(ShirqConfig *config, Error **errp)
     return true;
 }
 
+/*
+ * There is one message. The PCI core corrects a guest that asks for more, but
+ * not if it sees no capability: see write_space().
+ */
+static bool realize_msi(ShirqConfig *config, Error **errp)
+{
+    PCIDevice *pdev = config->pdev;
+
+    if (msi_init(pdev, 0, 1, true, false, errp)) {
+        return false;
+    }
+    pci_word_test_and_clear_mask(pdev->wmask + pdev->msi_cap + PCI_MSI_FLAGS,
+                                 PCI_MSI_FLAGS_QSIZE);
+    return true;
+}
+
 bool shirq_config_realize(ShirqConfig *config, Error **errp)
 {
     if (!realize_identity(config, errp)) {
@@ -296,7 +312,7 @@ bool shirq_config_realize(ShirqConfig *config, Error **errp)
         return false;
     }
     return (!config->pm || realize_pm(config, errp)) &&
-        (!config->msi || !msi_init(config->pdev, 0, 1, true, false, errp)) &&
+        (!config->msi || realize_msi(config, errp)) &&
         (!config->pcie || realize_pcie(config, errp));
 }
 

@@ -38,11 +38,16 @@ static void drive(ShirqPin *pin, bool level)
     }
 }
 
+/* Whether the device asserts its pin, and not messages alone. */
+static bool is_by_pin(const ShirqPin *pin)
+{
+    return !msi_enabled(pin->pdev) || pin->setting[SHIRQ_SET_INTX_WITH_MSI];
+}
+
 /* The level of the pin if nothing keeps it asserted. */
 static bool level_of(const ShirqPin *pin)
 {
-    return pin->wanted && has_pin(pin) &&
-        (!msi_enabled(pin->pdev) || pin->setting[SHIRQ_SET_INTX_WITH_MSI]);
+    return pin->wanted && has_pin(pin) && is_by_pin(pin);
 }
 
 static void send_message(ShirqPin *pin)
@@ -57,7 +62,6 @@ static void send_message(ShirqPin *pin)
 void shirq_pin_want(ShirqPin *pin, bool wanted)
 {
     bool began = wanted && !pin->wanted;
-    bool by_message = msi_enabled(pin->pdev);
     uint64_t delay = pin->setting[SHIRQ_SET_DEASSERT_DELAY_NS];
 
     pin->wanted = wanted;
@@ -65,14 +69,14 @@ void shirq_pin_want(ShirqPin *pin, bool wanted)
         drive(pin, level_of(pin));
     } else if (pin->setting[SHIRQ_SET_PIN_STUCK]) {
         timer_del(&pin->deassert_timer);
-    } else if (!delay || by_message) {
+    } else if (!delay || !is_by_pin(pin)) {
         drive(pin, false);
     } else if (!timer_pending(&pin->deassert_timer)) {
         timer_mod(&pin->deassert_timer,
                   qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + delay);
     }
     /* Send the message last: it can be a write to this device. */
-    if (began && by_message) {
+    if (began && msi_enabled(pin->pdev)) {
         send_message(pin);
     }
 }

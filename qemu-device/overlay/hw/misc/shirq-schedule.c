@@ -275,15 +275,31 @@ uint32_t shirq_schedule_left(const ShirqSchedule *schedule)
         schedule->count - schedule->next_relative;
 }
 
+/* Whether a schedule's file could contain @entry. */
+static bool is_entry_possible(const ShirqEntry *entry)
+{
+    if (entry->action >= SHIRQ_ACTIONS || entry->time > MAX_TIME) {
+        return false;
+    }
+    switch (entry->action) {
+    case SHIRQ_DO_TURN:
+        return is_vcpu(entry->argument);
+    case SHIRQ_DO_SET:
+        /* A run-time property, and a value that it can have. */
+        return entry->setting < SHIRQ_SETTINGS &&
+            !shirq_setting_info[entry->setting].stopped &&
+            shirq_setting_allows(entry->setting, entry->argument);
+    default:
+        return true;
+    }
+}
+
 bool shirq_schedule_valid(const ShirqSchedule *schedule)
 {
     int i;
 
     for (i = 0; i < schedule->count; i++) {
-        const ShirqEntry *entry = &schedule->entry[i];
-
-        if (entry->action >= SHIRQ_ACTIONS || entry->time > MAX_TIME ||
-            (entry->action == SHIRQ_DO_TURN && !is_vcpu(entry->argument))) {
+        if (!is_entry_possible(&schedule->entry[i])) {
             return false;
         }
     }

@@ -32,28 +32,8 @@ static bool is_text_size_right(void *opaque, int version_id)
         refuse_registers(s);
 }
 
-/*
- * Whether a schedule could contain @entry: a property must be a run-time
- * property, and its value allowed.
- */
-static bool is_entry_possible(const ShirqEntry *entry)
-{
-    int id = entry->setting;
-
-    return entry->action != SHIRQ_DO_SET ||
-        (id < SHIRQ_SETTINGS && !shirq_setting_info[id].stopped &&
-         shirq_setting_allows(id, entry->argument));
-}
-
 static bool is_state_damaged(ShirqEdu *s)
 {
-    int i;
-
-    for (i = 0; i < s->schedule.count; i++) {
-        if (!is_entry_possible(&s->schedule.entry[i])) {
-            return true;
-        }
-    }
     return !shirq_pin_is_possible(&s->pin) ||
         !shirq_access_is_possible(&s->access) ||
         !shirq_schedule_valid(&s->schedule);
