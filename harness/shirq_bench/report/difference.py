@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 
 from shirq_bench import pages
-from shirq_bench.channels.log import BEGINNINGS, IOAPIC, NONE, Entry, Kind, Log, find, joined
+from shirq_bench.channels.log import BEGINNINGS, NONE, OF_CONTROLLER, Entry, Kind, Log, find, joined
 from shirq_bench.errors import CannotJudge
 from shirq_bench.observe import judge, words
 from shirq_bench.observe.judge import BrokenRuleError
@@ -143,7 +143,7 @@ def _story(log: Log, devices: set[str], gsi: int | None) -> Iterator[tuple[int, 
             continue
         if entry.kind in _ASIDE or (entry.kind in (Kind.MARK, Kind.WRITE) and entry.width == 8):
             continue
-        if entry.device != IOAPIC:
+        if entry.kind not in OF_CONTROLLER:
             counts = entry.device in devices
         elif entry.offset != gsi:
             counts = False
@@ -166,20 +166,28 @@ def _key(moment: tuple[int, Entry]) -> object:
 
 @dataclass
 class _Levels:
-    """The levels of a run at one of its moments."""
+    """The levels of a run at one of its moments. ``lines`` and ``masks`` are those of the line's controllers."""
 
-    line: bool = False
-    off: bool = False
+    lines: set[str] = field(default_factory=set)
+    masks: dict[str, bool] = field(default_factory=dict)
     pins: set[str] = field(default_factory=set)
     masked: set[str] = field(default_factory=set)
 
+    @property
+    def line(self) -> bool:
+        """Whether the line is high."""
+        return bool(self.lines)
+
+    @property
+    def off(self) -> bool:
+        """Whether the line is masked: at all controllers that are known to mask it or not."""
+        return bool(self.masks) and all(self.masks.values())
+
     def see(self, entry: Entry, gsi: int | None) -> None:
-        if entry.kind is Kind.LINE and entry.offset == gsi:
-            self.line = bool(entry.value)
-        elif entry.kind is Kind.LINE_MASK and entry.offset == gsi:
-            self.off = bool(entry.value)
-        elif entry.kind in (Kind.PIN, Kind.MASK):
-            held = self.pins if entry.kind is Kind.PIN else self.masked
+        if entry.kind is Kind.LINE_MASK and entry.offset == gsi:
+            self.masks[entry.device] = bool(entry.value)
+        elif entry.kind in (Kind.PIN, Kind.MASK) or (entry.kind is Kind.LINE and entry.offset == gsi):
+            held = {Kind.PIN: self.pins, Kind.MASK: self.masked, Kind.LINE: self.lines}[entry.kind]
             (held.add if entry.value else held.discard)(entry.device)
 
 
@@ -205,7 +213,7 @@ class _Teller:
         else:
             yield "The runs differ from their first event on."
         yield self._instead()
-        yield from self._followed(self.one, self.mine)
+        yield from self._followed()
         yield from self._ended()
         for rule in self.one.broken:
             yield f"So {self.one.name} breaks the rule: {rule.strip().partition(chr(10))[0]}"
@@ -228,8 +236,9 @@ class _Teller:
             said.append(word)
         return f"Then {'; but '.join(said)}."
 
-    def _followed(self, run: Run, mine: Sequence[Moment]) -> Iterator[str]:
+    def _followed(self) -> Iterator[str]:
         """The consequence in the explained run: an end of interrupt while the line is high, and what it brings."""
+        run, mine = self.one, self.mine
         if not mine or self.gsi is None:
             return
         levels = _Levels()
@@ -240,18 +249,19 @@ class _Teller:
             entry = moment.entry
             if entry.kind is Kind.EOI and levels.line and not told:
                 told = True
-                yield self._again(moment, mine, levels)
-            if entry.kind is Kind.LINE_MASK and entry.value and not levels.off:
-                yield f"{run.name} masks line {self.gsi} for everyone, {duration(moment.since_ns)} after the parting."
+                yield self._again(moment, levels)
+            was_off = levels.off
             levels.see(entry, self.gsi)
+            if levels.off and not was_off:
+                yield f"{run.name} masks line {self.gsi} for everyone, {duration(moment.since_ns)} after the parting."
 
-    def _again(self, end: Moment, mine: Sequence[Moment], levels: _Levels) -> str:
+    def _again(self, end: Moment, levels: _Levels) -> str:
         holders = ", ".join(sorted(levels.pins)) or "a device"
         text = (
             f"{self.one.name} ends the interrupt {duration(end.since_ns)} after the parting while line {self.gsi} is"
             f" still high: {holders} asserts"
         )
-        later = mine[mine.index(end) + 1 :]
+        later = self.mine[self.mine.index(end) + 1 :]
         delivered = [moment for moment in later if moment.entry.kind is Kind.DELIVER]
         if not delivered:
             return f"{text}. It is not delivered again."

@@ -6,13 +6,13 @@ from __future__ import annotations
 import pytest
 
 from logwriter import GSI, VECTOR, Story
-from shirq_bench.channels.log import Kind
+from shirq_bench.channels.log import I8259, IOAPIC, Kind
 from shirq_bench.report import difference
 from shirq_bench.report.difference import Difference, Run
 
 
-def _story() -> Story:
-    return Story(("dev0", "nic"), now=10_000_000)
+def _story(controller: str = IOAPIC, line: int = GSI) -> Story:
+    return Story(("dev0", "nic"), now=10_000_000, gsi=line, controller=controller)
 
 
 def _explain(one: Story, other: Story, *broken: str) -> Difference:
@@ -20,13 +20,13 @@ def _explain(one: Story, other: Story, *broken: str) -> Difference:
     return difference.explain(Run("this run", runs[0].log, "mine", broken), runs[1], GSI)
 
 
-def _well() -> Story:
-    return _story().claimed_interrupt().wait(5000).claimed_interrupt()
+def _well(begun: Story | None = None) -> Story:
+    return (begun or _story()).claimed_interrupt().wait(5000).claimed_interrupt()
 
 
-def _masks_late() -> Story:
+def _masks_late(begun: Story | None = None) -> Story:
     """Return a run whose second interrupt is ended before the device is masked."""
-    told = _story().claimed_interrupt().wait(5000)
+    told = (begun or _story()).claimed_interrupt().wait(5000)
     told.stimulus("dev0").deliver().wait(1500).read("dev0").eoi()
     told.deliver().wait(300).mask("dev0").eoi()
     return told.read("dev0", 0x20, ring=3).acknowledge("dev0").mask("dev0", False)
@@ -124,3 +124,32 @@ def test_run_without_an_event_is_told(empty: int) -> None:
     assert found.words[0] == "The runs differ from their first event on."
     assert f"{('this run', 'the reference')[empty]} has no further event" in found.words[1]
     assert difference.page(found).count("<iframe") == 1
+
+
+def test_runs_at_another_controller_are_explained_alike() -> None:
+    """An explanation of a line of the 8259 has the words of one of the I/O APIC."""
+    line = 11
+    ioapic, i8259 = (
+        difference.explain(
+            Run("this run", _masks_late(_story(controller, line)).log()),
+            Run("the reference", _well(_story(controller, line)).log()),
+            line,
+        ).words
+        for controller in (IOAPIC, I8259)
+    )
+    assert [word.replace(I8259, IOAPIC) for word in i8259] == list(ioapic)
+    assert any("delivered again" in word for word in i8259)
+
+
+@pytest.mark.parametrize("controllers", [[I8259], [I8259, IOAPIC]])
+def test_a_line_is_masked_if_every_controller_masks_it(controllers: list[str]) -> None:
+    """A kernel masks the input of the controller that it does not use: this is not the end of a line."""
+
+    def story() -> Story:
+        return _story(IOAPIC, 11).add(Kind.LINE_MASK, IOAPIC, offset=11, value=0).claimed_interrupt()
+
+    one = story()
+    for controller in controllers:
+        one.add(Kind.LINE_MASK, controller, offset=11, value=1)
+    words = difference.explain(Run("this run", one.log()), Run("the reference", story().log()), 11).words
+    assert any("masks line 11 for everyone" in word for word in words) == (len(controllers) == 2)
