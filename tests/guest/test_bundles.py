@@ -113,6 +113,16 @@ def test_bundle_of_a_command_has_its_words(tmp_path: Path, monkeypatch: pytest.M
     assert "the versions are the same" in said.output and "same finding: status 3" in said.output
 
 
+def test_command_that_did_not_end_is_the_same_when_it_does_not_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _shirq("run", "--timeout", "2", "--artefacts", "kept", "--", "sleep", "600").exit_code == 1
+    said = _shirq("replay", "kept")
+    assert said.exit_code == 0, said.output
+    assert "same finding: " in said.output and "sleep" in said.output
+
+
 def test_bundle_of_a_case_has_its_driver(kernel_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module's source travels with the bundle; it is compiled only for a sender who is trusted."""
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from shirq_bench.campaigns.diagnose import output
 from shirq_bench.campaigns.diagnose.diagnose import RUNS
 from shirq_bench.campaigns.diagnose.run import ARCHIVE
 from shirq_bench.cli.main import main
+from shirq_bench.replay import failure
 
 LOG = """\
 [    0.000000] Linux version 6.1.0-57-amd64 (gcc-12) #1 SMP
@@ -62,6 +63,10 @@ def test_the_cause_of_a_report_is_first_and_its_case_shows_it(
     assert [*found["ranking"][1]["against"]] == ["asserter"]
     assert found["rivals"] == [cause]
     assert f"case run {output.CASE}" in (guest / output.README).read_text()
+    # The run can be played again by what it left, too.
+    assert failure.load(guest / RUNS / cause).sources
+    replayed = run(main, ["replay", str(guest / RUNS / cause)])
+    assert replayed.exit_code == 0 and "same finding: line disabled" in replayed.output, replayed.output
     # The picture shows the line, and the guest's texts are kept.
     assert "<iframe" in (guest / output.PICTURE).read_text()
     assert (guest / RUNS / cause / ARCHIVE).stat().st_size

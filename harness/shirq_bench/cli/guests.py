@@ -71,13 +71,16 @@ def run(
         else:
             command.close_stdin()
         kernel_log = ""
-        failed = ["the command has not ended"]
+        failed = ["the command was interrupted"]
         try:
             status = command.wait(deadline).status
             failed = command_found(status, ())
             kernel_log = vm.agent.succeed("dmesg")
             found = [] if allow_splats else splats_of(vm, kernel_log)
             failed = command_found(status, [splat.rule for splat in found])
+        except BenchError as error:
+            failed = [failure.first_line(str(error))]
+            raise
         finally:
             how = OfCommand(tuple(words), timeout, allow_splats)
             kept = not artefacts or _keep(vm, artefacts, kernel_log, failed, how)

@@ -64,14 +64,15 @@ def codes(file: Path, functions: Iterable[str]) -> dict[str, dict[str, str]]:
     """The instructions of functions of a module, as one text for each function that is inlined in them, and for itself.
 
     Addresses, registers and places on the stack are left out, so that a function that did not change has the same text
-    in two builds of a module, also where it is inlined in one that did.
+    in two builds of a module, also where it is inlined in one that did. Functions that cannot be read are left out.
     """
     known = _symbols(file)
     found: dict[str, dict[str, str]] = {}
     sections = {known[function][1] for function in functions if function in known}
     for section in sections:
-        code = _instructions(file, section)
-        starts = sorted({address for address, of in known.values() if of == section} | {code[-1][0] + 1 if code else 0})
+        if not (code := _instructions(file, section)):
+            continue
+        starts = sorted({address for address, of in known.values() if of == section} | {code[-1][0] + 1})
         own = [each for each in functions if each in known and known[each][1] == section]
         places = _innermost(file, section, [address for address, _ in code])
         for function in own:

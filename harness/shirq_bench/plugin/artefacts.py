@@ -145,7 +145,7 @@ def keep_passed(item: pytest.Item, vms: Sequence[Vm]) -> None:
                     copy_sparse(vm.dir / file, kept / file)
             _save_trace(vm, kept)
         (directory / _NAME).write_text(f"{item.nodeid}, which passed")
-    except (BenchError, OSError):
+    except Exception:
         shutil.rmtree(directory, ignore_errors=True)
 
 

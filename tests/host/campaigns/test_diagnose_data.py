@@ -161,9 +161,9 @@ def test_a_stand_in_is_hidden_unless_it_is_the_culprit() -> None:
     assert found.hides("dev1", hypothesis.get("orphan-asserts"), None)
 
 
-def test_words_that_the_scripts_do_not_know_are_found() -> None:
+def test_words_that_the_scripts_do_not_know_are_found(tmp_path: Path) -> None:
     """The check of braces above can fail."""
     odd: Hypothesis = hypothesis.get("orphan-asserts")
-    case = reproduced("acer-z68-2011").case(odd)
+    case = reproduced("acer-z68-2011").save(odd, tmp_path / "case.toml")
     assert "{" not in str(case.steps[0].argument)
     assert re.search(r"\{(?!\s)[a-z0-9 ]+\}", "x {sharers} y")

@@ -164,7 +164,8 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str | None]]:
     def run(one: Hypothesis, found: Reproduction, kernel: str, folder: Path) -> runs.Run:
         if one.id not in words:
             raise runs.NotShown(f"the run of {one.id} does not show its own symptom")
-        case = found.case(one)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        case = found.save(one, folder.with_suffix(".toml"))
         played = Played(case, runs.DRIVER, kernel, Judged(one.shows[0], {}, ()), LOG, 0.1)
         return runs.Run(one, played, words[one.id])
 

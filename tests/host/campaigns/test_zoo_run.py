@@ -23,6 +23,7 @@ from shirq_bench.channels import agent
 from shirq_bench.channels.log import CONFIG_SPACE, IOAPIC, Entry, Header, Kind, Log
 from shirq_bench.channels.network import Network
 from shirq_bench.errors import AgentGone, CannotJudge, DeadlineExceeded, QmpClosed, QmpFailed, VmDied
+from shirq_bench.replay import failure
 from shirq_bench.vm import template
 
 _CASE = """
@@ -203,7 +204,10 @@ def test_an_error_says_where_the_artefacts_are_or_why_not(
     _, player = trial("{ raise = 1 }")
     words = f"could not be kept in {tmp_path}/kept: .*No space left" if full else f"are in {tmp_path}/kept"
     with pytest.raises(VmDied, match=f"trial, naive: QEMU was killed by signal 11\nThe artefacts of the guest {words}"):
-        run.play(player.case, "naive", keep=tmp_path / "kept")
+        run.play(player.case, "naive", keep=tmp_path / "kept", file=tmp_path / "trial.toml")
+    if not full:
+        # These are the words of a replay, whose error is this one.
+        assert failure.load(tmp_path / "kept").found == ("trial, naive: QEMU was killed by signal 11",)
 
 
 def test_a_panic_before_any_stimulus_is_no_outcome(trial: Trial) -> None:

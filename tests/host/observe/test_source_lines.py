@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from shirq_bench.errors import BenchError
-from shirq_bench.observe.source_lines import annotated, splats_of
+from shirq_bench.observe.source_lines import annotated, codes, splats_of
 from shirq_bench.provision import kmod
 
 _SOURCE = """\
@@ -92,6 +93,18 @@ def test_a_splat_is_told_without_the_tools(module: Path, monkeypatch: pytest.Mon
     text = "outer+0x9/0x40 [trial]"
     assert annotated(text, {"trial": module}) == text
     assert annotated(text, {"trial": tmp_path / "none.ko"}) == text
+
+
+def test_functions_that_cannot_be_read_have_no_code(
+    module: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The symbols are known, but objdump fails."""
+    assert set(codes(module, ["outer", "first"])) == {"outer", "first"}
+    fails = tmp_path / "objdump"
+    fails.write_text("#!/bin/sh\nexit 1\n")
+    fails.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert codes(module, ["outer", "first"]) == {}
 
 
 _LOG = "Linux version 6\nWARNING: CPU: 0 PID: 1 at a.c:1\nRIP: 0010:outer+0x0/0x40 [trial]\n"

@@ -20,6 +20,7 @@ from shirq_bench.journal import Journal
 from shirq_bench.observe import splats
 from shirq_bench.plugin import artefacts
 from shirq_bench.provision.steps import BuildError
+from shirq_bench.replay import codetrace
 from shirq_bench.vm import environment
 
 _CONSOLE = """\
@@ -140,3 +141,19 @@ def test_no_error_of_the_artefacts_takes_the_failures_place(
     ]
     assert ("guest vm7", "its situation is unknown: it is broken") in shown
     assert {path.name for path in (tmp_path / "kept/test_it").iterdir()} == {"vm7", "reproduce"}
+
+
+def test_no_error_of_what_is_kept_of_a_pass_fails_the_test(
+    item: Any, hung: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> Any:
+        raise IndexError("it is broken")
+
+    (hung.dir / codetrace.RAW).touch()
+    monkeypatch.setattr(codetrace, "save", lambda *_: None)
+    artefacts.keep_passed(item, [hung])
+    kept = artefacts._passed(item)
+    assert kept.is_dir()
+    monkeypatch.setattr(codetrace, "save", breaks)
+    artefacts.keep_passed(item, [hung])
+    assert not kept.exists()

@@ -129,7 +129,7 @@ def write(found: Diagnosis, first: Run, reproduction: Reproduction, folder: Path
     """Write the case of the first hypothesis, the picture of its run, and a README; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     case, picture, readme = folder / CASE, folder / PICTURE, folder / README
-    case.write_text(reproduction.text(first.hypothesis), encoding="utf-8")
+    reproduction.save(first.hypothesis, case)
     picture.write_text(page.render(first.played.case, [first.played]), encoding="utf-8")
     trials, left = found.trials()
     readme.write_text(

@@ -16,15 +16,14 @@ clock   a stand-in on far's line that no report lists
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from shirq_bench import toml
 from shirq_bench.campaigns.diagnose.hypothesis import Hypothesis
-from shirq_bench.campaigns.zoo.case import Case, Step, as_data
+from shirq_bench.campaigns.zoo.case import Case, Step, as_data, read
 from shirq_bench.intake import rebuild, symptoms
 from shirq_bench.intake.report import Device, Line, Report
 from shirq_bench.intake.tables import TABLES
@@ -95,10 +94,10 @@ class Reproduction:
         ]
         return "\n".join([*rows, ""])
 
-    def case(self, hypothesis: Hypothesis) -> Case:
-        """The case of a hypothesis, as its file has it."""
-        case = toml.parse(Case, self.text(hypothesis), f"the case of {hypothesis.id}")
-        return dataclasses.replace(case, id=hypothesis.id)
+    def save(self, hypothesis: Hypothesis, file: Path) -> Case:
+        """Write the case of a hypothesis, and read it as `shirq case run` does."""
+        file.write_text(self.text(hypothesis), encoding="utf-8")
+        return read(file)
 
     def _step(self, step: Step) -> dict[str, Any]:
         data = as_data(step)

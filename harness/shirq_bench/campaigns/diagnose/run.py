@@ -37,18 +37,20 @@ class Run:
 
 
 def run(hypothesis: Hypothesis, reproduction: Reproduction, kernel: str, folder: Path) -> Run:
-    """Play a hypothesis; the guest's artefacts and texts go into the folder.
+    """Play a hypothesis; the guest's artefacts and texts go into the folder, and the case into a file beside it.
 
     Raises `NotShown`, and what `play` raises.
     """
-    case = reproduction.case(hypothesis)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.parent / f"{hypothesis.id}.toml"
+    case = reproduction.save(hypothesis, file)
     texts = b""
 
     def last(vm: Vm) -> None:
         nonlocal texts
         texts = collect(vm)
 
-    played = play(case, DRIVER, kernel, keep=folder, last=last)
+    played = play(case, DRIVER, kernel, keep=folder, file=file, last=last)
     archive = folder / ARCHIVE
     archive.write_bytes(texts)
     report = join.report(text.read([archive]))

@@ -249,7 +249,8 @@ def play(
             (vm.dir / "dmesg").write_text(evidence.kernel_log)
             last(vm)
         except BenchError as error:
-            raise type(error)(f"{case.id}, {driver}: {error}\n{_kept(vm, place, how, error)}") from error
+            said = f"{case.id}, {driver}: {error}"
+            raise type(error)(f"{said}\n{_kept(vm, place, how, failure.first_line(said))}") from error
         seconds = time.monotonic() - began
         unmet = (*player.unmet, *_late(case.latency.get(player.key, {}), result.figures))
         played = Played(case, driver, kernel, result, evidence.log, seconds, unmet)
@@ -266,17 +267,11 @@ def _keep(vm: Vm, place: Path) -> None:
     failure.describe(place, vm.machine)
 
 
-def _kept(vm: Vm, place: Path, how: OfCase, error: BenchError) -> str:
+def _kept(vm: Vm, place: Path, how: OfCase, found: str) -> str:
     """Keep the artefacts of a guest that ended with an error; returns where they are, or why they are not kept."""
     try:
         _keep(vm, place)
-        failure.record(
-            place,
-            f"{Path(how.case).stem}, {Path(how.driver).name}",
-            [str(error).partition("\n")[0]],
-            how,
-            {"": vm.machine},
-        )
+        failure.record(place, f"{Path(how.case).stem}, {Path(how.driver).name}", [found], how, {"": vm.machine})
     except (OSError, BenchError) as problem:
         return f"The artefacts of the guest could not be kept in {place}: {problem}"
     return f"The artefacts of the guest are in {place}"
