@@ -11,6 +11,7 @@ ZOO ?=
 FUZZ_ARGS ?=
 SIZE ?= full
 SCENARIO ?=
+PAIRS ?=
 MUTANTS ?=
 # For `make torture`: test names, a number, minutes.
 TEST ?=
@@ -26,7 +27,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep zoo mutants promises torture fast rewinds bench bench-guard packages docs lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep explore zoo mutants promises torture fast rewinds bench bench-guard packages docs lint format lock clean \
 	fuzz-examples fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -161,6 +162,10 @@ sweep: guest-deps ## Inject an interrupt at every instruction while another is h
 rewinds: guest-deps ## Measure rewinds of guests, and compare guests after a rewind with their beginning.
 ## CHECKS=10000 compares so many, 0.2 s each; by default 200.
 	@$(SHIRQ) rewinds --kernel $(KERNEL) $(if $(CHECKS),--checks $(CHECKS))
+
+explore: guest-deps ## Let one of two processors preempt the other at every instruction of an operation, on KERNEL.
+## SIZE=ci takes minutes; PAIRS="arm~mask" explores one pair. Writes docs/explore.md if all pairs were explored.
+	@$(SHIRQ) explore --kernel $(KERNEL) --size $(SIZE) $(if $(PAIRS),$(PAIRS),$(if $(filter full,$(SIZE)),--document))
 
 determinism: guest-deps ## Replay runs of busy guests with two and four vCPUs, and compare log, registers and memory.
 ## REPLAYS=100 makes so many of each run, 2 s each; by default 8.

@@ -12,8 +12,16 @@
  * their numbers to the control device's MARK, 64 bits wide: a sweep's window begins and
  * ends at these numbers.
  *
+ * Each further --control begins another lane: a thread that does the --deeds after it,
+ * on the same device and at the same time. --cpu binds the lane of the last --control,
+ * and its control device's interrupt, to one processor; before any --control it binds
+ * the threads that handle events, and the device's interrupt. With several lanes, one
+ * may take from another what that needs: a --mortal process ends when a call fails.
+ *
  * With --useless the irq program does not mask, so that every interrupt of the device
  * is a storm; the actor arms the device again after each quarantine.
+ *
+ * With --visitor the program does not own the first device; only its deeds open it.
  *
  * With --mortal a child process does this, and the parent starts a new child whenever
  * one ends. A child ends by its own deed, or because its device is gone, or because the
@@ -24,6 +32,7 @@
  * It prints nothing after "ready" and reads no clock: its behaviour depends on
  * the devices alone.
  */
+#define _GNU_SOURCE /* for the processors of a thread */
 #include "../drivers/edu-set.h"
 
 #include <err.h>
@@ -47,15 +56,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Tell the processor that this thread waits for another one, which may need the processor. */
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 static bool mortal;
 
+/* Whether several lanes do deeds. */
+static bool several;
+
 /*
- * Fail. If the device is gone or in quarantine, a --mortal process ends without an
- * error instead: the next child owns the device anew.
+ * Fail. If the device is gone or in quarantine, or another lane has taken it away, a
+ * --mortal process ends without an error instead: the next child owns the device anew.
  */
 static void fail(const char *what, const char *address)
 {
-	if (mortal && (errno == ENODEV || errno == ENXIO || errno == EIO))
+	if (mortal && (several || errno == ENODEV || errno == ENXIO || errno == EIO))
 		_exit(0);
 	err(1, "%s %s", what, address);
 }
@@ -77,7 +99,22 @@ struct card {
 	bool waits;
 };
 
-static struct card control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
+enum {
+	MOST_LANES = 4,
+	MOST_DEEDS = 32,	/* sources of a control device */
+	NO_CPU = -1,
+	WARM_UP = 1 << 15,	/* a source that is no deed's; MARK has the lower 16 */
+};
+
+/* A thread that does deeds on `card`; asked[n] is the deed of source n of `control`. */
+struct lane {
+	struct card control, *card;
+	size_t asked[MOST_DEEDS], count;
+	int cpu;
+};
+
+/* The lane of this thread. */
+static _Thread_local struct lane *lane;
 
 /*
  * Mark a step of a deed. The write is 64 bits wide, unlike the mark at the end of an event's
@@ -85,7 +122,7 @@ static struct card control = { .arm = SHIRQ_ARM_AUTO_UNMASK };
  */
 static void step(uint64_t number)
 {
-	shirq_write64(control.bar, MARK, number);
+	shirq_write64(lane->control.bar, MARK, number);
 }
 
 /* Claims correctly, but does not mask. */
@@ -124,6 +161,9 @@ static void load(struct card *card)
 static void open_card(struct card *card)
 {
 	card->fd = shirq_open(card->address);
+	/* A visitor owns it: the next child tries again. */
+	if (card->fd < 0 && errno == EBUSY && mortal)
+		_exit(0);
 	if (card->fd < 0)
 		fail("opening", card->address);
 	if (!card->waits)
@@ -172,10 +212,11 @@ static bool next(struct card *card, struct shirq_event *event)
 {
 	if (!shirq_next(card->fd, event))
 		return true;
-	/* ENXIO: another thread is about to arm the device again. */
-	if (errno == ENXIO)
+	/* ENXIO: another thread, perhaps on another processor, is about to arm the device again. */
+	if (errno == ENXIO) {
+		relax();
 		sched_yield();
-	else if (errno != EAGAIN)
+	} else if (errno != EAGAIN)
 		fail("waiting for an event of", card->address);
 	return false;
 }
@@ -369,7 +410,7 @@ static const char *attribute(const struct card *card, const char *name)
 /* Set and clear DisINTx, which the kernel owns, as another program may do by mistake. */
 static void toggle(struct card *card)
 {
-	static int config = -1;
+	static _Thread_local int config = -1;
 	uint16_t command;
 
 	if (config < 0)
@@ -402,6 +443,48 @@ static void look(struct card *card)
 	shirq_write32(card->bar, LIVENESS, status);
 	shirq_read32(card->bar, LIVENESS);
 	step(4);
+}
+
+/* Read all events without waiting, beside the thread that waits for them. */
+static void take(struct card *card)
+{
+	step(1);
+	drain(card);
+	step(2);
+}
+
+/*
+ * As another program: own the device if it is free, and wait for an interrupt by an
+ * eventfd.
+ */
+static void visit(struct card *card)
+{
+	struct card mine = { .address = card->address };
+	eventfd_t count;
+	int fd;
+
+	mine.fd = shirq_open(mine.address);
+	if (mine.fd < 0)
+		return;
+	fcntl(mine.fd, F_SETFL, O_NONBLOCK);
+	fd = eventfd(0, EFD_CLOEXEC);
+	step(1);
+	load(&mine);
+	map(&mine);
+	if (fd < 0 || shirq_set_eventfd(mine.fd, fd))
+		err(1, "setting an eventfd of %s", mine.address);
+	/* What the last owner has left to do now must not concern this one. */
+	relax();
+	arm(&mine);
+	shirq_write32(mine.bar, INT_RAISE, 1);
+	if (eventfd_read(fd, &count))
+		err(1, "reading the eventfd of %s", mine.address);
+	drain(&mine);
+	step(2);
+	munmap((void *)mine.bar, mine.length);
+	close(mine.fd);
+	close(fd);
+	step(3);
 }
 
 static void settings(struct card *card)
@@ -534,6 +617,8 @@ static const struct {
 	{ "reopen", reopen },
 	{ "disintx", toggle },
 	{ "look", look },
+	{ "take", take },
+	{ "visit", visit },
 	{ "settings", settings },
 	{ "master", master },
 	{ "exit", leave },
@@ -549,7 +634,7 @@ static void usage(FILE *out, const char *self)
 {
 	size_t i;
 
-	fprintf(out, "usage: %s [--mortal [--victim] [--reload]] [--useless] [--how WAY] [--control ADDRESS --deed DEED...] ADDRESS\nWAY:",
+	fprintf(out, "usage: %s [--mortal [--victim] [--reload]] [--useless] [--visitor] [--how WAY] [--cpu CPU] [--control ADDRESS [--cpu CPU] --deed DEED...]... ADDRESS\nWAY:",
 		self);
 	for (i = 0; i < COUNT(ways); i++)
 		fprintf(out, " %s", ways[i].name);
@@ -605,13 +690,52 @@ static void become_victim(void)
 	write_file("/sys/module/neighbour/parameters/pid", number);
 }
 
+/* Run this thread, and those that it creates, on one processor. */
+static void bind_thread(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		err(1, "binding a thread to processor %d", cpu);
+}
+
+/*
+ * Deliver the interrupts of an armed device to one processor. Interrupt controllers
+ * without remapping move an interrupt when it comes the next time: let it come.
+ */
+static void bind_interrupt(struct card *card, int cpu)
+{
+	char number[16], path[64], mask[16];
+	struct shirq_event event;
+	int fd = open(attribute(card, "irq"), O_RDONLY);
+	ssize_t length = read(fd, number, sizeof(number) - 1);
+
+	if (length <= 0)
+		err(1, "reading the interrupt's number of %s", card->address);
+	close(fd);
+	number[length - 1] = 0;	/* in place of the end of the line */
+	snprintf(path, sizeof(path), "/proc/irq/%s/smp_affinity", number);
+	snprintf(mask, sizeof(mask), "%x", 1u << cpu);
+	write_file(path, mask);
+	shirq_write32(card->bar, INT_RAISE, WARM_UP);
+	do
+		poll(&(struct pollfd){ .fd = card->fd, .events = POLLIN }, 1, -1);
+	while (!next(card, &event));
+	handle(card, &event);
+	/* The next read() is another thread's, which does not unmask what this one has read. */
+	if (shirq_unmask(card->fd, event.seq))
+		fail("unmasking", card->address);
+}
+
 /*
  * Wait until either device has an event, and handle those of `card`.
  */
 static void wait_for_either(struct card *card)
 {
 	struct pollfd ready[] = {
-		{ .fd = control.fd, .events = POLLIN },
+		{ .fd = lane->control.fd, .events = POLLIN },
 		{ .fd = card->fd, .events = POLLIN },
 	};
 
@@ -639,36 +763,72 @@ static size_t find_way(const char *name)
 	return i;
 }
 
+/* Do the deeds of a lane, for ever. */
+static void *work(void *argument)
+{
+	struct shirq_event event;
+
+	lane = argument;
+	if (lane->cpu != NO_CPU)
+		bind_thread(lane->cpu);
+	for (;;) {
+		if (next(&lane->control, &event)) {
+			handle(&lane->control, &event);
+			if (event.r[0] != WARM_UP)
+				deeds[lane->asked[__builtin_ctz(event.r[0])]].run(lane->card);
+		} else if (!lane->control.waits) {
+			wait_for_either(lane->card);
+		}
+	}
+	return NULL;
+}
+
+static void create_thread(void *(*run)(void *argument), void *argument)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run, argument))
+		errx(1, "cannot create a thread");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "how", required_argument, NULL, 'h' },
 		{ "control", required_argument, NULL, 'c' },
 		{ "deed", required_argument, NULL, 'd' },
+		{ "cpu", required_argument, NULL, 'p' },
 		{ "mortal", no_argument, NULL, 'm' },
 		{ "reload", no_argument, NULL, 'l' },
 		{ "reborn", no_argument, NULL, 'r' },
 		{ "useless", no_argument, NULL, 'u' },
 		{ "victim", no_argument, NULL, 'v' },
+		{ "visitor", no_argument, NULL, 'i' },
 		{ 0 },
 	};
-	/* The deed of each source of the control device. */
-	size_t asked[32], count = 0, way = 0, i;
+	static struct lane lanes[MOST_LANES];
 	struct card card = {};
-	struct shirq_event event;
-	bool reborn = false, reloads = false, victim = false, wrong = false;
-	pthread_t thread;
-	int option;
+	struct lane *last = NULL;
+	size_t count = 0, way = 0, i;
+	bool reborn = false, reloads = false, victim = false, visitor = false, wrong = false;
+	int option, cpu = NO_CPU;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'h') {
 			way = find_way(optarg);
 			wrong |= way == COUNT(ways);
-		} else if (option == 'd' && count < COUNT(asked)) {
-			asked[count] = find_deed(optarg);
-			wrong |= asked[count++] == COUNT(deeds);
-		} else if (option == 'c') {
-			control.address = optarg;
+		} else if (option == 'd' && last && last->count < COUNT(last->asked)) {
+			last->asked[last->count] = find_deed(optarg);
+			wrong |= last->asked[last->count++] == COUNT(deeds);
+		} else if (option == 'c' && count < COUNT(lanes)) {
+			wrong |= last && !last->count;
+			last = &lanes[count++];
+			last->control.address = optarg;
+			last->control.arm = SHIRQ_ARM_AUTO_UNMASK;
+			last->card = &card;
+			last->cpu = NO_CPU;
+		} else if (option == 'p') {
+			*(last ? &last->cpu : &cpu) = atoi(optarg);
 		} else if (option == 'm') {
 			mortal = true;
 		} else if (option == 'l') {
@@ -679,12 +839,14 @@ int main(int argc, char **argv)
 			victim = true;
 		} else if (option == 'u') {
 			card.useless = true;
+		} else if (option == 'i') {
+			visitor = true;
 		} else {
 			wrong = true;
 		}
 	}
-	if (wrong || optind != argc - 1 || !control.address != !count ||
-	    (!control.address && !ways[way].threads)) {
+	if (wrong || optind != argc - 1 || (last && !last->count) || (!last && !ways[way].threads) ||
+	    (card.useless && cpu != NO_CPU) || (visitor && (!last || cpu != NO_CPU))) {
 		usage(stderr, argv[0]);
 		return 2;
 	}
@@ -694,6 +856,7 @@ int main(int argc, char **argv)
 	 */
 	signal(SIGPIPE, SIG_IGN);
 	arguments = argv;
+	several = count > 1;
 	card.address = argv[optind];
 	card.arm = ways[way].arm;
 	card.waits = ways[way].waits;
@@ -705,24 +868,28 @@ int main(int argc, char **argv)
 		if (victim)
 			become_victim();
 	}
-	own(&card);
-	for (i = 0; i < (size_t)ways[way].threads - !control.address; i++)
-		if (pthread_create(&thread, NULL, ways[way].run, &card))
-			errx(1, "cannot create a thread for %s", card.address);
-	if (control.address) {
-		control.waits = ways[way].threads;
-		own(&control);
+	if (!visitor)
+		own(&card);
+	if (cpu != NO_CPU) {
+		bind_interrupt(&card, cpu);
+		bind_thread(cpu);
+	}
+	for (i = 0; !visitor && i < (size_t)ways[way].threads - !last; i++)
+		create_thread(ways[way].run, &card);
+	for (i = 0; i < count; i++) {
+		struct card *control = &lanes[i].control;
+
+		/* The first lane also handles the device's events if no thread does. */
+		control->waits = i || ways[way].threads;
+		own(control);
+		if (lanes[i].cpu != NO_CPU)
+			bind_interrupt(control, lanes[i].cpu);
+		if (i)
+			create_thread(work, &lanes[i]);
 	}
 	puts("ready");
 	fflush(stdout);
-	if (!control.address)
-		ways[way].run(&card);
-	for (;;) {
-		if (next(&control, &event)) {
-			handle(&control, &event);
-			deeds[asked[__builtin_ctz(event.r[0])]].run(&card);
-		} else if (!control.waits) {
-			wait_for_either(&card);
-		}
-	}
+	if (last)
+		work(&lanes[0]);
+	ways[way].run(&card);
 }

@@ -82,11 +82,11 @@ def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) 
     case = _case("reassert", kernel_name, range(3000, 3001))
     (logged,) = (entry for entry in case.run().recording.entries if entry.kind is Kind.WHERE)
     with stopped.stopped(case, 3000) as vm:
-        first = stopped.look(vm)
+        (first,) = stopped.look(vm)
         assert vm.qmp.execute("query-status")["status"] == "paused"
         assert vm.log().entries[-1].time_ns == logged.time_ns, "the guest did not stop at the stimulus"
     with stopped.stopped(case, 3001) as vm:
-        second = stopped.look(vm)
+        (second,) = stopped.look(vm)
     assert (first.pc, first.ring) == (logged.value, logged.ring)
     assert first.function.split("+")[0] != f"{first.pc:#x}", "the address was not resolved to a function"
     assert second.pc != first.pc, "the guest has not advanced by an instruction"
@@ -130,7 +130,7 @@ def test_gdb_stands_at_the_stimulus_or_before_it_with_symbols(
     case = _case("reassert", kernel_name, range(4000, 4001))
     Finding(case, ("lost",), ("",), "", "").save(tmp_path / "finding.json")
     with stopped.stopped(case, 4000) as vm:
-        there = stopped.look(vm)
+        (there,) = stopped.look(vm)
     command = [
         "debug",
         str(tmp_path / "finding.json"),

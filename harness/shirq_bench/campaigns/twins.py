@@ -100,17 +100,19 @@ def _of_run(log: Log) -> Log:
 def passing(case: Case) -> tuple[Case, str] | None:
     """The nearest case that passes, and its name: its last stimulus is some instructions earlier or later, or left out.
 
-    None if these fail, too.
+    Stimuli of one time are one: they are moved or left out together. None if these cases fail, too.
     """
-    *others, last = sorted(case.stimuli, key=lambda stimulus: stimulus.at_ns)
+    others = tuple(stimulus for stimulus in case.stimuli if stimulus.at_ns != case.last_ns)
+    last = tuple(stimulus for stimulus in case.stimuli if stimulus.at_ns == case.last_ns)
     for distance in _DISTANCES:
         for shift in (-distance, distance):
-            if not 0 <= last.at_ns + shift < case.cuts[-1]:
+            if not 0 <= case.last_ns + shift < case.cuts[-1]:
                 continue
-            moved = replace(case, stimuli=(*others, last._replace(at_ns=last.at_ns + shift)))
+            later = (stimulus._replace(at_ns=stimulus.at_ns + shift) for stimulus in last)
+            moved = replace(case, stimuli=(*others, *later))
             if not moved.run().all():
                 return moved, f"the run with its last stimulus {distance} ns {'earlier' if shift < 0 else 'later'}"
-    without = replace(case, stimuli=tuple(others))
+    without = replace(case, stimuli=others)
     return (without, "the run without its last stimulus") if others and not without.run().all() else None
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from shirq_bench.campaigns.explore import actors
 from shirq_bench.campaigns.sweep import findings, pairs, run, scenario
 from shirq_bench.campaigns.sweep.run import Result
 from shirq_bench.channels.log import read_log
@@ -25,6 +27,8 @@ from shirq_bench.replay.case import Finding
 CI_POINTS = 400
 #: Number of runs whose replays are compared; replays of each run at full size, and at CI's size.
 REPLAYED, REPLAYS, CI_REPLAYS = 5, 100, 3
+
+_R = TypeVar("_R", bound=Result)
 
 _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="FILE")
 
@@ -58,7 +62,8 @@ def sweep(
     violation or if a scenario could not be swept.
 
     With --pairs, the scenarios are generated: each operation is crossed with each stimulus; the figures are in
-    build/reports/pairs.json. A single pair is also a scenario, OPERATION+STIMULUS.
+    build/reports/pairs.json. A single pair is also a scenario, OPERATION+STIMULUS; and so is one of `shirq explore`,
+    FIRST~SECOND.
 
     \b
     shirq sweep --list
@@ -74,7 +79,7 @@ def sweep(
         return
     if crossed:
         sys.exit(_sweep_pairs(names, kernel, points or 0, size, most, document))
-    chosen = [pairs.find(name, size) for name in names] or list(scenario.load().values())
+    chosen = [_find(name, size) for name in names] or list(scenario.load().values())
     if size == "ci":
         points = points or CI_POINTS
     results: list[Result] = []
@@ -82,14 +87,14 @@ def sweep(
     errors: list[findings.Unswept] = []
     for item in chosen:
         try:
-            result, kept = _sweep(item, kernel, points or 0, most, findings.MOST)
+            result, kept = sweep_one(run.sweep, item, kernel, points or 0, most, findings.MOST)
         except (BenchError, OSError) as error:
             errors.append(findings.Unswept(item.name, kernel, str(error), isinstance(error, run.FailsAlone)))
             click.echo(f"{item.name}: {error}")
         else:
             results.append(result)
             files += kept
-            _line(result)
+            line(result)
         # Write after each scenario, because all scenarios together take long.
         findings.write(findings.data(results, files, errors))
     identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
@@ -100,6 +105,10 @@ def sweep(
         f" minute; {len(errors)} scenarios that could not be swept; {findings.REPORT}"
     )
     sys.exit(1 if content["violations"] or errors or identical is False else 0)
+
+
+def _find(name: str, size: str) -> scenario.Scenario:
+    return actors.get(name, size) if actors.BETWEEN in name else pairs.find(name, size)
 
 
 def _list(crossed: bool) -> None:
@@ -120,14 +129,25 @@ def _list(crossed: bool) -> None:
         Console().print(table)
 
 
-def _sweep(item: scenario.Scenario, kernel: str, points: int, most: int, explained: int) -> tuple[Result, list[Path]]:
-    """Sweep a scenario. The first ``explained`` violations are explained and kept; their files are returned, too."""
+def sweep_one(
+    how: Callable[..., _R],
+    item: scenario.Scenario,
+    kernel: str,
+    points: int,
+    most: int,
+    explained: int,
+    into: Path = findings.FINDINGS,
+) -> tuple[_R, list[Path]]:
+    """Sweep a scenario by ``how``. The first ``explained`` violations are explained and kept below ``into``.
+
+    Returns the result and the files of these violations.
+    """
     files: list[Path] = []
     with shown(f"sweep {item.name}, kernel {kernel}") as tell:
-        result = run.sweep(item, kernel, points, tell, most)
+        result = how(item, kernel, points, tell=tell, most=most)
         for number, failure in enumerate(result.failures[:explained], 1):
             found = findings.explain(failure, tell)
-            files.append(findings.keep(found, f"{item.name}-{kernel}-{number}"))
+            files.append(findings.keep(found, f"{item.name}-{kernel}-{number}", into))
             _say(found, files[-1])
     return result, files
 
@@ -147,14 +167,14 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
             swept.append(pairs.Swept(cell))
             continue
         try:
-            result, kept = _sweep(cell.scenario, kernel, points, most, 1)
+            result, kept = sweep_one(run.sweep, cell.scenario, kernel, points, most, 1)
         except (BenchError, OSError) as error:
             swept.append(pairs.Swept(cell, error=str(error).splitlines()[0]))
             click.echo(f"{cell.name}: {error}")
         else:
             swept.append(pairs.Swept(cell, result))
             files += kept
-            _line(result)
+            line(result)
         # Write after each pair, because all pairs together take long.
         pairs.write(pairs.report(swept, kernel, files))
     content = pairs.report(swept, kernel, files)
@@ -170,7 +190,8 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
     return 1 if content["violations"] or content["errors"] else 0
 
 
-def _line(result: Result) -> None:
+def line(result: Result) -> None:
+    """Print the figures of a scenario."""
     click.echo(
         f"{result.scenario:24} {result.points:6} points on {len(result.places):5} instructions,"
         f" {len(result.failures)} violations, {result.seconds:.0f} s"
@@ -181,8 +202,12 @@ def _say(found: Finding, file: Path) -> None:
     click.echo("\n".join(["", *found.what]))
     click.echo(
         f"  the last stimulus came before `{found.where['instruction']}` at {found.where['function']}"
-        f" ({found.where['in']})\n  shirq replay {file}\n  shirq debug {file}\n"
+        f" ({found.where['in']})"
     )
+    for name, where in found.where.items():
+        if name.startswith("vCPU"):
+            click.echo(f"  {name}: {where}")
+    click.echo(f"  shirq replay {file}\n  shirq debug {file}\n")
 
 
 def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> bool:

@@ -15,6 +15,7 @@ from shirq_bench.vm import pool
 from shirq_bench.vm.vm import Vm
 
 _REGISTER = re.compile(r"\b(RIP|CPL)=([0-9a-f]+)")
+_VCPU = re.compile(r"^CPU#\d+$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Where:
         space = {0: "kernel", 3: "user space"}.get(self.ring, f"ring {self.ring}")
         return {"in": space, "function": self.function, "address": f"{self.pc:#x}", "instruction": self.instruction}
 
+    def __str__(self) -> str:
+        return f"before `{self.instruction}` at {self.function}"
+
 
 @contextlib.contextmanager
 def stopped(case: Case, at_ns: int) -> Iterator[Vm]:
@@ -44,11 +48,15 @@ def stopped(case: Case, at_ns: int) -> Iterator[Vm]:
         yield vm
 
 
-def look(vm: Vm) -> Where:
-    """The position of a stopped guest's only vCPU."""
-    registers = dict(_REGISTER.findall(vm.qmp.execute("human-monitor-command", command_line="info registers")))
-    pc, ring = int(registers["RIP"], 16), int(registers["CPL"], 16)
-    memory = vm.dir / "code"
-    vm.qmp.execute("memsave", val=pc, size=16, filename=str(memory))
+def look(vm: Vm) -> list[Where]:
+    """The position of each vCPU of a stopped guest."""
     names = symbols.of(vm.machine)
-    return Where(pc, ring, names.name(pc), symbols.instruction(memory.read_bytes(), pc))
+    said = vm.qmp.execute("human-monitor-command", command_line="info registers -a")
+    found = []
+    for number, text in enumerate(_VCPU.split(said)[1:]):
+        registers = dict(_REGISTER.findall(text))
+        pc, ring = int(registers["RIP"], 16), int(registers["CPL"], 16)
+        memory = vm.dir / "code"
+        vm.qmp.execute("memsave", val=pc, size=16, filename=str(memory), cpu_index=number)
+        found.append(Where(pc, ring, names.name(pc), symbols.instruction(memory.read_bytes(), pc)))
+    return found

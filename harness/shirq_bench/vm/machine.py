@@ -82,6 +82,7 @@ ADDRESSES = {
     "nic0": "0000:00:0c.0",
     "clock": "0000:00:05.0",
     "ctl": "0000:00:05.0",
+    "ctl2": "0000:00:06.0",
 }
 
 #: Guest script: load the neighbour's in-kernel driver, and wait until the emulated PHY has negotiated the link.

@@ -30,17 +30,28 @@ REPORT = BUILD / "reports" / "sweep.json"
 FINDINGS = BUILD / "sweep"
 #: The folder of the passing twin, in that of a finding.
 PASSED = "passed"
+#: Rules that a guest breaks in which something stands still.
+_UNFINISHED = {"lost", "unfinished"}
 #: Maximum number of violations per scenario that are shrunk and drawn: one bug causes many violations.
 MOST = 3
 
 
 def explain(failure: Failure, tell: Callable[[str], None] = lambda _: None) -> Finding:
-    """Shrink a failure and say where the guest was when its last stimulus came."""
+    """Shrink a failure and say where the guest was when its last stimulus came.
+
+    Of several vCPUs, the position is the first one's; those of the others, and all positions at the end of a run in
+    which something was not finished, have names of their own.
+    """
     rules = {violation.rule for violation in failure.outcome.violations[failure.index] or failure.outcome.health}
     case = shrink(failure.case, failure.index, rules, tell)
     found = finding(case, case.run())
     with stopped.stopped(case, case.last_ns) as vm:
-        return replace(found, where=stopped.look(vm).as_data())
+        first, *others = stopped.look(vm)
+    where = first.as_data() | {f"vCPU {number}": str(each) for number, each in enumerate(others, 1)}
+    if others and _UNFINISHED & rules:
+        with stopped.stopped(case, case.cuts[-1]) as vm:
+            where |= {f"vCPU {number} at the end": str(each) for number, each in enumerate(stopped.look(vm))}
+    return replace(found, where=where)
 
 
 def keep(found: Finding, name: str, directory: Path = FINDINGS) -> Path:

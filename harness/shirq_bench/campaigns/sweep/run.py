@@ -12,6 +12,7 @@ from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.play import Stimulus
+from shirq_bench.toml import Words
 from shirq_bench.vm.machine import ADDRESSES
 
 #: Maximum number of points of one guest.
@@ -75,12 +76,21 @@ class FailsAlone(BenchError):
     """A scenario breaks a rule even without its second stimulus: the scenario or the driver under test is broken."""
 
 
-def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], period_ns: int) -> Case:
-    """A run with a point for each offset of the second stimulus. With the offset None there is no second stimulus."""
+def case_of(
+    scenario: Scenario,
+    kernel: str,
+    offsets: Sequence[int | None],
+    period_ns: int,
+    further: Sequence[Words] = (),
+) -> Case:
+    """A run with a point for each offset of the second stimulus. With the offset None there is no second stimulus.
+
+    ``further`` has, for each offset, entries that follow the second stimulus in this point alone.
+    """
     return Case(
         title=scenario.name,
         machine=scenario.machine(kernel),
-        stimuli=tuple(_stimuli(scenario, offsets, period_ns)),
+        stimuli=tuple(_stimuli(scenario, offsets, period_ns, further or [()] * len(offsets))),
         cuts=tuple(period_ns * (slot + 1) for slot in range(len(offsets))),
         devices=scenario.devices,
         actors=scenario.processes,
@@ -91,14 +101,16 @@ def case_of(scenario: Scenario, kernel: str, offsets: Sequence[int | None], peri
     )
 
 
-def _stimuli(scenario: Scenario, offsets: Sequence[int | None], period_ns: int) -> Iterator[Stimulus]:
-    for slot, offset in enumerate(offsets):
+def _stimuli(
+    scenario: Scenario, offsets: Sequence[int | None], period_ns: int, further: Sequence[Words]
+) -> Iterator[Stimulus]:
+    for slot, (offset, more) in enumerate(zip(offsets, further, strict=True)):
         start = slot * period_ns
         if offset is not None:
             yield from _at(start, scenario.before)
         yield from _at(start, scenario.first)
         if offset is not None:
-            yield from _at(start + offset, (f"{scenario.second[0].split()[0]} where", *scenario.second))
+            yield from _at(start + offset, (f"{scenario.second[0].split()[0]} where", *scenario.second, *more))
 
 
 def _at(at_ns: int, words: Sequence[str]) -> Iterator[Stimulus]:
@@ -190,21 +202,23 @@ def chunks(scenario: Scenario, points: range) -> Iterator[range]:
 def try_points(
     scenario: Scenario,
     kernel: str,
-    points: range,
+    points: Sequence[int],
     period_ns: int,
     tell: Callable[[str], None] = lambda _: None,
     most: int = MOST_FAILURES,
     tried: Tried | None = None,
+    further: Sequence[Words] = (),
 ) -> Tried:
     """Try the second stimulus at each offset of ``points``; end after ``most`` violations. Adds to ``tried``.
 
-    ``tell`` is called with the progress.
+    ``tell`` is called with the progress. ``further`` has, for each point, entries that follow the second stimulus.
     """
     tried = tried or Tried()
     while tried.points < len(points) and len(tried.failures) < most:
-        chunk = points[tried.points : tried.points + _chunk(scenario)]
+        now = slice(tried.points, tried.points + _chunk(scenario))
+        chunk = points[now]
         started = time.monotonic()
-        case = case_of(scenario, kernel, chunk, period_ns)
+        case = case_of(scenario, kernel, chunk, period_ns, further[now])
         outcome = case.run()
         bad = outcome.first()
         if bad is None and outcome.health:

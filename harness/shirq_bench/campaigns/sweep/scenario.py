@@ -26,7 +26,8 @@ class Scenario:
 
     ``cards``, ``since`` and ``before`` are used only by scenarios that `pairs` makes. Each of ``cards`` gives a
     device's properties, as "DEVICE PROPERTIES". ``since`` is where the window begins; by default it begins with
-    ``first``. ``before`` comes before ``first`` in a point that has a second stimulus.
+    ``first``. ``before`` comes before ``first`` in a point that has a second stimulus. ``vcpus`` and ``turn_ns``, the
+    machine's, are used only by `shirq_bench.campaigns.explore`.
     """
 
     name: str
@@ -47,6 +48,8 @@ class Scenario:
     since: str = ""
     before: Words = ()
     broken: Words = ()
+    vcpus: int = 1
+    turn_ns: int = 100_000
 
     @property
     def mortal(self) -> bool:
@@ -59,12 +62,17 @@ class Scenario:
         return sum(2 if "--mortal" in actor else 1 for actor in self.actors)
 
     def machine(self, kernel: str) -> Machine:
-        """The guest: dev0 and dev1 on one line, ctl on its own, bound to shirq.ko, and the actors waiting."""
+        """The guest: dev0 and dev1 on one line, ctl on its own, bound to shirq.ko, and the actors waiting.
+
+        A guest with several vCPUs also has ctl2, on a line of its own.
+        """
         cards = {
             "dev0": "shirq-edu,id=dev0,addr=4",
             "dev1": "shirq-edu,id=dev1,addr=8",
             "ctl": "shirq-edu,id=ctl,addr=5",
         }
+        if self.vcpus > 1:
+            cards["ctl2"] = "shirq-edu,id=ctl2,addr=6"
         for card, properties in map(str.split, self.cards):
             cards[card] += f",{properties}"
         drivers = dict.fromkeys(cards, "shirq") | dict(map(str.split, self.drivers))
@@ -72,13 +80,16 @@ class Scenario:
             kernel=kernel,
             devices=tuple(cards.values()),
             deterministic=True,
-            vcpus=1,
+            vcpus=self.vcpus,
+            turn_ns=self.turn_ns,
             log_entries=_LOG_ENTRIES,
             prepare=(
                 *(LOAD_MODULE, insmod("neighbour")),
                 *(bind(card, driver) for card, driver in drivers.items()),
                 SETTLED,
                 *map(_start, self.actors),
+                # An actor is ready before all its threads wait.
+                *([SETTLED] if self.vcpus > 1 else ()),
             ),
         )
 
