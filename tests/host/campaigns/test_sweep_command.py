@@ -80,10 +80,10 @@ def test_the_report_has_what_was_swept_before_an_interruption(
 ) -> None:
     swept = run.sweep
 
-    def interrupted(item: Scenario, *rest: Any) -> run.Result:
+    def interrupted(item: Scenario, *rest: Any, **more: Any) -> run.Result:
         if item.name == "rearm":
             raise KeyboardInterrupt
-        return swept(item, *rest)
+        return swept(item, *rest, **more)
 
     monkeypatch.setattr(run, "sweep", interrupted)
     assert _shirq("reassert", "rearm").exit_code == 1
