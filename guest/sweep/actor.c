@@ -14,12 +14,10 @@
  *
  * Each further --control begins another lane: a thread that does the --deeds after it,
  * on the same device and at the same time. --cpu binds the lane of the last --control,
- * and its control device's interrupt, to one processor; before any --control it binds
- * the threads that handle events, and the device's interrupt. With several lanes, one
- * may take from another what that needs: a --mortal process ends when a call fails.
- *
- * With --useless the irq program does not mask, so that every interrupt of the device
- * is a storm; the actor arms the device again after each quarantine.
+ * and its control device's interrupt, to one processor. Before any --control it binds
+ * the device's interrupt and the threads that handle events; --readers binds these
+ * threads to another processor. With several lanes, one may take from another what that
+ * needs: a --mortal process ends when a call fails.
  *
  * With --visitor the program does not own the first device; only its deeds open it.
  *
@@ -634,7 +632,7 @@ static void usage(FILE *out, const char *self)
 {
 	size_t i;
 
-	fprintf(out, "usage: %s [--mortal [--victim] [--reload]] [--useless] [--visitor] [--how WAY] [--cpu CPU] [--control ADDRESS [--cpu CPU] --deed DEED...]... ADDRESS\nWAY:",
+	fprintf(out, "usage: %s [--mortal [--victim] [--reload]] [--useless] [--visitor] [--how WAY] [--cpu CPU [--readers CPU]] [--control ADDRESS [--cpu CPU] --deed DEED...]... ADDRESS\nWAY:",
 		self);
 	for (i = 0; i < COUNT(ways); i++)
 		fprintf(out, " %s", ways[i].name);
@@ -798,6 +796,7 @@ int main(int argc, char **argv)
 		{ "control", required_argument, NULL, 'c' },
 		{ "deed", required_argument, NULL, 'd' },
 		{ "cpu", required_argument, NULL, 'p' },
+		{ "readers", required_argument, NULL, 's' },
 		{ "mortal", no_argument, NULL, 'm' },
 		{ "reload", no_argument, NULL, 'l' },
 		{ "reborn", no_argument, NULL, 'r' },
@@ -811,7 +810,7 @@ int main(int argc, char **argv)
 	struct lane *last = NULL;
 	size_t count = 0, way = 0, i;
 	bool reborn = false, reloads = false, victim = false, visitor = false, wrong = false;
-	int option, cpu = NO_CPU;
+	int option, cpu = NO_CPU, readers = NO_CPU;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'h') {
@@ -829,6 +828,8 @@ int main(int argc, char **argv)
 			last->cpu = NO_CPU;
 		} else if (option == 'p') {
 			*(last ? &last->cpu : &cpu) = atoi(optarg);
+		} else if (option == 's') {
+			readers = atoi(optarg);
 		} else if (option == 'm') {
 			mortal = true;
 		} else if (option == 'l') {
@@ -846,7 +847,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (wrong || optind != argc - 1 || (last && !last->count) || (!last && !ways[way].threads) ||
-	    (card.useless && cpu != NO_CPU) || (visitor && (!last || cpu != NO_CPU))) {
+	    (card.useless && cpu != NO_CPU) || (visitor && (!last || cpu != NO_CPU)) || (readers != NO_CPU && cpu == NO_CPU)) {
 		usage(stderr, argv[0]);
 		return 2;
 	}
@@ -872,7 +873,7 @@ int main(int argc, char **argv)
 		own(&card);
 	if (cpu != NO_CPU) {
 		bind_interrupt(&card, cpu);
-		bind_thread(cpu);
+		bind_thread(readers == NO_CPU ? cpu : readers);
 	}
 	for (i = 0; !visitor && i < (size_t)ways[way].threads - !last; i++)
 		create_thread(ways[way].run, &card);

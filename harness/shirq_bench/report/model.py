@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from shirq_bench import journal
 from shirq_bench.channels.log import (
@@ -25,6 +26,7 @@ from shirq_bench.channels.log import (
     HandlerCall,
     Kind,
     Log,
+    TurnReason,
     find,
     joined,
     written_ns,
@@ -52,6 +54,7 @@ class Tone(enum.StrEnum):
     KERNEL = "kernel"
     STIMULUS = "stimulus"
     STEP = "step"
+    TURN = "turn"
 
 
 class Shape(enum.StrEnum):
@@ -151,7 +154,8 @@ def build(
     frame = (min(times, default=0), max(times, default=0))
     events = [Event(entry.time_ns, words.who(entry), words.what(entry)) for entry in shown]
     events += [Event(span.start_ns, words.KERNEL, f"runs {name}: {span.label}") for name, span in handlers]
-    tracks = [*_step_tracks(steps, moments, frame), *_line_tracks(log, gsi, frame, handlings, handlers)]
+    tracks = [*_step_tracks(steps, moments, frame), *_turn_tracks(log, frame)]
+    tracks += _line_tracks(log, gsi, frame, handlings, handlers)
     for device, role in roles.items():
         tracks += _device_tracks(log, device, f"{device}: {role}" if role else device, handlings, frame, pause)
     return Picture(
@@ -184,7 +188,7 @@ def _shown_devices(log: Log) -> list[str]:
 def _concerns(entry: Entry, roles: Mapping[str, str], gsi: int) -> bool:
     if entry.kind in OF_CONTROLLER:
         return entry.offset == gsi
-    return entry.kind in BEGINNINGS or entry.device in roles
+    return entry.kind in BEGINNINGS or entry.kind is Kind.TURN or entry.device in roles
 
 
 def _without_marks(entries: Sequence[Entry]) -> list[Entry]:
@@ -255,6 +259,20 @@ def _moment(moments: Sequence[int], place: int | None, frame: tuple[int, int]) -
     if place is None or place > len(moments):
         return frame[1]
     return moments[place - 1] if place else frame[0]
+
+
+def _turn_tracks(log: Log, frame: tuple[int, int]) -> Iterable[Track]:
+    """A row for each vCPU of a guest whose vCPUs take turns: when it had the turn, and by which reason it lost it."""
+    turns = [entry for entry in joined(log.past, log.entries) if entry.kind is Kind.TURN]
+    spans: dict[int, list[Span]] = {}
+    for entry, end in zip_longest(turns, turns[1:]):
+        last = end.time_ns if end else frame[1]
+        if last >= frame[0] and entry.time_ns <= frame[1]:
+            why = TurnReason(end.offset).name.lower() if end else ""
+            detail = f"{words.duration(last - entry.time_ns)}; {words.what(entry)}"
+            spans.setdefault(entry.value, []).append(Span(max(entry.time_ns, frame[0]), last, why, detail))
+    for vcpu in sorted(spans):
+        yield Track("processors", f"vCPU {vcpu}", Tone.TURN, Shape.SPANS, tuple(spans[vcpu]))
 
 
 def _line_tracks(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,12 @@ def test_every_pair_can_be_played_by_its_guest() -> None:
         if not (item := pair.scenario):
             continue
         lanes = [deeds for actor in item.actors for deeds in _words(actor, "--deed")]
-        assert len(lanes) == 2, item.actors
+        readers = [actor for actor in item.actors if "--readers 1" in actor]
+        assert len(lanes) + len(readers) + ("ctl2" not in str(item.second)) == 2, item.actors
         assert all(f'{{ "{deed}", ' in source for deeds in lanes for deed in deeds), item.actors
         assert all(1 << len(deeds) <= _WARM_UP for deeds in lanes), "a deed's source must not be the actor's own"
-        assert [cpus[0] for actor in item.actors for cpus in _words(actor, "--cpu")] in (["0", "1"], ["1", "0"])
+        cpus = [cpu for actor in item.actors for cpu in re.findall(r"(?:--cpu|--readers) (\d)", actor)]
+        assert {"0", "1"} <= {*cpus}, item.actors
         stimuli = sweep.case_of(item, "6.1", [7], 10**9).stimuli
         assert [s for s in stimuli if s.at_ns == 7][-1].action == "turn 1"
         asked = [int(s.action.split()[1]) for s in stimuli if s.device.startswith("ctl") and "raise" in s.action]
@@ -122,7 +125,7 @@ def test_a_new_actor_joins_by_data_alone(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_actor_has_a_deed_or_entries(tmp_path: Path, keys: str) -> None:
     file = tmp_path / "actors.toml"
     file.write_text(f'turn_ns = 1\n[sizes.full]\ninstruction = 0\n[others.x]\ntitle = "x"\n{keys}\n')
-    with pytest.raises(BenchError, match="exactly one of the keys `deed` and `entries`"):
+    with pytest.raises(BenchError, match="exactly one of the keys `deed`, `entries` and `reader`"):
         actors.load(file)
 
 

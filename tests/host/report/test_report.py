@@ -183,6 +183,21 @@ def test_actions_on_the_guest_are_drawn_at_their_log_positions() -> None:
     assert "7 times" in track(shown, "qmp", "bench").spans[0].detail
 
 
+def test_each_vcpu_that_takes_turns_has_a_row() -> None:
+    told = Story(("dev0", "nic"), now=10_000_000)
+    told.add(Kind.TURN, "vm", offset=4, value=0).claimed_interrupt()
+    switch = told.add(Kind.TURN, "vm", offset=0, value=1).now
+    back = told.wait(5000).add(Kind.TURN, "vm", offset=1, value=0).now
+    end = told.claimed_interrupt().now
+    shown = picture(told)
+    first, second = (track(shown, f"vCPU {vcpu}", "processors").spans for vcpu in (0, 1))
+    assert [(span.start_ns, span.end_ns, span.label) for span in second] == [(switch, back, "halt")]
+    assert [(span.end_ns, span.label) for span in first] == [(switch, "schedule"), (end, "")]
+    assert any("vCPU 1 has the turn (schedule)" in event.what for event in shown.events)
+    assert "vCPU 1" in html.render(shown) and "processors" in html.render(shown)
+    assert not [it for it in picture(story()).tracks if it.tone is Tone.TURN]
+
+
 def test_every_event_is_a_line_with_its_time_and_who_did_it() -> None:
     shown = picture(story())
     lines = text.render(shown).splitlines()

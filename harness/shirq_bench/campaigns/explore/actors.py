@@ -33,6 +33,7 @@ class Other:
     title: str
     deed: str = ""
     entries: Words = ()
+    reader: bool = False
     device: str = "dev0"
     visitor: bool = False
     how: str = ""
@@ -42,8 +43,8 @@ class Other:
     spurious: int = 0
 
     def __post_init__(self) -> None:
-        if bool(self.deed) == bool(self.entries):
-            raise ValueError("needs exactly one of the keys `deed` and `entries`")
+        if sum(map(bool, (self.deed, self.entries, self.reader))) != 1:
+            raise ValueError("needs exactly one of the keys `deed`, `entries` and `reader`")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Actors:
         for gap in self.left_out:
             if first.name in gap.operations and (second.name in gap.others or _ANY in gap.others):
                 return gap.reason
+        if second.reader and first.how == "alone":
+            return "there is no thread that only reads events"
         if second.entries and first.first:
             return "one line's interrupts are not handled at the same time"
         if second.how and first.how != second.how and (first.first or first.how != "read"):
@@ -111,18 +114,20 @@ class Actors:
         lanes = {"ctl": f"--control ctl --cpu 0{_deeds(own)}", "ctl2": f"--control ctl2 --cpu 1{_deeds(theirs)}"}
         beside = [lanes["ctl2"]] if second.device == "dev1" else []
         visitor = [f"--visitor {lanes['ctl2']} dev0"] if second.visitor else []
-        same = [] if beside or visitor else [lanes["ctl2"]]
+        same = [lanes["ctl2"]] if second.deed and not beside and not visitor else []
         mortal = {"--mortal"} if same or visitor else set[str]()
-        line = 1 if second.entries else 0
-        owner = [f"--how {how}", *sorted({*first.options, *mortal}), f"--cpu {line}", lanes["ctl"], *same, "dev0"]
+        bound = "--cpu 1" if second.entries else "--cpu 0 --readers 1" if second.reader else "--cpu 0"
+        owner = [f"--how {how}", *sorted({*first.options, *mortal}), bound, lanes["ctl"], *same, "dev0"]
         neighbour = [*sorted({*first.neighbour, *(second.options if beside else ())}), *beside, "dev1"]
-        entries = second.entries or (f"ctl2 raise {1 << theirs.index(second.deed)}",)
+        asked = (f"ctl2 raise {1 << theirs.index(second.deed)}",) if second.deed else ()
+        entries = second.entries or asked
+        last = entries[-1].split()[0] if entries else "ctl2"
         return Scenario(
             name=f"{first.name}{BETWEEN}{second.name}",
             title=f"{first.title}; meanwhile {second.title}",
             actors=(" ".join(owner), " ".join(neighbour), *visitor),
             first=first.first or (f"ctl raise {1 << own.index(first.deed)}",),
-            second=(*entries, f"{entries[-1].split()[0]} turn 1"),
+            second=(*entries, f"{last} turn 1"),
             since=first.since,
             until=first.until,
             devices=_DEVICES,
