@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from shirq_bench.campaigns.explore import actors, run
+from shirq_bench.campaigns.explore.classes import classes
 from shirq_bench.campaigns.mutants import mutant
 from shirq_bench.campaigns.mutants.trial import apply
 from shirq_bench.campaigns.sweep import findings
@@ -45,6 +46,32 @@ def test_second_actor_begins_at_its_instruction_and_has_the_turn_until_it_blocks
         marks = [entry.value for entry in after[:end] if entry.kind is Kind.MARK and entry.device == "ctl2"]
         whole += marks[-1:] == [2]
     assert whole > len(times) / 2, "mostly it does the whole deed in its turn"
+
+
+def _events(item: Scenario, kernel: str, offset: int, period_ns: int) -> list[object]:
+    """What happens in a guest's only point, without times."""
+    recording = sweep.case_of(item, kernel, [offset], period_ns).run().recording
+    return [
+        (e.kind, e.device, e.offset, e.width, e.vcpu, e.ring, e.value)
+        for e in recording.entries
+        if e.kind not in (Kind.WHERE, Kind.SCHEDULED)
+    ]
+
+
+@pytest.mark.parametrize("pair", ["mask~exec", "unmask~raise", "arm~mask"])
+def test_points_of_one_class_have_the_same_events(kernel_name: str, pair: str) -> None:
+    item = actors.get(pair)
+    shape = sweep.calibrate(item, kernel_name)
+    every = classes(item, kernel_name, shape)
+    offsets = [offset for same in every for offset in same]
+    assert offsets == list(range(shape.begin_ns, shape.begin_ns + shape.window_ns))
+    several = [same for same in every if len(same) > 2]
+    told = []
+    for same in several[:: len(several) // 12]:
+        one, other = (_events(item, kernel_name, offset, shape.period_ns) for offset in (same[0], same[-1]))
+        assert one == other, same
+        told.append(tuple(one))
+    assert len(told) >= 12 and len({*told}) > 1, "not all classes are alike"
 
 
 def test_reader_that_is_woken_runs_while_the_handler_goes_on(kernel_name: str) -> None:

@@ -16,6 +16,7 @@ from logwriter import Story
 from shirq_bench.campaigns import twins
 from shirq_bench.campaigns.explore import actors, report, run
 from shirq_bench.campaigns.explore.actors import Pair
+from shirq_bench.campaigns.explore.classes import divide
 from shirq_bench.campaigns.explore.report import Row
 from shirq_bench.campaigns.explore.run import Explored
 from shirq_bench.campaigns.sweep import pairs
@@ -168,11 +169,39 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return got
 
 
-def test_one_preemption_is_tried_at_every_instruction(tried: dict[str, Any]) -> None:
+def test_one_preemption_is_tried_at_an_instruction_of_each_class(
+    tried: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [range(100, 101), range(101, 120), range(120, 150)]
+    monkeypatch.setattr(run, "classes", lambda *_: found)
     result = run.explore(actors.get("mask~exec"), "6.1")
-    assert tried["points"] == list(range(100, 150))
-    assert result.exhausted and result.instructions == 50 and result.bound is None
+    assert tried["points"] == [100, 119, 149]
+    assert result.exhausted and result.instructions == 50 and result.bound is None and result.equivalent == 47
     assert not run.explore(actors.get("mask~exec"), "6.1", points=10).exhausted
+    result.points = 2
+    assert not result.exhausted
+
+
+#: mov %rax,%rbx; mov (%rax),%rbx; jmp; add $1,%ecx; mov %rax,%cr3; rdtsc; push %rax; lea 8(%rax),%rbx; cli
+_CODE = [b"\x48\x89\xc3", b"\x48\x8b\x18", b"\xeb\x10", b"\x83\xc1\x01", b"\x0f\x22\xd8", b"\x0f\x31", b"\x50"]
+_CODE += [b"\x48\x8d\x58\x08", b"\xfa"]
+
+
+@pytest.mark.parametrize(("number", "counts"), [(n, n in (1, 4, 5, 6, 8)) for n in range(9)])
+def test_instruction_that_changes_only_registers_begins_no_class(number: int, counts: bool) -> None:
+    """The instruction is followed by others like it, then by a read of memory."""
+    text, move = _CODE[number], _CODE[0]
+    places = [0x1000, 0x1000 + len(text), 0x1003 + len(text), 0x1006 + len(text)]
+    code = dict(zip(places, [text, move, move, _CODE[1]], strict=True))
+    found = list(divide(range(50, 54), places, code))
+    assert found == ([range(50, 51), range(51, 54)] if counts else [range(50, 54)])
+
+
+def test_interrupt_and_unknown_code_begin_a_class() -> None:
+    move = _CODE[0]
+    places = [0x1000, 0x1003, 0x5000, 0x5003, 0x7000, 0x7003]
+    code = dict.fromkeys(places[:4] + places[5:], move)
+    assert list(divide(range(6), places, code)) == [range(2), range(2, 4), range(4, 5), range(5, 6)]
 
 
 def test_further_preemptions_come_at_random_instants(tried: dict[str, Any]) -> None:
@@ -232,7 +261,7 @@ def test_stimuli_of_one_instant_are_moved_together(monkeypatch: pytest.MonkeyPat
 
 def _row(name: str, points: int, preemptions: int = 1) -> Row:
     (pair,) = actors.choose("full", [name])
-    result = Explored(name, "6.1", _SHAPE, False, points=points, seconds=2.0, preemptions=preemptions, reach_ns=0)
+    result = Explored(name, "6.1", _SHAPE, False, points=points, wanted=points, seconds=2.0, preemptions=preemptions)
     return Row(pair, result)
 
 

@@ -45,6 +45,7 @@ class Row:
             "d": result.preemptions if result else 0,
             "bound": result.bound if result else None,
             "points": result.points if result else 0,
+            "equivalent": result.equivalent if result else 0,
             "exhausted": bool(result and result.exhausted),
             "violations": len(result.failures) if result else 0,
             "seconds": round(result.seconds, 1) if result else 0,
@@ -56,7 +57,7 @@ def report(
 ) -> dict[str, Any]:
     """The report's content. ``points_per_minute`` counts the time of the runs only, on one core."""
     pairs = [row.as_data() for row in rows]
-    points, seconds = (sum(pair[key] for pair in pairs) for key in ("points", "seconds"))
+    points, equivalent, seconds = (sum(pair[key] for pair in pairs) for key in ("points", "equivalent", "seconds"))
     played = [pair for pair in pairs if pair["points"]]
     return {
         "date": datetime.date.today().isoformat(),
@@ -66,6 +67,7 @@ def report(
         "left_out": sum(bool(pair["reason"]) for pair in pairs),
         "errors": sum(bool(pair["error"]) for pair in pairs),
         "points": points,
+        "equivalent": equivalent,
         "points_per_minute": round(60 * points / seconds) if seconds else 0,
         "exhausted": sum(pair["exhausted"] for pair in pairs),
         "violations": sum(pair["violations"] for pair in pairs),
@@ -84,9 +86,9 @@ def write(content: Mapping[str, Any]) -> None:
 def summary(content: Mapping[str, Any]) -> str:
     """The figures in one line."""
     return (
-        f"{content['explored']} pairs with {content['points']:,} points, {content['points_per_minute']:,} a minute:"
-        f" {content['violations']} violations; {content['exhausted']} windows exhausted; {content['left_out']} pairs"
-        f" left out, {content['errors']} that could not be explored"
+        f"{content['explored']} pairs with {content['points']:,} points, {content['points_per_minute']:,} a minute, and"
+        f" {content['equivalent']:,} that are equivalent to one of these: {content['violations']} violations;"
+        f" {content['exhausted']} windows exhausted; {content['left_out']} pairs left out, {content['errors']} failed"
     )
 
 
@@ -109,7 +111,8 @@ def _cell(pair: Mapping[str, Any], reasons: Sequence[str]) -> str:
         return "error"
     of = "" if pair["exhausted"] else f" of {pair['k']:,}"
     violations = f", {pair['violations']} violations" if pair["violations"] else ""
-    return f"{pair['points']:,}{of}{violations}"
+    same = f" + {pair['equivalent']:,}" if pair["equivalent"] else ""
+    return f"{pair['points']:,}{same}{of}{violations}"
 
 
 def _reasons(content: Mapping[str, Any]) -> list[str]:

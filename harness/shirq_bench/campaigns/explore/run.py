@@ -13,11 +13,12 @@ ordered events of n threads with k instructions is hit by a run with a probabili
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from shirq_bench.campaigns.explore.classes import classes
 from shirq_bench.campaigns.sweep import run
 from shirq_bench.campaigns.sweep.run import MOST_FAILURES, Result, Shape
 from shirq_bench.campaigns.sweep.scenario import Scenario
@@ -33,16 +34,20 @@ ACTORS: Final = 2
 class Explored(Result):
     """The result of an exploration. ``reach_ns`` is the second actor's longest turn; 0 if it was not measured.
 
-    ``preemptions`` is the number of preemptions of a point.
+    ``preemptions`` is the number of preemptions of a point. ``wanted`` is the number of points to try; those and the
+    ``equivalent`` ones, for which they stand, are all instructions of the window, unless they are spread over it.
     """
 
     preemptions: int
     reach_ns: int = 0
+    wanted: int = 0
+    equivalent: int = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether every instruction of the window was tried, and nothing was found that ended the exploration."""
-        return self.preemptions == 1 and self.points == self.shape.window_ns
+        """Whether every instruction of the window was tried, or an equivalent one."""
+        whole = self.wanted + self.equivalent == self.shape.window_ns
+        return self.preemptions == 1 and whole and self.points == self.wanted
 
     @property
     def instructions(self) -> int:
@@ -66,12 +71,17 @@ def explore(
 ) -> Explored:
     """Explore a scenario of `actors`; with several ``preemptions``, ``points`` random points that ``seed`` chooses.
 
-    With one preemption, ``points`` are spread evenly over the window; 0: as many as the scenario allows.
+    With one preemption, ``points`` are spread evenly over the window. If neither ``points`` nor the scenario gives a
+    number of points, one point of each class of equivalent ones is tried.
     """
     shape = run.calibrate(scenario, kernel)
     result = Explored(scenario.name, kernel, shape, scenario.mortal, preemptions=preemptions)
     if preemptions == 1:
-        offsets = run.offsets(scenario, shape, points)
+        offsets: Sequence[int] = run.offsets(scenario, shape, points)
+        if len(offsets) == shape.window_ns:
+            offsets = [same[-1] for same in classes(scenario, kernel, shape)]
+            result.equivalent = shape.window_ns - len(offsets)
+        result.wanted = len(offsets)
         run.try_points(scenario, kernel, offsets, shape.period_ns, tell, most, result)
         return result
     result.reach_ns = reach(scenario, kernel, shape)
