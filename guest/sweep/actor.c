@@ -80,6 +80,12 @@ static void fail(const char *what, const char *address)
 	err(1, "%s %s", what, address);
 }
 
+/* Whether a call has failed only because another lane has armed or disarmed the device. */
+static bool is_taken(void)
+{
+	return several && (errno == ENXIO || errno == EALREADY);
+}
+
 /* SIGBUS: end without an error after an access to a mapping that was revoked. */
 static void revoked(int signal)
 {
@@ -140,7 +146,7 @@ static void map(struct card *card)
 
 static void arm(struct card *card)
 {
-	if (shirq_arm(card->fd, SHIRQ_ARM_SHARED | card->arm))
+	if (shirq_arm(card->fd, SHIRQ_ARM_SHARED | card->arm) && !is_taken())
 		fail("arming", card->address);
 }
 
@@ -330,12 +336,15 @@ static void hold(struct card *card)
 	uint64_t seq;
 
 	step(1);
-	if (shirq_mask(card->fd, &seq))
+	if (shirq_mask(card->fd, &seq)) {
+		if (is_taken())
+			return;
 		fail("masking", card->address);
+	}
 	step(2);
 	shirq_write32(card->bar, LIVENESS, seq);
 	step(3);
-	if (shirq_unmask(card->fd, seq))
+	if (shirq_unmask(card->fd, seq) && !is_taken())
 		fail("unmasking", card->address);
 	step(4);
 }
@@ -372,7 +381,7 @@ static void modify(struct card *card)
 static void rearm(struct card *card)
 {
 	step(1);
-	if (shirq_disarm(card->fd))
+	if (shirq_disarm(card->fd) && !is_taken())
 		fail("disarming", card->address);
 	step(2);
 	arm(card);

@@ -126,7 +126,7 @@ def test_a_new_actor_joins_by_data_alone(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_actor_has_a_deed_or_entries(tmp_path: Path, keys: str) -> None:
     file = tmp_path / "actors.toml"
     file.write_text(f'turn_ns = 1\n[sizes.full]\ninstruction = 0\n[others.x]\ntitle = "x"\n{keys}\n')
-    with pytest.raises(BenchError, match="exactly one of the keys `deed`, `entries` and `reader`"):
+    with pytest.raises(BenchError, match="exactly one of the keys `deed` and `entries`, or only `readers = 1`"):
         actors.load(file)
 
 

@@ -33,7 +33,7 @@ class Other:
     title: str
     deed: str = ""
     entries: Words = ()
-    reader: bool = False
+    readers: int | None = None
     device: str = "dev0"
     visitor: bool = False
     how: str = ""
@@ -43,8 +43,13 @@ class Other:
     spurious: int = 0
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.deed, self.entries, self.reader))) != 1:
-            raise ValueError("needs exactly one of the keys `deed`, `entries` and `reader`")
+        if sum(map(bool, (self.deed, self.entries, self.are_readers))) != 1:
+            raise ValueError("needs exactly one of the keys `deed` and `entries`, or only `readers = 1`")
+
+    @property
+    def are_readers(self) -> bool:
+        """Whether the threads that read events are the actor, once an interrupt on vCPU 0 has woken them."""
+        return self.readers == 1 and not self.deed and not self.entries
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Actors:
         for gap in self.left_out:
             if first.name in gap.operations and (second.name in gap.others or _ANY in gap.others):
                 return gap.reason
-        if second.reader and first.how == "alone":
+        if second.readers is not None and first.how == "alone":
             return "there is no thread that only reads events"
         if second.entries and first.first:
             return "one line's interrupts are not handled at the same time"
@@ -116,8 +121,9 @@ class Actors:
         visitor = [f"--visitor {lanes['ctl2']} dev0"] if second.visitor else []
         same = [lanes["ctl2"]] if second.deed and not beside and not visitor else []
         mortal = {"--mortal"} if same or visitor else set[str]()
-        bound = "--cpu 1" if second.entries else "--cpu 0 --readers 1" if second.reader else "--cpu 0"
-        owner = [f"--how {how}", *sorted({*first.options, *mortal}), bound, lanes["ctl"], *same, "dev0"]
+        bound = f"--cpu {1 if second.entries else 0}"
+        readers = [] if second.readers is None else [f"--readers {second.readers}"]
+        owner = [f"--how {how}", *sorted({*first.options, *mortal}), bound, *readers, lanes["ctl"], *same, "dev0"]
         neighbour = [*sorted({*first.neighbour, *(second.options if beside else ())}), *beside, "dev1"]
         asked = (f"ctl2 raise {1 << theirs.index(second.deed)}",) if second.deed else ()
         entries = second.entries or asked
