@@ -26,7 +26,7 @@ _RANDOM_POINTS = {"full": 2000, "ci": 40}
 @click.command("explore")
 @click.argument("names", nargs=-1, metavar="[ACTOR|PAIR]...")
 @click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
-@click.option("--points", type=click.IntRange(1), metavar="N", help="Points of each pair; default: by --size.")
+@click.option("--points", type=click.IntRange(1), metavar="N", help="Most points of a pair; default: by --size.")
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
 @click.option("--most", default=3, show_default=True, type=click.IntRange(1), metavar="N", help="Violations of a pair.")
 @click.option(

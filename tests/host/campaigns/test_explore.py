@@ -177,7 +177,11 @@ def test_one_preemption_is_tried_at_an_instruction_of_each_class(
     result = run.explore(actors.get("mask~exec"), "6.1")
     assert tried["points"] == [100, 119, 149]
     assert result.exhausted and result.instructions == 50 and result.bound is None and result.equivalent == 47
-    assert not run.explore(actors.get("mask~exec"), "6.1", points=10).exhausted
+    assert run.explore(actors.get("mask~exec"), "6.1", points=25).exhausted
+    assert tried["points"] == [100, 119, 149]
+    found[:] = [range(offset, offset + 2) for offset in range(100, 150, 2)]
+    assert not run.explore(actors.get("mask~exec"), "6.1", points=20).exhausted
+    assert len(tried["points"]) == 17, "every third instruction"
     result.points = 2
     assert not result.exhausted
 

@@ -26,6 +26,8 @@ from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.toml import Words
 
+#: More equivalent points than this, for each one that is played, are not expected in a window.
+_MOST_EQUIVALENT: Final = 4
 #: The number of actors.
 ACTORS: Final = 2
 
@@ -71,16 +73,18 @@ def explore(
 ) -> Explored:
     """Explore a scenario of `actors`; with several ``preemptions``, ``points`` random points that ``seed`` chooses.
 
-    With one preemption, ``points`` are spread evenly over the window. If neither ``points`` nor the scenario gives a
-    number of points, one point of each class of equivalent ones is tried.
+    With one preemption, a point of each class of equivalent ones is tried. If these are more than ``points`` or than
+    the scenario allows, so many points are spread evenly over the window.
     """
     shape = run.calibrate(scenario, kernel)
     result = Explored(scenario.name, kernel, shape, scenario.mortal, preemptions=preemptions)
     if preemptions == 1:
         offsets: Sequence[int] = run.offsets(scenario, shape, points)
-        if len(offsets) == shape.window_ns:
-            offsets = [same[-1] for same in classes(scenario, kernel, shape)]
-            result.equivalent = shape.window_ns - len(offsets)
+        if shape.window_ns <= _MOST_EQUIVALENT * len(offsets):
+            every = classes(scenario, kernel, shape)
+            if len(every) <= len(offsets):
+                offsets = [same[-1] for same in every]
+                result.equivalent = shape.window_ns - len(offsets)
         result.wanted = len(offsets)
         run.try_points(scenario, kernel, offsets, shape.period_ns, tell, most, result)
         return result
