@@ -30,7 +30,8 @@ from shirq_bench.vm.vm import Vm
 _COUNTERS = """
 set -e
 debug=/sys/kernel/debug
-mountpoint -q $debug || mount -t debugfs debugfs $debug
+# The guest has no mountpoint(1).
+test -d $debug/gcov || mount -t debugfs debugfs $debug
 mkdir -p /tmp/counters
 cd /tmp/counters
 find $debug/gcov -name '*.gcda' >../counted

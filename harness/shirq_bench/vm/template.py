@@ -22,7 +22,7 @@ from shirq_bench.errors import CommandFailed
 from shirq_bench.provision import cache
 from shirq_bench.provision.steps import shown
 from shirq_bench.vm.machine import Machine
-from shirq_bench.vm.vm import PARAMETERS, Vm, copy_sparse, parts
+from shirq_bench.vm.vm import Vm, copy_sparse, parts
 
 #: The file name of the machine's description in a template and in an artefact folder.
 DESCRIPTION = "machine.json"
@@ -45,7 +45,7 @@ def _key(machine: Machine) -> str:
         cache.name(made_of.emulator),
         cache.name(made_of.initrd),
         description,
-        PARAMETERS,
+        made_of.parameters,
         made_of.accelerator.identity(machine.turns),
     )
 

@@ -63,6 +63,16 @@ class Parts:
     accelerator: accel.Accelerator
     objects: tuple[Path, ...] = ()
 
+    @property
+    def parameters(self) -> str:
+        """The kernel parameters of every guest with this kernel.
+
+        RCU complains of a processor that stalls it for 21 s. The clock is the host's, so that a slow kernel needs the
+        same patience here as with all timeouts.
+        """
+        patience = self.kernel.patience
+        return PARAMETERS if patience == 1 else f"{PARAMETERS} rcupdate.rcu_cpu_stall_timeout={round(21 * patience)}"
+
     def memory_mib(self, machine: Machine) -> int:
         """The guest's memory in MiB: the requested size, or the kernel's minimum if that is greater."""
         return max(machine.memory_mib, self.kernel.memory_mib)
@@ -145,7 +155,7 @@ class Vm:
         argv += self.parts.accelerator.arguments(machine.turns)
         argv += ["-smp", str(machine.vcpus), "-m", f"{self.parts.memory_mib(machine)}M"]
         argv += ["-kernel", str(self.parts.kernel.vmlinuz), "-initrd", str(self.parts.initrd)]
-        argv += ["-append", f"{PARAMETERS} {machine.parameters}".rstrip()]
+        argv += ["-append", f"{self.parts.parameters} {machine.parameters}".rstrip()]
         argv += ["-object", f"shirq-log,id=log,path={self.log_path},entries={machine.log_entries}"]
         argv += ["-chardev", f"socket,id=qmp,fd={channels['qmp']}", "-mon", "chardev=qmp,mode=control"]
         argv += ["-chardev", f"socket,id=console,fd={channels['console']}", "-serial", "chardev:console"]

@@ -78,6 +78,23 @@ def test_a_vm_without_a_supervisor_leaves_nothing(runs: Path, monkeypatch: pytes
     assert list(runs.iterdir()) == []
 
 
+def _arguments(monkeypatch: pytest.MonkeyPatch, machine: Machine, patience: float) -> list[str]:
+    """QEMU's arguments for a machine whose kernel has this patience."""
+    kernel: Any = SimpleNamespace(patience=patience, vmlinuz="vmlinuz", memory_mib=256)
+    made_of = module.Parts(kernel, Path("initrd"), Path("qemu"), Accelerator("tcg", ""))
+    monkeypatch.setattr(module, "parts", lambda *_: made_of)
+    with Vm(machine) as vm:
+        return vm._arguments(dict.fromkeys(("qmp", "console", "agent"), 9))
+
+
+@pytest.mark.parametrize(("patience", "stall"), [(1.0, ""), (5.0, "rcupdate.rcu_cpu_stall_timeout=105")])
+def test_slow_kernel_may_stall_longer(monkeypatch: pytest.MonkeyPatch, patience: float, stall: str) -> None:
+    """RCU complains of a stall by the host's clock: on a busy host the boot of an instrumented kernel takes so long."""
+    arguments = _arguments(monkeypatch, Machine(), patience)
+    parameters = arguments[arguments.index("-append") + 1].split()
+    assert [word for word in parameters if "stall" in word] == stall.split()
+
+
 @pytest.mark.parametrize(
     ("machine", "accel"),
     [
@@ -87,13 +104,7 @@ def test_a_vm_without_a_supervisor_leaves_nothing(runs: Path, monkeypatch: pytes
     ],
 )
 def test_vm_has_its_vcpus_and_their_quantum(monkeypatch: pytest.MonkeyPatch, machine: Machine, accel: str) -> None:
-    kernel = SimpleNamespace(patience=1.0, vmlinuz="vmlinuz")
-    parts: Any = SimpleNamespace(
-        kernel=kernel, initrd="initrd", accelerator=Accelerator("tcg", ""), memory_mib=lambda machine: 256
-    )
-    monkeypatch.setattr(module, "parts", lambda *_: parts)
-    with Vm(machine) as vm:
-        arguments = vm._arguments(dict.fromkeys(("qmp", "console", "agent"), 9))
+    arguments = _arguments(monkeypatch, machine, 1.0)
     assert arguments[arguments.index("-accel") + 1] == accel
     assert arguments[arguments.index("-smp") + 1] == str(machine.vcpus)
     assert ("-icount" in arguments) is machine.deterministic
