@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from shirq_bench.campaigns.explore import actors
 from shirq_bench.campaigns.mutants import mutant, report, trial
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import Verdict, Workshop
@@ -29,6 +30,8 @@ from shirq_bench.provision.cache import CacheError
 
 TOP = need_checkout("trying mutants")
 ALL = {one.name: one for one in mutant.load(TOP)}
+#: What a mutant's ``sweep`` may name.
+SCENARIOS = {*scenario.load(), *(pair.name for pair in actors.choose("full") if pair.scenario)}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,15 @@ def test_40_mutants_cover_module_binding_driver_and_harness() -> None:
         for name in changed
         if not name.startswith(
             (
-                *("kmod/", "guest/lib/", "guest/shirq/", "guest/drivers/", "guest/profiles/", "guest/agent/"),
+                *(
+                    "kmod/",
+                    "guest/lib/",
+                    "guest/shirq/",
+                    "guest/drivers/",
+                    "guest/profiles/",
+                    "guest/agent/",
+                    "guest/sweep/",
+                ),
                 *("harness/shirq_bench/", "qemu-device/overlay/", "qemu-device/patches/", "qemu-device/upstream/"),
             )
         )
@@ -75,7 +86,7 @@ def test_what_should_notice_a_mutant_exists(name: str) -> None:
         file, _, function = test.partition("::")
         text = (TOP / file).read_text()
         assert not function or f"def {function.partition('[')[0]}(" in text, f"{file} has no {function}"
-    assert set(ALL[name].sweep) <= scenario.load().keys()
+    assert set(ALL[name].sweep) <= SCENARIOS
 
 
 # ---------------------------------------------------------------- a file
