@@ -15,7 +15,7 @@ from shirq_bench.vm import pool
 from shirq_bench.vm.vm import Vm
 
 _REGISTER = re.compile(r"\b(RIP|CPL)=([0-9a-f]+)")
-_VCPU = re.compile(r"^CPU#\d+$", re.MULTILINE)
+_VCPU = re.compile(r"^CPU#\d+\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def test_a_guest_is_shared_by_pairs() -> None:
 
 _OTHERS = """
 turn_ns = 1000
+rest_ns = 7000
 [sizes.full]
 instruction = 0
 process = 5
@@ -125,7 +126,7 @@ def test_a_new_actor_joins_by_data_alone(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("keys", ['deed = "mask"\nentries = ["dev0 raise 1"]', ""])
 def test_an_actor_has_a_deed_or_entries(tmp_path: Path, keys: str) -> None:
     file = tmp_path / "actors.toml"
-    file.write_text(f'turn_ns = 1\n[sizes.full]\ninstruction = 0\n[others.x]\ntitle = "x"\n{keys}\n')
+    file.write_text(f'turn_ns = 1\nrest_ns = 1\n[sizes.full]\ninstruction = 0\n[others.x]\ntitle = "x"\n{keys}\n')
     with pytest.raises(BenchError, match="exactly one of the keys `deed` and `entries`, or only `readers = 1`"):
         actors.load(file)
 

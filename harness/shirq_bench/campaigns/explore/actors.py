@@ -81,6 +81,7 @@ class Actors:
     """The second actors, the omitted pairs, and the number of points of a pair by size and cost."""
 
     turn_ns: int
+    rest_ns: int
     sizes: Mapping[str, Mapping[str, int]]
     others: Mapping[str, Other]
     left_out: tuple[LeftOut, ...] = ()
@@ -143,6 +144,7 @@ class Actors:
             cards=matrix.guest.cards,
             vcpus=2,
             turn_ns=self.turn_ns,
+            rest_ns=self.rest_ns if mortal else 0,
         )
 
 

@@ -5,7 +5,7 @@ A file ``NAME.patch`` begins with a head in TOML, which a unified diff follows. 
 
     title      the bug, in one sentence
     tests      pytest's ids of the tests of the code that the bug breaks; {kernel} stands for the kernel's name
-    sweep      scenarios of `shirq sweep` or pairs of `shirq explore` that find the bug if no test does; all of ``tests``
+    sweep      scenarios of `shirq sweep`, pairs of `shirq explore`, that find the bug if no test does; all of ``tests``
                must then pass
     kernel     the kernel of the mutant's guests, if it is not the run's kernel
     equivalent the reason why no test can notice the mutant, if it behaves like the product

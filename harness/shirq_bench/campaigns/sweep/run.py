@@ -151,7 +151,7 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
     if quiet > long_ns // 2:
         raise BenchError(f"scenario {scenario.name}: devices are still active {long_ns // 2} ns after a point began")
-    return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns)
+    return Shape(begin, window, max(quiet, begin + window) + scenario.bound_ns + scenario.rest_ns)
 
 
 #: The places at which a window may begin or end: the kind of the log's entry, its value (None: any) and its width.

@@ -27,7 +27,8 @@ class Scenario:
     ``cards``, ``since`` and ``before`` are used only by scenarios that `pairs` makes. Each of ``cards`` gives a
     device's properties, as "DEVICE PROPERTIES". ``since`` is where the window begins; by default it begins with
     ``first``. ``before`` comes before ``first`` in a point that has a second stimulus. ``vcpus`` and ``turn_ns``, the
-    machine's, are used only by `shirq_bench.campaigns.explore`.
+    machine's, and ``rest_ns``, the time by which a point is longer than the bound demands, are used only by
+    `shirq_bench.campaigns.explore`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Scenario:
     broken: Words = ()
     vcpus: int = 1
     turn_ns: int = 100_000
+    rest_ns: int = 0
 
     @property
     def mortal(self) -> bool:
