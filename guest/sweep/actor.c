@@ -570,6 +570,21 @@ static void bind(const struct card *card)
 		err(1, "binding %s", card->address);
 }
 
+/* Arm a device that was just bound. No thread may read it meanwhile. */
+static void arm_first(struct card *card)
+{
+	munmap((void *)card->bar, card->length);
+	close(card->fd);
+	write_file("/sys/bus/pci/drivers/shirq/unbind", card->address);
+	bind(card);
+	open_card(card);
+	load(card);
+	map(card);
+	step(1);
+	arm(card);
+	step(2);
+}
+
 /* Reset the device, as an administrator does. No thread may read the device meanwhile. */
 static void reset(struct card *card)
 {
@@ -632,6 +647,7 @@ static const struct {
 	{ "execve", replace },
 	{ "unbind", unbind },
 	{ "unplug", unplug },
+	{ "arm-first", arm_first },
 	{ "reset", reset },
 	{ "suspend", suspend },
 	{ "halt", halt },

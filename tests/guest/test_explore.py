@@ -105,7 +105,7 @@ def test_random_preemptions_find_nothing_and_change_the_runs(kernel_name: str) -
 
 #: A mutant, and the pair and number of points by which it is found; 0: every instruction.
 _RACES = {
-    "armed-before-handler": ("arm~mask", 0),
+    "armed-before-handler": ("arm-first~mask", 0),
     "disowned-before-detached": ("close~visit", 0),
     "any-reader-unmasks": ("poll~take", 1000),
     "reset-lock-inside": ("reset~reopen", 20),

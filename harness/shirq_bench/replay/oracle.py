@@ -4,7 +4,8 @@
 These rules hold for each judged device. Every raise is followed by a handling (the actor's MARK), unless the hardware
 or a release program withdraws it. There are no more handlings than raises, and their sequence numbers grow. A handling
 comes within a bound after the raise. No assertion lasts longer than this bound: while it lasts, the handler uses all of
-the processor's time. When the point is over, the device is silent and unmasked and has nothing pending, its line is
+the processor's time. Unless a device is broken, a point has only as many deliveries as a few raises need. When the
+point is over, the device is silent and unmasked and has nothing pending, its line is
 low, and no line has become masked at its interrupt controller: it would be one that the kernel has disabled.
 
 A device that the stimulus breaks is judged only by its state at the end. If a note in the schedule says that the device
@@ -26,11 +27,13 @@ _SEQUENCE = 1 << 16
 _NOTE = 6
 #: The number of the note that says that the device works again.
 MENDED = 0xC1EA
+#: More deliveries than this in a point are a storm.
+_MOST_DELIVERIES = 40
 
 
 @dataclass(frozen=True)
 class Violation:
-    """``rule`` is lost, duplicate, disorder, late, unfinished or dead; ``what`` describes the violation."""
+    """``rule`` is lost, duplicate, disorder, late, storm, unfinished or dead; ``what`` describes the violation."""
 
     rule: str
     what: str
@@ -173,6 +176,11 @@ class Oracle:
                 inputs = self._high if entry.kind is Kind.LINE else self._masked
                 (inputs.add if entry.value else inputs.discard)((entry.device, entry.offset))
         found = []
+        delivered = sum(entry.kind is Kind.DELIVER for entry in entries)
+        if delivered > _MOST_DELIVERIES and not any(card.broken for card in cards.values()):
+            found.append(
+                Violation("storm", f"{delivered} interrupts were delivered, at most {_MOST_DELIVERIES} are expected")
+            )
         for card in cards.values():
             card.end(self._spurious, self._halts)
             found += card.found

@@ -23,6 +23,8 @@ FILE: Final = Path(__file__).with_name("actors.toml")
 BETWEEN: Final = "~"
 _DEVICES: Final = ("dev0", "dev1", "ctl", "ctl2")
 _ANY: Final = "*"
+#: The turns of the other actor for which one waits at most.
+_TURNS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class Actors:
     def _scenario(self, matrix: Matrix, first: Operation, second: Other, points: int) -> Scenario:
         """The scenario. Guests are shared by pairs: each lane knows the deeds of all pairs that can have its guest."""
         how = second.how or first.how
-        own = list(dict.fromkeys(one.deed for one in matrix.operations.values() if one.deed and not one.drivers))
+        never = {name for gap in self.left_out if _ANY in gap.others for name in gap.operations}
+        firsts = (one for one in matrix.operations.values() if one.deed and one.name not in never)
+        own = list(dict.fromkeys(one.deed for one in firsts))
         theirs = list(dict.fromkeys(one.deed for one in self.others.values() if one.deed))
         lanes = {"ctl": f"--control ctl --cpu 0{_deeds(own)}", "ctl2": f"--control ctl2 --cpu 1{_deeds(theirs)}"}
         beside = [lanes["ctl2"]] if second.device == "dev1" else []
@@ -138,13 +142,14 @@ class Actors:
             since=first.since,
             until=first.until,
             devices=_DEVICES,
-            bound_ns=2 * max(first.bound_ns, second.bound_ns),
+            # Locks are unfair in a guest: an actor that waits for one may need several turns of the other one.
+            bound_ns=2 * max(first.bound_ns, second.bound_ns) + _TURNS * self.turn_ns,
             points=points,
             spurious=first.spurious + second.spurious,
             cards=matrix.guest.cards,
             vcpus=2,
             turn_ns=self.turn_ns,
-            rest_ns=self.rest_ns if mortal else 0,
+            rest_ns=self.rest_ns,
         )
 
 

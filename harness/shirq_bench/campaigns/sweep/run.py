@@ -17,6 +17,8 @@ from shirq_bench.vm.machine import ADDRESSES
 
 #: Maximum number of points of one guest.
 CHUNK = 4000
+#: Maximum length of a run. An idle guest's time jumps, that of a guest which hangs in a loop does not.
+_LONGEST_NS = 3_000_000_000
 #: A sweep ends after this many violations: the scenario, or the driver under test, is broken.
 MOST_FAILURES = 20
 #: Minimum duration of a point during calibration: far longer than most points need.
@@ -123,15 +125,15 @@ def _at(at_ns: int, words: Sequence[str]) -> Iterator[Stimulus]:
         yield Stimulus(at_ns + later, device, action)
 
 
-def _chunk(scenario: Scenario) -> int:
-    """The number of points of one guest."""
-    return 1 if scenario.halts else CHUNK
+def _chunk(scenario: Scenario, period_ns: int) -> int:
+    """The number of points of one guest: so few that one that hangs in a loop ends its run within a minute."""
+    return 1 if scenario.halts else max(1, min(CHUNK, _LONGEST_NS // period_ns))
 
 
 def calibrate(scenario: Scenario, kernel: str) -> Shape:
     """Measure the window by points without a second stimulus, and a point's length by points with a second stimulus."""
     long_ns = max(_LONG_NS, 4 * scenario.bound_ns)
-    alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario)), long_ns).run()
+    alone = case_of(scenario, kernel, [None] * min(4, _chunk(scenario, long_ns)), long_ns).run()
     if wrong := alone.all():
         raise FailsAlone(f"scenario {scenario.name} fails even without the second stimulus: {wrong[0].what}")
     begin = min(_times(scenario, scenario.since, alone, long_ns)) if scenario.since else 0
@@ -144,8 +146,8 @@ def calibrate(scenario: Scenario, kernel: str) -> Shape:
     some_offsets = [begin + window * slot // 8 for slot in range(9)]
     quiet = 0
     while some_offsets:
-        some = case_of(scenario, kernel, some_offsets[: _chunk(scenario)], long_ns).run().recording
-        del some_offsets[: _chunk(scenario)]
+        some = case_of(scenario, kernel, some_offsets[: _chunk(scenario, long_ns)], long_ns).run().recording
+        del some_offsets[: _chunk(scenario, long_ns)]
         # Ignore reads: the module polls a device that is gone, which is not part of a point.
         active = (e for e in some.entries if e.device in ADDRESSES and e.kind is not Kind.READ)
         quiet = max(quiet, *((e.time_ns - some.base_ns) % long_ns for e in active))
@@ -193,9 +195,9 @@ def offsets(scenario: Scenario, shape: Shape, points: int = 0) -> range:
     return range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
 
 
-def chunks(scenario: Scenario, points: range) -> Iterator[range]:
+def chunks(scenario: Scenario, points: range, period_ns: int) -> Iterator[range]:
     """Divide a window into the points of one guest each."""
-    size = _chunk(scenario)
+    size = _chunk(scenario, period_ns)
     return (points[begin : begin + size] for begin in range(0, len(points), size))
 
 
@@ -215,7 +217,7 @@ def try_points(
     """
     tried = tried or Tried()
     while tried.points < len(points) and len(tried.failures) < most:
-        now = slice(tried.points, tried.points + _chunk(scenario))
+        now = slice(tried.points, tried.points + _chunk(scenario, period_ns))
         chunk = points[now]
         started = time.monotonic()
         case = case_of(scenario, kernel, chunk, period_ns, further[now])

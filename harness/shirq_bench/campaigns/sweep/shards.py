@@ -81,7 +81,7 @@ class Sweeps:
         if not shape:
             return
         offsets = run.offsets(_scenario(scenario), Shape(**shape), self.spec["points"])
-        for chunk in run.chunks(_scenario(scenario), offsets):
+        for chunk in run.chunks(_scenario(scenario), offsets, shape["period_ns"]):
             where = {"begin": chunk.start, "end": chunk.stop, "step": chunk.step, "period_ns": shape["period_ns"]}
             yield Shard(self._task("try", scenario, **where))
 
