@@ -39,7 +39,7 @@ def write(failed: Path, passed: Path, titles: tuple[str, str], broken: Sequence[
     parting: Parting | None = None
     try:
         parting = part(failed, passed)
-        found = explain(failed, passed, NAMES, titles, broken)
+        found = explain(failed, passed, NAMES, titles, parting, broken)
         (failed / TEXT).write_text(difference.text(found))
         (failed / PAGE).write_text(difference.page(found), encoding="utf-8")
     except (BenchError, BrokenRuleError, LogError, OSError) as error:
@@ -52,16 +52,17 @@ def explain(
     other: Path,
     names: tuple[str, str],
     titles: tuple[str, str],
+    parting: Parting | None,
     broken: Sequence[str] = (),
     gsi: int | None = None,
 ) -> Difference:
-    """Explain the guest in the folder ``one`` by the one in ``other``; with their code traces, if both have one.
+    """Explain the guest in the folder ``one`` by the one in ``other``.
 
-    ``one`` and ``other`` may be logs, too. ``gsi`` is the line; by default it is found.
+    ``one`` and ``other`` may be logs, too. ``parting`` is where their code traces part, as `part` finds it. ``gsi`` is
+    the line; by default it is found.
 
     Raises `BenchError`, LogError or OSError.
     """
-    parting = part(one, other)
     also = codetrace.words(parting, names) if parting else ()
     logs = [_of_run(_log(folder)) for folder in (one, other)]
     return difference.explain(

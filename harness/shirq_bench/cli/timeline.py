@@ -107,11 +107,10 @@ def report(
 
 def _explain(diff: tuple[Path, Path], gsi: int | None, output: Path | None) -> None:
     with supervisor.owned_directory("shirq-diff-") as place:
-        folders = [_guest(path, place / str(number)) for number, path in enumerate(diff)]
+        one, other = (_guest(path, place / str(number)) for number, path in enumerate(diff))
         broken = failure.load(diff[0]).found if (diff[0] / failure.FILE).exists() else ()
-        found = twins.explain(
-            *(folders[0], folders[1], ("the run", "the reference"), (str(diff[0]), str(diff[1])), broken), gsi=gsi
-        )
+        titles = (str(diff[0]), str(diff[1]))
+        found = twins.explain(one, other, ("the run", "the reference"), titles, twins.part(one, other), broken, gsi)
     click.echo(difference.text(found), nl=False)
     if output:
         output.write_text(difference.page(found), encoding="utf-8")
