@@ -17,7 +17,7 @@ from shirq_bench.replay import codetrace
 from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.codetrace import CodeTrace, Parting
 from shirq_bench.replay.failure import LOG
-from shirq_bench.replay.play import END, NOTE, Start
+from shirq_bench.replay.play import Start, end_of
 from shirq_bench.report import difference
 from shirq_bench.report.difference import Difference, Run
 
@@ -77,7 +77,7 @@ def part(
     traces = [codetrace.load(folder) for folder in (one, other)]
     if not (traces[0] and traces[1]):
         return None
-    exact = all(_end(_log(folder)) is not None for folder in (one, other))
+    exact = all(end_of(_log(folder).entries) is not None for folder in (one, other))
     return how(traces[0], traces[1], exact)
 
 
@@ -85,15 +85,9 @@ def _log(folder: Path) -> Log:
     return read_log(folder / LOG if folder.is_dir() else folder)
 
 
-def _end(log: Log) -> int | None:
-    """The place of the note that ends a run that was played from a schedule; None for other runs."""
-    notes = (place for place, entry in find(log.entries, Kind.SCHEDULED) if (entry.width, entry.value) == (NOTE, END))
-    return next(notes, None)
-
-
 def _of_run(log: Log) -> Log:
     """A log without the guest's history before a played schedule and after it; other logs as they are."""
-    if (end := _end(log)) is None:
+    if (end := end_of(log.entries)) is None:
         return log
     return Log(log.header, log.entries[: end + 1]).since(find(log.entries, Kind.SCHEDULED)[0][0])
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from shirq_bench.channels.log import Entry, Kind, Log, find
+from shirq_bench.channels.log import Entry, Log
 from shirq_bench.observe.words import phrase
-from shirq_bench.replay.play import END, NOTE
+from shirq_bench.replay.play import end_of
 
 #: Events without a time and without the vCPU, which differ between runs that nothing makes exact.
 _Event = tuple[object, ...]
@@ -53,5 +53,5 @@ def _said(entries: Sequence[Entry], place: int) -> str:
 
 def _of_the_run(entries: Sequence[Entry]) -> Sequence[Entry]:
     """The entries up to the note that ends a played run; all, if there is none."""
-    ends = [place for place, entry in find(entries, Kind.SCHEDULED) if (entry.width, entry.value) == (NOTE, END)]
-    return entries[: ends[0] + 1] if ends else entries
+    end = end_of(entries)
+    return entries if end is None else entries[: end + 1]
