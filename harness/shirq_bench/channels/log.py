@@ -144,6 +144,11 @@ class Entry(NamedTuple):
     offset: int
     value: int
 
+    @property
+    def event(self) -> tuple[object, ...]:
+        """The entry without its time and its vCPU, in which two runs of one story may differ."""
+        return (self.kind, self.device, self.space, self.offset, self.width, self.ring, self.value)
+
 
 class Table:
     """The entries of one file: ``raw`` shows the file, ``used`` is the number of entries read."""
