@@ -16,7 +16,6 @@ from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.replay import codetrace
 from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.codetrace import CodeTrace, Parting
-from shirq_bench.replay.failure import LOG
 from shirq_bench.replay.play import Start, end_of
 from shirq_bench.report import difference
 from shirq_bench.report.difference import Difference, Run
@@ -64,7 +63,7 @@ def explain(
     Raises `BenchError`, LogError or OSError.
     """
     also = codetrace.words(parting, names) if parting else ()
-    logs = [_of_run(_log(folder)) for folder in (one, other)]
+    logs = [_of_run(read_log(folder)) for folder in (one, other)]
     return difference.explain(
         Run(names[0], logs[0], titles[0], tuple(broken)), Run(names[1], logs[1], titles[1]), gsi, also
     )
@@ -77,12 +76,8 @@ def part(
     traces = [codetrace.load(folder) for folder in (one, other)]
     if not (traces[0] and traces[1]):
         return None
-    exact = all(end_of(_log(folder).entries) is not None for folder in (one, other))
+    exact = all(end_of(read_log(folder).entries) is not None for folder in (one, other))
     return how(traces[0], traces[1], exact)
-
-
-def _log(folder: Path) -> Log:
-    return read_log(folder / LOG if folder.is_dir() else folder)
 
 
 def _of_run(log: Log) -> Log:

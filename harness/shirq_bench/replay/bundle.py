@@ -25,11 +25,11 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, BinaryIO
 
 from shirq_bench import supervisor, toml
-from shirq_bench.channels.log import ENTRY, HEADER_SIZE, LogError, read_log
+from shirq_bench.channels.log import ENTRY, HEADER_SIZE, LOG, LogError, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import failure
 from shirq_bench.replay.case import Finding
-from shirq_bench.replay.failure import LOG, Failure, OfCase, OfSweep, OfTest, Source
+from shirq_bench.replay.failure import Failure, OfCase, OfSweep, OfTest, Source
 from shirq_bench.toml import at_least
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine

@@ -73,7 +73,7 @@ def said(violations: Sequence[Violation]) -> list[str]:
 
 def draw(case: Case, place: Path) -> None:
     """Draw the log that a run left in ``place``, from the run's beginning on."""
-    log = read_log(place / "events.shirqlog")
+    log = read_log(place)
     begin = next((n for n, entry in enumerate(log.entries) if entry.kind is Kind.SCHEDULED), 0)
     cut = log.since(begin)
     try:
