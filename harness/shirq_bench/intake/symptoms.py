@@ -52,7 +52,6 @@ class Sign:
     key: str
     question: str
     of: Callable[[Report, Line], bool | None]
-    command: str
 
 
 def focus(report: Report) -> Line | None:
@@ -327,16 +326,11 @@ SYMPTOMS: Final[Mapping[str, Symptom]] = {symptom.key: symptom for symptom in _A
 SIGNS: Final[Mapping[str, Sign]] = {
     sign.key: sign
     for sign in (
-        Sign("bridge", "a conventional PCI card shares the line, behind a bridge", _bridge, "lspci -tv"),
-        Sign("messages", "a function that uses MSI has its pin on the line", _messages, "lspci -vvnn   # as root"),
-        Sign(
-            "moved",
-            "a function of the line is on another line in another kernel",
-            _moved,
-            "cat /proc/interrupts   # in both kernels",
-        ),
-        Sign("many", f"{CROWD} or more functions are known to share the line", _many, "cat /proc/interrupts"),
-        Sign("silent", "the line has not counted an interrupt", _silent, "cat /proc/interrupts"),
-        Sign("slept", "the line died at a resume", _slept, "dmesg"),
+        Sign("bridge", "a conventional PCI card shares the line, behind a bridge", _bridge),
+        Sign("messages", "a function that uses MSI has its pin on the line", _messages),
+        Sign("moved", "a function of the line is on another line in another kernel", _moved),
+        Sign("many", f"{CROWD} or more functions are known to share the line", _many),
+        Sign("silent", "the line has not counted an interrupt", _silent),
+        Sign("slept", "the line died at a resume", _slept),
     )
 }
