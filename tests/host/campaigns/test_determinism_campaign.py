@@ -18,6 +18,7 @@ from shirq_bench.campaigns import determinism
 from shirq_bench.cli import determinism as verb
 from shirq_bench.cli.main import main
 from shirq_bench.replay.exact import State
+from shirq_bench.vm import environment
 from shirq_bench.vm.machine import Machine
 
 STATE = State(100, "log", "processor", "memory")
@@ -57,10 +58,13 @@ def test_command_fails_if_a_replay_differs(
 ) -> None:
     monkeypatch.setattr(determinism, "replay", replayed)
     monkeypatch.setattr(verb, "REPORT", tmp_path / "reports/determinism.json")
+    monkeypatch.setattr(environment, "describe", lambda kernels: dict.fromkeys(kernels, "its version"))
     done = CliRunner().invoke(main, ["determinism", "--vcpus", vcpus, "--runs", "2", "--replays", "5"])
     assert done.exit_code == status
-    (report,) = json.loads((tmp_path / "reports/determinism.json").read_text())
-    assert len(report["differences"]) == status
+    report = json.loads((tmp_path / "reports/determinism.json").read_text())
+    (machine,) = report["machines"]
+    assert len(machine["differences"]) == status
+    assert report["environment"] == {"6.1": "its version"}
 
 
 _LOADED = """

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -133,5 +132,4 @@ def data(
 
 def write(content: dict[str, Any]) -> None:
     """Write `REPORT`, with the exact versions of the guests' parts."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(content | {"environment": environment.head(content["kernels"])}, indent=1) + "\n")
+    environment.write_report(REPORT, content, content["kernels"])
