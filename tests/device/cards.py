@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.scene import Start
 from shirq_bench.channels.log import Kind
 from shirq_bench.vm.board import Bar, Board, Function, Ports
 
-#: Opens a `Board`.
-Start = Callable[..., Board]
 #: BAR, offset, width in bytes, and the written value; None: a read.
 Access = tuple[int, int, int, int | None]
 BARS = "bar0=mem:16384,bar1=port:256"

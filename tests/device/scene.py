@@ -10,6 +10,7 @@ from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind
 from shirq_bench.vm.board import Bar, Board, Function
 
+#: Opens a `Board`.
 Start = Callable[..., Board]
 
 INT_STATUS, INT_MASK, INT_ACTIVE = Register.INT_STATUS, Register.INT_MASK, Register.INT_ACTIVE

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from device.cards import CARDS, PRESETS, Card, Driver, Start, clone, device
+from device.cards import CARDS, PRESETS, Card, Driver, clone, device
+from device.scene import Start
 from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.channels.log import CONFIG_SPACE, HEADER_SIZE, NONE, VM, Kind, Log
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
 from shirq_bench.provision import qemu
 from shirq_bench.vm.board import Board, IoApic
-
-Start = Callable[..., Board]
 
 
 def refusal(*argv: str) -> str:

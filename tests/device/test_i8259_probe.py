@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.channels.log import BY_PIN, I8259, IOAPIC, Kind
 from shirq_bench.vm.board import Board, IoApic, Pic
-
-Start = Callable[..., Board]
 
 LINE = 11
 VECTOR = Pic.BASE + LINE

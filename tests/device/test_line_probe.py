@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.channels.log import Entry, Kind
 from shirq_bench.vm.board import Board, IoApic
 from shirq_bench.vm.machine import gsi_of
-
-Start = Callable[..., Board]
 
 GSI, VECTOR = 20, 0x61
 DEVICES = ("shirq-edu,id=dev0,addr=4", "shirq-edu,id=dev1,addr=8")

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.campaigns.bench.guests import cpu_ns
 from shirq_bench.channels.log import Kind, LogReader
 from shirq_bench.observe.judge import BrokenRuleError, line_low_at_end
 from shirq_bench.vm.board import Board
-
-Start = Callable[..., Board]
 
 ACCESSES = 1_000_000
 #: The address at which the program writes the time stamps of its beginning and end.

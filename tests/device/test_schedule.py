@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, QmpFailed
 from shirq_bench.observe.words import SETTINGS
 from shirq_bench.vm.board import Bar, Board
-
-Start = Callable[..., Board]
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
 INT_MASK, DOORBELL = Register.INT_MASK, Register.DOORBELL

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import CONFIG_SPACE, Entry, Kind
 from shirq_bench.errors import QmpFailed, VmDied
 from shirq_bench.vm.board import BAR0, COMMAND, STATUS, STATUS_INTERRUPT, Bar, Board, Function
-
-Start = Callable[..., Board]
 
 ID, LIVENESS, FACTORIAL, INT_STATUS, INT_MASK, INT_ACTIVE = list(Register)[:6]
 INT_RAISE, INT_ACK, INT_MASK_SET, INT_MASK_CLEAR, MARK = list(Register)[6:11]

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from device.scene import Start
 from shirq_bench.channels.log import NONE, Kind, TurnReason
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, QmpFailed, VmDied
 from shirq_bench.vm.board import Board
-
-Start = Callable[..., Board]
 
 DEVICE = "shirq-edu,id=dev0,addr=4"
 #: The longest turn in these tests, in ns: one instruction takes 1 ns.

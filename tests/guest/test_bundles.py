@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shirq_bench.campaigns.sweep import findings, run, scenario
+from shirq_bench.channels.log import LOG
 from shirq_bench.cli.main import main
 from shirq_bench.replay import failure
-from shirq_bench.replay.failure import FILE, LOG
+from shirq_bench.replay.failure import FILE
 from shirq_bench.vm import pool, template
 from shirq_bench.vm.machine import Machine
 

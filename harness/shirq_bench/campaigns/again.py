@@ -17,14 +17,14 @@ from shirq_bench.campaigns.sweep import findings
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo.own import Own
 from shirq_bench.campaigns.zoo.run import play as play_case
-from shirq_bench.channels.log import read_log
+from shirq_bench.channels.log import LOG, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.provision import kernel
 from shirq_bench.replay import compare, failure
 from shirq_bench.replay.case import Finding
 from shirq_bench.replay.compare import Comparison
-from shirq_bench.replay.failure import LOG, Failure, OfCase, OfCommand, OfSweep, OfTest
+from shirq_bench.replay.failure import Failure, OfCase, OfCommand, OfSweep, OfTest
 from shirq_bench.replay.play import Start
 from shirq_bench.vm import environment, template
 from shirq_bench.vm.machine import Machine

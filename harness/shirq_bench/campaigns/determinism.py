@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from shirq_bench import supervisor
 from shirq_bench.campaigns.sweep import scenario
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import exact
@@ -85,14 +85,10 @@ def _ask(vm: Vm) -> None:
 @contextlib.contextmanager
 def _load() -> Iterator[None]:
     """Run more busy processes than the host has processors."""
-    count = len(os.sched_getaffinity(0)) + 1
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
+    with contextlib.ExitStack() as burners:
+        for _ in range(len(os.sched_getaffinity(0)) + 1):
+            burners.enter_context(supervisor.child([sys.executable, "-c", "while True: pass"]))
         yield
-    finally:
-        for burner in burners:
-            burner.kill()
-            burner.wait()
 
 
 def measure(

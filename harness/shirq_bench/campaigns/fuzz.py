@@ -161,7 +161,8 @@ class Fuzzer:
         self._random = random.Random(seed)
         self._state = directory / "state"
         self._schedule = directory / "schedule"
-        self._registers: dict[str, str] | None = None
+        #: Of the devices of the last machine; empty before the first one.
+        self._registers: dict[str, str] = {}
         self.done = Count()
 
     def _value(self, width: int) -> int:
@@ -240,14 +241,14 @@ class Fuzzer:
             board.qmp.execute("cont")
 
     def _restore(self, board: Board, state: Path) -> None:
-        for device, text in (self._registers or {}).items():
+        for device, text in self._registers.items():
             board.qmp.set(device, "registers", text)
         board.load(state)
 
     def round(self) -> None:
         """Fuzz one machine, a clone of the one before if there was one, and save its state."""
-        with self._board(incoming=self._registers is not None) as board:
-            if self._registers is not None:
+        with self._board(incoming=bool(self._registers)) as board:
+            if self._registers:
                 self._restore(board, self._state)
                 board.qmp.execute("cont")
             savepoints = _Savepoints(board, self._random)

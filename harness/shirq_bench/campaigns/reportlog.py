@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from shirq_bench.errors import BenchError
+
+if TYPE_CHECKING:  # importing pytest would delay every command
+    import pytest
 
 
 def options(report: Path) -> tuple[str, ...]:

@@ -16,8 +16,7 @@ from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.replay import codetrace
 from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.codetrace import CodeTrace, Parting
-from shirq_bench.replay.failure import LOG
-from shirq_bench.replay.play import END, NOTE, Start
+from shirq_bench.replay.play import Start, end_of
 from shirq_bench.report import difference
 from shirq_bench.report.difference import Difference, Run
 
@@ -39,7 +38,7 @@ def write(failed: Path, passed: Path, titles: tuple[str, str], broken: Sequence[
     parting: Parting | None = None
     try:
         parting = part(failed, passed)
-        found = explain(failed, passed, NAMES, titles, broken)
+        found = explain(failed, passed, NAMES, titles, parting, broken)
         (failed / TEXT).write_text(difference.text(found))
         (failed / PAGE).write_text(difference.page(found), encoding="utf-8")
     except (BenchError, BrokenRuleError, LogError, OSError) as error:
@@ -52,18 +51,19 @@ def explain(
     other: Path,
     names: tuple[str, str],
     titles: tuple[str, str],
+    parting: Parting | None,
     broken: Sequence[str] = (),
     gsi: int | None = None,
 ) -> Difference:
-    """Explain the guest in the folder ``one`` by the one in ``other``; with their code traces, if both have one.
+    """Explain the guest in the folder ``one`` by the one in ``other``.
 
-    ``one`` and ``other`` may be logs, too. ``gsi`` is the line; by default it is found.
+    ``one`` and ``other`` may be logs, too. ``parting`` is where their code traces part, as `part` finds it. ``gsi`` is
+    the line; by default it is found.
 
     Raises `BenchError`, LogError or OSError.
     """
-    parting = part(one, other)
     also = codetrace.words(parting, names) if parting else ()
-    logs = [_of_run(_log(folder)) for folder in (one, other)]
+    logs = [_of_run(read_log(folder)) for folder in (one, other)]
     return difference.explain(
         Run(names[0], logs[0], titles[0], tuple(broken)), Run(names[1], logs[1], titles[1]), gsi, also
     )
@@ -76,23 +76,13 @@ def part(
     traces = [codetrace.load(folder) for folder in (one, other)]
     if not (traces[0] and traces[1]):
         return None
-    exact = all(_end(_log(folder)) is not None for folder in (one, other))
+    exact = all(end_of(read_log(folder).entries) is not None for folder in (one, other))
     return how(traces[0], traces[1], exact)
-
-
-def _log(folder: Path) -> Log:
-    return read_log(folder / LOG if folder.is_dir() else folder)
-
-
-def _end(log: Log) -> int | None:
-    """The place of the note that ends a run that was played from a schedule; None for other runs."""
-    notes = (place for place, entry in find(log.entries, Kind.SCHEDULED) if (entry.width, entry.value) == (NOTE, END))
-    return next(notes, None)
 
 
 def _of_run(log: Log) -> Log:
     """A log without the guest's history before a played schedule and after it; other logs as they are."""
-    if (end := _end(log)) is None:
+    if (end := end_of(log.entries)) is None:
         return log
     return Log(log.header, log.entries[: end + 1]).since(find(log.entries, Kind.SCHEDULED)[0][0])
 

@@ -30,6 +30,8 @@ import numpy.typing as npt
 
 from shirq_bench.errors import CannotJudge
 
+#: The name of an event log in the folder of its guest.
+LOG = "events.shirqlog"
 MAGIC = b"SHIRQLOG"
 VERSION = 2
 HEADER_SIZE = 65536
@@ -143,6 +145,11 @@ class Entry(NamedTuple):
     ring: int
     offset: int
     value: int
+
+    @property
+    def event(self) -> tuple[object, ...]:
+        """The entry without its time and its vCPU, in which two runs of one story may differ."""
+        return (self.kind, self.device, self.space, self.offset, self.width, self.ring, self.value)
 
 
 class Table:
@@ -524,8 +531,12 @@ class LogReader:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """The present contents of the log; the VM may still run. Raises LogError, or OSError if there is no such file."""
-    with LogReader(path) as reader:
+    """The present contents of a log, by its file or its guest's folder; the VM may still run.
+
+    Raises LogError, or OSError if there is no such file.
+    """
+    path = Path(path)
+    with LogReader(path / LOG if path.is_dir() else path) as reader:
         return reader.log()
 
 

@@ -60,9 +60,8 @@ def _machine() -> str:
     return f"{os.cpu_count()} processors, {model.partition(':')[2].strip()}; guests under QEMU's TCG"
 
 
-def _write(report: dict[str, Any]) -> None:
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=1) + "\n")
+def _write(report: dict[str, Any], names: list[str]) -> None:
+    environment.write_report(REPORT, report, names)
     PAGE.write_text(page.page(report))
     DOCUMENT.write_text(page.document(report))
     PLOT.write_text(page.plot(report))
@@ -76,7 +75,7 @@ def run(parts: list[str], names: list[str]) -> None:
             with shown(f"measuring: {part}, kernel {name}") as tell:
                 PARTS[part](report, name, tell)
             said = {"date": datetime.date.today().isoformat(), "machine": _machine()}
-            _write(report | said | {"environment": environment.head(names)})
+            _write(report | said, names)
     for release, measured in report["kernels"].items():
         if "cost" in measured:
             print(f"kernel {release}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -12,6 +11,7 @@ from shirq_bench.campaigns import determinism
 from shirq_bench.cli.machines import KernelName
 from shirq_bench.paths import BUILD
 from shirq_bench.provision.steps import say, shown
+from shirq_bench.vm import environment
 
 REPORT = BUILD / "reports" / "determinism.json"
 
@@ -32,8 +32,7 @@ def command(vcpus: tuple[int, ...], runs: int, replays: int, name: str) -> None:
     for count in vcpus:
         with shown(f"replaying runs with {count} vCPUs, kernel {name}") as tell:
             found.append(determinism.measure(determinism.busy(name, count), runs, replays, tell=tell))
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(found, indent=1) + "\n")
+    environment.write_report(REPORT, {"kernel": name, "machines": found}, [name])
     for each in found:
         say(
             f"{each['vcpus']} vCPUs: {each['runs']} runs, {each['replays']} replays,"

@@ -48,7 +48,11 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
 @click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried in parallel.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants.")
-@click.option("--document", is_flag=True, help="Only write docs/mutants.md from the last report.")
+@click.option(
+    "--document",
+    is_flag=True,
+    help="Write docs/mutants.md: alone from the last report; with --explain, its table of explanations.",
+)
 @click.option("--explain", "explained", is_flag=True, help="Measure explanations: does each name the changed function?")
 def command(
     names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool, explained: bool
@@ -59,8 +63,9 @@ def command(
     apply any more, the result does not compile, or its tests fail without the patch.
 
     With --explain, the test or scenario that detects a mutant of a module runs with the mutant and without it, and the
-    runs are compared: the explanation should name a function that the mutant changes. The table goes into
-    docs/mutants.md, the explanations into build/mutants/. Exits with 1 if fewer than nine of ten do.
+    runs are compared: the explanation should name a function that the mutant changes. The explanations go into
+    build/mutants/, the table into build/reports/explained.json; with --document also into docs/mutants.md, where it
+    replaces the earlier one. Exits with 1 if fewer than nine of ten do.
     """
     top = need_checkout("trying mutants")
     known = mutant.load(top)
@@ -68,7 +73,7 @@ def command(
         for one in known:
             click.echo(f"{one.name:34} {one.title}")
         return
-    if document:
+    if document and not explained:
         if not report.REPORT.exists():
             raise BenchError(f"there is no {report.REPORT}: run `make mutants` first")
         (top / report.DOCUMENT).write_text(report.document(json.loads(report.REPORT.read_text()), _last_explained()))
@@ -77,7 +82,7 @@ def command(
         raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `--list` shows them")
     chosen = [one for one in known if not names or one.name in names]
     if explained:
-        sys.exit(_explain(top, [one for one in chosen if explain.fits(one)], kernel))
+        sys.exit(_explain(top, [one for one in chosen if explain.fits(one)], kernel, document))
     budget = math.inf
     if size == "ci":
         commit = checkout.commit(top)
@@ -140,8 +145,8 @@ def _try(
     return done
 
 
-def _explain(top: Path, chosen: Sequence[Mutant], kernel: str) -> int:
-    """Explain mutants and write the table; returns the exit status."""
+def _explain(top: Path, chosen: Sequence[Mutant], kernel: str, document: bool) -> int:
+    """Explain mutants and write the report, with ``document`` also the table in the page; returns the exit status."""
     if not chosen:
         raise BenchError("none of these mutants changes the code of a module and is detected in a guest")
     done: list[Explained] = []
@@ -158,8 +163,9 @@ def _explain(top: Path, chosen: Sequence[Mutant], kernel: str) -> int:
             report.write(explain.data(done, kernel), report.EXPLAINED)
     content = _last_explained()
     assert content
-    document = top / report.DOCUMENT
-    document.write_text(report.with_explained(document.read_text(), content))
+    if document:
+        page = top / report.DOCUMENT
+        page.write_text(report.with_explained(page.read_text(), content))
     click.echo(f"{content['right']} of {content['total']} explanations name a changed function; {report.EXPLAINED}")
     return 0 if content["right"] >= _RIGHT * content["total"] else 1
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -27,8 +26,7 @@ def command(checks: int, name: str) -> None:
     """
     with shown(f"measuring and checking rewinds, kernel {name}") as tell:
         found = rewinds.measure(name, checks, tell)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(found | {"environment": environment.head([name])}, indent=1) + "\n")
+    environment.write_report(REPORT, found, [name])
     say(
         f"a rewind takes {found['rewind_ms_p50']} ms (99th percentile {found['rewind_ms_p99']} ms), until the guest"
         f" answers {found['ready_ms_p50']} ms, a new clone and its first command {found['fresh_ms_p50']} ms of CPU;"

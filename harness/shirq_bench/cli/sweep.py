@@ -229,7 +229,7 @@ def replays_agree(chosen: list[scenario.Scenario], kernel: str, times: int) -> b
                 shutil.rmtree(place)
                 continue
             same = False
-            first, other = (read_log(kept / "events.shirqlog").entries for kept in list(runs.values())[:2])
+            first, other = (read_log(kept).entries for kept in list(runs.values())[:2])
             one, another = next((pair for pair in zip(first, other, strict=False) if pair[0] != pair[1]), ("", ""))
             click.echo(f"  the first entries that differ:\n    {one}\n    {another}")
             click.echo(f"  {', '.join(map(str, runs.values()))}")

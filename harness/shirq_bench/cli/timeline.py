@@ -10,16 +10,10 @@ import click
 
 from shirq_bench import supervisor
 from shirq_bench.campaigns import twins
-from shirq_bench.channels.log import ClockFit, HandlerCall, Log, parse_ftrace, read_log
+from shirq_bench.channels.log import LOG, ClockFit, HandlerCall, parse_ftrace, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import bundle, failure
-from shirq_bench.replay.failure import LOG
 from shirq_bench.report import difference, html, model, perfetto, text, vcd
-
-
-def _log(path: Path) -> Log:
-    return read_log(path / LOG if path.is_dir() else path)
-
 
 _log_argument = click.argument("path", type=click.Path(exists=True, path_type=Path), metavar="LOG")
 _line_option = click.option("--line", "gsi", type=int, metavar="GSI", help="The line to show; default: the devices'.")
@@ -37,7 +31,7 @@ def trace(path: Path, gsi: int | None) -> None:
     shirq trace build/demo/vm
     shirq trace build/artefacts/X/vm1 | less -R
     """
-    text.show(model.build(_log(path), title=path.name, gsi=gsi))
+    text.show(model.build(read_log(path), title=path.name, gsi=gsi))
 
 
 @click.command()
@@ -91,7 +85,7 @@ def report(
         raise click.UsageError("Missing argument 'LOG', or two runs with --diff.")
     if not output:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    log = _log(path)
+    log = read_log(path)
     guest = ftrace.read() if ftrace else ""
     calls: list[HandlerCall] = parse_ftrace(guest) if guest else []
     fit: ClockFit | None = log.clock() if guest else None
@@ -107,11 +101,10 @@ def report(
 
 def _explain(diff: tuple[Path, Path], gsi: int | None, output: Path | None) -> None:
     with supervisor.owned_directory("shirq-diff-") as place:
-        folders = [_guest(path, place / str(number)) for number, path in enumerate(diff)]
+        one, other = (_guest(path, place / str(number)) for number, path in enumerate(diff))
         broken = failure.load(diff[0]).found if (diff[0] / failure.FILE).exists() else ()
-        found = twins.explain(
-            *(folders[0], folders[1], ("the run", "the reference"), (str(diff[0]), str(diff[1])), broken), gsi=gsi
-        )
+        titles = (str(diff[0]), str(diff[1]))
+        found = twins.explain(one, other, ("the run", "the reference"), titles, twins.part(one, other), broken, gsi)
     click.echo(difference.text(found), nl=False)
     if output:
         output.write_text(difference.page(found), encoding="utf-8")

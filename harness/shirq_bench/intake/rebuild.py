@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shirq_bench.intake.report import Device, Line, Report
-from shirq_bench.intake.tables import TABLES, Driver
+from shirq_bench.intake.tables import Driver
 from shirq_bench.vm.machine import AGENT_SLOT, Machine, gsi_of
 from shirq_bench.vm.template import DESCRIPTION
 
@@ -112,7 +112,7 @@ def _lines(report: Report) -> tuple[list[Line], list[Line]]:
 
 
 def _impossible(device: Device) -> str | None:
-    if str(device.get("class") or "").startswith("0604") or device.get("secondary") is not None:
+    if device.is_bridge:
         return "a bridge, which shirq-edu cannot be"
     if device.get("msix") == "on" and not device.asserts:
         return "it uses MSI-X, not its pin"
@@ -123,8 +123,7 @@ def _impossible(device: Device) -> str | None:
 
 
 def _function(device: Device, names: set[str]) -> _Function:
-    driver = device.get("driver")
-    known = TABLES.named(driver) if driver else None
+    known = device.known
     name = _name(device, names)
     if known and known.model:
         return _of_model(device, known, name)

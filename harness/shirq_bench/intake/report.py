@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shirq_bench.intake.facts import Death, Said
-from shirq_bench.intake.tables import TABLES, plain
+from shirq_bench.intake.tables import TABLES, Driver, plain
 from shirq_bench.intake.text import At
 
 
@@ -53,6 +53,17 @@ class Device:
     def asserts(self) -> bool:
         """Return true if Status has shown INTx+."""
         return bool(self.get("intx") or self.get("asserted"))
+
+    @property
+    def is_bridge(self) -> bool:
+        """Return true for a bridge, whose pin is for its own events only."""
+        return str(self.get("class") or "").startswith("0604") or self.get("secondary") is not None
+
+    @property
+    def known(self) -> Driver | None:
+        """The entry of its driver in the tables; None if it has no driver, or an unknown one."""
+        driver = self.get("driver")
+        return TABLES.named(driver) if driver else None
 
 
 @dataclass

@@ -125,7 +125,7 @@ def _known_symbols(device: Device) -> bool:
     driver = device.get("driver")
     if driver is None:
         return bool(device.get("control"))
-    known = TABLES.named(driver)
+    known = device.known
     return bool(known and known.symbols) or driver == "pcieport"
 
 

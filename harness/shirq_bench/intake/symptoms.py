@@ -17,7 +17,6 @@ from shirq_bench.intake.facts import Moment
 from shirq_bench.intake.join import WINDOW
 from shirq_bench.intake.report import Device, Line, Report, Strength
 from shirq_bench.intake.suspects import belongs
-from shirq_bench.intake.tables import TABLES
 
 #: A line with so many handlers is crowded.
 CROWD: Final = 8
@@ -53,7 +52,6 @@ class Sign:
     key: str
     question: str
     of: Callable[[Report, Line], bool | None]
-    command: str
 
 
 def focus(report: Report) -> Line | None:
@@ -141,8 +139,7 @@ def _asserter(report: Report, line: Line) -> str | None:
     for device in states:
         if device.asserts:
             return _kind(device, line)
-    functions = [one for one in report.on_line(line.irq) if not is_bridge(one)]
-    return "nobody" if states and len(states) == len(functions) else None
+    return "nobody" if states and len(states) == len(_sharers(report, line)) else None
 
 
 def _kind(device: Device, line: Line) -> str:
@@ -187,15 +184,9 @@ def _of_other_kernel(device: Device, line: Line) -> bool:
     return line.get("snapshot") == "other-kernel" and line.irq in device.rows and from_table
 
 
-def is_bridge(device: Device) -> bool:
-    """Whether a function is a bridge, whose pin is for its own events only."""
-    return str(device.get("class") or "").startswith("0604") or device.get("secondary") is not None
-
-
 def _states(report: Report, line: Line) -> list[Device]:
     """The functions on the line whose Status was shown."""
-    here = report.on_line(line.irq)
-    return [one for one in here if (one.get("intx") is not None or one.asserts) and not is_bridge(one)]
+    return [one for one in _sharers(report, line) if one.get("intx") is not None or one.asserts]
 
 
 def _has_handler(device: Device, line: Line) -> bool:
@@ -205,7 +196,7 @@ def _has_handler(device: Device, line: Line) -> bool:
 
 
 def _sharers(report: Report, line: Line) -> list[Device]:
-    return [one for one in report.on_line(line.irq) if not is_bridge(one)]
+    return [one for one in report.on_line(line.irq) if not one.is_bridge]
 
 
 def handled(report: Report, line: Line) -> list[Device]:
@@ -215,7 +206,7 @@ def handled(report: Report, line: Line) -> list[Device]:
 
 def unhandled(report: Report, line: Line) -> list[Device]:
     """The functions on the line that may assert without a handler, the strongest suspect first."""
-    found = [one for one, strength in _suspects(report, line) if strength <= Strength.NO_HANDLER and not is_bridge(one)]
+    found = [one for one, strength in _suspects(report, line) if strength <= Strength.NO_HANDLER and not one.is_bridge]
     here = [one for one in _sharers(report, line) if not _has_handler(one, line)]
     return [*found, *(one for one in here if id(one) not in {id(each) for each in found})]
 
@@ -226,8 +217,7 @@ def unhandled(report: Report, line: Line) -> list[Device]:
 def _bridge(report: Report, line: Line) -> bool | None:
     sharers = _sharers(report, line)
     for one in sharers:
-        known = TABLES.named(one.get("driver")) if one.get("driver") else None
-        if known and known.conventional:
+        if one.known and one.known.conventional:
             return True
         if one.get("behind") and _is_conventional(report, str(one.get("behind"))):
             return True
@@ -336,16 +326,11 @@ SYMPTOMS: Final[Mapping[str, Symptom]] = {symptom.key: symptom for symptom in _A
 SIGNS: Final[Mapping[str, Sign]] = {
     sign.key: sign
     for sign in (
-        Sign("bridge", "a conventional PCI card shares the line, behind a bridge", _bridge, "lspci -tv"),
-        Sign("messages", "a function that uses MSI has its pin on the line", _messages, "lspci -vvnn   # as root"),
-        Sign(
-            "moved",
-            "a function of the line is on another line in another kernel",
-            _moved,
-            "cat /proc/interrupts   # in both kernels",
-        ),
-        Sign("many", f"{CROWD} or more functions are known to share the line", _many, "cat /proc/interrupts"),
-        Sign("silent", "the line has not counted an interrupt", _silent, "cat /proc/interrupts"),
-        Sign("slept", "the line died at a resume", _slept, "dmesg"),
+        Sign("bridge", "a conventional PCI card shares the line, behind a bridge", _bridge),
+        Sign("messages", "a function that uses MSI has its pin on the line", _messages),
+        Sign("moved", "a function of the line is on another line in another kernel", _moved),
+        Sign("many", f"{CROWD} or more functions are known to share the line", _many),
+        Sign("silent", "the line has not counted an interrupt", _silent),
+        Sign("slept", "the line died at a resume", _slept),
     )
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from shirq_bench.campaigns import twins
-from shirq_bench.channels.log import Kind, LogError
+from shirq_bench.channels.log import LOG, Kind, LogError
 from shirq_bench.errors import BenchError, CannotJudge
 from shirq_bench.observe.judge import BrokenRuleError
 from shirq_bench.replay import codetrace, failure
@@ -140,7 +140,7 @@ def keep_passed(item: pytest.Item, vms: Sequence[Vm]) -> None:
         for number, vm in enumerate(vms):
             kept = directory / str(number)
             kept.mkdir(parents=True)
-            for file in (failure.LOG, codetrace.RAW):
+            for file in (LOG, codetrace.RAW):
                 if (vm.dir / file).exists():
                     copy_sparse(vm.dir / file, kept / file)
             _save_trace(vm, kept)

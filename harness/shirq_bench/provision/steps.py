@@ -75,10 +75,11 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     deadline: float = 3600.0,
-) -> None:
-    """Run ``argv``, showing ``what`` and its progress; append its output to ``log``.
+    check: bool = True,
+) -> int:
+    """Run ``argv``, showing ``what`` and its progress; append its output to ``log``. Returns the exit status.
 
-    ``deadline`` is in seconds. Raises `BuildError` if the command fails or exceeds the deadline.
+    ``deadline`` is in seconds. Raises `BuildError` if the command exceeds the deadline or, with ``check``, fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -113,7 +114,8 @@ def run(
                 late.cancel()
     if overran.is_set():
         raise BuildError(f"{what}: not finished after {deadline:g} s; output in {log}")
-    if status:
+    if status and check:
         tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-25:])
         raise BuildError(f"{what} failed with status {status}; the end of {log}:\n{tail}")
     say(f"{what}: done in {time.monotonic() - started:.0f} s")
+    return status

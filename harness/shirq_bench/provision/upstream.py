@@ -6,15 +6,13 @@ Each patch mends a bug of QEMU and has a qtest. The qtest must fail on the plain
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from shirq_bench.provision import qemu
-from shirq_bench.provision.steps import BuildError
+from shirq_bench.provision.steps import BuildError, run
 
 _EMULATOR = "qemu-system-x86_64"
 #: Seconds for all cases of one qtest, on a busy host.
@@ -23,7 +21,7 @@ _DEADLINE = 600.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """The end of a qtest: whether it passed, and its output."""
+    """The end of a qtest: whether it passed, and its command and output."""
 
     passed: bool
     output: str
@@ -48,17 +46,17 @@ def _run(build: Path, qtest: str, firmware: Path, folder: Path) -> Verdict:
     emulator = folder / _EMULATOR
     emulator.write_text(f'#!/bin/sh\nexec {build / _EMULATOR} -L {firmware} "$@"\n')
     emulator.chmod(0o755)
-    done = subprocess.run(
+    log = build / f"{qtest}.log"
+    log.unlink(missing_ok=True)
+    status = run(
+        qtest,
         [build / "tests/qtest" / qtest, "--tap", "-k"],
-        env={**os.environ, "QTEST_QEMU_BINARY": str(emulator), "TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=_DEADLINE,
+        log=log,
+        env={"QTEST_QEMU_BINARY": str(emulator), "TMPDIR": str(folder)},
+        deadline=_DEADLINE,
         check=False,
     )
-    return Verdict(done.returncode == 0, done.stdout)
+    return Verdict(status == 0, log.read_text(errors="replace"))
 
 
 def _try(patch: str, qtest: str, firmware: Path) -> Verdict:
@@ -78,7 +76,8 @@ def _try(patch: str, qtest: str, firmware: Path) -> Verdict:
 def prove(path: Path) -> tuple[Verdict, Verdict]:
     """Run the qtest of a patch on the plain source, and with the patch; both verdicts.
 
-    Raises `BuildError` if the patch does not apply to the plain source, or the source cannot be compiled with it.
+    Raises `BuildError` if the patch does not apply to the plain source, the source cannot be compiled with it, or the
+    qtest does not end.
     """
     patch = path.read_text()
     qtest = qtest_of(patch)

@@ -22,14 +22,14 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from shirq_bench import supervisor, toml
-from shirq_bench.channels.log import ENTRY, HEADER_SIZE, LogError, read_log
+from shirq_bench.channels.log import ENTRY, HEADER_SIZE, LOG, LogError, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import failure
 from shirq_bench.replay.case import Finding
-from shirq_bench.replay.failure import LOG, Failure, OfCase, OfSweep, OfTest, Source
+from shirq_bench.replay.failure import Failure, OfCase, OfSweep, OfTest, Source
 from shirq_bench.toml import at_least
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import Machine
@@ -156,8 +156,8 @@ def _write(
         out.writestr(_info(_INDEX, 0o644), json.dumps(index, indent=1, sort_keys=True) + "\n")
         for name, member, path in members:
             if member.has_content:
-                with out.open(_info(name, member.mode), "w", force_zip64=True) as into, _content(path) as data:
-                    for chunk in data:
+                with out.open(_info(name, member.mode), "w", force_zip64=True) as into:
+                    for chunk in _content(path):
                         into.write(chunk)
 
 
@@ -177,30 +177,19 @@ def _described(name: str, path: Path, links: bool = False) -> tuple[str, Member,
     if path.is_dir():
         return name, Member(mode=mode, folder=True), path
     sha, size = hashlib.sha256(), 0
-    with _content(path) as data:
-        for chunk in data:
-            sha.update(chunk)
-            size += len(chunk)
+    for chunk in _content(path):
+        sha.update(chunk)
+        size += len(chunk)
     return name, Member(mode=mode, size=size, sha256=sha.hexdigest()), path
 
 
-class _content:
+def _content(path: Path) -> Iterator[bytes]:
     """The content of a file in chunks; of an event log, only the header and the entries that were written."""
-
-    def __init__(self, path: Path) -> None:
-        self._left = _used(path) if path.name == LOG else path.stat().st_size
-        self._file: BinaryIO = path.open("rb")
-
-    def __enter__(self) -> Iterator[bytes]:
-        return self._chunks()
-
-    def _chunks(self) -> Iterator[bytes]:
-        while chunk := self._file.read(min(_CHUNK, self._left)):
-            self._left -= len(chunk)
+    left = _used(path) if path.name == LOG else path.stat().st_size
+    with path.open("rb") as file:
+        while chunk := file.read(min(_CHUNK, left)):
+            left -= len(chunk)
             yield chunk
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
 
 def _used(log: Path) -> int:

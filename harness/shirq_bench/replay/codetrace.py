@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -263,7 +263,8 @@ def by_lines(one: CodeTrace, other: CodeTrace, exact: bool = False) -> Parting |
     """
     if exact and (found := _in_order(one, other)):
         return found
-    return _only_in_one(_Steps.lines(one), _Steps.lines(other)) or _only_in_one(_Steps.of(one), _Steps.of(other))
+    lines = _only_in_one(one, other, lambda _, line: line.key)
+    return lines or _only_in_one(one, other, lambda before, line: (before and before.key, line.key))
 
 
 def _in_order(one: CodeTrace, other: CodeTrace) -> Parting | None:
@@ -304,48 +305,38 @@ def words(parting: Parting, names: tuple[str, str]) -> list[str]:
     return said
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """What a run did, each with its first occurrence: the number of the devices' events before it, and the lines."""
-
-    first: Mapping[object, tuple[int, Line, tuple[Line, ...]]]
-
-    @classmethod
-    def lines(cls, trace: CodeTrace) -> _Steps:
-        """The lines that ran."""
-        return cls._made(trace, lambda before, line: line.key)
-
-    @classmethod
-    def of(cls, trace: CodeTrace) -> _Steps:
-        """The steps from one line of a function to another one of the same function, on one vCPU."""
-        return cls._made(trace, lambda before, line: (before and before.key, line.key))
-
-    @classmethod
-    def _made(cls, trace: CodeTrace, key: object) -> _Steps:
-        assert callable(key)
-        first: dict[object, tuple[int, Line, tuple[Line, ...]]] = {}
-        last: dict[tuple[int, str], Line] = {}
-        recent: list[Line] = []
-        events = 0
-        for cpu, number in trace.order:
-            if cpu < 0:
-                events += 1
-                continue
-            line = trace.lines[number]
-            before = last.get((cpu, line.symbol))
-            first.setdefault(key(before, line), (events, line, tuple(recent)))
-            last[cpu, line.symbol] = line
-            recent = [*recent[1 - _BEFORE :], line]
-        return cls(first)
+#: Names a step of a run, given the line before it of the same function on the same vCPU, if there is one, and its line.
+_Key = Callable[[Line | None, Line], object]
+#: The first occurrence of a step: the number of the devices' events before it, its line, and the lines before it.
+_First = tuple[int, Line, tuple[Line, ...]]
 
 
-def _only_in_one(one: _Steps, other: _Steps) -> Parting | None:
+def _steps(trace: CodeTrace, key: _Key) -> dict[object, _First]:
+    """The steps of a run."""
+    first: dict[object, _First] = {}
+    last: dict[tuple[int, str], Line] = {}
+    recent: list[Line] = []
+    events = 0
+    for cpu, number in trace.order:
+        if cpu < 0:
+            events += 1
+            continue
+        line = trace.lines[number]
+        before = last.get((cpu, line.symbol))
+        first.setdefault(key(before, line), (events, line, tuple(recent)))
+        last[cpu, line.symbol] = line
+        recent = [*recent[1 - _BEFORE :], line]
+    return first
+
+
+def _only_in_one(one: CodeTrace, other: CodeTrace, key: _Key) -> Parting | None:
     """The first step that only one of the runs made."""
+    runs = (_steps(one, key), _steps(other, key))
     found = [
         (events, which, line, before)
-        for which, (mine, others) in enumerate(((one, other), (other, one)))
-        for step, (events, line, before) in mine.first.items()
-        if step not in others.first
+        for which, run in enumerate(runs)
+        for step, (events, line, before) in run.items()
+        if step not in runs[1 - which]
     ]
     if not found:
         return None

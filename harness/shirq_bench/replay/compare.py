@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from shirq_bench.channels.log import Entry, Kind, Log, find
+from shirq_bench.channels.log import Entry, Log
 from shirq_bench.observe.words import phrase
-from shirq_bench.replay.play import END, NOTE
-
-#: Events without a time and without the vCPU, which differ between runs that nothing makes exact.
-_Event = tuple[object, ...]
+from shirq_bench.replay.play import end_of
 
 
 @dataclass(frozen=True)
@@ -32,17 +29,12 @@ def logs(one: Log, other: Log) -> Comparison:
     first, second = (_of_the_run(log.entries) for log in (one, other))
     if one.header.devices == other.header.devices and first == second:
         return Comparison(True, None, f"the log is identical to the byte: {len(first)} entries")
-    pairs = zip_longest(map(event, first), map(event, second))
+    pairs = zip_longest(*((entry.event for entry in run) for run in (first, second)))
     place = next((place for place, (a, b) in enumerate(pairs) if a != b), None)
     if place is None:
         return Comparison(False, None, f"the log has the same {len(first)} events, at other times")
     here, there = (_said(entries, place) for entries in (first, second))
     return Comparison(False, place, f"the log differs first at entry {place}: {here}; in the other run: {there}")
-
-
-def event(entry: Entry) -> _Event:
-    """What an entry says, without its time and its vCPU."""
-    return (entry.kind, entry.device, entry.space, entry.offset, entry.width, entry.ring, entry.value)
 
 
 def _said(entries: Sequence[Entry], place: int) -> str:
@@ -53,5 +45,5 @@ def _said(entries: Sequence[Entry], place: int) -> str:
 
 def _of_the_run(entries: Sequence[Entry]) -> Sequence[Entry]:
     """The entries up to the note that ends a played run; all, if there is none."""
-    ends = [place for place, entry in find(entries, Kind.SCHEDULED) if (entry.width, entry.value) == (NOTE, END)]
-    return entries[: ends[0] + 1] if ends else entries
+    end = end_of(entries)
+    return entries if end is None else entries[: end + 1]

@@ -23,8 +23,6 @@ from shirq_bench.vm import environment, template
 from shirq_bench.vm.machine import Machine
 
 FILE = "failure.json"
-#: The name of the event log in a guest's folder.
-LOG = "events.shirqlog"
 FORMAT = 1
 #: Folders of a project without git that hold results.
 _RESULTS = ("build", "dist", "node_modules", "__pycache__")

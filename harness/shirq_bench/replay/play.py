@@ -172,6 +172,12 @@ def schedule(vm: Vm, base_ns: int, stimuli: Sequence[Stimulus]) -> None:
         vm.qmp.set(device, "schedule", str(path))
 
 
+def end_of(entries: Sequence[Entry]) -> int | None:
+    """The place of the note that ends a run; None if the entries do not reach it, or are not of a played run."""
+    notes = (place for place, entry in find(entries, Kind.SCHEDULED) if (entry.width, entry.value) == (NOTE, END))
+    return next(notes, None)
+
+
 def _until_end(
     vm: Vm, reader: LogReader, deadline: float, meanwhile: Callable[[Vm], None] | None
 ) -> tuple[Sequence[Entry], int]:
@@ -180,9 +186,8 @@ def _until_end(
     end = Deadline(deadline)
     while True:
         seen = reader.mark
-        for place, entry in find(reader.poll(), Kind.SCHEDULED):
-            if entry.width == NOTE and entry.value == END:
-                return reader.since(first)[: seen - first + place + 1], 0
+        if (place := end_of(reader.poll())) is not None:
+            return reader.since(first)[: seen - first + place + 1], 0
         if dropped := reader.header().dropped:
             # Return all entries: more may have been written between the two checks.
             return reader.since(first), dropped

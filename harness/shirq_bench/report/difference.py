@@ -82,7 +82,8 @@ def explain(one: Run, other: Run, gsi: int | None = None, also: Sequence[str] = 
     gsi = gsi if gsi is not None else _line(runs)
     devices = {device for run in runs for device in _devices(run.log)}
     stories = [list(_story(run.log, devices, gsi)) for run in runs]
-    place = next((n for n, (a, b) in enumerate(zip_longest(*(map(_key, story) for story in stories))) if a != b), None)
+    events = ((_event(entry) for _, entry in story) for story in stories)
+    place = next((n for n, (a, b) in enumerate(zip_longest(*events)) if a != b), None)
     if place is None:
         said = [f"The runs have the same {len(stories[0])} events on this line, in the same order.", *also]
         return Difference(runs, gsi, len(stories[0]), (), ((), ()), tuple(said))
@@ -153,15 +154,13 @@ def _story(log: Log, devices: set[str], gsi: int | None) -> Iterator[tuple[int, 
             counts = ours.get(_BEGINS.get(entry.kind, entry.kind), True)
         if counts:
             own.append((index, entry))
-    for _, same in groupby(own, key=lambda each: _key(each) if each[1].kind is Kind.READ else each[0]):
+    for _, same in groupby(own, key=lambda each: _event(each[1]) if each[1].kind is Kind.READ else each[0]):
         yield next(same)
 
 
-def _key(moment: tuple[int, Entry]) -> object:
-    """An event without its time and its vCPU. The number of an event in a driver's mark is left out, too."""
-    entry = moment[1]
-    value = entry.value & 0xFFFF if entry.kind is Kind.MARK else entry.value
-    return entry.kind, entry.device, entry.space, entry.offset, entry.width, entry.ring, value
+def _event(entry: Entry) -> object:
+    """The event of an entry. The number of an event in a driver's mark is left out."""
+    return (entry._replace(value=entry.value & 0xFFFF) if entry.kind is Kind.MARK else entry).event
 
 
 @dataclass
@@ -292,7 +291,7 @@ class _Teller:
 
 
 def _same(one: Moment, other: Moment) -> bool:
-    return _key((0, one.entry)) == _key((0, other.entry))
+    return _event(one.entry) == _event(other.entry)
 
 
 def _telling(moments: Sequence[Moment], until: Moment) -> Moment | None:

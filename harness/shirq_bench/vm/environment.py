@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from shirq_bench import paths
 from shirq_bench.errors import BenchError
@@ -43,6 +45,14 @@ def head(kernels: Iterable[str]) -> dict[str, str]:
         return describe(kernels)
     except (BenchError, OSError) as error:
         return {"shirq-bench": f"the environment of the guests is unknown: {error}"}
+
+
+def write_report(path: Path, content: Mapping[str, Any], kernels: Iterable[str]) -> dict[str, Any]:
+    """Write a report as JSON, with what `head` says as its ``environment``; returns what was written."""
+    report = {**content, "environment": head(kernels)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    return report
 
 
 def versions(machine: Machine) -> dict[str, str]:

@@ -16,13 +16,12 @@ import functools
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from shirq_bench.errors import CommandFailed
 from shirq_bench.provision import cache
 from shirq_bench.provision.steps import shown
 from shirq_bench.vm.machine import Machine
-from shirq_bench.vm.vm import Vm, copy_sparse, parts
+from shirq_bench.vm.vm import Further, Vm, copy_sparse, nothing_further, parts
 
 #: The file name of the machine's description in a template and in an artefact folder.
 DESCRIPTION = "machine.json"
@@ -113,6 +112,9 @@ def freeze(vm: Vm, state: Path) -> None:
     vm.wait_migrated(60)
 
 
-def clone(machine: Machine, name: str = "", stopped: bool = False, **more: Any) -> Vm:
-    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it, or `Vm.start` a ``stopped`` one."""
-    return Vm(machine, name=name, template=get(machine), stopped=stopped, **more)
+def clone(machine: Machine, name: str = "", stopped: bool = False, further: Further = nothing_further) -> Vm:
+    """A VM that will be a clone of the template of ``machine``; `Vm.boot` it, or `Vm.start` a ``stopped`` one.
+
+    ``further`` gives further arguments for QEMU, as for a `Vm`.
+    """
+    return Vm(machine, name=name, template=get(machine), stopped=stopped, further=further)

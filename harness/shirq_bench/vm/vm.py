@@ -21,7 +21,7 @@ from types import TracebackType
 
 from shirq_bench.channels.agent import Agent
 from shirq_bench.channels.console import Console
-from shirq_bench.channels.log import Log, LogError, LogReader, read_log
+from shirq_bench.channels.log import LOG, Log, LogError, LogReader, read_log
 from shirq_bench.channels.network import Network
 from shirq_bench.channels.qmp import Monitor
 from shirq_bench.channels.ssh import Ssh
@@ -347,7 +347,7 @@ class Vm:
     @property
     def log_path(self) -> Path:
         """The event log's file."""
-        return self.dir / "events.shirqlog"
+        return self.dir / LOG
 
     def _position(self) -> int:
         """The place of a step in the event log, for the journal. Also measures the host's load."""

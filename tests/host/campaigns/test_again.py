@@ -12,12 +12,13 @@ from click.testing import CliRunner, Result
 from logwriter import Story, write_log
 from shirq_bench.campaigns import again
 from shirq_bench.campaigns.again import Again
+from shirq_bench.channels.log import LOG
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import bundle, failure
 from shirq_bench.replay.case import Case, Finding
 from shirq_bench.replay.compare import Comparison
-from shirq_bench.replay.failure import LOG, Failure, OfCase, OfCommand, OfSweep, OfTest, Source
+from shirq_bench.replay.failure import Failure, OfCase, OfCommand, OfSweep, OfTest, Source
 from shirq_bench.replay.play import Stimulus
 from shirq_bench.vm import environment
 from shirq_bench.vm.machine import Machine

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +18,7 @@ from shirq_bench.campaigns import determinism
 from shirq_bench.cli import determinism as verb
 from shirq_bench.cli.main import main
 from shirq_bench.replay.exact import State
+from shirq_bench.vm import environment
 from shirq_bench.vm.machine import Machine
 
 STATE = State(100, "log", "processor", "memory")
@@ -52,10 +58,38 @@ def test_command_fails_if_a_replay_differs(
 ) -> None:
     monkeypatch.setattr(determinism, "replay", replayed)
     monkeypatch.setattr(verb, "REPORT", tmp_path / "reports/determinism.json")
+    monkeypatch.setattr(environment, "describe", lambda kernels: dict.fromkeys(kernels, "its version"))
     done = CliRunner().invoke(main, ["determinism", "--vcpus", vcpus, "--runs", "2", "--replays", "5"])
     assert done.exit_code == status
-    (report,) = json.loads((tmp_path / "reports/determinism.json").read_text())
-    assert len(report["differences"]) == status
+    report = json.loads((tmp_path / "reports/determinism.json").read_text())
+    (machine,) = report["machines"]
+    assert len(machine["differences"]) == status
+    assert report["environment"] == {"6.1": "its version"}
+
+
+_LOADED = """
+from shirq_bench.campaigns import determinism
+with determinism._load():
+    print("loaded", flush=True)
+    input()
+"""
+
+
+def test_load_of_the_host_ends_with_a_killed_command() -> None:
+    """The busy processes are more than the processors, and none of them goes on if the command is killed."""
+    with subprocess.Popen([sys.executable, "-c", _LOADED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        assert command.stdout and command.stdout.readline() == b"loaded\n"
+        children = psutil.Process(command.pid).children()
+        busy = [child for child in children if "while True: pass" in child.cmdline()]
+        command.kill()
+    try:
+        _, left = psutil.wait_procs(busy, timeout=60)
+    finally:
+        for child in busy:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    assert len(busy) > len(os.sched_getaffinity(0))
+    assert not left
 
 
 def test_busy_guest_has_more_work_than_vcpus() -> None:

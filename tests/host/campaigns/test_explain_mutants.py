@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
     monkeypatch.setattr(mutant, "load", lambda top: known)
     monkeypatch.setattr(environment, "describe", lambda kernels: {"QEMU": "1"})
 
-    def measure(*named: str) -> str:
+    def measure(*named: str, options: Sequence[str] = ()) -> str:
         results = dict(zip("abc", named, strict=False))
 
         def one(top: Path, each: Mutant, kernel: str, tell: Callable[[str], None]) -> Explained:
@@ -87,7 +87,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
             return Explained(each, ("f",), "a test", results[each.name], f"{results[each.name]}() at x.c:1", "g")
 
         monkeypatch.setattr(explain, "explain", one)
-        done = CliRunner().invoke(cli.command, ["--explain", *"abc"[: len(named)]])
+        done = CliRunner().invoke(cli.command, ["--explain", *options, *"abc"[: len(named)]])
         return f"{done.exit_code} {done.output}"
 
     return measure
@@ -103,9 +103,18 @@ def test_explanations_are_right_if_they_name_a_changed_function(measured: Callab
     assert content["environment"] == {"QEMU": "1"}
 
 
+def test_explanations_leave_the_page_alone(measured: Callable[..., str]) -> None:
+    """The result of some mutants must not replace that of all: only --document writes the page."""
+    page = Path("docs/mutants.md")
+    before = page.read_text()
+    assert measured("f").startswith("0 ")
+    assert report.EXPLAINED.exists()
+    assert page.read_text() == before
+
+
 def test_table_of_explanations_replaces_the_one_before(measured: Callable[..., str]) -> None:
-    assert measured("g").startswith("1 ")
-    assert measured("f", "f").startswith("0 ")
+    assert measured("g", options=["--document"]).startswith("1 ")
+    assert measured("f", "f", options=["--document"]).startswith("0 ")
     text = Path("docs/mutants.md").read_text()
     assert text.startswith("# Mutants\n\nText.\n\n## Several vCPUs\n\nMore.\n\n## Explained by a run that passes\n")
     assert text.count("## Explained by a run that passes") == 1

@@ -47,3 +47,31 @@ def test_the_tests_of_a_patch_are_its_files_below_tests() -> None:
 def test_a_patch_without_its_own_qtest_is_refused() -> None:
     with pytest.raises(BuildError, match="a patch must add one qtest of its own, not none"):
         upstream.qtest_of("--- a/hw/a.c\n+++ b/hw/a.c\n")
+
+
+def _verdict(script: str, place: Path) -> upstream.Verdict:
+    """Run a script as the qtest ``made-up-test`` of a build."""
+    qtest = place / "build/tests/qtest/made-up-test"
+    qtest.parent.mkdir(parents=True)
+    qtest.write_text(f"#!/bin/sh\n{script}\n")
+    qtest.chmod(0o755)
+    return upstream._run(place / "build", "made-up-test", Path("/firmware"), place)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_verdict_is_the_status_and_output_of_the_qtest(tmp_path: Path, status: int) -> None:
+    verdict = _verdict(f'echo "ok 1 $1 $2"; cat "$QTEST_QEMU_BINARY"; exit {status}', tmp_path)
+    assert verdict.passed == (status == 0)
+    assert "\nok 1 --tap -k\n" in f"\n{verdict.output}"
+    assert f"exec {tmp_path}/build/qemu-system-x86_64 -L /firmware" in verdict.output
+
+
+def test_qtest_that_does_not_end_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that hangs has shown nothing: neither that the mend is needed nor that it works."""
+    monkeypatch.setattr(upstream, "_DEADLINE", 1.0)
+    with pytest.raises(
+        BuildError, match=r"made-up-test: not finished after 1 s; output in .*made-up-test\.log"
+    ) as caught:
+        _verdict("echo before the end; sleep 600", tmp_path)
+    log = Path(str(caught.value).rpartition(" ")[2])
+    assert "before the end" in log.read_text()

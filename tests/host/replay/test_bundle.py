@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logwriter import Story, pack_entries, pack_header
-from shirq_bench.channels.log import read_log
+from shirq_bench.channels.log import LOG, read_log
 from shirq_bench.errors import BenchError
 from shirq_bench.replay import bundle, failure
-from shirq_bench.replay.failure import LOG, Failure, OfCommand, OfTest, Source
+from shirq_bench.replay.failure import Failure, OfCommand, OfTest, Source
 from shirq_bench.vm.machine import Machine
 
 Files = dict[str, Any]

@@ -26,7 +26,6 @@ from shirq_bench.campaigns.diagnose.hypothesis import Hypothesis
 from shirq_bench.campaigns.zoo.case import Case, Step, as_data, read
 from shirq_bench.intake import rebuild, symptoms
 from shirq_bench.intake.report import Device, Line, Report
-from shirq_bench.intake.tables import TABLES
 from shirq_bench.vm.machine import gsi_of
 
 #: The places of the devices on pcie.0. All but the last four are on the line that is diagnosed.
@@ -160,8 +159,7 @@ def _culprit(covered: Sequence[Device]) -> Device | None:
     """The function with a handler that is dev0: one that asserts, else one that QEMU has no model of, else any."""
 
     def rank(device: Device) -> tuple[bool, bool]:
-        known = TABLES.named(device.get("driver")) if device.get("driver") else None
-        return (not device.asserts, bool(known and known.model))
+        return (not device.asserts, bool(device.known and device.known.model))
 
     return min(covered, key=rank, default=None)
 
@@ -176,8 +174,7 @@ def _role(device: Device | None) -> str:
 
 def _ids(device: Device | None) -> list[str]:
     """The ids of a function as properties; none if a driver of the guest would take the device by them."""
-    driver = TABLES.named(device.get("driver")) if device and device.get("driver") else None
-    if device is None or (driver and driver.model):
+    if device is None or (device.known and device.known.model):
         return []
     kernels_own = str(device.get("class") or "").startswith(_KERNELS_OWN)
     found = rebuild.identity(device, [])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +77,7 @@ def report(
 
 def write(content: Mapping[str, Any]) -> None:
     """Write `REPORT`, with the exact versions of the guests' parts."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    made_of = {"environment": environment.head([content["kernel"]])}
-    REPORT.write_text(json.dumps({**content, **made_of}, indent=1) + "\n")
+    environment.write_report(REPORT, content, [content["kernel"]])
 
 
 def summary(content: Mapping[str, Any]) -> str:

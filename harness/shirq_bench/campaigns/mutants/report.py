@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,9 +61,7 @@ def data(verdicts: Sequence[Verdict], kernel: str, size: str, known: Sequence[Mu
 
 def write(content: dict[str, Any], path: Path | None = None) -> None:
     """Write the content as JSON, with the exact versions of the guests' parts, to ``REPORT`` or another ``path``."""
-    path = path or REPORT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content | {"environment": environment.head([content["kernel"]])}, indent=1) + "\n")
+    environment.write_report(path or REPORT, content, [content["kernel"]])
 
 
 def summary(content: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -84,7 +83,7 @@ def said(violations: Sequence[Violation]) -> list[str]:
 
 def draw(case: Case, place: Path) -> None:
     """Draw the log that a run left in ``place``, from the run's beginning on."""
-    log = read_log(place / "events.shirqlog")
+    log = read_log(place)
     begin = next((n for n, entry in enumerate(log.entries) if entry.kind is Kind.SCHEDULED), 0)
     cut = log.since(begin)
     try:
@@ -144,5 +143,4 @@ def data(
 
 def write(content: dict[str, Any]) -> None:
     """Write `REPORT`, with the exact versions of the guests' parts."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(content | {"environment": environment.head(content["kernels"])}, indent=1) + "\n")
+    environment.write_report(REPORT, content, content["kernels"])

@@ -8,7 +8,6 @@ there. The scenario of a pair is called "OPERATION+STIMULUS".
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,9 +267,7 @@ def report(swept: Sequence[Swept], kernel: str, kept: Sequence[Path]) -> dict[st
 
 def write(content: Mapping[str, Any]) -> None:
     """Write `REPORT`, with the exact versions of the guests' parts."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    made_of = {"environment": environment.head([content["kernel"]])}
-    REPORT.write_text(json.dumps({**content, **made_of}, indent=1) + "\n")
+    environment.write_report(REPORT, content, [content["kernel"]])
 
 
 def summary(content: Mapping[str, Any]) -> str:

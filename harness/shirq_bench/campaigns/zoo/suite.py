@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -95,14 +94,10 @@ def _without_log(played: Played) -> Played:
 
 def write(played: Sequence[Sequence[Played]], directory: Path = REPORTS, document: Path | None = None) -> None:
     """Write zoo.json and zoo.html, and the document if one is requested."""
-    directory.mkdir(parents=True, exist_ok=True)
+    cases = [describe(each[0].case, each) for each in played]
     kernels = sorted({each[0].kernel for each in played})
-    report = {
-        "date": time.strftime("%Y-%m-%d"),
-        "environment": environment.head(kernels),
-        "cases": [describe(each[0].case, each) for each in played],
-    }
-    (directory / "zoo.json").write_text(json.dumps(report, indent=1) + "\n")
+    content = {"date": time.strftime("%Y-%m-%d"), "cases": cases}
+    report = environment.write_report(directory / "zoo.json", content, kernels)
     known = {each[0].case.id: each[0].case for each in played}
     (directory / "zoo.html").write_text(page.matrix(report, known))
     if document:
