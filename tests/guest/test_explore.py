@@ -17,7 +17,7 @@ from shirq_bench.campaigns.mutants.trial import apply
 from shirq_bench.campaigns.sweep import findings
 from shirq_bench.campaigns.sweep import run as sweep
 from shirq_bench.campaigns.sweep.scenario import Scenario
-from shirq_bench.channels.log import Kind
+from shirq_bench.channels.log import USER_RING, Kind, TurnReason
 from shirq_bench.cli.main import main
 from shirq_bench.paths import need_checkout
 from shirq_bench.replay.case import Finding
@@ -86,6 +86,16 @@ def test_reader_that_is_woken_runs_while_the_handler_goes_on(kernel_name: str) -
     assert len(marks) == len(offsets) and {entries[n].vcpu for n in marks} == {1}
     ends = (next(entry.kind for entry in entries[n:] if entry.kind in (Kind.EOI, Kind.DELIVER)) for n in marks)
     assert Kind.EOI in ends
+
+
+def test_program_that_waits_for_another_processor_gives_way_to_it(kernel_name: str) -> None:
+    """The reader of a device that is disarmed tries again until it is armed: not for the rest of its turn."""
+    item = actors.get("rearm~reader")
+    shape = sweep.calibrate(item, kernel_name)
+    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, shape.window_ns // 10)
+    entries = sweep.case_of(item, kernel_name, offsets, shape.period_ns).run().recording.entries
+    turns = [entry for entry in entries if entry.kind is Kind.TURN and (entry.vcpu, entry.ring) == (1, USER_RING)]
+    assert {entry.offset for entry in turns} == {TurnReason.YIELD}
 
 
 @pytest.mark.parametrize("pair", ["arm~mask", "close~visit", "rearm~raise", "mask~neighbour-rearm"])
