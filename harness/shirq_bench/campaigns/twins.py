@@ -90,10 +90,13 @@ def _of_run(log: Log) -> Log:
 def passing(case: Case) -> tuple[Case, str] | None:
     """The nearest case that passes, and its name: its last stimulus is some instructions earlier or later, or left out.
 
-    Stimuli of one time are one: they are moved or left out together. None if these cases fail, too.
+    Stimuli of one time are one, unless there are no others: they are moved or left out together. None if these cases
+    fail, too.
     """
     others = tuple(stimulus for stimulus in case.stimuli if stimulus.at_ns != case.last_ns)
     last = tuple(stimulus for stimulus in case.stimuli if stimulus.at_ns == case.last_ns)
+    if not others:
+        others, last = case.stimuli[:-1], case.stimuli[-1:]
     for distance in _DISTANCES:
         for shift in (-distance, distance):
             if not 0 <= case.last_ns + shift < case.cuts[-1]:
