@@ -92,6 +92,11 @@ def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) 
     assert second.pc != first.pc, "the guest has not advanced by an instruction"
 
 
+def test_device_that_storms_by_design_breaks_no_rule(kernel_name: str) -> None:
+    """The scenario says that it has any number of deliveries."""
+    assert run.calibrate(scenario.get("storm"), kernel_name).window_ns > 0
+
+
 @pytest.mark.long
 def test_a_violation_is_found_shrunk_named_and_replayed(kernel_name: str, tmp_path: Path) -> None:
     """An owner that unmasks while an event is queued gets a second one, which this scenario counts as a violation."""

@@ -33,8 +33,8 @@ class Case:
     """``cuts`` divide the run into parts that are judged one by one: times in ns from the beginning of the run.
 
     At a cut all earlier activity must be complete; the last cut ends the run.
-    ``devices``, ``bound_ns``, ``spurious`` and ``broken`` are passed to the oracle. ``actors`` is the number of user
-    programs in the guest. If the guest ``halts``, it does not run the script at the end.
+    ``devices``, ``bound_ns``, ``spurious``, ``broken`` and ``deliveries`` are passed to the oracle. ``actors`` is the
+    number of user programs in the guest. If the guest ``halts``, it does not run the script at the end.
     """
 
     title: str
@@ -47,6 +47,7 @@ class Case:
     spurious: int = 0
     broken: tuple[str, ...] = ()
     halts: bool = False
+    deliveries: int = 0
 
     def run(self, keep: Path | None = None, start: Start | None = None) -> Outcome:
         """Play the case in a fresh clone, or in the guest that ``start`` gives, and judge it.
@@ -54,7 +55,7 @@ class Case:
         If the log overflows, as it does in a storm, the parts that are complete are judged. The part in which the log
         overflowed is "unfinished", and later parts are not judged.
         """
-        oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts)
+        oracle = Oracle(self.devices, self.bound_ns, self.spurious, self.broken, self.halts, self.deliveries)
         try:
             question = "" if self.halts else _QUESTION
             recording = play(self.machine, self.stimuli, self.cuts[-1], question, keep, halts=self.halts, start=start)

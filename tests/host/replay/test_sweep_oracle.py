@@ -43,7 +43,7 @@ def test_a_raise_that_is_handled_is_in_order() -> None:
 @pytest.mark.parametrize(("deliveries", "broken", "rules"), [(40, (), []), (41, (), ["storm"]), (41, ("dev1",), [])])
 def test_deliveries_without_raises_are_a_storm(deliveries: int, broken: tuple[str, ...], rules: list[str]) -> None:
     """A device that asserts while its handler declines makes the processor handle nothing else."""
-    oracle = Oracle(["dev0"], _BOUND_NS, 0, broken)
+    oracle = Oracle(["dev0"], _BOUND_NS, 0, broken, deliveries=40)
     told = [_entry(at, Kind.DELIVER, 0x25, device="ioapic") for at in range(deliveries)]
     assert [violation.rule for violation in oracle.judge([*_claimed(100), *told])] == rules
 

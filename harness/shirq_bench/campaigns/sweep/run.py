@@ -100,6 +100,7 @@ def case_of(
         spurious=scenario.spurious,
         broken=scenario.broken,
         halts=scenario.halts,
+        deliveries=scenario.deliveries,
     )
 
 

@@ -43,6 +43,7 @@ class Scenario:
     step: int = 1
     points: int = 0
     spurious: int = 0
+    deliveries: int = 40
     drivers: Words = ()
     halts: bool = False
     cards: Words = ()
