@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,20 +22,30 @@ from shirq_bench.channels.log import USER_RING, Kind, TurnReason
 from shirq_bench.cli.main import main
 from shirq_bench.paths import need_checkout
 from shirq_bench.replay.case import Finding
+from shirq_bench.replay.play import Recording
 from shirq_bench.vm.machine import Machine
 
 # Bounds are in instructions; an instrumented kernel needs a hundred times as many.
 pytestmark = pytest.mark.needs_kernel("6.1", "6.12")
 
 
-def test_second_actor_begins_at_its_instruction_and_has_the_turn_until_it_blocks(kernel_name: str) -> None:
-    item = actors.get("mask~exec")
-    shape = sweep.calibrate(item, kernel_name)
-    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, 100)
-    outcome = sweep.case_of(item, kernel_name, offsets, shape.period_ns).run()
+def _played(pair: str, kernel: str, step: int) -> tuple[Recording, range, int]:
+    """Play points of a pair that are ``step`` instructions apart, without a violation.
+
+    Returns the recording, the offsets of the points, and the length of a point in ns.
+    """
+    item = actors.get(pair)
+    shape = sweep.calibrate(item, kernel)
+    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
+    outcome = sweep.case_of(item, kernel, offsets, shape.period_ns).run()
     assert [violation.what for violation in outcome.all()] == []
-    entries = outcome.recording.entries
-    times = [slot * shape.period_ns + offset + outcome.recording.base_ns for slot, offset in enumerate(offsets)]
+    return outcome.recording, offsets, shape.period_ns
+
+
+def test_second_actor_begins_at_its_instruction_and_has_the_turn_until_it_blocks(kernel_name: str) -> None:
+    recording, offsets, period_ns = _played("mask~exec", kernel_name, 100)
+    entries = recording.entries
+    times = [slot * period_ns + offset + recording.base_ns for slot, offset in enumerate(offsets)]
     given = [entry for entry in entries if entry.kind is Kind.TURN and entry.offset == 0]
     assert [(entry.time_ns, entry.vcpu, entry.value) for entry in given] == [(time, 0, 1) for time in times]
     whole = 0
@@ -60,7 +71,8 @@ def _events(item: Scenario, kernel: str, offset: int, period_ns: int) -> list[ob
 
 @pytest.mark.parametrize("pair", ["mask~exec", "unmask~raise", "arm~mask"])
 def test_points_of_one_class_have_the_same_events(kernel_name: str, pair: str) -> None:
-    item = actors.get(pair)
+    """With turns that no quantum ends: its end is a matter of the clock, by which the points of a class differ."""
+    item = replace(actors.get(pair), turn_ns=20_000_000)
     shape = sweep.calibrate(item, kernel_name)
     every = classes(item, kernel_name, shape)
     offsets = [offset for same in every for offset in same]
@@ -76,12 +88,8 @@ def test_points_of_one_class_have_the_same_events(kernel_name: str, pair: str) -
 
 def test_reader_that_is_woken_runs_while_the_handler_goes_on(kernel_name: str) -> None:
     """vCPU 0 handles the interrupt; the reader, on vCPU 1, has its event before the handler's EOI at some points."""
-    item = actors.get("read~reader")
-    shape = sweep.calibrate(item, kernel_name)
-    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, 20)
-    outcome = sweep.case_of(item, kernel_name, offsets, shape.period_ns).run()
-    assert [violation.what for violation in outcome.all()] == []
-    entries = outcome.recording.entries
+    recording, offsets, _ = _played("read~reader", kernel_name, 20)
+    entries = recording.entries
     marks = [n for n, entry in enumerate(entries) if entry.kind is Kind.MARK and entry.device == "dev0"]
     assert len(marks) == len(offsets) and {entries[n].vcpu for n in marks} == {1}
     ends = (next(entry.kind for entry in entries[n:] if entry.kind in (Kind.EOI, Kind.DELIVER)) for n in marks)
@@ -90,10 +98,7 @@ def test_reader_that_is_woken_runs_while_the_handler_goes_on(kernel_name: str) -
 
 def test_program_that_waits_for_another_processor_gives_way_to_it(kernel_name: str) -> None:
     """The reader of a device that is disarmed tries again until it is armed: not for the rest of its turn."""
-    item = actors.get("rearm~reader")
-    shape = sweep.calibrate(item, kernel_name)
-    offsets = range(shape.begin_ns, shape.begin_ns + shape.window_ns, shape.window_ns // 10)
-    entries = sweep.case_of(item, kernel_name, offsets, shape.period_ns).run().recording.entries
+    entries = _played("rearm~reader", kernel_name, 500)[0].entries
     turns = [entry for entry in entries if entry.kind is Kind.TURN and (entry.vcpu, entry.ring) == (1, USER_RING)]
     assert {entry.offset for entry in turns} == {TurnReason.YIELD}
 

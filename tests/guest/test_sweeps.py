@@ -93,7 +93,7 @@ def test_a_stimulus_comes_before_the_instruction_that_is_said(kernel_name: str) 
 
 
 def test_device_that_storms_by_design_breaks_no_rule(kernel_name: str) -> None:
-    """The scenario says that it has any number of deliveries."""
+    """Only explorations limit the number of deliveries."""
     assert run.calibrate(scenario.get("storm"), kernel_name).window_ns > 0
 
 

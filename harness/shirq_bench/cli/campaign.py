@@ -14,6 +14,7 @@ from shirq_bench.campaigns import fleet, registry, shards
 from shirq_bench.campaigns.shards import Campaign, Store
 from shirq_bench.campaigns.sweep import pairs, scenario
 from shirq_bench.campaigns.sweep import shards as sweeps
+from shirq_bench.cli.machines import kernel_option
 from shirq_bench.provision.steps import shown
 
 _Command = Callable[..., Any]
@@ -71,7 +72,7 @@ def campaign() -> None:
 
 @campaign.command("sweep")
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
-@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@kernel_option
 @click.option("--points", default=0, type=click.IntRange(0), metavar="N", help="Of each window; default: all.")
 @click.option("--pairs", "crossed", is_flag=True, help="Also all pairs of operations and stimuli.")
 @_where

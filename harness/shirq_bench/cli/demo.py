@@ -21,6 +21,7 @@ from rich.console import Console
 
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import KERNEL_RING, Kind, Log
+from shirq_bench.cli.machines import kernel_option
 from shirq_bench.observe import judge
 from shirq_bench.observe.judge import Finding, Verdict
 from shirq_bench.observe.scene import Scene
@@ -179,7 +180,7 @@ def _after(times: Sequence[int], moment: int) -> int | None:
 
 
 @click.command("demo")
-@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@kernel_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=BUILD / "demo", show_default=True)
 def command(kernel: str, out: Path) -> None:
     """Boot three functions on one shared line, drive them, kill a driver; show the activity of the line.

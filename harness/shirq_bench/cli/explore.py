@@ -8,15 +8,13 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from shirq_bench.campaigns.explore import actors, report, run
 from shirq_bench.campaigns.explore.actors import BETWEEN
 from shirq_bench.campaigns.explore.report import Row
 from shirq_bench.campaigns.sweep import pairs
-from shirq_bench.cli.sweep import CI_REPLAYS, REPLAYS, replays_agree, sweep_one
-from shirq_bench.errors import BenchError
+from shirq_bench.cli.machines import kernel_option, size_option
+from shirq_bench.cli.sweep import CI_REPLAYS, REPLAYS, replays_agree, show_list, sweep_cells
 from shirq_bench.paths import need_checkout
 
 #: Random points of a pair with several preemptions.
@@ -25,9 +23,9 @@ _RANDOM_POINTS = {"full": 2000, "ci": 40}
 
 @click.command("explore")
 @click.argument("names", nargs=-1, metavar="[ACTOR|PAIR]...")
-@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@kernel_option
 @click.option("--points", type=click.IntRange(1), metavar="N", help="Most points of a pair; default: by --size.")
-@click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@size_option
 @click.option("--most", default=3, show_default=True, type=click.IntRange(1), metavar="N", help="Violations of a pair.")
 @click.option(
     "--preemptions", default=1, show_default=True, type=click.IntRange(1, 8), metavar="D", help="More than one: random."
@@ -68,29 +66,19 @@ def command(
         return
     target = need_checkout("writing the document") / report.DOCUMENT if document else None
     chosen = actors.choose(size, names)
-    if all(pair.scenario is None for pair in chosen):
-        reasons = ", ".join(dict.fromkeys(pair.reason for pair in chosen))
-        raise BenchError(f"all of these pairs are left out: {reasons}")
     if preemptions > 1:
         points = points or _RANDOM_POINTS[size]
     how = functools.partial(run.explore, preemptions=preemptions, seed=seed)
     rows: list[Row] = []
     files: list[Path] = []
-    for pair in chosen:
-        if pair.scenario is None:
-            rows.append(Row(pair))
-            continue
-        try:
-            result, kept = sweep_one(how, pair.scenario, kernel, points or 0, most, 1, report.FINDINGS)
-        except (BenchError, OSError) as error:
-            rows.append(Row(pair, error=str(error).splitlines()[0]))
-            click.echo(f"{pair.name}: {error}")
-        else:
-            rows.append(Row(pair, result))
-            files += kept
+    for pair, result, error, kept in sweep_cells(how, chosen, kernel, points or 0, most, report.FINDINGS):
+        rows.append(Row(pair, result, error))
+        files += kept
+        if result:
             _line(result)
-        # Write after each pair, because all pairs together take long.
-        report.write(report.report(rows, kernel, files))
+        if pair.scenario:
+            # Write after each pair, because all pairs together take long.
+            report.write(report.report(rows, kernel, files))
     replayed = [row.pair.scenario for row in rows if row.result and row.pair.scenario]
     identical = replays_agree(replayed, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
     content = report.report(rows, kernel, files, identical)
@@ -112,13 +100,6 @@ def _line(result: run.Explored) -> None:
 def _list() -> None:
     every = [pair for pair in actors.choose("full") if pair.scenario]
     operations, others = pairs.load().operations, actors.load().others
-    for head, body in (
-        ("first actor", [(name, operations[name].title) for name in dict.fromkeys(pair.first for pair in every)]),
-        ("second actor", [(f"{BETWEEN}{one.name}", one.title) for one in others.values()]),
-    ):
-        table = Table(box=None)
-        for name in (head, "what it does"):
-            table.add_column(name)
-        for row in body:
-            table.add_row(*row)
-        Console().print(table)
+    firsts = dict.fromkeys(pair.first for pair in every)
+    show_list("first actor", "what it does", [(name, operations[name].title) for name in firsts])
+    show_list("second actor", "what it does", [(f"{BETWEEN}{one.name}", one.title) for one in others.values()])

@@ -34,6 +34,11 @@ class KernelName(click.ParamType[str]):
         return [CompletionItem(name) for name in kernel.names() if name.startswith(start)]
 
 
+#: The kernel of a campaign's guests, and how much of the campaign is done.
+kernel_option = click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+size_option = click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+
+
 def machine_options(command: Command) -> Command:
     options = [
         click.option("--kernel", type=KernelName(), metavar="NAME", help="From `shirq kernels`, or a vmlinuz's path."),

@@ -22,6 +22,7 @@ from shirq_bench.campaigns.mutants import explain, mutant, report
 from shirq_bench.campaigns.mutants.explain import Explained
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop
+from shirq_bench.cli.machines import kernel_option, size_option
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision import checkout
@@ -44,8 +45,8 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
 
 @click.command("mutants")
 @click.argument("names", nargs=-1, metavar="[MUTANT]...")
-@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
-@click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@kernel_option
+@size_option
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Mutants tried in parallel.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants.")
 @click.option(

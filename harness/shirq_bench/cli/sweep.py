@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,8 +15,10 @@ from rich.table import Table
 
 from shirq_bench.campaigns.explore import actors
 from shirq_bench.campaigns.sweep import findings, pairs, run, scenario
+from shirq_bench.campaigns.sweep.cells import Cell
 from shirq_bench.campaigns.sweep.run import Result
 from shirq_bench.channels.log import read_log
+from shirq_bench.cli.machines import kernel_option, size_option
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import shown
@@ -35,11 +37,11 @@ _finding = click.argument("path", type=click.Path(exists=True, path_type=Path), 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
-@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@kernel_option
 @click.option(
     "--points", type=click.IntRange(1), metavar="N", help="Number of instructions to try in each window; default: all."
 )
-@click.option("--size", type=click.Choice(["full", "ci"]), default="full", show_default=True)
+@size_option
 @click.option("--most", default=run.MOST_FAILURES, type=click.IntRange(1), metavar="N", help="Stop after N violations.")
 @click.option("--pairs", "crossed", is_flag=True, help="Cross operations with stimuli, all or the named ones.")
 @click.option("--document", is_flag=True, help=f"With --pairs: also write {pairs.DOCUMENT}.")
@@ -94,7 +96,7 @@ def sweep(
         else:
             results.append(result)
             files += kept
-            line(result)
+            _line(result)
         # Write after each scenario, because all scenarios together take long.
         findings.write(findings.data(results, files, errors))
     identical = replays_agree(chosen, kernel, CI_REPLAYS if size == "ci" else REPLAYS) if not names else None
@@ -121,12 +123,15 @@ def _list(crossed: bool) -> None:
     else:
         rows = {"scenario": [(one.name, one.title) for one in scenario.load().values()]}
     for head, body in rows.items():
-        table = Table(box=None)
-        for name in (head, "what happens" if crossed else "situation at the second stimulus"):
-            table.add_column(name)
-        for row in body:
-            table.add_row(*row)
-        Console().print(table)
+        show_list(head, "what happens" if crossed else "situation at the second stimulus", body)
+
+
+def show_list(head: str, what: str, body: Sequence[tuple[str, str]]) -> None:
+    """Print names and what they stand for, under the heads of both columns."""
+    table = Table(head, what, box=None)
+    for row in body:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def sweep_one(
@@ -152,6 +157,34 @@ def sweep_one(
     return result, files
 
 
+def sweep_cells(
+    how: Callable[..., _R],
+    chosen: Sequence[Cell],
+    kernel: str,
+    points: int,
+    most: int,
+    into: Path = findings.FINDINGS,
+) -> Iterator[tuple[Cell, _R | None, str, list[Path]]]:
+    """Sweep the cells that are played, as `sweep_one` does; yields each cell with its result, error and findings.
+
+    If a cell cannot be swept, its error is printed, and the others still are. `BenchError` if all are left out.
+    """
+    if all(cell.scenario is None for cell in chosen):
+        reasons = ", ".join(dict.fromkeys(cell.reason for cell in chosen))
+        raise BenchError(f"all of these pairs are left out: {reasons}")
+    for cell in chosen:
+        if cell.scenario is None:
+            yield cell, None, "", []
+            continue
+        try:
+            result, kept = sweep_one(how, cell.scenario, kernel, points, most, 1, into)
+        except (BenchError, OSError) as error:
+            click.echo(f"{cell.name}: {error}")
+            yield cell, None, str(error).splitlines()[0], []
+        else:
+            yield cell, result, "", kept
+
+
 def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most: int, document: bool) -> int:
     """Sweep pairs; returns the exit status. If a pair cannot be swept, the other pairs still are."""
     target = need_checkout("writing the document") / pairs.DOCUMENT if document else None
@@ -159,24 +192,14 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
     swept: list[pairs.Swept] = []
     files: list[Path] = []
     chosen = pairs.choose(matrix, size, names)
-    if all(cell.scenario is None for cell in chosen):
-        reasons = ", ".join(dict.fromkeys(cell.reason for cell in chosen))
-        raise BenchError(f"all of these pairs are left out: {reasons}")
-    for cell in chosen:
-        if cell.scenario is None:
-            swept.append(pairs.Swept(cell))
-            continue
-        try:
-            result, kept = sweep_one(run.sweep, cell.scenario, kernel, points, most, 1)
-        except (BenchError, OSError) as error:
-            swept.append(pairs.Swept(cell, error=str(error).splitlines()[0]))
-            click.echo(f"{cell.name}: {error}")
-        else:
-            swept.append(pairs.Swept(cell, result))
-            files += kept
-            line(result)
-        # Write after each pair, because all pairs together take long.
-        pairs.write(pairs.report(swept, kernel, files))
+    for cell, result, error, kept in sweep_cells(run.sweep, chosen, kernel, points, most):
+        swept.append(pairs.Swept(cell, result, error))
+        files += kept
+        if result:
+            _line(result)
+        if cell.scenario:
+            # Write after each pair, because all pairs together take long.
+            pairs.write(pairs.report(swept, kernel, files))
     content = pairs.report(swept, kernel, files)
     pairs.write(content)
     if target:
@@ -190,8 +213,7 @@ def _sweep_pairs(names: Sequence[str], kernel: str, points: int, size: str, most
     return 1 if content["violations"] or content["errors"] else 0
 
 
-def line(result: Result) -> None:
-    """Print the figures of a scenario."""
+def _line(result: Result) -> None:
     click.echo(
         f"{result.scenario:24} {result.points:6} points on {len(result.places):5} instructions,"
         f" {len(result.failures)} violations, {result.seconds:.0f} s"

@@ -17,6 +17,7 @@ from shirq_bench.campaigns.zoo import page, suite
 from shirq_bench.campaigns.zoo.case import DRIVERS, Case
 from shirq_bench.campaigns.zoo.outcome import in_words
 from shirq_bench.campaigns.zoo.run import Played, play
+from shirq_bench.cli.machines import kernel_option
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import BUILD
 
@@ -119,7 +120,7 @@ def run(name: str, drivers: tuple[str, ...], kernel: str, output: Path | None) -
 @zoo.command("all")
 @click.argument("names", metavar="[ID]...", nargs=-1, type=_Id())
 @click.option("--size", type=click.Choice(["ci", "full"]), default="full", show_default=True)
-@click.option("--kernel", default="6.1", show_default=True, metavar="NAME", help="From `shirq kernels`.")
+@kernel_option
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE", help="Also write the matrix to this file.")
 def all_(names: tuple[str, ...], size: str, kernel: str, document: Path | None) -> None:
     """Run cases, by default all, with every driver; write build/reports/zoo.json and zoo.html.

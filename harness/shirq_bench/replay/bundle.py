@@ -124,7 +124,7 @@ _GUEST_FILES = ("console.log", template.DESCRIPTION, "memory", "state")
 
 def _require_unchanged(path: Path, source: Source) -> None:
     if not path.exists():
-        raise BenchError(f"{path}, which the failure needs to happen again, does not exist")
+        raise BenchError(f"{path}, which the failure needs to happen again, does not exist any more")
     if source.now(path) != source:
         raise BenchError(
             f"{path} has changed since the failure, so that a bundle of it would show something else: let it fail once"

@@ -56,7 +56,12 @@ def look(vm: Vm) -> list[Where]:
     for number, text in enumerate(_VCPU.split(said)[1:]):
         registers = dict(_REGISTER.findall(text))
         pc, ring = int(registers["RIP"], 16), int(registers["CPL"], 16)
-        memory = vm.dir / "code"
-        vm.qmp.execute("memsave", val=pc, size=16, filename=str(memory), cpu_index=number)
-        found.append(Where(pc, ring, names.name(pc), symbols.instruction(memory.read_bytes(), pc)))
+        found.append(Where(pc, ring, names.name(pc), symbols.instruction(memory(vm, pc, 16, number), pc)))
     return found
+
+
+def memory(vm: Vm, address: int, size: int, vcpu: int = 0) -> bytes:
+    """The memory of a stopped guest at an address as a vCPU sees it."""
+    file = vm.dir / "memory-read"
+    vm.qmp.execute("memsave", val=address, size=size, filename=str(file), cpu_index=vcpu)
+    return file.read_bytes()

@@ -15,16 +15,16 @@ from click.testing import CliRunner
 from logwriter import Story
 from shirq_bench.campaigns import twins
 from shirq_bench.campaigns.explore import actors, report, run
-from shirq_bench.campaigns.explore.actors import Pair
 from shirq_bench.campaigns.explore.classes import divide
 from shirq_bench.campaigns.explore.report import Row
 from shirq_bench.campaigns.explore.run import Explored
 from shirq_bench.campaigns.sweep import pairs
 from shirq_bench.campaigns.sweep import run as sweep
+from shirq_bench.campaigns.sweep.cells import Cell
 from shirq_bench.campaigns.sweep.run import Shape, Tried
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.channels.log import Kind
-from shirq_bench.cli import explore as cli
+from shirq_bench.cli import sweep as cli
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.case import Case, Outcome
@@ -75,6 +75,7 @@ def test_every_pair_can_be_played_by_its_guest() -> None:
         asked = [int(s.action.split()[1]) for s in stimuli if s.device.startswith("ctl") and "raise" in s.action]
         assert all(source < _WARM_UP for source in asked)
         assert item.machine("6.1").vcpus == 2
+        assert sweep.case_of(item, "6.1", [7], 10**9).deliveries == 40
 
 
 def test_a_guest_is_shared_by_pairs() -> None:
@@ -209,6 +210,19 @@ def test_interrupt_and_unknown_code_begin_a_class() -> None:
     assert list(divide(range(6), places, code)) == [range(2), range(2, 4), range(4, 5), range(5, 6)]
 
 
+@pytest.mark.parametrize(("after", "whole"), [(0x1012, True), (0x1002, True), (0x5000, False)])
+def test_jump_to_elsewhere_is_an_interrupt(after: int, whole: bool) -> None:
+    """An interrupt that comes before a jump is delivered by writes to memory, in the jump's place."""
+    jump, move = b"\x74\x10", _CODE[0]
+    found = list(divide(range(3), [0x1000, after, after + 3], {0x1000: jump, after: move, after + 3: move}))
+    assert found == ([range(3)] if whole else [range(1), range(1, 3)])
+
+
+def test_jump_through_a_register_counts_as_an_access() -> None:
+    places = [0x1000, 0x2000, 0x2003]
+    assert next(divide(range(3), places, {0x1000: b"\xff\xe0", 0x2000: _CODE[0]})) == range(1)
+
+
 def test_further_preemptions_come_at_random_instants(tried: dict[str, Any]) -> None:
     item = actors.get("mask~exec")
     result = run.explore(item, "6.1", points=200, preemptions=3)
@@ -274,8 +288,8 @@ def test_report_says_what_was_exhausted_and_what_not() -> None:
     rows = [
         _row("mask~exec", 50),
         _row("mask~rearm", 20),
-        Row(Pair("kill", "exec", reason="no call")),
-        Row(Pair("arm", "exec"), error="the guest has ended"),
+        Row(Cell("kill", "~", "exec", reason="no call")),
+        Row(Cell("arm", "~", "exec"), error="the guest has ended"),
     ]
     content = report.report(rows, "6.1", [])
     assert (content["points"], content["exhausted"], content["explored"]) == (70, 1, 2)

@@ -62,7 +62,7 @@ def _scenarios(matrix: pairs.Matrix, size: str = "full") -> dict[str, Scenario]:
 
 def test_every_pair_of_the_file_is_a_scenario_or_has_a_reason() -> None:
     matrix = pairs.load()
-    cells = {(cell.operation, cell.stimulus): cell for cell in matrix.cells("ci")}
+    cells = {(cell.first, cell.second): cell for cell in matrix.cells("ci")}
     assert cells.keys() == {(o, s) for o in matrix.operations for s in matrix.stimuli}
     for cell in cells.values():
         assert (cell.scenario is None) == bool(cell.reason), cell.name

@@ -450,10 +450,10 @@ def test_the_shell_completes_verbs_and_kernels() -> None:
     assert "complete" in shirq("completion", "bash").output
 
 
-def test_the_command_starts_without_pytest() -> None:
-    """Most commands run no test, so that importing pytest would only delay them."""
+def test_the_command_starts_without_what_few_commands_need() -> None:
+    """Most commands run no test and decode no instruction, so that importing what does this would only delay them."""
     script = "import sys, shirq_bench.cli.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     imported = done.stdout.split()
     assert "shirq_bench" in imported
-    assert not {"pytest", "_pytest"} & {*imported}
+    assert not {"pytest", "_pytest", "capstone"} & {*imported}

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 
 from shirq_bench import toml
 from shirq_bench.campaigns.sweep import pairs
+from shirq_bench.campaigns.sweep.cells import Cell
 from shirq_bench.campaigns.sweep.pairs import Matrix, Operation
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.errors import BenchError
@@ -23,6 +24,8 @@ FILE: Final = Path(__file__).with_name("actors.toml")
 BETWEEN: Final = "~"
 _DEVICES: Final = ("dev0", "dev1", "ctl", "ctl2")
 _ANY: Final = "*"
+#: More interrupts in a point are a storm: a device asserts while its handler declines.
+_DELIVERIES: Final = 40
 #: The turns of the other actor for which one waits at most.
 _TURNS: Final = 10
 
@@ -64,18 +67,21 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A first and a second actor: their scenario, or the reason why there is none."""
+class _Lane:
+    """A thread of guest/sweep/actor.c, on one vCPU, that does a deed for each source of a control device."""
 
-    first: str
-    second: str
-    scenario: Scenario | None = None
-    reason: str = ""
+    device: str
+    vcpu: int
+    deeds: Sequence[str]
 
     @property
-    def name(self) -> str:
-        """The name of the pair's scenario."""
-        return f"{self.first}{BETWEEN}{self.second}"
+    def words(self) -> str:
+        """Its part of the actor's command line."""
+        return " ".join([f"--control {self.device} --cpu {self.vcpu}", *(f"--deed {deed}" for deed in self.deeds)])
+
+    def ask(self, deed: str) -> str:
+        """The schedule's entry that makes it do a deed."""
+        return f"{self.device} raise {1 << self.deeds.index(deed)}"
 
 
 @dataclass(frozen=True)
@@ -88,19 +94,26 @@ class Actors:
     others: Mapping[str, Other]
     left_out: tuple[LeftOut, ...] = ()
 
-    def pairs(self, size: str) -> Iterator[Pair]:
+    def pairs(self, size: str) -> Iterator[Cell]:
         """All pairs, by their first actors."""
         matrix = pairs.load()
+        lanes = self._lanes(matrix)
+        costs = list(self.sizes[size])
         for first in matrix.operations.values():
             for second in self.others.values():
-                yield self._pair(matrix, first, second, size)
+                if reason := self._reason(first, second):
+                    yield Cell(first.name, BETWEEN, second.name, reason=reason)
+                    continue
+                points = self.sizes[size][max(first.cost, second.cost, key=costs.index)]
+                scenario = self._scenario(first, second, lanes, points, matrix.guest.cards)
+                yield Cell(first.name, BETWEEN, second.name, scenario)
 
-    def _pair(self, matrix: Matrix, first: Operation, second: Other, size: str) -> Pair:
-        if reason := self._reason(first, second):
-            return Pair(first.name, second.name, reason=reason)
-        costs = list(self.sizes[size])
-        cost = max(first.cost, second.cost, key=costs.index)
-        return Pair(first.name, second.name, self._scenario(matrix, first, second, self.sizes[size][cost]))
+    def _lanes(self, matrix: Matrix) -> tuple[_Lane, _Lane]:
+        """The lanes of both vCPUs. Guests are shared by pairs: each lane knows all deeds that a pair may ask it for."""
+        never = {name for gap in self.left_out if _ANY in gap.others for name in gap.operations}
+        firsts = (one.deed for one in matrix.operations.values() if one.deed and one.name not in never)
+        seconds = (one.deed for one in self.others.values() if one.deed)
+        return _Lane("ctl", 0, list(dict.fromkeys(firsts))), _Lane("ctl2", 1, list(dict.fromkeys(seconds)))
 
     def _reason(self, first: Operation, second: Other) -> str:
         for gap in self.left_out:
@@ -114,31 +127,27 @@ class Actors:
             return f"the first actor handles events by {first.how}, the second one needs {second.how}"
         return ""
 
-    def _scenario(self, matrix: Matrix, first: Operation, second: Other, points: int) -> Scenario:
-        """The scenario. Guests are shared by pairs: each lane knows the deeds of all pairs that can have its guest."""
+    def _scenario(
+        self, first: Operation, second: Other, lanes: tuple[_Lane, _Lane], points: int, cards: Words
+    ) -> Scenario:
         how = second.how or first.how
-        never = {name for gap in self.left_out if _ANY in gap.others for name in gap.operations}
-        firsts = (one for one in matrix.operations.values() if one.deed and one.name not in never)
-        own = list(dict.fromkeys(one.deed for one in firsts))
-        theirs = list(dict.fromkeys(one.deed for one in self.others.values() if one.deed))
-        lanes = {"ctl": f"--control ctl --cpu 0{_deeds(own)}", "ctl2": f"--control ctl2 --cpu 1{_deeds(theirs)}"}
-        beside = [lanes["ctl2"]] if second.device == "dev1" else []
-        visitor = [f"--visitor {lanes['ctl2']} dev0"] if second.visitor else []
-        same = [lanes["ctl2"]] if second.deed and not beside and not visitor else []
+        mine, theirs = lanes
+        beside = [theirs.words] if second.device == "dev1" else []
+        visitor = [f"--visitor {theirs.words} dev0"] if second.visitor else []
+        same = [theirs.words] if second.deed and not beside and not visitor else []
         mortal = {"--mortal"} if same or visitor else set[str]()
         bound = f"--cpu {1 if second.entries else 0}"
         readers = [] if second.readers is None else [f"--readers {second.readers}"]
-        owner = [f"--how {how}", *sorted({*first.options, *mortal}), bound, *readers, lanes["ctl"], *same, "dev0"]
+        owner = [f"--how {how}", *sorted({*first.options, *mortal}), bound, *readers, mine.words, *same, "dev0"]
         neighbour = [*sorted({*first.neighbour, *(second.options if beside else ())}), *beside, "dev1"]
-        asked = (f"ctl2 raise {1 << theirs.index(second.deed)}",) if second.deed else ()
-        entries = second.entries or asked
-        last = entries[-1].split()[0] if entries else "ctl2"
+        entries = second.entries or ((theirs.ask(second.deed),) if second.deed else ())
+        last = entries[-1].split()[0] if entries else theirs.device
         return Scenario(
             name=f"{first.name}{BETWEEN}{second.name}",
             title=f"{first.title}; meanwhile {second.title}",
             actors=(" ".join(owner), " ".join(neighbour), *visitor),
-            first=first.first or (f"ctl raise {1 << own.index(first.deed)}",),
-            second=(*entries, f"{last} turn 1"),
+            first=first.first or (mine.ask(first.deed),),
+            second=(*entries, f"{last} turn {theirs.vcpu}"),
             since=first.since,
             until=first.until,
             devices=_DEVICES,
@@ -146,15 +155,12 @@ class Actors:
             bound_ns=2 * max(first.bound_ns, second.bound_ns) + _TURNS * self.turn_ns,
             points=points,
             spurious=first.spurious + second.spurious,
-            cards=matrix.guest.cards,
+            cards=cards,
             vcpus=2,
             turn_ns=self.turn_ns,
             rest_ns=self.rest_ns,
+            deliveries=_DELIVERIES,
         )
-
-
-def _deeds(names: Sequence[str]) -> str:
-    return "".join(f" --deed {name}" for name in names)
 
 
 def load(path: Path = FILE) -> Actors:
@@ -162,10 +168,10 @@ def load(path: Path = FILE) -> Actors:
     return toml.read(Actors, path)
 
 
-def choose(size: str, names: Sequence[str] = ()) -> list[Pair]:
+def choose(size: str, names: Sequence[str] = ()) -> list[Cell]:
     """The pairs of the named actors; "FIRST~SECOND" names one pair. Without names, all. `BenchError` names others."""
     every = list(load().pairs(size))
-    chosen: list[Pair] = []
+    chosen: list[Cell] = []
     for name in names:
         found = [pair for pair in every if name in (pair.name, pair.first, f"{BETWEEN}{pair.second}")]
         if not found:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from shirq_bench import pages
-from shirq_bench.campaigns.explore.actors import Actors, Pair
+from shirq_bench.campaigns.explore.actors import Actors
 from shirq_bench.campaigns.explore.run import ACTORS, Explored
+from shirq_bench.campaigns.sweep import cells
+from shirq_bench.campaigns.sweep.cells import Cell
 from shirq_bench.campaigns.sweep.pairs import Operation
 from shirq_bench.paths import BUILD
 from shirq_bench.vm import environment
@@ -26,7 +28,7 @@ DOCUMENT: Final = Path("docs/explore.md")
 class Row:
     """A pair and its result: None if it is left out or could not be explored; ``error`` says why it could not."""
 
-    pair: Pair
+    pair: Cell
     result: Explored | None = None
     error: str = ""
 
@@ -91,29 +93,14 @@ def summary(content: Mapping[str, Any]) -> str:
 
 def table(content: Mapping[str, Any]) -> list[list[str]]:
     """The table, its head first: one row for each first actor, one column for each second one."""
-    cells = {(pair["first"], pair["second"]): pair for pair in content["scenarios"]}
-    firsts, seconds = (list(dict.fromkeys(names[n] for names in cells)) for n in (0, 1))
-    reasons = _reasons(content)
-    rows = [["first actor", *seconds]]
-    for first in firsts:
-        row = (cells.get((first, second)) for second in seconds)
-        rows.append([first, *(_cell(pair, reasons) if pair else "" for pair in row)])
-    return rows
+    seconds, grid = cells.grid(content["scenarios"], ("first", "second"), _points)
+    return [["first actor", *seconds], *([first, *texts] for first, texts in grid.items())]
 
 
-def _cell(pair: Mapping[str, Any], reasons: Sequence[str]) -> str:
-    if pair["reason"]:
-        return f"- ({reasons.index(pair['reason']) + 1})"
-    if pair["error"]:
-        return "error"
+def _points(pair: cells.Data) -> str:
     of = "" if pair["exhausted"] else f" of {pair['k']:,}"
-    violations = f", {pair['violations']} violations" if pair["violations"] else ""
     same = f" + {pair['equivalent']:,}" if pair["equivalent"] else ""
-    return f"{pair['points']:,}{same}{of}{violations}"
-
-
-def _reasons(content: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(pair["reason"] for pair in content["scenarios"] if pair["reason"]))
+    return f"{pair['points']:,}{same}{of}"
 
 
 def document(content: Mapping[str, Any], actors: Actors, operations: Mapping[str, Operation]) -> str:
@@ -125,7 +112,7 @@ def document(content: Mapping[str, Any], actors: Actors, operations: Mapping[str
         content=content,
         summary=summary(content),
         rows=table(content),
-        reasons=_reasons(content),
+        reasons=cells.reasons(content["scenarios"]),
         firsts=[operations[name] for name in firsts],
         seconds=actors.others.values(),
         turn_us=actors.turn_ns // 1000,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 from shirq_bench.campaigns.explore.classes import classes
@@ -100,9 +100,7 @@ def explore(
 
 def _switches(choose: random.Random, count: int, reach_ns: int) -> Words:
     """So many further preemptions, each after a random number of the instructions that run then."""
-    times: list[int] = []
-    for _ in range(count):
-        times.append((times[-1] if times else 0) + choose.randint(1, reach_ns))
+    times = accumulate(choose.randint(1, reach_ns) for _ in range(count))
     return tuple(f"+{time} ctl turn {number % ACTORS}" for number, time in enumerate(times))
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from shirq_bench import pages, toml
-from shirq_bench.campaigns.sweep import scenario
+from shirq_bench.campaigns.sweep import cells, scenario
+from shirq_bench.campaigns.sweep.cells import Cell
 from shirq_bench.campaigns.sweep.run import Result
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.errors import BenchError
@@ -91,21 +92,6 @@ class Bound(Gap):
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A pair: its scenario, or the reason why it has none."""
-
-    operation: str
-    stimulus: str
-    scenario: Scenario | None = None
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """The name of the pair's scenario."""
-        return f"{self.operation}{BETWEEN}{self.stimulus}"
-
-
-@dataclass(frozen=True)
 class Guest:
     """The guest of all pairs. Each of ``cards`` gives a device's properties, as "DEVICE PROPERTIES"."""
 
@@ -146,9 +132,10 @@ class Matrix:
         """The cell of one pair."""
         for gap in self.left_out:
             if gap.holds(operation, stimulus):
-                return Cell(operation.name, stimulus.name, reason=gap.reason)
+                return Cell(operation.name, BETWEEN, stimulus.name, reason=gap.reason)
         cost = max(operation.cost, stimulus.cost, key=list(self.sizes[size]).index)
-        return Cell(operation.name, stimulus.name, self._scenario(operation, stimulus, self.sizes[size][cost]))
+        scenario = self._scenario(operation, stimulus, self.sizes[size][cost])
+        return Cell(operation.name, BETWEEN, stimulus.name, scenario)
 
     def _scenario(self, operation: Operation, stimulus: Stimulus, points: int) -> Scenario:
         deeds = self._deeds(operation)
@@ -237,8 +224,8 @@ class Swept:
     def as_data(self) -> dict[str, Any]:
         """The result as data for the report."""
         return {
-            "operation": self.cell.operation,
-            "stimulus": self.cell.stimulus,
+            "operation": self.cell.first,
+            "stimulus": self.cell.second,
             "reason": self.cell.reason,
             "error": self.error,
             "window": self.result.shape.window_ns if self.result else 0,
@@ -251,16 +238,16 @@ class Swept:
 
 def report(swept: Sequence[Swept], kernel: str, kept: Sequence[Path]) -> dict[str, Any]:
     """The report's content."""
-    cells = [one.as_data() for one in swept]
+    played = [one.as_data() for one in swept]
     return {
         "date": datetime.date.today().isoformat(),
         "kernel": kernel,
-        "cells": cells,
+        "cells": played,
         "played": sum(one.result is not None for one in swept),
         "left_out": sum(bool(one.cell.reason) for one in swept),
         "errors": sum(bool(one.error) for one in swept),
-        "points": sum(cell["points"] for cell in cells),
-        "violations": sum(cell["violations"] for cell in cells),
+        "points": sum(cell["points"] for cell in played),
+        "violations": sum(cell["violations"] for cell in played),
         "findings": [str(file) for file in kept],
     }
 
@@ -280,30 +267,16 @@ def summary(content: Mapping[str, Any]) -> str:
 
 def rows(content: Mapping[str, Any]) -> list[list[str]]:
     """The table, its head first: one row for each operation, one column for each stimulus."""
-    cells = {(cell["operation"], cell["stimulus"]): cell for cell in content["cells"]}
-    operations, stimuli = (list(dict.fromkeys(pair[n] for pair in cells)) for n in (0, 1))
-    reasons = _reasons(content)
-    table = [["operation", "window", *stimuli]]
-    for operation in operations:
-        row = [cells[operation, stimulus] for stimulus in stimuli]
-        window = max(cell["window"] for cell in row)
-        table.append([operation, f"{window:,}" if window else "-", *(_cell(cell, reasons) for cell in row)])
-    return table
+    stimuli, grid = cells.grid(content["cells"], ("operation", "stimulus"), _points)
+    windows: dict[str, int] = {}
+    for cell in content["cells"]:
+        windows[cell["operation"]] = max(cell["window"], windows.get(cell["operation"], 0))
+    body = ([name, f"{windows[name]:,}" if windows[name] else "-", *texts] for name, texts in grid.items())
+    return [["operation", "window", *stimuli], *body]
 
 
-def _cell(cell: Mapping[str, Any], reasons: Sequence[str]) -> str:
-    if cell["reason"]:
-        return f"- ({reasons.index(cell['reason']) + 1})"
-    if cell["error"]:
-        return "error"
-    if not cell["points"]:
-        return "not played"
-    violations = f", {cell['violations']} violations" if cell["violations"] else ""
-    return f"{cell['points']:,}{violations}"
-
-
-def _reasons(content: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(cell["reason"] for cell in content["cells"] if cell["reason"]))
+def _points(cell: cells.Data) -> str:
+    return f"{cell['points']:,}" if cell["points"] else "not played"
 
 
 def document(content: Mapping[str, Any], matrix: Matrix) -> str:
@@ -314,7 +287,7 @@ def document(content: Mapping[str, Any], matrix: Matrix) -> str:
         content=content,
         summary=summary(content),
         rows=rows(content),
-        reasons=_reasons(content),
+        reasons=cells.reasons(content["cells"]),
         operations=matrix.operations.values(),
         stimuli=matrix.stimuli.values(),
     )

@@ -27,8 +27,8 @@ class Scenario:
     ``cards``, ``since`` and ``before`` are used only by scenarios that `pairs` makes. Each of ``cards`` gives a
     device's properties, as "DEVICE PROPERTIES". ``since`` is where the window begins; by default it begins with
     ``first``. ``before`` comes before ``first`` in a point that has a second stimulus. ``vcpus`` and ``turn_ns``, the
-    machine's, and ``rest_ns``, the time by which a point is longer than the bound demands, are used only by
-    `shirq_bench.campaigns.explore`.
+    machine's, ``rest_ns``, the time by which a point is longer than the bound demands, and ``deliveries``, the most
+    interrupts of a point (0: any number), are used only by `shirq_bench.campaigns.explore`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Scenario:
     step: int = 1
     points: int = 0
     spurious: int = 0
-    deliveries: int = 40
+    deliveries: int = 0
     drivers: Words = ()
     halts: bool = False
     cards: Words = ()
