@@ -28,17 +28,26 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
 	memset(d->set->kept, 0, sizeof(d->set->kept));
 }
 
-/*
- * End the quarantine: wake the device, which a rung may have reset, and silence it with
- * the loaded set, which the owner may have corrected. Between waking and silencing, the
- * device may storm again: the handler still watches the line then.
+/**
+ * shirq_wake_quarantined() - wake a quarantined device, which a rung may have reset
+ * @d: the device, @mutex held
  */
-static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
+void shirq_wake_quarantined(struct shirq_device *d)
 {
 	/* The worker may not have revoked the mappings yet. */
 	shirq_revoke(d);
 	pci_set_power_state(d->pdev, PCI_D0);
 	shirq_restore(d);
+}
+
+/*
+ * End the quarantine: wake the device, and silence it with the loaded set, which the owner
+ * may have corrected. Between waking and silencing, the device may storm again: the handler
+ * still watches the line then.
+ */
+static void shirq_rehabilitate(struct shirq_device *d, u32 flags)
+{
+	shirq_wake_quarantined(d);
 	spin_lock_irq(&d->lock);
 	shirq_quiesce(d);
 	shirq_handle(d, flags);
@@ -103,6 +112,8 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		return -ENOEXEC;
 	if (READ_ONCE(d->armed))
 		return -EALREADY;
+	if (d->message_count)
+		return -EBUSY;
 	if (d->life & SHIRQ_PAUSED || pci_channel_offline(d->pdev))
 		return -EIO;
 	if (flags & SHIRQ_ARM_SHARED)

@@ -6,6 +6,7 @@
 
 int shirq_arm(struct shirq_device *d, u32 flags);
 int shirq_disarm(struct shirq_device *d);
+void shirq_wake_quarantined(struct shirq_device *d);
 void shirq_halt(struct shirq_device *d);
 void shirq_let_go(struct shirq_device *d);
 bool shirq_withdraw(struct shirq_device *d);

@@ -149,6 +149,64 @@ struct shirq_storm {
 };
 
 struct shirq_dma;
+struct shirq_device;
+
+/**
+ * struct shirq_message - a message of the function, MSI or MSI-X, as an IRQ source
+ * @d: the device
+ * @source: number of the source, from 1
+ * @irq: the interrupt's number
+ * @name: the name in /proc/interrupts, without a slash
+ *
+ * All fields below are guarded by @lock of the device. To change @set, @requested and
+ * @queue, hold its @mutex too.
+ * @set: the loaded set, or NULL: then each message is an event
+ * @eventfd: signalled for each event of this source, or NULL
+ * @queue: SHIRQ_QUEUE events
+ * @head: number of events that were ever queued
+ * @tail: number of events that were ever taken from the queue, or dropped at disarm
+ * @requested: the handler is registered, or is about to be registered
+ * @handling: the handler takes messages: from before it is registered until the source or
+ *	the device is stopped
+ * @armed: user space may mask and unmask: from after the handler is registered
+ * @auto_unmask: read() unmasks
+ * @masked: the source is masked until @seq is unmasked
+ * @held: a message came while the source was masked; it is handled at the unmask
+ * @off: the interrupt is disabled: by SHIRQ_MASK, or because the source was stopped
+ * @seq: number of the last claim or SHIRQ_MASK
+ * @delivered: the last @seq that read() delivered
+ * @reader: the thread that got @delivered, or NULL
+ * @lost: messages since SHIRQ_ARM for which no event was queued
+ * @held_ns: time of the held message
+ * @captured: r0..r3 at the claim; zero without a set
+ * @rate: messages, whether masked, claimed or declined
+ */
+struct shirq_message {
+	struct shirq_device	*d;
+	unsigned int		source;
+	unsigned int		irq;
+	char			name[48];
+
+	struct shirq_set	*set;
+	struct eventfd_ctx	*eventfd;
+	struct shirq_event	*queue;
+	u32			head;
+	u32			tail;
+	bool			requested;
+	bool			handling;
+	bool			armed;
+	bool			auto_unmask;
+	bool			masked;
+	bool			held;
+	bool			off;
+	u64			seq;
+	u64			delivered;
+	struct pid		*reader;
+	u64			lost;
+	u64			held_ns;
+	u64			captured[SHIRQ_EVENT_REGS];
+	struct shirq_rate	rate;
+};
 
 /**
  * struct shirq_device - one bound PCI function
@@ -162,6 +220,8 @@ struct shirq_dma;
  * @messages: rate limit of the messages that the owner can cause; see shirq_warn()
  * @irq_name: the name in /proc/interrupts; also the name of a folder in /proc, so
  *	without a slash
+ * @most_messages: number of messages that the function can have, at most
+ *	SHIRQ_MAX_MESSAGES
  *
  * @mutex: guards @mapping to @recover_by, which change in process context
  * @mapping: address space of the owner's file, to revoke its mappings
@@ -173,6 +233,7 @@ struct shirq_dma;
  * @recovering: the device is SHIRQ_PAUSED because its link had an error
  * @recovered: the recovery is over, except for the part left to @absent
  * @recover_by: time in jiffies at which the device is given up if it has not recovered
+ * @vectors: the function's messages are allocated
  *
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: work of a quarantine that needs process context
@@ -194,6 +255,12 @@ struct shirq_dma;
  * @eventfd: signalled whenever the waiters are woken, or NULL
  * @dma: the watched address space for which bus mastering is on, or NULL
  * @quiesce: the settings of SHIRQ_SET_QUIESCE
+ * @message: the messages that are IRQ sources; @message[n] is source n + 1
+ * @message_count: number of them
+ * @messages_armed: number of those that are armed
+ * @message_events: events in their queues
+ * @line_irq: number of the INTx line while messages are allocated, otherwise 0; see
+ *	shirq_line()
  * @requested: the handler is registered, or is about to be registered
  * @irq: the registered interrupt number; the number in @pdev may change while the
  *	kernel enables the function
@@ -235,6 +302,7 @@ struct shirq_device {
 	struct pci_saved_state	*pristine;
 	struct ratelimit_state	messages;
 	char			irq_name[32];
+	unsigned int		most_messages;
 
 	/* guarded by the mutex, used in process context */
 	struct mutex		mutex;
@@ -246,6 +314,7 @@ struct shirq_device {
 	bool			recovering;
 	bool			recovered;
 	unsigned long		recover_by;
+	bool			vectors;
 
 	/* readers and workers */
 	wait_queue_head_t	wait;
@@ -262,6 +331,11 @@ struct shirq_device {
 	struct eventfd_ctx	*eventfd;
 	struct shirq_dma	*dma;
 	struct shirq_quiesce	quiesce;
+	struct shirq_message	*message;
+	unsigned int		message_count;
+	unsigned int		messages_armed;
+	unsigned int		message_events;
+	unsigned int		line_irq;
 	bool			requested;
 	bool			handling;
 	bool			armed;
@@ -289,6 +363,9 @@ struct shirq_device {
 	struct shirq_storm	storm;
 	struct shirq_stats	stats;
 };
+
+#define shirq_for_each_message(m, d)					\
+	for ((m) = (d)->message; (m) < (d)->message + (d)->message_count; (m)++)
 
 /* Log a message with a rate limit: an owner can cause it as often as it likes. */
 #define shirq_warn(d, ...)						\

@@ -8,21 +8,37 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
+static void shirq_notify_by(struct shirq_device *d, struct eventfd_ctx *eventfd)
+{
+	lockdep_assert_held(&d->lock);
+	wake_up_interruptible(&d->wait);
+	if (!eventfd)
+		return;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(eventfd);
+#else
+	eventfd_signal(eventfd, 1);
+#endif
+}
+
 /**
  * shirq_notify() - wake the waiters: an event was queued, or the state has changed
  * @d: the device, @lock held
  */
 void shirq_notify(struct shirq_device *d)
 {
-	lockdep_assert_held(&d->lock);
-	wake_up_interruptible(&d->wait);
-	if (!d->eventfd)
-		return;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
-	eventfd_signal(d->eventfd);
-#else
-	eventfd_signal(d->eventfd, 1);
-#endif
+	shirq_notify_by(d, d->eventfd);
+}
+
+/**
+ * shirq_notify_message() - the same, for a source that is a message
+ * @m: the source, @lock of its device held
+ *
+ * Without an eventfd of its own, the source uses that of source 0.
+ */
+void shirq_notify_message(struct shirq_message *m)
+{
+	shirq_notify_by(m->d, m->eventfd ?: m->d->eventfd);
 }
 
 /*
@@ -115,4 +131,91 @@ void shirq_end_readers(struct shirq_device *d)
 	WRITE_ONCE(d->tail, d->head);
 	WRITE_ONCE(d->epoch, d->epoch + 1);
 	shirq_notify(d);
+}
+
+/* The queues of messages. A read() takes the oldest event of all queues. */
+
+static void shirq_count_queued(struct shirq_device *d, int more)
+{
+	WRITE_ONCE(d->message_events, d->message_events + more);
+}
+
+/**
+ * shirq_queue_message() - queue the event of a message, or count it as lost if the queue
+ * of its source is full
+ * @m: the source, @lock of its device held
+ * @time_ns: time of the interrupt
+ */
+void shirq_queue_message(struct shirq_message *m, u64 time_ns)
+{
+	struct shirq_device *d = m->d;
+	struct shirq_event *event = &m->queue[m->head % SHIRQ_QUEUE];
+
+	lockdep_assert_held(&d->lock);
+	if (m->head - m->tail == SHIRQ_QUEUE) {
+		m->lost++;
+		d->stats.lost++;
+		return;
+	}
+	*event = (struct shirq_event) {
+		.size = sizeof(*event),
+		.type = SHIRQ_EVENT_IRQ,
+		.source = m->source,
+		.seq = m->seq,
+		.time_ns = time_ns,
+		.lost = m->lost,
+	};
+	memcpy(event->r, m->captured, sizeof(event->r));
+	m->head++;
+	shirq_count_queued(d, 1);
+	d->stats.events++;
+	trace_shirq_event(d, event);
+	shirq_notify_message(m);
+}
+
+/**
+ * shirq_drop_events() - drop the queued events of a message
+ * @m: the source, @lock of its device held
+ */
+void shirq_drop_events(struct shirq_message *m)
+{
+	lockdep_assert_held(&m->d->lock);
+	shirq_count_queued(m->d, m->tail - m->head);
+	m->tail = m->head;
+}
+
+/**
+ * shirq_take_event() - take the oldest event of a message from its queue
+ * @m: the source, @lock of its device held, with an event
+ */
+void shirq_take_event(struct shirq_message *m)
+{
+	lockdep_assert_held(&m->d->lock);
+	shirq_count_queued(m->d, -1);
+	m->tail++;
+}
+
+/**
+ * shirq_oldest() - find the queue that has the oldest event
+ * @d: the device, @lock held
+ *
+ * Return: a message, or NULL for the queue of source 0, which may be empty.
+ */
+struct shirq_message *shirq_oldest(const struct shirq_device *d)
+{
+	u64 time_ns = d->head != d->tail ? d->queue[d->tail % SHIRQ_QUEUE].time_ns : U64_MAX;
+	struct shirq_message *m, *oldest = NULL;
+
+	lockdep_assert_held(&d->lock);
+	if (!d->message_events)
+		return NULL;
+	shirq_for_each_message(m, d) {
+		const struct shirq_event *event = &m->queue[m->tail % SHIRQ_QUEUE];
+
+		if (m->head != m->tail && event->time_ns < time_ns) {
+			time_ns = event->time_ns;
+			oldest = m;
+		}
+	}
+	return oldest;
 }

@@ -9,6 +9,20 @@ void shirq_notify(struct shirq_device *d);
 void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
 void shirq_end_readers(struct shirq_device *d);
+void shirq_notify_message(struct shirq_message *m);
+void shirq_queue_message(struct shirq_message *m, u64 time_ns);
+void shirq_drop_events(struct shirq_message *m);
+void shirq_take_event(struct shirq_message *m);
+struct shirq_message *shirq_oldest(const struct shirq_device *d);
+
+/**
+ * shirq_queued() - check whether an event of any source is queued
+ * @d: the device, @lock held, otherwise the result is only a hint
+ */
+static inline bool shirq_queued(const struct shirq_device *d)
+{
+	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->message_events);
+}
 
 /**
  * shirq_check() - check whether an event is queued or may still come
@@ -20,8 +34,8 @@ static inline int shirq_check(const struct shirq_device *d)
 {
 	if (READ_ONCE(d->gone))
 		return -ENODEV;
-	return READ_ONCE(d->armed) || READ_ONCE(d->life) & SHIRQ_PAUSED ||
-	       READ_ONCE(d->head) != READ_ONCE(d->tail) ? 0 : -ENXIO;
+	return READ_ONCE(d->armed) || READ_ONCE(d->messages_armed) ||
+	       READ_ONCE(d->life) & SHIRQ_PAUSED || shirq_queued(d) ? 0 : -ENXIO;
 }
 
 #endif /* SHIRQ_EVENT_H */

@@ -19,6 +19,7 @@
 #include "hw.h"
 #include "ioctl.h"
 #include "lifecycle.h"
+#include "message.h"
 #include "source.h"
 #include "trace.h"
 
@@ -138,28 +139,41 @@ static bool shirq_fault_in(const struct shirq_read *read)
 }
 
 /* Return: the former reader, for put_pid() once the lock is dropped. */
-static struct pid *shirq_set_reader(struct shirq_device *d, struct pid *reader)
+static struct pid *shirq_set_reader(struct pid **where, struct pid *reader)
 {
-	struct pid *former = d->reader;
+	struct pid *former = *where;
 
-	lockdep_assert_held(&d->lock);
 	if (reader == former)
 		return NULL;
-	d->reader = get_pid(reader);
+	*where = get_pid(reader);
 	return former;
 }
 
 /* Return: true if the thread that got the last event has ended without unmasking it. */
-static bool shirq_reader_ended(const struct shirq_device *d)
+static bool shirq_reader_ended(struct pid *reader)
 {
 	const struct task_struct *task;
 	bool ended;
 
 	rcu_read_lock();
-	task = pid_task(d->reader, PIDTYPE_PID);
+	task = pid_task(reader, PIDTYPE_PID);
 	ended = !task || READ_ONCE(task->exit_state);
 	rcu_read_unlock();
 	return ended;
+}
+
+/* Unmask the event of each message that read() delivered last to this reader. */
+static int shirq_begin_messages(struct shirq_device *d, struct pid *reader)
+{
+	struct shirq_message *m;
+	int ret = 0;
+
+	shirq_for_each_message(m, d) {
+		if (m->armed && m->auto_unmask &&
+		    (m->reader == reader || shirq_reader_ended(m->reader)))
+			ret = ret ?: shirq_unmask_taken(m);
+	}
+	return ret;
 }
 
 /*
@@ -177,8 +191,10 @@ static int shirq_begin_read(struct shirq_device *d, struct shirq_read *read)
 	read->epoch = d->epoch;
 	ret = shirq_check(d);
 	if (!ret && d->armed && d->auto_unmask &&
-	    (d->reader == read->reader || shirq_reader_ended(d)))
+	    (d->reader == read->reader || shirq_reader_ended(d->reader)))
 		ret = shirq_unmask_delivered(d);
+	if (!ret)
+		ret = shirq_begin_messages(d, read->reader);
 	spin_unlock_irq(&d->lock);
 	return ret;
 }
@@ -193,6 +209,7 @@ static int shirq_begin_read(struct shirq_device *d, struct shirq_read *read)
 static int shirq_take_one(struct shirq_device *d, const struct shirq_read *read)
 {
 	const struct shirq_event *event;
+	struct shirq_message *message;
 	struct pid *former = NULL;
 	int ret;
 
@@ -201,7 +218,17 @@ static int shirq_take_one(struct shirq_device *d, const struct shirq_read *read)
 	/* The device was disarmed since shirq_begin_read(). */
 	if (!ret && read->epoch != d->epoch)
 		ret = -ENXIO;
-	if (!ret && d->head != d->tail) {
+	message = shirq_oldest(d);
+	if (!ret && message) {
+		event = &message->queue[message->tail % SHIRQ_QUEUE];
+		ret = shirq_copy_event(read, event) ? 1 : -EAGAIN;
+		if (ret == 1) {
+			shirq_take_event(message);
+			message->delivered = event->seq;
+			former = shirq_set_reader(&message->reader, read->reader);
+			trace_shirq_deliver(d, event);
+		}
+	} else if (!ret && d->head != d->tail) {
 		event = &d->queue[d->tail % SHIRQ_QUEUE];
 		ret = shirq_copy_event(read, event) ? 1 : -EAGAIN;
 		if (ret == 1) {
@@ -209,7 +236,7 @@ static int shirq_take_one(struct shirq_device *d, const struct shirq_read *read)
 			/* A notice has the number of the last claim, whose event may be unread. */
 			if (event->type == SHIRQ_EVENT_IRQ) {
 				d->delivered = event->seq;
-				former = shirq_set_reader(d, read->reader);
+				former = shirq_set_reader(&d->reader, read->reader);
 			}
 			trace_shirq_deliver(d, event);
 		}
@@ -254,8 +281,7 @@ static ssize_t shirq_take(struct shirq_device *d, struct shirq_read *read)
 /* Callers need no lock: the result is a hint, and a wake-up follows every change. */
 static bool shirq_wakes(const struct shirq_device *d, u32 epoch)
 {
-	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->epoch) != epoch ||
-	       shirq_check(d);
+	return shirq_queued(d) || READ_ONCE(d->epoch) != epoch || shirq_check(d);
 }
 
 static ssize_t shirq_read_events(struct shirq_device *d, struct shirq_read *read)
@@ -288,7 +314,7 @@ static __poll_t shirq_poll(struct file *file, poll_table *wait)
 	spin_lock_irq(&d->lock);
 	if (shirq_check(d))
 		mask = EPOLLERR;
-	else if (d->head != d->tail)
+	else if (shirq_queued(d))
 		mask = EPOLLIN | EPOLLRDNORM;
 	spin_unlock_irq(&d->lock);
 	return mask;

@@ -82,6 +82,16 @@ static void shirq_bus_write(const struct shirq_bus *bus, unsigned int space, u64
 	}
 }
 
+/* Return how many messages the function can have: of MSI-X, or of MSI if it has no MSI-X. */
+static unsigned int shirq_count_messages(struct pci_dev *pdev)
+{
+	int count = pci_msix_vec_count(pdev);
+
+	if (count <= 0)
+		count = pci_msi_vec_count(pdev);
+	return clamp(count, 0, SHIRQ_MAX_MESSAGES);
+}
+
 /**
  * shirq_describe() - describe the device's spaces to programs
  * @d: the device, enabled
@@ -103,6 +113,7 @@ void shirq_describe(struct shirq_device *d)
 		space[i].kind = IS_ENABLED(CONFIG_64BIT) && flags & IORESOURCE_MEM_64 ?
 				SHIRQ_SPACE_WIDE : SHIRQ_SPACE_PLAIN;
 	}
+	d->most_messages = shirq_count_messages(d->pdev);
 	space[SHIRQ_SPACE_CONFIG].size = d->pdev->cfg_size;
 	space[SHIRQ_SPACE_CONFIG].kind = SHIRQ_SPACE_PCI_CONFIG;
 }
@@ -204,8 +215,9 @@ bool shirq_asserts(const struct shirq_device *d)
 /* Return whether the device has an interrupt line. */
 bool shirq_has_line(const struct shirq_device *d)
 {
-	return d->pdev->pin && d->pdev->irq && d->pdev->irq != IRQ_NOTCONNECTED &&
-	       irq_get_irq_data(d->pdev->irq);
+	unsigned int line = shirq_line(d);
+
+	return d->pdev->pin && line && line != IRQ_NOTCONNECTED && irq_get_irq_data(line);
 }
 
 /**

@@ -4,6 +4,17 @@
 
 #include "core.h"
 
+/**
+ * shirq_line() - the number of the INTx line in /proc/interrupts
+ * @d: the device
+ *
+ * While the function uses MSI, @pdev has the number of a message instead.
+ */
+static inline unsigned int shirq_line(const struct shirq_device *d)
+{
+	return READ_ONCE(d->line_irq) ?: d->pdev->irq;
+}
+
 void shirq_describe(struct shirq_device *d);
 int shirq_map_bars(struct shirq_device *d);
 void shirq_unmap_bars(struct shirq_device *d);

@@ -21,6 +21,7 @@
 #include "dma.h"
 #include "hw.h"
 #include "ioctl.h"
+#include "message.h"
 #include "source.h"
 
 static u32 shirq_bar_flags(const struct shirq_device *d, unsigned int bar)
@@ -53,16 +54,65 @@ static u32 shirq_iommu_flags(struct shirq_device *d)
 	return 0;
 }
 
+/*
+ * Take the mutex, and find the source.
+ * Return: 0 with the message, or NULL for source 0; or an errno without the mutex.
+ */
+static int shirq_enter_source(struct shirq_device *d, u32 source, struct shirq_message **m)
+{
+	int ret = shirq_enter(d);
+
+	if (ret)
+		return ret;
+	*m = shirq_message(d, source);
+	if (!source || *m)
+		return 0;
+	mutex_unlock(&d->mutex);
+	return -EINVAL;
+}
+
+/* The part of the info that depends on the source: source 0, the line. */
+static void shirq_line_info(struct shirq_device *d, struct shirq_info *info)
+{
+	spin_lock_irq(&d->lock);
+	info->lost = d->lost;
+	spin_unlock_irq(&d->lock);
+	if (shirq_has_line(d)) {
+		info->sources = 1;
+		info->irq = shirq_line(d);
+		if (d->requested ? d->neighbour : irq_has_action(info->irq))
+			info->flags |= SHIRQ_INFO_SHARED;
+	}
+	if (d->set)
+		info->state = READ_ONCE(d->armed) ? SHIRQ_STATE_ARMED : SHIRQ_STATE_LOADED;
+	if (READ_ONCE(d->masked))
+		info->flags |= SHIRQ_INFO_MASKED;
+	if (READ_ONCE(d->storm.given_up))
+		info->flags |= SHIRQ_INFO_LINE_OFF;
+}
+
+/* The same of a message. */
+static void shirq_message_info(const struct shirq_message *m, struct shirq_info *info)
+{
+	spin_lock_irq(&m->d->lock);
+	info->irq = m->irq;
+	info->lost = m->lost;
+	info->state = m->armed ? SHIRQ_STATE_ARMED : m->set ? SHIRQ_STATE_LOADED : SHIRQ_STATE_OPEN;
+	if (m->masked)
+		info->flags |= SHIRQ_INFO_MASKED;
+	spin_unlock_irq(&m->d->lock);
+}
+
 static int shirq_get_info(struct shirq_device *d, void *arg)
 {
 	struct shirq_info *info = arg;
 	struct pci_dev *pdev = d->pdev;
+	struct shirq_message *m;
+	u32 source = info->source;
 	unsigned int i;
 	int ret;
 
-	if (info->source)
-		return -EINVAL;
-	ret = shirq_enter(d);
+	ret = shirq_enter_source(d, source, &m);
 	if (ret)
 		return ret;
 
@@ -71,7 +121,8 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
 			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
 			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE | SHIRQ_FEATURE_KEPT |
-			    SHIRQ_FEATURE_URING,
+			    SHIRQ_FEATURE_URING | SHIRQ_FEATURE_MESSAGES,
+		.source = source,
 		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
 		.device = pdev->device,
@@ -81,28 +132,20 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 		.revision = pdev->revision,
 		.config_size = pdev->cfg_size,
 		.events = SHIRQ_QUEUE,
+		.messages = d->most_messages,
 	};
-	spin_lock_irq(&d->lock);
-	info->lost = d->lost;
-	spin_unlock_irq(&d->lock);
-	if (shirq_has_line(d)) {
-		info->sources = 1;
-		info->irq = pdev->irq;
-		if (d->requested ? d->neighbour : irq_has_action(pdev->irq))
-			info->flags |= SHIRQ_INFO_SHARED;
-	}
-	if (d->set)
-		info->state = READ_ONCE(d->armed) ? SHIRQ_STATE_ARMED : SHIRQ_STATE_LOADED;
+	if (m)
+		shirq_message_info(m, info);
+	else
+		shirq_line_info(d, info);
+	if (d->message_count)
+		info->sources = 1 + d->message_count;
 	if (pci_intx_mask_supported(pdev))
 		info->flags |= SHIRQ_INFO_DISINTX;
 	if (pdev->is_busmaster)
 		info->flags |= SHIRQ_INFO_MASTER;
-	if (READ_ONCE(d->masked))
-		info->flags |= SHIRQ_INFO_MASKED;
 	if (READ_ONCE(d->quarantined))
 		info->flags |= SHIRQ_INFO_QUARANTINED;
-	if (READ_ONCE(d->storm.given_up))
-		info->flags |= SHIRQ_INFO_LINE_OFF;
 	for (i = 0; i < SHIRQ_BARS; i++) {
 		info->bar[i].length = d->bus.space[i].size;
 		if (info->bar[i].length)
@@ -169,6 +212,7 @@ static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
 static int shirq_load_set(struct shirq_device *d, void *arg)
 {
 	struct shirq_load *load = arg;
+	struct shirq_message *m;
 	struct shirq_set *set;
 	int ret;
 
@@ -177,7 +221,7 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 	load->error_reason = SHIRQ_OK;
 	if (!capable(CAP_SYS_RAWIO))
 		return -EPERM;
-	if (load->source || load->flags || load->reserved ||
+	if (load->flags || load->reserved ||
 	    (load->mode != SHIRQ_MODE_MASKS && load->mode != SHIRQ_MODE_ACKNOWLEDGES))
 		return -EINVAL;
 
@@ -192,15 +236,15 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 				 load->release_count) ?:
 	      shirq_copy_program(&set->program[SHIRQ_PROGRAM_MASK], load->mask,
 				 load->mask_count) ?:
-	      shirq_enter(d);
+	      shirq_enter_source(d, load->source, &m);
 	if (ret) {
 		kfree(set);
 		return ret;
 	}
 
-	if (!shirq_has_line(d))
+	if (!m && !shirq_has_line(d))
 		ret = -ENXIO;
-	else if (READ_ONCE(d->armed))
+	else if (m ? READ_ONCE(m->armed) : READ_ONCE(d->armed))
 		ret = -EBUSY;
 	else
 		ret = shirq_verify_set(d, set, load);
@@ -208,7 +252,7 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 		kfree(set);
 	} else {
 		shirq_link_set(d, set);
-		shirq_load(d, set);
+		shirq_load(d, m ? &m->set : &d->set, set);
 	}
 	mutex_unlock(&d->mutex);
 	return ret;
@@ -218,15 +262,16 @@ static int shirq_arm_source(struct shirq_device *d, void *arg)
 {
 	const struct shirq_arm *arm = arg;
 	const u32 sharing = SHIRQ_ARM_SHARED | SHIRQ_ARM_EXCLUSIVE;
+	struct shirq_message *m;
 	int ret;
 
-	if (arm->source || arm->reserved || arm->flags & ~(sharing | SHIRQ_ARM_AUTO_UNMASK) ||
-	    !(arm->flags & sharing) || (arm->flags & sharing) == sharing)
+	if (arm->reserved || arm->flags & ~(sharing | SHIRQ_ARM_AUTO_UNMASK) ||
+	    !(arm->flags & sharing) != !!arm->source || (arm->flags & sharing) == sharing)
 		return -EINVAL;
-	ret = shirq_enter(d);
+	ret = shirq_enter_source(d, arm->source, &m);
 	if (ret)
 		return ret;
-	ret = shirq_arm(d, arm->flags);
+	ret = m ? shirq_arm_message(m, arm->flags) : shirq_arm(d, arm->flags);
 	mutex_unlock(&d->mutex);
 	return ret;
 }
@@ -234,14 +279,15 @@ static int shirq_arm_source(struct shirq_device *d, void *arg)
 static int shirq_disarm_source(struct shirq_device *d, void *arg)
 {
 	const struct shirq_disarm *disarm = arg;
+	struct shirq_message *m;
 	int ret;
 
-	if (disarm->source || disarm->flags || disarm->reserved)
+	if (disarm->flags || disarm->reserved)
 		return -EINVAL;
-	ret = shirq_enter(d);
+	ret = shirq_enter_source(d, disarm->source, &m);
 	if (ret)
 		return ret;
-	ret = shirq_disarm(d);
+	ret = m ? shirq_disarm_message(m) : shirq_disarm(d);
 	mutex_unlock(&d->mutex);
 	return ret;
 }
@@ -250,9 +296,10 @@ static int shirq_unmask_source(struct shirq_device *d, void *arg)
 {
 	const struct shirq_unmask *unmask = arg;
 
-	if (unmask->source || unmask->flags || unmask->reserved)
+	if (unmask->flags || unmask->reserved)
 		return -EINVAL;
-	return shirq_unmask(d, unmask->seq);
+	return unmask->source ? shirq_unmask_message(d, unmask->source, unmask->seq)
+			      : shirq_unmask(d, unmask->seq);
 }
 
 static int shirq_exec_program(struct shirq_device *d, void *arg)
@@ -335,15 +382,17 @@ static int shirq_mask_source(struct shirq_device *d, void *arg)
 {
 	struct shirq_mask *mask = arg;
 
-	if (mask->source || mask->flags || mask->reserved)
+	if (mask->flags || mask->reserved)
 		return -EINVAL;
-	return shirq_mask(d, &mask->seq);
+	return mask->source ? shirq_mask_message(d, mask->source, &mask->seq)
+			    : shirq_mask(d, &mask->seq);
 }
 
-static void shirq_swap_eventfd(struct shirq_device *d, struct eventfd_ctx *eventfd)
+static void shirq_swap_eventfd(struct shirq_device *d, struct eventfd_ctx **where,
+			       struct eventfd_ctx *eventfd)
 {
 	spin_lock_irq(&d->lock);
-	swap(d->eventfd, eventfd);
+	swap(*where, eventfd);
 	spin_unlock_irq(&d->lock);
 	if (eventfd)
 		eventfd_ctx_put(eventfd);
@@ -353,22 +402,23 @@ static int shirq_set_eventfd(struct shirq_device *d, void *arg)
 {
 	const struct shirq_eventfd *request = arg;
 	struct eventfd_ctx *eventfd = NULL;
+	struct shirq_message *m;
 	int ret;
 
-	if (request->source || request->flags || request->fd < -1)
+	if (request->flags || request->fd < -1)
 		return -EINVAL;
 	if (request->fd >= 0) {
 		eventfd = eventfd_ctx_fdget(request->fd);
 		if (IS_ERR(eventfd))
 			return PTR_ERR(eventfd);
 	}
-	ret = shirq_enter(d);
+	ret = shirq_enter_source(d, request->source, &m);
 	if (ret) {
 		if (eventfd)
 			eventfd_ctx_put(eventfd);
 		return ret;
 	}
-	shirq_swap_eventfd(d, eventfd);
+	shirq_swap_eventfd(d, m ? &m->eventfd : &d->eventfd, eventfd);
 	mutex_unlock(&d->mutex);
 	return 0;
 }
@@ -395,6 +445,23 @@ static int shirq_set_quiesce(struct shirq_device *d, void *arg)
 	return 0;
 }
 
+static int shirq_set_message_count(struct shirq_device *d, void *arg)
+{
+	struct shirq_messages *messages = arg;
+	int ret;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	if (messages->count > SHIRQ_MAX_MESSAGES || messages->flags || messages->reserved)
+		return -EINVAL;
+	ret = shirq_enter(d);
+	if (ret)
+		return ret;
+	ret = shirq_set_messages(d, &messages->count);
+	mutex_unlock(&d->mutex);
+	return ret;
+}
+
 /* Sizes of the structs' first versions. They never change: structs grow only at the end. */
 #define SHIRQ_INFO_V1		152
 #define SHIRQ_LOAD_V1		64
@@ -406,6 +473,7 @@ static int shirq_set_quiesce(struct shirq_device *d, void *arg)
 #define SHIRQ_MASK_V1		24
 #define SHIRQ_EVENTFD_V1	16
 #define SHIRQ_QUIESCE_V1	16
+#define SHIRQ_MESSAGES_V1	16
 
 union shirq_arg {
 	u32			size;
@@ -419,6 +487,7 @@ union shirq_arg {
 	struct shirq_mask	mask;
 	struct shirq_eventfd	eventfd;
 	struct shirq_quiesce	quiesce;
+	struct shirq_messages	messages;
 };
 
 struct shirq_call {
@@ -447,6 +516,9 @@ static const struct shirq_call shirq_calls[] = {
 	},
 	[_IOC_NR(SHIRQ_SET_QUIESCE)] = {
 		SHIRQ_QUIESCE_V1, sizeof(struct shirq_quiesce), shirq_set_quiesce
+	},
+	[_IOC_NR(SHIRQ_SET_MESSAGES)] = {
+		SHIRQ_MESSAGES_V1, sizeof(struct shirq_messages), shirq_set_message_count
 	},
 };
 

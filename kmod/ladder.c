@@ -96,12 +96,12 @@ static void shirq_climb(struct shirq_device *d, u32 rungs)
 			continue;
 		shirq_climbed(d, rung, shirq_rungs[rung].counter);
 		shirq_warn(d, "silenced, but IRQ %d still stormed; took the next rung: %s\n",
-			   d->pdev->irq, shirq_rungs[rung].name);
+			   shirq_line(d), shirq_rungs[rung].name);
 		return;
 	}
 	shirq_climbed(d, SHIRQ_RUNG_FAILED, offsetof(struct shirq_stats, rung_failed));
 	shirq_warn(d, "silenced, but IRQ %d still storms: nothing is left to try\n",
-		   d->pdev->irq);
+		   shirq_line(d));
 }
 
 static void shirq_ladder(struct work_struct *work)
@@ -207,6 +207,9 @@ bool shirq_storm_released(struct shirq_device *d)
 	d->storm.rung = SHIRQ_RUNG_NONE;
 	if (storms && d->set)
 		outcome = shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured);
+	/* No program can tell, but the line began to storm as the messages were freed. */
+	else if (storms && d->message_count && !d->vectors)
+		outcome = SHIRQ_CLAIMED;
 	if (outcome == SHIRQ_CLAIMED)
 		shirq_quarantine(d, SHIRQ_QUARANTINE_MASKED, d->captured);
 	else if (outcome == SHIRQ_GONE)

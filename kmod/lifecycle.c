@@ -21,6 +21,7 @@
 #include "ladder.h"
 #include "lifecycle.h"
 #include "line.h"
+#include "message.h"
 #include "source.h"
 #include "watch.h"
 
@@ -53,7 +54,8 @@ static void shirq_turn(struct shirq_device *d, enum shirq_turn turn)
 static void shirq_clear_out(struct shirq_device *d)
 {
 	shirq_free_line(d);
-	shirq_load(d, NULL);
+	shirq_load(d, &d->set, NULL);
+	shirq_drop_messages(d);
 	shirq_unmap_bars(d);
 	d->leaving = false;
 	spin_lock_irq(&d->lock);
@@ -68,6 +70,7 @@ static void shirq_clear_out(struct shirq_device *d)
  */
 static void shirq_park(struct shirq_device *d)
 {
+	shirq_free_vectors(d);
 	d->leaving = !shirq_withdraw(d);
 	if (d->leaving)
 		mod_delayed_work(system_highpri_wq, &d->absent, SHIRQ_LOOK_FOR);

@@ -159,7 +159,7 @@ out:
 void shirq_begin(struct shirq_device *d, unsigned long irqflags)
 {
 	lockdep_assert_held(&d->lock);
-	d->irq = d->pdev->irq;
+	d->irq = shirq_line(d);
 	d->storm.desc = irq_data_to_desc(irq_get_irq_data(d->irq));
 	d->requested = true;
 	d->irqflags = irqflags;

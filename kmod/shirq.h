@@ -69,6 +69,7 @@
 #define SHIRQ_BARS		6
 #define SHIRQ_SPACE_CONFIG	6	/* in struct shirq_op.space; 0..5 are the BARs */
 #define SHIRQ_SPACES		7
+#define SHIRQ_MAX_MESSAGES	32	/* messages of a function that are IRQ sources, at most */
 
 #define SHIRQ_MMAP_SHIFT	40
 #define SHIRQ_MMAP_OFFSET(bar)	((__u64)(bar) << SHIRQ_MMAP_SHIFT)
@@ -230,7 +231,8 @@ enum shirq_reason {
 
 /**
  * enum shirq_event_type - the kind of an event
- * @SHIRQ_EVENT_IRQ: the device asserted the line and the irq program claimed it
+ * @SHIRQ_EVENT_IRQ: the device asserted the line and the irq program claimed it, or sent a
+ *	message that its irq program, if there is one, claimed
  * @SHIRQ_EVENT_RESUMED: the system slept; the device is quiet until it is armed again
  * @SHIRQ_EVENT_QUARANTINED: the device was silenced because it stormed
  * @SHIRQ_EVENT_RESET: the device was reset
@@ -261,8 +263,8 @@ enum shirq_event_type {
  * @SHIRQ_QUARANTINE_MASKED: the line kept interrupting, unhandled, while the device was
  *	masked, and the irq program claimed each time that it ran; r holds what it captured
  *	last
- * @SHIRQ_QUARANTINE_RATE: an acknowledging device claimed faster than
- *	shirq_quiesce.max_rate; r holds what the last claim captured
+ * @SHIRQ_QUARANTINE_RATE: an acknowledging device claimed, or a message came, whatever its
+ *	program said, faster than shirq_quiesce.max_rate; r holds what the last claim captured
  * @SHIRQ_QUARANTINE_DECLINED: the line kept interrupting, unhandled, the device's Interrupt
  *	Status said that it asserts, and the irq program declined: it does not look at all
  *	sources that can assert. A device without that bit, which is older than PCI 2.3, is
@@ -282,18 +284,19 @@ enum shirq_quarantine {
  * struct shirq_event - what read() returns, 64 bytes each
  * @size: bytes of this record, sizeof(struct shirq_event)
  * @type: enum shirq_event_type
- * @source: the IRQ source; 0 is INTx
+ * @source: the IRQ source: 0 is INTx, from 1 a message; of other types than IRQ, 0
  * @flags: of QUARANTINED, enum shirq_quarantine; of others, zero
- * @seq: number of the claim, counted from 1 since open(); names the event to
- *	SHIRQ_UNMASK. SHIRQ_MASK uses up a number too. Events of other types than
- *	IRQ have the last number
+ * @seq: number of the claim, counted from 1 since open(), or since SHIRQ_SET_MESSAGES for
+ *	each message; names the event to SHIRQ_UNMASK. SHIRQ_MASK uses up a number too.
+ *	Events of other types than IRQ have the last number of source 0
  * @time_ns: nanoseconds of CLOCK_MONOTONIC at the entry of the interrupt handler; of
  *	other types than IRQ, when the event was queued
  * @lost: interrupts that became no event, since SHIRQ_ARM: the queue was full, or
  *	SHIRQ_MASK held the interrupt back and a quarantine came
  * @r: r0..r3 at the claim; see QUARANTINED; of other types, zero
  *
- * read() returns as many whole events as are queued and fit. While there is
+ * read() returns as many whole events as are queued and fit, those of all sources in the
+ * order of their times. While there is
  * none it blocks, if the device is armed, asleep or being reset. With
  * SHIRQ_ARM_AUTO_UNMASK it first unmasks the event that read() delivered last,
  * if the device is still masked for it; so a read() that is interrupted or
@@ -361,6 +364,7 @@ struct shirq_event {
 #define SHIRQ_MASK		_IO(SHIRQ_IOCTL, 0x07)
 #define SHIRQ_SET_EVENTFD	_IO(SHIRQ_IOCTL, 0x08)
 #define SHIRQ_SET_QUIESCE	_IO(SHIRQ_IOCTL, 0x09)
+#define SHIRQ_SET_MESSAGES	_IO(SHIRQ_IOCTL, 0x0a)
 
 /* struct shirq_bar.flags */
 #define SHIRQ_BAR_MEMORY	0x01	/* memory BAR */
@@ -392,6 +396,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF, LINE_ON, quarantine as DECLINED, OTHER_LINE */
 #define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
 #define SHIRQ_FEATURE_URING	0x200	/* io_uring reads events and makes calls */
+#define SHIRQ_FEATURE_MESSAGES	0x400	/* SHIRQ_SET_MESSAGES; shirq_info.messages */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
@@ -427,14 +432,18 @@ enum shirq_state {
  * @class: out: PCI class code, 24 bits
  * @revision: out: PCI revision ID
  * @config_size: out: bytes of config space
- * @sources: out: number of IRQ sources; 0 for a device without an INTx line
- * @irq: out: the line's number in /proc/interrupts, 0 if there is none
+ * @sources: out: number of IRQ sources: 1 more than messages are allocated; if none are,
+ *	0 for a device without an INTx line
+ * @irq: out: the number of the line, or of the message, in /proc/interrupts, 0 if there is
+ *	none
  * @state: out: enum shirq_state of the source
  * @flags: out: SHIRQ_INFO_*
- * @events: out: events that the queue holds at most
+ * @events: out: events that the queue of a source holds at most
  * @bar: out: the BARs
  * @lost: out: interrupts that became no event, since SHIRQ_ARM; as in struct shirq_event,
  *	but known before another event is queued
+ * @messages: out: messages that the device can have as sources; see SHIRQ_SET_MESSAGES
+ * @reserved: out: zero
  *
  * The first version ended with @bar.
  */
@@ -456,6 +465,8 @@ struct shirq_info {
 	__u32		events;
 	struct shirq_bar bar[SHIRQ_BARS];
 	__aligned_u64	lost;
+	__u32		messages;
+	__u32		reserved;
 };
 
 /**
@@ -498,7 +509,7 @@ enum shirq_mode {
  *   EPERM   without CAP_SYS_RAWIO
  *   EBUSY   armed
  *   EINVAL  a program is refused; or, with @error_reason zero, the mode is unknown
- *   ENXIO   the device has no INTx line
+ *   ENXIO   source 0, and the device has no INTx line
  *   ENOMEM
  */
 struct shirq_load {
@@ -532,15 +543,18 @@ struct shirq_load {
  * @flags: SHIRQ_ARM_*
  * @reserved: zero
  *
+ * Nobody shares a message: to arm it, set neither SHARED nor EXCLUSIVE. It needs no set:
+ * without one, each message becomes an event, whose r is zero.
+ *
  * Fails with
- *   ENOEXEC  no set is loaded
+ *   ENOEXEC  no set is loaded for source 0
  *   EALREADY armed
- *   EBUSY    exclusive on a line with a neighbour; or shared on a line that a
- *            neighbour holds exclusively, or with another trigger, or with
- *            ONESHOT if the kernel has no IRQF_COND_ONESHOT
- *   ENXIO    the device has no INTx line
+ *   EBUSY    source 0, while messages are allocated; exclusive on a line with a
+ *            neighbour; or shared on a line that a neighbour holds exclusively, or with
+ *            another trigger, or with ONESHOT if the kernel has no IRQF_COND_ONESHOT
+ *   ENXIO    source 0, and the device has no INTx line
  *   EIO      the device is being reset
- *   EINVAL   neither or both of SHARED and EXCLUSIVE
+ *   EINVAL   neither or both of SHARED and EXCLUSIVE; one of them for a message
  */
 struct shirq_arm {
 	__u32		size;
@@ -559,6 +573,9 @@ struct shirq_arm {
  * Queued events are dropped; the set stays loaded. A device that neither the release
  * program nor the interrupt-disable bit silences is quarantined: its event is queued
  * when this returns. Fails with ENXIO if not armed.
+ *
+ * DISARM of a message runs the release program of its own set, if there is one. It drops
+ * the events of that source alone, and other messages stay armed.
  */
 struct shirq_disarm {
 	__u32		size;
@@ -658,7 +675,10 @@ struct shirq_master {
  * @flags: zero
  * @reserved: zero
  *
- * Runs the mask program, or sets the interrupt-disable bit if none is loaded.
+ * Runs the mask program, or sets the interrupt-disable bit if none is loaded. For a message
+ * without a mask program, the kernel disables the interrupt instead. Messages that come while
+ * their source is masked, by SHIRQ_MASK or by the irq program, are handled as one when it is
+ * unmasked.
  * Events that are queued stay queued. A second call replaces @seq: only the last
  * @seq unmasks. Unmasking clears the bit, if this call set it, and runs the unmask
  * program.
@@ -688,6 +708,7 @@ struct shirq_mask {
  *
  * The eventfd's count grows by one for each event that is queued, and when the result
  * of read() changes in another way (disarmed, gone). Events are still read with read().
+ * A message without an eventfd of its own uses that of source 0.
  *
  * Fails with EBADF, or with EINVAL if @fd is not an eventfd.
  */
@@ -722,6 +743,41 @@ struct shirq_quiesce {
 	__u32		rungs;
 	__u32		release;
 	__u32		max_rate;
+};
+
+/**
+ * struct shirq_messages - SHIRQ_SET_MESSAGES: use the device's messages, MSI-X or MSI
+ * @size: see above
+ * @count: in: messages wanted, at most SHIRQ_MAX_MESSAGES; 0 frees them; out: messages
+ *	allocated, which may be fewer, and become the sources from 1 on
+ * @flags: zero
+ * @reserved: zero
+ *
+ * A device that has MSI-X uses it, another one MSI. A message is a write to memory: it comes
+ * only while bus mastering is on, see SHIRQ_SET_MASTER. While messages are allocated, the
+ * device cannot use its line, and the interrupt-disable bit is set.
+ *
+ * Each source has its own set, queue, numbers, eventfd and mask, and is armed by itself. What
+ * stops the device disarms all of them; they stay allocated, with their sets, until the call
+ * with @count 0 or close().
+ *
+ * Freeing them runs the release programs of all sets. A device whose pin asserts then is
+ * quarantined: its event is queued when this returns.
+ *
+ * Fails with
+ *   EPERM   without CAP_SYS_RAWIO
+ *   EBUSY   a source is armed; or messages are allocated, and @count is not 0
+ *   ENXIO   the device has no messages
+ *   EINVAL  @count is greater than SHIRQ_MAX_MESSAGES
+ *   ENOSPC  the kernel has no interrupt left, or uses no messages
+ *   EIO     the device is quarantined or being reset
+ *   ENOMEM
+ */
+struct shirq_messages {
+	__u32		size;
+	__u32		count;
+	__u32		flags;
+	__u32		reserved;
 };
 
 #endif /* _UAPI_SHIRQ_H */

@@ -4,6 +4,7 @@
  * Everything here runs under the lock, most of it in the interrupt.
  */
 #include <linux/errno.h>
+#include <linux/interrupt.h>
 #include <linux/irq.h>
 #include <linux/irqdesc.h>
 #include <linux/slab.h>
@@ -15,31 +16,32 @@
 #include "trace.h"
 
 /**
- * shirq_load() - replace the loaded set
- * @d: the device, @mutex held, not armed
- * @set: a verified set; the device takes ownership
+ * shirq_load() - replace the loaded set of a source
+ * @d: the device, @mutex held
+ * @where: the place of the set in a source of this device that is not armed
+ * @set: a verified set, or NULL; the device takes ownership
  */
-void shirq_load(struct shirq_device *d, struct shirq_set *set)
+void shirq_load(struct shirq_device *d, struct shirq_set **where, struct shirq_set *set)
 {
 	lockdep_assert_held(&d->mutex);
 	spin_lock_irq(&d->lock);
-	swap(d->set, set);
+	swap(*where, set);
 	spin_unlock_irq(&d->lock);
 	kfree(set);
 }
 
 /**
  * shirq_run_keeping() - run a program of a set whose programs share registers
- * @d: the device, @lock held, with a set
+ * @d: the device, @lock held
+ * @set: the set
  * @kind: which
- * @captured: as for shirq_run_set()
+ * @captured: as for shirq_run_of()
  *
  * Return: how it ended.
  */
-enum shirq_outcome shirq_run_keeping(struct shirq_device *d, enum shirq_program_kind kind,
-				     u64 *captured)
+enum shirq_outcome shirq_run_keeping(struct shirq_device *d, struct shirq_set *set,
+				     enum shirq_program_kind kind, u64 *captured)
 {
-	struct shirq_set *set = d->set;
 	bool masks = set->mode == SHIRQ_MODE_MASKS &&
 		     (kind == SHIRQ_PROGRAM_IRQ || kind == SHIRQ_PROGRAM_MASK);
 	enum shirq_outcome outcome;
@@ -80,11 +82,13 @@ void shirq_storm_begin(struct shirq_device *d)
  * shirq_quiesce() - make sure that the device does not assert
  * @d: the device, @lock held
  *
- * Runs the release program whether armed or not: once a set is loaded, the owner may
- * have enabled the source by other means.
+ * Runs the release programs of all sources, whether armed or not: once a set is loaded,
+ * the owner may have enabled the source by other means.
  */
 void shirq_quiesce(struct shirq_device *d)
 {
+	struct shirq_message *m;
+
 	lockdep_assert_held(&d->lock);
 	/*
 	 * Do not test d->gone: all-ones in one register do not prove that the device cannot
@@ -94,6 +98,10 @@ void shirq_quiesce(struct shirq_device *d)
 		return;
 	if (d->set)
 		shirq_run_set(d, SHIRQ_PROGRAM_RELEASE, NULL);
+	shirq_for_each_message(m, d) {
+		if (m->set)
+			shirq_run_of(d, m->set, SHIRQ_PROGRAM_RELEASE, NULL);
+	}
 	shirq_set_disintx(d, true);
 }
 
@@ -112,6 +120,36 @@ void shirq_lose_held(struct shirq_device *d)
 }
 
 /**
+ * shirq_stop_message() - stop taking the messages of a source; queued events stay
+ * @m: the source, @lock of its device held
+ *
+ * The interrupt stays disabled until the handler is freed: the kernel masks the vector if
+ * the device sends a message all the same.
+ */
+void shirq_stop_message(struct shirq_message *m)
+{
+	struct shirq_device *d = m->d;
+
+	lockdep_assert_held(&d->lock);
+	if (m->requested && !m->off) {
+		m->off = true;
+		disable_irq_nosync(m->irq);
+	}
+	m->handling = false;
+	m->masked = false;
+	if (m->held) {
+		m->held = false;
+		m->lost++;
+		d->stats.lost++;
+	}
+	if (!m->armed)
+		return;
+	m->armed = false;
+	WRITE_ONCE(d->messages_armed, d->messages_armed - 1);
+	shirq_notify_message(m);
+}
+
+/**
  * shirq_stop() - quiesce, and stop claiming interrupts
  * @d: the device, @lock held
  *
@@ -119,7 +157,11 @@ void shirq_lose_held(struct shirq_device *d)
  */
 void shirq_stop(struct shirq_device *d)
 {
+	struct shirq_message *m;
+
 	lockdep_assert_held(&d->lock);
+	shirq_for_each_message(m, d)
+		shirq_stop_message(m);
 	d->handling = false;
 	WRITE_ONCE(d->armed, false);
 	d->masked = false;

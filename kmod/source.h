@@ -4,14 +4,15 @@
 
 #include "core.h"
 
-enum shirq_outcome shirq_run_keeping(struct shirq_device *d, enum shirq_program_kind kind,
-				     u64 *captured);
-void shirq_load(struct shirq_device *d, struct shirq_set *set);
+enum shirq_outcome shirq_run_keeping(struct shirq_device *d, struct shirq_set *set,
+				     enum shirq_program_kind kind, u64 *captured);
+void shirq_load(struct shirq_device *d, struct shirq_set **where, struct shirq_set *set);
 void shirq_storm_begin(struct shirq_device *d);
 void shirq_storm_watch(struct shirq_device *d);
 void shirq_quiesce(struct shirq_device *d);
 void shirq_quiesce_again(struct shirq_device *d);
 void shirq_lose_held(struct shirq_device *d);
+void shirq_stop_message(struct shirq_message *m);
 void shirq_stop(struct shirq_device *d);
 void shirq_lose(struct shirq_device *d);
 void shirq_set_gone(struct shirq_device *d);
@@ -24,15 +25,16 @@ int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 
 	       bool kept);
 
 /**
- * shirq_run_set() - run a program of the loaded set
- * @d: the device, @lock held, with a set
+ * shirq_run_of() - run a program of a set
+ * @d: the device, @lock held
+ * @set: a loaded set of one of its sources
  * @kind: kind of the program
  * @captured: r0..r3 at the claim; NULL for a program that cannot claim
  *
  * Return: how the program ended.
  */
-static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
-					       enum shirq_program_kind kind, u64 *captured)
+static inline enum shirq_outcome shirq_run_of(struct shirq_device *d, struct shirq_set *set,
+					      enum shirq_program_kind kind, u64 *captured)
 {
 	lockdep_assert_held(&d->lock);
 	/*
@@ -41,9 +43,16 @@ static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 	 */
 	if (captured)
 		memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
-	if (unlikely(d->set->keeps))
-		return shirq_run_keeping(d, kind, captured);
-	return shirq_run(&d->set->program[kind], &d->bus, d->regs, captured);
+	if (unlikely(set->keeps))
+		return shirq_run_keeping(d, set, kind, captured);
+	return shirq_run(&set->program[kind], &d->bus, d->regs, captured);
+}
+
+/* The same, of the set of source 0. */
+static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
+					       enum shirq_program_kind kind, u64 *captured)
+{
+	return shirq_run_of(d, d->set, kind, captured);
 }
 
 #endif /* SHIRQ_SOURCE_H */

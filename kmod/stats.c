@@ -94,6 +94,8 @@ static const char *shirq_state_name(const struct shirq_device *d)
 		return "quarantined";
 	if (d->armed)
 		return d->masked ? "masked" : "armed";
+	if (d->messages_armed)
+		return "armed";
 	return d->set ? "loaded" : "open";
 }
 
@@ -131,9 +133,9 @@ static const char *shirq_line_name(const struct shirq_device *d)
 {
 	if (!shirq_has_line(d))
 		return "none";
-	if (!irq_has_action(d->pdev->irq))
+	if (!irq_has_action(shirq_line(d)))
 		return "unused";
-	return irqd_irq_disabled(irq_get_irq_data(d->pdev->irq)) ? "disabled" : "on";
+	return irqd_irq_disabled(irq_get_irq_data(shirq_line(d))) ? "disabled" : "on";
 }
 
 /* Show the last quarantine: its reason, and its last rung or "over". */

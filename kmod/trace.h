@@ -41,6 +41,39 @@ DEFINE_EVENT(shirq_device, shirq_mask, TP_PROTO(const struct shirq_device *d), T
 /* The unmask program is about to run. */
 DEFINE_EVENT(shirq_device, shirq_unmask, TP_PROTO(const struct shirq_device *d), TP_ARGS(d));
 
+DECLARE_EVENT_CLASS(shirq_source,
+		    TP_PROTO(const struct shirq_message *m),
+		    TP_ARGS(m),
+		    TP_STRUCT__entry(__field(int, domain)
+				     __field(u16, function)
+				     __field(u16, source)
+				     __field(u64, seq)
+				     __field(bool, masked)),
+		    TP_fast_assign(__entry->domain = pci_domain_nr(m->d->pdev->bus);
+				   __entry->function = pci_dev_id(m->d->pdev);
+				   __entry->source = m->source;
+				   __entry->seq = m->seq;
+				   __entry->masked = m->masked;),
+		    TP_printk("%04x:%02x:%02x.%d source=%u seq=%llu masked=%d",
+			      __entry->domain, PCI_BUS_NUM(__entry->function),
+			      PCI_SLOT(__entry->function), PCI_FUNC(__entry->function),
+			      __entry->source, __entry->seq, __entry->masked)
+);
+
+/* A message came, and became a claim; seq is its number. */
+DEFINE_EVENT(shirq_source, shirq_message_claim, TP_PROTO(const struct shirq_message *m),
+	     TP_ARGS(m));
+/* A message came, and the irq program declined. */
+DEFINE_EVENT(shirq_source, shirq_message_decline, TP_PROTO(const struct shirq_message *m),
+	     TP_ARGS(m));
+/* A message came while its source was masked, and is held. */
+DEFINE_EVENT(shirq_source, shirq_message_hold, TP_PROTO(const struct shirq_message *m), TP_ARGS(m));
+/* The source is masked by SHIRQ_MASK. */
+DEFINE_EVENT(shirq_source, shirq_message_mask, TP_PROTO(const struct shirq_message *m), TP_ARGS(m));
+/* The unmask program of the source, if there is one, is about to run. */
+DEFINE_EVENT(shirq_source, shirq_message_unmask, TP_PROTO(const struct shirq_message *m),
+	     TP_ARGS(m));
+
 DECLARE_EVENT_CLASS(shirq_queue,
 		    TP_PROTO(const struct shirq_device *d, const struct shirq_event *event),
 		    TP_ARGS(d, event),

@@ -102,16 +102,37 @@ int shirq_open(const char *address)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
+int shirq_get_source_info(int fd, uint32_t source, struct shirq_info *info)
+{
+	*info = (struct shirq_info) { .size = sizeof(*info), .source = source };
+	return ioctl(fd, SHIRQ_GET_INFO, info);
+}
+
 int shirq_get_info(int fd, struct shirq_info *info)
 {
-	*info = (struct shirq_info) { .size = sizeof(*info) };
-	return ioctl(fd, SHIRQ_GET_INFO, info);
+	return shirq_get_source_info(fd, 0, info);
+}
+
+int shirq_set_messages(int fd, uint32_t *count)
+{
+	struct shirq_messages messages = { .size = sizeof(messages), .count = *count };
+	int ret = ioctl(fd, SHIRQ_SET_MESSAGES, &messages);
+
+	if (!ret)
+		*count = messages.count;
+	return ret;
 }
 
 int shirq_load(int fd, struct shirq_programs *programs)
 {
+	return shirq_load_source(fd, 0, programs);
+}
+
+int shirq_load_source(int fd, uint32_t source, struct shirq_programs *programs)
+{
 	struct shirq_load load = {
 		.size = sizeof(load),
+		.source = source,
 		.mode = programs->mode,
 		.irq = (uintptr_t)programs->irq,
 		.unmask = (uintptr_t)programs->unmask,
@@ -132,21 +153,36 @@ int shirq_load(int fd, struct shirq_programs *programs)
 
 int shirq_arm(int fd, uint32_t flags)
 {
-	struct shirq_arm arm = { .size = sizeof(arm), .flags = flags };
+	return shirq_arm_source(fd, 0, flags);
+}
+
+int shirq_arm_source(int fd, uint32_t source, uint32_t flags)
+{
+	struct shirq_arm arm = { .size = sizeof(arm), .source = source, .flags = flags };
 
 	return ioctl(fd, SHIRQ_ARM, &arm);
 }
 
 int shirq_disarm(int fd)
 {
-	struct shirq_disarm disarm = { .size = sizeof(disarm) };
+	return shirq_disarm_source(fd, 0);
+}
+
+int shirq_disarm_source(int fd, uint32_t source)
+{
+	struct shirq_disarm disarm = { .size = sizeof(disarm), .source = source };
 
 	return ioctl(fd, SHIRQ_DISARM, &disarm);
 }
 
 int shirq_unmask(int fd, uint64_t seq)
 {
-	struct shirq_unmask unmask = { .size = sizeof(unmask), .seq = seq };
+	return shirq_unmask_source(fd, 0, seq);
+}
+
+int shirq_unmask_source(int fd, uint32_t source, uint64_t seq)
+{
+	struct shirq_unmask unmask = { .size = sizeof(unmask), .source = source, .seq = seq };
 
 	return ioctl(fd, SHIRQ_UNMASK, &unmask);
 }
@@ -160,7 +196,12 @@ int shirq_set_master(int fd, int on)
 
 int shirq_mask(int fd, uint64_t *seq)
 {
-	struct shirq_mask mask = { .size = sizeof(mask) };
+	return shirq_mask_source(fd, 0, seq);
+}
+
+int shirq_mask_source(int fd, uint32_t source, uint64_t *seq)
+{
+	struct shirq_mask mask = { .size = sizeof(mask), .source = source };
 	int ret = ioctl(fd, SHIRQ_MASK, &mask);
 
 	if (!ret)
@@ -170,7 +211,12 @@ int shirq_mask(int fd, uint64_t *seq)
 
 int shirq_set_eventfd(int fd, int eventfd)
 {
-	struct shirq_eventfd set = { .size = sizeof(set), .fd = eventfd };
+	return shirq_set_source_eventfd(fd, 0, eventfd);
+}
+
+int shirq_set_source_eventfd(int fd, uint32_t source, int eventfd)
+{
+	struct shirq_eventfd set = { .size = sizeof(set), .source = source, .fd = eventfd };
 
 	return ioctl(fd, SHIRQ_SET_EVENTFD, &set);
 }

@@ -57,18 +57,36 @@ int shirq_unbind(const char *address);
  */
 int shirq_open(const char *address);
 
+/*
+ * Functions without _source are about source 0, the line. Their twins take the number of a source: 0, or from 1 on a
+ * message.
+ */
 int shirq_get_info(int fd, struct shirq_info *info);
+int shirq_get_source_info(int fd, uint32_t source, struct shirq_info *info);
+
+/*
+ * Use up to *count of the device's messages, MSI-X or MSI, as sources from 1 on, and set *count to how many there are.
+ * 0 frees them. Messages need shirq_set_master().
+ */
+int shirq_set_messages(int fd, uint32_t *count);
+
 int shirq_load(int fd, struct shirq_programs *programs);
+int shirq_load_source(int fd, uint32_t source, struct shirq_programs *programs);
 int shirq_arm(int fd, uint32_t flags);
+int shirq_arm_source(int fd, uint32_t source, uint32_t flags);
 int shirq_disarm(int fd);
+int shirq_disarm_source(int fd, uint32_t source);
 int shirq_unmask(int fd, uint64_t seq);
+int shirq_unmask_source(int fd, uint32_t source, uint64_t seq);
 int shirq_set_master(int fd, int on);
 
 /* Silence the device; pass seq to shirq_unmask() to undo it. */
 int shirq_mask(int fd, uint64_t *seq);
+int shirq_mask_source(int fd, uint32_t source, uint64_t *seq);
 
 /* Signal events through an eventfd; -1 for none. */
 int shirq_set_eventfd(int fd, int eventfd);
+int shirq_set_source_eventfd(int fd, uint32_t source, int eventfd);
 
 /* Set the SHIRQ_QUIESCE_* that a quarantine (rungs) and close() (release) may use; max_rate 0 is the default. */
 int shirq_set_quiesce(int fd, uint32_t rungs, uint32_t release, uint32_t max_rate);

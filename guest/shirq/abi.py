@@ -17,6 +17,7 @@ EVENT_REGS: Final = 4
 KEPT: Final = 4
 BARS: Final = 6
 CONFIG_SPACE: Final = 6
+MAX_MESSAGES: Final = 32
 MMAP_SHIFT: Final = 40
 CONFIG_DISINTX_OFFSET: Final = 5
 CONFIG_DISINTX_BIT: Final = 0x04
@@ -32,6 +33,7 @@ SET_MASTER: Final = _IOCTL | 6
 MASK: Final = _IOCTL | 7
 SET_EVENTFD: Final = _IOCTL | 8
 SET_QUIESCE: Final = _IOCTL | 9
+SET_MESSAGES: Final = _IOCTL | 10
 DEFAULT_RATE: Final = 50000
 
 
@@ -171,6 +173,7 @@ class Feature(enum.IntFlag):
     LINE = 0x80
     KEPT = 0x100
     URING = 0x200
+    MESSAGES = 0x400
 
 
 class BarFlag(enum.IntFlag):
@@ -264,6 +267,8 @@ class InfoStruct(ctypes.Structure):
         ("events", ctypes.c_uint32),
         ("bar", BarStruct * BARS),
         ("lost", ctypes.c_uint64),
+        ("messages", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
     ]
 
 
@@ -350,4 +355,13 @@ class QuiesceStruct(ctypes.Structure):
         ("rungs", ctypes.c_uint32),
         ("release", ctypes.c_uint32),
         ("max_rate", ctypes.c_uint32),
+    ]
+
+
+class MessagesStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("count", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
     ]

@@ -51,21 +51,25 @@ class AsyncDevice:
         """As `Device.info`."""
         return self.device.info
 
-    def load(self, programs: ProgramSet) -> None:
+    def load(self, programs: ProgramSet, *, source: int = 0) -> None:
         """As `Device.load`."""
-        self.device.load(programs)
+        self.device.load(programs, source=source)
 
-    def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
+    def set_messages(self, count: int) -> int:
+        """As `Device.set_messages`."""
+        return self.device.set_messages(count)
+
+    def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0) -> None:
         """As `Device.arm`."""
-        self.device.arm(shared=shared, auto_unmask=auto_unmask)
+        self.device.arm(shared=shared, auto_unmask=auto_unmask, source=source)
 
-    def disarm(self) -> None:
-        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends."""
-        self.device.disarm()
+    def disarm(self, source: int = 0) -> None:
+        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends, with the last source."""
+        self.device.disarm(source)
 
-    def unmask(self, seq: int) -> None:
+    def unmask(self, seq: int, source: int = 0) -> None:
         """As `Device.unmask`."""
-        self.device.unmask(seq)
+        self.device.unmask(seq, source)
 
     async def read(self) -> Event:
         """Wait for the next event; with auto_unmask, first unmask the event that was read last.

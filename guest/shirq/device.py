@@ -47,11 +47,21 @@ _LOADING: Final = _RAWIO | {
     errno.EBUSY: "the device is armed: disarm() it first",
     errno.ENXIO: "the device has no INTx line",
 }
+_NO_SOURCE: Final = {errno.EINVAL: "there is no such source: set_messages() allocates messages"}
 _ARMING: Final = {
     errno.ENOEXEC: "no programs are loaded: load() a set first",
     errno.EALREADY: "the device is armed already",
-    errno.EBUSY: "the line is not available: it has a neighbour, or a neighbour does not share it in the same way",
+    errno.EBUSY: (
+        "the line is not available: it has a neighbour, a neighbour does not share it in the same way, or messages are"
+        " allocated"
+    ),
     errno.ENXIO: "the device has no INTx line",
+}
+_MESSAGES: Final = {
+    errno.EBUSY: "a source is armed, or messages are allocated already: disarm() it, or free them by set_messages(0)",
+    errno.ENXIO: "the device has neither MSI-X nor MSI",
+    errno.ENOSPC: "the kernel has no interrupt left, or uses no messages (pci=nomsi)",
+    errno.EINVAL: f"a device has at most {abi.MAX_MESSAGES} messages",
 }
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
 
@@ -111,9 +121,10 @@ class Registers:
 
 
 class _Delivered(threading.local):
-    """The number of the event that the present thread read last; 0 if it has read none."""
+    """The number of the event of each source that the present thread read last."""
 
-    seq = 0
+    def __init__(self) -> None:
+        self.seqs: dict[int, int] = {}
 
 
 class Device:
@@ -122,7 +133,7 @@ class Device:
     def __init__(self, fd: int, address: str) -> None:
         self._fd = fd
         self.address = address
-        self._auto_unmask = False
+        self._auto_unmask: set[int] = set()
         self._delivered = _Delivered()
         self._mapped: list[Registers] = []
 
@@ -171,9 +182,13 @@ class Device:
 
     @property
     def info(self) -> Info:
-        """Information about the device, the kernel and the present state."""
-        raw = abi.InfoStruct()
-        self._call(abi.GET_INFO, raw, "reading the info of", {})
+        """Information about the device, the kernel and the present state, with that of source 0."""
+        return self.info_of(0)
+
+    def info_of(self, source: int) -> Info:
+        """As `info`, with the interrupt's number, the state, the mask and the losses of this source."""
+        raw = abi.InfoStruct(source=source)
+        self._call(abi.GET_INFO, raw, "reading the info of", _NO_SOURCE)
         return Info(
             features=abi.Feature(raw.features),
             vendor=raw.vendor,
@@ -190,10 +205,20 @@ class Device:
             events=raw.events,
             bars=tuple(Bar(bar.length, abi.BarFlag(bar.flags)) for bar in raw.bar),
             lost=raw.lost,
+            messages=raw.messages,
         )
 
-    def load(self, programs: ProgramSet, mask: Program = ()) -> None:
-        """Verify and load all programs, or none. Raises ProgramRefused, or ShirqError.
+    def set_messages(self, count: int) -> int:
+        """Use up to `count` of the device's messages, MSI-X or MSI, as sources 1, 2, ...; returns how many there are.
+
+        0 frees them, and the device can use its line again. Messages need bus mastering: see `set_master`.
+        """
+        raw = abi.MessagesStruct(count=count)
+        self._call(abi.SET_MESSAGES, raw, "setting the messages of", _RAWIO | _STOPPED | _MESSAGES)
+        return int(raw.count)
+
+    def load(self, programs: ProgramSet, mask: Program = (), *, source: int = 0) -> None:
+        """Verify and load all programs of a source, or none. Raises ProgramRefused, or ShirqError.
 
         `mask`, if given, replaces the set's own mask program.
         """
@@ -202,6 +227,7 @@ class Device:
             to_array(program) for program in (programs.irq, programs.unmask, programs.release, programs.mask)
         )
         raw = abi.LoadStruct(
+            source=source,
             mode=programs.mode,
             irq=ctypes.addressof(irq),
             unmask=ctypes.addressof(unmask),
@@ -225,22 +251,29 @@ class Device:
         self.load(card.programs)
         self.set_quiesce(card.quiesce, release=card.release_reset)
 
-    def arm(self, *, shared: bool = True, auto_unmask: bool = True) -> None:
-        """Request the interrupt, shared or exclusive, and let the device assert."""
-        flags = abi.ArmFlag.SHARED if shared else abi.ArmFlag.EXCLUSIVE
+    def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0) -> None:
+        """Request the interrupt of a source, and let the device interrupt by it.
+
+        The line, source 0, is shared or exclusive, and needs a set. A message is never shared, and needs no set.
+        """
+        flags = abi.ArmFlag(0) if source else abi.ArmFlag.SHARED if shared else abi.ArmFlag.EXCLUSIVE
         if auto_unmask:
             flags |= abi.ArmFlag.AUTO_UNMASK
-        self._call(abi.ARM, abi.ArmStruct(flags=int(flags)), "arming", _ARMING)
-        self._auto_unmask = auto_unmask
+        self._call(abi.ARM, abi.ArmStruct(source=source, flags=int(flags)), "arming", _ARMING | _NO_SOURCE)
+        self._delivered.seqs.pop(source, None)
+        (self._auto_unmask.add if auto_unmask else self._auto_unmask.discard)(source)
 
-    def disarm(self) -> None:
-        """Silence the device and free the interrupt; queued events are dropped, readers raise ENXIO."""
-        self._call(abi.DISARM, abi.DisarmStruct(), "disarming", _NOT_ARMED)
+    def disarm(self, source: int = 0) -> None:
+        """Silence a source and free its interrupt; its events are dropped.
 
-    def unmask(self, seq: int) -> None:
-        """Let the device assert again after this event; does nothing if a later interrupt was claimed meanwhile."""
-        hints = _NOT_ARMED | {errno.EINVAL: f"no event had the number {seq} yet"}
-        self._call(abi.UNMASK, abi.UnmaskStruct(seq=seq), "unmasking", hints)
+        Readers raise ENXIO when no source is armed any more.
+        """
+        self._call(abi.DISARM, abi.DisarmStruct(source=source), "disarming", _NOT_ARMED | _NO_SOURCE)
+
+    def unmask(self, seq: int, source: int = 0) -> None:
+        """Let the source interrupt again after this event; does nothing if a later interrupt was claimed meanwhile."""
+        hints = _NOT_ARMED | {errno.EINVAL: f"no event of source {source} had the number {seq} yet"}
+        self._call(abi.UNMASK, abi.UnmaskStruct(source=source, seq=seq), "unmasking", hints)
 
     def exec(self, program: Program, regs: Sequence[int] = (), *, kept: bool = False) -> tuple[int, ...]:
         """Run a one-shot program, serialised with the interrupt; returns r0 to r7 as it leaves them.
@@ -270,17 +303,21 @@ class Device:
         """Switch bus mastering on or off. It is off after open() and after close()."""
         self._call(abi.SET_MASTER, abi.MasterStruct(on=int(on)), "setting bus mastering of", _RAWIO | _STOPPED)
 
-    def mask(self) -> int:
-        """Silence the device, whether it asserts or not. Only unmask() with the returned number unmasks it."""
-        raw = abi.MaskStruct()
-        hints = _NOT_ARMED | {errno.EOPNOTSUPP: "it has no interrupt-disable bit: load() a mask program"}
+    def mask(self, source: int = 0) -> int:
+        """Silence a source, whether it asserts or not. Only unmask() with the returned number unmasks it."""
+        raw = abi.MaskStruct(source=source)
+        hints = _NOT_ARMED | _NO_SOURCE | {errno.EOPNOTSUPP: "it has no interrupt-disable bit: load() a mask program"}
         self._call(abi.MASK, raw, "masking", hints)
         return int(raw.seq)
 
-    def set_eventfd(self, fd: int | None) -> None:
-        """Add 1 to this eventfd for each queued event, and when read() begins to fail; None removes the eventfd."""
-        raw = abi.EventfdStruct(fd=-1 if fd is None else fd)
-        self._call(abi.SET_EVENTFD, raw, "setting the eventfd of", {errno.EINVAL: f"{fd} is no eventfd"})
+    def set_eventfd(self, fd: int | None, source: int = 0) -> None:
+        """Add 1 to this eventfd for each queued event, and when read() begins to fail; None removes the eventfd.
+
+        A message without an eventfd of its own uses that of source 0.
+        """
+        raw = abi.EventfdStruct(source=source, fd=-1 if fd is None else fd)
+        hints = {errno.EINVAL: f"{fd} is no eventfd, or there is no source {source}"}
+        self._call(abi.SET_EVENTFD, raw, "setting the eventfd of", hints)
 
     def set_quiesce(
         self,
@@ -301,7 +338,8 @@ class Device:
     def read(self, timeout: float | None = None) -> Event:
         """Wait for the next event, for `timeout` seconds at most (None: for ever).
 
-        With auto_unmask, first unmasks the event that this thread read last; an event of another thread stays masked.
+        With auto_unmask, first unmasks the event of each source that this thread read last; an event of another thread
+        stays masked.
         Use a timeout only if no other thread reads: it could take the event that ended this wait, and this call would
         block. Raises TimeoutError; ShirqError with ENXIO when the device is disarmed, with ENODEV when it is gone.
         """
@@ -313,14 +351,14 @@ class Device:
             hints = _GONE | _NOT_ARMED
             raise ShirqError.explain(error.errno or errno.EIO, f"reading events of {self.address}", hints) from None
         event = Event.from_bytes(record)
-        self._delivered.seq = event.seq
+        self._delivered.seqs[event.source] = event.seq
         return event
 
     def _wait(self, timeout: float) -> None:
         """Wait until the device is readable. poll() never unmasks, so unmask here as read() would."""
-        if self._auto_unmask and self._delivered.seq:
+        for source in self._auto_unmask & self._delivered.seqs.keys():
             try:
-                self.unmask(self._delivered.seq)
+                self.unmask(self._delivered.seqs[source], source)
             except ShirqError as error:
                 # The device was stopped. The event with the reason may be queued; if it is not, read() raises this
                 # error.

@@ -12,6 +12,7 @@ from shirq import abi
 class Event:
     """One claimed interrupt, or, by its `type`, another event of the device.
 
+    `source` is 0 for INTx, and for events of other types; from 1 on, it is the number of a message.
     `type` is an int if a newer kernel sends a type that is not known here: skip it. `time_ns` is CLOCK_MONOTONIC at
     the entry of the interrupt handler; `lost` counts events dropped since the device was armed; `r` are r0 to r3 at
     the claim.
@@ -59,3 +60,4 @@ class Info:
     events: int
     bars: tuple[Bar, ...]
     lost: int
+    messages: int

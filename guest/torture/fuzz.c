@@ -49,12 +49,12 @@
 #define BAR_SIZE	4096u	/* of BAR 0; the device has no other */
 
 enum kind {
-	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE,
+	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE, MESSAGES,
 	ANY_IOCTL, READ, READV, WRITE, PREAD, PWRITE, MMAP, POLL, BLOCK, REOPEN, KINDS
 };
 
 static const char *const names[KINDS] = {
-	"info", "load", "arm", "disarm", "unmask", "exec", "master", "mask", "eventfd", "quiesce",
+	"info", "load", "arm", "disarm", "unmask", "exec", "master", "mask", "eventfd", "quiesce", "messages",
 	"ioctl", "read", "readv", "write", "pread", "pwrite", "mmap", "poll", "block", "reopen",
 };
 
@@ -73,6 +73,7 @@ static const struct {
 	[MASK] = { SHIRQ_MASK, sizeof(struct shirq_mask), false },
 	[EVENTFD] = { SHIRQ_SET_EVENTFD, sizeof(struct shirq_eventfd), false },
 	[QUIESCE] = { SHIRQ_SET_QUIESCE, sizeof(struct shirq_quiesce), true },
+	[MESSAGES] = { SHIRQ_SET_MESSAGES, sizeof(struct shirq_messages), true },
 };
 
 /* One generated call: a struct, and three programs that it may point to. */
@@ -89,6 +90,7 @@ struct call {
 		struct shirq_mask mask;
 		struct shirq_eventfd eventfd;
 		struct shirq_quiesce quiesce;
+		struct shirq_messages messages;
 		uint32_t word[ROOM / 4];
 		unsigned char byte[ROOM];
 	};
@@ -221,12 +223,13 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 {
 	memset(call, 0, sizeof(*call));
 	call->kind = kind;
-	if (kind <= QUIESCE)
+	if (kind < ANY_IOCTL)
 		call->word[0] = calls[kind].size;
 	call->offset = below(from, 0x80) & ~3ull;
 	call->length = 4;
 	switch (kind) {
 	case LOAD:
+		call->load.source = below(from, 2);
 		call->load.mode = SHIRQ_MODE_MASKS;
 		copy_ops(call->op[0], edu_irq, COUNT(edu_irq));
 		copy_ops(call->op[1], edu_unmask, COUNT(edu_unmask));
@@ -236,9 +239,21 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 		call->load.release_count = COUNT(edu_release);
 		break;
 	case ARM:
-		call->arm.flags = SHIRQ_ARM_SHARED | (below(from, 2) ? SHIRQ_ARM_AUTO_UNMASK : 0);
+		call->arm.source = below(from, 2);
+		call->arm.flags = (call->arm.source ? 0 : SHIRQ_ARM_SHARED) |
+				  (below(from, 2) ? SHIRQ_ARM_AUTO_UNMASK : 0);
+		break;
+	case DISARM:
+	case MASK:
+	case GET_INFO:
+		/* The second field of each of these structs. */
+		call->word[1] = below(from, 2);
+		break;
+	case MESSAGES:
+		call->messages.count = below(from, 3);
 		break;
 	case UNMASK:
+		call->unmask.source = below(from, 2);
 		call->unmask.seq = below(from, 64);
 		break;
 	case EXEC:
@@ -249,6 +264,7 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 		call->master.on = below(from, 2);
 		break;
 	case EVENTFD:
+		call->eventfd.source = below(from, 2);
 		call->eventfd.fd = below(from, 2) ? an_eventfd : -1;
 		break;
 	case ANY_IOCTL:
@@ -295,7 +311,7 @@ static void change(struct call *call, struct choices *from)
 	switch (below(from, programs ? 10 : 4)) {
 	case 0:	/* a size */
 		call->word[0] = below(from, 2) ? below(from, ROOM + 1) : some(from);
-		if (call->kind > QUIESCE)
+		if (call->kind >= ANY_IOCTL)
 			call->length = below(from, 2) ? below(from, ROOM + 1) : some(from);
 		break;
 	case 1:	/* a field */

@@ -53,7 +53,7 @@ class Stand:
 
     @property
     def info(self) -> Info:
-        return Info(Feature(0), 0, 0, 0, 0, 0, 0, 256, 1, 20, State.ARMED, self.flags, 256, (), 0)
+        return Info(Feature(0), 0, 0, 0, 0, 0, 0, 256, 1, 20, State.ARMED, self.flags, 256, (), 0, 0)
 
     def load_profile(self, card: Profile) -> None:
         self.done.append("load")
