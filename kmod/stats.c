@@ -83,6 +83,9 @@ static const struct attribute_group shirq_stats_group = {
 
 static const char *shirq_state_name(const struct shirq_device *d)
 {
+	const struct shirq_message *m;
+	bool loaded = d->set;
+
 	lockdep_assert_held(&d->lock);
 	if (!(d->life & SHIRQ_OWNED))
 		return "parked";
@@ -96,7 +99,9 @@ static const char *shirq_state_name(const struct shirq_device *d)
 		return d->masked ? "masked" : "armed";
 	if (d->messages_armed)
 		return "armed";
-	return d->set ? "loaded" : "open";
+	shirq_for_each_message(m, d)
+		loaded |= m->set != NULL;
+	return loaded ? "loaded" : "open";
 }
 
 static ssize_t state_show(struct device *dev, struct device_attribute *attr, char *buf)

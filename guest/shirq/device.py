@@ -272,7 +272,7 @@ class Device:
 
     def unmask(self, seq: int, source: int = 0) -> None:
         """Let the source interrupt again after this event; does nothing if a later interrupt was claimed meanwhile."""
-        hints = _NOT_ARMED | {errno.EINVAL: f"no event of source {source} had the number {seq} yet"}
+        hints = _NOT_ARMED | {errno.EINVAL: f"no event had the number {seq} yet (of source {source})"}
         self._call(abi.UNMASK, abi.UnmaskStruct(source=source, seq=seq), "unmasking", hints)
 
     def exec(self, program: Program, regs: Sequence[int] = (), *, kept: bool = False) -> tuple[int, ...]:

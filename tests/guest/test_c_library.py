@@ -8,11 +8,14 @@ import re
 import subprocess
 from pathlib import Path
 
+from guest.port import behind_a_port
 from shirq_bench.observe.scene import Scene
 from shirq_bench.paths import GUEST, KMOD
+from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES
 
 _SOURCE = Path(__file__).with_name("library_calls.c")
+_MESSAGES = Path(__file__).with_name("library_messages.c")
 LIBRARY = GUEST / "lib/shirq.c"
 _PROTOTYPE = re.compile(r"^(?:int|volatile void \*) ?(shirq_\w+)\(", re.MULTILINE)
 
@@ -32,14 +35,23 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
     assert len(run.assertions()) == 2, "there must be one interrupt before the mask, and one after it"
 
 
-def test_c_library_wraps_every_ioctl_and_its_test_calls_all(tmp_path: Path) -> None:
-    """The C library wraps every ioctl, and its test calls every function of the library."""
+def test_every_call_about_messages_does_what_it_says(boot: Boot, tmp_path: Path) -> None:
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on")))
+    program = compiled(tmp_path / "messages", "-static", f"-I{GUEST}/lib", _MESSAGES, LIBRARY)
+    scene.upload(program, "/tmp/messages")
+    result = scene.vm.agent.run("/tmp/messages", ADDRESSES["dev2"])
+    assert (result.status, result.stdout) == (0, "done\n"), result.stderr
+
+
+def test_c_library_wraps_every_ioctl_and_its_tests_call_all(tmp_path: Path) -> None:
+    """The C library wraps every ioctl, and its tests call every function of the library."""
     functions = set(_PROTOTYPE.findall((GUEST / "lib/shirq.h").read_text()))
     library = ctypes.CDLL(str(compiled(tmp_path / "library.so", "-shared", "-fPIC", LIBRARY)))
     assert functions and all(hasattr(library, name) for name in functions)
     calls = set(re.findall(r"#define (SHIRQ_\w+)\s+_IO\(", (KMOD / "shirq.h").read_text()))
     assert calls and not {call for call in calls if f", {call}, " not in LIBRARY.read_text()}
-    assert not {name for name in functions if f"{name}(" not in _SOURCE.read_text()}
+    called = _SOURCE.read_text() + _MESSAGES.read_text()
+    assert not {name for name in functions if f"{name}(" not in called}
 
 
 def test_the_accessors_order_memory_with_registers(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _until(what: str, done: Callable[[], bool], deadline: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def _s2idle(scene: Scene) -> Command:
+def s2idle(scene: Scene) -> Command:
     """Suspend the guest to idle and wake it by a key; returns the command that suspended it."""
     scene.run(
         "for f in /sys/devices/platform/i8042/serio*/power/wakeup; do echo enabled >$f; done"
@@ -92,20 +92,20 @@ def _s2idle(scene: Scene) -> Command:
     return sleeper
 
 
-def _wake_by_key(scene: Scene) -> None:
+def wake_by_key(scene: Scene) -> None:
     scene.vm.qmp.execute("send-key", keys=[{"type": "qcode", "data": "a"}])
 
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 def test_suspend_to_idle_quiesces_and_the_owner_reads_resumed(scene: Scene, device: str) -> None:
     with _owner(scene, device) as (owner, recorded):
-        sleeper = _s2idle(scene)
+        sleeper = s2idle(scene)
         assert _released(recorded.log, device), "the device was not quiesced for sleep"
         assert not _masters(recorded.log, device), "the device may master the bus while the system sleeps"
         scene.raise_(device, bits=0x20)
         scene.vm.qmp.set(device, "lower", 0x20)
         assert len(recorded.assertions()) == 1, "the device asserted while the system slept"
-        _wake_by_key(scene)
+        wake_by_key(scene)
         assert sleeper.wait(30).status == 0
         _comes_back(scene, device, owner, recorded, "RESUMED")
 
@@ -117,7 +117,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
     """
     script = start(scene, "dev1", stops.resumed)
     script.expect("^armed$")
-    sleeper = _s2idle(scene)
+    sleeper = s2idle(scene)
     with scene.record("dev1") as recorded:
         with scene.vm.frozen():
             soon = scene.vm.now_ns() + 1_000_000
@@ -125,7 +125,7 @@ def test_device_asserting_at_wake_is_silent_before_line_opens(scene: Scene, tmp_
             path.write_text(f"@{soon} unmask 1\n@{soon} raise 1\n")
             scene.vm.qmp.set("dev1", "schedule", str(path))
         recorded.wait(PinRises("dev1"))
-        _wake_by_key(scene)
+        wake_by_key(scene)
         assert sleeper.wait(30).status == 0
         assert finish(script)[1:] == ["RESUMED"]
     until = []
@@ -166,8 +166,8 @@ def test_suspend_to_ram_resets_device_and_owner_reads_resumed(boot: Boot, device
 
 
 def test_a_device_without_an_owner_is_still_parked_after_sleep(scene: Scene) -> None:
-    sleeper = _s2idle(scene)
-    _wake_by_key(scene)
+    sleeper = s2idle(scene)
+    wake_by_key(scene)
     assert sleeper.wait(30).status == 0
     script = start(scene, "dev0", stops.parked)
     script.expect("^parked 0x400$")

@@ -102,7 +102,7 @@ def sizes() -> None:
 
     print(_size(info(152)))
     longer = info(176, bytes(24))
-    print(_size(longer), longer[160:] == bytes(16))
+    print(_size(longer), longer[168:] == bytes(8))
     print(fails(info, 176, bytes(23) + b"x"), fails(info, 151), fails(info, 0), fails(info, 5000, bytes(5000)))
     arrays = [shirq.program.to_array(program) for program in (SET.irq, SET.unmask, SET.release)]
 
@@ -132,7 +132,7 @@ def bad_arguments() -> None:
         return fails(raw, abi.ARM, struct.pack("IIII", 16, source, flags, reserved))
 
     print("arm:", arm(0, 1, 1), arm(1, 1, 0), arm(0, 3, 0), arm(0, 0, 0), arm(0, 9, 0))
-    print("unknown:", fails(raw, abi.SET_QUIESCE + 1, bytes(16)), fails(raw, 0xE6FF, bytes(16)))
+    print("unknown:", fails(raw, abi.SET_MESSAGES + 1, bytes(16)), fails(raw, 0xE6FF, bytes(16)))
     libc.ioctl(device.fileno(), ctypes.c_ulong(abi.ARM), ctypes.c_void_p(8))
 
     def call(request: int, struct: ctypes.Structure) -> str:

@@ -171,6 +171,7 @@ class _Calls:
             "SET_EVENTFD": (abi.EventfdStruct, {"fd": -1}),
             "SET_QUIESCE": (abi.QuiesceStruct, {}),
             "LOAD": (abi.LoadStruct, {"mode": 1, **at, **counts}),
+            "SET_MESSAGES": (abi.MessagesStruct, {}),
         }
 
     def made(self, name: str, **fields: object) -> Any:

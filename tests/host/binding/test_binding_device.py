@@ -31,6 +31,7 @@ STRUCTS: dict[int, type[ctypes.Structure]] = {
     abi.MASK: abi.MaskStruct,
     abi.SET_EVENTFD: abi.EventfdStruct,
     abi.SET_QUIESCE: abi.QuiesceStruct,
+    abi.SET_MESSAGES: abi.MessagesStruct,
 }
 
 
@@ -65,8 +66,8 @@ class Module:
 
         self.answer = answer
 
-    def queue(self, seq: int, kind: int = abi.EventType.IRQ) -> None:
-        event = abi.EventStruct(size=64, type=kind, seq=seq, time_ns=123, lost=4, r=(5, 6, 7, 8))
+    def queue(self, seq: int, kind: int = abi.EventType.IRQ, source: int = 0) -> None:
+        event = abi.EventStruct(size=64, type=kind, source=source, seq=seq, time_ns=123, lost=4, r=(5, 6, 7, 8))
         os.write(self.events, bytes(event))
 
 
@@ -292,6 +293,41 @@ def test_timed_read_unmasks_the_last_event_before_it_waits(device: Device, modul
     module.queue(4)
     device.read(timeout=5)
     assert (module.calls[-1][0], module.calls[-1][1].seq) == (abi.UNMASK, 3)
+
+
+def test_timed_read_unmasks_the_last_event_of_each_source(device: Device, module: Module) -> None:
+    """A read with a timeout unmasks the last event of each source that is armed with auto_unmask."""
+    device.arm(source=1)
+    device.arm(source=2)
+    device.arm(source=3, auto_unmask=False)
+    for seq, source in ((7, 1), (3, 2), (8, 1), (5, 3)):
+        module.queue(seq, source=source)
+        device.read()
+    module.calls.clear()
+    module.queue(9, source=1)
+    assert device.read(timeout=5).source == 1
+    assert sorted((raw.source, raw.seq) for request, raw in module.calls) == [(1, 8), (2, 3)]
+
+
+def test_calls_name_the_source_that_they_are_about(device: Device, module: Module) -> None:
+    """A message is armed neither shared nor exclusive; every call has the source in its struct."""
+
+    def answer(raw: ctypes.Structure) -> None:
+        if isinstance(raw, abi.MessagesStruct):
+            assert raw.count == 8
+            raw.count = 4
+
+    module.answer = answer
+    assert device.set_messages(8) == 4
+    device.load(SET, source=4)
+    device.arm(source=4)
+    device.unmask(1, 4)
+    device.mask(4)
+    device.set_eventfd(5, 4)
+    device.info_of(4)
+    device.disarm(4)
+    assert [raw.source for _, raw in module.calls[1:]] == [4] * 7
+    assert dict(module.calls)[abi.ARM].flags == abi.ArmFlag.AUTO_UNMASK
 
 
 def test_timed_read_leaves_unmasking_to_an_owner_who_wants_it(device: Device, module: Module) -> None:
