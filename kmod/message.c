@@ -491,6 +491,9 @@ static int shirq_allocate_vectors(struct shirq_device *d, unsigned int count)
 	WRITE_ONCE(d->line_irq, d->pdev->irq ?: IRQ_NOTCONNECTED);
 	got = pci_alloc_irq_vectors(d->pdev, 1, count, PCI_IRQ_MSIX | PCI_IRQ_MSI);
 	if (got < 0) {
+		/* The PCI core has several numbers for an interrupt that it does not give. */
+		if (got != -ENOMEM)
+			got = -ENOSPC;
 		WRITE_ONCE(d->line_irq, 0);
 		shirq_free_sources(message, count);
 	} else {

@@ -100,7 +100,7 @@ static const char *shirq_state_name(const struct shirq_device *d)
 	if (d->messages_armed)
 		return "armed";
 	shirq_for_each_message(m, d)
-		loaded |= m->set != NULL;
+		loaded = loaded || m->set;
 	return loaded ? "loaded" : "open";
 }
 

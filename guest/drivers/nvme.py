@@ -14,9 +14,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from dma import Memory
-
 import shirq
+from dma import Memory
 
 # NVM Express Base Specification 1.4, 3.1 and 4.2: registers of BAR 0, in bytes; sizes of queue entries
 CAP, CC, CSTS, AQA, ASQ, ACQ, DOORBELLS = 0x00, 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000

@@ -64,7 +64,7 @@ class AsyncDevice:
         self.device.arm(shared=shared, auto_unmask=auto_unmask, source=source)
 
     def disarm(self, source: int = 0) -> None:
-        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends, with the last source."""
+        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends, with the last one."""
         self.device.disarm(source)
 
     def unmask(self, seq: int, source: int = 0) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import pytest
 
 from guest.guest_python import finish, start
+from guest.port import behind_a_port
 from guest.scripts import allocation_failures
 from shirq_bench.observe.scene import Scene
+from shirq_bench.plugin import Boot
 
 pytestmark = pytest.mark.needs_kernel("debug")
 
@@ -33,6 +35,16 @@ def test_every_call_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     for name in ("open", "load", "exec", "arm", "master", "mmap"):
         assert "ENOMEM" in answers[name], f"no failed allocation made {name} fail with ENOMEM"
     assert set().union(*answers.values()) <= {"ENOMEM", "OK"}
+
+
+def test_messages_fail_cleanly_at_each_allocation(boot: Boot) -> None:
+    """Allocating and arming messages fails cleanly; the PCI core has several errors for a lack of memory."""
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on")))
+    lines = finish(start(scene, "dev2", allocation_failures.messages), deadline=200)
+    assert lines[-2:] == ["state armed", "no leak"]
+    answers = {name: found for name, _, *found in map(str.split, lines[:-2])}
+    assert {"ENOMEM"} <= set(answers["messages"]) <= {"ENOMEM", "ENOSPC", "OK"}
+    assert {"ENOMEM"} <= set(answers["arm"]) <= {"ENOMEM", "OK"}
 
 
 def test_module_load_fails_cleanly_at_each_own_allocation(scene: Scene) -> None:

@@ -137,6 +137,23 @@ def calls() -> None:
     print(injection.leaks())
 
 
+def messages() -> None:
+    injection = _Injection()
+    device = shirq.Device.open(ADDRESS)
+
+    def free(_: object) -> None:
+        device.set_messages(0)
+
+    print("messages", *injection.each(lambda: device.set_messages(1), free, lambda: device.info.sources == 1))
+    device.set_messages(1)
+    arm = injection.each(lambda: device.arm(source=1), lambda _: device.disarm(1), lambda: state() == "open")
+    print("arm", *arm)
+    device.arm(source=1)
+    print("state", state())
+    device.close()
+    print(injection.leaks())
+
+
 def module_load() -> None:
     injection = _Injection()
     for function in sorted(_DRIVER.glob("0000:*")):
