@@ -74,12 +74,16 @@ def _function(system: System, address: str) -> Function:
         raise _Usage(f"there is no PCI function {address}: shirqctl list shows them") from None
 
 
-def _profile_for(system: System, options: argparse.Namespace) -> Profile:
+def _profile_if_any(system: System, options: argparse.Namespace) -> Profile | None:
     if options.profile:
         return _load(options.profile)
-    function = _function(system, options.address)
-    found = profile.find(function.ids)
+    return profile.find(_function(system, options.address).ids)
+
+
+def _profile_for(system: System, options: argparse.Namespace) -> Profile:
+    found = _profile_if_any(system, options)
     if found is None:
+        function = _function(system, options.address)
         ids = f"{function.ids['vendor']:04x}:{function.ids['device']:04x}"
         raise _Usage(f"no profile fits {options.address} ({ids}): write one and name it with --profile")
     return found
@@ -93,6 +97,17 @@ def _sharers(function: Function, functions: Iterable[Function]) -> list[Function
     return [f for f in functions if f.irq == function.irq and f.address != function.address]
 
 
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers in ascending order as text: 26-29, 31."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
 def _row(function: Function, sharers: Iterable[Function], card: Profile | None) -> Sequence[str]:
     if function.irq is not None:
         line = f"{function.irq} (INT{function.pin})"
@@ -100,7 +115,7 @@ def _row(function: Function, sharers: Iterable[Function], card: Profile | None) 
     elif function.may_be_on_any_line:
         line, shares = f"not known (INT{function.pin})", "not known"
     else:
-        line, shares = "MSI" if function.msi else "no pin", "-"
+        line, shares = f"MSI {_ranges(function.messages)}" if function.msi else "no pin", "-"
     return (
         function.address,
         f"{function.ids['vendor']:04x}:{function.ids['device']:04x}",
@@ -301,8 +316,7 @@ def do_simulate(system: System, options: argparse.Namespace) -> int:
 
 
 def do_exec(system: System, options: argparse.Namespace) -> int:
-    found = profile.find(_function(system, options.address).ids) if not options.profile else _load(options.profile)
-    program = _one_shot(options.text, found)
+    program = _one_shot(options.text, _profile_if_any(system, options))
     regs = [0] * 8
     for name, value in options.reg:
         if name.lower() not in RESERVED or not name.lower().startswith("r") or not name[1:].isdigit():
@@ -319,15 +333,28 @@ def _one_shot(text: str, card: Profile | None) -> Program:
     return assemble(text.replace(";", "\n"), card.places if card else {})
 
 
+def _arm_messages(device: Device, count: int) -> None:
+    """Arm messages without programs: each is an event, and nothing has to be unmasked."""
+    got = device.set_messages(count)
+    device.set_master(True)
+    for source in range(1, got + 1):
+        device.arm(source=source)
+    numbers = _ranges([device.info_of(source).irq for source in range(1, got + 1)])
+    _say(f"armed: {got} of {device.info.messages} messages of {device.address}, interrupts {numbers}")
+
+
 def do_watch(system: System, options: argparse.Namespace) -> int:
-    card = _profile_for(system, options)
+    card = _profile_if_any(system, options) if options.messages else _profile_for(system, options)
     after = _one_shot(options.after, card) if options.after else None
-    auto = after is not None or options.unmask or card.programs.mode is Mode.ACKNOWLEDGES
+    auto = after is not None or options.unmask or bool(card and card.programs.mode is Mode.ACKNOWLEDGES)
     with Device.open(options.address) as device:
-        device.load_profile(card)
-        device.arm(shared=not options.exclusive, auto_unmask=auto)
-        _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
-        if not auto:
+        if options.messages:
+            _arm_messages(device, options.messages)
+        elif card:
+            device.load_profile(card)
+            device.arm(shared=not options.exclusive, auto_unmask=auto)
+            _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
+        if not auto and not options.messages:
             _say("the device stays masked after an event: give --after TEXT, a program that serves it, or --unmask")
         seen = 0
         stopped = disarm_at(STOP, device)
@@ -336,7 +363,8 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
                 event = device.read(options.timeout)
                 name = event.type.name if isinstance(event.type, EventType) else f"type {event.type}"
                 regs = " ".join(f"r{n}={value:#x}" for n, value in enumerate(event.r))
-                _say(f"{name} seq={event.seq} time={event.time_ns / 1e9:.9f} lost={event.lost} {regs}")
+                source = f"source={event.source} " if options.messages else ""
+                _say(f"{name} {source}seq={event.seq} time={event.time_ns / 1e9:.9f} lost={event.lost} {regs}")
                 if event.type == EventType.IRQ:
                     seen += 1
                     if after:
@@ -436,6 +464,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--after", metavar="TEXT", help="one-shot program after each event; gets the event's r0 to r3")
     add.add_argument("--unmask", action="store_true", help="unmask after each event, without serving the device")
     add.add_argument("--exclusive", action="store_true", help="refuse to share the line")
+    add.add_argument(
+        "--messages",
+        type=_COUNT,
+        metavar="N",
+        help="use up to N of its MSI or MSI-X instead of its line, without programs; switches bus mastering on",
+    )
     add.add_argument("--count", type=_COUNT, help="end after this number of interrupts")
     add.add_argument("--timeout", type=_SECONDS, metavar="SECONDS", help="fail if no event comes within this time")
     add = verb("selftest", do_selftest, "let a bound card raise an interrupt, and say where it is lost")

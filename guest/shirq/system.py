@@ -31,7 +31,8 @@ class Function:
     """One PCI function: its IDs as profiles name them, its driver, and its line.
 
     `pin` is A to D, or None if it has none. `irq` is the line that the pin leads to, by its number in /proc/interrupts;
-    None if there is no line, or if it is unknown for the reason in `unknown`. `disintx` and `status` are the
+    None if there is no line, or if it is unknown for the reason in `unknown`. `messages` are the numbers of its MSI or
+    MSI-X in /proc/interrupts. `disintx` and `status` are the
     interrupt-disable bit of Command and the interrupt status bit of Status, None if config space cannot be read.
     """
 
@@ -41,7 +42,7 @@ class Function:
     irq: int | None
     unknown: str | None
     pin: str | None
-    msi: bool
+    messages: tuple[int, ...]
     disintx: bool | None
     status: bool | None
 
@@ -52,8 +53,13 @@ class Function:
 
     def as_data(self) -> dict[str, object]:
         """The data for JSON: `line` is null if the line is not known or there is none, and `line_unknown` says why."""
-        data = asdict(self)
+        data = asdict(self) | {"msi": self.msi, "messages": list(self.messages)}
         return {"line": data.pop("irq"), "line_unknown": data.pop("unknown"), **data}
+
+    @property
+    def msi(self) -> bool:
+        """Whether the function uses messages, MSI or MSI-X."""
+        return bool(self.messages)
 
     @property
     def is_bridge(self) -> bool:
@@ -97,8 +103,8 @@ class System:
         pin = pin_of(config)
         command, status = (int.from_bytes(config[at : at + 2], "little") for at in (_COMMAND, _STATUS))
         vectors = path / "msi_irqs"
-        msi = vectors.is_dir() and any(vectors.iterdir())
-        irq, unknown = self._route(path, pin, msi)
+        messages = sorted(int(each.name) for each in vectors.iterdir()) if vectors.is_dir() else []
+        irq, unknown = self._route(path, pin, bool(messages))
         return Function(
             address=address,
             ids=ids,
@@ -106,7 +112,7 @@ class System:
             irq=irq,
             unknown=unknown,
             pin=pin,
-            msi=msi,
+            messages=tuple(messages),
             disintx=bool(command & _DISINTX) if config else None,
             status=bool(status & _INTX_STATUS) if config else None,
         )

@@ -78,8 +78,9 @@ class Change:
 
     def text(self) -> Iterator[str]:
         after = self.after
+        what = "message" if any(after.irq in each.messages for each in self.functions) else "line"
         yield (
-            f"line {after.irq} ({after.controller}): {self.rate:.0f} interrupts/s,"
+            f"{what} {after.irq} ({after.controller}): {self.rate:.0f} interrupts/s,"
             f" handlers: {', '.join(after.handlers) or 'none'}"
         )
         if self.off:
@@ -102,6 +103,8 @@ def _state(function: Function) -> str:
     """The present state of a function's pin, from config space."""
     if function.status is None:
         says = "config space cannot be read"
+    elif function.msi:
+        says = "uses messages, not its pin"
     elif function.status:
         says = "pending, but its interrupt is disabled" if function.disintx else "ASSERTS"
     else:
@@ -143,7 +146,7 @@ def off_text(since: float | None) -> str:
 
 
 def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
-    here = [each for each in new.functions if each.irq == irq]
+    here = [each for each in new.functions if irq in (each.irq, *each.messages)]
     counters = {
         each.address: {
             name: (value - old.stats.get(each.address, {}).get(name, 0)) / seconds
@@ -167,12 +170,14 @@ def _change(irq: int, old: Look, new: Look, seconds: float) -> Change:
 def compare(old: Look, new: Look, seconds: float, only: int | None = None) -> Changes:
     """The activity between two samples that are `seconds` apart: on the line `only`, or on all relevant lines.
 
-    A line is relevant if a function is known to be on it, or if it stormed. Functions that assert an unknown line are
+    A line is relevant if a function is known to be on it, or if it stormed. So is a message of the module's functions.
+    Functions that assert an unknown line are
     suspects if a single line was requested, or if a line stormed.
     """
     if only is not None:
         return Changes([_change(only, old, new, seconds)], [])
     known = {each.irq for each in new.functions if each.irq is not None}
+    known.update(irq for each in new.functions if each.driver == "shirq" for irq in each.messages)
     changes = [_change(irq, old, new, seconds) for irq in sorted(known | set(new.lines))]
     return Changes(
         [

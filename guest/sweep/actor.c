@@ -150,7 +150,7 @@ static void arm(struct card *card)
 		fail("arming", card->address);
 }
 
-static void load(struct card *card)
+static void load_source(struct card *card, uint32_t source)
 {
 	struct shirq_programs programs = EDU_SET;
 
@@ -158,8 +158,13 @@ static void load(struct card *card)
 		programs.irq = useless;
 		programs.irq_count = COUNT(useless);
 	}
-	if (shirq_load(card->fd, &programs))
+	if (shirq_load_source(card->fd, source, &programs))
 		fail("loading programs of", card->address);
+}
+
+static void load(struct card *card)
+{
+	load_source(card, 0);
 }
 
 static void open_card(struct card *card)
@@ -524,6 +529,43 @@ static void master(struct card *card)
 	step(3);
 }
 
+/* Use a message of the device instead of its line, and go back. No thread may read it meanwhile. */
+static void message(struct card *card)
+{
+	struct shirq_event event;
+	uint32_t count = 1, none = 0;
+
+	if (shirq_disarm(card->fd))
+		fail("disarming", card->address);
+	step(1);
+	if (shirq_set_messages(card->fd, &count))
+		fail("allocating messages of", card->address);
+	step(2);
+	load_source(card, 1);
+	if (shirq_set_master(card->fd, 1))
+		fail("switching on bus mastering of", card->address);
+	step(3);
+	if (shirq_arm_source(card->fd, 1, SHIRQ_ARM_AUTO_UNMASK))
+		fail("arming a message of", card->address);
+	step(4);
+	shirq_write32(card->bar, INT_RAISE, 1);
+	do
+		poll(&(struct pollfd){ .fd = card->fd, .events = POLLIN }, 1, -1);
+	while (!next(card, &event));
+	handle(card, &event);
+	step(5);
+	if (shirq_disarm_source(card->fd, 1))
+		fail("disarming a message of", card->address);
+	step(6);
+	if (shirq_set_messages(card->fd, &none))
+		fail("freeing the messages of", card->address);
+	step(7);
+	if (shirq_set_master(card->fd, 0))
+		fail("switching off bus mastering of", card->address);
+	arm(card);
+	step(8);
+}
+
 /* Exit without closing the device: the kernel closes the open files. */
 static void leave(struct card *card)
 {
@@ -643,6 +685,7 @@ static const struct {
 	{ "visit", visit },
 	{ "settings", settings },
 	{ "master", master },
+	{ "message", message },
 	{ "exit", leave },
 	{ "execve", replace },
 	{ "unbind", unbind },

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from guest.guest_python import finish, run, start
+from guest.port import behind_a_port
 from guest.scripts import shirqctl
 from shirq_bench.channels.agent import Result
 from shirq_bench.channels.log import Kind
-from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.scene import Scene, handler_name
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine, bind
 
@@ -241,3 +242,16 @@ def test_the_kernels_table_is_read_as_sysfs_has_it(boot: Boot, parameters: str, 
     assert f"shirq:{DEV0}" in shown["lines"][0]["handlers"] and chip in shown["lines"][0]["controller"]
     assert DEV0 in [each["address"] for each in shown["lines"][0]["functions"]]
     driver.end()
+
+
+def test_watch_shows_the_messages_of_a_device(boot: Boot) -> None:
+    """`shirqctl watch --messages` needs no profile: the device sends a message, and the command prints its event."""
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on", "reset-unmasked=0xffffffff")))
+    command = scene.vm.agent.start("shirqctl", "watch", ADDRESSES["dev2"], "--messages", "4", "--count", "1")
+    command.expect(rf"^armed: 1 of 1 messages of {ADDRESSES['dev2']}, interrupts \d+$", deadline=60)
+    listed = _shirqctl(scene, "list").stdout
+    (row,) = (row for row in listed.splitlines() if row.startswith(ADDRESSES["dev2"]))
+    assert f"MSI {scene.irq(handler_name('dev2') + '-1')}" in row
+    scene.raise_("dev2")
+    result = command.wait(60)
+    assert result.status == _DONE and "IRQ source=1 seq=1 " in result.stdout, result.stdout + result.stderr

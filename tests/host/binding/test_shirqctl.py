@@ -37,7 +37,7 @@ def test_list_tells_who_shares_whose_line(tree: Tree, capsys: Out) -> None:
     rows = rows_of(capsys.readouterr().out)
     assert rows[EDU] == f"1234:11e9 00ff00 shirq 20 (INTA) shirq-edu {NIC} (e1000)"
     assert rows[NIC] == f"8086:100e 020000 e1000 20 (INTA) e1000 {EDU} (shirq)"
-    assert rows[MSI] == "8086:2922 010601 ahci MSI ahci -"
+    assert rows[MSI] == "8086:2922 010601 ahci MSI 27 ahci -"
     assert rows[OLD] == "0001:0002 020000 - 21 (INTA) - -"
 
 
@@ -211,6 +211,23 @@ def test_simulate_hands_the_kept_registers_to_the_next_program(tree: Tree, tmp_p
         assert shirqctl(tree, "simulate", str(path), "--program", "all", "--set", f"INT_ACTIVE={active}") == ctl.DONE
         out = capsys.readouterr().out
         assert f" r5 = {r5}\n" in out.partition("unmask:")[2].partition("release:")[0]
+
+
+def test_list_and_top_show_the_messages_of_a_device(tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    """`list` shows the numbers of a function's messages, and `top` the rate of each message of the module's devices."""
+    (tree.function(MSI) / "msi_irqs/27").rmdir()
+    for number in (26, 27, 29):
+        (tree.function(EDU) / f"msi_irqs/{number}").mkdir(parents=True)
+    assert shirqctl(tree, "list") == ctl.DONE
+    assert rows_of(capsys.readouterr().out)[EDU] == "1234:11e9 00ff00 shirq MSI 26-27, 29 shirq-edu -"
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert shirqctl(tree, "top", "--count", "1") == ctl.DONE
+    rows = capsys.readouterr().out.splitlines()
+    at = next(n for n, row in enumerate(rows) if row.startswith("message 27 (PCI-MSI 512000-edge): "))
+    assert rows[at + 1].split(maxsplit=2) == [EDU, "shirq", "uses messages, not its pin"]
+    assert shirqctl(tree, "list", "--json") == ctl.DONE
+    (found,) = (each for each in json.loads(capsys.readouterr().out) if each["address"] == EDU)
+    assert (found["messages"], found["msi"], found["line"]) == ([26, 27, 29], True, None)
 
 
 def test_top_says_that_a_line_does_not_exist(tree: Tree, capsys: Out) -> None:
