@@ -136,6 +136,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	} else if (d->handling) {
 		WRITE_ONCE(d->armed, true);
 		shirq_watch_begin(d);
+		shirq_clear_messages(d);
 		shirq_set_disintx(d, false);
 		/*
 		 * If the handler has already claimed and masked, leave the device

@@ -261,6 +261,8 @@ struct shirq_message {
  * @message_events: events in their queues
  * @line_irq: number of the INTx line while messages are allocated, otherwise 0; see
  *	shirq_line()
+ * @messages_left: messages were freed while the device did not answer: they are still
+ *	enabled there
  * @requested: the handler is registered, or is about to be registered
  * @irq: the registered interrupt number; the number in @pdev may change while the
  *	kernel enables the function
@@ -336,6 +338,7 @@ struct shirq_device {
 	unsigned int		messages_armed;
 	unsigned int		message_events;
 	unsigned int		line_irq;
+	bool			messages_left;
 	bool			requested;
 	bool			handling;
 	bool			armed;

@@ -272,6 +272,34 @@ void shirq_clear_master(struct shirq_device *d)
 		pci_clear_master(d->pdev);
 }
 
+/**
+ * shirq_clear_messages() - disable the messages of a device that answers again, if they were
+ * freed while it did not
+ * @d: the device, @lock held
+ *
+ * A device whose messages are enabled does not assert its pin.
+ */
+void shirq_clear_messages(struct shirq_device *d)
+{
+	struct pci_dev *pdev = d->pdev;
+	u16 control;
+
+	lockdep_assert_held(&d->lock);
+	if (!d->messages_left || !shirq_answers(d))
+		return;
+	d->messages_left = false;
+	if (pdev->msix_cap) {
+		pci_read_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, &control);
+		control &= ~PCI_MSIX_FLAGS_ENABLE;
+		pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, control);
+	}
+	if (pdev->msi_cap) {
+		pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &control);
+		control &= ~PCI_MSI_FLAGS_ENABLE;
+		pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, control);
+	}
+}
+
 /* Power and resets */
 
 /**

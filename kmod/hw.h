@@ -26,6 +26,7 @@ bool shirq_has_line(const struct shirq_device *d);
 void shirq_set_disintx(struct shirq_device *d, bool on);
 bool shirq_disintx_again(struct shirq_device *d);
 void shirq_clear_master(struct shirq_device *d);
+void shirq_clear_messages(struct shirq_device *d);
 bool shirq_wakes_unchanged(const struct shirq_device *d);
 int shirq_save(struct shirq_device *d);
 int shirq_restore(struct shirq_device *d);

@@ -377,6 +377,7 @@ int shirq_disarm_message(struct shirq_message *m)
 static void shirq_mend_command(struct shirq_device *d)
 {
 	spin_lock_irq(&d->lock);
+	d->messages_left = !d->vectors && !shirq_answers(d);
 	if (shirq_answers(d)) {
 		shirq_set_disintx(d, true);
 		if (!d->pdev->is_busmaster)

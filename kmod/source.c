@@ -102,6 +102,7 @@ void shirq_quiesce(struct shirq_device *d)
 		if (m->set)
 			shirq_run_of(d, m->set, SHIRQ_PROGRAM_RELEASE, NULL);
 	}
+	shirq_clear_messages(d);
 	shirq_set_disintx(d, true);
 }
 

@@ -100,7 +100,7 @@ class Controller:
             event = self.device.read()
             if event.type is not shirq.EventType.IRQ:
                 raise NvmeError(f"the controller was stopped (sleep, reset or quarantine): {event.type!r}")
-            (status,) = struct.unpack("<H", self.memory.bytes[at : at + 2])
+            status = int.from_bytes(self.memory.bytes[at : at + 2], "little")
             if event.source == queue.source and status & 1 == queue.phase:
                 break
         self.messages += 1

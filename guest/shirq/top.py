@@ -171,8 +171,7 @@ def compare(old: Look, new: Look, seconds: float, only: int | None = None) -> Ch
     """The activity between two samples that are `seconds` apart: on the line `only`, or on all relevant lines.
 
     A line is relevant if a function is known to be on it, or if it stormed. So is a message of the module's functions.
-    Functions that assert an unknown line are
-    suspects if a single line was requested, or if a line stormed.
+    Functions that assert an unknown line are suspects if a single line was requested, or if a line stormed.
     """
     if only is not None:
         return Changes([_change(only, old, new, seconds)], [])

@@ -256,6 +256,20 @@ def test_device_that_is_gone_ends_its_messages(card: Scene) -> None:
     assert finish(script)[1:] == ["ENODEV gone ENODEV ENODEV"]
 
 
+def test_line_works_after_messages_were_freed_unanswered(card: Scene) -> None:
+    """A device that does not answer keeps its messages enabled when they are freed: it would not use its line."""
+    script = start(card, "dev2", messages.left)
+    script.expect("^allocated$")
+    card.vm.qmp.set("dev2", "dead", "all")
+    script.write("\n")
+    script.expect("^freed 1$", deadline=60)
+    card.vm.qmp.set("dev2", "dead", "off")
+    script.write("\n")
+    script.expect("^armed$")
+    card.raise_("dev2", bits=2)
+    assert finish(script)[-1] == "IRQ source=0 seq=1 lost=0 r=['0x2', '0x0', '0x0', '0x0']"
+
+
 def test_messages_survive_resets_and_calls_of_several_threads(card: Scene) -> None:
     """Allocating, arming, masking and freeing race with resets by others; afterwards the source works."""
     assert finish(start(card, "dev2", messages.races, 20), deadline=120) == ["1 OK armed EBUSY", _EVENT.format(1, 0)]

@@ -437,6 +437,20 @@ def gone() -> None:
     print(fails(os.read, device.fileno(), 64), state(), fails(device.set_messages, 0), fails(device.disarm, 1))
 
 
+def left() -> None:
+    """Free the messages of a device that does not answer, and use its line when it answers again."""
+    device, _registers = _with_messages()
+    report("allocated")
+    proceed()
+    device.set_messages(0)
+    report("freed", device.info.sources)
+    proceed()
+    device.load(SET)
+    device.arm()
+    report("armed")
+    print(_next(device))
+
+
 def awaited() -> None:
     """The same device in asyncio."""
 
