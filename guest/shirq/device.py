@@ -246,9 +246,9 @@ class Device:
                 raise _refused(kind, raw, programs.program(kind)) from None
             raise
 
-    def load_profile(self, card: Profile) -> None:
-        """Load a profile's programs, and set its rungs for silencing the card. Raises as load() does."""
-        self.load(card.programs)
+    def load_profile(self, card: Profile, *, source: int = 0) -> None:
+        """Load a profile's programs for a source, and set its rungs for silencing the card. Raises as load() does."""
+        self.load(card.programs, source=source)
         self.set_quiesce(card.quiesce, release=card.release_reset)
 
     def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0) -> None:

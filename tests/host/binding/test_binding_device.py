@@ -246,6 +246,9 @@ def test_profile_brings_its_programs_and_quiesce_means(device: Device, module: M
     card = dataclasses.replace(
         profile.load(profile.folder() / "shirq-edu.toml"), rungs=("flr", "bus"), reset_at_release=True
     )
+    device.load_profile(card, source=2)
+    assert module.calls.pop(0)[1].source == 2
+    assert module.calls.pop(0)[0] == abi.SET_QUIESCE
     device.load_profile(card)
     quiesce = dict(module.calls)[abi.SET_QUIESCE]
     assert [request for request, _ in module.calls] == [abi.LOAD, abi.SET_QUIESCE]
