@@ -61,6 +61,8 @@ enum naive_bug {
 	BUG_STALE_EVENTFD,
 	BUG_THREAD_UNMASKED,
 	BUG_UNMASK_IF_IDLE,
+	BUG_ORPHAN,
+	BUG_ASSERTED_BIT,
 };
 
 static const char * const bug_names[] = {
@@ -111,6 +113,10 @@ static const char * const bug_names[] = {
 	[BUG_THREAD_UNMASKED] = "thread-unmasked",
 	/* clears DisINTx only while nothing is pending */
 	[BUG_UNMASK_IF_IDLE] = "unmask-if-idle",
+	/* uses MSI, and switches it off at close without silencing the device */
+	[BUG_ORPHAN] = "orphan",
+	/* claims by Interrupt Status, which is also set while DisINTx holds the pin back */
+	[BUG_ASSERTED_BIT] = "asserted-bit",
 };
 
 static char *bug_name = "none";
@@ -124,6 +130,7 @@ static enum naive_bug bug;
 
 struct naive {
 	struct pci_dev *pdev;
+	int irq;
 	void __iomem *regs;
 	struct miscdevice node;
 	/* guards the device's mask and the fields below */
@@ -172,14 +179,16 @@ static void naive_mask(struct naive *n)
 	case BUG_MASK_LINE:
 	case BUG_MASK_LINE_ALWAYS:
 	case BUG_DOUBLE_DISABLE:
-		disable_irq_nosync(n->pdev->irq);
+		disable_irq_nosync(n->irq);
 		return;
 	case BUG_LAZY:
+	case BUG_ORPHAN:
 		return;
 	case BUG_RMW:
 		iowrite32(ioread32(n->regs + INT_ENABLE) & ~SOURCES, n->regs + INT_ENABLE);
 		break;
 	case BUG_UNLOCKED_DISINTX:
+	case BUG_ASSERTED_BIT:
 		naive_disintx(n, true, false);
 		return;
 	default:
@@ -202,6 +211,7 @@ static void naive_enable(struct naive *n)
 		iowrite32(ioread32(n->regs + INT_ENABLE) | SOURCES, n->regs + INT_ENABLE);
 		return;
 	case BUG_UNLOCKED_DISINTX:
+	case BUG_ASSERTED_BIT:
 		naive_disintx(n, false, false);
 		break;
 	case BUG_UNMASK_IF_IDLE:
@@ -216,8 +226,8 @@ static void naive_enable(struct naive *n)
 static void naive_unmask(struct naive *n)
 {
 	if (masks_line())
-		enable_irq(n->pdev->irq);
-	else if (bug != BUG_LAZY)
+		enable_irq(n->irq);
+	else if (bug != BUG_LAZY && bug != BUG_ORPHAN)
 		naive_enable(n);
 }
 
@@ -245,6 +255,12 @@ static u32 naive_claim(struct naive *n)
 {
 	u32 active;
 
+	if (bug == BUG_ASSERTED_BIT) {
+		u16 status;
+
+		pci_read_config_word(n->pdev, PCI_STATUS, &status);
+		return status & PCI_STATUS_INTERRUPT ? ioread32(n->regs + INT_STATUS) : 0;
+	}
 	if (n->masked) {
 		/* Clear the latch: masked sources do not set it again. */
 		if (latch)
@@ -321,10 +337,18 @@ static irqreturn_t naive_thread(int irq, void *data)
 static int naive_request(struct naive *n)
 {
 	unsigned long flags = bug == BUG_EXCLUSIVE ? 0 : IRQF_SHARED;
+	int ret;
 
 	if (bug == BUG_NO_THREAD)
 		flags |= IRQF_NO_THREAD;
-	return request_threaded_irq(n->pdev->irq, naive_interrupt,
+	if (bug == BUG_ORPHAN) {
+		pci_set_master(n->pdev);
+		ret = pci_alloc_irq_vectors(n->pdev, 1, 1, PCI_IRQ_MSI);
+		if (ret < 0)
+			return ret;
+	}
+	n->irq = pci_irq_vector(n->pdev, 0);
+	return request_threaded_irq(n->irq, naive_interrupt,
 				    bug == BUG_THREAD_UNMASKED ? naive_thread : NULL, flags,
 				    KBUILD_MODNAME, n);
 }
@@ -360,8 +384,11 @@ static int naive_open(struct inode *inode, struct file *file)
 		 * disabled twice now.
 		 */
 		n->masked = true;
-		disable_irq(n->pdev->irq);
+		disable_irq(n->irq);
 	}
+	/* No message is sent for what is pending already. */
+	if (bug == BUG_ORPHAN)
+		iowrite32(ALL, n->regs + INT_ACK);
 	/*
 	 * If the device is masked now, an interrupt has come since the handler was
 	 * registered, and user space handles that interrupt first.
@@ -379,11 +406,15 @@ static int naive_release(struct inode *inode, struct file *file)
 	if (requests_at_probe() || bug == BUG_UNMAP_AT_UNBIND)
 		return 0;
 	if (masks_line() && n->masked)
-		enable_irq(n->pdev->irq);
-	iowrite32(ALL, n->regs + INT_MASK_SET);
-	iowrite32(ALL, n->regs + INT_ACK);
-	ioread32(n->regs + INT_STATUS);
-	free_irq(n->pdev->irq, n);
+		enable_irq(n->irq);
+	if (bug != BUG_ORPHAN) {
+		iowrite32(ALL, n->regs + INT_MASK_SET);
+		iowrite32(ALL, n->regs + INT_ACK);
+		ioread32(n->regs + INT_STATUS);
+	}
+	free_irq(n->irq, n);
+	if (bug == BUG_ORPHAN)
+		pci_free_irq_vectors(n->pdev);
 	return 0;
 }
 
@@ -542,11 +573,11 @@ static void naive_remove(struct pci_dev *pdev)
 	cancel_delayed_work_sync(&n->signal);
 	if (bug == BUG_FREE_BEFORE_IRQ) {
 		pci_iounmap(pdev, n->regs);
-		free_irq(pdev->irq, n);
+		free_irq(n->irq, n);
 		return;
 	}
 	if (requests_at_probe() || (bug == BUG_UNMAP_AT_UNBIND && n->open))
-		free_irq(pdev->irq, n);
+		free_irq(n->irq, n);
 	pci_iounmap(pdev, n->regs);
 	pci_disable_device(pdev);
 	/*

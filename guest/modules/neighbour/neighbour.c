@@ -22,6 +22,9 @@
 static bool oneshot;
 module_param(oneshot, bool, 0444);
 MODULE_PARM_DESC(oneshot, "handle in a thread, with IRQF_ONESHOT");
+static bool greedy;
+module_param(greedy, bool, 0444);
+MODULE_PARM_DESC(greedy, "say of each interrupt of the line that it is handled");
 
 static struct pid *victim;
 /* guards @victim */
@@ -75,7 +78,7 @@ static irqreturn_t neighbour_interrupt(int irq, void *data)
 	u32 active = ioread32(regs + INT_ACTIVE);
 
 	if (!active)
-		return IRQ_NONE;
+		return greedy ? IRQ_HANDLED : IRQ_NONE;
 	iowrite32(active, regs + INT_ACK);
 	/* Flush the posted acknowledgment before the interrupt ends. */
 	ioread32(regs + INT_ACTIVE);

@@ -19,6 +19,7 @@ import re
 import struct
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from shirq_bench import pages
 from shirq_bench.errors import CannotJudge
 
 #: The name of an event log in the folder of its guest.
@@ -406,6 +408,24 @@ class Log:
     def kept(self) -> Log:
         """The same entries with ``dropped`` set to 0: for pictures, which mention the loss, never for verdicts."""
         return dataclasses.replace(self, header=dataclasses.replace(self.header, dropped=0))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: how many entries of each kind every device has."""
+        counts = Counter((entry.device, entry.kind) for entry in self.entries)
+        kinds = sorted({kind for _, kind in counts})
+        times = [entry.time_ns for entry in self.entries]
+        return pages.render(
+            __package__,
+            "log.html",
+            entries=len(self.entries),
+            span_ms=(times[-1] - times[0]) / 1e6 if times else None,
+            dropped=self.header.dropped,
+            kinds=[kind.name for kind in kinds],
+            rows=[
+                (device, [counts[device, kind] for kind in kinds])
+                for device in sorted({device for device, _ in counts})
+            ],
+        )
 
     def clock(self, device: str | None = None) -> ClockFit:
         """The relation of the guest's trace clock to virtual time, from the clock marks in ``entries`` (of ``device``).

@@ -26,9 +26,10 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
+from shirq_bench import pages
 from shirq_bench.channels.log import (
     BEGINNINGS,
     BY_PIN,
@@ -44,10 +45,13 @@ from shirq_bench.channels.log import (
     sources,
 )
 from shirq_bench.errors import CannotJudge
-from shirq_bench.observe.words import duration, phrase
+from shirq_bench.observe.words import SETTINGS, duration, phrase
 
 # The kernel prints trace times rounded to the nearest microsecond.
 TRACE_ROUNDING_NS = 500
+#: The number of violations that a verdict shows.
+_SHOWN = 5
+_INTX_PIN = SETTINGS.index("intx-pin")
 _NOT_FOLLOWED = (
     "The log has no masks and no deliveries: the guest's interrupts go through a controller that the log does not "
     "follow, such as KVM's own (kernel-irqchip=on)"
@@ -98,11 +102,15 @@ class Verdict:
             raise BrokenRuleError(str(self))
         return self
 
+    def _repr_html_(self) -> str:
+        """The same as the text, for notebooks."""
+        return pages.render(__package__, "verdict.html", verdict=self, shown=_SHOWN)
+
     def __str__(self) -> str:
         count = f"{len(self.findings)} of {self.checked} broke it" if self.findings else f"held in {self.checked}"
-        shown = [f"  - {finding}" for finding in self.findings[:5]]
-        if len(self.findings) > 5:
-            shown.append(f"  ... and {len(self.findings) - 5} more")
+        shown = [f"  - {finding}" for finding in self.findings[:_SHOWN]]
+        if len(self.findings) > _SHOWN:
+            shown.append(f"  ... and {len(self.findings) - _SHOWN} more")
         return "\n".join([f"{self.rule}: {count}{f' ({self.note})' if self.note else ''}", *shown])
 
 
@@ -211,7 +219,7 @@ def line_of(log: Log, devices: Sequence[str]) -> int:
     """
     log.require_complete()
     moved = _moved(log)
-    lines = {device: _used(log, moved.get(device, set())) for device in devices}
+    lines = {device: _used(log, _of(device, moved)) for device in devices}
     common = set.intersection(*lines.values()) if lines else set()
     if len(common) != 1:
         found = ", ".join(f"{device} moved {sorted(gsis)}" for device, gsis in lines.items())
@@ -241,7 +249,7 @@ def lines_in_use(log: Log) -> list[int]:
 def lines_moved(log: Log, device: str) -> set[int]:
     """All lines that the device's pin moved, whether the guest uses them or not."""
     log.require_complete()
-    return _moved(log).get(device, set())
+    return _of(device, _moved(log))
 
 
 def is_followed(log: Log) -> bool:
@@ -270,16 +278,28 @@ def _everything(log: Log) -> Sequence[Entry]:
     return joined(log.past, log.entries)
 
 
-def _moved(log: Log) -> dict[str, set[int]]:
-    """The lines that each function's pin moved: the log says of a line's change whether the last pin caused it."""
-    moved: dict[str, set[int]] = {}
-    pin = ""
-    for _, entry in find(_everything(log), Kind.PIN, Kind.LINE):
+#: A function and its pin: the number of the value of `intx-pin` if that was ever changed, or else -1.
+_Pin = tuple[str, int]
+
+
+def _moved(log: Log) -> dict[_Pin, set[int]]:
+    """The lines that each pin moved: the log says of a line's change whether the last pin caused it."""
+    moved: dict[_Pin, set[int]] = {}
+    chosen: dict[str, int] = {}
+    device = ""
+    for _, entry in find(_everything(log), Kind.PIN, Kind.LINE, Kind.SETTING):
         if entry.kind is Kind.PIN:
-            pin = entry.device
-        elif entry.width == BY_PIN:
-            moved.setdefault(pin, set()).add(entry.offset)
+            device = entry.device
+        elif entry.kind is Kind.LINE and entry.width == BY_PIN:
+            moved.setdefault((device, chosen.get(device, -1)), set()).add(entry.offset)
+        elif entry.kind is Kind.SETTING and entry.offset == _INTX_PIN:
+            chosen[entry.device] = entry.value
     return moved
+
+
+def _of(device: str, moved: Mapping[_Pin, set[int]]) -> set[int]:
+    """The lines that the pins of a function moved."""
+    return set().union(*(gsis for (mover, _), gsis in moved.items() if mover == device))
 
 
 def _used(log: Log, gsis: set[int]) -> set[int]:

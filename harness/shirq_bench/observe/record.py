@@ -141,6 +141,10 @@ class Recording:
         judge.require_followed(self.log, self.gsi)
         return judge.handlings(self.log, self.gsi)
 
+    def _repr_html_(self) -> str:
+        """The table of the log, for notebooks. `CannotJudge` if entries are missing."""
+        return self.log._repr_html_()
+
     # -- judges -------------------------------------------------------------------------------------------------
 
     def masked_before_eoi(self, device: str = "", at_least: int = 1) -> Verdict:

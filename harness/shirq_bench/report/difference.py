@@ -42,6 +42,12 @@ class Run:
     title: str = ""
     broken: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """The run's picture for notebooks; if no pin moved, the table of its log."""
+        if not self.log.of(Kind.PIN):
+            return self.log._repr_html_()
+        return model.build(self.log, title=self.title or self.name)._repr_html_()
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -71,6 +77,10 @@ class Difference:
     def parts(self) -> bool:
         """Whether the runs differ in any event."""
         return any(self.moments)
+
+    def _repr_html_(self) -> str:
+        """The explanation's page, in a frame of its own, for notebooks."""
+        return html.frame(page(self), _title(self))
 
 
 def explain(one: Run, other: Run, gsi: int | None = None, also: Sequence[str] = ()) -> Difference:
@@ -336,9 +346,14 @@ def page(difference: Difference) -> str:
         }
         for number, (run, moments) in enumerate(zip(difference.runs, difference.moments, strict=True))
     ]
-    title = " and ".join(run.title or run.name for run in difference.runs)
     before = [(f"{moment.since_ns / 1000:+.3f}", phrase(moment.entry)) for moment in difference.before]
-    return pages.render(__package__, "difference.html", title=title, words=difference.words, before=before, runs=runs)
+    return pages.render(
+        __package__, "difference.html", title=_title(difference), words=difference.words, before=before, runs=runs
+    )
+
+
+def _title(difference: Difference) -> str:
+    return " and ".join(run.title or run.name for run in difference.runs)
 
 
 def _picture(difference: Difference, number: int) -> str | None:

@@ -28,6 +28,11 @@ def render(picture: Picture) -> str:
     )
 
 
+def frame(page: str, title: str) -> str:
+    """A page in a frame of its own, as a part of another page."""
+    return pages.render(__package__, "frame.html", page=page, title=title)
+
+
 def _data(picture: Picture) -> dict[str, Any]:
     strings: dict[str, int] = {}
 

@@ -114,6 +114,12 @@ class Picture:
     verdicts: tuple[judge.Verdict, ...]
     dropped: int
 
+    def _repr_html_(self) -> str:
+        """The page of this picture, in a frame of its own, for notebooks."""
+        from shirq_bench.report import html  # which draws pictures, and so imports this module
+
+        return html.frame(html.render(self), self.title)
+
 
 def build(
     log: Log,

@@ -33,6 +33,8 @@ debug-shirq-late-call claim-read-masks claim-read-clears status-lags two-level-l
 oneshot-mismatch forced-threading oneshot-affinity cpu-offline sticky-source surprise-removal
 handler-on-suspended-device unbind-with-fd-open rmw-race msi-back-to-intx irqpoll restart-with-event-pending
 slow-user-starves-sharers claims-everything refuse-if-shared ungated-source
+dead-line orphan-after-msi other-line forgetful-bridge short-pulses everything-on-one-line always-handled-neighbour
+tied-high enables-and-polls asserted-bit
 """
 
 _GOOD = """

@@ -724,3 +724,14 @@ def test_a_join_waits_for_what_goes_on_beside(trial: Trial) -> None:
         NotPlayed, match=r"step 2, join 'background': .*the script 'beside' in the background failed with status 3"
     ):
         player.play()
+
+
+def test_entries_of_a_schedule_are_repeated_by_a_period(trial: Trial) -> None:
+    """With `times`, the same entries come again, `every_ns` later each time; entries for the doorbell stay."""
+    schedule = '{ schedule = "# twice\\n@1000 raise 1\\n+5 note 2", times = 2, every_ns = 300 }'
+    vm, player = trial("{ raise = 1 }, " + schedule)
+    player._schedule(player.case.steps[1])
+    lines = (vm.dir / "dev0.schedule").read_text().splitlines()
+    first = int(lines[1].removeprefix("@").split()[0])
+    assert lines == ["# twice", f"@{first} raise 1", "+5 note 2", "# twice", f"@{first + 300} raise 1", "+5 note 2"]
+    assert sorted(player.due["dev0"]) == [2, 3, 5, 6]

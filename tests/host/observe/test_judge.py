@@ -29,6 +29,7 @@ from shirq_bench.observe.judge import (
     require_followed,
     silent_before_eoi,
 )
+from shirq_bench.observe.words import SETTINGS
 
 HANDLERS = {"dev0": "shirq:0000:00:04.0", "dev1": "shirq:0000:00:08.0", "nic": "enp0s5"}
 SHIRQ, NIC = HANDLERS["dev0"], HANDLERS["nic"]
@@ -274,6 +275,18 @@ def test_the_line_in_use_is_the_one_that_was_unmasked_last() -> None:
     story.add(Kind.LINE_MASK, I8259, offset=11)
     assert lines_in_use(story.log()) == [11]
     assert line_of(story.log(), ["dev0"]) == 11
+
+
+def test_a_pin_that_is_connected_elsewhere_moves_another_line() -> None:
+    """After a change of the property `intx-pin`, the lines of the old pin are still followed, and used."""
+    story = Story().claimed_interrupt("dev0")
+    story.add(Kind.SETTING, "dev0", offset=SETTINGS.index("intx-pin"), value=1)
+    story.gsi = 21
+    story.add(Kind.LINE_MASK, offset=GSI, value=1).add(Kind.LINE_MASK, offset=21).claimed_interrupt("dev0")
+    assert lines_in_use(story.log()) == [GSI, 21]
+    assert lines_moved(story.log(), "dev0") == {GSI, 21}
+    require_followed(story.log(), GSI)
+    assert line_of(story.log(), ["dev0"]) == 21
 
 
 def test_two_lines_in_use_by_one_pin_are_refused() -> None:

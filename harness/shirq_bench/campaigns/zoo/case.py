@@ -150,6 +150,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "sources": ("burst",),
     "pin": ("raise",),
     "message": ("raise",),
+    "times": ("schedule",),
+    "every_ns": ("schedule",),
     "frozen": ("set",),
     "background": ("guest",),
     "logged": ("guest", "raise", "wait"),
@@ -180,7 +182,7 @@ class Step:
     neighbour: _Count | None = None
     #: Properties of dev0, or of the device that the key `device` names.
     set: Mapping[str, Any] | None = None
-    #: Entries for a schedule; @NS counts from now.
+    #: Entries for a schedule; @NS counts from now. They are given `times` times, `every_ns` after each other.
     schedule: str | None = None
     #: A shell script in the guest, in which every command must succeed; it can use the definitions in `run.PRELUDE`.
     guest: str | None = None
@@ -209,6 +211,9 @@ class Step:
     pin: bool = False
     #: The device must send an MSI.
     message: bool = False
+    #: How often the schedule's entries are given, and the period, in ns of virtual time.
+    times: _Count = 1
+    every_ns: _Count = 1_000_000
     #: All properties are set at one instant of virtual time.
     frozen: bool = False
     #: The next steps do not wait for the script. By the end of the case, the script must have succeeded.

@@ -833,7 +833,8 @@ class _Player:
         device = step.device
         self._executed(device, self.due.get(device, ()))
         path = self.vm.dir / f"{device}.schedule"
-        lines = [line.strip() for line in step.argument.strip().splitlines()]
+        given = [line.strip() for line in step.argument.strip().splitlines()]
+        lines = [_later(line, turn * step.every_ns) for turn in range(step.times) for line in given]
         entries = {number: math.inf for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()}
         with self.vm.frozen():
             now = self.vm.now_ns()
@@ -922,6 +923,14 @@ _VERBS: Mapping[str, Callable[[_Player, Step], None]] = {
     "judge": _Player._judge,
     "check": _Player._check,
 }
+
+
+def _later(line: str, ns: int) -> str:
+    """A line of a schedule, its entry so much later, if it has one at an instant of virtual time."""
+    if not ns or not line.startswith("@"):
+        return line
+    when, rest = line.split(" ", 1)
+    return f"@{int(when[1:]) + ns} {rest}"
 
 
 def _require_pin(log: Log) -> None:
