@@ -18,7 +18,9 @@
  *   - jumps go forward, within the program;
  *   - except in EXEC, no result depends on the previous values of r0..r3, nor of r4..r7
  *     unless the verifier says that the program reads a kept register;
- *   - only an irq program claims, and a claim captures r0..r3 once.
+ *   - only an irq program claims, and a claim captures r0..r3 once;
+ *   - a linked program, and one whose first read the interrupt handler makes by itself,
+ *     end in the same way as the program itself, with the same registers in the device.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -113,6 +115,38 @@ static void bus_write(const struct shirq_bus *bus, unsigned int space, __u64 off
 		logged--;
 	}
 	enter((struct access){ true, space, width, offset, value });
+}
+
+/* A device whose registers keep what is written; each space's come first in its row. */
+static _Alignas(8) __u8 memory[SHIRQ_SPACES][0x2000];
+
+static void fill_memory(__u32 device)
+{
+	__u64 values[8];
+	unsigned int i;
+
+	seed = device;
+	for (i = 0; i < 8; i++)
+		values[i] = noise();
+	for (i = 0; i < sizeof(memory); i += sizeof(values))
+		memcpy(&memory[0][0] + i, values, sizeof(values));
+}
+
+static __u64 memory_read(const struct shirq_bus *bus, unsigned int space, __u64 offset,
+			 unsigned int width)
+{
+	__u64 value = 0;
+
+	(void)bus;
+	memcpy(&value, &memory[space][offset], width);
+	return value;
+}
+
+static void memory_write(const struct shirq_bus *bus, unsigned int space, __u64 offset,
+			 unsigned int width, __u64 value)
+{
+	(void)bus;
+	memcpy(&memory[space][offset], &value, width);
 }
 
 /* Check that the accesses follow the program's order, each made by a separate operation. */
@@ -222,6 +256,47 @@ static void tame(struct shirq_op *op)
 	}
 }
 
+/* Run the program itself, linked, and as the interrupt handler does; the results are the same. */
+static void check_linked(const struct shirq_program *program, enum shirq_program_kind kind,
+			 __u32 device)
+{
+	struct shirq_bus bus = { .read = memory_read, .write = memory_write };
+	static __u8 before[sizeof(memory)], after[sizeof(memory)];
+	struct shirq_program linked = *program;
+	__u64 captured[3][SHIRQ_EVENT_REGS];
+	__u64 regs[SHIRQ_REGS] = { 0 };
+	enum shirq_outcome outcome;
+	__u32 first;
+
+	memset(captured, 0, sizeof(captured));
+	memcpy(bus.space, spaces, sizeof(spaces));
+	bus.memory[0] = memory[0];
+	bus.memory[1] = memory[1];
+	shirq_link(&linked, &bus);
+
+	fill_memory(device);
+	memcpy(before, memory, sizeof(memory));
+	outcome = shirq_run(program, &bus, regs, captured[0]);
+	memcpy(after, memory, sizeof(memory));
+
+	memcpy(memory, before, sizeof(memory));
+	memset(regs, 0, sizeof(regs));
+	require(shirq_run(&linked, &bus, regs, captured[1]) == outcome);
+	require(memcmp(captured[0], captured[1], sizeof(captured[0])) == 0);
+	require(memcmp(after, memory, sizeof(memory)) == 0);
+
+	if (kind != SHIRQ_PROGRAM_IRQ || !linked.relevant || program->keeps)
+		return;
+	memcpy(memory, before, sizeof(memory));
+	memset(regs, 0, sizeof(regs));
+	if (shirq_declines(&linked, &first))
+		require(outcome == SHIRQ_ENDED);
+	else
+		require(shirq_run_rest(&linked, &bus, regs, captured[2], first) == outcome);
+	require(memcmp(captured[0], captured[2], sizeof(captured[0])) == 0);
+	require(memcmp(after, memory, sizeof(memory)) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 {
 	/*
@@ -284,6 +359,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 		for (i = 0; i < SHIRQ_EVENT_REGS; i++)
 			require(first[i] == second[i] || (first[i] == 0 && second[i] == POISON));
 	}
+	check_linked(program, kind, data[1]);
 out:
 	free(program);
 	return 0;
