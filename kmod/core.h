@@ -149,6 +149,7 @@ struct shirq_storm {
 };
 
 struct shirq_dma;
+struct shirq_face;
 
 /**
  * struct shirq_device - one bound PCI function
@@ -164,7 +165,7 @@ struct shirq_dma;
  *	without a slash
  *
  * @mutex: guards @mapping to @recover_by, which change in process context
- * @mapping: address space of the owner's file, to revoke its mappings
+ * @mapping: address space of the owner's file, or files, to revoke its mappings
  * @generation: counts revocations; a mapping made before the last revocation is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: another handler was on the line when ours was registered
@@ -173,6 +174,9 @@ struct shirq_dma;
  * @recovering: the device is SHIRQ_PAUSED because its link had an error
  * @recovered: the recovery is over, except for the part left to @absent
  * @recover_by: time in jiffies at which the device is given up if it has not recovered
+ *
+ * @uio: the UIO face, or NULL; guarded by a mutex of uio.c, and does not change while
+ *	@consume is set
  *
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: work of a quarantine that needs process context
@@ -192,6 +196,8 @@ struct shirq_dma;
  *	@quarantined.
  * @set: the loaded set, or NULL
  * @eventfd: signalled whenever the waiters are woken, or NULL
+ * @consume: takes the queued events, instead of read(), whenever the waiters are woken; NULL
+ *	unless the owner came by the face @uio
  * @dma: the watched address space for which bus mastering is on, or NULL
  * @quiesce: the settings of SHIRQ_SET_QUIESCE
  * @requested: the handler is registered, or is about to be registered
@@ -247,6 +253,8 @@ struct shirq_device {
 	bool			recovered;
 	unsigned long		recover_by;
 
+	struct shirq_face	*uio;
+
 	/* readers and workers */
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
@@ -260,6 +268,7 @@ struct shirq_device {
 	spinlock_t		lock;
 	struct shirq_set	*set;
 	struct eventfd_ctx	*eventfd;
+	void (*consume)(struct shirq_device *d);
 	struct shirq_dma	*dma;
 	struct shirq_quiesce	quiesce;
 	bool			requested;

@@ -15,6 +15,8 @@
 void shirq_notify(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
+	if (unlikely(d->consume))
+		d->consume(d);
 	wake_up_interruptible(&d->wait);
 	if (!d->eventfd)
 		return;

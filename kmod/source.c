@@ -15,17 +15,41 @@
 #include "trace.h"
 
 /**
- * shirq_load() - replace the loaded set
+ * shirq_load() - link a set, and replace the loaded set by it
  * @d: the device, @mutex held, not armed
- * @set: a verified set; the device takes ownership
+ * @set: a verified set, or NULL; the device takes ownership
+ *
+ * Linked programs hold addresses of mapped BARs. The BARs stay mapped until the device
+ * has neither an owner nor a set.
  */
 void shirq_load(struct shirq_device *d, struct shirq_set *set)
 {
+	u32 kind;
+
 	lockdep_assert_held(&d->mutex);
+	for (kind = 0; set && kind < ARRAY_SIZE(set->program); kind++)
+		shirq_link(&set->program[kind], &d->bus);
 	spin_lock_irq(&d->lock);
 	swap(d->set, set);
 	spin_unlock_irq(&d->lock);
 	kfree(set);
+}
+
+/**
+ * shirq_copy_set() - copy the loaded set, so that it can be loaded again
+ * @d: the device, @mutex held, with a set
+ *
+ * Return: the copy, which is not linked, or NULL.
+ */
+struct shirq_set *shirq_copy_set(const struct shirq_device *d)
+{
+	struct shirq_set *set = kmemdup(d->set, sizeof(*set), GFP_KERNEL);
+	u32 kind;
+
+	lockdep_assert_held(&d->mutex);
+	for (kind = 0; set && kind < ARRAY_SIZE(set->program); kind++)
+		shirq_unlink(&set->program[kind], &d->bus);
+	return set;
 }
 
 /**

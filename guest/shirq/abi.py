@@ -20,6 +20,7 @@ CONFIG_SPACE: Final = 6
 MMAP_SHIFT: Final = 40
 CONFIG_DISINTX_OFFSET: Final = 5
 CONFIG_DISINTX_BIT: Final = 0x04
+UIO_NAME: Final = 64
 
 _IOCTL: Final = 0xE7 << 8
 GET_INFO: Final = _IOCTL | 0
@@ -32,6 +33,7 @@ SET_MASTER: Final = _IOCTL | 6
 MASK: Final = _IOCTL | 7
 SET_EVENTFD: Final = _IOCTL | 8
 SET_QUIESCE: Final = _IOCTL | 9
+SET_UIO: Final = _IOCTL | 10
 DEFAULT_RATE: Final = 50000
 
 
@@ -171,6 +173,7 @@ class Feature(enum.IntFlag):
     LINE = 0x80
     KEPT = 0x100
     URING = 0x200
+    UIO = 0x400
 
 
 class BarFlag(enum.IntFlag):
@@ -206,6 +209,11 @@ class ArmFlag(enum.IntFlag):
 
 class ExecFlag(enum.IntFlag):
     KEPT = 0x01
+
+
+class UioFlag(enum.IntFlag):
+    OFF = 0x01
+    UNMASK_BY_READ = 0x02
 
 
 # `NameStruct` is `struct shirq_name`.
@@ -350,4 +358,15 @@ class QuiesceStruct(ctypes.Structure):
         ("rungs", ctypes.c_uint32),
         ("release", ctypes.c_uint32),
         ("max_rate", ctypes.c_uint32),
+    ]
+
+
+class UioStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("number", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("name", ctypes.c_char * UIO_NAME),
+        ("version", ctypes.c_char * UIO_NAME),
     ]
