@@ -10,8 +10,10 @@ import pytest
 
 from guest.guest_python import finish, run, start
 from guest.port import behind_a_port
-from guest.quiet import is_quiet, line_falls
+from guest.quiet import is_quiet
 from guest.scripts import uio
+from guest.scripts.inguest import INT_RAISE
+from shirq_bench.channels.log import Kind
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind
@@ -56,10 +58,14 @@ def test_a_program_reads_the_count_and_unmasks_by_writing(faced: Scene, device: 
 
 @pytest.mark.parametrize(
     ("device", "program", "idle", "count"),
-    [("dev0", False, "OK masked 0x0", 2), ("dev1", True, "OK masked 0xffffffff", 2), ("dev1", False, "ENOTSUP armed", 0)],
+    [
+        ("dev0", False, "OK masked 0x0", 2),
+        ("dev1", True, "OK masked 0xffffffff", 2),
+        ("dev1", False, "ENOTSUP armed", 0),
+    ],
 )
 def test_writing_zero_masks(faced: Scene, device: str, program: bool, idle: str, count: int) -> None:
-    """Zero masks by the set's mask program, or by DisINTx; without both it fails, unless the device is masked anyway."""
+    """Zero masks by the set's mask program, or by DisINTx; without both it fails on a device that is not masked."""
     script = start(faced, device, uio.masks, program)
     script.expect(f"^{idle}")
     with faced.record(device) as recorded:
@@ -84,6 +90,28 @@ def test_a_read_that_waits_unmasks_if_the_face_says_so(faced: Scene) -> None:
         script.write("\n")
     finish(script)
     is_quiet(faced, "dev1")
+
+
+def test_a_read_that_waits_unmasks_soon(boot: Boot) -> None:
+    """The time from the program's last access to the unmask, in instructions, is within the bounds of shirq.h.
+
+    60 us are for the way of the program from its last access to sleep, and of the timer to its handler.
+    """
+    scene = Scene(boot(FACED.with_(vcpus=1, deterministic=True)))
+    script = start(scene, "dev1", uio.reads_on, 20)
+    script.expect("^ready$", 120)
+    with scene.record("dev1") as recorded:
+        script.write("\n")
+        finish(script)
+    raised = [
+        entry.time_ns
+        for entry in recorded.log.of(Kind.WRITE, device="dev1")
+        if (entry.space, entry.offset) == (0, INT_RAISE)
+    ]
+    rises = [each.start.time_ns for each in recorded.assertions() if each.start]
+    assert len(raised) == len(rises) == 20
+    for claimed, last, unmasked in zip(rises, raised[1:], rises[1:], strict=False):
+        assert unmasked - last < max(50_000, (last - claimed) // 8) + 60_000
 
 
 def test_a_read_leaves_the_device_masked_otherwise(faced: Scene) -> None:
@@ -154,7 +182,7 @@ def test_face_keeps_the_settings_of_quiesce(boot: Boot) -> None:
 
 @pytest.mark.parametrize("device", ["dev0", "dev1"])
 def test_a_killed_uio_program_leaves_the_device_silent(faced: Scene, device: str) -> None:
-    """kill -9 while the device is masked and pending: the release program runs, and the next program gets interrupts."""
+    """kill -9 while the device is masked and pending: the release program runs, and the next program is served."""
     run(faced, device, uio.add_and_end)
     for _ in range(2):
         script = start(faced, device, uio.killed)
