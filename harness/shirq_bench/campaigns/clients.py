@@ -134,20 +134,23 @@ def _face(scene: Scene, client: Client) -> None:
 @contextmanager
 def _busy(network: Network) -> Iterator[Callable[[], int]]:
     """Keep the neighbour busy: queries that it answers, one after the other. The value gives their number so far."""
-    over = threading.Event()
+    over, begun = threading.Event(), threading.Event()
     done: list[int] = []
     failed: list[Exception] = []
 
     def ask() -> None:
         try:
             while not over.is_set():
-                network.ping(10)
-                done.append(10)
+                network.ping(2)
+                done.append(2)
+                begun.set()
         except Exception as error:
             failed.append(error)
+            begun.set()
 
     thread = threading.Thread(target=ask, name="neighbour")
     thread.start()
+    begun.wait()
     try:
         yield lambda: sum(done)
     finally:
