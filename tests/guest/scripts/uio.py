@@ -376,3 +376,37 @@ def reads_on(interrupts: int) -> None:
         _acknowledge(registers)
         if number < interrupts:
             registers.write32(INT_RAISE, 1)
+
+
+# ---------------------------------------------------------------- cards
+
+
+def card(enable: tuple[tuple[int, int, int], ...], again: tuple[int, int, int] | None, rounds: int) -> None:
+    """Wait for the interrupts of any card, which the test serves.
+
+    ``enable`` are registers to write first, in mappings of BARs; ``again`` is one to write after each interrupt, but the
+    node if it is None.
+    """
+    fd = _node()
+    mappings: dict[int, shirq.Registers] = {}
+
+    def put(bar: int, offset: int, value: int) -> None:
+        if bar not in mappings:
+            size = int(_attribute(f"maps/map{bar}/size"), 0)
+            memory = mmap.mmap(fd, size, mmap.MAP_SHARED, offset=bar * mmap.PAGESIZE)
+            mappings[bar] = shirq.Registers(memory)
+        mappings[bar].write(offset, 1 if value < 0x100 and offset == 0x4C else 4, value)
+
+    for each in enable:
+        put(*each)
+    report("armed")
+    for _ in range(rounds):
+        report(_count(fd), state())
+        proceed()
+        if again:
+            put(*again)
+        else:
+            os.write(fd, UNMASK)
+        report("again")
+    report(_count(fd), state())
+    proceed()
