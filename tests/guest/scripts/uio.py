@@ -384,8 +384,8 @@ def reads_on(interrupts: int) -> None:
 def card(enable: tuple[tuple[int, int, int], ...], again: tuple[int, int, int] | None, rounds: int) -> None:
     """Wait for the interrupts of any card, which the test serves.
 
-    ``enable`` are registers to write first, in mappings of BARs; ``again`` is one to write after each interrupt, but the
-    node if it is None.
+    ``enable`` are registers to write first, in mappings of BARs. ``again`` is one to write after each interrupt; if it
+    is None, the node is written.
     """
     fd = _node()
     mappings: dict[int, shirq.Registers] = {}
