@@ -49,12 +49,12 @@
 #define BAR_SIZE	4096u	/* of BAR 0; the device has no other */
 
 enum kind {
-	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE,
+	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE, UIO,
 	ANY_IOCTL, READ, READV, WRITE, PREAD, PWRITE, MMAP, POLL, BLOCK, REOPEN, KINDS
 };
 
 static const char *const names[KINDS] = {
-	"info", "load", "arm", "disarm", "unmask", "exec", "master", "mask", "eventfd", "quiesce",
+	"info", "load", "arm", "disarm", "unmask", "exec", "master", "mask", "eventfd", "quiesce", "uio",
 	"ioctl", "read", "readv", "write", "pread", "pwrite", "mmap", "poll", "block", "reopen",
 };
 
@@ -73,6 +73,7 @@ static const struct {
 	[MASK] = { SHIRQ_MASK, sizeof(struct shirq_mask), false },
 	[EVENTFD] = { SHIRQ_SET_EVENTFD, sizeof(struct shirq_eventfd), false },
 	[QUIESCE] = { SHIRQ_SET_QUIESCE, sizeof(struct shirq_quiesce), true },
+	[UIO] = { SHIRQ_SET_UIO, sizeof(struct shirq_uio), true },
 };
 
 /* One generated call: a struct, and three programs that it may point to. */
@@ -88,6 +89,7 @@ struct call {
 		struct shirq_master master;
 		struct shirq_mask mask;
 		struct shirq_eventfd eventfd;
+		struct shirq_uio uio;
 		struct shirq_quiesce quiesce;
 		uint32_t word[ROOM / 4];
 		unsigned char byte[ROOM];
@@ -221,7 +223,7 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 {
 	memset(call, 0, sizeof(*call));
 	call->kind = kind;
-	if (kind <= QUIESCE)
+	if (kind <= UIO)
 		call->word[0] = calls[kind].size;
 	call->offset = below(from, 0x80) & ~3ull;
 	call->length = 4;
@@ -250,6 +252,11 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 		break;
 	case EVENTFD:
 		call->eventfd.fd = below(from, 2) ? an_eventfd : -1;
+		break;
+	case UIO:
+		call->uio.flags = below(from, 2) ? SHIRQ_UIO_OFF : 0;
+		strcpy(call->uio.name, "fuzz");
+		strcpy(call->uio.version, "1");
 		break;
 	case ANY_IOCTL:
 		call->length = below(from, 2) ? _IO(SHIRQ_IOCTL, below(from, 256)) : draw(from);
@@ -295,7 +302,7 @@ static void change(struct call *call, struct choices *from)
 	switch (below(from, programs ? 10 : 4)) {
 	case 0:	/* a size */
 		call->word[0] = below(from, 2) ? below(from, ROOM + 1) : some(from);
-		if (call->kind > QUIESCE)
+		if (call->kind > UIO)
 			call->length = below(from, 2) ? below(from, ROOM + 1) : some(from);
 		break;
 	case 1:	/* a field */
