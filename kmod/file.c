@@ -452,6 +452,11 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct shirq_device *d = file->private_data;
 	unsigned long bar = vma->vm_pgoff >> SHIRQ_PGOFF_SHIFT;
+	const struct shirq_wanted wanted = {
+		.page = vma->vm_pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1),
+		.count = vma_pages(vma),
+		.shared = vma->vm_flags & VM_SHARED,
+	};
 	unsigned long generation;
 	u64 pages = 0;
 	int ret;
@@ -461,9 +466,10 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	bar = array_index_nospec(bar, SHIRQ_BARS);
 	if (shirq_can_map(d, bar))
 		pages = d->bus.space[bar].size >> PAGE_SHIFT;
-	ret = shirq_map(d, vma, pages, &generation);
+	ret = shirq_may_map(d, &wanted, pages, &generation);
 	if (ret)
 		return ret;
+	shirq_map(vma);
 	vma->vm_private_data = (void *)generation;
 	vma->vm_ops = &shirq_vm_ops;
 	return 0;

@@ -6,8 +6,42 @@
 #include "access.h"
 #include "map.h"
 
-static void shirq_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+/**
+ * shirq_may_map() - check whether a mapping of a BAR is allowed
+ * @d: the device
+ * @wanted: the mapping
+ * @pages: number of pages of this BAR that may be mapped
+ * @generation: out: generation of the mapping, for shirq_map_fault()
+ *
+ * Context: mmap_lock held.
+ * Return: 0, or the errno of mmap().
+ */
+int shirq_may_map(struct shirq_device *d, const struct shirq_wanted *wanted, u64 pages,
+		  unsigned long *generation)
 {
+	int ret;
+
+	if (!wanted->shared)
+		return -EINVAL;
+	shirq_lock_registers(d);
+	ret = shirq_check_access(d);
+	if (!ret && wanted->page + wanted->count > pages)
+		ret = -EINVAL;
+	*generation = d->generation;
+	shirq_unlock_registers(d);
+	return ret;
+}
+
+/**
+ * shirq_map() - prepare a mapping of a BAR, whose pages shirq_map_fault() inserts
+ * @vma: the mapping, which shirq_may_map() allows; its page offset is as SHIRQ_PGOFF_SHIFT
+ *	says
+ */
+void shirq_map(struct vm_area_struct *vma)
+{
+	const unsigned long flags = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
+
+	vma->vm_page_prot = shirq_map_prot(vma->vm_page_prot);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 	vm_flags_set(vma, flags);
 #else
@@ -16,45 +50,9 @@ static void shirq_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 }
 
 /**
- * shirq_map() - prepare a mapping of a BAR, whose pages shirq_map_fault() inserts
- * @d: the device
- * @vma: the mapping; its page offset is as SHIRQ_PGOFF_SHIFT says, with a BAR below SHIRQ_BARS
- * @pages: number of pages of this BAR that may be mapped
- * @generation: out: generation of the mapping, for shirq_map_fault()
- *
- * Context: mmap_lock held.
- * Return: 0, or the errno of mmap().
- */
-int shirq_map(struct shirq_device *d, struct vm_area_struct *vma, u64 pages,
-	      unsigned long *generation)
-{
-	pgoff_t page = vma->vm_pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1);
-	int ret;
-
-	if (!(vma->vm_flags & VM_SHARED))
-		return -EINVAL;
-	shirq_lock_registers(d);
-	ret = shirq_check_access(d);
-	if (!ret && page + vma_pages(vma) > pages)
-		ret = -EINVAL;
-	*generation = d->generation;
-	shirq_unlock_registers(d);
-	if (ret)
-		return ret;
-
-	/*
-	 * Map as decrypted: registers are not encrypted, even where memory is (SEV,
-	 * TDX).
-	 */
-	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
-	shirq_vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
-	return 0;
-}
-
-/**
  * shirq_map_fault() - insert a page of a BAR into a mapping that is not void
  * @d: the device
- * @vmf: the page fault, in a mapping that shirq_map() has prepared
+ * @vmf: the page fault, in a mapping whose page offset is as SHIRQ_PGOFF_SHIFT says
  * @generation: generation of the mapping
  *
  * Context: mmap_lock held.

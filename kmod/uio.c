@@ -331,29 +331,76 @@ static const struct vm_operations_struct shirq_uio_vm_ops = {
 	.fault = shirq_uio_fault,
 };
 
-/* The UIO core has checked that the page offset is the number of a map. */
-static int shirq_uio_mmap(struct uio_info *info, struct vm_area_struct *vma)
+/*
+ * Check whether a map may be mapped, and keep the face for its mapping. The UIO core has
+ * checked that there is such a map.
+ */
+static int shirq_uio_may_map(struct shirq_face *face, pgoff_t map,
+			     const struct shirq_wanted *wanted)
 {
-	struct shirq_face *face = info->priv;
-	unsigned long bar = array_index_nospec(vma->vm_pgoff, MAX_UIO_MAPS);
-	const struct uio_mem *mem = &info->mem[bar];
+	const struct uio_mem *mem = &face->info.mem[array_index_nospec(map, MAX_UIO_MAPS)];
 	unsigned long generation;
 	int ret;
 
 	if (mem->memtype == UIO_MEM_NONE)
 		return -EINVAL;
-	vma->vm_pgoff = bar << SHIRQ_PGOFF_SHIFT;
-	ret = shirq_map(face->d, vma, DIV_ROUND_UP_ULL(mem->size, PAGE_SIZE), &generation);
+	ret = shirq_may_map(face->d, wanted, DIV_ROUND_UP_ULL(mem->size, PAGE_SIZE), &generation);
 	if (ret)
 		return ret;
 	/* The device was stopped since the first open(). */
 	if (generation != face->generation)
 		return -EIO;
 	kref_get(&face->refs);
-	vma->vm_private_data = face;
+	return 0;
+}
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 1, 0)
+static int shirq_uio_mmap_prepare(struct uio_info *info, struct vm_area_desc *desc)
+{
+	const struct shirq_wanted wanted = {
+		.count = (desc->end - desc->start) >> PAGE_SHIFT,
+		.shared = vma_desc_test(desc, VMA_SHARED_BIT),
+	};
+	int ret = shirq_uio_may_map(info->priv, desc->pgoff, &wanted);
+
+	if (ret)
+		return ret;
+	desc->pgoff <<= SHIRQ_PGOFF_SHIFT;
+	desc->page_prot = shirq_map_prot(desc->page_prot);
+	vma_desc_set_flags(desc, VMA_IO_BIT, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
+			   VMA_DONTDUMP_BIT);
+	desc->private_data = info->priv;
+	desc->vm_ops = &shirq_uio_vm_ops;
+	return 0;
+}
+
+static void shirq_uio_set_mmap(struct uio_info *info)
+{
+	info->mmap_prepare = shirq_uio_mmap_prepare;
+}
+#else
+static int shirq_uio_mmap(struct uio_info *info, struct vm_area_struct *vma)
+{
+	const struct shirq_wanted wanted = {
+		.count = vma_pages(vma),
+		.shared = vma->vm_flags & VM_SHARED,
+	};
+	int ret = shirq_uio_may_map(info->priv, vma->vm_pgoff, &wanted);
+
+	if (ret)
+		return ret;
+	vma->vm_pgoff <<= SHIRQ_PGOFF_SHIFT;
+	shirq_map(vma);
+	vma->vm_private_data = info->priv;
 	vma->vm_ops = &shirq_uio_vm_ops;
 	return 0;
 }
+
+static void shirq_uio_set_mmap(struct uio_info *info)
+{
+	info->mmap = shirq_uio_mmap;
+}
+#endif
 
 /* Adding and removing a face */
 
@@ -367,7 +414,8 @@ static bool shirq_uio_reserve(struct shirq_face *face, unsigned int bar)
 	struct resource *rest = &face->rest[bar];
 
 	if (!(resource->flags & IORESOURCE_MEM) || !face->d->bus.space[bar].size ||
-	    !PAGE_ALIGNED(resource->start) || resource_size(resource) >= PAGE_SIZE)
+	    !resource->parent || !PAGE_ALIGNED(resource->start) ||
+	    resource_size(resource) >= PAGE_SIZE)
 		return false;
 	rest->name = face->name;
 	rest->flags = resource->flags;
@@ -445,7 +493,7 @@ static void shirq_uio_init(struct shirq_face *face, struct shirq_device *d,
 	face->info.priv = face;
 	face->info.open = shirq_uio_open;
 	face->info.release = shirq_uio_release;
-	face->info.mmap = shirq_uio_mmap;
+	shirq_uio_set_mmap(&face->info);
 	face->info.irqcontrol = shirq_uio_control;
 }
 
