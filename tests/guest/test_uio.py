@@ -236,12 +236,15 @@ def test_unbinding_ends_a_face_that_is_open(faced: Scene) -> None:
 
 
 def test_maps_have_the_numbers_of_the_bars(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Holes are maps that cannot be mapped; port BARs are in portio; BAR 5 is not among the maps."""
-    bars = "bar1=port:32,bar3=mem:4096,bar4=mem:8192,bar5=mem:4096"
+    """Holes are maps that cannot be mapped; port BARs are in portio; BAR 5 is not among the maps.
+
+    BAR 2 is smaller than a page, which it shares with a BAR of the other device.
+    """
+    bars = "bar1=port:32,bar2=mem:64,bar3=mem:4096,bar4=mem:8192,bar5=mem:4096"
     registers = "bar0+0/32 status; bar3+16/32 scratch0; bar1+16/32 scratch1"
-    device = f"shirq-edu,id=maps,addr=7,{bars},registers={registers}"
+    devices = (f"shirq-edu,id=maps,addr=7,{bars},registers={registers}", "shirq-edu,id=other,addr=6,bar2=mem:64")
     monkeypatch.setitem(ADDRESSES, "maps", "0000:00:07.0")
-    scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, device)), cold=True))
+    scene = Scene(boot(SHARED_LINE.with_(devices=(*SHARED_LINE.devices, *devices)), cold=True))
     scene.run(LOAD_MODULE)
     scene.run(UIO)
     scene.bind("maps")
@@ -254,6 +257,7 @@ def test_maps_have_the_numbers_of_the_bars(boot: Boot, monkeypatch: pytest.Monke
         "port0 bar1 0x20 1",
         "0 OK 1 EINVAL 2 EINVAL 3 OK 4 OK 5 EINVAL EINVAL EINVAL",
     ]
+    assert run(scene, "maps", uio.value, 3, 16, 0x1234) == ["0x1234", "0x1234"]
 
 
 def test_shirqctl_makes_a_card_a_uio_device_and_takes_it_away(faced: Scene) -> None:

@@ -323,8 +323,7 @@ def maps() -> None:
 
 
 def value(bar: int, offset: int, written: int) -> None:
-    """Write a register through a map, and read it by the other face's programs, once the map is gone."""
-    _add()
+    """Write a register through a map, and read it by the other face, once the map is gone."""
     fd = _node()
     registers = _mapped(fd, bar)
     registers.write32(offset, written)
