@@ -468,6 +468,8 @@ long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 	if (number >= ARRAY_SIZE(shirq_calls) || cmd != _IO(SHIRQ_IOCTL, number))
 		return -ENOTTY;
 	call = &shirq_calls[array_index_nospec(number, ARRAY_SIZE(shirq_calls))];
+	if (!call->run)
+		return -ENOTTY;
 
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;

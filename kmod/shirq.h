@@ -361,7 +361,7 @@ struct shirq_event {
 #define SHIRQ_MASK		_IO(SHIRQ_IOCTL, 0x07)
 #define SHIRQ_SET_EVENTFD	_IO(SHIRQ_IOCTL, 0x08)
 #define SHIRQ_SET_QUIESCE	_IO(SHIRQ_IOCTL, 0x09)
-#define SHIRQ_SET_UIO		_IO(SHIRQ_IOCTL, 0x0A)
+#define SHIRQ_SET_UIO		_IO(SHIRQ_IOCTL, 0x0B)
 
 /* struct shirq_bar.flags */
 #define SHIRQ_BAR_MEMORY	0x01	/* memory BAR */
@@ -393,7 +393,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_LINE	0x80	/* LINE_OFF, LINE_ON, quarantine as DECLINED, OTHER_LINE */
 #define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
 #define SHIRQ_FEATURE_URING	0x200	/* io_uring reads events and makes calls */
-#define SHIRQ_FEATURE_UIO	0x400	/* SHIRQ_SET_UIO */
+#define SHIRQ_FEATURE_UIO	0x800	/* SHIRQ_SET_UIO */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */

@@ -33,7 +33,7 @@ SET_MASTER: Final = _IOCTL | 6
 MASK: Final = _IOCTL | 7
 SET_EVENTFD: Final = _IOCTL | 8
 SET_QUIESCE: Final = _IOCTL | 9
-SET_UIO: Final = _IOCTL | 10
+SET_UIO: Final = _IOCTL | 11
 DEFAULT_RATE: Final = 50000
 
 
@@ -173,7 +173,7 @@ class Feature(enum.IntFlag):
     LINE = 0x80
     KEPT = 0x100
     URING = 0x200
-    UIO = 0x400
+    UIO = 0x800
 
 
 class BarFlag(enum.IntFlag):
