@@ -255,7 +255,7 @@ def test_a_uio_face_has_its_names_and_its_number(device: Device, module: Module)
         with pytest.raises(ValueError, match="1 to 63 characters of ASCII"):
             device.add_uio(bad, "0")
     module.fail(errno.EOPNOTSUPP)
-    with pytest.raises(ShirqError, match="uio.ko is not installed"):
+    with pytest.raises(ShirqError, match=r"uio\.ko is not installed"):
         device.add_uio("card", "0")
 
 
