@@ -13,6 +13,8 @@ SIZE ?= full
 SCENARIO ?=
 PAIRS ?=
 MUTANTS ?=
+CLIENT ?=
+INTERRUPTS ?=
 # For `make torture`: test names, a number, minutes.
 TEST ?=
 SEED ?= 1
@@ -27,7 +29,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep explore zoo mutants promises torture fast rewinds bench bench-guard packages docs lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep explore zoo mutants promises torture fast clients rewinds bench bench-guard packages docs lint format lock clean \
 	fuzz-examples fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -158,6 +160,10 @@ sweep: guest-deps ## Inject an interrupt at every instruction while another is h
 	@$(SHIRQ) sweep --kernel $(KERNEL) --size $(SIZE) $(SCENARIO)
 ## Then cross every operation with every stimulus; SCENARIO="close+dead" sweeps only one pair.
 	@$(if $(SCENARIO),,$(SHIRQ) sweep --pairs --kernel $(KERNEL) --size $(SIZE))
+
+clients: guest-deps ## Let UIO programs that were not written for shirq serve 10,000 interrupts each on a shared line.
+## CLIENT="pynq devlib2" runs some; INTERRUPTS=100 is quick. The first run downloads PYNQ, 62 MB.
+	@$(SHIRQ) clients $(CLIENT) --kernel $(KERNEL) $(if $(INTERRUPTS),--interrupts $(INTERRUPTS))
 
 rewinds: guest-deps ## Measure rewinds of guests, and compare guests after a rewind with their beginning.
 ## CHECKS=10000 compares so many, 0.2 s each; by default 200.

@@ -149,6 +149,7 @@ struct shirq_storm {
 };
 
 struct shirq_dma;
+struct shirq_face;
 struct shirq_device;
 
 /**
@@ -224,7 +225,7 @@ struct shirq_message {
  *	SHIRQ_MAX_MESSAGES
  *
  * @mutex: guards @mapping to @recover_by, which change in process context
- * @mapping: address space of the owner's file, to revoke its mappings
+ * @mapping: address space of the owner's file, or files, to revoke its mappings
  * @generation: counts revocations; a mapping made before the last revocation is void
  * @queue: SHIRQ_QUEUE events, while it has an owner
  * @neighbour: another handler was on the line when ours was registered
@@ -234,6 +235,9 @@ struct shirq_message {
  * @recovered: the recovery is over, except for the part left to @absent
  * @recover_by: time in jiffies at which the device is given up if it has not recovered
  * @vectors: the function's messages are allocated
+ *
+ * @uio: the UIO face, or NULL; guarded by a mutex of uio.c, and does not change while
+ *	@consume is set
  *
  * @wait: readers and pollers; woken with shirq_notify()
  * @ladder: work of a quarantine that needs process context
@@ -253,6 +257,8 @@ struct shirq_message {
  *	@quarantined.
  * @set: the loaded set, or NULL
  * @eventfd: signalled whenever the waiters are woken, or NULL
+ * @consume: takes the queued events, instead of read(), whenever the waiters are woken; NULL
+ *	unless the owner came by the face @uio
  * @dma: the watched address space for which bus mastering is on, or NULL
  * @quiesce: the settings of SHIRQ_SET_QUIESCE
  * @message: the messages that are IRQ sources; @message[n] is source n + 1
@@ -318,6 +324,8 @@ struct shirq_device {
 	unsigned long		recover_by;
 	bool			vectors;
 
+	struct shirq_face	*uio;
+
 	/* readers and workers */
 	wait_queue_head_t	wait;
 	struct work_struct	ladder;
@@ -331,6 +339,7 @@ struct shirq_device {
 	spinlock_t		lock;
 	struct shirq_set	*set;
 	struct eventfd_ctx	*eventfd;
+	void (*consume)(struct shirq_device *d);
 	struct shirq_dma	*dma;
 	struct shirq_quiesce	quiesce;
 	struct shirq_message	*message;

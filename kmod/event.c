@@ -27,6 +27,9 @@ static void shirq_notify_by(struct shirq_device *d, struct eventfd_ctx *eventfd)
  */
 void shirq_notify(struct shirq_device *d)
 {
+	lockdep_assert_held(&d->lock);
+	if (unlikely(d->consume))
+		d->consume(d);
 	shirq_notify_by(d, d->eventfd);
 }
 

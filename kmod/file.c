@@ -11,7 +11,6 @@
 #include <linux/security.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
-#include <linux/version.h>
 
 #include "access.h"
 #include "event.h"
@@ -19,11 +18,10 @@
 #include "hw.h"
 #include "ioctl.h"
 #include "lifecycle.h"
+#include "map.h"
 #include "message.h"
 #include "source.h"
 #include "trace.h"
-
-#define SHIRQ_PGOFF_SHIFT	(SHIRQ_MMAP_SHIFT - PAGE_SHIFT)
 
 #define SHIRQ_FAULTS	100
 
@@ -47,7 +45,7 @@ static int shirq_open(struct inode *inode, struct file *file)
 	ret = security_locked_down(LOCKDOWN_PCI_ACCESS);
 	if (ret)
 		return ret;
-	ret = shirq_own(d, file);
+	ret = shirq_own(d, file->f_mapping);
 	if (ret)
 		return ret;
 	file->private_data = d;
@@ -466,66 +464,39 @@ static ssize_t shirq_write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 static vm_fault_t shirq_fault(struct vm_fault *vmf)
 {
-	struct shirq_device *d = vmf->vma->vm_file->private_data;
-	unsigned int bar = vmf->pgoff >> SHIRQ_PGOFF_SHIFT;
-	pgoff_t page = vmf->pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1);
-	vm_fault_t ret = VM_FAULT_SIGBUS;
-	bool allowed;
+	const struct vm_area_struct *vma = vmf->vma;
 
-	mutex_lock(&d->mutex);
-	spin_lock_irq(&d->lock);
-	allowed = !shirq_check_access(d) && vmf->vma->vm_private_data == (void *)d->generation;
-	spin_unlock_irq(&d->lock);
-	/*
-	 * If the device is quarantined after the check, the ladder's worker revokes the
-	 * mapping once it gets the mutex.
-	 */
-	if (allowed)
-		ret = vmf_insert_pfn(vmf->vma, vmf->address,
-				     (pci_resource_start(d->pdev, bar) >> PAGE_SHIFT) + page);
-	mutex_unlock(&d->mutex);
-	return ret;
+	return shirq_map_fault(vma->vm_file->private_data, vmf,
+			       (unsigned long)vma->vm_private_data);
 }
 
 static const struct vm_operations_struct shirq_vm_ops = {
 	.fault = shirq_fault,
 };
 
-static void shirq_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-	vm_flags_set(vma, flags);
-#else
-	vma->vm_flags |= flags;
-#endif
-}
-
 static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct shirq_device *d = file->private_data;
 	unsigned long bar = vma->vm_pgoff >> SHIRQ_PGOFF_SHIFT;
-	pgoff_t page = vma->vm_pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1);
+	const struct shirq_wanted wanted = {
+		.page = vma->vm_pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1),
+		.count = vma_pages(vma),
+		.shared = vma->vm_flags & VM_SHARED,
+	};
+	unsigned long generation;
+	u64 pages = 0;
 	int ret;
 
-	if (bar >= SHIRQ_BARS || !(vma->vm_flags & VM_SHARED))
+	if (bar >= SHIRQ_BARS)
 		return -EINVAL;
 	bar = array_index_nospec(bar, SHIRQ_BARS);
-	shirq_lock_registers(d);
-	ret = shirq_check_access(d);
-	if (!ret && (!shirq_can_map(d, bar) ||
-		     page + vma_pages(vma) > d->bus.space[bar].size >> PAGE_SHIFT))
-		ret = -EINVAL;
-	vma->vm_private_data = (void *)d->generation;
-	shirq_unlock_registers(d);
+	if (shirq_can_map(d, bar))
+		pages = d->bus.space[bar].size >> PAGE_SHIFT;
+	ret = shirq_may_map(d, &wanted, pages, &generation);
 	if (ret)
 		return ret;
-
-	/*
-	 * Map as decrypted: registers are not encrypted, even where memory is (SEV,
-	 * TDX).
-	 */
-	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
-	shirq_vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	shirq_map(vma);
+	vma->vm_private_data = (void *)generation;
 	vma->vm_ops = &shirq_vm_ops;
 	return 0;
 }

@@ -23,6 +23,7 @@
 #include "ioctl.h"
 #include "message.h"
 #include "source.h"
+#include "uio.h"
 
 static u32 shirq_bar_flags(const struct shirq_device *d, unsigned int bar)
 {
@@ -121,7 +122,8 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 			    SHIRQ_FEATURE_POSITIONAL | SHIRQ_FEATURE_MASK |
 			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
 			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE | SHIRQ_FEATURE_KEPT |
-			    SHIRQ_FEATURE_URING | SHIRQ_FEATURE_MESSAGES,
+			    SHIRQ_FEATURE_URING | SHIRQ_FEATURE_MESSAGES |
+			    SHIRQ_FEATURE_UIO,
 		.source = source,
 		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
@@ -197,21 +199,6 @@ static int shirq_verify_set(const struct shirq_device *d, struct shirq_set *set,
 	return 0;
 }
 
-/*
- * Linked programs hold addresses of mapped BARs. The BARs stay mapped until the device
- * has neither an owner nor a set.
- */
-static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
-{
-	u32 kind;
-
-	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++)
-		shirq_link(&set->program[kind], &d->bus);
-	/* The kept registers must be copied before the program begins. */
-	if (set->keeps)
-		set->program[SHIRQ_PROGRAM_IRQ].relevant = 0;
-}
-
 static int shirq_load_set(struct shirq_device *d, void *arg)
 {
 	struct shirq_load *load = arg;
@@ -251,12 +238,10 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 		ret = -EBUSY;
 	else
 		ret = shirq_verify_set(d, set, load);
-	if (ret) {
+	if (ret)
 		kfree(set);
-	} else {
-		shirq_link_set(d, set);
+	else
 		shirq_load(d, m ? &m->set : &d->set, set);
-	}
 	mutex_unlock(&d->mutex);
 	return ret;
 }
@@ -465,6 +450,22 @@ static int shirq_set_message_count(struct shirq_device *d, void *arg)
 	return ret;
 }
 
+static int shirq_set_uio(struct shirq_device *d, void *arg)
+{
+	struct shirq_uio *uio = arg;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	if (uio->reserved || uio->flags & ~(SHIRQ_UIO_OFF | SHIRQ_UIO_UNMASK_BY_READ))
+		return -EINVAL;
+	if (uio->flags & SHIRQ_UIO_OFF)
+		return uio->flags == SHIRQ_UIO_OFF ? shirq_uio_remove(d) : -EINVAL;
+	if (!uio->name[0] || !memchr(uio->name, 0, sizeof(uio->name)) || !uio->version[0] ||
+	    !memchr(uio->version, 0, sizeof(uio->version)))
+		return -EINVAL;
+	return shirq_uio_add(d, uio);
+}
+
 /* Sizes of the structs' first versions. They never change: structs grow only at the end. */
 #define SHIRQ_INFO_V1		152
 #define SHIRQ_LOAD_V1		64
@@ -477,6 +478,7 @@ static int shirq_set_message_count(struct shirq_device *d, void *arg)
 #define SHIRQ_EVENTFD_V1	16
 #define SHIRQ_QUIESCE_V1	16
 #define SHIRQ_MESSAGES_V1	16
+#define SHIRQ_UIO_V1		144
 
 union shirq_arg {
 	u32			size;
@@ -491,6 +493,7 @@ union shirq_arg {
 	struct shirq_eventfd	eventfd;
 	struct shirq_quiesce	quiesce;
 	struct shirq_messages	messages;
+	struct shirq_uio	uio;
 };
 
 struct shirq_call {
@@ -523,6 +526,7 @@ static const struct shirq_call shirq_calls[] = {
 	[_IOC_NR(SHIRQ_SET_MESSAGES)] = {
 		SHIRQ_MESSAGES_V1, sizeof(struct shirq_messages), shirq_set_message_count
 	},
+	[_IOC_NR(SHIRQ_SET_UIO)] = { SHIRQ_UIO_V1, sizeof(struct shirq_uio), shirq_set_uio },
 };
 
 long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
@@ -537,6 +541,8 @@ long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 	if (number >= ARRAY_SIZE(shirq_calls) || cmd != _IO(SHIRQ_IOCTL, number))
 		return -ENOTTY;
 	call = &shirq_calls[array_index_nospec(number, ARRAY_SIZE(shirq_calls))];
+	if (!call->run)
+		return -ENOTTY;
 
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;

@@ -153,7 +153,7 @@ static int shirq_unpark(struct shirq_device *d)
 	return ret;
 }
 
-static int shirq_own_locked(struct shirq_device *d, struct file *file)
+static int shirq_own_locked(struct shirq_device *d, struct address_space *mapping)
 {
 	int ret;
 
@@ -169,7 +169,7 @@ static int shirq_own_locked(struct shirq_device *d, struct file *file)
 		d->queue = NULL;
 		return ret;
 	}
-	d->mapping = file->f_mapping;
+	d->mapping = mapping;
 
 	spin_lock_irq(&d->lock);
 	shirq_turn(d, SHIRQ_TURN_OPEN);
@@ -239,16 +239,16 @@ int shirq_adopt(struct shirq_device *d)
 /**
  * shirq_own() - give the device to an owner
  * @d: the device
- * @file: the owner's file
+ * @mapping: address space of the file, or files, by which the owner maps registers
  *
  * Return: 0, or the errno of open().
  */
-int shirq_own(struct shirq_device *d, struct file *file)
+int shirq_own(struct shirq_device *d, struct address_space *mapping)
 {
 	int ret;
 
 	shirq_lock_resets(d);
-	ret = shirq_own_locked(d, file);
+	ret = shirq_own_locked(d, mapping);
 	shirq_unlock_resets(d);
 	return ret;
 }

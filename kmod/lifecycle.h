@@ -6,7 +6,7 @@
 #include "core.h"
 
 int shirq_adopt(struct shirq_device *d);
-int shirq_own(struct shirq_device *d, struct file *file);
+int shirq_own(struct shirq_device *d, struct address_space *mapping);
 void shirq_disown(struct shirq_device *d);
 void shirq_retire(struct shirq_device *d);
 void shirq_pause(struct shirq_device *d, bool recovering);

@@ -5,6 +5,8 @@
  * Lock order, outermost first:
  *
  *	device_lock of the PCI function	(driver core: probe, remove, shutdown, resets)
+ *	shirq_uio_lock			(adding and removing a UIO face)
+ *	info_lock of the UIO device	(UIO core: open, close, write, mmap, removal)
  *	config access lock of the function	(PCI core: resets; shirq_lock_resets())
  *	mmap_lock			(page faults)
  *	shirq_device.mutex		(never touch user memory under it: faults take it)
@@ -12,7 +14,10 @@
  *	shirq_device.lock		(interrupt; programs run under it)
  *	wait queue and eventfd locks	(wakeups)
  *
- * The config access lock and mmap_lock are never held together. The config access
+ * The config access lock and mmap_lock are never held together by a task; but mmap() of a
+ * UIO face takes the info_lock, and the shirq_device.mutex in it, under mmap_lock, so
+ * nothing that holds the config access lock or the mutex waits for these two, or touches user
+ * memory. The config access
  * lock of the bridge comes before the device_lock, so a caller that may hold the
  * device_lock only tries to take the bridge's lock (shirq_reset_bus()).
  *
@@ -37,6 +42,7 @@
 #include "line.h"
 #include "power.h"
 #include "stats.h"
+#include "uio.h"
 #include "watch.h"
 
 #define SHIRQ_MINORS	256
@@ -163,6 +169,7 @@ static void shirq_remove(struct pci_dev *pdev)
 
 	cdev_device_del(&d->cdev, &d->dev);
 	shirq_retire(d);
+	shirq_uio_remove(d);
 	pci_release_regions(pdev);
 	pci_disable_device(pdev);
 	put_device(&d->dev);

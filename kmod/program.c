@@ -348,6 +348,25 @@ void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
 	program->relevant = program->count ? relevant_bits(program) : 0;
 }
 
+/**
+ * shirq_unlink() - undo shirq_link(), so that the program can be linked anew
+ * @program: linked for the device
+ * @bus: the device, with the same @memory as at shirq_link()
+ */
+void shirq_unlink(struct shirq_program *program, const struct shirq_bus *bus)
+{
+	struct shirq_op *op;
+
+	for (op = program->op; op < program->op + program->count; op++) {
+		if (op->code == LINKED_LOAD_WRITE) {
+			op->code = SHIRQ_OP_LOAD;
+		} else if (op->code >= LINKED_READ) {
+			op->code = op->code == LINKED_WRITE ? SHIRQ_OP_WRITE : SHIRQ_OP_READ;
+			op->imm -= (__force uintptr_t)bus->memory[op->space];
+		}
+	}
+}
+
 /* Run an operation from LOAD to SHR. */
 static noinline void calculate(const struct shirq_op *op, __u64 *regs)
 {

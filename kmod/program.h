@@ -101,6 +101,7 @@ enum shirq_outcome {
 enum shirq_reason shirq_verify(struct shirq_program *program, enum shirq_program_kind kind,
 			       const struct shirq_bus *bus, __u32 *index);
 void shirq_link(struct shirq_program *program, const struct shirq_bus *bus);
+void shirq_unlink(struct shirq_program *program, const struct shirq_bus *bus);
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS]);
 enum shirq_outcome shirq_run_rest(const struct shirq_program *program, const struct shirq_bus *bus,

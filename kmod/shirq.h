@@ -366,6 +366,7 @@ struct shirq_event {
 #define SHIRQ_SET_EVENTFD	_IO(SHIRQ_IOCTL, 0x08)
 #define SHIRQ_SET_QUIESCE	_IO(SHIRQ_IOCTL, 0x09)
 #define SHIRQ_SET_MESSAGES	_IO(SHIRQ_IOCTL, 0x0a)
+#define SHIRQ_SET_UIO		_IO(SHIRQ_IOCTL, 0x0B)
 
 /* struct shirq_bar.flags */
 #define SHIRQ_BAR_MEMORY	0x01	/* memory BAR */
@@ -398,6 +399,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_KEPT	0x100	/* r4..r7 are kept; shirq_info.lost */
 #define SHIRQ_FEATURE_URING	0x200	/* io_uring reads events and makes calls */
 #define SHIRQ_FEATURE_MESSAGES	0x400	/* SHIRQ_SET_MESSAGES; shirq_info.messages */
+#define SHIRQ_FEATURE_UIO	0x800	/* SHIRQ_SET_UIO */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
@@ -779,6 +781,71 @@ struct shirq_messages {
 	__u32		count;
 	__u32		flags;
 	__u32		reserved;
+};
+
+/* struct shirq_uio.flags */
+#define SHIRQ_UIO_OFF		0x01	/* take the face away; alone, and the names are ignored */
+#define SHIRQ_UIO_UNMASK_BY_READ	0x02	/* a read() that waits unmasks */
+
+#define SHIRQ_UIO_NAME		64	/* bytes of a name, with the zero at its end */
+
+/**
+ * struct shirq_uio - SHIRQ_SET_UIO: give the device a second face, /dev/uioN of the UIO core
+ * @size: see above
+ * @flags: SHIRQ_UIO_*
+ * @number: out: N of /dev/uioN
+ * @reserved: zero
+ * @name: name in /sys/class/uio/uioN/name, which UIO programs look for; not empty
+ * @version: in /sys/class/uio/uioN/version; not empty
+ *
+ * The face keeps a copy of the loaded set and of the settings of SHIRQ_SET_QUIESCE, and stays
+ * until it is taken away, or the device is unbound. The device has one owner at a time: while
+ * this file is open, open(/dev/uioN) fails with EBUSY, and while /dev/uioN is open,
+ * open(/dev/shirq/<PCI address>) does. Any number of files may be open on /dev/uioN, all of
+ * the same node; another node with the same number is EBUSY.
+ *
+ * The first open() wakes the device, loads the set and arms the device, shared; it fails with
+ * the errno of open() at the top, or of SHIRQ_ARM. Needs no capability. When the last
+ * reference to the last file goes, the device is released as at the top. On an open file
+ *
+ *   read() of 4 bytes waits until the count of interrupts differs from the one that this file
+ *	has read last, and returns it; /sys/class/uio/uioN/event has the same count. poll() says
+ *	POLLIN then.
+ *   write() of 4 bytes, a number: zero masks, as SHIRQ_MASK does, and fails with EOPNOTSUPP as
+ *	that does, unless the device is masked anyway; any other number unmasks. An unmasked
+ *	device stays so.
+ *   mmap() at page N maps BAR N: /sys/class/uio/uioN/maps/mapN. The UIO core knows five maps: a
+ *	memory BAR 5 is not among them. A number without a BAR that can be mapped (absent, a
+ *	port BAR, smaller than a page that it shares with another device) is a map of size
+ *	0x1000 at address 0 whose mmap() fails with EINVAL. Port BARs are in portio, in their
+ *	order, named by their numbers.
+ *
+ * With SHIRQ_UIO_UNMASK_BY_READ a read() that waits for the next interrupt unmasks too, for
+ * programs that never write. It does so at the latest when it has waited for an eighth of the
+ * time since the interrupt, but for 50 microseconds at least and 10 ms at most. A read() that
+ * need not wait, a read() of an O_NONBLOCK file, and poll() unmask nothing.
+ *
+ * When the device is stopped (see the top; sysfs has the reason) or gone, the count grows by
+ * one, and from then on read(), write() and poll() fail with EIO, mmap() with EIO or ENODEV,
+ * and mappings get SIGBUS, until the last file is closed. The next open() arms anew.
+ * After unbind the files stay dead: read(), poll() EIO, write(), mmap() EINVAL or EIO.
+ *
+ * Fails with
+ *   EPERM       without CAP_SYS_RAWIO
+ *   EINVAL      a name is empty or has no end; SHIRQ_UIO_OFF with another flag
+ *   ENOEXEC     no set is loaded
+ *   EEXIST      the device has a face
+ *   ENOENT      SHIRQ_UIO_OFF, and the device has none
+ *   EOPNOTSUPP  the kernel has no UIO core, and cannot load uio.ko
+ *   ENOMEM
+ */
+struct shirq_uio {
+	__u32		size;
+	__u32		flags;
+	__u32		number;
+	__u32		reserved;
+	char		name[SHIRQ_UIO_NAME];
+	char		version[SHIRQ_UIO_NAME];
 };
 
 #endif /* _UAPI_SHIRQ_H */

@@ -16,18 +16,45 @@
 #include "trace.h"
 
 /**
- * shirq_load() - replace the loaded set of a source
+ * shirq_load() - link a set, and replace the loaded set of a source by it
  * @d: the device, @mutex held
  * @where: the place of the set in a source of this device that is not armed
  * @set: a verified set, or NULL; the device takes ownership
+ *
+ * Linked programs hold addresses of mapped BARs. The BARs stay mapped until the device
+ * has neither an owner nor a set.
  */
 void shirq_load(struct shirq_device *d, struct shirq_set **where, struct shirq_set *set)
 {
+	u32 kind;
+
 	lockdep_assert_held(&d->mutex);
+	for (kind = 0; set && kind < ARRAY_SIZE(set->program); kind++)
+		shirq_link(&set->program[kind], &d->bus);
+	/* The kept registers must be copied before the program begins. */
+	if (set && set->keeps)
+		set->program[SHIRQ_PROGRAM_IRQ].relevant = 0;
 	spin_lock_irq(&d->lock);
 	swap(*where, set);
 	spin_unlock_irq(&d->lock);
 	kfree(set);
+}
+
+/**
+ * shirq_copy_set() - copy the loaded set, so that it can be loaded again
+ * @d: the device, @mutex held, with a set
+ *
+ * Return: the copy, which is not linked, or NULL.
+ */
+struct shirq_set *shirq_copy_set(const struct shirq_device *d)
+{
+	struct shirq_set *set = kmemdup(d->set, sizeof(*set), GFP_KERNEL);
+	u32 kind;
+
+	lockdep_assert_held(&d->mutex);
+	for (kind = 0; set && kind < ARRAY_SIZE(set->program); kind++)
+		shirq_unlink(&set->program[kind], &d->bus);
+	return set;
 }
 
 /**

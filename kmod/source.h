@@ -7,6 +7,7 @@
 enum shirq_outcome shirq_run_keeping(struct shirq_device *d, struct shirq_set *set,
 				     enum shirq_program_kind kind, u64 *captured);
 void shirq_load(struct shirq_device *d, struct shirq_set **where, struct shirq_set *set);
+struct shirq_set *shirq_copy_set(const struct shirq_device *d);
 void shirq_storm_begin(struct shirq_device *d);
 void shirq_storm_watch(struct shirq_device *d);
 void shirq_quiesce(struct shirq_device *d);

@@ -233,6 +233,31 @@ int shirq_set_quiesce(int fd, uint32_t rungs, uint32_t release, uint32_t max_rat
 	return ioctl(fd, SHIRQ_SET_QUIESCE, &quiesce);
 }
 
+static int shirq_set_uio(int fd, struct shirq_uio *uio)
+{
+	uio->size = sizeof(*uio);
+	return ioctl(fd, SHIRQ_SET_UIO, uio);
+}
+
+int shirq_add_uio(int fd, const char *name, const char *version, uint32_t flags)
+{
+	struct shirq_uio uio = { .flags = flags };
+	int ret;
+
+	/* The kernel refuses a name without an end. */
+	memcpy(uio.name, name, strnlen(name, sizeof(uio.name)));
+	memcpy(uio.version, version, strnlen(version, sizeof(uio.version)));
+	ret = shirq_set_uio(fd, &uio);
+	return ret ? ret : (int)uio.number;
+}
+
+int shirq_remove_uio(int fd)
+{
+	struct shirq_uio uio = { .flags = SHIRQ_UIO_OFF };
+
+	return shirq_set_uio(fd, &uio);
+}
+
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
 	       struct shirq_exec *refused)
 {

@@ -91,6 +91,11 @@ int shirq_set_source_eventfd(int fd, uint32_t source, int eventfd);
 /* Set the SHIRQ_QUIESCE_* that a quarantine (rungs) and close() (release) may use; max_rate 0 is the default. */
 int shirq_set_quiesce(int fd, uint32_t rungs, uint32_t release, uint32_t max_rate);
 
+/* Make the device a UIO device, SHIRQ_UIO_UNMASK_BY_READ or 0, once it is closed; returns N of /dev/uioN. */
+int shirq_add_uio(int fd, const char *name, const char *version, uint32_t flags);
+
+int shirq_remove_uio(int fd);
+
 /* Run a one-shot program; regs are in and out. refused, unless NULL, is set to the call's struct, with its error_*. */
 int shirq_exec(int fd, const struct shirq_op *ops, size_t count, uint64_t regs[SHIRQ_REGS],
 	       struct shirq_exec *refused);

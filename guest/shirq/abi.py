@@ -21,6 +21,7 @@ MAX_MESSAGES: Final = 32
 MMAP_SHIFT: Final = 40
 CONFIG_DISINTX_OFFSET: Final = 5
 CONFIG_DISINTX_BIT: Final = 0x04
+UIO_NAME: Final = 64
 
 _IOCTL: Final = 0xE7 << 8
 GET_INFO: Final = _IOCTL | 0
@@ -34,6 +35,7 @@ MASK: Final = _IOCTL | 7
 SET_EVENTFD: Final = _IOCTL | 8
 SET_QUIESCE: Final = _IOCTL | 9
 SET_MESSAGES: Final = _IOCTL | 10
+SET_UIO: Final = _IOCTL | 11
 DEFAULT_RATE: Final = 50000
 
 
@@ -174,6 +176,7 @@ class Feature(enum.IntFlag):
     KEPT = 0x100
     URING = 0x200
     MESSAGES = 0x400
+    UIO = 0x800
 
 
 class BarFlag(enum.IntFlag):
@@ -209,6 +212,11 @@ class ArmFlag(enum.IntFlag):
 
 class ExecFlag(enum.IntFlag):
     KEPT = 0x01
+
+
+class UioFlag(enum.IntFlag):
+    OFF = 0x01
+    UNMASK_BY_READ = 0x02
 
 
 # `NameStruct` is `struct shirq_name`.
@@ -364,4 +372,15 @@ class MessagesStruct(ctypes.Structure):
         ("count", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
+    ]
+
+
+class UioStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("number", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("name", ctypes.c_char * UIO_NAME),
+        ("version", ctypes.c_char * UIO_NAME),
     ]

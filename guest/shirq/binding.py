@@ -7,6 +7,7 @@ import errno
 import re
 from pathlib import Path
 
+from shirq.abi import UIO_NAME
 from shirq.errors import ShirqError
 from shirq.system import NO_PIN, pin_of
 
@@ -18,6 +19,13 @@ def check_address(address: str) -> str:
     if not _ADDRESS.fullmatch(address):
         raise ValueError(f"{address!r} is no PCI address: write it in full, such as 0000:00:04.0 (lspci -D shows them)")
     return address
+
+
+def check_uio_name(text: str) -> bytes:
+    """Return a name or version of a UIO device as the kernel takes it. Raises ValueError."""
+    if not (text.isascii() and text.isprintable() and 0 < len(text) < UIO_NAME):
+        raise ValueError(f"{text!r}: a name or version of a UIO device has 1 to {UIO_NAME - 1} characters of ASCII")
+    return text.encode()
 
 
 def _function(address: str, sysfs: Path) -> Path:

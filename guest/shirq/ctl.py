@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from shirq import __version__, binding, lint, profile, selftest, simulate, top
-from shirq.abi import REGS, EventType, Mode, ProgramKind
+from shirq.abi import REGS, BarFlag, EventType, InfoFlag, Mode, ProgramKind
 from shirq.asm import RESERVED, assemble, disassemble
 from shirq.device import Device
 from shirq.errors import AssemblyError, ProgramRefused, ShirqError
@@ -34,6 +34,7 @@ Steps for a new card: write a profile (or use one that fits: `shirqctl list` nam
   shirqctl selftest 0000:00:04.0                does its interrupt arrive? (if the profile has [selftest])
   shirqctl exec 0000:00:04.0 'read r0, STATUS'  look at a register, serialised with the interrupt
   shirqctl watch 0000:00:04.0 --after 'write ACK, r0'   serve the device from the command line and see its events
+  shirqctl uio 0000:00:04.0                     or let a UIO program serve it, as /dev/uioN
   shirqctl unbind 0000:00:04.0                  give the function back to the kernel's driver
 
 PROFILE is a file, or the name of a profile that came with the tool.
@@ -120,7 +121,7 @@ def _row(function: Function, sharers: Iterable[Function], card: Profile | None) 
         function.address,
         f"{function.ids['vendor']:04x}:{function.ids['device']:04x}",
         f"{function.ids['class_code']:06x}",
-        function.driver or "-",
+        "+".join(filter(None, (function.driver, function.uio))) or "-",
         line,
         card.name if card else "-",
         shares,
@@ -173,6 +174,31 @@ def do_unbind(system: System, options: argparse.Namespace) -> int:
     for address in options.address:
         binding.unbind(address, sysfs=system.sysfs)
         _say(f"{address}: given back to {binding.bound_driver(address, system.sysfs) or 'nobody: no driver wants it'}")
+    return DONE
+
+
+def do_uio(system: System, options: argparse.Namespace) -> int:
+    _function(system, options.address)
+    if options.off:
+        if options.profile:
+            raise _Usage("--off takes no profile")
+        with Device.open(options.address) as device:
+            device.remove_uio()
+        _say(f"{options.address}: no longer a UIO device")
+        return DONE
+    card = _profile_for(system, options)
+    with Device.open(options.address) as device:
+        device.load_profile(card)
+        number = device.add_uio(card.uio.name, card.uio.version, unmask_by_read=card.uio.unmask_by_read)
+        info = device.info
+    _say(f"{options.address}: /dev/uio{number} by {card.name}, name {card.uio.name}, version {card.uio.version}")
+    maps = system.uio_maps(number)
+    for bar, each in enumerate(info.bars):
+        if each.flags & BarFlag.MEMORY and maps.get(bar) != f"bar{bar}":
+            why = "UIO has maps 0 to 4 only" if bar not in maps else "it is smaller than a page that others share"
+            _say(f"BAR {bar} has no map: {why}")
+    if not info.flags & InfoFlag.DISINTX and not card.programs.program(ProgramKind.MASK):
+        _say("writing 0 fails while the card is not masked: the profile has no mask program, the card no DisINTx")
     return DONE
 
 
@@ -472,6 +498,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--count", type=_COUNT, help="end after this number of interrupts")
     add.add_argument("--timeout", type=_SECONDS, metavar="SECONDS", help="fail if no event comes within this time")
+    add = verb("uio", do_uio, "make a bound device a UIO device, for programs that use /dev/uioN")
+    add.add_argument("address", help=_DEVICE_HELP)
+    add.add_argument("profile", nargs="?", help=f"{_FILE_HELP} (default: the one that fits the device)")
+    add.add_argument("--off", action="store_true", help="take the UIO device away, which must not be open")
     add = verb("selftest", do_selftest, "let a bound card raise an interrupt, and say where it is lost")
     add.add_argument("address", help=_DEVICE_HELP)
     add.add_argument("--profile", help="profile with [selftest] (default: the one that fits the device)")

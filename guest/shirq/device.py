@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from shirq import abi
 from shirq.asm import disassemble_op
-from shirq.binding import check_address
+from shirq.binding import check_address, check_uio_name
 from shirq.errors import ProgramRefused, ShirqError
 from shirq.program import Program, to_array
 from shirq.programset import ProgramSet
@@ -62,6 +62,12 @@ _MESSAGES: Final = {
     errno.ENXIO: "the device has neither MSI-X nor MSI",
     errno.ENOSPC: "the kernel has no interrupt left, or uses no messages (pci=nomsi)",
     errno.EINVAL: f"a device has at most {abi.MAX_MESSAGES} messages",
+}
+_UIO: Final = _RAWIO | {
+    errno.ENOEXEC: "no programs are loaded: load() a set first",
+    errno.EEXIST: "it has one already",
+    errno.ENOENT: "it has none",
+    errno.EOPNOTSUPP: "the kernel has no UIO core: it was built without CONFIG_UIO, or uio.ko is not installed",
 }
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
 
@@ -332,6 +338,21 @@ class Device:
         """
         raw = abi.QuiesceStruct(rungs=int(rungs), release=int(release), max_rate=max_rate)
         self._call(abi.SET_QUIESCE, raw, "choosing the means to quiesce", _RAWIO)
+
+    def add_uio(self, name: str, version: str, *, unmask_by_read: bool = False) -> int:
+        """Give the device a UIO face with the loaded set and settings; returns N of /dev/uioN.
+
+        The face works once this device is closed. Raises ShirqError; ValueError for a name or version as
+        `binding.check_uio_name` does.
+        """
+        raw = abi.UioStruct(flags=int(abi.UioFlag.UNMASK_BY_READ) if unmask_by_read else 0)
+        raw.name, raw.version = check_uio_name(name), check_uio_name(version)
+        self._call(abi.SET_UIO, raw, "adding a UIO face to", _UIO)
+        return int(raw.number)
+
+    def remove_uio(self) -> None:
+        """Take the UIO face away. Raises ShirqError."""
+        self._call(abi.SET_UIO, abi.UioStruct(flags=int(abi.UioFlag.OFF)), "removing the UIO face of", _UIO)
 
     # --------------------------------------------------------------- events
 

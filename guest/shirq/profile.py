@@ -41,6 +41,11 @@ Its keys, by example:
     rungs = ["d3hot", "flr"]                # in a storm, see RUNGS; default: d3hot
     reset_at_release = false                # true: a function-level reset at close()
 
+    [uio]                                   # optional: for `shirqctl uio`
+    name = "..."                            # in /sys/class/uio/uioN/name; default: the profile's name
+    version = "..."                         # in /sys/class/uio/uioN/version; default: "0"
+    unmask = "write"                        # or "read", for programs that never write: a read() that waits unmasks, too
+
     [selftest]                              # optional: for `shirqctl selftest`
     fire = "..."                            # a one-shot program: the card raises an interrupt by itself
     serve = "..."                           # a one-shot program that ends it; gets the event's r0 to r3
@@ -66,6 +71,7 @@ from typing import Any, Final
 from shirq import tomllines
 from shirq.abi import BARS, CONFIG_DISINTX_OFFSET, CONFIG_SPACE, Mode, ProgramKind, Quiesce, Reason
 from shirq.asm import RESERVED, assemble_lines
+from shirq.binding import check_uio_name
 from shirq.errors import AssemblyError
 from shirq.program import Place, Program
 from shirq.programset import ProgramSet
@@ -194,6 +200,15 @@ class SelfTest:
 
 
 @dataclass(frozen=True)
+class Uio:
+    """How the card appears as a UIO device: see `Device.add_uio`."""
+
+    name: str
+    version: str
+    unmask_by_read: bool
+
+
+@dataclass(frozen=True)
 class Profile:
     """A card as its profile describes it; `lines` has the file's line of each operation of each program."""
 
@@ -210,6 +225,7 @@ class Profile:
     lines: Mapping[ProgramKind, tuple[int, ...]]
     rungs: tuple[str, ...]
     reset_at_release: bool
+    uio: Uio
     selftest: SelfTest | None
     allowed: tuple[Allow, ...]
 
@@ -486,6 +502,18 @@ def _selftest(table: _Table, names: Mapping[str, Place], spaces: Sequence[Space]
     return SelfTest(**found)
 
 
+def _uio(table: _Table, default: str) -> Uio:
+    texts = {"name": table.text("name", default), "version": table.text("version", "0")}
+    for key, text in texts.items():
+        try:
+            check_uio_name(text)
+        except ValueError as error:
+            raise table.error(key, f"{key} = {error}") from None
+    unmask = table.choice("unmask", ("write", "read"), "write")
+    table.done()
+    return Uio(**texts, unmask_by_read=unmask == "read")
+
+
 def _allow(table: _Table, registers: Mapping[str, Register]) -> Allow:
     rule, reason = table.text("rule"), table.text("reason")
     named = table.texts("register", registers) if table.has("register") else ()
@@ -532,6 +560,7 @@ def parse(text: str, path: str) -> Profile:
     quiesce.knows("rungs")
     reset = quiesce.flag("reset_at_release")
     quiesce.done()
+    uio = _uio(top.table("uio", required=False), name)
     selftest = _selftest(top.table("selftest"), places(registers), spaces) if top.has("selftest") else None
     top.knows("selftest")
     allowed = tuple(_allow(table, registers) for table in top.tables("allow", required=False))
@@ -550,6 +579,7 @@ def parse(text: str, path: str) -> Profile:
         lines=lines,
         rungs=rungs,
         reset_at_release=reset,
+        uio=uio,
         selftest=selftest,
         allowed=allowed,
     )

@@ -32,8 +32,8 @@ class Function:
 
     `pin` is A to D, or None if it has none. `irq` is the line that the pin leads to, by its number in /proc/interrupts;
     None if there is no line, or if it is unknown for the reason in `unknown`. `messages` are the numbers of its MSI or
-    MSI-X in /proc/interrupts. `disintx` and `status` are the
-    interrupt-disable bit of Command and the interrupt status bit of Status, None if config space cannot be read.
+    MSI-X in /proc/interrupts. `disintx` and `status` are the interrupt-disable bit of Command and the interrupt status
+    bit of Status, None if config space cannot be read. `uio` is the name of its UIO device, such as uio0, or None.
     """
 
     address: str
@@ -45,6 +45,7 @@ class Function:
     messages: tuple[int, ...]
     disintx: bool | None
     status: bool | None
+    uio: str | None
 
     @property
     def asserts(self) -> bool:
@@ -115,6 +116,7 @@ class System:
             messages=tuple(messages),
             disintx=bool(command & _DISINTX) if config else None,
             status=bool(status & _INTX_STATUS) if config else None,
+            uio=next((each.name for each in (path / "uio").glob("uio*")), None),
         )
 
     def _route(self, path: Path, pin: str | None, msi: bool) -> tuple[int | None, str | None]:
@@ -176,6 +178,11 @@ class System:
                 elif state == "disabled":
                     off.setdefault(function.irq, None)
         return off
+
+    def uio_maps(self, number: int) -> dict[int, str]:
+        """The names of the maps of /dev/uio`number`, by their numbers; the one of a BAR is bar0 to bar4."""
+        folder = self.sysfs / f"class/uio/uio{number}/maps"
+        return {int(path.name.removeprefix("map")): (path / "name").read_text().strip() for path in folder.glob("map*")}
 
     def stats(self, address: str) -> dict[str, int]:
         """The module's statistics of a function that is bound to it, by name; empty for any other."""

@@ -49,12 +49,13 @@
 #define BAR_SIZE	4096u	/* of BAR 0; the device has no other */
 
 enum kind {
-	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE, MESSAGES,
+	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE, MESSAGES, UIO,
 	ANY_IOCTL, READ, READV, WRITE, PREAD, PWRITE, MMAP, POLL, BLOCK, REOPEN, KINDS
 };
 
 static const char *const names[KINDS] = {
 	"info", "load", "arm", "disarm", "unmask", "exec", "master", "mask", "eventfd", "quiesce", "messages",
+	"uio",
 	"ioctl", "read", "readv", "write", "pread", "pwrite", "mmap", "poll", "block", "reopen",
 };
 
@@ -74,6 +75,7 @@ static const struct {
 	[EVENTFD] = { SHIRQ_SET_EVENTFD, sizeof(struct shirq_eventfd), false },
 	[QUIESCE] = { SHIRQ_SET_QUIESCE, sizeof(struct shirq_quiesce), true },
 	[MESSAGES] = { SHIRQ_SET_MESSAGES, sizeof(struct shirq_messages), true },
+	[UIO] = { SHIRQ_SET_UIO, sizeof(struct shirq_uio), true },
 };
 
 /* One generated call: a struct, and three programs that it may point to. */
@@ -89,6 +91,7 @@ struct call {
 		struct shirq_master master;
 		struct shirq_mask mask;
 		struct shirq_eventfd eventfd;
+		struct shirq_uio uio;
 		struct shirq_quiesce quiesce;
 		struct shirq_messages messages;
 		uint32_t word[ROOM / 4];
@@ -266,6 +269,11 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 	case EVENTFD:
 		call->eventfd.source = below(from, 2);
 		call->eventfd.fd = below(from, 2) ? an_eventfd : -1;
+		break;
+	case UIO:
+		call->uio.flags = below(from, 2) ? SHIRQ_UIO_OFF : 0;
+		strcpy(call->uio.name, "fuzz");
+		strcpy(call->uio.version, "1");
 		break;
 	case ANY_IOCTL:
 		call->length = below(from, 2) ? _IO(SHIRQ_IOCTL, below(from, 256)) : draw(from);

@@ -197,6 +197,32 @@ static void __attribute__((noreturn)) live(const char *address, uint64_t habits)
 	_exit(WRONG);
 }
 
+/* The number of the device's UIO face, if a deed has made one. */
+static int face;
+
+/* Live as a program that knows only /dev/uioN: map BAR 0, read, acknowledge, write 1. */
+static void __attribute__((noreturn)) live_by_uio(const char *address, uint64_t habits)
+{
+	uint32_t count, one = 1;
+	char node[32];
+
+	self.address = address;
+	self.habits = habits;
+	snprintf(node, sizeof(node), "/dev/uio%d", face);
+	self.fd = open(node, O_RDWR | O_CLOEXEC);
+	if (self.fd < 0)
+		wrong("opening its UIO face");
+	self.bar = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, self.fd, 0);
+	if (self.bar == MAP_FAILED)
+		wrong("mapping by its UIO face");
+	while (read(self.fd, &count, sizeof(count)) == sizeof(count)) {
+		shirq_write32(self.bar, INT_ACK, ALL);
+		if (write(self.fd, &one, sizeof(one)) != sizeof(one))
+			break;
+	}
+	wrong("serving by its UIO face");
+}
+
 /* Parents */
 
 static pid_t born(void)
@@ -268,7 +294,8 @@ static void gone(const struct run *run, uint32_t n)
 
 /* How owners end */
 
-static void killed(struct run *run, uint32_t n, uint64_t habits)
+static void killed(struct run *run, uint32_t n, uint64_t habits,
+		   void (*life)(const char *address, uint64_t habits))
 {
 	uint64_t after = below(&run->choices, run->span_us);
 	pid_t pid;
@@ -278,7 +305,7 @@ static void killed(struct run *run, uint32_t n, uint64_t habits)
 	if (!pid) {
 		if (poor && put("/proc/self/make-it-fail", "1"))
 			wrong("asking for failures");
-		live(run->devices[0], habits);
+		life(run->devices[0], habits);
 	}
 	pass_time(after);
 	mark(MARK_END, n);
@@ -289,7 +316,25 @@ static void killed(struct run *run, uint32_t n, uint64_t habits)
 
 static void by_kill(struct run *run, uint32_t n)
 {
-	killed(run, n, draw(&run->choices));
+	killed(run, n, draw(&run->choices), live);
+}
+
+/* Kill a program that owns the device by its UIO face; the programs of the face stay loaded. */
+static void by_kill_uio(struct run *run, uint32_t n)
+{
+	struct shirq_programs programs = EDU_SET;
+
+	if (!exists("/sys/bus/pci/devices/%s/uio", run->devices[0])) {
+		int fd = shirq_open(run->devices[0]);
+
+		if (fd < 0 || shirq_load(fd, &programs))
+			err(1, "loading %s", run->devices[0]);
+		face = shirq_add_uio(fd, "torture", "1", 0);
+		if (face < 0)
+			err(1, "adding a UIO face to %s", run->devices[0]);
+		close(fd);
+	}
+	killed(run, n, draw(&run->choices), live_by_uio);
 }
 
 /* Kill the owner of a device that may become gone at any time. */
@@ -307,7 +352,7 @@ static void suffer(struct run *run, uint32_t n)
 static void refuse_memory(struct run *run, uint32_t n)
 {
 	poor = true;
-	killed(run, n, draw(&run->choices) & ~HABIT_TWO_READERS);
+	killed(run, n, draw(&run->choices) & ~HABIT_TWO_READERS, live);
 }
 
 /* Available memory, in KiB. */
@@ -706,6 +751,7 @@ static const struct {
 	void (*run)(struct run *run, uint32_t n);
 } deeds[] = {
 	{ "kill", by_kill },
+	{ "kill-uio", by_kill_uio },
 	{ "suffer", suffer },
 	{ "refuse-memory", refuse_memory },
 	{ "starve", starve },

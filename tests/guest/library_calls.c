@@ -87,6 +87,11 @@ static void settings_are_made(int fd)
 	FAILS(shirq_set_quiesce(fd, 0x80, 0, 0), EINVAL);
 	FAILS(shirq_set_quiesce(fd, 0, SHIRQ_QUIESCE_D3HOT, 0), EINVAL);
 	CHECK(!shirq_set_quiesce(fd, SHIRQ_QUIESCE_D3HOT, 0, 0));
+	FAILS(shirq_remove_uio(fd), ENOENT);
+	FAILS(shirq_add_uio(fd, "edu", "", 0), EINVAL);
+	CHECK(!shirq_add_uio(fd, "edu", "7", SHIRQ_UIO_UNMASK_BY_READ));
+	FAILS(shirq_add_uio(fd, "edu", "7", 0), EEXIST);
+	CHECK(!shirq_remove_uio(fd));
 }
 
 static void interrupts_come_as_events(int fd, volatile void *bar)

@@ -32,7 +32,7 @@ def test_every_call_fails_cleanly_at_each_allocation(scene: Scene) -> None:
     lines = finish(start(scene, "dev0", allocation_failures.calls), deadline=200)
     assert lines[-2:] == ["state armed", "no leak"]
     answers = {name: found for name, _, *found in map(str.split, lines[:-2])}
-    for name in ("open", "load", "exec", "arm", "master", "mmap"):
+    for name in ("open", "load", "exec", "arm", "master", "mmap", "uio", "face"):
         assert "ENOMEM" in answers[name], f"no failed allocation made {name} fail with ENOMEM"
     assert set().union(*answers.values()) <= {"ENOMEM", "OK"}
 

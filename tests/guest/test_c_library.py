@@ -28,6 +28,7 @@ def compiled(target: Path, *arguments: str | Path) -> Path:
 
 def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: Path) -> None:
     program = compiled(tmp_path / "calls", "-static", f"-I{GUEST}/lib", _SOURCE, LIBRARY)
+    scene.run("modprobe uio")
     scene.upload(program, "/tmp/calls")
     with scene.record("dev1") as run:
         result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])

@@ -28,7 +28,7 @@ _MANIFEST = ".manifest"
 #: Kinds of entries without kernel modules and guest files of the checkout; and the folder of all locks.
 FETCHED = (
     *("accel", "apt", "checkpatch", "debian-root", "image-base", "image-packages", "kernel", "locks", "qemu"),
-    *("qemu-work", "ssh"),
+    *("pynq", "qemu-work", "ssh"),
 )
 #: Kinds of entries with kernel modules or guest files that were compiled or copied from the checkout.
 COMPILED = ("image", "image-layer", "image-overlay", "image-programs", "kmod")

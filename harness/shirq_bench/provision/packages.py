@@ -179,6 +179,11 @@ def _fill_binding(this: _Build, root: Path) -> None:
     _write(root / "usr/bin/shirqctl", (this.top / "guest/tools/shirqctl").read_bytes())
     manual = _filled(this.top / "packages/python3-shirq/shirqctl.1", {"VERSION": this.version})
     _write(root / "usr/share/man/man1/shirqctl.1.gz", gzip.compress(manual.encode(), 9, mtime=0))
+    for name, folder in (
+        ("shirq-uio@.service", "usr/lib/systemd/system"),
+        ("70-shirq-uio.rules", "usr/lib/udev/rules.d"),
+    ):
+        _write(root / folder / name, (this.top / "packages/python3-shirq" / name).read_bytes())
     _document(root, "python3-shirq", "README.md", (this.top / "guest/README.md").read_bytes())
 
 

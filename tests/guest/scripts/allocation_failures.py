@@ -110,6 +110,7 @@ def calls() -> None:
     injection = _Injection()
     each = injection.each
     path = "/dev/shirq/" + ADDRESS
+    uio = Path("/sys/bus/pci/devices", ADDRESS, "uio")
     print("open", *each(lambda: os.open(path, os.O_RDWR), os.close, lambda: state() == "parked"))
     device = shirq.Device.open(ADDRESS)
 
@@ -131,6 +132,13 @@ def calls() -> None:
     print("eventfd", *each(lambda: device.set_eventfd(eventfd), lambda _: device.set_eventfd(None)))
     print("quiesce", *each(device.set_quiesce, nothing))
     print("info", *each(lambda: device.info, nothing))
+    print("uio", *each(lambda: device.add_uio("edu", "7"), lambda _: device.remove_uio(), lambda: not uio.exists()))
+    number = device.add_uio("edu", "7")
+    device.close()
+    face = f"/dev/uio{number}"
+    print("face", *each(lambda: os.open(face, os.O_RDWR), os.close, lambda: state() == "parked"))
+    device = shirq.Device.open(ADDRESS)
+    device.load(SET)
     device.arm()
     print("state", state())
     device.close()

@@ -37,6 +37,7 @@ FAMILIES: dict[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "SHIRQ_STATE_": abi.State,
     "SHIRQ_ARM_": abi.ArmFlag,
     "SHIRQ_EXEC_": abi.ExecFlag,
+    "SHIRQ_UIO_": abi.UioFlag,
 }
 
 CONSTANTS: dict[str, int] = {
@@ -62,6 +63,8 @@ CONSTANTS: dict[str, int] = {
     "SHIRQ_MASK": abi.MASK,
     "SHIRQ_SET_EVENTFD": abi.SET_EVENTFD,
     "SHIRQ_SET_QUIESCE": abi.SET_QUIESCE,
+    "SHIRQ_SET_UIO": abi.SET_UIO,
+    "SHIRQ_UIO_NAME": abi.UIO_NAME,
     "SHIRQ_DEFAULT_RATE": abi.DEFAULT_RATE,
     "SHIRQ_SET_MESSAGES": abi.SET_MESSAGES,
     "SHIRQ_MAX_MESSAGES": abi.MAX_MESSAGES,
@@ -134,6 +137,7 @@ FIRST_VERSION = {
     "mask": ("reserved", 24),
     "eventfd": ("flags", 16),
     "quiesce": ("max_rate", 16),
+    "uio": ("version", 144),
 }
 
 

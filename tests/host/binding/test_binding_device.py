@@ -32,6 +32,7 @@ STRUCTS: dict[int, type[ctypes.Structure]] = {
     abi.SET_EVENTFD: abi.EventfdStruct,
     abi.SET_QUIESCE: abi.QuiesceStruct,
     abi.SET_MESSAGES: abi.MessagesStruct,
+    abi.SET_UIO: abi.UioStruct,
 }
 
 
@@ -239,6 +240,24 @@ def test_quiesce_and_eventfd_are_passed_as_given(device: Device, module: Module)
     (_, quiesce), (_, eventfd), (_, none) = module.calls
     assert (quiesce.rungs, quiesce.release, quiesce.max_rate) == (5, 2, 7)
     assert (eventfd.fd, none.fd) == (5, -1)
+
+
+def test_a_uio_face_has_its_names_and_its_number(device: Device, module: Module) -> None:
+    def answer(raw: ctypes.Structure) -> None:
+        raw.number = 7
+
+    module.answer = answer
+    assert device.add_uio("card", "1.2", unmask_by_read=True) == device.add_uio("c" * 63, "0") == 7
+    device.remove_uio()
+    (_, first), (_, second), (_, last) = module.calls
+    assert (first.name, first.version, first.flags) == (b"card", b"1.2", abi.UioFlag.UNMASK_BY_READ)
+    assert (second.name, second.flags, last.flags) == (b"c" * 63, 0, abi.UioFlag.OFF)
+    for bad in ("", "c" * 64, "caf\u00e9", "two\nlines"):
+        with pytest.raises(ValueError, match="1 to 63 characters of ASCII"):
+            device.add_uio(bad, "0")
+    module.fail(errno.EOPNOTSUPP)
+    with pytest.raises(ShirqError, match=r"uio\.ko is not installed"):
+        device.add_uio("card", "0")
 
 
 def test_profile_brings_its_programs_and_quiesce_means(device: Device, module: Module) -> None:

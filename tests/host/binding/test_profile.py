@@ -124,6 +124,8 @@ def test_every_operation_has_its_line_in_the_file() -> None:
             "rungs",
             "rungs has 'ftl': it may have d3hot, flr, bus",
         ),
+        ("[programs]", '[uio]\nname = ""\n[programs]', 'name = ""', "a name or version of a UIO device has 1 to 63"),
+        ("[programs]", '[uio]\nunmask = "poll"\n[programs]', "unmask", "'poll': it must be one of write, read"),
     ],
 )
 def test_error_names_file_line_mistake_and_remedy(old: str, new: str, at: str | None, problem: str) -> None:
@@ -548,3 +550,9 @@ def test_a_mistake_in_a_real_cards_profile_is_found(name: str, old: str, new: st
     assert count == 1, "the profile no longer has the text that this test changes"
     found = [each for each in lint.lint(profile.parse(text, str(path))) if each.rule == rule]
     assert found and found[0].line
+
+
+def test_a_profile_says_how_the_card_is_a_uio_device() -> None:
+    uio = '[uio]\nname = "mrf-pci"\nversion = "2"\nunmask = "read"\n[programs]'
+    assert read(GOOD.replace("[programs]", uio, 1)).uio == profile.Uio("mrf-pci", "2", unmask_by_read=True)
+    assert read(GOOD).uio == profile.Uio(read(GOOD).name, "0", unmask_by_read=False)

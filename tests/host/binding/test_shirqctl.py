@@ -41,6 +41,17 @@ def test_list_tells_who_shares_whose_line(tree: Tree, capsys: Out) -> None:
     assert rows[OLD] == "0001:0002 020000 - 21 (INTA) - -"
 
 
+def test_list_names_the_uio_device_of_a_function(tree: Tree, capsys: Out) -> None:
+    (tree.function(EDU) / "uio/uio3").mkdir(parents=True)
+    assert shirqctl(tree, "list") == ctl.DONE
+    assert rows_of(capsys.readouterr().out)[EDU].split()[2] == "shirq+uio3"
+
+
+def test_uio_takes_a_profile_or_off(tree: Tree, capsys: Out) -> None:
+    assert shirqctl(tree, "uio", EDU, "shirq-edu", "--off") == ctl.USAGE
+    assert "--off takes no profile" in capsys.readouterr().err
+
+
 def test_list_says_that_a_line_is_not_known(tree: Tree, capsys: Out) -> None:
     """For such a line, the list shows neither the firmware's number, which another controller uses, nor sharers."""
     assert shirqctl(tree, "list") == ctl.DONE
@@ -282,7 +293,7 @@ def test_check_says_that_a_profile_is_right_or_where_it_is_wrong(tree: Tree, tmp
         (
             ["check", "nosuch"],
             ctl.USAGE,
-            "there is no profile 'nosuch': write the path of a .toml file, or one of ahci",
+            "there is no profile 'nosuch': write the path of a .toml file, or one of aectc",
         ),
         (["check", "/nosuch/x.toml"], ctl.USAGE, "/nosuch/x.toml: No such file or directory"),
         (["simulate", "uhci", "--set", "ISR=1"], ctl.USAGE, "uhci has no register 'ISR': it has USBCMD, USBSTS"),

@@ -54,7 +54,7 @@ def machine(case: Case, kernel: str) -> Machine:
         # An oops must cause a panic.
         parameters="log_buf_len=16M slub_debug=P,kmalloc-* oops=panic",
         prepare=(
-            *(LOAD_MODULE, insmod("neighbour"), bind("dev0"), bind("dev1")),
+            *(LOAD_MODULE, "modprobe uio", insmod("neighbour"), bind("dev0"), bind("dev1")),
             f"cd /sys/bus/pci && echo neighbour >devices/{NEIGHBOUR_ADDRESS}/driver_override"
             f" && echo {NEIGHBOUR_ADDRESS} >drivers_probe && test -d drivers/neighbour/{NEIGHBOUR_ADDRESS}",
         ),
