@@ -169,7 +169,7 @@ def refusals() -> None:
     print("eventfd:", *(fails(device.set_eventfd, None, source) for source in (0, 1, 2, 33)))
     device.disarm(1)
     print("disarmed:", fails(device.disarm, 1), fails(device.mask, 1), fails(device.unmask, 0, 1), messages(count=0))
-    print("freed:", fails(device.info_of, 1), fails(device.arm), state())
+    print("freed:", fails(device.info_of, 1), hex(command() & 0x400), fails(device.arm), state())
     device.disarm()
     become_nobody()
     print("nobody:", messages(count=1), messages(count=0))
@@ -437,6 +437,15 @@ def gone() -> None:
     print(fails(os.read, device.fileno(), 64), state(), fails(device.set_messages, 0), fails(device.disarm, 1))
 
 
+def _msi_is_on() -> bool:
+    """Whether the capability of MSI is enabled, by config space."""
+    config = Path("/sys/bus/pci/devices", ADDRESS, "config").read_bytes()
+    at = config[0x34]
+    while config[at] != 5:
+        at = config[at + 1]
+    return bool(config[at + 2] & 1)
+
+
 def left() -> None:
     """Free the messages of a device that does not answer, and use its line when it answers again."""
     device, _registers = _with_messages()
@@ -445,9 +454,10 @@ def left() -> None:
     device.set_messages(0)
     report("freed", device.info.sources)
     proceed()
+    before = _msi_is_on()
     device.load(SET)
     device.arm()
-    report("armed")
+    report("armed", before, _msi_is_on())
     print(_next(device))
 
 
