@@ -29,6 +29,7 @@ def test_binding_fails_cleanly_at_each_allocation(scene: Scene) -> None:
 
 
 def test_every_call_fails_cleanly_at_each_allocation(scene: Scene) -> None:
+    scene.run("modprobe uio")
     lines = finish(start(scene, "dev0", allocation_failures.calls), deadline=200)
     assert lines[-2:] == ["state armed", "no leak"]
     answers = {name: found for name, _, *found in map(str.split, lines[:-2])}
