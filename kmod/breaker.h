@@ -69,6 +69,17 @@ static inline bool shirq_window_call(struct shirq_window *window, __u32 now)
 }
 
 /**
+ * shirq_looked_long_ago() - check whether shirq_look_due() has something to do
+ * @looked: the core's count of unhandled interrupts at the last look
+ * @now: its count now
+ */
+static inline bool shirq_looked_long_ago(__u32 looked, __u32 now)
+{
+	/* Unsigned: a new count of the core is lower, and the difference is huge. */
+	return now - looked >= SHIRQ_WINDOW;
+}
+
+/**
  * shirq_look_due() - check whether to look at the pin of a device that declines
  * @looked: the core's count of unhandled interrupts at the last look; updated
  * @now: its count now
@@ -77,10 +88,9 @@ static inline bool shirq_window_call(struct shirq_window *window, __u32 now)
  */
 static inline bool shirq_look_due(__u32 *looked, __u32 now)
 {
-	/* Unsigned: a new count of the core is lower, and the difference is huge. */
 	__u32 since = now - *looked;
 
-	if (since < SHIRQ_WINDOW)
+	if (!shirq_looked_long_ago(*looked, now))
 		return false;
 	*looked = now;
 	return since <= SHIRQ_CORE_WINDOW;

@@ -196,19 +196,17 @@ void shirq_take_event(struct shirq_message *m)
 }
 
 /**
- * shirq_oldest() - find the queue that has the oldest event
- * @d: the device, @lock held
+ * shirq_oldest_of_all() - find the queue that has the oldest event
+ * @d: the device, @lock held, with an event of a message
  *
  * Return: a message, or NULL for the queue of source 0, which may be empty.
  */
-struct shirq_message *shirq_oldest(const struct shirq_device *d)
+struct shirq_message *shirq_oldest_of_all(const struct shirq_device *d)
 {
 	u64 time_ns = d->head != d->tail ? d->queue[d->tail % SHIRQ_QUEUE].time_ns : U64_MAX;
 	struct shirq_message *m, *oldest = NULL;
 
 	lockdep_assert_held(&d->lock);
-	if (!d->message_events)
-		return NULL;
 	shirq_for_each_message(m, d) {
 		const struct shirq_event *event = &m->queue[m->tail % SHIRQ_QUEUE];
 

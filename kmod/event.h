@@ -13,7 +13,7 @@ void shirq_notify_message(struct shirq_message *m);
 void shirq_queue_message(struct shirq_message *m, u64 time_ns);
 void shirq_drop_events(struct shirq_message *m);
 void shirq_take_event(struct shirq_message *m);
-struct shirq_message *shirq_oldest(const struct shirq_device *d);
+struct shirq_message *shirq_oldest_of_all(const struct shirq_device *d);
 
 /**
  * shirq_queued() - check whether an event of any source is queued
@@ -22,6 +22,17 @@ struct shirq_message *shirq_oldest(const struct shirq_device *d);
 static inline bool shirq_queued(const struct shirq_device *d)
 {
 	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->message_events);
+}
+
+/**
+ * shirq_oldest() - find the queue that has the oldest event
+ * @d: the device, @lock held
+ *
+ * Return: a message, or NULL for the queue of source 0, which may be empty.
+ */
+static inline struct shirq_message *shirq_oldest(const struct shirq_device *d)
+{
+	return unlikely(d->message_events) ? shirq_oldest_of_all(d) : NULL;
 }
 
 /**

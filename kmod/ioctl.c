@@ -207,6 +207,9 @@ static void shirq_link_set(const struct shirq_device *d, struct shirq_set *set)
 
 	for (kind = 0; kind < ARRAY_SIZE(set->program); kind++)
 		shirq_link(&set->program[kind], &d->bus);
+	/* The kept registers must be copied before the program begins. */
+	if (set->keeps)
+		set->program[SHIRQ_PROGRAM_IRQ].relevant = 0;
 }
 
 static int shirq_load_set(struct shirq_device *d, void *arg)

@@ -99,13 +99,86 @@ static void shirq_declined(struct shirq_device *d)
 	trace_shirq_decline(d);
 }
 
-/* The interrupt handler. The irq program, which it runs, claims and masks. */
+/*
+ * Check whether the first read of the irq program is all that this interrupt needs, if the
+ * program declines after it. While the device is masked, the program does not run: its
+ * status may be set although a neighbour interrupts. Behind a frozen link no program may
+ * run. A handler that handles is registered, and its device is not in quarantine.
+ */
+static __always_inline bool shirq_peeks(const struct shirq_device *d)
+{
+	const struct shirq_storm *storm = &d->storm;
+	struct irq_desc *desc = storm->desc;
+
+	return likely(d->handling && !d->masked && !storm->polled_ns) &&
+	       d->set->program[SHIRQ_PROGRAM_IRQ].relevant &&
+	       !irqd_irq_disabled(irq_desc_get_irq_data(desc)) &&
+	       !pci_channel_offline(d->pdev) &&
+	       !shirq_looked_long_ago(storm->looked, READ_ONCE(desc->irqs_unhandled));
+}
+
+/* Act on the end of the irq program. Return: true if the interrupt came from this device. */
+static __always_inline bool shirq_judge(struct shirq_device *d, enum shirq_outcome outcome, u64 now)
+{
+	switch (outcome) {
+	case SHIRQ_CLAIMED:
+		shirq_storm_claimed(d, now, d->captured);
+		return true;
+	case SHIRQ_GONE:
+		shirq_lose(d);
+		shirq_declined(d);
+		return false;
+	default:
+		shirq_declined(d);
+		return shirq_storm_declined(d, now);
+	}
+}
+
+/* The rest of the handler after a read that may lead to a claim. */
+static noinline irqreturn_t shirq_interrupted(struct shirq_device *d, u32 first)
+	__releases(&d->lock)
+{
+	u64 now = ktime_get_ns();
+	bool ours = shirq_judge(d, shirq_run_irq_rest(d, first, d->captured), now);
+
+	spin_unlock(&d->lock);
+	return ours ? IRQ_HANDLED : IRQ_NONE;
+}
+
+/* The rest of the handler where more is to be done, or less, than to run the irq program. */
+static noinline irqreturn_t shirq_interrupted_unusually(struct shirq_device *d)
+	__releases(&d->lock)
+{
+	u64 now = ktime_get_ns();
+	bool ours = false;
+
+	if (!d->requested)
+		goto out;
+	if (unlikely(irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) ||
+		     d->storm.polled_ns))
+		shirq_line_polled(d, now);
+	if (d->quarantined || d->masked || pci_channel_offline(d->pdev))
+		ours = shirq_storm_silent(d, now);
+	/*
+	 * Do not test d->gone: the device may assert until it is stopped, and only this
+	 * handler masks it.
+	 */
+	else if (d->handling)
+		ours = shirq_judge(d, shirq_run_set(d, SHIRQ_PROGRAM_IRQ, d->captured), now);
+out:
+	spin_unlock(&d->lock);
+	return ours ? IRQ_HANDLED : IRQ_NONE;
+}
+
+/*
+ * The interrupt handler. Most of its calls are for a neighbour. These cost one read, if the
+ * irq program begins with its claim test. The functions above drop the lock, so that this
+ * one has no registers to save for them.
+ */
 static irqreturn_t shirq_interrupt(int irq, void *data)
 {
 	struct shirq_device *d = data;
-	u64 *captured = d->captured;
-	u64 now = ktime_get_ns();
-	bool ours = false;
+	u32 first;
 
 	/*
 	 * spin_lock() suffices: interrupts are off here, even if the handler is forced
@@ -114,41 +187,13 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
-	if (!d->requested)
-		goto out;
-	if (unlikely(irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) ||
-		     d->storm.polled_ns))
-		shirq_line_polled(d, now);
-	/*
-	 * Do not run the irq program while the device is masked: its status may be set
-	 * although a neighbour interrupts. Behind a frozen link no program may run.
-	 */
-	if (d->quarantined || d->masked || pci_channel_offline(d->pdev)) {
-		ours = shirq_storm_silent(d, now);
-		goto out;
-	}
-	/*
-	 * Do not test d->gone: the device may assert until it is stopped, and only this
-	 * handler masks it.
-	 */
-	if (!d->handling)
-		goto out;
-	switch (shirq_run_set(d, SHIRQ_PROGRAM_IRQ, captured)) {
-	case SHIRQ_CLAIMED:
-		ours = true;
-		shirq_storm_claimed(d, now, captured);
-		break;
-	case SHIRQ_GONE:
-		shirq_lose(d);
-		shirq_declined(d);
-		break;
-	default:
-		shirq_declined(d);
-		ours = shirq_storm_declined(d, now);
-	}
-out:
+	if (unlikely(!shirq_peeks(d)))
+		return shirq_interrupted_unusually(d);
+	if (!shirq_declines(&d->set->program[SHIRQ_PROGRAM_IRQ], &first))
+		return shirq_interrupted(d, first);
+	shirq_declined(d);
 	spin_unlock(&d->lock);
-	return ours ? IRQ_HANDLED : IRQ_NONE;
+	return IRQ_NONE;
 }
 
 /**

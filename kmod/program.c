@@ -294,6 +294,32 @@ static inline void write_memory(const struct shirq_op *op, __u32 value)
 	writel(value, (void __iomem *)(uintptr_t)op->imm);
 }
 
+/* Return: @relevant of a program whose operations are replaced already. */
+static __u32 relevant_bits(const struct shirq_program *program)
+{
+	const struct shirq_op *op = program->op, *end = op + program->count, *declines;
+	__u8 value = op->dst;
+	__u32 bits = ~0;
+
+	if (op->code != LINKED_READ && op->code != LINKED_READ_OR_GONE)
+		return 0;
+	op++;
+	if (op < end && op->code == SHIRQ_OP_AND && op->dst == value &&
+	    !(op->flags & SHIRQ_SRC_REG)) {
+		bits = op->imm;
+		op++;
+	}
+	if (op >= end || op->src != value)
+		return 0;
+	if (op->code == SHIRQ_OP_SKIP_Z)
+		declines = op + 1 + op->skip;
+	else if (op->code == SHIRQ_OP_SKIP_NZ)
+		declines = op + 1;
+	else
+		return 0;
+	return declines == end || declines->code == SHIRQ_OP_DECLINE ? bits : 0;
+}
+
 /**
  * shirq_link() - replace the most common operations by faster ones
  * @program: verified for the device
@@ -319,6 +345,7 @@ void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
 			op->code = LINKED_LOAD_WRITE;
 		write_follows = op->code == LINKED_WRITE;
 	}
+	program->relevant = program->count ? relevant_bits(program) : 0;
 }
 
 /* Run an operation from LOAD to SHR. */
@@ -431,6 +458,25 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
 	return outcome;
 }
 
+static __always_inline enum shirq_outcome run_from(const struct shirq_op *op,
+						   const struct shirq_program *program,
+						   const struct shirq_bus *bus, __u64 *regs,
+						   __u64 *captured)
+{
+	enum shirq_outcome outcome = SHIRQ_ENDED;
+	const struct shirq_op *end = program->op + program->count;
+
+	for (; op < end; op++) {
+		enum step step = do_common(&op, regs, captured, &outcome);
+
+		if (step == STEP_RARE)
+			return run_any(op, end, bus, regs, captured, outcome);
+		if (step == STEP_END)
+			break;
+	}
+	return outcome;
+}
+
 /**
  * shirq_run() - run a program that shirq_verify() has passed for this device
  * @program: the program
@@ -447,17 +493,27 @@ static noinline enum shirq_outcome run_any(const struct shirq_op *op, const stru
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS])
 {
-	enum shirq_outcome outcome = SHIRQ_ENDED;
-	const struct shirq_op *end = program->op + program->count;
-	const struct shirq_op *op;
+	return run_from(program->op, program, bus, regs, captured);
+}
 
-	for (op = program->op; op < end; op++) {
-		enum step step = do_common(&op, regs, captured, &outcome);
+/**
+ * shirq_run_rest() - run a program whose first read shirq_declines() has made
+ * @program: the program, with @relevant
+ * @bus: the device
+ * @regs: as for shirq_run()
+ * @captured: as for shirq_run()
+ * @first: the value that was read
+ *
+ * Return: how it ended.
+ */
+enum shirq_outcome shirq_run_rest(const struct shirq_program *program, const struct shirq_bus *bus,
+				  __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS],
+				  __u32 first)
+{
+	const struct shirq_op *op = program->op;
 
-		if (step == STEP_RARE)
-			return run_any(op, end, bus, regs, captured, outcome);
-		if (step == STEP_END)
-			break;
-	}
-	return outcome;
+	if (op->code == LINKED_READ_OR_GONE && first == (__u32)ones(4))
+		return SHIRQ_GONE;
+	regs[op->dst] = first;
+	return run_from(op + 1, program, bus, regs, captured);
 }

@@ -75,11 +75,14 @@ struct shirq_bus {
  * struct shirq_program - a program, as its owner gave it or as shirq_link() changed it
  * @count: operations
  * @keeps: it uses a kept register; set by shirq_verify()
+ * @relevant: the program declines if these bits of its first read are zero, see
+ *	shirq_declines(); 0 if it does not begin in this way. Set by shirq_link()
  * @op: the operations
  */
 struct shirq_program {
 	__u32		count;
 	__u32		keeps;
+	__u32		relevant;
 	struct shirq_op	op[SHIRQ_MAX_OPS];
 };
 
@@ -100,5 +103,22 @@ enum shirq_reason shirq_verify(struct shirq_program *program, enum shirq_program
 void shirq_link(struct shirq_program *program, const struct shirq_bus *bus);
 enum shirq_outcome shirq_run(const struct shirq_program *program, const struct shirq_bus *bus,
 			     __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS]);
+enum shirq_outcome shirq_run_rest(const struct shirq_program *program, const struct shirq_bus *bus,
+				  __u64 regs[SHIRQ_REGS], __u64 captured[SHIRQ_EVENT_REGS],
+				  __u32 first);
+
+/**
+ * shirq_declines() - make the first read of a linked program
+ * @program: the program, with @relevant
+ * @first: out: the value, which shirq_run_rest() needs: reading may have cleared it
+ *
+ * Context: as for shirq_run().
+ * Return: true if the program declines, without another access.
+ */
+static inline bool shirq_declines(const struct shirq_program *program, __u32 *first)
+{
+	*first = readl((void __iomem *)(uintptr_t)program->op[0].imm);
+	return !(*first & program->relevant);
+}
 
 #endif /* SHIRQ_PROGRAM_H */

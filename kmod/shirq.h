@@ -289,7 +289,8 @@ enum shirq_quarantine {
  * @seq: number of the claim, counted from 1 since open(), or since SHIRQ_SET_MESSAGES for
  *	each message; names the event to SHIRQ_UNMASK. SHIRQ_MASK uses up a number too.
  *	Events of other types than IRQ have the last number of source 0
- * @time_ns: nanoseconds of CLOCK_MONOTONIC at the entry of the interrupt handler; of
+ * @time_ns: nanoseconds of CLOCK_MONOTONIC in the interrupt handler, when it had found
+ *	that the device may assert, and before the irq program masked it; of
  *	other types than IRQ, when the event was queued
  * @lost: interrupts that became no event, since SHIRQ_ARM: the queue was full, or
  *	SHIRQ_MASK held the interrupt back and a quarantine came

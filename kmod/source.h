@@ -48,7 +48,24 @@ static inline enum shirq_outcome shirq_run_of(struct shirq_device *d, struct shi
 	return shirq_run(&set->program[kind], &d->bus, d->regs, captured);
 }
 
-/* The same, of the set of source 0. */
+/**
+ * shirq_run_irq_rest() - run the irq program of source 0, whose first read is made already
+ * @d: the device, @lock held
+ * @first: the value that was read
+ * @captured: as for shirq_run_of()
+ *
+ * Return: how the program ended.
+ */
+static inline enum shirq_outcome shirq_run_irq_rest(struct shirq_device *d, u32 first,
+						    u64 *captured)
+{
+	lockdep_assert_held(&d->lock);
+	memset(d->regs, 0, SHIRQ_EVENT_REGS * sizeof(d->regs[0]));
+	return shirq_run_rest(&d->set->program[SHIRQ_PROGRAM_IRQ], &d->bus, d->regs, captured,
+			      first);
+}
+
+/* shirq_run_of() of the set of source 0. */
 static inline enum shirq_outcome shirq_run_set(struct shirq_device *d,
 					       enum shirq_program_kind kind, u64 *captured)
 {

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,12 @@ class _Space(ctypes.Structure):
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("count", ctypes.c_uint32), ("keeps", ctypes.c_uint32), ("op", abi.OpStruct * abi.MAX_OPS)]
+    _fields_ = [
+        ("count", ctypes.c_uint32),
+        ("keeps", ctypes.c_uint32),
+        ("relevant", ctypes.c_uint32),
+        ("op", abi.OpStruct * abi.MAX_OPS),
+    ]
 
 
 _U32, _U64 = ctypes.c_uint32, ctypes.c_uint64
@@ -130,6 +136,8 @@ class Library:
             ctypes.POINTER(_U64),
             ctypes.POINTER(_U64),
         ]
+        self._run_rest = library.shirq_run_rest
+        self._run_rest.argtypes = [*self._run.argtypes, _U32]
 
     @staticmethod
     def _bus(bus: AnyBus, spaces: Sequence[Space]) -> _Bus:
@@ -164,6 +172,30 @@ class Library:
         return self._outcome(self._program(program), self._bus(bus, spaces), regs)
 
     def run_linked(self, program: Program, memory: Memory, regs: Sequence[int] = (0,) * 8) -> Run:
+        with self._linked(program, memory) as (raw, bus):
+            return self._outcome(raw, bus, regs)
+
+    def relevant(self, program: Program) -> int:
+        """The bits of a program's first read without which it declines; 0 if it does not begin with its claim test."""
+        with self._linked(program, Memory(bytes(4))) as (raw, _):
+            return int(raw.relevant)
+
+    def run_peeked(self, program: Program, memory: Memory) -> Run | None:
+        """Run a program as the interrupt handler does; None if it does not begin with its claim test.
+
+        The handler makes the first read by itself. If that shows that the program declines, the rest does not run; the
+        registers are then without meaning.
+        """
+        with self._linked(program, memory) as (raw, bus):
+            if not raw.relevant:
+                return None
+            first = _U32.from_address(raw.op[0].imm).value
+            if not first & raw.relevant:
+                return Run(Outcome.ENDED, (0,) * 8, None)
+            return self._outcome(raw, bus, (0,) * 8, first)
+
+    @contextlib.contextmanager
+    def _linked(self, program: Program, memory: Memory) -> Iterator[tuple[_Program, _Bus]]:
         raw, bus = self._program(program), self._bus(memory, SPACES)
         # These buffers keep Python from moving the memory while the program runs.
         held = {
@@ -172,10 +204,12 @@ class Library:
         for space, buffer in held.items():
             bus.memory[space] = ctypes.addressof(buffer)
         self._link(ctypes.byref(raw), ctypes.byref(bus))
-        return self._outcome(raw, bus, regs)
+        yield raw, bus
+        del held
 
-    def _outcome(self, program: _Program, bus: _Bus, regs: Sequence[int]) -> Run:
+    def _outcome(self, program: _Program, bus: _Bus, regs: Sequence[int], first: int | None = None) -> Run:
         raw_regs = (_U64 * 8)(*regs)
         captured = (_U64 * 4)()
-        outcome = Outcome(self._run(ctypes.byref(program), ctypes.byref(bus), raw_regs, captured))
+        common = (ctypes.byref(program), ctypes.byref(bus), raw_regs, captured)
+        outcome = Outcome(self._run(*common) if first is None else self._run_rest(*common, first))
         return Run(outcome, tuple(raw_regs), tuple(captured) if outcome is Outcome.CLAIMED else None)

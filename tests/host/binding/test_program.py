@@ -531,3 +531,72 @@ def test_a_linked_program_does_what_the_model_does(
     program = repaired(tuple(op for part in parts for op in part), kind)
     if program:
         assert_linked_does_the_same(library, program, content, tuple(regs) if kind == EXEC else (0,) * 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "relevant"),
+    [
+        ("read32 r0, bar0+4\nskip_if_zero r0, end\nclaim", 0xFFFFFFFF),
+        ("read32 r0, bar0+4, gone_if_ones\nskip_if_zero r0, end\nclaim", 0xFFFFFFFF),
+        ("read32 r2, bar0+4\nand r2, 0x30\nskip_if_zero r2, end\nclaim", 0x30),
+        ("read32 r0, bar0+4\nand r0, 0x100000003\nskip_if_zero r0, end\nclaim", 3),
+        ("read32 r0, bar0+4\nskip_if_not_zero r0, +1\ndecline\nclaim", 0xFFFFFFFF),
+        ("read32 r0, bar0+4\nskip_if_zero r0, +2\nclaim\nload r1, 1", 0xFFFFFFFF),
+        ("read32 r0, bar0+4\nskip_if_zero r0, +1\nskip_if_not_zero r0, +1\ndecline\nclaim", 0xFFFFFFFF),
+        ("read32 r0, bar0+4\nskip_if_zero r0, +1\nclaim\nread32 r1, bar0+8", 0),
+        ("read32 r0, bar0+4\nskip_if_not_zero r0, end\nclaim", 0),
+        ("read32 r0, bar0+4\nskip_if_zero r1, end\nclaim", 0),
+        ("read32 r0, bar0+4\nand r1, 1\nskip_if_zero r0, end\nclaim", 0),
+        ("read32 r0, bar0+4\nand r0, r1\nskip_if_zero r0, end\nclaim", 0),
+        ("read32 r0, bar0+4\nor r0, 1\nskip_if_zero r0, end\nclaim", 0),
+        ("read32 r0, bar0+4, big_endian\nskip_if_zero r0, end\nclaim", 0),
+        ("read16 r0, bar0+4\nskip_if_zero r0, end\nclaim", 0),
+        ("read32 r0, bar2+4\nskip_if_zero r0, end\nclaim", 0),
+        ("load r0, 1\nskip_if_zero r0, end\nclaim", 0),
+        ("read32 r0, bar0+4", 0),
+        ("read32 r0, bar0+4\nand r0, 1", 0),
+        ("claim", 0),
+    ],
+)
+def test_claim_test_at_the_beginning_is_found(library: Library, text: str, relevant: int) -> None:
+    """`relevant` are the bits of the first read without which the program declines, without another access."""
+    program = assemble(text)
+    assert library.relevant(program) == relevant
+    if relevant:
+        for bit in range(32):
+            assert_peeked_does_the_same(library, program, (1 << bit).to_bytes(4, "little"))
+
+
+def assert_peeked_does_the_same(library: Library, program: Program, content: bytes) -> None:
+    """Run an irq program as the handler does, and compare it with the model's run."""
+    ours, theirs = Memory(content), Memory(content)
+    model, peeked = run(program, ours, (0,) * 8), library.run_peeked(program, theirs)
+    if peeked is None:
+        return
+    assert (peeked.outcome, peeked.captured) == (model.outcome, model.captured)
+    assert theirs.bytes == ours.bytes
+    if model.outcome is Outcome.CLAIMED:
+        assert peeked.regs == model.regs
+
+
+@st.composite
+def claim_tests(draw: st.DrawFn) -> list[Op]:
+    """Beginnings of irq programs that test what they have read, and similar ones."""
+    register, other = draw(registers), draw(registers)
+    flags = draw(st.sampled_from([0, 0, int(OpFlag.GONE_IF_ONES)]))
+    ops = [Op(Code.READ, dst=register, width=4, space=draw(st.sampled_from([0, 0, 0, 2])), flags=flags)]
+    if draw(st.booleans()):
+        ops.append(Op(Code.AND, dst=draw(st.sampled_from([register, register, other])), imm=draw(values)))
+    code, tested = draw(st.sampled_from([Code.SKIP_Z, Code.SKIP_NZ])), draw(st.sampled_from([register, register, other]))
+    ops.append(Op(code, src=tested, skip=draw(st.integers(1, 4))))
+    return [*ops, Op(Code.DECLINE)] if draw(st.booleans()) else ops
+
+
+@settings(max_examples=2000, deadline=None)
+@given(claim_tests(), st.lists(tame_ops(), max_size=5), st.binary(min_size=4, max_size=8))
+def test_a_program_that_begins_with_its_claim_test_does_the_same_when_peeked(
+    library: Library, beginning: list[Op], rest: list[Op], content: bytes
+) -> None:
+    program = repaired((*beginning, *rest), ProgramKind.IRQ)
+    if program and not library.keeps(program, ProgramKind.IRQ):
+        assert_peeked_does_the_same(library, program, content)
