@@ -45,10 +45,12 @@ from guest.scripts.inguest import (
 from shirq import abi
 
 
-def event_time() -> None:
-    device = loaded(
-        dataclasses.replace(SET, irq=(*shirq.assemble("read32 r3, bar0+0x24\n" * 8), *SET.irq)),
-    )
+def event_time(tests_first: bool) -> None:
+    """Print when an interrupt came; the irq program is long, and begins with its claim test or not."""
+    test, reads = "read32 r0, bar0+0x2c\nskip_if_zero r0, end\n", "read32 r3, bar0+0x24\n" * 8
+    rest = "claim\nload r1, 0xffffffff\nwrite32 bar0+0x68, r1\nread32 r1, bar0+0x28"
+    program = test + reads + rest if tests_first else reads + test + rest
+    device = loaded(dataclasses.replace(SET, irq=shirq.assemble(program)))
     device.arm()
     registers = device.mmap(0)
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
