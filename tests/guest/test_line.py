@@ -303,9 +303,10 @@ def test_no_device_is_blamed_for_another_line_on_the_8259(boot: Boot) -> None:
     assert finish(script)[-1] == "IRQ 0x4"
 
 
-def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene) -> None:
+@pytest.mark.parametrize("tests_first", [True, False])
+def test_programs_of_a_set_keep_registers_for_each_other(scene: Scene, tests_first: bool) -> None:
     """The irq program saves the owner's mask and unmask restores it; a neighbour's interrupt changes neither."""
-    script = start(scene, "dev0", line.kept, ADDRESSES["dev1"])
+    script = start(scene, "dev0", line.kept, ADDRESSES["dev1"], tests_first)
     for _round in range(2):
         script.expect("^armed 0xffffff00 0$")
         for number in range(1, 4):

@@ -119,17 +119,29 @@ def quarantined_on_a_dead_line() -> None:
     report(kind(event), hex(event.r[0]))
 
 
-def kept(other: str) -> None:
-    """The irq program saves the mask in r4, and unmask restores it; a declined interrupt changes nothing."""
-    device = loaded(
-        shirq.ProgramSet.from_text(
-            irq="""
+#: Beginnings of irq programs: with the claim test alone, and with changes that are lost again if the program declines.
+_TESTS = {
+    True: """
                 read32 r0, bar0+0x2c
-                or r5, 1                        # lost again, unless the program claims
+                skip_if_zero r0, end
+    """,
+    False: """
+                read32 r0, bar0+0x2c
+                or r5, 1
                 skip_if_not_zero r0, ours
                 load r4, 0x55
                 decline
             ours:
+    """,
+}
+
+
+def kept(other: str, tests_first: bool) -> None:
+    """The irq program saves the mask in r4, and unmask restores it; a declined interrupt changes nothing."""
+    device = loaded(
+        shirq.ProgramSet.from_text(
+            irq=_TESTS[tests_first]
+            + """
                 claim
                 read32 r4, bar0+0x28            # INT_MASK
                 add r6, 1

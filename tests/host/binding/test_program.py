@@ -587,7 +587,10 @@ def claim_tests(draw: st.DrawFn) -> list[Op]:
     ops = [Op(Code.READ, dst=register, width=4, space=draw(st.sampled_from([0, 0, 0, 2])), flags=flags)]
     if draw(st.booleans()):
         ops.append(Op(Code.AND, dst=draw(st.sampled_from([register, register, other])), imm=draw(values)))
-    code, tested = draw(st.sampled_from([Code.SKIP_Z, Code.SKIP_NZ])), draw(st.sampled_from([register, register, other]))
+    code, tested = (
+        draw(st.sampled_from([Code.SKIP_Z, Code.SKIP_NZ])),
+        draw(st.sampled_from([register, register, other])),
+    )
     ops.append(Op(code, src=tested, skip=draw(st.integers(1, 4))))
     return [*ops, Op(Code.DECLINE)] if draw(st.booleans()) else ops
 
