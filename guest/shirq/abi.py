@@ -19,6 +19,9 @@ BARS: Final = 6
 CONFIG_SPACE: Final = 6
 MAX_MESSAGES: Final = 32
 MMAP_SHIFT: Final = 40
+MMAP_RING: Final = 6
+MMAP_CONSUMER: Final = 7
+RING_EVENTS: Final = 256
 CONFIG_DISINTX_OFFSET: Final = 5
 CONFIG_DISINTX_BIT: Final = 0x04
 
@@ -34,6 +37,7 @@ MASK: Final = _IOCTL | 7
 SET_EVENTFD: Final = _IOCTL | 8
 SET_QUIESCE: Final = _IOCTL | 9
 SET_MESSAGES: Final = _IOCTL | 10
+WAIT: Final = _IOCTL | 11
 DEFAULT_RATE: Final = 50000
 
 
@@ -174,6 +178,7 @@ class Feature(enum.IntFlag):
     KEPT = 0x100
     URING = 0x200
     MESSAGES = 0x400
+    RING = 0x800
 
 
 class BarFlag(enum.IntFlag):
@@ -205,6 +210,18 @@ class ArmFlag(enum.IntFlag):
     SHARED = 0x01
     EXCLUSIVE = 0x02
     AUTO_UNMASK = 0x04
+    RING = 0x08
+
+
+class RingState(enum.IntEnum):
+    """Whether events may still come into a ring."""
+
+    DISARMED = 0
+    ARMED = 1
+    RESUMED = 2
+    QUARANTINED = 3
+    RESET = 4
+    GONE = 5
 
 
 class ExecFlag(enum.IntFlag):
@@ -364,4 +381,43 @@ class MessagesStruct(ctypes.Structure):
         ("count", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
+    ]
+
+
+class RingStruct(ctypes.Structure):
+    _fields_ = [
+        ("version", ctypes.c_uint32),
+        ("events", ctypes.c_uint32),
+        ("store_bar", ctypes.c_uint32),
+        ("store_width", ctypes.c_uint32),
+        ("store_offset", ctypes.c_uint64),
+        ("store_value", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("reserved1", ctypes.c_uint32 * 8),
+        ("head", ctypes.c_uint32),
+        ("state", ctypes.c_uint32),
+        ("reason", ctypes.c_uint32),
+        ("reserved2", ctypes.c_uint32),
+        ("seq", ctypes.c_uint64),
+        ("lost", ctypes.c_uint64),
+        ("reserved3", ctypes.c_uint8 * 4000),
+        ("event", EventStruct * RING_EVENTS),
+    ]
+
+
+class ConsumerStruct(ctypes.Structure):
+    _fields_ = [
+        ("tail", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("unmasked", ctypes.c_uint64),
+    ]
+
+
+class WaitStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("source", ctypes.c_uint32),
+        ("timeout_ns", ctypes.c_uint64),
+        ("tail", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
     ]

@@ -37,6 +37,7 @@ FAMILIES: dict[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "SHIRQ_STATE_": abi.State,
     "SHIRQ_ARM_": abi.ArmFlag,
     "SHIRQ_EXEC_": abi.ExecFlag,
+    "SHIRQ_RING_": abi.RingState,
 }
 
 CONSTANTS: dict[str, int] = {
@@ -65,6 +66,10 @@ CONSTANTS: dict[str, int] = {
     "SHIRQ_DEFAULT_RATE": abi.DEFAULT_RATE,
     "SHIRQ_SET_MESSAGES": abi.SET_MESSAGES,
     "SHIRQ_MAX_MESSAGES": abi.MAX_MESSAGES,
+    "SHIRQ_MMAP_RING": abi.MMAP_RING,
+    "SHIRQ_MMAP_CONSUMER": abi.MMAP_CONSUMER,
+    "SHIRQ_RING_EVENTS": abi.RING_EVENTS,
+    "SHIRQ_WAIT": abi.WAIT,
 }
 
 
@@ -134,6 +139,7 @@ FIRST_VERSION = {
     "mask": ("reserved", 24),
     "eventfd": ("flags", 16),
     "quiesce": ("max_rate", 16),
+    "wait": ("flags", 24),
 }
 
 
