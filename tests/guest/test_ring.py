@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guest.guest_python import finish, run, start
 from guest.quiet import is_quiet, line_falls, line_not_given_up
 from guest.scripts import ring
+from guest.test_c_library import LIBRARY, compiled
+from shirq_bench.channels.agent import Command
 from shirq_bench.observe.scene import Scene
+from shirq_bench.paths import GUEST
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import SHARED_LINE
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
 
 
 def test_owner_takes_and_unmasks_events_without_a_call(scene: Scene) -> None:
@@ -28,14 +33,39 @@ def test_owner_takes_and_unmasks_events_without_a_call(scene: Scene) -> None:
     is_quiet(scene, "dev1")
 
 
-@pytest.mark.parametrize("spin", [0.0, 0.001])
-def test_events_come_to_a_sleeper_and_to_a_spinner(scene: Scene, spin: float) -> None:
-    script = start(scene, "dev1", ring.iterated, 5, spin)
+def _take_five(scene: Scene, script: Command) -> None:
+    """Raise five interrupts, each when the last one was taken."""
     script.expect("^armed$")
     for number in range(1, 6):
         scene.raise_("dev1", bits=1 << number)
         script.expect(f"^{number} {1 << number:#x}$")
     assert finish(script)[-1] == "disarmed"
+
+
+@pytest.mark.parametrize("spin", [0.0, 0.001])
+def test_events_come_to_a_sleeper_and_to_a_spinner(scene: Scene, spin: float) -> None:
+    _take_five(scene, start(scene, "dev1", ring.iterated, 5, spin))
+
+
+def test_asyncio_awaits_events_of_a_ring(scene: Scene) -> None:
+    _take_five(scene, start(scene, "dev1", ring.awaited, 5))
+
+
+@pytest.mark.parametrize(("mode", "vcpus"), [("spin", 1), ("spin", 2), ("sleep", 2), ("epoll", 2), ("poll", 2)])
+def test_example_driver_waits_in_each_way(boot: Boot, tmp_path: Path, mode: str, vcpus: int) -> None:
+    """guest/drivers/edu-ring.c, the example of a driver with a ring, handles each interrupt that the test raises."""
+    scene = Scene(boot(SHARED_LINE.with_(vcpus=vcpus)))
+    program = compiled(tmp_path / "edu-ring", "-static", f"-I{GUEST}/lib", GUEST / "drivers/edu-ring.c", LIBRARY)
+    scene.upload(program, "/tmp/edu-ring")
+    driver = scene.vm.agent.start("/tmp/edu-ring", ADDRESSES["dev1"], mode, "4")
+    driver.expect("^armed$")
+    with scene.record("dev1") as recorded:
+        for number in range(1, 5):
+            scene.raise_("dev1", bits=1 << number)
+            driver.expect(f"^{number} {1 << number:#x}$")
+        assert int(finish(driver)[-1].removeprefix("waits: ")) <= 4
+    assert len(recorded.assertions()) == 4
+    is_quiet(scene, "dev1")
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import dataclasses
 import fcntl
@@ -37,6 +38,7 @@ from guest.scripts.inguest import (
     useless_mask,
 )
 from shirq import abi
+from shirq.aio import AsyncDevice
 from shirq.ring import Ring
 
 INT_MASK = 0x28
@@ -424,3 +426,23 @@ def hostile_storm() -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     report(ring.state.name, fails(device.mmap, 0))
+
+
+def awaited(count: int) -> None:
+    """Await events of a ring in asyncio; the test raises them."""
+
+    async def serve() -> None:
+        async with AsyncDevice(loaded()) as device:
+            device.arm(ring=True)
+            registers = device.device.mmap(0)
+            report("armed")
+            seen = 0
+            async for event in device:
+                registers.write32(INT_ACK, event.r[0])
+                report(event.seq, hex(event.r[0]))
+                seen += 1
+                if seen == count:
+                    device.disarm()
+            report("disarmed")
+
+    asyncio.run(serve())
