@@ -139,6 +139,7 @@ static void ring_is_taken_without_calls(int fd, volatile void *bar)
 		shirq_write32(bar, INT_ACK, source);
 		CHECK(!shirq_ring_unmask(&events, event.seq - 1) && shirq_read32(bar, INT_MASK) == ALL);
 		CHECK(!shirq_ring_unmask(&events, event.seq) && !shirq_read32(bar, INT_MASK));
+		CHECK(!(flags(fd) & SHIRQ_INFO_MASKED));
 	}
 	CHECK(!shirq_disarm(fd));
 	FAILS(shirq_wait(&events, UINT64_MAX, UINT64_MAX), ENXIO);

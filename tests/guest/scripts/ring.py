@@ -333,6 +333,12 @@ def polled() -> None:
     report(poll.poll(TIMEOUT)[0][1] == select.EPOLLIN, int.from_bytes(os.read(counter, 8), "little"))
     event = _next(ring)
     report(poll.poll(0))
+    consumer = _consumer(device)
+    head = consumer.tail
+    for tail in (head + 1, head + 1000, head - abi.RING_EVENTS - 1):
+        consumer.tail = tail % 2**32
+        report(poll.poll(0))
+    consumer.tail = head
     registers.write32(INT_ACK, 1)
     ring.unmask(event.seq)
     reset()
@@ -358,6 +364,12 @@ def switched() -> None:
     device.arm(ring=True)
     ring = device.ring()
     report([(kind(event), event.seq) for event in iter(ring.take, None)], ring.state.name)
+
+
+def for_messages() -> None:
+    device = shirq.Device.open(ADDRESS)
+    device.set_messages(1)
+    report(fails(device.arm, ring=True, source=1), fails(device.arm, source=1))
 
 
 def revoked() -> None:
