@@ -123,7 +123,9 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	ret = shirq_register(d, irqflags, flags);
 	if (ret) {
 		/* The events that are queued go to the one who got them before. */
+		spin_lock_irq(&d->lock);
 		WRITE_ONCE(d->ringing, ringing);
+		spin_unlock_irq(&d->lock);
 		return ret;
 	}
 	if (quarantined)

@@ -406,7 +406,7 @@ enum shirq_ring_state {
  *	SHIRQ_RING_EVENTS]
  * @state: enum shirq_ring_state
  * @reason: of SHIRQ_RING_QUARANTINED, enum shirq_quarantine; otherwise 0
- * @seq: number of the last claim, even if its event was lost
+ * @seq: number of the last claim, even if its event was lost, or of the last SHIRQ_MASK
  * @lost: as in struct shirq_event
  * @event: the events
  *

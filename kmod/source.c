@@ -322,6 +322,7 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 		d->masked = true;
 		d->owner_masked = true;
 		*seq = ++d->seq;
+		shirq_ring_publish(d);
 		d->stats.masks++;
 		shirq_storm_begin(d);
 		trace_shirq_mask(d);

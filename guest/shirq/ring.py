@@ -90,7 +90,7 @@ class Ring:
 
     @property
     def seq(self) -> int:
-        """The number of the last claim, even if its event was lost: pass it to `unmask` then."""
+        """The number of the last claim, or mask(): pass that of a claim whose event was lost to `unmask`."""
         return int(self._doubles[_SEQ])
 
     @property
@@ -116,6 +116,8 @@ class Ring:
 
     def unmask(self, seq: int) -> None:
         """Let the device interrupt again after this event; does nothing if it is not the last claim.
+
+        To undo mask(), call `Device.unmask`.
 
         If the device is stopped meanwhile, a store ends the process with SIGBUS, as any access to `Registers`.
         """

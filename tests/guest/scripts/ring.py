@@ -302,6 +302,7 @@ def masked_by_call(mask: str) -> None:
     device, registers, ring = _ringing(mask=shirq.assemble(mask) if mask else ())
     consumer = _consumer(device)
     seq = device.mask()
+    assert ring.seq == seq
     consumer.unmasked = seq
     registers.write32(INT_RAISE, 1)
     report(abi.InfoFlag.MASKED in device.info.flags, fails(ring.wait, timeout=0.1))
