@@ -269,8 +269,9 @@ enum shirq_event_type {
  * @SHIRQ_QUARANTINE_MASKED: the line kept interrupting, unhandled, while the device was
  *	masked, and the irq program claimed each time that it ran; r holds what it captured
  *	last
- * @SHIRQ_QUARANTINE_RATE: a device that acknowledges, or has a ring, claimed, or a message came, whatever its
- *	program said, faster than shirq_quiesce.max_rate; r holds what the last claim captured
+ * @SHIRQ_QUARANTINE_RATE: a device that acknowledges, or has a ring, claimed, or a message
+ *	came, whatever its program said, faster than shirq_quiesce.max_rate; r holds what the
+ *	last claim captured
  * @SHIRQ_QUARANTINE_DECLINED: the line kept interrupting, unhandled, the device's Interrupt
  *	Status said that it asserts, and the irq program declined: it does not look at all
  *	sources that can assert. A device without that bit, which is older than PCI 2.3, is

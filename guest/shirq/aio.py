@@ -87,7 +87,7 @@ class AsyncDevice:
         async with self._reading:
             while True:
                 try:
-                    return self._take(self._ring) if self._ring else self.device.read()
+                    return self.device.read() if self._ring is None else self._take(self._ring)
                 except ShirqError as error:
                     if error.errno not in (errno.EAGAIN, errno.ETIMEDOUT):
                         raise

@@ -125,6 +125,7 @@ static void ring_is_taken_without_calls(int fd, volatile void *bar)
 	struct shirq_events events;
 	struct shirq_event event;
 
+	shirq_write32(bar, INT_ACK, ALL);
 	CHECK(!shirq_load(fd, &set));
 	CHECK(!shirq_arm(fd, SHIRQ_ARM_SHARED | SHIRQ_ARM_RING));
 	CHECK(!shirq_ring_map(fd, &events) && events.bar && events.ring->state == SHIRQ_RING_ARMED);
