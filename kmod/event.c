@@ -11,8 +11,11 @@
 static void shirq_notify_by(struct shirq_device *d, struct eventfd_ctx *eventfd)
 {
 	lockdep_assert_held(&d->lock);
-	/* Includes a full barrier: a waiter is on the queue before it looks for events. */
-	if (wq_has_sleeper(&d->wait))
+	/*
+	 * Whoever looks at a ring does not sleep. The check includes a full barrier: a waiter
+	 * is on the queue before it looks for events.
+	 */
+	if (!d->ringing || wq_has_sleeper(&d->wait))
 		wake_up_interruptible(&d->wait);
 	if (!eventfd)
 		return;
