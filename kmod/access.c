@@ -85,7 +85,7 @@ int shirq_check_access(const struct shirq_device *d)
 }
 
 /**
- * shirq_revoke() - invalidate all mappings: a later access gets SIGBUS
+ * shirq_revoke() - invalidate all mappings of registers: a later access gets SIGBUS
  * @d: the device, @mutex held
  */
 void shirq_revoke(struct shirq_device *d)
@@ -93,5 +93,5 @@ void shirq_revoke(struct shirq_device *d)
 	lockdep_assert_held(&d->mutex);
 	d->generation++;
 	if (d->mapping)
-		unmap_mapping_range(d->mapping, 0, 0, 1);
+		unmap_mapping_range(d->mapping, 0, SHIRQ_MMAP_OFFSET(SHIRQ_BARS), 1);
 }

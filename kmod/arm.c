@@ -24,6 +24,7 @@ static void shirq_handle(struct shirq_device *d, u32 flags)
 	d->auto_unmask = flags & SHIRQ_ARM_AUTO_UNMASK;
 	d->delivered = d->seq;
 	d->lost = 0;
+	shirq_ring_switch(d, flags & SHIRQ_ARM_RING);
 	d->set->saved = false;
 	memset(d->set->kept, 0, sizeof(d->set->kept));
 }
@@ -103,6 +104,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	/* A sharing conflict is reported to user space: suppress the core's warning. */
 	unsigned long irqflags = IRQF_PROBE_SHARED;
 	bool quarantined = READ_ONCE(d->quarantined);
+	bool ringing = READ_ONCE(d->ringing);
 	int ret;
 
 	lockdep_assert_held(&d->mutex);
@@ -119,8 +121,13 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 	if (flags & SHIRQ_ARM_SHARED)
 		irqflags |= SHIRQ_IRQF_SHARED;
 	ret = shirq_register(d, irqflags, flags);
-	if (ret)
+	if (ret) {
+		/* The events that are queued go to the one who got them before. */
+		spin_lock_irq(&d->lock);
+		WRITE_ONCE(d->ringing, ringing);
+		spin_unlock_irq(&d->lock);
 		return ret;
+	}
 	if (quarantined)
 		shirq_rehabilitate(d, flags);
 
@@ -135,6 +142,7 @@ int shirq_arm(struct shirq_device *d, u32 flags)
 		ret = -ENODEV;
 	} else if (d->handling) {
 		WRITE_ONCE(d->armed, true);
+		shirq_ring_state(d, SHIRQ_RING_ARMED, 0);
 		shirq_watch_begin(d);
 		shirq_clear_messages(d);
 		shirq_set_disintx(d, false);

@@ -19,10 +19,24 @@
 #include "life.h"
 #include "program.h"
 
-#define SHIRQ_QUEUE	256	/* events; a power of two */
+#define SHIRQ_QUEUE	SHIRQ_RING_EVENTS	/* events; a power of two */
 
 /* Rungs for a device without an owner: there is nobody whose state a reset could destroy. */
 #define SHIRQ_RUNGS_UNOWNED	(SHIRQ_QUIESCE_D3HOT | SHIRQ_QUIESCE_FLR)
+
+/**
+ * struct shirq_store - a store of a constant to a register that user space may map
+ * @bar: number of the BAR
+ * @width: bytes; 0 if there is no such store
+ * @offset: of the register
+ * @value: the constant
+ */
+struct shirq_store {
+	u32	bar;
+	u32	width;
+	u64	offset;
+	u32	value;
+};
 
 /**
  * struct shirq_set - the programs of one IRQ source
@@ -32,6 +46,7 @@
  * @keeps: a program uses one of r4..r7, which the programs of a set share
  * @saved: the last program that changed @kept has masked the device
  * @kept: r4..r7 as the last program left them
+ * @store: the store that the unmask program is; see shirq_find_store()
  */
 struct shirq_set {
 	u32			mode;
@@ -39,6 +54,7 @@ struct shirq_set {
 	bool			keeps;
 	bool			saved;
 	u64			kept[SHIRQ_REGS - SHIRQ_KEPT];
+	struct shirq_store	store;
 };
 
 /**
@@ -227,7 +243,11 @@ struct shirq_message {
  * @mutex: guards @mapping to @recover_by, which change in process context
  * @mapping: address space of the owner's file, or files, to revoke its mappings
  * @generation: counts revocations; a mapping made before the last revocation is void
- * @queue: SHIRQ_QUEUE events, while it has an owner
+ * @ring: the memory that the owner may map, while there is an owner: its state and events,
+ *	and after it @consumer
+ * @consumer: the part of it that the owner may write; the kernel compares its words with
+ *	its own, and never uses them otherwise
+ * @queue: SHIRQ_QUEUE events, while it has an owner: those of @ring
  * @neighbour: another handler was on the line when ours was registered
  * @leaving: the device has no owner, does not answer, and is parked as soon as it
  *	answers
@@ -277,7 +297,9 @@ struct shirq_message {
  *	device is stopped
  * @armed: user space may mask, unmask and wait: from after the handler is registered
  * @auto_unmask: read() unmasks
- * @masked: the device is masked until @seq is unmasked
+ * @ringing: the owner takes the events from @ring; read() fails
+ * @masked: the device is masked until @seq is unmasked; with @ringing it may have been
+ *	unmasked since, see shirq_see_unmask()
  * @owner_masked: SHIRQ_MASK has masked the device
  * @held: an interrupt was claimed while @owner_masked was set; its event is queued when
  *	@seq is unmasked
@@ -290,7 +312,8 @@ struct shirq_message {
  *	user space fail, but the handler continues to work
  * @epoch: counts disarms, so that a reader notices a disarm while it waited
  * @head: number of events that were ever queued
- * @tail: number of events that were ever taken from the queue, or dropped at disarm
+ * @tail: number of events that were ever taken from the queue, or dropped at disarm; with
+ *	@ringing, the last valid one that shirq_ring_look() has found in @consumer
  * @seq: number of the last claim or SHIRQ_MASK
  * @delivered: the last @seq that read() delivered
  * @reader: the thread that got @delivered, or NULL; see shirq_reader()
@@ -316,6 +339,8 @@ struct shirq_device {
 	struct mutex		mutex;
 	struct address_space	*mapping;
 	unsigned long		generation;
+	struct shirq_ring	*ring;
+	struct shirq_consumer	*consumer;
 	struct shirq_event	*queue;
 	bool			neighbour;
 	bool			leaving;
@@ -352,6 +377,7 @@ struct shirq_device {
 	bool			handling;
 	bool			armed;
 	bool			auto_unmask;
+	bool			ringing;
 	bool			masked;
 	bool			owner_masked;
 	bool			held;

@@ -11,7 +11,12 @@
 static void shirq_notify_by(struct shirq_device *d, struct eventfd_ctx *eventfd)
 {
 	lockdep_assert_held(&d->lock);
-	wake_up_interruptible(&d->wait);
+	/*
+	 * Whoever looks at a ring does not sleep. The check includes a full barrier: a waiter
+	 * is on the queue before it looks for events.
+	 */
+	if (!d->ringing || wq_has_sleeper(&d->wait))
+		wake_up_interruptible(&d->wait);
 	if (!eventfd)
 		return;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
@@ -45,8 +50,8 @@ void shirq_notify_message(struct shirq_message *m)
 }
 
 /*
- * Return: the slot for the next event; the queue must have room. Call shirq_put_event()
- * afterwards.
+ * Return: the slot for the next event; the queue must have room. Call shirq_put_event() and
+ * shirq_notify() afterwards.
  */
 static struct shirq_event *shirq_new_event(struct shirq_device *d)
 {
@@ -56,9 +61,9 @@ static struct shirq_event *shirq_new_event(struct shirq_device *d)
 static inline void shirq_put_event(struct shirq_device *d, const struct shirq_event *event)
 {
 	WRITE_ONCE(d->head, d->head + 1);
+	shirq_ring_publish(d);
 	d->stats.events++;
 	trace_shirq_event(d, event);
-	shirq_notify(d);
 }
 
 /**
@@ -73,9 +78,10 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 	struct shirq_event *event;
 
 	lockdep_assert_held(&d->lock);
-	if (d->head - d->tail == SHIRQ_QUEUE) {
+	if (shirq_is_full(d)) {
 		d->lost++;
 		d->stats.lost++;
+		shirq_ring_publish(d);
 		return;
 	}
 	event = shirq_new_event(d);
@@ -89,6 +95,23 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 	event->lost = d->lost;
 	memcpy(event->r, captured, sizeof(event->r));
 	shirq_put_event(d, event);
+	shirq_notify(d);
+}
+
+/* Set the state of the ring if the notice ends the arming. */
+static void shirq_end_ring(struct shirq_device *d, u16 type, u16 flags)
+{
+	switch (type) {
+	case SHIRQ_EVENT_RESUMED:
+		shirq_ring_state(d, SHIRQ_RING_RESUMED, 0);
+		break;
+	case SHIRQ_EVENT_RESET:
+		shirq_ring_state(d, SHIRQ_RING_RESET, 0);
+		break;
+	case SHIRQ_EVENT_QUARANTINED:
+		shirq_ring_state(d, SHIRQ_RING_QUARANTINED, flags);
+		break;
+	}
 }
 
 /**
@@ -98,14 +121,17 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
  * @flags: of the event
  * @regs: r0..r3 of the event, or NULL
  *
- * Such an event is never lost: in a full queue it replaces the newest event.
+ * Such an event is never lost: in a full queue it replaces the newest event. The owner of a
+ * ring may just be reading that one: a full ring gets no event, but its state says the same.
  */
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 {
 	struct shirq_event *event;
 
 	lockdep_assert_held(&d->lock);
-	if (d->head - d->tail == SHIRQ_QUEUE) {
+	if (shirq_is_full(d)) {
+		if (d->ringing)
+			goto end;
 		WRITE_ONCE(d->head, d->head - 1);
 		d->lost++;
 		d->stats.lost++;
@@ -122,18 +148,63 @@ void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs)
 	if (regs)
 		memcpy(event->r, regs, sizeof(event->r));
 	shirq_put_event(d, event);
+end:
+	shirq_end_ring(d, type, flags);
+	shirq_notify(d);
 }
 
 /**
  * shirq_end_readers() - drop the queued events, and wake the waiters
  * @d: the device, @lock held
+ *
+ * The events of a ring stay: its owner takes them without a call.
  */
 void shirq_end_readers(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	WRITE_ONCE(d->tail, d->head);
+	if (!d->ringing)
+		WRITE_ONCE(d->tail, d->head);
 	WRITE_ONCE(d->epoch, d->epoch + 1);
+	shirq_ring_state(d, d->gone ? SHIRQ_RING_GONE : SHIRQ_RING_DISARMED, 0);
 	shirq_notify(d);
+}
+
+/* Lockless: see shirq_wakes() in file.c. */
+static bool shirq_ring_wakes(const struct shirq_device *d, u32 tail, u32 epoch)
+{
+	return READ_ONCE(d->head) != tail || READ_ONCE(d->epoch) != epoch ||
+	       READ_ONCE(d->gone) ||
+	       !(READ_ONCE(d->armed) || READ_ONCE(d->life) & SHIRQ_PAUSED);
+}
+
+/**
+ * shirq_wait_ring() - wait until the ring has another event, or none can come any more
+ * @d: the device
+ * @tail: number of events that the owner has taken
+ * @timeout_ns: how long, at most; U64_MAX: without limit
+ *
+ * Return: 0, or the errno of SHIRQ_WAIT.
+ */
+int shirq_wait_ring(struct shirq_device *d, u32 tail, u64 timeout_ns)
+{
+	u32 epoch = READ_ONCE(d->epoch);
+	int ret;
+
+	if (!READ_ONCE(d->ringing))
+		return READ_ONCE(d->gone) ? -ENODEV : -ENXIO;
+	if (timeout_ns > KTIME_MAX)
+		ret = wait_event_interruptible(d->wait, shirq_ring_wakes(d, tail, epoch));
+	else
+		ret = wait_event_interruptible_hrtimeout(d->wait,
+							 shirq_ring_wakes(d, tail, epoch),
+							 ns_to_ktime(timeout_ns));
+	if (READ_ONCE(d->gone))
+		return -ENODEV;
+	if (READ_ONCE(d->head) != tail)
+		return 0;
+	if (ret)
+		return ret == -ERESTARTSYS ? -EINTR : -ETIMEDOUT;
+	return -ENXIO;
 }
 
 /* The queues of messages. A read() takes the oldest event of all queues. */

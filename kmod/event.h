@@ -4,11 +4,13 @@
 
 #include <linux/errno.h>
 #include "core.h"
+#include "ring.h"
 
 void shirq_notify(struct shirq_device *d);
 void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured);
 void shirq_notice(struct shirq_device *d, u16 type, u16 flags, const u64 *regs);
 void shirq_end_readers(struct shirq_device *d);
+int shirq_wait_ring(struct shirq_device *d, u32 tail, u64 timeout_ns);
 void shirq_notify_message(struct shirq_message *m);
 void shirq_queue_message(struct shirq_message *m, u64 time_ns);
 void shirq_drop_events(struct shirq_message *m);
@@ -22,6 +24,16 @@ struct shirq_message *shirq_oldest_of_all(const struct shirq_device *d);
 static inline bool shirq_queued(const struct shirq_device *d)
 {
 	return READ_ONCE(d->head) != READ_ONCE(d->tail) || READ_ONCE(d->message_events);
+}
+
+/**
+ * shirq_is_full() - check whether the queue of source 0 has no room
+ * @d: the device, @lock held
+ */
+static inline bool shirq_is_full(struct shirq_device *d)
+{
+	shirq_ring_look(d);
+	return d->head - d->tail == SHIRQ_QUEUE;
 }
 
 /**

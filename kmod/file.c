@@ -20,6 +20,7 @@
 #include "lifecycle.h"
 #include "map.h"
 #include "message.h"
+#include "ring.h"
 #include "source.h"
 #include "trace.h"
 
@@ -187,7 +188,7 @@ static int shirq_begin_read(struct shirq_device *d, struct shirq_read *read)
 
 	spin_lock_irq(&d->lock);
 	read->epoch = d->epoch;
-	ret = shirq_check(d);
+	ret = d->ringing && !d->gone ? -EBUSY : shirq_check(d);
 	if (!ret && d->armed && d->auto_unmask &&
 	    (d->reader == read->reader || shirq_reader_ended(d->reader)))
 		ret = shirq_unmask_delivered(d);
@@ -310,6 +311,7 @@ static __poll_t shirq_poll(struct file *file, poll_table *wait)
 
 	poll_wait(file, &d->wait, wait);
 	spin_lock_irq(&d->lock);
+	shirq_ring_look(d);
 	if (shirq_check(d))
 		mask = EPOLLERR;
 	else if (shirq_queued(d))
@@ -487,6 +489,10 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	u64 pages = 0;
 	int ret;
 
+	if (!wanted.shared)
+		return -EINVAL;
+	if (bar == SHIRQ_MMAP_RING || bar == SHIRQ_MMAP_CONSUMER)
+		return shirq_map_ring(d, vma, bar, wanted.page);
 	if (bar >= SHIRQ_BARS)
 		return -EINVAL;
 	bar = array_index_nospec(bar, SHIRQ_BARS);

@@ -19,9 +19,11 @@
 #include "access.h"
 #include "arm.h"
 #include "dma.h"
+#include "event.h"
 #include "hw.h"
 #include "ioctl.h"
 #include "message.h"
+#include "ring.h"
 #include "source.h"
 #include "uio.h"
 
@@ -77,6 +79,8 @@ static void shirq_line_info(struct shirq_device *d, struct shirq_info *info)
 {
 	spin_lock_irq(&d->lock);
 	info->lost = d->lost;
+	if (d->requested)
+		shirq_see_unmask(d);
 	spin_unlock_irq(&d->lock);
 	if (shirq_has_line(d)) {
 		info->sources = 1;
@@ -123,7 +127,7 @@ static int shirq_get_info(struct shirq_device *d, void *arg)
 			    SHIRQ_FEATURE_EVENTFD | SHIRQ_FEATURE_BREAKER |
 			    SHIRQ_FEATURE_IOMMU | SHIRQ_FEATURE_LINE | SHIRQ_FEATURE_KEPT |
 			    SHIRQ_FEATURE_URING | SHIRQ_FEATURE_MESSAGES |
-			    SHIRQ_FEATURE_UIO,
+			    SHIRQ_FEATURE_UIO | SHIRQ_FEATURE_RING,
 		.source = source,
 		.flags = shirq_iommu_flags(d),
 		.vendor = pdev->vendor,
@@ -238,10 +242,12 @@ static int shirq_load_set(struct shirq_device *d, void *arg)
 		ret = -EBUSY;
 	else
 		ret = shirq_verify_set(d, set, load);
-	if (ret)
+	if (ret) {
 		kfree(set);
-	else
+	} else {
+		shirq_find_store(d, set);
 		shirq_load(d, m ? &m->set : &d->set, set);
+	}
 	mutex_unlock(&d->mutex);
 	return ret;
 }
@@ -253,8 +259,10 @@ static int shirq_arm_source(struct shirq_device *d, void *arg)
 	struct shirq_message *m;
 	int ret;
 
-	if (arm->reserved || arm->flags & ~(sharing | SHIRQ_ARM_AUTO_UNMASK) ||
-	    !(arm->flags & sharing) != !!arm->source || (arm->flags & sharing) == sharing)
+	if (arm->reserved || arm->flags & ~(sharing | SHIRQ_ARM_AUTO_UNMASK | SHIRQ_ARM_RING) ||
+	    !(arm->flags & sharing) != !!arm->source || (arm->flags & sharing) == sharing ||
+	    (arm->flags & SHIRQ_ARM_RING &&
+	     (arm->source || arm->flags & SHIRQ_ARM_AUTO_UNMASK)))
 		return -EINVAL;
 	ret = shirq_enter_source(d, arm->source, &m);
 	if (ret)
@@ -288,6 +296,15 @@ static int shirq_unmask_source(struct shirq_device *d, void *arg)
 		return -EINVAL;
 	return unmask->source ? shirq_unmask_message(d, unmask->source, unmask->seq)
 			      : shirq_unmask(d, unmask->seq);
+}
+
+static int shirq_wait_source(struct shirq_device *d, void *arg)
+{
+	const struct shirq_wait *wait = arg;
+
+	if (wait->source || wait->flags)
+		return -EINVAL;
+	return shirq_wait_ring(d, wait->tail, wait->timeout_ns);
 }
 
 static int shirq_exec_program(struct shirq_device *d, void *arg)
@@ -479,6 +496,7 @@ static int shirq_set_uio(struct shirq_device *d, void *arg)
 #define SHIRQ_QUIESCE_V1	16
 #define SHIRQ_MESSAGES_V1	16
 #define SHIRQ_UIO_V1		144
+#define SHIRQ_WAIT_V1		24
 
 union shirq_arg {
 	u32			size;
@@ -494,6 +512,7 @@ union shirq_arg {
 	struct shirq_quiesce	quiesce;
 	struct shirq_messages	messages;
 	struct shirq_uio	uio;
+	struct shirq_wait	wait;
 };
 
 struct shirq_call {
@@ -527,6 +546,7 @@ static const struct shirq_call shirq_calls[] = {
 		SHIRQ_MESSAGES_V1, sizeof(struct shirq_messages), shirq_set_message_count
 	},
 	[_IOC_NR(SHIRQ_SET_UIO)] = { SHIRQ_UIO_V1, sizeof(struct shirq_uio), shirq_set_uio },
+	[_IOC_NR(SHIRQ_WAIT)] = { SHIRQ_WAIT_V1, sizeof(struct shirq_wait), shirq_wait_source },
 };
 
 long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)

@@ -160,13 +160,12 @@ static int shirq_own_locked(struct shirq_device *d, struct address_space *mappin
 	ret = shirq_may_turn(d, SHIRQ_TURN_OPEN);
 	if (ret < 0)
 		return ret;
-	d->queue = kcalloc(SHIRQ_QUEUE, sizeof(*d->queue), GFP_KERNEL);
-	if (!d->queue)
-		return -ENOMEM;
+	ret = shirq_alloc_ring(d);
+	if (ret)
+		return ret;
 	ret = shirq_unpark(d);
 	if (ret) {
-		kfree(d->queue);
-		d->queue = NULL;
+		shirq_free_ring(d);
 		return ret;
 	}
 	d->mapping = mapping;
@@ -178,6 +177,7 @@ static int shirq_own_locked(struct shirq_device *d, struct address_space *mappin
 	d->storm.rung = SHIRQ_RUNG_NONE;
 	d->seq = 0;
 	d->lost = 0;
+	WRITE_ONCE(d->tail, d->head);
 	d->quiesce = (struct shirq_quiesce) {
 		.rungs = SHIRQ_QUIESCE_D3HOT,
 		.max_rate = SHIRQ_DEFAULT_RATE,
@@ -289,8 +289,7 @@ void shirq_disown(struct shirq_device *d)
 	}
 	/* Clear all of this before the next open() can succeed. */
 	shirq_detach(d, &eventfd, &dma);
-	kfree(d->queue);
-	d->queue = NULL;
+	shirq_free_ring(d);
 	put_pid(d->reader);
 	d->reader = NULL;
 	d->mapping = NULL;

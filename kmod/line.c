@@ -30,7 +30,7 @@
 /* A notice about the line may be left out: sysfs and SHIRQ_GET_INFO say the same. */
 static void shirq_line_notice(struct shirq_device *d, enum shirq_event_type type)
 {
-	if (d->armed && d->head - d->tail < SHIRQ_QUEUE)
+	if (d->armed && !shirq_is_full(d))
 		shirq_notice(d, type, 0, NULL);
 }
 
@@ -157,6 +157,7 @@ static noinline irqreturn_t shirq_interrupted_unusually(struct shirq_device *d)
 	if (unlikely(irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) ||
 		     d->storm.polled_ns))
 		shirq_line_polled(d, now);
+	shirq_see_unmask(d);
 	if (d->quarantined || d->masked || pci_channel_offline(d->pdev))
 		ours = shirq_storm_silent(d, now);
 	/*

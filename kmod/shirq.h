@@ -42,10 +42,12 @@
  * PCI is little endian. pread() and pwrite() transfer a number in the byte order
  * of the processor, as in a program's registers: on a big-endian processor
  * the bytes of a little-endian register are swapped. A mapping gives the bytes as
- * they are: user space swaps them itself. A mapping is uncached, neither
+ * they are: user space swaps them itself. A mapping of registers is uncached, neither
  * write-combining nor of huge pages. Accesses through it are not ordered with memory that
  * the device reads or writes: use the barriers of your processor, or the accessors of
  * guest/lib.
+ *
+ * The ring, by which events are taken without a call, is memory: see struct shirq_ring.
  *
  * The file is a stream of events: it cannot seek, and write() fails with EINVAL.
  *
@@ -73,6 +75,10 @@
 
 #define SHIRQ_MMAP_SHIFT	40
 #define SHIRQ_MMAP_OFFSET(bar)	((__u64)(bar) << SHIRQ_MMAP_SHIFT)
+/* In place of a BAR: struct shirq_ring, to be read only, and struct shirq_consumer */
+#define SHIRQ_MMAP_RING		6
+#define SHIRQ_MMAP_CONSUMER	7
+#define SHIRQ_RING_EVENTS	256	/* a power of two */
 
 /* The only byte of config space that a program may write: the high one of Command. */
 #define SHIRQ_CONFIG_DISINTX_OFFSET	5
@@ -263,8 +269,9 @@ enum shirq_event_type {
  * @SHIRQ_QUARANTINE_MASKED: the line kept interrupting, unhandled, while the device was
  *	masked, and the irq program claimed each time that it ran; r holds what it captured
  *	last
- * @SHIRQ_QUARANTINE_RATE: an acknowledging device claimed, or a message came, whatever its
- *	program said, faster than shirq_quiesce.max_rate; r holds what the last claim captured
+ * @SHIRQ_QUARANTINE_RATE: a device that acknowledges, or has a ring, claimed, or a message
+ *	came, whatever its program said, faster than shirq_quiesce.max_rate; r holds what the
+ *	last claim captured
  * @SHIRQ_QUARANTINE_DECLINED: the line kept interrupting, unhandled, the device's Interrupt
  *	Status said that it asserts, and the irq program declined: it does not look at all
  *	sources that can assert. A device without that bit, which is older than PCI 2.3, is
@@ -320,6 +327,7 @@ enum shirq_quarantine {
  *   ENXIO   nothing is queued, and the device is not armed; also if it is disarmed
  *           during a blocked read(), or while a READ waits, unless it is armed again at once
  *   ENODEV  the device is gone; also if it goes during a blocked read()
+ *   EBUSY   the device was armed with SHIRQ_ARM_RING
  *   EAGAIN  no event is queued, and the file is O_NONBLOCK
  *   EINTR   a signal came
  *   EFAULT  the buffer cannot be written; the event stays queued
@@ -367,6 +375,128 @@ struct shirq_event {
 #define SHIRQ_SET_QUIESCE	_IO(SHIRQ_IOCTL, 0x09)
 #define SHIRQ_SET_MESSAGES	_IO(SHIRQ_IOCTL, 0x0a)
 #define SHIRQ_SET_UIO		_IO(SHIRQ_IOCTL, 0x0B)
+#define SHIRQ_WAIT		_IO(SHIRQ_IOCTL, 0x0C)
+
+/**
+ * enum shirq_ring_state - whether events may still come into a ring
+ * @SHIRQ_RING_DISARMED: the device is not armed, or was disarmed
+ * @SHIRQ_RING_ARMED: it is armed; also while it is asleep or being reset, which ends with
+ *	RESUMED or RESET
+ * @SHIRQ_RING_RESUMED: stopped, as by SHIRQ_EVENT_RESUMED
+ * @SHIRQ_RING_QUARANTINED: stopped, as by SHIRQ_EVENT_QUARANTINED
+ * @SHIRQ_RING_RESET: stopped, as by SHIRQ_EVENT_RESET
+ * @SHIRQ_RING_GONE: the device is gone
+ */
+enum shirq_ring_state {
+	SHIRQ_RING_DISARMED	= 0,
+	SHIRQ_RING_ARMED	= 1,
+	SHIRQ_RING_RESUMED	= 2,
+	SHIRQ_RING_QUARANTINED	= 3,
+	SHIRQ_RING_RESET	= 4,
+	SHIRQ_RING_GONE		= 5,
+};
+
+/**
+ * struct shirq_ring - events without a system call; mapped at SHIRQ_MMAP_RING
+ * @version: 1
+ * @events: SHIRQ_RING_EVENTS
+ * @store_bar: BAR of the register by which the owner may unmask
+ * @store_width: bytes of that register, 4; 0: there is none
+ * @store_offset: its offset
+ * @store_value: what to write there, as a little-endian number
+ * @head: number of events that were ever written, modulo 2^32: event n is in @event[n %
+ *	SHIRQ_RING_EVENTS]
+ * @state: enum shirq_ring_state
+ * @reason: of SHIRQ_RING_QUARANTINED, enum shirq_quarantine; otherwise 0
+ * @seq: number of the last claim, even if its event was lost, or of the last SHIRQ_MASK
+ * @lost: as in struct shirq_event
+ * @event: the events
+ *
+ * A device that is armed with SHIRQ_ARM_RING writes its events here, for its owner to take
+ * without a call: source 0 alone, messages are read. Load @head with acquire semantics; read the
+ * events from your own tail up to it; store the new tail in struct shirq_consumer with release
+ * semantics. To find out whether events may still come, load @state with acquire semantics
+ * before @head: all events that were before the end are in the ring then. One thread at a time
+ * consumes.
+ *
+ * The ring is full if the tail is SHIRQ_RING_EVENTS behind @head. Then interrupts are counted
+ * in @lost, and a notice (RESUMED, QUARANTINED, RESET) is no event, but only a state. SHIRQ_DISARM
+ * drops no event of a ring. An event is never changed while the tail has not passed it. SHIRQ_ARM
+ * without SHIRQ_ARM_RING drops those that the owner has not taken.
+ *
+ * Unmask by SHIRQ_UNMASK; or without a call if @store_width is not 0, which says that the
+ * unmask program is a store of one constant to a register in a mapping: store the number of
+ * the event in @unmasked of struct shirq_consumer; then, after a barrier that orders memory
+ * before registers, store @store_value in the register. An interrupt that comes before the kernel
+ * sees the number is left unhandled (IRQ_NONE), and comes again. A store does not undo SHIRQ_MASK:
+ * unmask that by SHIRQ_UNMASK. The kernel counts the unmask when the next interrupt of the line
+ * comes; until then it may report the device as masked.
+ *
+ * Without calls, nothing but shirq_quiesce.max_rate limits the rate of interrupts: with a ring it
+ * holds for SHIRQ_MODE_MASKS too.
+ *
+ * The mapping must not be writable, and cannot become so. It stays valid when those of
+ * registers are revoked. poll() and the eventfd work with a ring as with read(): poll() compares
+ * @head with the tail that the owner has stored.
+ */
+struct shirq_ring {
+	__u32		version;
+	__u32		events;
+	__u32		store_bar;
+	__u32		store_width;
+	__aligned_u64	store_offset;
+	__u32		store_value;
+	__u32		reserved;
+	__u32		reserved1[8];
+	__u32		head;
+	__u32		state;
+	__u32		reason;
+	__u32		reserved2;
+	__aligned_u64	seq;
+	__aligned_u64	lost;
+	__u8		reserved3[4000];
+	struct shirq_event event[SHIRQ_RING_EVENTS];
+};
+
+/**
+ * struct shirq_consumer - what the owner of a ring writes; mapped at SHIRQ_MMAP_CONSUMER
+ * @tail: number of events that the owner has taken, modulo 2^32. SHIRQ_ARM sets it if the ring
+ *	was not in use. A number that is more than SHIRQ_RING_EVENTS behind @head, or past it,
+ *	is ignored
+ * @unmasked: number of the event that the owner is about to unmask by a store. Any other
+ *	number than that of the last claim is ignored
+ * @reserved: not used
+ */
+struct shirq_consumer {
+	__u32		tail;
+	__u32		reserved;
+	__aligned_u64	unmasked;
+};
+
+/**
+ * struct shirq_wait - SHIRQ_WAIT: sleep until the ring has an event
+ * @size: see above
+ * @source: 0
+ * @timeout_ns: nanoseconds to wait at most; 0: do not wait; more than 2^63 - 1: no limit
+ * @tail: number of events that the caller has taken
+ * @flags: zero
+ *
+ * Returns as soon as @head of the ring differs from @tail. No event that comes between the look
+ * at @head and this call is missed. It unmasks nothing.
+ *
+ * Fails with
+ *   ENXIO     the device is not armed with SHIRQ_ARM_RING, or is disarmed or stopped meanwhile
+ *   ENODEV    the device is gone, or goes meanwhile
+ *   EINTR     a signal came
+ *   ETIMEDOUT no event came in time
+ */
+struct shirq_wait {
+	__u32		size;
+	__u32		source;
+	__aligned_u64	timeout_ns;
+	__u32		tail;
+	__u32		flags;
+};
 
 /* struct shirq_bar.flags */
 #define SHIRQ_BAR_MEMORY	0x01	/* memory BAR */
@@ -400,6 +530,7 @@ struct shirq_bar {
 #define SHIRQ_FEATURE_URING	0x200	/* io_uring reads events and makes calls */
 #define SHIRQ_FEATURE_MESSAGES	0x400	/* SHIRQ_SET_MESSAGES; shirq_info.messages */
 #define SHIRQ_FEATURE_UIO	0x800	/* SHIRQ_SET_UIO */
+#define SHIRQ_FEATURE_RING	0x1000	/* SHIRQ_ARM_RING and SHIRQ_WAIT */
 
 /* struct shirq_info.flags */
 #define SHIRQ_INFO_DISINTX	0x01	/* the interrupt-disable bit of Command works */
@@ -538,6 +669,7 @@ struct shirq_load {
 #define SHIRQ_ARM_SHARED	0x01	/* neighbours may be on the line */
 #define SHIRQ_ARM_EXCLUSIVE	0x02	/* no neighbour, now or later */
 #define SHIRQ_ARM_AUTO_UNMASK	0x04	/* read() unmasks the event that it delivered last */
+#define SHIRQ_ARM_RING		0x08	/* events go to struct shirq_ring; read() fails */
 
 /**
  * struct shirq_arm - SHIRQ_ARM: request the interrupt, then run the unmask program
@@ -557,7 +689,8 @@ struct shirq_load {
  *            another trigger, or with ONESHOT if the kernel has no IRQF_COND_ONESHOT
  *   ENXIO    source 0, and the device has no INTx line
  *   EIO      the device is being reset
- *   EINVAL   neither or both of SHARED and EXCLUSIVE; one of them for a message
+ *   EINVAL   neither or both of SHARED and EXCLUSIVE; one of them, or RING, for a message;
+ *            RING and AUTO_UNMASK
  */
 struct shirq_arm {
 	__u32		size;
@@ -736,7 +869,7 @@ struct shirq_eventfd {
  *	release program and the interrupt-disable bit do not end the storm;
  *	open() sets SHIRQ_QUIESCE_D3HOT
  * @release: SHIRQ_QUIESCE_FLR: reset the device at close(); open() sets 0
- * @max_rate: claims a second at which a device of SHIRQ_MODE_ACKNOWLEDGES
+ * @max_rate: claims a second at which a device of SHIRQ_MODE_ACKNOWLEDGES, or with a ring,
  *	counts as storming; 0 for SHIRQ_DEFAULT_RATE
  *
  * Fails with EPERM without CAP_SYS_RAWIO, with EINVAL for other bits.

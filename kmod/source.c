@@ -246,6 +246,7 @@ void shirq_lose(struct shirq_device *d)
 	shirq_stop(d);
 	shirq_storm_watch(d);
 	d->storm.rung = SHIRQ_RUNG_NONE;
+	shirq_ring_state(d, SHIRQ_RING_GONE, 0);
 	shirq_notify(d);
 	mod_delayed_work(system_highpri_wq, &d->absent, 0);
 }
@@ -258,6 +259,7 @@ void shirq_set_gone(struct shirq_device *d)
 {
 	spin_lock_irq(&d->lock);
 	WRITE_ONCE(d->gone, true);
+	shirq_ring_state(d, SHIRQ_RING_GONE, 0);
 	shirq_notify(d);
 	spin_unlock_irq(&d->lock);
 }
@@ -348,12 +350,33 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
 		d->masked = true;
 		d->owner_masked = true;
 		*seq = ++d->seq;
+		shirq_ring_publish(d);
 		d->stats.masks++;
 		shirq_storm_begin(d);
 		trace_shirq_mask(d);
 	}
 	spin_unlock_irq(&d->lock);
 	return ret;
+}
+
+/**
+ * shirq_see_unmask() - find out whether the owner has unmasked by a store of its own
+ * @d: the device, @lock held, handler registered
+ *
+ * The owner first writes the number of the claim to the ring, then unmasks. A handler that
+ * still sees an older number takes the device for masked and answers IRQ_NONE: the level
+ * stays, and the handler is called again. A store does not undo SHIRQ_MASK.
+ */
+void shirq_see_unmask(struct shirq_device *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (!d->ringing || !d->masked || d->owner_masked || d->intx_off || !d->set->store.width ||
+	    READ_ONCE(d->consumer->unmasked) != d->seq)
+		return;
+	d->masked = false;
+	d->stats.unmasks++;
+	shirq_storm_begin(d);
+	trace_shirq_unmask(d);
 }
 
 static inline int shirq_unmask_locked(struct shirq_device *d, u64 seq)

@@ -21,6 +21,7 @@ void shirq_claim(struct shirq_device *d, u64 time_ns, const u64 *captured);
 int shirq_enable(struct shirq_device *d);
 int shirq_mask(struct shirq_device *d, u64 *seq);
 int shirq_unmask(struct shirq_device *d, u64 seq);
+void shirq_see_unmask(struct shirq_device *d);
 int shirq_unmask_delivered(struct shirq_device *d);
 int shirq_exec(struct shirq_device *d, const struct shirq_program *program, u64 *regs,
 	       bool kept);

@@ -49,7 +49,8 @@
  * An acknowledging device claims every interrupt of its storm, so the core counts none
  * as unhandled. The breaker judges it only by its rate, over SHIRQ_RATE_WINDOW claims.
  * The device is quarantined within 2 of these windows, and the line is masked one
- * SHIRQ_WINDOW later.
+ * SHIRQ_WINDOW later. The same holds for a device with a ring, in addition: its owner can
+ * unmask without a call, as fast as it likes.
  *
  * A released device is watched in the same way, until the line was idle for a moment. A
  * storm proves that the next rung is needed.
@@ -204,7 +205,8 @@ void shirq_storm_claimed(struct shirq_device *d, u64 time_ns, const u64 *capture
 {
 	lockdep_assert_held(&d->lock);
 	shirq_claim(d, time_ns, captured);
-	if (d->set->mode == SHIRQ_MODE_ACKNOWLEDGES &&
+	/* With a ring no call is needed to unmask: nothing but the rate bounds its owner. */
+	if ((d->set->mode == SHIRQ_MODE_ACKNOWLEDGES || d->ringing) &&
 	    shirq_rate_claim(&d->storm.rate, time_ns, d->quiesce.max_rate))
 		shirq_quarantine(d, SHIRQ_QUARANTINE_RATE, captured);
 }

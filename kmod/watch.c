@@ -27,6 +27,7 @@
 
 #include "hw.h"
 #include "line.h"
+#include "source.h"
 #include "storm.h"
 #include "watch.h"
 
@@ -164,6 +165,7 @@ static void shirq_look(struct shirq_device *d)
 {
 	u64 calls = d->stats.claims + d->stats.declines + d->stats.silent;
 
+	shirq_see_unmask(d);
 	if (calls != d->watched_calls || d->masked)
 		shirq_forget(d);
 	else if (d->storm.on_trial)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 static int write_file(const char *path, const char *text)
@@ -344,4 +345,99 @@ volatile void *shirq_map(int fd, unsigned int bar, size_t *length)
 	memory = mmap(NULL, *length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		      (off_t)SHIRQ_MMAP_OFFSET(bar));
 	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Whole pages that hold a struct of this size. */
+static size_t pages(size_t size)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (size + page - 1) / page * page;
+}
+
+int shirq_ring_map(int fd, struct shirq_events *events)
+{
+	void *ring = mmap(NULL, pages(sizeof(*events->ring)), PROT_READ, MAP_SHARED, fd,
+			  (off_t)SHIRQ_MMAP_OFFSET(SHIRQ_MMAP_RING));
+	void *consumer = mmap(NULL, pages(sizeof(*events->consumer)), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			      (off_t)SHIRQ_MMAP_OFFSET(SHIRQ_MMAP_CONSUMER));
+
+	*events = (struct shirq_events) { .fd = fd };
+	if (ring != MAP_FAILED)
+		events->ring = ring;
+	if (consumer != MAP_FAILED)
+		events->consumer = consumer;
+	if (!events->ring || !events->consumer)
+		goto failed;
+	events->tail = __atomic_load_n(&events->consumer->tail, __ATOMIC_RELAXED);
+	if (!events->ring->store_width)
+		return 0;
+	events->bar = shirq_map(fd, events->ring->store_bar, &events->bar_length);
+	if (events->bar)
+		return 0;
+failed:
+	/* Unmapping must not overwrite the errno of the mapping. */
+	int saved = errno;
+	shirq_ring_unmap(events);
+	errno = saved;
+	return -1;
+}
+
+int shirq_ring_unmap(struct shirq_events *events)
+{
+	int ret = 0;
+
+	if (events->ring)
+		ret |= munmap((void *)events->ring, pages(sizeof(*events->ring)));
+	if (events->consumer)
+		ret |= munmap(events->consumer, pages(sizeof(*events->consumer)));
+	if (events->bar)
+		ret |= munmap((void *)events->bar, events->bar_length);
+	*events = (struct shirq_events) { .fd = events->fd };
+	return ret;
+}
+
+/* Tell the processor that this is a loop that waits. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" : : : "memory");
+#else
+	__asm__ volatile("" : : : "memory");
+#endif
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Return whether to stop looking: there is an event, or none can come any more. */
+static int looked(const struct shirq_events *events)
+{
+	return __atomic_load_n(&events->ring->head, __ATOMIC_ACQUIRE) != events->tail ||
+	       __atomic_load_n(&events->ring->state, __ATOMIC_ACQUIRE) != SHIRQ_RING_ARMED;
+}
+
+int shirq_wait(struct shirq_events *events, uint64_t spin_ns, uint64_t timeout_ns)
+{
+	struct shirq_wait wait = { .size = sizeof(wait), .timeout_ns = timeout_ns, .tail = events->tail };
+	const int looks = 64;	/* between two looks at the clock, which takes longer */
+
+	if (spin_ns) {
+		uint64_t begin = now_ns();
+
+		do {
+			for (int i = 0; i < looks && !looked(events); i++)
+				relax();
+		} while (!looked(events) && now_ns() - begin < spin_ns);
+	}
+	if (__atomic_load_n(&events->ring->head, __ATOMIC_ACQUIRE) != events->tail)
+		return 0;
+	return ioctl(events->fd, SHIRQ_WAIT, &wait);
 }

@@ -129,8 +129,19 @@ int shirq_pwrite(int fd, unsigned int bar, uint64_t offset, unsigned int width, 
 #elif defined(__riscv)
 #define SHIRQ_DMA_RMB()	__asm__ volatile("fence i, r" : : : "memory")
 #define SHIRQ_DMA_WMB()	__asm__ volatile("fence w, o" : : : "memory")
+#elif defined(__arm__) && __ARM_ARCH >= 7
+#define SHIRQ_DMA_RMB()	__asm__ volatile("dmb osh" : : : "memory")
+#define SHIRQ_DMA_WMB()	__asm__ volatile("dmb oshst" : : : "memory")
+#elif defined(__powerpc__)
+#define SHIRQ_DMA_RMB()	__asm__ volatile("sync" : : : "memory")
+#define SHIRQ_DMA_WMB()	__asm__ volatile("sync" : : : "memory")
+#elif defined(__loongarch__)
+#define SHIRQ_DMA_RMB()	__asm__ volatile("dbar 0" : : : "memory")
+#define SHIRQ_DMA_WMB()	__asm__ volatile("dbar 0" : : : "memory")
 #else
-#error "libshirq does not know how this processor orders registers and memory"
+/* The strongest barrier that the compiler has. */
+#define SHIRQ_DMA_RMB()	__sync_synchronize()
+#define SHIRQ_DMA_WMB()	__sync_synchronize()
 #endif
 
 /* Convert a little-endian register to a number, and the other way round. */
@@ -167,5 +178,53 @@ SHIRQ_ACCESSORS(8)
 SHIRQ_ACCESSORS(16)
 SHIRQ_ACCESSORS(32)
 SHIRQ_ACCESSORS(64)
+
+/* A mapped ring: see struct shirq_ring. One thread at a time uses it. */
+struct shirq_events {
+	int fd;
+	const struct shirq_ring *ring;
+	struct shirq_consumer *consumer;
+	volatile void *bar;	/* that of the register by which to unmask; NULL: there is none */
+	size_t bar_length;
+	uint32_t tail;		/* number of events taken */
+};
+
+/*
+ * Map the ring of a device that was armed with SHIRQ_ARM_RING. If the device is stopped, its registers are unmapped,
+ * and shirq_ring_unmask() would get SIGBUS: unmap and map the ring anew after the next shirq_arm().
+ */
+int shirq_ring_map(int fd, struct shirq_events *events);
+int shirq_ring_unmap(struct shirq_events *events);
+
+/* Take the next event. Returns whether there was one. Makes no system call, and unmasks nothing. */
+static inline int shirq_ring_next(struct shirq_events *events, struct shirq_event *event)
+{
+	if (__atomic_load_n(&events->ring->head, __ATOMIC_ACQUIRE) == events->tail)
+		return 0;
+	*event = events->ring->event[events->tail % SHIRQ_RING_EVENTS];
+	__atomic_store_n(&events->consumer->tail, ++events->tail, __ATOMIC_RELEASE);
+	return 1;
+}
+
+/*
+ * Let the device assert again after an event, by a store if there is a register for it, otherwise by shirq_unmask().
+ * Does nothing if seq is not the last claim. After a loss, pass the ring's seq.
+ */
+static inline int shirq_ring_unmask(struct shirq_events *events, uint64_t seq)
+{
+	if (!events->bar)
+		return shirq_unmask(events->fd, seq);
+	if (__atomic_load_n(&events->ring->seq, __ATOMIC_RELAXED) != seq)
+		return 0;
+	__atomic_store_n(&events->consumer->unmasked, seq, __ATOMIC_RELEASE);
+	shirq_write32(events->bar, events->ring->store_offset, events->ring->store_value);
+	return 0;
+}
+
+/*
+ * Wait until there is an event: look for one for spin_ns nanoseconds, then sleep for timeout_ns at most (UINT64_MAX: no
+ * limit). Unmasks nothing. Returns 0, or -1 with the errno of SHIRQ_WAIT.
+ */
+int shirq_wait(struct shirq_events *events, uint64_t spin_ns, uint64_t timeout_ns);
 
 #endif /* LIBSHIRQ_H */

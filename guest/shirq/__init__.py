@@ -26,6 +26,7 @@ from shirq.loop import serve
 from shirq.program import Op, Program
 from shirq.programset import ProgramSet
 from shirq.records import Bar, Event, Info
+from shirq.ring import Ring
 
 #: The distribution's version; guest/pyproject.toml reads it here.
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "ProgramSet",
     "Reason",
     "Registers",
+    "Ring",
     "ShirqError",
     "State",
     "__version__",

@@ -19,6 +19,9 @@ BARS: Final = 6
 CONFIG_SPACE: Final = 6
 MAX_MESSAGES: Final = 32
 MMAP_SHIFT: Final = 40
+MMAP_RING: Final = 6
+MMAP_CONSUMER: Final = 7
+RING_EVENTS: Final = 256
 CONFIG_DISINTX_OFFSET: Final = 5
 CONFIG_DISINTX_BIT: Final = 0x04
 UIO_NAME: Final = 64
@@ -36,6 +39,7 @@ SET_EVENTFD: Final = _IOCTL | 8
 SET_QUIESCE: Final = _IOCTL | 9
 SET_MESSAGES: Final = _IOCTL | 10
 SET_UIO: Final = _IOCTL | 11
+WAIT: Final = _IOCTL | 12
 DEFAULT_RATE: Final = 50000
 
 
@@ -177,6 +181,7 @@ class Feature(enum.IntFlag):
     URING = 0x200
     MESSAGES = 0x400
     UIO = 0x800
+    RING = 0x1000
 
 
 class BarFlag(enum.IntFlag):
@@ -208,6 +213,18 @@ class ArmFlag(enum.IntFlag):
     SHARED = 0x01
     EXCLUSIVE = 0x02
     AUTO_UNMASK = 0x04
+    RING = 0x08
+
+
+class RingState(enum.IntEnum):
+    """Whether events may still come into a ring."""
+
+    DISARMED = 0
+    ARMED = 1
+    RESUMED = 2
+    QUARANTINED = 3
+    RESET = 4
+    GONE = 5
 
 
 class ExecFlag(enum.IntFlag):
@@ -383,4 +400,43 @@ class UioStruct(ctypes.Structure):
         ("reserved", ctypes.c_uint32),
         ("name", ctypes.c_char * UIO_NAME),
         ("version", ctypes.c_char * UIO_NAME),
+    ]
+
+
+class RingStruct(ctypes.Structure):
+    _fields_ = [
+        ("version", ctypes.c_uint32),
+        ("events", ctypes.c_uint32),
+        ("store_bar", ctypes.c_uint32),
+        ("store_width", ctypes.c_uint32),
+        ("store_offset", ctypes.c_uint64),
+        ("store_value", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("reserved1", ctypes.c_uint32 * 8),
+        ("head", ctypes.c_uint32),
+        ("state", ctypes.c_uint32),
+        ("reason", ctypes.c_uint32),
+        ("reserved2", ctypes.c_uint32),
+        ("seq", ctypes.c_uint64),
+        ("lost", ctypes.c_uint64),
+        ("reserved3", ctypes.c_uint8 * 4000),
+        ("event", EventStruct * RING_EVENTS),
+    ]
+
+
+class ConsumerStruct(ctypes.Structure):
+    _fields_ = [
+        ("tail", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("unmasked", ctypes.c_uint64),
+    ]
+
+
+class WaitStruct(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("source", ctypes.c_uint32),
+        ("timeout_ns", ctypes.c_uint64),
+        ("tail", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
     ]

@@ -20,10 +20,12 @@ import os
 from types import TracebackType
 from typing import Self
 
+from shirq.abi import EventType
 from shirq.device import Device
 from shirq.errors import ShirqError
 from shirq.programset import ProgramSet
 from shirq.records import Event, Info
+from shirq.ring import Ring
 
 
 class AsyncDevice:
@@ -33,6 +35,8 @@ class AsyncDevice:
         self.device = device
         os.set_blocking(device.fileno(), False)
         self._reading = asyncio.Lock()
+        self._ring: Ring | None = None
+        self._taken: Event | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,12 +63,15 @@ class AsyncDevice:
         """As `Device.set_messages`."""
         return self.device.set_messages(count)
 
-    def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0) -> None:
-        """As `Device.arm`."""
-        self.device.arm(shared=shared, auto_unmask=auto_unmask, source=source)
+    def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0, ring: bool = False) -> None:
+        """As `Device.arm`. With `ring`, `read` takes events from the ring, and unmasks the one that it took before."""
+        self.device.arm(shared=shared, auto_unmask=auto_unmask, source=source, ring=ring)
+        if not source:
+            self._ring = self.device.ring() if ring else None
+            self._taken = None
 
     def disarm(self, source: int = 0) -> None:
-        """As `Device.disarm`: a task that waits for an event gets ENXIO, and an iteration ends, with the last one."""
+        """As `Device.disarm`: with the last source, a task that waits gets ENXIO, and an iteration ends."""
         self.device.disarm(source)
 
     def unmask(self, seq: int, source: int = 0) -> None:
@@ -80,11 +87,21 @@ class AsyncDevice:
         async with self._reading:
             while True:
                 try:
-                    return self.device.read()
+                    return self.device.read() if self._ring is None else self._take(self._ring)
                 except ShirqError as error:
-                    if error.errno != errno.EAGAIN:
+                    if error.errno not in (errno.EAGAIN, errno.ETIMEDOUT):
                         raise
                 await self._readable()
+
+    def _take(self, ring: Ring) -> Event:
+        """As `Device.read`, but from the ring. Raises ShirqError with ETIMEDOUT if there is no event."""
+        if self._taken is not None and self._taken.type is EventType.IRQ:
+            ring.unmask(self._taken.seq)
+        self._taken = None
+        while (event := ring.take()) is None:
+            ring.wait(timeout=0)
+        self._taken = event
+        return event
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()

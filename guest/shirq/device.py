@@ -12,7 +12,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -24,6 +24,7 @@ from shirq.errors import ProgramRefused, ShirqError
 from shirq.program import Program, to_array
 from shirq.programset import ProgramSet
 from shirq.records import Bar, Event, Info
+from shirq.ring import Ring
 
 if TYPE_CHECKING:  # imported on use: drivers rarely need it, and importing is slow in an emulated guest
     from shirq.profile import Profile
@@ -69,6 +70,8 @@ _UIO: Final = _RAWIO | {
     errno.ENOENT: "it has none",
     errno.EOPNOTSUPP: "the kernel has no UIO core: it was built without CONFIG_UIO, or uio.ko is not installed",
 }
+#: A timeout of SHIRQ_WAIT that does not end.
+_NO_LIMIT: Final = (1 << 64) - 1
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
 
 
@@ -141,7 +144,7 @@ class Device:
         self.address = address
         self._auto_unmask: set[int] = set()
         self._delivered = _Delivered()
-        self._mapped: list[Registers] = []
+        self._mapped: list[Registers | Ring] = []
 
     @classmethod
     def open(cls, address: str, dev: Path = Path("/dev/shirq")) -> Self:
@@ -155,8 +158,8 @@ class Device:
 
     def close(self) -> None:
         """Close the device; its mappings become invalid. A second call does nothing."""
-        for registers in self._mapped:
-            registers.close()
+        for mapping in self._mapped:
+            mapping.close()
         self._mapped.clear()
         fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -257,12 +260,16 @@ class Device:
         self.load(card.programs, source=source)
         self.set_quiesce(card.quiesce, release=card.release_reset)
 
-    def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0) -> None:
+    def arm(self, *, shared: bool = True, auto_unmask: bool = True, source: int = 0, ring: bool = False) -> None:
         """Request the interrupt of a source, and let the device interrupt by it.
 
-        The line, source 0, is shared or exclusive, and needs a set. A message is never shared, and needs no set.
+        The line, source 0, is shared or exclusive, and needs a set. A message is never shared, and needs no set. With
+        `ring`, which is for source 0 alone, take events by `events` or `ring`: `read` fails, and `auto_unmask` is off.
         """
         flags = abi.ArmFlag(0) if source else abi.ArmFlag.SHARED if shared else abi.ArmFlag.EXCLUSIVE
+        auto_unmask = auto_unmask and not ring
+        if ring:
+            flags |= abi.ArmFlag.RING
         if auto_unmask:
             flags |= abi.ArmFlag.AUTO_UNMASK
         self._call(abi.ARM, abi.ArmStruct(source=source, flags=int(flags)), "arming", _ARMING | _NO_SOURCE)
@@ -355,6 +362,47 @@ class Device:
         self._call(abi.SET_UIO, abi.UioStruct(flags=int(abi.UioFlag.OFF)), "removing the UIO face of", _UIO)
 
     # --------------------------------------------------------------- events
+
+    def ring(self) -> Ring:
+        """Map the ring of a device that was armed with `ring=True`; it is unmapped when the device is closed.
+
+        If the device was stopped, its registers were unmapped too: map the ring anew after arm().
+        """
+        ring = Ring(self._fd, store=self._storing, unmask=self.unmask, sleep=self._sleep)
+        self._mapped.append(ring)
+        return ring
+
+    def _storing(self, header: abi.RingStruct) -> Callable[[], None]:
+        """Return a function that unmasks by a store."""
+        registers, offset, value = self.mmap(header.store_bar), header.store_offset, header.store_value
+        value = int.from_bytes(value.to_bytes(4, "little"), sys.byteorder)
+        return lambda: registers.write32(offset, value)
+
+    def _sleep(self, tail: int, timeout: float | None) -> None:
+        """Sleep until the ring has an event after `tail`."""
+        limit = _NO_LIMIT if timeout is None else round(timeout * 1e9)
+        hints = _NOT_ARMED | {errno.ETIMEDOUT: f"no event within {timeout} s"}
+        self._call(abi.WAIT, abi.WaitStruct(tail=tail, timeout_ns=limit), "waiting for an event of", hints)
+
+    def events(self, *, spin: float = 0.0) -> Iterator[Event]:
+        """Yield the events of a device that was armed with `ring=True`, until it is disarmed or stopped.
+
+        An event is unmasked when the next one is asked for. Before it sleeps, the thread looks for an event for `spin`
+        seconds: interrupts that come meanwhile cost no system call. Raises ShirqError with ENODEV if the device is
+        gone.
+        """
+        ring = self.ring()
+        while True:
+            try:
+                ring.wait(spin=spin)
+            except ShirqError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            while (event := ring.take()) is not None:
+                yield event
+                if event.type is abi.EventType.IRQ:
+                    ring.unmask(event.seq)
 
     def read(self, timeout: float | None = None) -> Event:
         """Wait for the next event, for `timeout` seconds at most (None: for ever).

@@ -49,13 +49,13 @@
 #define BAR_SIZE	4096u	/* of BAR 0; the device has no other */
 
 enum kind {
-	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE, MESSAGES, UIO,
+	GET_INFO, LOAD, ARM, DISARM, UNMASK, EXEC, MASTER, MASK, EVENTFD, QUIESCE, MESSAGES, UIO, WAIT,
 	ANY_IOCTL, READ, READV, WRITE, PREAD, PWRITE, MMAP, POLL, BLOCK, REOPEN, KINDS
 };
 
 static const char *const names[KINDS] = {
 	"info", "load", "arm", "disarm", "unmask", "exec", "master", "mask", "eventfd", "quiesce", "messages",
-	"uio",
+	"uio", "wait",
 	"ioctl", "read", "readv", "write", "pread", "pwrite", "mmap", "poll", "block", "reopen",
 };
 
@@ -76,6 +76,7 @@ static const struct {
 	[QUIESCE] = { SHIRQ_SET_QUIESCE, sizeof(struct shirq_quiesce), true },
 	[MESSAGES] = { SHIRQ_SET_MESSAGES, sizeof(struct shirq_messages), true },
 	[UIO] = { SHIRQ_SET_UIO, sizeof(struct shirq_uio), true },
+	[WAIT] = { SHIRQ_WAIT, sizeof(struct shirq_wait), false },
 };
 
 /* One generated call: a struct, and three programs that it may point to. */
@@ -94,6 +95,7 @@ struct call {
 		struct shirq_uio uio;
 		struct shirq_quiesce quiesce;
 		struct shirq_messages messages;
+		struct shirq_wait wait;
 		uint32_t word[ROOM / 4];
 		unsigned char byte[ROOM];
 	};
@@ -221,6 +223,11 @@ static void copy_ops(struct shirq_op *to, const struct shirq_op *from, size_t co
 	memcpy(to, from, count * sizeof(*to));
 }
 
+/* Who takes the events: read() without and with auto-unmask, or the owner from the ring. */
+static const uint32_t takers[] = { 0, SHIRQ_ARM_AUTO_UNMASK, SHIRQ_ARM_RING };
+/* What can be mapped, beside the other BARs and the like, which cannot. */
+static const unsigned int mapped[] = { 0, SHIRQ_MMAP_RING, SHIRQ_MMAP_CONSUMER };
+
 /* A valid call of this kind. */
 static void begin(struct call *call, enum kind kind, struct choices *from)
 {
@@ -243,8 +250,7 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 		break;
 	case ARM:
 		call->arm.source = below(from, 2);
-		call->arm.flags = (call->arm.source ? 0 : SHIRQ_ARM_SHARED) |
-				  (below(from, 2) ? SHIRQ_ARM_AUTO_UNMASK : 0);
+		call->arm.flags = (call->arm.source ? 0 : SHIRQ_ARM_SHARED) | takers[below(from, COUNT(takers))];
 		break;
 	case DISARM:
 	case MASK:
@@ -282,9 +288,14 @@ static void begin(struct call *call, enum kind kind, struct choices *from)
 	case READV:
 		call->length = sizeof(struct shirq_event) * (1 + below(from, 4));
 		break;
+	case WAIT:
+		call->wait.timeout_ns = below(from, 1000);
+		call->wait.tail = below(from, 64);
+		break;
 	case MMAP:
-		call->offset = 0;
+		call->offset = SHIRQ_MMAP_OFFSET(mapped[below(from, COUNT(mapped))]);
 		call->length = BAR_SIZE;
+		call->word[1] = below(from, 2);
 		break;
 	default:
 		break;
@@ -425,6 +436,9 @@ static void struct_call(struct tormentor *t, const struct call *call)
 	/* Keep the registers below 32 bits: see some_op(). */
 	for (i = 0; call->kind == EXEC && i < SHIRQ_REGS; i++)
 		own.exec.regs[i] &= 0xffffffff;
+	/* Wait a millisecond at most: nobody may be left to end the wait. */
+	if (call->kind == WAIT)
+		own.wait.timeout_ns &= 0xfffff;
 	memcpy(given, own.byte, ROOM);
 	memcpy(space, own.byte, ROOM);
 	result = ioctl(device, calls[call->kind].number, place_of(call, space));
@@ -484,9 +498,29 @@ static void on_fault(int number)
 		siglongjmp(me->fault, 1);
 }
 
+/* Return how many bytes may be mapped at this offset. */
+static size_t mappable(uint64_t offset, bool writable)
+{
+	uint64_t inside = offset & (SHIRQ_MMAP_OFFSET(1) - 1);
+	size_t size = 0;
+
+	switch (offset >> SHIRQ_MMAP_SHIFT) {
+	case 0:
+		size = BAR_SIZE;
+		break;
+	case SHIRQ_MMAP_RING:
+		size = writable ? 0 : sizeof(struct shirq_ring);
+		break;
+	case SHIRQ_MMAP_CONSUMER:
+		size = 4096;
+		break;
+	}
+	return inside < size ? size - inside : 0;
+}
+
 /*
- * Map the BAR and access it. A mapping may cover only the BAR; an access faults only if
- * the mapping was revoked.
+ * Map the BAR or the ring and access it. A mapping may cover only these; an access faults
+ * only if the mapping was revoked.
  */
 static void map_call(struct tormentor *t, const struct call *call)
 {
@@ -498,13 +532,18 @@ static void map_call(struct tormentor *t, const struct call *call)
 
 	if (at == MAP_FAILED)
 		return;
-	if (length > BAR_SIZE || offset || flags != MAP_SHARED)
-		fail(t->made, "a %s mapping of %zu bytes at %#llx was allowed; the BAR has %u bytes",
-		     flags == MAP_SHARED ? "shared" : "private", length, (unsigned long long)offset, BAR_SIZE);
+	if (length > mappable(offset, protection & PROT_WRITE) || flags != MAP_SHARED)
+		fail(t->made, "a %s, %s mapping of %zu bytes at %#llx was allowed",
+		     flags == MAP_SHARED ? "shared" : "private", protection & PROT_WRITE ? "writable" : "read-only",
+		     length, (unsigned long long)offset);
 	t->mapped = true;
 	if (!sigsetjmp(t->fault, 1)) {
 		(void)*(volatile uint32_t *)(at + INT_STATUS);
-		if (protection & PROT_WRITE)
+		if (protection & PROT_WRITE && offset)
+			*(volatile struct shirq_consumer *)at = (struct shirq_consumer) {
+				.tail = call->word[3], .unmasked = call->word[4],
+			};
+		else if (protection & PROT_WRITE)
 			*(volatile uint32_t *)(at + LIVENESS) = call->word[3];
 	}
 	t->mapped = false;

@@ -124,6 +124,34 @@ static void interrupts_come_as_events(int fd, volatile void *bar)
 	close(counter);
 }
 
+static void ring_is_taken_without_calls(int fd, volatile void *bar)
+{
+	struct shirq_programs set = EDU_SET;
+	struct shirq_events events;
+	struct shirq_event event;
+
+	shirq_write32(bar, INT_ACK, ALL);
+	CHECK(!shirq_load(fd, &set));
+	CHECK(!shirq_arm(fd, SHIRQ_ARM_SHARED | SHIRQ_ARM_RING));
+	CHECK(!shirq_ring_map(fd, &events) && events.bar && events.ring->state == SHIRQ_RING_ARMED);
+	FAILS(shirq_next(fd, &event), EBUSY);
+	CHECK(!shirq_ring_next(&events, &event));
+	FAILS(shirq_wait(&events, 100000, 0), ETIMEDOUT);
+	for (uint32_t source = 1; source <= 4; source *= 2) {
+		shirq_write32(bar, INT_RAISE, source);
+		CHECK(!shirq_wait(&events, source == 1 ? 0 : UINT64_MAX, UINT64_MAX));
+		CHECK(shirq_ring_next(&events, &event) && event.r[0] == source);
+		CHECK(!shirq_ring_next(&events, &event) && events.consumer->tail == events.ring->head);
+		shirq_write32(bar, INT_ACK, source);
+		CHECK(!shirq_ring_unmask(&events, event.seq - 1) && shirq_read32(bar, INT_MASK) == ALL);
+		CHECK(!shirq_ring_unmask(&events, event.seq) && !shirq_read32(bar, INT_MASK));
+		CHECK(!(flags(fd) & SHIRQ_INFO_MASKED));
+	}
+	CHECK(!shirq_disarm(fd));
+	FAILS(shirq_wait(&events, UINT64_MAX, UINT64_MAX), ENXIO);
+	CHECK(!shirq_ring_unmap(&events) && !events.ring);
+}
+
 int main(int argc, char **argv)
 {
 	volatile void *bar;
@@ -148,6 +176,7 @@ int main(int argc, char **argv)
 	registers_are_reached_each_way(fd, bar);
 	settings_are_made(fd);
 	interrupts_come_as_events(fd, bar);
+	ring_is_taken_without_calls(fd, bar);
 
 	munmap((void *)bar, length);
 	close(fd);

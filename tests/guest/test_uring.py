@@ -71,3 +71,8 @@ def test_a_ring_that_holds_the_device_ends_after_its_process(uring: Callable[[st
 def test_event_of_an_io_uring_worker_is_the_first_threads(uring: Callable[[str], str]) -> None:
     """An event that an io_uring worker got belongs to the first thread of its process."""
     assert uring("worker") == "worker\n"
+
+
+def test_wait_and_poll_complete_with_events_of_a_ring(uring: Callable[[str], str]) -> None:
+    """SHIRQ_WAIT by URING_CMD, and POLL_ADD, complete when the ring has an event."""
+    assert uring("ring") == "ring\n"

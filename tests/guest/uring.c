@@ -361,13 +361,50 @@ static void worker(void)
 	puts("worker");
 }
 
+/* SHIRQ_WAIT and a poll, both in flight, complete with an event of the ring. */
+static void ring_events(void)
+{
+	struct shirq_wait wait = { .size = sizeof(wait), .timeout_ns = UINT64_MAX };
+	uint64_t address = (uintptr_t)&wait;
+	struct io_uring_sqe entry = {
+		.opcode = IORING_OP_URING_CMD, .fd = device, .cmd_op = SHIRQ_WAIT, .user_data = 1,
+	};
+	struct shirq_events events;
+	struct shirq_event event;
+
+	arm(SHIRQ_ARM_RING);
+	CHECK(!shirq_ring_map(device, &events));
+	for (uint32_t number = 1; number <= 3; number++) {
+		struct io_uring_cqe ends_of[2];
+
+		wait.tail = events.tail;
+		memcpy(entry.cmd, &address, sizeof(address));
+		submit(&entry);
+		submit(&(struct io_uring_sqe){
+			.opcode = IORING_OP_POLL_ADD, .fd = device, .poll32_events = POLLIN,
+			.user_data = 2,
+		});
+		CHECK(!completed());
+		shirq_write32(bar, INT_RAISE, 1u << number);
+		ends_of[0] = next();
+		ends_of[1] = next();
+		CHECK(ends_of[0].user_data + ends_of[1].user_data == 3);
+		for (int i = 0; i < 2; i++)
+			CHECK(ends_of[i].res == (ends_of[i].user_data == 1 ? 0 : POLLIN));
+		CHECK(shirq_ring_next(&events, &event) && event.seq == number);
+		shirq_write32(bar, INT_ACK, 1u << number);
+		CHECK(!shirq_ring_unmask(&events, event.seq));
+	}
+	puts("ring");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } scenes[] = {
 	{ "serve", serve },	  { "nonblocking", nonblocking }, { "second", second },
 	{ "commands", commands }, { "refusals", refusals },	  { "multishot", multishot },
-	{ "worker", worker },	  { "registered", registered },
+	{ "worker", worker },	  { "registered", registered },	  { "ring", ring_events },
 };
 
 int main(int argc, char **argv)

@@ -27,7 +27,9 @@ static void usage(FILE *out, const char *self)
 		"  --after OFFSET    write all-ones to this register after acknowledging\n"
 		"  --swap            remove and restore the eventfd while interrupts come\n"
 		"  --control         also take commands from standard input; see peer.h\n"
-		"  --programs FILE   load these programs, if the interface uses programs\n",
+		"  --programs FILE   load these programs, if the interface uses programs\n"
+		"  --ring NS         take events from a ring, if the interface has one, and look for each for NS\n"
+		"                    nanoseconds before the driver sleeps\n",
 		self);
 }
 
@@ -44,6 +46,7 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		{ "swap", no_argument, NULL, 's' },
 		{ "control", no_argument, NULL, 'C' },
 		{ "programs", required_argument, NULL, 'p' },
+		{ "ring", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -84,6 +87,12 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 			break;
 		case 'p':
 			peer->programs = optarg;
+			break;
+		case 'r':
+			peer->ring = true;
+			peer->spin_ns = strtoull(optarg, &end, 0);
+			if (*end)
+				errx(2, "--ring %s: write nanoseconds", optarg);
 			break;
 		case 'h':
 			usage(stdout, argv[0]);

@@ -37,6 +37,9 @@ struct peer {
 	bool control;
 	/* Programs for the kernel, as struct shirq_op; NULL: those of the edu preset. */
 	const char *programs;
+	/* Take events from a ring, and look for each for so long before sleeping. */
+	bool ring;
+	uint64_t spin_ns;
 };
 
 /* Fill in the peer from the command line. Exit on an error. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The peer for shirq.ko: the kernel runs programs to claim, mask and unmask;
- * each interrupt takes one read().
+ * each interrupt takes one read(), or with a ring a call only if the driver sleeps.
  */
 #include "peer.h"
 #include "../edu-set.h"
@@ -101,6 +101,18 @@ static void on_sigbus(int number)
 	siglongjmp(revoked, number);
 }
 
+static struct shirq_events events;
+
+static int next(const struct peer *peer, struct shirq_event *event)
+{
+	if (!peer->ring)
+		return shirq_next(device, event);
+	while (!shirq_ring_next(&events, event))
+		if (shirq_wait(&events, peer->spin_ns, UINT64_MAX))
+			return -1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct shirq_programs programs = EDU_SET;
@@ -124,9 +136,11 @@ int main(int argc, char **argv)
 	regs = shirq_map(device, 0, &length);
 	if (!regs)
 		err(1, "mapping BAR 0");
-	if (shirq_arm(device, SHIRQ_ARM_AUTO_UNMASK |
+	if (shirq_arm(device, (peer.ring ? SHIRQ_ARM_RING : SHIRQ_ARM_AUTO_UNMASK) |
 		      (peer.exclusive ? SHIRQ_ARM_EXCLUSIVE : SHIRQ_ARM_SHARED)))
 		err(1, "arming");
+	if (peer.ring && shirq_ring_map(device, &events))
+		err(1, "mapping the ring");
 	channel = peer.swap ? eventfd(0, EFD_CLOEXEC) : -1;
 	if (peer.swap)
 		set_eventfd(channel);
@@ -136,7 +150,7 @@ int main(int argc, char **argv)
 	signal(SIGBUS, on_sigbus);
 	sigsetjmp(revoked, 1);
 	while (!peer.count || seen < peer.count) {
-		if (shirq_next(device, &event))
+		if (next(&peer, &event))
 			err(1, "waiting for an event");
 		if (event.type != SHIRQ_EVENT_IRQ) {
 			notice(&event);
@@ -147,6 +161,8 @@ int main(int argc, char **argv)
 		if (peer.patient && !status)
 			status = peer_status(&peer, regs);
 		peer_acknowledge(&peer, regs, status);
+		if (peer.ring && shirq_ring_unmask(&events, event.seq))
+			err(1, "unmasking");
 		peer_event(&peer, status);
 		seen++;
 		if (peer.swap) {

@@ -131,8 +131,8 @@ def bad_arguments() -> None:
     def arm(source: int, flags: int, reserved: int) -> str:
         return fails(raw, abi.ARM, struct.pack("IIII", 16, source, flags, reserved))
 
-    print("arm:", arm(0, 1, 1), arm(1, 1, 0), arm(0, 3, 0), arm(0, 0, 0), arm(0, 9, 0))
-    print("unknown:", fails(raw, abi.SET_MESSAGES + 1, bytes(16)), fails(raw, 0xE6FF, bytes(16)))
+    print("arm:", arm(0, 1, 1), arm(1, 1, 0), arm(0, 3, 0), arm(0, 0, 0), arm(0, 0x11, 0))
+    print("unknown:", fails(raw, abi.WAIT + 1, bytes(24)), fails(raw, 0xE6FF, bytes(16)))
     libc.ioctl(device.fileno(), ctypes.c_ulong(abi.ARM), ctypes.c_void_p(8))
 
     def call(request: int, struct: ctypes.Structure) -> str:
@@ -190,7 +190,7 @@ def mappings() -> None:
         fails(mmap.mmap, fd, 4096, mmap.MAP_PRIVATE),
         fails(mmap.mmap, fd, 8192),
         fails(mmap.mmap, fd, 4096, offset=1 << 40),
-        fails(mmap.mmap, fd, 4096, offset=7 << 40),
+        fails(mmap.mmap, fd, 4096, offset=8 << 40),
         fails(mmap.mmap, fd, 4096, offset=4096),
     )
 

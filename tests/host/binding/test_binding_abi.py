@@ -38,6 +38,7 @@ FAMILIES: dict[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "SHIRQ_ARM_": abi.ArmFlag,
     "SHIRQ_EXEC_": abi.ExecFlag,
     "SHIRQ_UIO_": abi.UioFlag,
+    "SHIRQ_RING_": abi.RingState,
 }
 
 CONSTANTS: dict[str, int] = {
@@ -68,6 +69,10 @@ CONSTANTS: dict[str, int] = {
     "SHIRQ_DEFAULT_RATE": abi.DEFAULT_RATE,
     "SHIRQ_SET_MESSAGES": abi.SET_MESSAGES,
     "SHIRQ_MAX_MESSAGES": abi.MAX_MESSAGES,
+    "SHIRQ_MMAP_RING": abi.MMAP_RING,
+    "SHIRQ_MMAP_CONSUMER": abi.MMAP_CONSUMER,
+    "SHIRQ_RING_EVENTS": abi.RING_EVENTS,
+    "SHIRQ_WAIT": abi.WAIT,
 }
 
 
@@ -138,6 +143,7 @@ FIRST_VERSION = {
     "eventfd": ("flags", 16),
     "quiesce": ("max_rate", 16),
     "uio": ("version", 144),
+    "wait": ("flags", 24),
 }
 
 

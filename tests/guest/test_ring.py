@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The ring: events, unmasks and ends without a system call, and what a broken owner of one can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guest.guest_python import finish, run, start
+from guest.port import behind_a_port
+from guest.quiet import is_quiet, line_falls, line_not_given_up
+from guest.scripts import ring
+from guest.test_c_library import LIBRARY, compiled
+from shirq_bench.channels.agent import Command
+from shirq_bench.observe.scene import Scene
+from shirq_bench.paths import GUEST
+from shirq_bench.plugin import Boot
+from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE
+
+
+def test_owner_takes_and_unmasks_events_without_a_call(scene: Scene) -> None:
+    """The kernel learns of an unmask at the next interrupt, or when it is asked."""
+    with scene.record("dev1") as recorded:
+        assert run(scene, "dev1", ring.served) == [
+            "True 0 ARMED 0 None",
+            "IRQ 1 0 0x1 0xffffffff 0x0",
+            "IRQ 2 0 0x2 0xffffffff 0x0",
+            "IRQ 3 0 0x4 0xffffffff 0x0",
+            "3 True 0 3 0",
+            "False 3",
+        ]
+    assert len(recorded.assertions()) == 3
+    is_quiet(scene, "dev1")
+
+
+def _take_five(scene: Scene, script: Command) -> None:
+    """Raise five interrupts, each when the last one was taken."""
+    script.expect("^armed$")
+    for number in range(1, 6):
+        scene.raise_("dev1", bits=1 << number)
+        script.expect(f"^{number} {1 << number:#x}$")
+    assert finish(script)[-1] == "disarmed"
+
+
+@pytest.mark.parametrize("spin", [0.0, 0.001])
+def test_events_come_to_a_sleeper_and_to_a_spinner(scene: Scene, spin: float) -> None:
+    _take_five(scene, start(scene, "dev1", ring.iterated, 5, spin))
+
+
+def test_asyncio_awaits_events_of_a_ring(scene: Scene) -> None:
+    _take_five(scene, start(scene, "dev1", ring.awaited, 5))
+
+
+@pytest.mark.parametrize(("mode", "vcpus"), [("spin", 1), ("spin", 2), ("sleep", 2), ("epoll", 2), ("poll", 2)])
+def test_example_driver_waits_in_each_way(boot: Boot, tmp_path: Path, mode: str, vcpus: int) -> None:
+    """guest/drivers/edu-ring.c, the example of a driver with a ring, handles each interrupt that the test raises."""
+    scene = Scene(boot(SHARED_LINE.with_(vcpus=vcpus)))
+    program = compiled(tmp_path / "edu-ring", "-static", f"-I{GUEST}/lib", GUEST / "drivers/edu-ring.c", LIBRARY)
+    scene.upload(program, "/tmp/edu-ring")
+    driver = scene.vm.agent.start("/tmp/edu-ring", ADDRESSES["dev1"], mode, "4")
+    driver.expect("^armed$")
+    with scene.record("dev1") as recorded:
+        for number in range(1, 5):
+            scene.raise_("dev1", bits=1 << number)
+            driver.expect(f"^{number} {1 << number:#x}$")
+        assert int(finish(driver)[-1].removeprefix("waits: ")) <= 4
+    assert len(recorded.assertions()) == 4
+    is_quiet(scene, "dev1")
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_no_wake_up_is_lost(boot: Boot, vcpus: int) -> None:
+    scene = Scene(boot(SHARED_LINE.with_(vcpus=vcpus)))
+    assert run(scene, "dev1", ring.ping_pong, 300) == ["300 0 0"]
+
+
+@pytest.mark.parametrize(
+    ("how", "end"),
+    [
+        ("disarm", "ENXIO DISARMED none"),
+        ("reset", "RESET ENXIO RESET none"),
+        ("unbind", "ENODEV GONE none"),
+        ("storm", "QUARANTINED ENXIO QUARANTINED MASKED"),
+    ],
+)
+def test_end_wakes_the_sleeper_and_is_a_state(port: Scene, how: str, end: str) -> None:
+    """Disarm, a reset, unbinding and a quarantine end a call that waits; the ring's state says which it was."""
+    assert run(port, "dev2", ring.ends, how) == [end]
+    line_not_given_up(port)
+
+
+def test_wait_ends_in_time_and_by_signals(scene: Scene) -> None:
+    assert run(scene, "dev1", ring.timeouts) == ["ETIMEDOUT ETIMEDOUT", "ETIMEDOUT", "-1 EINTR"]
+
+
+def test_what_a_ring_does_not_allow_is_refused(scene: Scene) -> None:
+    """The kernel's part is never writable; read() fails; a ring is for source 0 and without auto-unmask."""
+    assert run(scene, "dev1", ring.refusals) == [
+        "unarmed: ENXIO",
+        "read: ENXIO ENXIO",
+        "arm: EINVAL",
+        "arm: EINVAL",
+        "arm: OK",
+        "armed: EBUSY ETIMEDOUT EINVAL EINVAL",
+        "map: OK",
+        "map: EINVAL",
+        "map: EINVAL",
+        "map: EINVAL",
+        "map: OK",
+        "map: EINVAL",
+        "map: EINVAL",
+        "inside: EINVAL",
+        "mprotect: -1 EACCES",
+    ]
+
+
+def test_messages_have_no_ring(boot: Boot) -> None:
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on")))
+    assert run(scene, "dev2", ring.for_messages) == ["EINVAL OK"]
+
+
+def test_full_ring_counts_the_lost_and_keeps_its_events(port: Scene) -> None:
+    """A notice that finds no room is a state alone; an event that was not taken is not overwritten."""
+    assert run(port, "dev2", ring.full) == [
+        "256 4 4 260",
+        "1 256 256 261 0 4",
+        "256 4 RESET",
+        "{'IRQ'}",
+        "ARMED 0",
+        "['RESET'] RESET",
+    ]
+
+
+def test_late_or_wrong_number_unmasks_nothing(scene: Scene) -> None:
+    """An interrupt that comes before the number is left unhandled, and comes again."""
+    assert run(scene, "dev1", ring.stale) == ["2 0", "True", "True", "True", "True", "True", "False"]
+    line_not_given_up(scene)
+
+
+def test_claims_of_a_masking_device_with_a_ring_are_rated(scene: Scene) -> None:
+    """The same rate of a device without a ring is no storm, because each unmask is a call."""
+    assert run(scene, "dev1", ring.rate, True) == ["1501 QUARANTINED RATE QUARANTINED RATE"]
+    assert run(scene, "dev1", ring.rate, False) == ["1600"]
+
+
+@pytest.mark.parametrize(("device", "mask"), [("dev0", ""), ("dev1", "load r0, -1\nwrite32 bar0+0x68, r0")])
+def test_store_does_not_undo_an_explicit_mask(scene: Scene, device: str, mask: str) -> None:
+    assert run(scene, device, ring.masked_by_call, mask) == ["True ETIMEDOUT", "1"]
+
+
+@pytest.mark.parametrize(
+    "unmask",
+    [
+        "load r0, -1\nload r1, 0\nwrite32 bar0+0x6c, r0",
+        "read32 r0, bar0+0x28\nwrite32 bar0+0x6c, r0",
+        "load r0, 0xffff0000\nload r0, 0xffffffff\nwrite32 bar0+0x6c, r0",
+        "load r4, -1\nwrite32 bar0+0x6c, r4\nread32 r5, bar0+0x28",
+    ],
+)
+def test_other_unmask_programs_need_the_call(scene: Scene, unmask: str) -> None:
+    """Only one store of a constant is left to the owner."""
+    assert run(scene, "dev1", ring.without_store, unmask) == ["False True", "False 0x0"]
+
+
+def test_poll_and_eventfd_work_with_a_ring(port: Scene) -> None:
+    """poll() compares the ring's head with the owner's tail, and ignores a tail that cannot be right."""
+    assert run(port, "dev2", ring.polled) == ["[]", "True 1", "[]", "[]", "[]", "[]", "True 1", "RESET True"]
+
+
+def test_ring_and_read_take_turns(port: Scene) -> None:
+    """A disarm drops no event of a ring; read() gets none of them; a ring goes on with those that were not read."""
+    assert run(port, "dev2", ring.switched) == [
+        "3 DISARMED OK [1, 2, 3]",
+        "EINVAL",
+        "6",
+        "[('IRQ', 7), ('RESET', 7)] ARMED",
+    ]
+
+
+def test_ring_outlives_the_mappings_of_registers(port: Scene) -> None:
+    assert run(port, "dev2", ring.revoked) == ["SIGBUS OK RESET RESET", "IRQ True"]
+
+
+def test_garbage_in_the_owners_words_harms_only_its_events(scene: Scene) -> None:
+    """Four writers scribble over the words that the kernel compares. Afterwards the ring works, and the line is low."""
+    with scene.record("dev1"):
+        assert run(scene, "dev1", ring.hostile, 4, 600) == ["ARMED", "True True", "8 0"]
+    is_quiet(scene, "dev1")
+    line_not_given_up(scene)
+
+
+def test_owner_that_always_unmasks_cannot_hold_the_line(scene: Scene) -> None:
+    """A device that storms is quarantined although its owner says each time that it has unmasked."""
+    assert run(scene, "dev1", ring.hostile_storm) == ["QUARANTINED EIO"]
+    line_falls(scene, "dev1")
+    line_not_given_up(scene)
