@@ -33,7 +33,7 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
     with scene.record("dev1") as run:
         result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
         assert (result.status, result.stdout) == (0, "done\n"), result.stderr
-    assert len(run.assertions()) == 5, "there must be one interrupt before the mask, one after it, and three of the ring"
+    assert len(run.assertions()) == 5, "one interrupt before the mask, one after it, three of the ring"
 
 
 def test_every_call_about_messages_does_what_it_says(boot: Boot, tmp_path: Path) -> None:
