@@ -24,7 +24,7 @@ _INTCSR_9056 = "bar0+0x68/32[8] gate; bar0+0x68/32[11] enable[0]; bar0+0x68/32[1
 class Card:
     """A card: its IDs, BARs and registers.
 
-    ``enable`` are writes of the program through its mapping, (BAR, offset, value), when it begins. ``again`` is such a
+    ``enable`` are writes of the program to maps and ports, (BAR, offset, value), when it begins. ``again`` is such a
     write after each interrupt, for a program whose module had no write(); others write 1 to the node.
     """
 
@@ -92,8 +92,9 @@ CARDS = {
     "pci1710": Card(
         (0x13FE, 0x1710, 0x13FE, 0x1710),
         "bar0=mem:128,bar2=port:32",
-        # Programs enable interrupts by a port, which the test's script cannot write: they are enabled after a reset.
-        "bar2+6/16[11] status[0] ro; bar2+6/16[4] gate wo; bar2+8/8[0] status[0] wc wo,reset-unmasked=1",
+        # The script can write single bytes of ports, the release program writes the whole register.
+        "bar2+6/16[11] status[0] ro; bar2+6/16[4] gate wo; bar2+6/8[4] gate wo; bar2+8/8[0] status[0] wc wo",
+        enable=((2, 6, 0x10),),
         acknowledges=True,
     ),
     "plx9054": Card(

@@ -394,6 +394,12 @@ def card(enable: tuple[tuple[int, int, int], ...], again: tuple[int, int, int] |
     mappings: dict[int, shirq.Registers] = {}
 
     def put(bar: int, offset: int, value: int) -> None:
+        ports = [path for path in (_UIO / _name()).glob("portio/*") if (path / "name").read_text() == f"bar{bar}\n"]
+        if ports:
+            with Path("/dev/port").open("r+b", buffering=0) as port:
+                port.seek(int((ports[0] / "start").read_text(), 0) + offset)
+                port.write(bytes([value]))
+            return
         if bar not in mappings:
             size = int(_attribute(f"maps/map{bar}/size"), 0)
             memory = mmap.mmap(fd, size, mmap.MAP_SHARED, offset=bar * mmap.PAGESIZE)
