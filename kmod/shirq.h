@@ -411,6 +411,10 @@ enum shirq_ring_state {
  * @seq: number of the last claim, even if its event was lost, or of the last SHIRQ_MASK
  * @lost: as in struct shirq_event
  * @event: the events
+ * @reserved: zero
+ * @reserved1: zero
+ * @reserved2: zero
+ * @reserved3: zero
  *
  * A device that is armed with SHIRQ_ARM_RING writes its events here, for its owner to take
  * without a call: source 0 alone, messages are read. Load @head with acquire semantics; read the
