@@ -283,16 +283,17 @@ def disarm() -> None:
 
 
 def counters() -> None:
+    silent = stat("silent")  # A neighbour may have interrupted while the parked device was bound.
     device, registers = armed(auto_unmask=False)
     report("armed")
     proceed()
-    print(stat("declines") > 0, stat("silent"), stat("claims"))
+    print(stat("declines") > 0, stat("silent") - silent, stat("claims"))
     registers.write32(0x60, 1)
     device.read(timeout=TIMEOUT)
     declines = stat("declines")
     report("masked")
     proceed()
-    print(stat("silent") > 0, stat("declines") - declines, stat("claims"))
+    print(stat("silent") > silent, stat("declines") - declines, stat("claims"))
 
 
 # ---------------------------------------------------------------- binding

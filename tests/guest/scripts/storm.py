@@ -114,6 +114,7 @@ def masked_again() -> None:
 
 
 def acknowledges() -> None:
+    silent = stat("silent")  # A neighbour may have interrupted while the parked device was bound.
     device = loaded(acknowledging())
     device.arm()
     report("armed")
@@ -122,7 +123,7 @@ def acknowledges() -> None:
     while seen != (1 << 20) - 1:
         seen |= device.read(timeout=TIMEOUT).r[0]
         events += 1
-    print(stat("claims"), events, stat("unmasks"), stat("silent"), state())
+    print(stat("claims"), events, stat("unmasks"), stat("silent") - silent, state())
 
 
 def rate() -> None:
