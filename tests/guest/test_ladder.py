@@ -149,7 +149,8 @@ def test_device_that_no_rung_silences_is_declined_as_failed(port: Scene, allowed
             if not shut:
                 port.network.ping(3)
     assert not failed.of(Kind.READ, Kind.WRITE, device="dev2"), "the module has accessed the device"
-    _line_was_off(recorded, len(tried) + 1, shut)
+    # The kernel may have disabled the line since.
+    _line_was_off(recorded, len(tried) + 1, shut or "Disabling IRQ" in port.run("dmesg"))
     # The owner may still close the device.
     script.signal(signal.SIGKILL)
     assert script.wait().status == -signal.SIGKILL
