@@ -563,8 +563,8 @@ def test_claim_test_at_the_beginning_is_found(library: Library, text: str, relev
     program = assemble(text)
     assert library.relevant(program) == relevant
     if relevant:
-        for bit in range(32):
-            assert_peeked_does_the_same(library, program, (1 << bit).to_bytes(4, "little"))
+        for value in (0, 0xFFFFFFFF, *(1 << bit for bit in range(32))):
+            assert_peeked_does_the_same(library, program, value.to_bytes(4, "little"))
 
 
 def assert_peeked_does_the_same(library: Library, program: Program, content: bytes) -> None:
