@@ -89,6 +89,17 @@ def test_owner_is_told_that_the_kernel_gave_the_line_up(storming: Scene, tmp_pat
 
 
 @pytest.mark.splats_expected
+def test_owner_that_unmasks_just_before_the_first_poll_is_told(storming: Scene, tmp_path: Path) -> None:
+    """No handler call but those of the kernel's poll shows that the line is disabled."""
+    scene = storming
+    script = start(scene, "dev0", line.unmasked_at_the_end)
+    script.expect("^masked$")
+    storm(scene, tmp_path)
+    script.expect("^LINE_OFF off True$", deadline=120)
+    finish(script)
+
+
+@pytest.mark.splats_expected
 def test_owner_is_told_that_another_driver_revived_the_line(storming: Scene, tmp_path: Path) -> None:
     """Another driver registers a handler, which revives the line: the owner reads LINE_ON."""
     scene = storming

@@ -21,8 +21,12 @@ _TRACING = "/sys/kernel/tracing"
 
 
 @pytest.mark.parametrize("tests_first", [True, False])
-def test_an_event_has_a_time_before_its_device_is_masked(scene: Scene, tests_first: bool) -> None:
-    """`time_ns` is taken before the irq program, which is long here; tracepoints before and after it prove that."""
+def test_an_event_has_a_time_before_its_device_is_masked(boot: Boot, tests_first: bool) -> None:
+    """`time_ns` is taken before the irq program, which is long here; tracepoints before and after it prove that.
+
+    The guest counts instructions: the times are the same on every host.
+    """
+    scene = Scene(boot(SHARED_LINE.with_(vcpus=1, deterministic=True)))
     scene.run(
         f"cd {_TRACING} && echo mono >trace_clock && echo 1 >tracing_on"
         " && for name in irq claim; do echo 1 >events/shirq/shirq_$name/enable; done"
@@ -36,9 +40,9 @@ def test_an_event_has_a_time_before_its_device_is_masked(scene: Scene, tests_fir
     claim = [name for name, _ in times].index("claim")
     (name, entry), (_, claimed) = times[claim - 1 : claim + 1]
     assert name == "irq"
-    assert claimed - entry > 5000, "the program was too short to show anything"
+    assert claimed - entry > 4000, "the program was too short to show anything"
     assert since > 0
-    assert entry - 1000 < stamp < claimed - 3000
+    assert entry < stamp < entry + 2000
 
 
 def test_command_is_written_for_the_bits_that_are_asked_for(scene: Scene) -> None:

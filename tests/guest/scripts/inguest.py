@@ -33,7 +33,10 @@ ADDRESS = ""
 TIMEOUT = 1_000_000
 SET = edu.PROGRAMS
 INT_ACK = edu.INT_ACK
+INT_STATUS = 0x24
+INT_MASK = 0x28
 INT_RAISE = 0x60
+INT_MASK_CLEAR = 0x6C
 
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -272,6 +272,19 @@ def kept_from_its_line(own: int, there: int) -> None:
     report(kind(event), hex(event.r[0]), stat("storms_elsewhere"))
 
 
+def unmasked_at_the_end() -> None:
+    """The owner unmasks when the kernel has given the line up, and before it polls."""
+    device, _ = armed()
+    seq = device.mask()
+    messages = os.open("/dev/kmsg", os.O_RDONLY)
+    os.lseek(messages, 0, os.SEEK_END)
+    report("masked")
+    while b"Disabling IRQ" not in os.read(messages, 8192):
+        pass
+    device.unmask(seq)
+    report(kind(device.read(timeout=TIMEOUT)), _line(device))
+
+
 def told_while_masked() -> None:
     """Reading LINE_OFF does not end the owner's mask, although a read unmasks the last event."""
     device, _ = armed()

@@ -16,7 +16,10 @@ import shirq
 from guest.scripts.inguest import (
     ADDRESS,
     INT_ACK,
+    INT_MASK,
+    INT_MASK_CLEAR,
     INT_RAISE,
+    INT_STATUS,
     SET,
     TIMEOUT,
     acknowledging,
@@ -42,9 +45,6 @@ from guest.scripts.inguest import (
 from shirq import abi
 from shirq.aio import AsyncDevice
 
-INT_STATUS = 0x24
-INT_MASK = 0x28
-INT_MASK_CLEAR = 0x6C
 
 #: The part of a set's irq program that declines all sources but those of the mask 0x1, which it acknowledges.
 DECLINE_OTHERS = """

@@ -47,7 +47,7 @@ from shirq import abi
 
 def event_time(tests_first: bool) -> None:
     """Print when an interrupt came; the irq program is long, and begins with its claim test or not."""
-    test, reads = "read32 r0, bar0+0x2c\nskip_if_zero r0, end\n", "read32 r3, bar0+0x24\n" * 8
+    test, reads = "read32 r0, bar0+0x2c\nskip_if_zero r0, end\n", "read16 r3, config+4\n" * 20
     rest = "claim\nload r1, 0xffffffff\nwrite32 bar0+0x68, r1\nread32 r1, bar0+0x28"
     program = test + reads + rest if tests_first else reads + test + rest
     device = loaded(dataclasses.replace(SET, irq=shirq.assemble(program)))

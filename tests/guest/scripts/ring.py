@@ -20,6 +20,8 @@ import shirq
 from guest.scripts.inguest import (
     ADDRESS,
     INT_ACK,
+    INT_MASK,
+    INT_MASK_CLEAR,
     INT_RAISE,
     SET,
     TIMEOUT,
@@ -41,8 +43,6 @@ from shirq import abi
 from shirq.aio import AsyncDevice
 from shirq.ring import Ring
 
-INT_MASK = 0x28
-INT_MASK_CLEAR = 0x6C
 _PAGE = mmap.PAGESIZE
 _RING = -(-ctypes.sizeof(abi.RingStruct) // _PAGE) * _PAGE
 

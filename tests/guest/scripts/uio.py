@@ -14,6 +14,7 @@ import shirq
 from guest.scripts.inguest import (
     ADDRESS,
     INT_ACK,
+    INT_MASK,
     INT_RAISE,
     SET,
     asleep_in,
@@ -32,7 +33,6 @@ from shirq import abi
 
 _UIO = Path("/sys/class/uio")
 _MASK_ALL = shirq.assemble("load r0, 0xffffffff\nwrite32 bar0+0x68, r0\nread32 r0, bar0+0x28")
-INT_MASK = 0x28
 INT_ACTIVE = 0x2C
 UNMASK, MASK = b"\1\0\0\0", bytes(4)
 
