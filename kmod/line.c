@@ -157,7 +157,6 @@ static noinline irqreturn_t shirq_interrupted_unusually(struct shirq_device *d)
 	if (unlikely(irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)) ||
 		     d->storm.polled_ns))
 		shirq_line_polled(d, now);
-	shirq_see_unmask(d);
 	if (d->quarantined || d->masked || pci_channel_offline(d->pdev))
 		ours = shirq_storm_silent(d, now);
 	/*
@@ -188,6 +187,8 @@ static irqreturn_t shirq_interrupt(int irq, void *data)
 	 */
 	spin_lock(&d->lock);
 	trace_shirq_irq(d);
+	if (unlikely(d->masked))
+		shirq_see_unmask(d);
 	if (unlikely(!shirq_peeks(d)))
 		return shirq_interrupted_unusually(d);
 	if (!shirq_declines(&d->set->program[SHIRQ_PROGRAM_IRQ], &first))

@@ -294,15 +294,17 @@ static inline void write_memory(const struct shirq_op *op, __u32 value)
 	writel(value, (void __iomem *)(uintptr_t)op->imm);
 }
 
-/* Return: @relevant of a program whose operations are replaced already. */
-static __u32 relevant_bits(const struct shirq_program *program)
+/* Set @relevant and @rest of a program whose operations are replaced already. */
+static void find_claim_test(struct shirq_program *program)
 {
 	const struct shirq_op *op = program->op, *end = op + program->count, *declines;
+	const struct shirq_op *claims;
 	__u8 value = op->dst;
 	__u32 bits = ~0;
 
-	if (op->code != LINKED_READ && op->code != LINKED_READ_OR_GONE)
-		return 0;
+	program->relevant = 0;
+	if (op >= end || (op->code != LINKED_READ && op->code != LINKED_READ_OR_GONE))
+		return;
 	op++;
 	if (op < end && op->code == SHIRQ_OP_AND && op->dst == value &&
 	    !(op->flags & SHIRQ_SRC_REG)) {
@@ -310,14 +312,20 @@ static __u32 relevant_bits(const struct shirq_program *program)
 		op++;
 	}
 	if (op >= end || op->src != value)
-		return 0;
-	if (op->code == SHIRQ_OP_SKIP_Z)
+		return;
+	if (op->code == SHIRQ_OP_SKIP_Z) {
 		declines = op + 1 + op->skip;
-	else if (op->code == SHIRQ_OP_SKIP_NZ)
+		claims = op + 1;
+	} else if (op->code == SHIRQ_OP_SKIP_NZ) {
 		declines = op + 1;
-	else
-		return 0;
-	return declines == end || declines->code == SHIRQ_OP_DECLINE ? bits : 0;
+		claims = op + 1 + op->skip;
+	} else {
+		return;
+	}
+	if (declines == end || declines->code == SHIRQ_OP_DECLINE) {
+		program->relevant = bits;
+		program->rest = claims - program->op;
+	}
 }
 
 /**
@@ -345,7 +353,7 @@ void shirq_link(struct shirq_program *program, const struct shirq_bus *bus)
 			op->code = LINKED_LOAD_WRITE;
 		write_follows = op->code == LINKED_WRITE;
 	}
-	program->relevant = program->count ? relevant_bits(program) : 0;
+	find_claim_test(program);
 }
 
 /**
@@ -516,12 +524,12 @@ enum shirq_outcome shirq_run(const struct shirq_program *program, const struct s
 }
 
 /**
- * shirq_run_rest() - run a program whose first read shirq_declines() has made
+ * shirq_run_rest() - run a program whose claim test shirq_declines() has made
  * @program: the program, with @relevant
  * @bus: the device
  * @regs: as for shirq_run()
  * @captured: as for shirq_run()
- * @first: the value that was read
+ * @first: the value that was read; the program does not decline
  *
  * Return: how it ended.
  */
@@ -533,6 +541,6 @@ enum shirq_outcome shirq_run_rest(const struct shirq_program *program, const str
 
 	if (op->code == LINKED_READ_OR_GONE && first == (__u32)ones(4))
 		return SHIRQ_GONE;
-	regs[op->dst] = first;
-	return run_from(op + 1, program, bus, regs, captured);
+	regs[op->dst] = first & program->relevant;
+	return run_from(op + program->rest, program, bus, regs, captured);
 }

@@ -77,12 +77,14 @@ struct shirq_bus {
  * @keeps: it uses a kept register; set by shirq_verify()
  * @relevant: the program declines if these bits of its first read are zero, see
  *	shirq_declines(); 0 if it does not begin in this way. Set by shirq_link()
+ * @rest: place of the operation that follows this claim test if the program does not decline
  * @op: the operations
  */
 struct shirq_program {
 	__u32		count;
 	__u32		keeps;
 	__u32		relevant;
+	__u32		rest;
 	struct shirq_op	op[SHIRQ_MAX_OPS];
 };
 

@@ -37,13 +37,15 @@ static inline void shirq_ring_look(struct shirq_device *d)
  */
 static inline void shirq_ring_publish(struct shirq_device *d)
 {
+	struct shirq_ring *ring = d->ring;
+
 	lockdep_assert_held(&d->lock);
 	if (!d->ringing)
 		return;
-	WRITE_ONCE(d->ring->seq, d->seq);
-	WRITE_ONCE(d->ring->lost, d->lost);
+	WRITE_ONCE(ring->seq, d->seq);
+	WRITE_ONCE(ring->lost, d->lost);
 	/* The owner loads the head first, then the event. */
-	smp_store_release(&d->ring->head, d->head);
+	smp_store_release(&ring->head, d->head);
 }
 
 #endif /* SHIRQ_RING_H */

@@ -417,27 +417,34 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Return whether to stop looking: there is an event, or none can come any more. */
-static int looked(const struct shirq_events *events)
+/*
+ * Look for an event for so long. Return whether there is one; give up early if none can
+ * come any more.
+ */
+static int look(const struct shirq_events *events, uint64_t spin_ns)
 {
-	return __atomic_load_n(&events->ring->head, __ATOMIC_ACQUIRE) != events->tail ||
-	       __atomic_load_n(&events->ring->state, __ATOMIC_ACQUIRE) != SHIRQ_RING_ARMED;
+	const int looks = 64;	/* between two looks at the clock, which takes longer */
+	const uint64_t begin = spin_ns ? now_ns() : 0;
+
+	for (int left = looks; ; left--) {
+		if (__atomic_load_n(&events->ring->head, __ATOMIC_ACQUIRE) != events->tail)
+			return 1;
+		if (!spin_ns ||
+		    __atomic_load_n(&events->ring->state, __ATOMIC_ACQUIRE) != SHIRQ_RING_ARMED)
+			return 0;
+		if (!left) {
+			if (now_ns() - begin >= spin_ns)
+				return 0;
+			left = looks;
+		}
+		relax();
+	}
 }
 
 int shirq_wait(struct shirq_events *events, uint64_t spin_ns, uint64_t timeout_ns)
 {
 	struct shirq_wait wait = { .size = sizeof(wait), .timeout_ns = timeout_ns, .tail = events->tail };
-	const int looks = 64;	/* between two looks at the clock, which takes longer */
 
-	if (spin_ns) {
-		uint64_t begin = now_ns();
-
-		do {
-			for (int i = 0; i < looks && !looked(events); i++)
-				relax();
-		} while (!looked(events) && now_ns() - begin < spin_ns);
-	}
-	if (__atomic_load_n(&events->ring->head, __ATOMIC_ACQUIRE) != events->tail)
-		return 0;
-	return ioctl(events->fd, SHIRQ_WAIT, &wait);
+	/* The call looks again: the last events come before the end that was seen. */
+	return look(events, spin_ns) ? 0 : ioctl(events->fd, SHIRQ_WAIT, &wait);
 }

@@ -85,6 +85,7 @@ class _Program(ctypes.Structure):
         ("count", ctypes.c_uint32),
         ("keeps", ctypes.c_uint32),
         ("relevant", ctypes.c_uint32),
+        ("rest", ctypes.c_uint32),
         ("op", abi.OpStruct * abi.MAX_OPS),
     ]
 

@@ -29,7 +29,9 @@ static void usage(FILE *out, const char *self)
 		"  --control         also take commands from standard input; see peer.h\n"
 		"  --programs FILE   load these programs, if the interface uses programs\n"
 		"  --ring NS         take events from a ring, if the interface has one, and look for each for NS\n"
-		"                    nanoseconds before the driver sleeps\n",
+		"                    nanoseconds before the driver sleeps\n"
+		"  --poll NS         after an event, leave the device masked, and look every NS nanoseconds whether\n"
+		"                    there is more to do; unmask when there is not\n",
 		self);
 }
 
@@ -47,6 +49,7 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		{ "control", no_argument, NULL, 'C' },
 		{ "programs", required_argument, NULL, 'p' },
 		{ "ring", required_argument, NULL, 'r' },
+		{ "poll", required_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -93,6 +96,11 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 			peer->spin_ns = strtoull(optarg, &end, 0);
 			if (*end)
 				errx(2, "--ring %s: write nanoseconds", optarg);
+			break;
+		case 'o':
+			peer->poll_ns = strtoull(optarg, &end, 0);
+			if (!peer->poll_ns || peer->poll_ns >= 1000000000 || *end)
+				errx(2, "--poll %s: write nanoseconds, from 1 to 999999999", optarg);
 			break;
 		case 'h':
 			usage(stdout, argv[0]);

@@ -40,6 +40,11 @@ struct peer {
 	/* Take events from a ring, and look for each for so long before sleeping. */
 	bool ring;
 	uint64_t spin_ns;
+	/*
+	 * After an event, leave the device masked, and look at its status again each time that so
+	 * many nanoseconds have passed, until it is zero; 0: unmask at once.
+	 */
+	uint64_t poll_ns;
 };
 
 /* Fill in the peer from the command line. Exit on an error. */

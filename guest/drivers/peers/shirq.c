@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Change ENABLE by a read-modify-write that is atomic against the interrupt. */
@@ -113,6 +115,23 @@ static int next(const struct peer *peer, struct shirq_event *event)
 	return 0;
 }
 
+/* Do what comes while the device is masked, as NAPI of Linux does, until there is no more. */
+static void poll_device(const struct peer *peer, volatile void *regs)
+{
+	const struct timespec pause = { .tv_nsec = peer->poll_ns };
+	uint32_t status;
+
+	for (;;) {
+		nanosleep(&pause, NULL);
+		status = peer_read(regs, INT_STATUS);
+		if (!status)
+			return;
+		peer_awake(peer, regs);
+		peer_acknowledge(peer, regs, status);
+		peer_event(peer, status);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct shirq_programs programs = EDU_SET;
@@ -147,6 +166,9 @@ int main(int argc, char **argv)
 	peer_control(&peer, regs, &(struct peer_verbs) { .change = change_enable, .mask = mask });
 	peer_armed();
 
+	/* By default, the kernel may wake a process 50 us later than it asked for. */
+	if (peer.poll_ns)
+		prctl(PR_SET_TIMERSLACK, 1);
 	signal(SIGBUS, on_sigbus);
 	sigsetjmp(revoked, 1);
 	while (!peer.count || seen < peer.count) {
@@ -161,6 +183,8 @@ int main(int argc, char **argv)
 		if (peer.patient && !status)
 			status = peer_status(&peer, regs);
 		peer_acknowledge(&peer, regs, status);
+		if (peer.poll_ns)
+			poll_device(&peer, regs);
 		if (peer.ring && shirq_ring_unmask(&events, event.seq))
 			err(1, "unmasking");
 		peer_event(&peer, status);

@@ -14,9 +14,10 @@ from selenium.webdriver.common.by import By
 
 from browsing import logged, requested
 from shirq_bench.campaigns.bench import page
-from shirq_bench.campaigns.bench.contender import CONTENDERS, SHARING
+from shirq_bench.campaigns.bench.contender import CONTENDERS, POLLING, SHARING, SPINNING
+from shirq_bench.campaigns.bench.targets import judge
 
-_ROUNDS = {"shirq": 4792, "uio_pci_generic": 5641, "vfio-pci": 5278, "wake": 4404, "kernel": 700}
+_ROUNDS = {"shirq": 4792, "shirq-ring": 4445, "uio_pci_generic": 5641, "vfio-pci": 5278, "wake": 4404, "kernel": 700}
 
 
 def _spread(value: float) -> dict[str, float]:
@@ -32,8 +33,9 @@ def _driver(name: str) -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """Return an example of bench.json, in which shirq.ko misses only the first target."""
+    """Return an example of bench.json, in which shirq.ko misses the first two targets."""
     profile = {"instructions": 7000.0, "calls": 1.0, "functions": {"__schedule": 372.0, "<odd>": 1.0}}
+    left = {"1000": 0.99, "10000": 0.9, "100000": 0.25}
     beside = {name: {"added": 216.0, "registers": 1, "config": 0} for name in SHARING}
     return {
         "date": "2026-11-23",
@@ -45,8 +47,16 @@ def report() -> dict[str, Any]:
                     "neighbour": {"alone": _spread(1400), "beside": beside},
                 },
                 "profile": dict.fromkeys(CONTENDERS, profile),
+                "spin": {
+                    "handler": 786,
+                    "store": _spread(42),
+                    "enabled": _spread(74),
+                    **{"registers": 5, "config": 0, "reads": 2, "calls": 0.0, "waiting": 23300, "waiting_calls": 17.5},
+                },
                 "rate": {
-                    name: {"highest": _spread(151676), "left": {"1000": 0.99, "100000": 0.25}} for name in CONTENDERS
+                    **{name: {"highest": _spread(117467), "left": left} for name in CONTENDERS},
+                    SPINNING.name: {"highest": _spread(520123), "left": None},
+                    POLLING.name: {"highest": None, "left": left | {"100000": 0.7}},
                 },
             }
         },
@@ -99,8 +109,34 @@ def test_page_shows_each_drivers_cost_and_the_kernel(shown: Chrome) -> None:
 
 def test_a_missed_target_is_said_with_its_reason(shown: Chrome) -> None:
     assert _row(shown, "target", "round trip, relative to uio_pci_generic")[-1] == "missed"
-    assert _row(shown, "target", "round trip, relative to the floor that wakes a reader")[-1] == "met"
+    assert _row(shown, "target", "round trip with a ring, relative to the one without")[-1] == "met"
     assert "is 0.78 of uio_pci_generic's. Waking" in shown.find_element(By.TAG_NAME, "body").text
+
+
+def test_a_driver_that_spins_has_its_path_and_no_time_left(shown: Chrome) -> None:
+    path = ["786", "42", "74", "860", "0", "5", "0", "2", "23,300", "17.5"]
+    assert _row(shown, "driver that spins", "shirq-ring, spinning")[1:] == path
+    assert _row(shown, "target", "spinning: to the first store, relative to uio_pci_generic")[1:] == [
+        str(round((786 + 42) / (5641 - 500), 3)),
+        "0.2",
+        "met",
+    ]
+    rates = shown.find_elements(By.XPATH, "//table[.//tr[1]/th[2]='highest rate']//tr[td]")
+    cells = {row[0]: row[1:] for tr in rates if (row := [td.text for td in tr.find_elements(By.TAG_NAME, "td")])}
+    assert cells["shirq-ring, spinning"] == ["520,123", "520,122", "520,213", "-", "-", "-"]
+    assert cells["shirq-ring, polling"] == ["-", "-", "-", "99.0%", "90.0%", "70.0%"]
+
+
+def test_targets_of_what_was_not_measured_are_not_judged() -> None:
+    (kernel,) = report()["kernels"].values()
+    cost = [target.what for target in judge({name: kernel[name] for name in ("cost", "profile", "spin")})]
+    rate = [target.what for target in judge({"rate": kernel["rate"]})]
+    assert [target.what for target in judge(kernel)] == cost + rate
+    assert rate == [
+        "CPU time used at 100,000/s by a driver that polls under load",
+        "highest rate of uio_pci_generic, relative to a driver that spins",
+    ]
+    assert not judge({})
 
 
 def test_bars_are_as_long_as_what_they_stand_for(shown: Chrome) -> None:
@@ -138,5 +174,5 @@ def test_the_documents_tables_have_a_cell_for_each_column() -> None:
     for table in re.findall(r"(?:^\|.*\n)+", page.document(report()), re.M):
         lines = table.splitlines()
         widths[lines[0]] = {line.count("|") for line in lines}
-    assert len(widths) == 8
+    assert len(widths) == 9
     assert all(len(of) == 1 for of in widths.values()), widths

@@ -7,7 +7,7 @@ import pytest
 
 from logwriter import INT_ACK, Story
 from shirq_bench.campaigns.bench import rate
-from shirq_bench.campaigns.bench.contender import CONTENDERS, Contender
+from shirq_bench.campaigns.bench.contender import CONTENDERS, POLLING, SPINNING, Contender
 from shirq_bench.channels.log import Kind
 from shirq_bench.errors import BenchError
 from shirq_bench.replay.play import Recording
@@ -49,24 +49,28 @@ def test_a_rate_is_sustained_if_each_interrupt_is_handled(
 
 def test_the_highest_rate_is_known_to_three_percent(monkeypatch: pytest.MonkeyPatch) -> None:
     _sustained(monkeypatch, range(6500, 100_000))
-    assert 1e9 / 6500 * 0.97 <= rate.highest("6.1", "shirq") <= 1e9 / 6500
+    assert 1e9 / 6500 * 0.97 <= rate.highest("6.1", CONTENDERS["shirq"]) <= 1e9 / 6500
 
 
 def test_a_rate_without_a_loss_beyond_one_with_a_loss_is_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     _sustained(monkeypatch, range(7000, 100_000), range(5000, 6500))
-    assert rate.highest("6.1", "vfio-pci") <= 1e9 / 7000
+    assert rate.highest("6.1", CONTENDERS["vfio-pci"]) <= 1e9 / 7000
 
 
 def test_a_contender_that_loses_at_every_rate_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     _sustained(monkeypatch)
     with pytest.raises(BenchError, match="does not keep up"):
-        rate.highest("6.1", "wake")
+        rate.highest("6.1", CONTENDERS["wake"])
 
 
 def test_contenders_rate_is_median_over_places_of_kernel_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver's rate is the median of trials that coincide with different parts of the kernel's other work."""
     found = iter(range(1, 1000))
-    monkeypatch.setattr(rate, "highest", lambda kernel, name, lead_ns: 1000 * next(found))
+    monkeypatch.setattr(rate, "highest", lambda kernel, chosen, lead_ns: 1000 * next(found))
     monkeypatch.setattr(rate, "_work", lambda kernel, chosen, rate: 1)
-    first = rate.measure("6.1")["shirq"]["highest"]
+    measured = rate.measure("6.1")
+    first = measured["shirq"]["highest"]
     assert (first["median"], first["least"], first["most"]) == (3000, 1000, 5000)
+    assert measured[SPINNING.name]["left"] is None
+    assert measured[POLLING.name]["highest"] is None
+    assert measured[POLLING.name]["left"] == {"1000": 1.0, "10000": 1.0, "100000": 1.0}

@@ -446,7 +446,7 @@ def test_the_shell_completes_verbs_and_kernels() -> None:
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
     assert complete("shirq t") == ["templates", "torture", "trace"]
-    assert complete("shirq run --kernel 6") == ["6.1", "6.12"]
+    assert complete("shirq run --kernel 6") == ["6.1", "6.12", "6.1-rt", "6.12-rt"]
     assert "complete" in shirq("completion", "bash").output
 
 

@@ -14,8 +14,9 @@ _LOG_ENTRIES = 1 << 22
 class Contender:
     """A driver for dev0. ``load`` is the guest script that loads it, ``driver`` the kernel driver that binds dev0.
 
-    ``program`` is the user program, which blocks until there is an interrupt. If it is empty, the kernel driver handles
-    the interrupts.
+    ``program`` is the user program, which waits for interrupts. If it is empty, the kernel driver handles the
+    interrupts. A program that ``spins`` leaves its processor no idle time; one that ``merges`` leaves the device masked
+    while it has work, so that interrupts that come close together are one.
     """
 
     name: str
@@ -23,12 +24,21 @@ class Contender:
     load: str
     driver: str
     program: str = ""
+    spins: bool = False
+    merges: bool = False
 
 
 CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender("shirq", "shirq.ko: one read() for each interrupt", LOAD_MODULE, "shirq", "peer-shirq"),
+        Contender(
+            "shirq-ring",
+            "shirq.ko with a ring: one call sleeps, a store unmasks",
+            LOAD_MODULE,
+            "shirq",
+            "peer-shirq --ring 0",
+        ),
         Contender(
             "uio_pci_generic",
             "read(), and a write to config space unmasks",
@@ -41,6 +51,24 @@ CONTENDERS = {
         Contender("kernel", "floor: handled in the kernel", insmod("floor", "wake=0"), "floor"),
     )
 }
+
+#: A driver that looks at its ring all the time, and one that looks at its device from time to time while there is work.
+SPINNING = Contender(
+    "shirq-ring, spinning",
+    "looks at its ring without a call, a store unmasks",
+    LOAD_MODULE,
+    "shirq",
+    f"peer-shirq --ring {10**15}",
+    spins=True,
+)
+POLLING = Contender(
+    "shirq-ring, polling",
+    "unmasks when it has found no work for 50 us",
+    LOAD_MODULE,
+    "shirq",
+    "peer-shirq --ring 0 --poll 50000",
+    merges=True,
+)
 
 #: Drivers of the silent device that shares the line while the neighbour's interrupts are measured.
 SHARING = ("shirq", "uio_pci_generic", "vfio-pci", "wake")
@@ -67,12 +95,22 @@ def machine(kernel: str, *prepare: str, then: tuple[str, ...] = ()) -> Machine:
     )
 
 
-def driving(contender: Contender) -> tuple[str, ...]:
-    """Guest scripts: bind dev0 to a driver, and start the user program that waits for its interrupts."""
+def driving(contender: Contender, under: str = "") -> tuple[str, ...]:
+    """Guest scripts: bind dev0 to a driver, and start the user program that waits for its interrupts.
+
+    ``under`` is a command that starts another one, such as ``taskset 2``.
+    """
     scripts = [contender.load, bind("dev0", contender.driver)]
     if contender.program:
-        scripts.append(start(f"{contender.program} --quiet --mark {ADDRESSES['dev0']}", "armed"))
+        scripts.append(start(f"{under} {contender.program} --quiet --mark {ADDRESSES['dev0']}".strip(), "armed"))
     return tuple(scripts)
+
+
+def guest(kernel: str, contender: Contender, then: tuple[str, ...] = ()) -> Machine:
+    """The guest in which dev0 has that driver. A program that spins starts when the guest has settled, not before."""
+    if contender.spins:
+        return machine(kernel, then=(*driving(contender), *then))
+    return machine(kernel, *driving(contender), then=then)
 
 
 #: Guest scripts: bind dev1, the neighbour, to its in-kernel driver.

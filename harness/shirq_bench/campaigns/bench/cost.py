@@ -66,11 +66,11 @@ class Spread:
         return cls(statistics.median(ordered), p99, ordered[0], ordered[-1])
 
 
-def schedule(device: str, interrupts: int, seed: int | None = None) -> list[Stimulus]:
-    """The raises of the warm-up and ``interrupts``, `PERIOD_NS` apart; a ``seed`` delays each by up to half of it."""
+def schedule(device: str, interrupts: int, seed: int | None = None, *, period_ns: int = PERIOD_NS) -> list[Stimulus]:
+    """The raises of the warm-up and ``interrupts``, one a period; a ``seed`` delays each by up to half a period."""
     generator = random.Random(seed)
     return [
-        Stimulus(slot * PERIOD_NS + (generator.randrange(PERIOD_NS // 2) if seed is not None else 0), device, "raise 1")
+        Stimulus(slot * period_ns + (generator.randrange(period_ns // 2) if seed is not None else 0), device, "raise 1")
         for slot in range(WARM_UP + interrupts)
     ]
 
@@ -146,7 +146,7 @@ def play_regular(machine: Machine, device: str, interrupts: int) -> list[list[En
 def of_contender(kernel: str, name: str, interrupts: int) -> dict[str, Any]:
     """The figures of dev0 without a neighbour, for each phase: a `Spread` of each cost, and medians of the accesses."""
     chosen = CONTENDERS[name]
-    machine = contender.machine(kernel, *driving(chosen))
+    machine = contender.guest(kernel, chosen)
     result: dict[str, Any] = {}
     for phase, seed in (("regular", None), ("random", _SEED)):
         measured = [measure_round(r, bool(chosen.program)) for r in _play(machine, "dev0", interrupts, seed)]

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shirq_bench import pages
-from shirq_bench.campaigns.bench.contender import CONTENDERS
+from shirq_bench.campaigns.bench.contender import CONTENDERS, POLLING, SPINNING
 from shirq_bench.campaigns.bench.guests import WORKERS
+from shirq_bench.campaigns.bench.rate import RATES
 from shirq_bench.campaigns.bench.targets import judge
 
 #: Number of functions in a profile's table.
@@ -49,21 +50,31 @@ def _neighbour_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
 _TARGET_HEAD = ("target", "measured", "at most", "")
 
 
+_SPIN_HEAD = (
+    *("driver that spins", "handler, to the event in the ring", "driver, to its first store", "driver, to the unmask"),
+    *("round trip", "system calls", "registers", "config", "reads", "instructions of waiting", "system calls in it"),
+)
+
+
+def _spin_rows(spin: Mapping[str, Any]) -> Iterable[_Row]:
+    handler, store, enabled = spin["handler"], spin["store"]["median"], spin["enabled"]["median"]
+    counts = (spin[count] for count in ("calls", "registers", "config", "reads", "waiting", "waiting_calls"))
+    yield SPINNING.name, handler, store, enabled, handler + enabled, *counts
+
+
 def _target_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
-    for target in judge(kernel["cost"], kernel["profile"]):
-        yield target.what, round(target.value, 3), target.limit, "met" if target.met else "missed"
+    for target in judge(kernel):
+        yield target.what, round(target.value, 3), round(target.limit, 3), "met" if target.met else "missed"
 
 
-def _rate_head(kernel: Mapping[str, Any]) -> Sequence[str]:
-    first = next(iter(kernel["rate"].values()))
-    left = (f"CPU time left at {int(rate):,}/s" for rate in first["left"])
-    return ("driver", "highest rate", "least", "most", *left)
+_RATE_HEAD = ("driver", "highest rate", "least", "most", *(f"CPU time left at {rate:,}/s" for rate in RATES))
 
 
 def _rate_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
     for name, figures in kernel["rate"].items():
-        highest = [figures["highest"][figure] for figure in ("median", "least", "most")]
-        yield (name, *highest, *(f"{part:.1%}" for part in figures["left"].values()))
+        highest = [figures["highest"][figure] if figures["highest"] else "-" for figure in ("median", "least", "most")]
+        left = [f"{figures['left'][str(rate)]:.1%}" if figures["left"] else "-" for rate in RATES]
+        yield name, *highest, *left
 
 
 def _cost_bars(kernel: Mapping[str, Any]) -> _Bars:
@@ -144,19 +155,21 @@ _GUEST_TABLES = ((_WAYS_HEAD, _way_rows), (_SUITES_HEAD, _suite_rows), (_LINE_HE
 def _kernels(report: Mapping[str, Any], functions: int) -> Iterator[dict[str, Any]]:
     """The values for the templates, for each kernel. A table is a pair of its head and its rows."""
     for release, kernel in report["kernels"].items():
-        shown: dict[str, Any] = {"release": release}
+        shown: dict[str, Any] = {"release": release, "targets": (_TARGET_HEAD, _target_rows(kernel))}
         if "cost" in kernel:
             shown["bars"] = _cost_bars(kernel)
             shown["cost"] = _COST_HEAD, _cost_rows(kernel)
-            shown["targets"] = _TARGET_HEAD, _target_rows(kernel)
             shown["reason"] = _reason(kernel)
             shown["neighbour"] = _NEIGHBOUR_HEAD, _neighbour_rows(kernel)
+            shown["spin"] = _SPIN_HEAD, _spin_rows(kernel["spin"])
             shown["profile"] = _profile_head(kernel), _profile_rows(kernel, functions)
         if "rate" in kernel:
             shown["highest"] = {
-                name: [(figures["highest"]["median"], COLOURS["hard"])] for name, figures in kernel["rate"].items()
+                name: [(figures["highest"]["median"], COLOURS["hard"])]
+                for name, figures in kernel["rate"].items()
+                if figures["highest"]
             }
-            shown["rate"] = _rate_head(kernel), _rate_rows(kernel)
+            shown["rate"] = _RATE_HEAD, _rate_rows(kernel)
         yield shown
 
 
@@ -185,7 +198,7 @@ def page(report: Mapping[str, Any]) -> str:
         css=pages.verbatim(__package__, "page.css"),
         date=report["date"],
         machine=report["machine"],
-        contenders=CONTENDERS.values(),
+        contenders=(*CONTENDERS.values(), SPINNING, POLLING),
         kernels=_kernels(report, _FUNCTIONS),
         guest=_guest(report),
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shirq_bench.campaigns.bench import contender
-from shirq_bench.campaigns.bench.contender import CONTENDERS, Contender, driving
+from shirq_bench.campaigns.bench.contender import CONTENDERS, POLLING, SPINNING, Contender
 from shirq_bench.campaigns.bench.cost import Spread
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind
@@ -43,7 +43,7 @@ def _stimuli(period_ns: int, interrupts: int, lead_ns: int = 0) -> list[Stimulus
 
 def sustains(kernel: str, chosen: Contender, period_ns: int, lead_ns: int) -> bool:
     """Whether each of `TRIAL` interrupts, ``period_ns`` apart, is handled before the next one comes."""
-    machine = contender.machine(kernel, *driving(chosen))
+    machine = contender.guest(kernel, chosen)
     length = _WARM_UP * _WARM_UP_NS + TRIAL * period_ns + 50 * _WARM_UP_NS
     entries = [e for e in play(machine, _stimuli(period_ns, TRIAL, lead_ns), length).entries if e.device == "dev0"]
     merged = sum(entry.kind is Kind.RAISE and not entry.value for entry in entries)
@@ -57,16 +57,17 @@ def _handles(entry: Entry, chosen: Contender) -> bool:
     return entry.kind is Kind.WRITE and entry.space == 0 and entry.offset == Register.INT_ACK
 
 
-def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
+def highest(kernel: str, chosen: Contender, lead_ns: int = 0) -> int:
     """The highest rate, in interrupts per second of guest time, up to which no rate loses any interrupt.
 
     The trial begins ``lead_ns`` after the warm-up. At a higher rate, a trial may by chance lose no interrupt, depending
     on how far the program is on its way to sleep.
     """
-    chosen = CONTENDERS[name]
     period = _LONGEST
     if not sustains(kernel, chosen, period, lead_ns):
-        raise BenchError(f"{name} does not keep up with one interrupt every {period} ns, the longest period tried")
+        raise BenchError(
+            f"{chosen.name} does not keep up with one interrupt every {period} ns, the longest period tried"
+        )
     while sustains(kernel, chosen, int(period * _STEP), lead_ns):
         period = int(period * _STEP)
     return 1_000_000_000 // period
@@ -74,7 +75,7 @@ def highest(kernel: str, name: str, lead_ns: int = 0) -> int:
 
 def _work(kernel: str, chosen: Contender, rate: int) -> int:
     """The work of an idle-priority program in `_WINDOW_NS` while ``rate`` interrupts come per second (0: none)."""
-    machine = contender.machine(kernel, *driving(chosen), then=_BURNING)
+    machine = contender.guest(kernel, chosen, _BURNING)
     begin = _WARM_UP * _WARM_UP_NS
     stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)
     recording = play(machine, stimuli, begin + _WINDOW_NS)
@@ -87,15 +88,18 @@ def _work(kernel: str, chosen: Contender, rate: int) -> int:
 def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """The rates of each driver.
 
-    ``highest`` is in interrupts per second, a spread over `_LEADS_NS`. ``left`` is, for each of `RATES`, the CPU time
-    of an idle-priority program relative to that without interrupts.
+    ``highest`` is in interrupts per second, a spread over `_LEADS_NS`; None if the driver merges interrupts. ``left``
+    is, for each of `RATES`, the CPU time of an idle-priority program relative to that without interrupts; None if the
+    driver spins: it leaves no time.
     """
-    result = {}
-    for name, chosen in CONTENDERS.items():
-        tell(f"kernel {kernel}: {name}, the highest rate")
-        fastest = Spread.of([highest(kernel, name, lead_ns) for lead_ns in _LEADS_NS])
-        tell(f"kernel {kernel}: {name}, the CPU time left")
-        alone = _work(kernel, chosen, 0)
-        left = {str(rate): round(_work(kernel, chosen, rate) / alone, 4) for rate in RATES}
-        result[name] = {"highest": asdict(fastest), "left": left}
+    result: dict[str, Any] = {}
+    for chosen in (*CONTENDERS.values(), SPINNING, POLLING):
+        figures = result[chosen.name] = {"highest": None, "left": None}
+        if not chosen.merges:
+            tell(f"kernel {kernel}: {chosen.name}, the highest rate")
+            figures["highest"] = asdict(Spread.of([highest(kernel, chosen, lead_ns) for lead_ns in _LEADS_NS]))
+        if not chosen.spins:
+            tell(f"kernel {kernel}: {chosen.name}, the CPU time left")
+            alone = _work(kernel, chosen, 0)
+            figures["left"] = {str(rate): round(_work(kernel, chosen, rate) / alone, 4) for rate in RATES}
     return result

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from shirq_bench.campaigns.bench.contender import POLLING, SPINNING
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,47 @@ class Target:
         return self.value <= self.limit
 
 
-def judge(costs: Mapping[str, Any], profiles: Mapping[str, Any]) -> list[Target]:
-    """The targets, from the result of `cost.measure` for one kernel and the profiles of its drivers."""
-    rounds = {name: figures["regular"]["enabled"]["median"] for name, figures in costs["drivers"].items()}
+def judge(kernel: Mapping[str, Any]) -> list[Target]:
+    """The targets of what was measured on one kernel: ``cost`` with ``profile`` and ``spin``, ``rate``, or all."""
+    return [*(_of_cost(kernel) if "cost" in kernel else ()), *(_of_rate(kernel["rate"]) if "rate" in kernel else ())]
+
+
+def _of_cost(kernel: Mapping[str, Any]) -> Iterator[Target]:
+    costs, profiles, spin = kernel["cost"], kernel["profile"], kernel["spin"]
+    drivers = {name: figures["regular"] for name, figures in costs["drivers"].items()}
+    rounds = {name: figures["enabled"]["median"] for name, figures in drivers.items()}
     beside = costs["neighbour"]["beside"]
-    accesses = {name: figures["regular"]["registers"] for name, figures in costs["drivers"].items()}
-    config = costs["drivers"]["shirq"]["regular"]["config"]
-    return [
-        Target("round trip, relative to uio_pci_generic", rounds["shirq"] / rounds["uio_pci_generic"], 0.50),
-        Target("round trip, relative to the floor that wakes a reader", rounds["shirq"] / rounds["wake"], 1.10),
-        Target("system calls per interrupt", profiles["shirq"]["calls"], 1),
-        Target("device accesses in addition to those of the floor", accesses["shirq"] + config - accesses["wake"], 0),
-        Target(
-            "instructions added to a neighbour's interrupt, relative to uio_pci_generic",
-            beside["shirq"]["added"] / beside["uio_pci_generic"]["added"],
-            1.0,
-        ),
-    ]
+    ours, uio, floor = drivers["shirq"], "uio_pci_generic", "wake"
+    accesses = ours["registers"] + ours["config"] - drivers[floor]["registers"]
+    path = {until: spin["handler"] + spin[until]["median"] for until in ("store", "enabled")}
+    yield Target("round trip, relative to uio_pci_generic", rounds["shirq"] / rounds[uio], 0.53)
+    yield Target("round trip, relative to the floor that wakes a reader", rounds["shirq"] / rounds[floor], 1.03)
+    yield Target("system calls per interrupt", profiles["shirq"]["calls"], 1)
+    yield Target("device accesses in addition to those of the floor", accesses, 0)
+    yield Target("instructions added to a neighbour's interrupt", beside["shirq"]["added"], 80)
+    yield Target(
+        "instructions added to a neighbour's interrupt, relative to uio_pci_generic",
+        beside["shirq"]["added"] / beside[uio]["added"],
+        1.0,
+    )
+    yield Target("round trip with a ring, relative to the one without", rounds["shirq-ring"] / rounds["shirq"], 1.01)
+    yield Target(
+        "spinning: to the first store, relative to uio_pci_generic",
+        path["store"] / drivers[uio]["awake"]["median"],
+        0.2,
+    )
+    yield Target("spinning: round trip, relative to uio_pci_generic", path["enabled"] / rounds[uio], 0.42)
+    yield Target("spinning: system calls per interrupt", spin["calls"], 0)
+    yield Target("spinning: reads of the device per interrupt", spin["reads"], 2)
+
+
+def _of_rate(rates: Mapping[str, Any]) -> Iterator[Target]:
+    yield Target(
+        "CPU time used at 100,000/s by a driver that polls under load", 1 - rates[POLLING.name]["left"]["100000"], 0.4
+    )
+    highest = {name: figures["highest"]["median"] for name, figures in rates.items() if figures["highest"]}
+    yield Target(
+        "highest rate of uio_pci_generic, relative to a driver that spins",
+        highest["uio_pci_generic"] / highest[SPINNING.name],
+        1 / 3,
+    )
