@@ -7,11 +7,13 @@ import ctypes
 import dataclasses
 import errno
 import fcntl
+import math
 import mmap
 import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -379,10 +381,18 @@ class Device:
         return lambda: registers.write32(offset, value)
 
     def _sleep(self, tail: int, timeout: float | None) -> None:
-        """Sleep until the ring has an event after `tail`."""
-        limit = _NO_LIMIT if timeout is None else round(timeout * 1e9)
+        """Sleep until the ring has an event after `tail`. A signal ends it only if its handler raises, as in read()."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
         hints = _NOT_ARMED | {errno.ETIMEDOUT: f"no event within {timeout} s"}
-        self._call(abi.WAIT, abi.WaitStruct(tail=tail, timeout_ns=limit), "waiting for an event of", hints)
+        while True:
+            limit = round(min(max(0.0, until - time.monotonic()) * 1e9, _NO_LIMIT))
+            try:
+                self._call(abi.WAIT, abi.WaitStruct(tail=tail, timeout_ns=limit), "waiting for an event of", hints)
+            except ShirqError as error:
+                if error.errno != errno.EINTR:
+                    raise
+            else:
+                return
 
     def events(self, *, spin: float = 0.0) -> Iterator[Event]:
         """Yield the events of a device that was armed with `ring=True`, until it is disarmed or stopped.
