@@ -359,14 +359,14 @@ def _one_shot(text: str, card: Profile | None) -> Program:
     return assemble(text.replace(";", "\n"), card.places if card else {})
 
 
-def _arm_messages(device: Device, count: int) -> None:
-    """Arm messages without programs: each is an event, and nothing has to be unmasked."""
+def _arm_messages(device: Device, count: int) -> str:
+    """Arm messages without programs: each is an event, and nothing has to be unmasked. Returns what was armed."""
     got = device.set_messages(count)
     device.set_master(True)
     for source in range(1, got + 1):
         device.arm(source=source)
     numbers = _ranges([device.info_of(source).irq for source in range(1, got + 1)])
-    _say(f"armed: {got} of {device.info.messages} messages of {device.address}, interrupts {numbers}")
+    return f"{got} of {device.info.messages} messages of {device.address}, interrupts {numbers}"
 
 
 def do_watch(system: System, options: argparse.Namespace) -> int:
@@ -375,15 +375,18 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
     auto = after is not None or options.unmask or bool(card and card.programs.mode is Mode.ACKNOWLEDGES)
     with Device.open(options.address) as device:
         if options.messages:
-            _arm_messages(device, options.messages)
-        elif card:
+            armed = _arm_messages(device, options.messages)
+        else:
+            assert card is not None
             device.load_profile(card)
             device.arm(shared=not options.exclusive, auto_unmask=auto)
-            _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
+            armed = f"{options.address} by {card.name}, line {device.info.irq}"
+        # Whoever sees that the device is armed may send a signal.
+        stopped = disarm_at(STOP, device)
+        _say(f"armed: {armed}")
         if not auto and not options.messages:
             _say("the device stays masked after an event: give --after TEXT, a program that serves it, or --unmask")
         seen = 0
-        stopped = disarm_at(STOP, device)
         try:
             while options.count is None or seen < options.count:
                 event = device.read(options.timeout)

@@ -316,12 +316,13 @@ def test_an_error_has_its_status_and_says_what_would_be_right(
     assert error.startswith("shirqctl: ") and text in error
 
 
+@pytest.mark.parametrize("arguments", [[], ["--messages", "2"]])
 @pytest.mark.parametrize(("by", "status"), [("SIGINT", ctl.DONE), ("SIGTERM", ctl.DONE), ("", ctl.FAILED)])
-def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: int) -> None:
+def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: int, arguments: list[str]) -> None:
     """Without a signal, it is an error that the device is disarmed. Signals need a process of their own."""
     script = Path(__file__).parents[1] / "watched.py"
     done = subprocess.run(
-        [sys.executable, script, tree.root, EDU, by],
+        [sys.executable, script, tree.root, EDU, by, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
