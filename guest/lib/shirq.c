@@ -373,7 +373,8 @@ int shirq_ring_map(int fd, struct shirq_events *events)
 	if (!events->ring->store_width)
 		return 0;
 	events->bar = shirq_map(fd, events->ring->store_bar, &events->bar_length);
-	if (events->bar)
+	/* The registers of a device that was stopped cannot be mapped, but its ring has events, and says why. */
+	if (events->bar || errno == EIO || errno == ENODEV)
 		return 0;
 failed:
 	/* Unmapping must not overwrite the errno of the mapping. */

@@ -190,8 +190,9 @@ struct shirq_events {
 };
 
 /*
- * Map the ring of a device that was armed with SHIRQ_ARM_RING. If the device is stopped, its registers are unmapped,
- * and shirq_ring_unmask() would get SIGBUS: unmap and map the ring anew after the next shirq_arm().
+ * Map the ring of a device that was armed with SHIRQ_ARM_RING, also if it was stopped since then. If the device is
+ * stopped, its registers are unmapped: unmap and map the ring anew after the next shirq_arm(). shirq_ring_unmask() gets
+ * SIGBUS if the device is stopped during the call.
  */
 int shirq_ring_map(int fd, struct shirq_events *events);
 int shirq_ring_unmap(struct shirq_events *events);

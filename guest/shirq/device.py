@@ -125,6 +125,10 @@ class Registers:
             )
         return self._views[width], index
 
+    @property
+    def closed(self) -> bool:
+        return self._memory.closed
+
     def close(self) -> None:
         for view in self._views.values():
             view.release()
@@ -370,15 +374,23 @@ class Device:
 
         If the device was stopped, its registers were unmapped too: map the ring anew after arm().
         """
-        ring = Ring(self._fd, store=self._storing, unmask=self.unmask, sleep=self._sleep)
+        try:
+            ring = Ring(self._fd, store=self._storing, unmask=self.unmask, sleep=self._sleep)
+        except ShirqError:
+            raise
+        except OSError as error:
+            doing = f"mapping the ring of {self.address}"
+            raise ShirqError.explain(error.errno or errno.EIO, doing, _GONE | _RING) from None
+        # An owner may iterate `events` anew after each stop.
+        self._mapped = [mapping for mapping in self._mapped if not mapping.closed]
         self._mapped.append(ring)
         return ring
 
-    def _storing(self, header: abi.RingStruct) -> Callable[[], None]:
-        """Return a function that unmasks by a store."""
-        registers, offset, value = self.mmap(header.store_bar), header.store_offset, header.store_value
+    def _storing(self, header: abi.RingStruct) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return a function that unmasks by a store, and one that unmaps its register."""
+        registers, offset, value = self._map(header.store_bar), header.store_offset, header.store_value
         value = int.from_bytes(value.to_bytes(4, "little"), sys.byteorder)
-        return lambda: registers.write32(offset, value)
+        return lambda: registers.write32(offset, value), registers.close
 
     def _sleep(self, tail: int, timeout: float | None) -> None:
         """Sleep until the ring has an event after `tail`. A signal ends it only if its handler raises, as in read()."""
@@ -402,17 +414,20 @@ class Device:
         gone.
         """
         ring = self.ring()
-        while True:
-            try:
-                ring.wait(spin=spin)
-            except ShirqError as error:
-                if error.errno == errno.ENXIO:
-                    return
-                raise
-            while (event := ring.take()) is not None:
-                yield event
-                if event.type is abi.EventType.IRQ:
-                    ring.unmask(event.seq)
+        try:
+            while True:
+                try:
+                    ring.wait(spin=spin)
+                except ShirqError as error:
+                    if error.errno == errno.ENXIO:
+                        return
+                    raise
+                while (event := ring.take()) is not None:
+                    yield event
+                    if event.type is abi.EventType.IRQ:
+                        ring.unmask(event.seq)
+        finally:
+            ring.close()
 
     def read(self, timeout: float | None = None) -> Event:
         """Wait for the next event, for `timeout` seconds at most (None: for ever).
@@ -478,6 +493,11 @@ class Device:
 
     def mmap(self, bar: int) -> Registers:
         """Map the whole pages of a memory BAR. The mapping lasts until the device is closed, stopped, or gone."""
+        registers = self._map(bar)
+        self._mapped.append(registers)
+        return registers
+
+    def _map(self, bar: int) -> Registers:
         if not 0 <= bar < abi.BARS:
             raise ValueError(f"there is no BAR {bar}: BARs are 0 to {abi.BARS - 1}")
         length = self.info.bars[bar].length // mmap.PAGESIZE * mmap.PAGESIZE
@@ -488,6 +508,4 @@ class Device:
             memory = mmap.mmap(self._fd, length, mmap.MAP_SHARED, offset=bar << abi.MMAP_SHIFT)
         except OSError as error:
             raise ShirqError.explain(error.errno or errno.EIO, doing, _GONE | _MAPPING) from None
-        registers = Registers(memory)
-        self._mapped.append(registers)
-        return registers
+        return Registers(memory)
