@@ -209,11 +209,13 @@ static inline int shirq_ring_next(struct shirq_events *events, struct shirq_even
 
 /*
  * Let the device assert again after an event, by a store if there is a register for it, otherwise by shirq_unmask().
- * Does nothing if seq is not the last claim. After a loss, pass the ring's seq.
+ * Does nothing if seq is not the last claim. Fails as SHIRQ_UNMASK does if the device is not armed any more. After a
+ * loss, pass the ring's seq.
  */
 static inline int shirq_ring_unmask(struct shirq_events *events, uint64_t seq)
 {
-	if (!events->bar)
+	/* A device that was stopped must stay silent: the call says that it was. */
+	if (!events->bar || __atomic_load_n(&events->ring->state, __ATOMIC_RELAXED) != SHIRQ_RING_ARMED)
 		return shirq_unmask(events->fd, seq);
 	if (__atomic_load_n(&events->ring->seq, __ATOMIC_RELAXED) != seq)
 		return 0;

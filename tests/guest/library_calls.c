@@ -149,6 +149,9 @@ static void ring_is_taken_without_calls(int fd, volatile void *bar)
 	}
 	CHECK(!shirq_disarm(fd));
 	FAILS(shirq_wait(&events, UINT64_MAX, UINT64_MAX), ENXIO);
+	/* Nobody would handle the interrupts of a device that was disarmed. */
+	FAILS(shirq_ring_unmask(&events, event.seq), ENXIO);
+	CHECK(shirq_read32(bar, INT_MASK) == ALL);
 	CHECK(!shirq_ring_unmap(&events) && !events.ring);
 }
 
