@@ -43,8 +43,9 @@ struct shirq_programs {
 };
 
 /*
- * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. If the function has no interrupt pin,
- * the call fails with ENXIO, and the function stays bound to its driver.
+ * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. The function stays bound to its driver
+ * if the call fails with ENXIO, because it has no interrupt pin, or with ENODEV, because shirq.ko is not loaded. If
+ * shirq.ko refuses the function, the call fails with EIO, and gives the function back to its usual driver.
  */
 int shirq_bind(const char *address);
 
