@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from shirq import __version__, binding, lint, profile, selftest, simulate, top
 from shirq.abi import REGS, BarFlag, EventType, InfoFlag, Mode, ProgramKind
@@ -419,13 +420,15 @@ def do_selftest(system: System, options: argparse.Namespace) -> int:
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text}: write a number above 0")
+        if not 0 < value <= _MOST:
+            raise argparse.ArgumentTypeError(f"{text}: write a number above 0, of at most {_MOST}")
         return value
 
     return parse
 
 
+#: The largest number of seconds, or of anything that is counted: the system's calls take it.
+_MOST: Final = 1_000_000_000
 _COUNT = _positive(int)
 _SECONDS = _positive(float)
 

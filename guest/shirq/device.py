@@ -74,6 +74,9 @@ _UIO: Final = _RAWIO | {
 }
 #: A timeout of SHIRQ_WAIT that does not end.
 _NO_LIMIT: Final = (1 << 64) - 1
+#: The longest timeout of poll() in seconds, which is less than 2^31 ms.
+_LONGEST_POLL: Final = 1_000_000
+_RING: Final = {errno.EINVAL: "this kernel's shirq is too old for a ring"}
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
 
 
@@ -460,7 +463,10 @@ class Device:
                     raise
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
-        if not poll.poll(max(0.0, timeout) * 1000):
+        until = time.monotonic() + timeout
+        while not poll.poll(min(max(0.0, until - time.monotonic()), _LONGEST_POLL) * 1000):
+            if time.monotonic() < until:
+                continue
             raise TimeoutError(f"no event of {self.address} within {timeout:g} s")
 
     # ------------------------------------------------------------ registers

@@ -377,6 +377,12 @@ def test_a_read_without_an_event_ends_at_its_timeout(device: Device) -> None:
         device.read(timeout=0.01)
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+def test_timeout_may_be_longer_than_the_systems_longest(device: Device, module: Module, timeout: float) -> None:
+    module.queue(9)
+    assert device.read(timeout=timeout).seq == 9
+
+
 def test_closing_twice_is_harmless(device: Device) -> None:
     device.close()
     device.close()

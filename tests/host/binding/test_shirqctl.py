@@ -337,6 +337,8 @@ def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: i
     [
         (["simulate", "uhci", "--set", "USBSTS"], "'USBSTS': write NAME=NUMBER"),
         (["top", "--interval", "0"], "0: write a number above 0"),
+        (["top", "--interval", "inf"], "inf: write a number above 0"),
+        (["watch", EDU, "--timeout", "1e300"], "1e300: write a number above 0"),
         (["frobnicate"], "invalid choice"),
         ([], "VERB"),
     ],
