@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -531,6 +532,10 @@ def main(arguments: Sequence[str] | None = None, system: System | None = None) -
     try:
         return do(system or System(), options)
     except KeyboardInterrupt:
+        return DONE
+    except BrokenPipeError:
+        # Whoever reads the output, such as head, has seen enough. The interpreter flushes what is left when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (ProgramRefused, ProfileError, AssemblyError) as error:
         status, text = FOUND, str(error)

@@ -360,3 +360,21 @@ def test_help_teaches_new_cards_and_the_exit_statuses(tree: Tree, capsys: Out) -
     assert "Steps for a new card" in out and "Exit status:" in out
     for verb in ("list", "bind", "unbind", "check", "lint", "disassemble", "simulate", "exec", "watch", "stats", "top"):
         assert f"\n    {verb}" in out
+
+
+def test_output_that_nobody_reads_ends_the_command() -> None:
+    """`shirqctl ... | head` ends in silence, with status 0."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = "import sys; from shirq import ctl; sys.exit(ctl.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "lint", "--rules"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (ctl.DONE, "")
