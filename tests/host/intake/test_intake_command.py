@@ -76,6 +76,14 @@ def test_out_never_replaces_the_report(log: Path, tmp_path: Path) -> None:
     assert shirq(tmp_path / "guest/report", "--out", tmp_path / "guest").exit_code == 0
 
 
+@pytest.mark.parametrize("magic", [b"\x1f\x8b\x08", b"\xfd7zXZ\0"])
+def test_archive_that_is_cut_near_its_beginning_is_damaged(tmp_path: Path, magic: bytes) -> None:
+    (tmp_path / "report.tar.gz").write_bytes(magic + b"cut")
+    result = shirq(tmp_path / "report.tar.gz")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"shirq: {tmp_path / 'report.tar.gz'}: "), result.output
+
+
 def test_out_says_what_could_not_be_put_there(tmp_path: Path) -> None:
     result = shirq(comparing.REPORTS / "madeup-p45", "--out", tmp_path / "guest")
     assert "not in the guest: 00:1c.2 on IRQ 18: a bridge, which shirq-edu cannot be" in result.output
