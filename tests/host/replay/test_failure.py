@@ -43,7 +43,7 @@ def test_folder_without_a_failure_says_what_has_one(tmp_path: Path) -> None:
         with pytest.raises(BenchError, match="is no JSON"):
             failure.load(tmp_path)
         (tmp_path / "machine.json").write_text(text)
-        with pytest.raises(BenchError, match="machine.json does not describe a machine"):
+        with pytest.raises(BenchError, match=r"machine\.json does not describe a machine"):
             failure.machine_of(tmp_path)
     (tmp_path / FILE).write_text(json.dumps({"format": 9}))
     with pytest.raises(BenchError, match="the format is 9, but this shirq reads only format 1"):
