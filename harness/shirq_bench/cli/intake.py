@@ -10,6 +10,7 @@ import click
 
 from shirq_bench.intake import join, output, rebuild, text
 from shirq_bench.paths import require_own
+from shirq_bench.vm.template import DESCRIPTION
 
 SCRIPT = join.COLLECT
 #: The folder of the report's texts, in a folder that `shirq import` writes.
@@ -58,7 +59,7 @@ def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     has the texts, for `shirq diagnose`.
     """
     if out:
-        require_own(out / TEXTS, out / rebuild.DESCRIPTION)
+        require_own(out / TEXTS, out / DESCRIPTION)
     texts = text.read(reports)
     found = join.report(texts)
     if as_json:
