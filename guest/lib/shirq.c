@@ -55,6 +55,12 @@ static int set_override(const char *address, const char *driver)
 	return write_file(path, driver);
 }
 
+/* Let the kernel bind the function, which is not bound, to its usual driver. */
+static int give_back(const char *address)
+{
+	return set_override(address, "\n") ? -1 : write_file("/sys/bus/pci/drivers_probe", address);
+}
+
 /* Return whether config space says that the function has no interrupt pin. */
 static int has_no_pin(const char *address)
 {
@@ -75,24 +81,31 @@ int shirq_bind(const char *address)
 {
 	if (is_bound(address))
 		return 0;
+	if (access("/sys/bus/pci/drivers/shirq", F_OK)) {
+		errno = ENODEV;
+		return -1;
+	}
 	if (has_no_pin(address)) {
 		errno = ENXIO;
 		return -1;
 	}
-	if (set_override(address, "shirq") || give_up(address) ||
-	    write_file("/sys/bus/pci/drivers_probe", address))
+	if (set_override(address, "shirq"))
 		return -1;
-	if (is_bound(address))
-		return 0;
-	errno = ENODEV;
+	if (!give_up(address) && !write_file("/sys/bus/pci/drivers_probe", address)) {
+		if (is_bound(address))
+			return 0;
+		errno = EIO;
+	}
+	/* Giving the function back must not overwrite the errno of the failure. */
+	int saved = errno;
+	give_back(address);
+	errno = saved;
 	return -1;
 }
 
 int shirq_unbind(const char *address)
 {
-	if (give_up(address) || set_override(address, "\n"))
-		return -1;
-	return write_file("/sys/bus/pci/drivers_probe", address);
+	return give_up(address) ? -1 : give_back(address);
 }
 
 int shirq_open(const char *address)
@@ -373,7 +386,8 @@ int shirq_ring_map(int fd, struct shirq_events *events)
 	if (!events->ring->store_width)
 		return 0;
 	events->bar = shirq_map(fd, events->ring->store_bar, &events->bar_length);
-	if (events->bar)
+	/* The registers of a device that was stopped cannot be mapped, but its ring has events, and says why. */
+	if (events->bar || errno == EIO || errno == ENODEV)
 		return 0;
 failed:
 	/* Unmapping must not overwrite the errno of the mapping. */

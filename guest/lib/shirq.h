@@ -43,8 +43,9 @@ struct shirq_programs {
 };
 
 /*
- * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. If the function has no interrupt pin,
- * the call fails with ENXIO, and the function stays bound to its driver.
+ * Bind the function with this PCI address, such as "0000:00:04.0", to shirq.ko. The function stays bound to its driver
+ * if the call fails with ENXIO, because it has no interrupt pin, or with ENODEV, because shirq.ko is not loaded. If
+ * shirq.ko refuses the function, the call fails with EIO, and gives the function back to its usual driver.
  */
 int shirq_bind(const char *address);
 
@@ -190,8 +191,9 @@ struct shirq_events {
 };
 
 /*
- * Map the ring of a device that was armed with SHIRQ_ARM_RING. If the device is stopped, its registers are unmapped,
- * and shirq_ring_unmask() would get SIGBUS: unmap and map the ring anew after the next shirq_arm().
+ * Map the ring of a device that was armed with SHIRQ_ARM_RING, also if it was stopped since then. If the device is
+ * stopped, its registers are unmapped: unmap and map the ring anew after the next shirq_arm(). shirq_ring_unmask() gets
+ * SIGBUS if the device is stopped during the call.
  */
 int shirq_ring_map(int fd, struct shirq_events *events);
 int shirq_ring_unmap(struct shirq_events *events);
@@ -208,11 +210,13 @@ static inline int shirq_ring_next(struct shirq_events *events, struct shirq_even
 
 /*
  * Let the device assert again after an event, by a store if there is a register for it, otherwise by shirq_unmask().
- * Does nothing if seq is not the last claim. After a loss, pass the ring's seq.
+ * Does nothing if seq is not the last claim. Fails as SHIRQ_UNMASK does if the device is not armed any more. After a
+ * loss, pass the ring's seq.
  */
 static inline int shirq_ring_unmask(struct shirq_events *events, uint64_t seq)
 {
-	if (!events->bar)
+	/* A device that was stopped must stay silent: the call says that it was. */
+	if (!events->bar || __atomic_load_n(&events->ring->state, __ATOMIC_RELAXED) != SHIRQ_RING_ARMED)
 		return shirq_unmask(events->fd, seq);
 	if (__atomic_load_n(&events->ring->seq, __ATOMIC_RELAXED) != seq)
 		return 0;

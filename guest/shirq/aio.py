@@ -67,6 +67,8 @@ class AsyncDevice:
         """As `Device.arm`. With `ring`, `read` takes events from the ring, and unmasks the one that it took before."""
         self.device.arm(shared=shared, auto_unmask=auto_unmask, source=source, ring=ring)
         if not source:
+            if self._ring is not None:
+                self._ring.close()
             self._ring = self.device.ring() if ring else None
             self._taken = None
 

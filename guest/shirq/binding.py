@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 from pathlib import Path
@@ -58,7 +59,8 @@ def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> Non
     """Unbind the function from its present driver and bind it to `driver`; do nothing if it is bound there already.
 
     Raises ShirqError if the function or the driver is missing, or the driver refuses the function. A function without
-    an interrupt pin is refused for shirq, which serves INTx, before it is unbound from its driver.
+    an interrupt pin is refused for shirq, which serves INTx, before it is unbound from its driver. One that the driver
+    refuses is given back as by `unbind`.
     """
     function = _function(address, sysfs)
     if bound_driver(address, sysfs) == driver:
@@ -69,16 +71,24 @@ def bind(address: str, driver: str = "shirq", sysfs: Path = Path("/sys")) -> Non
     if driver == "shirq" and pin_of((function / "config").read_bytes()) is None:
         raise ShirqError(errno.ENXIO, f"{doing}: {NO_PIN}: shirq serves INTx")
     _write(function / "driver_override", driver, doing)
-    _give_up(address, sysfs)
-    _write(sysfs / "bus/pci/drivers_probe", address, doing)
-    if bound_driver(address, sysfs) != driver:
-        raise ShirqError(errno.EIO, f"{driver} did not take {address}: the kernel log says why")
+    try:
+        _give_up(address, sysfs)
+        _write(sysfs / "bus/pci/drivers_probe", address, doing)
+        if bound_driver(address, sysfs) != driver:
+            raise ShirqError(errno.EIO, f"{driver} did not take {address}: the kernel log says why")
+    except ShirqError:
+        with contextlib.suppress(ShirqError):
+            _give_back(address, sysfs)
+        raise
 
 
 def unbind(address: str, sysfs: Path = Path("/sys")) -> None:
     """Unbind the function, clear driver_override, and let the kernel probe the function's usual driver."""
-    function = _function(address, sysfs)
     _give_up(address, sysfs)
+    _give_back(address, sysfs)
+
+
+def _give_back(address: str, sysfs: Path) -> None:
     doing = f"giving {address} back"
-    _write(function / "driver_override", "\n", doing)
+    _write(_function(address, sysfs) / "driver_override", "\n", doing)
     _write(sysfs / "bus/pci/drivers_probe", address, doing)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from shirq import __version__, binding, lint, profile, selftest, simulate, top
 from shirq.abi import REGS, BarFlag, EventType, InfoFlag, Mode, ProgramKind
@@ -359,14 +361,14 @@ def _one_shot(text: str, card: Profile | None) -> Program:
     return assemble(text.replace(";", "\n"), card.places if card else {})
 
 
-def _arm_messages(device: Device, count: int) -> None:
-    """Arm messages without programs: each is an event, and nothing has to be unmasked."""
+def _arm_messages(device: Device, count: int) -> str:
+    """Arm messages without programs: each is an event, and nothing has to be unmasked. Returns what was armed."""
     got = device.set_messages(count)
     device.set_master(True)
     for source in range(1, got + 1):
         device.arm(source=source)
     numbers = _ranges([device.info_of(source).irq for source in range(1, got + 1)])
-    _say(f"armed: {got} of {device.info.messages} messages of {device.address}, interrupts {numbers}")
+    return f"{got} of {device.info.messages} messages of {device.address}, interrupts {numbers}"
 
 
 def do_watch(system: System, options: argparse.Namespace) -> int:
@@ -375,15 +377,18 @@ def do_watch(system: System, options: argparse.Namespace) -> int:
     auto = after is not None or options.unmask or bool(card and card.programs.mode is Mode.ACKNOWLEDGES)
     with Device.open(options.address) as device:
         if options.messages:
-            _arm_messages(device, options.messages)
-        elif card:
+            armed = _arm_messages(device, options.messages)
+        else:
+            assert card is not None
             device.load_profile(card)
             device.arm(shared=not options.exclusive, auto_unmask=auto)
-            _say(f"armed: {options.address} by {card.name}, line {device.info.irq}")
+            armed = f"{options.address} by {card.name}, line {device.info.irq}"
+        # Whoever sees that the device is armed may send a signal.
+        stopped = disarm_at(STOP, device)
+        _say(f"armed: {armed}")
         if not auto and not options.messages:
             _say("the device stays masked after an event: give --after TEXT, a program that serves it, or --unmask")
         seen = 0
-        stopped = disarm_at(STOP, device)
         try:
             while options.count is None or seen < options.count:
                 event = device.read(options.timeout)
@@ -416,13 +421,15 @@ def do_selftest(system: System, options: argparse.Namespace) -> int:
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text}: write a number above 0")
+        if not 0 < value <= _MOST:
+            raise argparse.ArgumentTypeError(f"{text}: write a number above 0, of at most {_MOST}")
         return value
 
     return parse
 
 
+#: The largest number of seconds, or of anything that is counted: the system's calls take it.
+_MOST: Final = 1_000_000_000
 _COUNT = _positive(int)
 _SECONDS = _positive(float)
 
@@ -525,6 +532,10 @@ def main(arguments: Sequence[str] | None = None, system: System | None = None) -
     try:
         return do(system or System(), options)
     except KeyboardInterrupt:
+        return DONE
+    except BrokenPipeError:
+        # Whoever reads the output, such as head, has seen enough. The interpreter flushes what is left when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (ProgramRefused, ProfileError, AssemblyError) as error:
         status, text = FOUND, str(error)

@@ -7,11 +7,13 @@ import ctypes
 import dataclasses
 import errno
 import fcntl
+import math
 import mmap
 import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +74,9 @@ _UIO: Final = _RAWIO | {
 }
 #: A timeout of SHIRQ_WAIT that does not end.
 _NO_LIMIT: Final = (1 << 64) - 1
+#: The longest timeout of poll() in seconds, which is less than 2^31 ms.
+_LONGEST_POLL: Final = 1_000_000
+_RING: Final = {errno.EINVAL: "this kernel's shirq is too old for a ring"}
 _MAPPING: Final = {errno.EINVAL: "the device has no such memory BAR of whole pages: use exec() to reach it"}
 
 
@@ -122,6 +127,10 @@ class Registers:
                 f"no access of {width} bytes at {offset:#x}: offsets are multiples of {width} below {len(self):#x}"
             )
         return self._views[width], index
+
+    @property
+    def closed(self) -> bool:
+        return self._memory.closed
 
     def close(self) -> None:
         for view in self._views.values():
@@ -368,21 +377,37 @@ class Device:
 
         If the device was stopped, its registers were unmapped too: map the ring anew after arm().
         """
-        ring = Ring(self._fd, store=self._storing, unmask=self.unmask, sleep=self._sleep)
+        try:
+            ring = Ring(self._fd, store=self._storing, unmask=self.unmask, sleep=self._sleep)
+        except ShirqError:
+            raise
+        except OSError as error:
+            doing = f"mapping the ring of {self.address}"
+            raise ShirqError.explain(error.errno or errno.EIO, doing, _GONE | _RING) from None
+        # An owner may iterate `events` anew after each stop.
+        self._mapped = [mapping for mapping in self._mapped if not mapping.closed]
         self._mapped.append(ring)
         return ring
 
-    def _storing(self, header: abi.RingStruct) -> Callable[[], None]:
-        """Return a function that unmasks by a store."""
-        registers, offset, value = self.mmap(header.store_bar), header.store_offset, header.store_value
+    def _storing(self, header: abi.RingStruct) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return a function that unmasks by a store, and one that unmaps its register."""
+        registers, offset, value = self._map(header.store_bar), header.store_offset, header.store_value
         value = int.from_bytes(value.to_bytes(4, "little"), sys.byteorder)
-        return lambda: registers.write32(offset, value)
+        return lambda: registers.write32(offset, value), registers.close
 
     def _sleep(self, tail: int, timeout: float | None) -> None:
-        """Sleep until the ring has an event after `tail`."""
-        limit = _NO_LIMIT if timeout is None else round(timeout * 1e9)
+        """Sleep until the ring has an event after `tail`. A signal ends it only if its handler raises, as in read()."""
+        until = math.inf if timeout is None else time.monotonic() + timeout
         hints = _NOT_ARMED | {errno.ETIMEDOUT: f"no event within {timeout} s"}
-        self._call(abi.WAIT, abi.WaitStruct(tail=tail, timeout_ns=limit), "waiting for an event of", hints)
+        while True:
+            limit = round(min(max(0.0, until - time.monotonic()) * 1e9, _NO_LIMIT))
+            try:
+                self._call(abi.WAIT, abi.WaitStruct(tail=tail, timeout_ns=limit), "waiting for an event of", hints)
+            except ShirqError as error:
+                if error.errno != errno.EINTR:
+                    raise
+            else:
+                return
 
     def events(self, *, spin: float = 0.0) -> Iterator[Event]:
         """Yield the events of a device that was armed with `ring=True`, until it is disarmed or stopped.
@@ -392,17 +417,20 @@ class Device:
         gone.
         """
         ring = self.ring()
-        while True:
-            try:
-                ring.wait(spin=spin)
-            except ShirqError as error:
-                if error.errno == errno.ENXIO:
-                    return
-                raise
-            while (event := ring.take()) is not None:
-                yield event
-                if event.type is abi.EventType.IRQ:
-                    ring.unmask(event.seq)
+        try:
+            while True:
+                try:
+                    ring.wait(spin=spin)
+                except ShirqError as error:
+                    if error.errno == errno.ENXIO:
+                        return
+                    raise
+                while (event := ring.take()) is not None:
+                    yield event
+                    if event.type is abi.EventType.IRQ:
+                        ring.unmask(event.seq)
+        finally:
+            ring.close()
 
     def read(self, timeout: float | None = None) -> Event:
         """Wait for the next event, for `timeout` seconds at most (None: for ever).
@@ -435,7 +463,10 @@ class Device:
                     raise
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
-        if not poll.poll(max(0.0, timeout) * 1000):
+        until = time.monotonic() + timeout
+        while not poll.poll(min(max(0.0, until - time.monotonic()), _LONGEST_POLL) * 1000):
+            if time.monotonic() < until:
+                continue
             raise TimeoutError(f"no event of {self.address} within {timeout:g} s")
 
     # ------------------------------------------------------------ registers
@@ -468,6 +499,11 @@ class Device:
 
     def mmap(self, bar: int) -> Registers:
         """Map the whole pages of a memory BAR. The mapping lasts until the device is closed, stopped, or gone."""
+        registers = self._map(bar)
+        self._mapped.append(registers)
+        return registers
+
+    def _map(self, bar: int) -> Registers:
         if not 0 <= bar < abi.BARS:
             raise ValueError(f"there is no BAR {bar}: BARs are 0 to {abi.BARS - 1}")
         length = self.info.bars[bar].length // mmap.PAGESIZE * mmap.PAGESIZE
@@ -478,6 +514,4 @@ class Device:
             memory = mmap.mmap(self._fd, length, mmap.MAP_SHARED, offset=bar << abi.MMAP_SHIFT)
         except OSError as error:
             raise ShirqError.explain(error.errno or errno.EIO, doing, _GONE | _MAPPING) from None
-        registers = Registers(memory)
-        self._mapped.append(registers)
-        return registers
+        return Registers(memory)

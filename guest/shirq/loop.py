@@ -27,7 +27,7 @@ def serve(device: Device, stop: Set[signal.Signals] = STOP) -> Iterator[Event]:
 
 
 def disarm_at(stop: Set[signal.Signals], device: Device) -> threading.Event:
-    """Disarm the device when one of the signals comes; returns what is set just before.
+    """Disarm all sources of the device when one of the signals comes; returns what is set just before.
 
     Disarming ends a read() that blocks now or later. A signal handler could not: the signal may come just before read()
     blocks. The signals are blocked from now on: call this from the main thread before that thread starts others,
@@ -39,8 +39,11 @@ def disarm_at(stop: Set[signal.Signals], device: Device) -> threading.Event:
     def disarm() -> None:
         signal.sigwait(stop)
         came.set()
-        with contextlib.suppress(ShirqError, ValueError):  # the device was closed meanwhile
-            device.disarm()
+        # The device may be closed, or some of its sources not armed: read() ends with the last one.
+        with contextlib.suppress(ShirqError, ValueError):
+            for source in range(max(1, device.info.sources)):
+                with contextlib.suppress(ShirqError):
+                    device.disarm(source)
 
     threading.Thread(target=disarm, daemon=True).start()
     return came

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import mmap
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from shirq import abi
+from shirq.errors import ShirqError
 from shirq.records import Event
 
 _EVENT_SIZE: Final = ctypes.sizeof(abi.EventStruct)
@@ -21,6 +24,8 @@ _SEQ, _LOST = (getattr(abi.RingStruct, name).offset // 8 for name in ("seq", "lo
 _TAIL: Final = abi.ConsumerStruct.tail.offset // 4
 _UNMASKED: Final = abi.ConsumerStruct.unmasked.offset // 8
 _WRAP: Final = 1 << 32
+#: Errors of calls about a device that was stopped, whose ring says why.
+_STOPPED: Final = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV})
 
 #: Processors that keep the order of loads, and of stores to memory and registers, without barriers.
 _ORDERED: Final = platform.machine() in {"x86_64", "i686", "i386", "AMD64"}
@@ -38,7 +43,7 @@ class Ring:
         self,
         fd: int,
         *,
-        store: Callable[[abi.RingStruct], Callable[[], None]],
+        store: Callable[[abi.RingStruct], tuple[Callable[[], None], Callable[[], None]]],
         unmask: Callable[[int], None],
         sleep: Callable[[int, float | None], None],
     ) -> None:
@@ -55,7 +60,12 @@ class Ring:
         self._order.acquire()
         self._tail = int(self._own_words[_TAIL])
         header = abi.RingStruct.from_buffer_copy(self._bytes)
-        self._store = store(header) if header.store_width and _ORDERED else None
+        self._store: Callable[[], None] | None = None
+        self._closing = contextlib.ExitStack()
+        if header.store_width and _ORDERED:
+            with _unless_stopped():
+                self._store, unmap = store(header)
+                self._closing.callback(unmap)
         self._unmask = unmask
         self._sleep = sleep
 
@@ -64,8 +74,13 @@ class Ring:
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         return mmap.mmap(fd, size, mmap.MAP_SHARED, access, offset=part << abi.MMAP_SHIFT)
 
+    @property
+    def closed(self) -> bool:
+        return self._kernels.closed
+
     def close(self) -> None:
-        """Unmap the ring."""
+        """Unmap the ring. A second call does nothing."""
+        self._closing.close()
         for view in self._views:
             view.release()
         self._kernels.close()
@@ -115,14 +130,16 @@ class Ring:
         return event
 
     def unmask(self, seq: int) -> None:
-        """Let the device interrupt again after this event; does nothing if it is not the last claim.
+        """Let the device interrupt again after this event.
 
+        Does nothing if it is not the last claim, or the device is not armed any more, which `state` and `wait` say.
         To undo mask(), call `Device.unmask`.
 
         If the device is stopped meanwhile, a store ends the process with SIGBUS, as any access to `Registers`.
         """
         if self._store is None:
-            self._unmask(seq)
+            with _unless_stopped():
+                self._unmask(seq)
         elif seq == self.seq and self.state is abi.RingState.ARMED:
             self._own_doubles[_UNMASKED] = seq
             self._store()
@@ -144,3 +161,13 @@ class Ring:
         if not _ORDERED:
             self._order.release()
             self._order.acquire()
+
+
+@contextlib.contextmanager
+def _unless_stopped() -> Iterator[None]:
+    """Suppress the error of a device that was stopped: its owner takes the events left, and then sees the end."""
+    try:
+        yield
+    except ShirqError as error:
+        if error.errno not in _STOPPED:
+            raise

@@ -31,3 +31,14 @@ def need_checkout(what: str) -> Path:
         f"{what} needs a git checkout of shirq: {Path(__file__).parent} was installed from a wheel; "
         "run it in a checkout, after `make deps`"
     )
+
+
+def require_own(folder: Path, mark: Path) -> None:
+    """Raise `BenchError` if a run would replace a user's files: ``folder`` has some, and ``mark`` does not exist.
+
+    ``mark`` is a file that the bench leaves when it makes such a folder.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if (folder.exists() or folder.is_symlink()) and not mark.exists():
+        raise BenchError(f"{folder} exists, was not made by such a run, and would be replaced: give another folder")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Makes every call of the C library on a shirq-edu device that has no other driver.
- * Usage: library_calls ADDRESS
+ * Usage: library_calls ADDRESS [ERRNO]: with an errno, makes the call shirq_bind() alone, which must fail with it.
  */
 #include "../../guest/drivers/edu-set.h"
 #include "check.h"
@@ -149,6 +149,9 @@ static void ring_is_taken_without_calls(int fd, volatile void *bar)
 	}
 	CHECK(!shirq_disarm(fd));
 	FAILS(shirq_wait(&events, UINT64_MAX, UINT64_MAX), ENXIO);
+	/* Nobody would handle the interrupts of a device that was disarmed. */
+	FAILS(shirq_ring_unmask(&events, event.seq), ENXIO);
+	CHECK(shirq_read32(bar, INT_MASK) == ALL);
 	CHECK(!shirq_ring_unmap(&events) && !events.ring);
 }
 
@@ -158,6 +161,10 @@ int main(int argc, char **argv)
 	size_t length;
 	int fd;
 
+	if (argc == 3) {
+		FAILS(shirq_bind(argv[1]), atoi(argv[2]));
+		return 0;
+	}
 	CHECK(argc == 2);
 	CHECK(!shirq_unbind(argv[1]));
 	FAILS(shirq_open(argv[1]), ENOENT);

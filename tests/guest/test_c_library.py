@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import re
 import subprocess
 from pathlib import Path
@@ -34,6 +35,21 @@ def test_every_call_of_the_c_library_does_what_it_says(scene: Scene, tmp_path: P
         result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev1"])
         assert (result.status, result.stdout) == (0, "done\n"), result.stderr
     assert len(run.assertions()) == 5, "one interrupt before the mask, one after it, three of the ring"
+
+
+def test_failed_bind_leaves_the_function_to_its_driver(scene: Scene, tmp_path: Path) -> None:
+    """Without the module, the function is not touched; one that the module refuses is given back."""
+    program = compiled(tmp_path / "calls", "-static", f"-I{GUEST}/lib", _SOURCE, LIBRARY)
+    scene.upload(program, "/tmp/calls")
+    function = f"/sys/bus/pci/devices/{ADDRESSES['dev0']}"
+    scene.run(f"echo {ADDRESSES['dev0']} > {function}/driver/unbind; echo > {function}/driver_override")
+    scene.run(f"modprobe uio_pci_generic && echo uio_pci_generic > {function}/driver_override")
+    scene.run(f"echo {ADDRESSES['dev0']} > /sys/bus/pci/drivers_probe")
+    scene.run("rmmod shirq")
+    result = scene.vm.agent.run("/tmp/calls", ADDRESSES["dev0"], str(errno.ENODEV))
+    assert result.status == 0, result.stderr
+    left = scene.run(f"cat {function}/driver_override; readlink {function}/driver").split()
+    assert left[0] == "uio_pci_generic" and left[1].endswith("/uio_pci_generic")
 
 
 def test_every_call_about_messages_does_what_it_says(boot: Boot, tmp_path: Path) -> None:

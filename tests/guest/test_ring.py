@@ -94,6 +94,17 @@ def test_wait_ends_in_time_and_by_signals(scene: Scene) -> None:
     assert run(scene, "dev1", ring.timeouts) == ["ETIMEDOUT ETIMEDOUT", "ETIMEDOUT", "-1 EINTR"]
 
 
+def test_signal_with_a_handler_does_not_end_a_wait(scene: Scene) -> None:
+    assert run(scene, "dev1", ring.interrupted) == ["handled", "1"]
+
+
+@pytest.mark.parametrize("unmask", ["", "load r0, -1\nload r1, 0\nwrite32 bar0+0x6c, r0"])
+def test_stop_while_an_event_is_served_ends_the_events(port: Scene, unmask: str) -> None:
+    """The event may be one that is unmasked by a store or by a call; that of the stop itself is yielded."""
+    assert run(port, "dev2", ring.stopped_while_served, unmask) == ["0xffffffff", "['IRQ', 'RESET']"]
+    line_not_given_up(port)
+
+
 def test_what_a_ring_does_not_allow_is_refused(scene: Scene) -> None:
     """The kernel's part is never writable; read() fails; a ring is for source 0 and without auto-unmask."""
     assert run(scene, "dev1", ring.refusals) == [

@@ -255,3 +255,7 @@ def test_watch_shows_the_messages_of_a_device(boot: Boot) -> None:
     scene.raise_("dev2")
     result = command.wait(60)
     assert result.status == _DONE and "IRQ source=1 seq=1 " in result.stdout, result.stdout + result.stderr
+    command = scene.vm.agent.start("shirqctl", "watch", ADDRESSES["dev2"], "--messages", "4")
+    command.expect("^armed: ", deadline=60)
+    command.signal(signal.SIGTERM)
+    assert command.wait(60).status == _DONE

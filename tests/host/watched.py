@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A process of its own for test_shirqctl.py: `watched.py TREE ADDRESS SIGNAL` runs `shirqctl watch` on a stand-in."""
+"""A process of its own for test_shirqctl.py: a stand-in serves `shirqctl watch`.
+
+Usage: watched.py TREE ADDRESS SIGNAL [ARGUMENT...]
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,17 @@ from shirq.system import System
 
 
 class Endless:
-    """A device whose read() is ended by disarming alone: a signal that came just before would be lost."""
+    """A device whose read() is ended by disarming alone: a signal that came just before would be lost.
 
-    info = SimpleNamespace(irq=20)
+    Its line is armed, or two messages, as sources 1 and 2: then a call that disarms the line fails.
+    """
 
-    def __init__(self, by: str) -> None:
+    def __init__(self, address: str, by: str) -> None:
+        self.address = address
         self.by = by
+        self.armed: set[int] = set()
         self.disarmed = threading.Event()
+        self.info = SimpleNamespace(irq=20, messages=2, sources=1)
 
     def __enter__(self) -> Self:
         return self
@@ -40,11 +47,25 @@ class Endless:
     def load_profile(self, card: Profile) -> None:
         pass
 
-    def arm(self, **_: bool) -> None:
+    def set_messages(self, count: int) -> int:
+        self.info.sources = 1 + count
+        return count
+
+    def set_master(self, on: bool) -> None:
         pass
 
-    def disarm(self) -> None:
-        self.disarmed.set()
+    def info_of(self, source: int) -> SimpleNamespace:
+        return SimpleNamespace(irq=30 + source)
+
+    def arm(self, *, source: int = 0, **_: bool) -> None:
+        self.armed.add(source)
+
+    def disarm(self, source: int = 0) -> None:
+        if source not in self.armed:
+            raise ShirqError(errno.ENXIO, "not armed")
+        self.armed.remove(source)
+        if not self.armed:
+            self.disarmed.set()
 
     def read(self, timeout: float | None) -> NoReturn:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= STOP, "a signal just before read() would be lost"
@@ -54,9 +75,9 @@ class Endless:
         raise ShirqError(errno.ENXIO, "not armed")
 
 
-def main(root: str, address: str, by: str) -> int:
-    pytest.MonkeyPatch().setattr(Device, "open", lambda *_: Endless(by))
-    return ctl.main(["watch", address], System(Path(root) / "sys", Path(root) / "proc"))
+def main(root: str, address: str, by: str, *arguments: str) -> int:
+    pytest.MonkeyPatch().setattr(Device, "open", lambda address: Endless(address, by))
+    return ctl.main(["watch", address, *arguments], System(Path(root) / "sys", Path(root) / "proc"))
 
 
 if __name__ == "__main__":

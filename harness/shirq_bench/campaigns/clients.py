@@ -17,9 +17,11 @@ from typing import Any
 from shirq_bench.channels.network import Network
 from shirq_bench.errors import BenchError
 from shirq_bench.observe.scene import Scene
+from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.provision import pynq
 from shirq_bench.vm import template
 from shirq_bench.vm.machine import ADDRESSES, SHARED_LINE, Machine
+from shirq_bench.vm.vm import Vm
 
 _PROGRAMS = "/usr/share/shirq/drivers/clients"
 #: Interrupts of each client in `make clients`.
@@ -81,7 +83,8 @@ def measure(kernel: str, names: tuple[str, ...], interrupts: int, tell: Callable
 def serve(scene: Scene, client: Client, interrupts: int) -> dict[str, int]:
     """Let a client serve its device, and kill it. Returns its own figures, those of the module, and the neighbour's.
 
-    Raises `BenchError` unless the client got each interrupt once, the neighbour was served, and the line is low.
+    Raises `BenchError` unless the client got each interrupt once, the neighbour was served, the line is low, and the
+    kernel has not complained.
     """
     _face(scene, client)
     if client.name == "pynq":
@@ -116,9 +119,14 @@ def serve(scene: Scene, client: Client, interrupts: int) -> dict[str, int]:
     }
     if wrong := {name: figures[name] for name, value in wanted.items() if figures[name] != value}:
         raise BenchError(f"{client.name}: {wrong} instead of { ({name: wanted[name] for name in wrong}) }: {figures}")
-    if scene.run("dmesg | grep -E 'nobody cared|Disabling IRQ' || true"):
-        raise BenchError(f"{client.name}: the kernel has disabled the line")
+    _require_silence(client.name, scene.vm)
     return figures
+
+
+def _require_silence(name: str, vm: Vm) -> None:
+    """Raise `BenchError` if the guest's kernel complains of anything: a disabled line is one of many."""
+    if found := splats_of(vm, vm.agent.succeed("dmesg", deadline=60)):
+        raise BenchError(f"{name}: the guest's kernel complained:\n" + "\n".join(map(str, found)))
 
 
 def _face(scene: Scene, client: Client) -> None:

@@ -23,7 +23,8 @@ from shirq_bench.campaigns.zoo.run import Played, play
 from shirq_bench.cli.machines import KernelName
 from shirq_bench.cli.zoo import tell
 from shirq_bench.errors import BenchError
-from shirq_bench.paths import BUILD
+from shirq_bench.paths import BUILD, require_own
+from shirq_bench.vm.template import DESCRIPTION
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -68,6 +69,9 @@ def run(
     chosen = cases.read(file)
     drivers = [own.choose(word, chosen, file.parent) for word in (driver or "", *against)]
     directory = output or BUILD / "cases" / chosen.id
+    for each in drivers:
+        kept = directory / (each.name if isinstance(each, Own) else each)
+        require_own(kept, kept / DESCRIPTION)
     console = Console()
     console.print(f"[bold]{chosen.id}[/]: {escape(chosen.title)}", highlight=False)
     played, errors = [], []

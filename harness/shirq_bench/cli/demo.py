@@ -20,14 +20,14 @@ import click
 from rich.console import Console
 
 from shirq_bench.channels.edu import Register
-from shirq_bench.channels.log import KERNEL_RING, Kind, Log
+from shirq_bench.channels.log import KERNEL_RING, LOG, Kind, Log
 from shirq_bench.cli.machines import kernel_option
 from shirq_bench.observe import judge
 from shirq_bench.observe.judge import Finding, Verdict
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.source_lines import splats_of
 from shirq_bench.observe.words import duration
-from shirq_bench.paths import BUILD
+from shirq_bench.paths import BUILD, require_own
 from shirq_bench.report import html, model, perfetto, text, vcd
 from shirq_bench.vm.machine import SHARED_LINE
 from shirq_bench.vm.vm import Vm
@@ -37,6 +37,8 @@ _ROLES = {
     "dev1": "user-space driver in Python, no DisINTx",
     "nic0": "the neighbour: e1000 and its kernel driver",
 }
+#: The folder of the guest's files, in that of the demo.
+_GUEST = "vm"
 #: The state of dev1 after its release program has run.
 _SILENT = {"pin": False, "status": 0, "mask": 0xFFFFFFFF}
 
@@ -54,7 +56,11 @@ def _rule(rule: str, holds: bool, otherwise: str) -> Verdict:
 
 
 def run(kernel: str, out: Path, console: Console) -> bool:
-    """Run the demo; writes the page, the waveform and the log to ``out``. Returns whether every verdict holds."""
+    """Run the demo; writes the page, the waveform and the log to ``out``. Returns whether every verdict holds.
+
+    ``out`` is replaced. Raises `BenchError` if it is a folder with something else.
+    """
+    require_own(out, out / _GUEST / LOG)
     with Vm(SHARED_LINE.with_(kernel=kernel), name="demo") as vm:
         accelerator = vm.parts.accelerator
         with _step(console, f"boot a guest with kernel {kernel} ({accelerator.name}: {accelerator.why})"):
@@ -103,7 +109,7 @@ def run(kernel: str, out: Path, console: Console) -> bool:
             _rule("the kernel's log holds no splat", not complaints, complaints),
         ]
         shutil.rmtree(out, ignore_errors=True)
-        vm.keep(out / "vm")
+        vm.keep(out / _GUEST)
     picture = model.build(
         log,
         title="Three functions on one line",

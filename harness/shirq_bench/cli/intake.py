@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from shirq_bench.intake import join, output, rebuild, text
+from shirq_bench.paths import require_own
+from shirq_bench.vm.template import DESCRIPTION
 
 SCRIPT = join.COLLECT
 #: The folder of the report's texts, in a folder that `shirq import` writes.
@@ -56,6 +58,8 @@ def command(reports: tuple[Path, ...], as_json: bool, out: Path | None) -> None:
     report does not. DIR/machine.json is the same for `shirq shell --from DIR`. DIR/report
     has the texts, for `shirq diagnose`.
     """
+    if out:
+        require_own(out / TEXTS, out / DESCRIPTION)
     texts = text.read(reports)
     found = join.report(texts)
     if as_json:

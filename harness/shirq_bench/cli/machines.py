@@ -116,7 +116,7 @@ def _failed_machine(source: Path) -> Machine:
     try:
         data = json.loads(files[0].read_text())
         machine = Machine.from_data(data["machine"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchError(f"{files[0]} does not describe a machine: {error}") from error
     if test := data.get("test"):
         say(f"the machine of {test}")

@@ -61,7 +61,8 @@ def command(directory: Path, module: Path | None, program: Path | None, card: st
     values, files = _kind(directory, module, program, card)
     name = directory.resolve().name
     sources = values["sources"]
-    values |= {"name": name, "symbol": _symbol(name), "from_sources": f", sources = {sources:#x}" if sources else ""}
+    values |= {"name": name, "symbol": _symbol(name), "project": _project(name), "quoted": _quoted}
+    values |= {"from_sources": f", sources = {sources:#x}" if sources else ""}
     templates = {
         "pyproject.toml": "pyproject.toml.j2",
         "README.md": "README.md.j2",
@@ -77,6 +78,16 @@ def command(directory: Path, module: Path | None, program: Path | None, card: st
         path.write_text(text)
         click.echo(f"{path}")
     click.echo(f"Next: shirq case run {directory / 'cases/busy-line.toml'}; {directory / 'README.md'} goes on")
+
+
+def _quoted(text: str) -> str:
+    """The text between the quotes of a string in TOML, or in Python."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")
+
+
+def _project(name: str) -> str:
+    """A name like ``name`` that a Python project may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-") or "driver"
 
 
 def _symbol(name: str) -> str:

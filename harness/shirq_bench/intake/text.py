@@ -85,7 +85,7 @@ def read(paths: Iterable[Path]) -> Texts:
     """The clean lines of files; a folder or a tar archive stands for the text files in it. Raises `NoText`."""
     texts: list[tuple[str, str]] = []
     for path in paths:
-        if path.is_dir() or (path.is_file() and tarfile.is_tarfile(path)):
+        if path.is_dir() or (path.is_file() and _is_archive(path)):
             inside = _in_folder(path) if path.is_dir() else _in_archive(path)
             found = [(name, text) for name, data in inside if (text := _decoded(data)) is not None and text.strip()]
             if not found:
@@ -127,6 +127,13 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and _is_report(path.relative_to(folder)):
             yield str(path), path.read_bytes()
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (EOFError, zlib.error, lzma.LZMAError):
+        return True  # a cut one: `_in_archive` says so
 
 
 def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:

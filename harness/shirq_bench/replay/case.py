@@ -149,7 +149,7 @@ class Finding:
             for key in ("rules", "what"):
                 data[key] = tuple(data[key])
             return cls(case=Case(**case), **data)
-        except (ValueError, KeyError, TypeError) as error:
+        except (BenchError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BenchError(f"{path} is not a finding of a sweep: {error!r}") from error
 
 

@@ -100,7 +100,7 @@ def load(folder: Path) -> CodeTrace | None:
         code = {str(name): dict(inlined) for name, inlined in data["code"].items()}
         if any(not 0 <= place < max(1, len(lines)) for _, place in order):
             raise ValueError("a line is missing")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchError(f"{file} is no code trace: {error}") from error
     return CodeTrace(lines, order, code)
 

@@ -175,7 +175,7 @@ def load(folder: Path) -> Failure:
         )
     try:
         data = json.loads(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{file} is no JSON: {error}") from error
     return parse(data, str(file))
 
@@ -219,7 +219,7 @@ def machine_of(folder: Path) -> Machine:
     file = folder / template.DESCRIPTION
     try:
         return Machine.from_data(json.loads(file.read_text())["machine"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchError(f"{file} does not describe a machine: {error}") from error
 
 

@@ -191,13 +191,52 @@ def timeouts() -> None:
         asleep_in(main, f"16 {device.fileno():#x}")
         signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
 
-    # The binding would retry: make the call itself.
+    # The binding makes the call again: make it alone.
     raw = abi.WaitStruct(size=ctypes.sizeof(abi.WaitStruct), timeout_ns=(1 << 64) - 1, tail=1)
     thread = threading.Thread(target=interrupts)
     thread.start()
     result = libc.ioctl(device.fileno(), ctypes.c_ulong(abi.WAIT), ctypes.byref(raw))
     report(result, libc_errno())
     thread.join()
+
+
+def interrupted() -> None:
+    """A signal with a handler comes during a wait; then an interrupt ends the wait."""
+    device, registers, ring = _ringing()
+    signal.signal(signal.SIGUSR1, lambda *_: report("handled"))
+    main = threading.main_thread()
+
+    def interrupts() -> None:
+        asleep_in(main, f"16 {device.fileno():#x}")
+        signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
+        asleep_in(main, f"16 {device.fileno():#x}")
+        registers.write32(INT_RAISE, 1)
+
+    thread = threading.Thread(target=interrupts)
+    thread.start()
+    report(_next(ring).r[0])
+    thread.join()
+
+
+def stopped_while_served(unmask: str) -> None:
+    """Disarm, and be reset, while an event of `events` is served; the mask of the first one is looked at."""
+    programs = dataclasses.replace(SET, unmask=shirq.assemble(unmask)) if unmask else SET
+    device = loaded(programs)
+    device.arm(ring=True)
+    registers = device.mmap(0)
+    registers.write32(INT_RAISE, 1)
+    for event in device.events():
+        registers.write32(INT_ACK, event.r[0])
+        device.disarm()
+    report(hex(registers.read32(INT_MASK)))
+    device.arm(ring=True)
+    registers.write32(INT_RAISE, 2)
+    seen = []
+    for event in device.events():
+        seen.append(kind(event))
+        if event.type is shirq.EventType.IRQ:
+            reset()
+    report(seen)
 
 
 def refusals() -> None:

@@ -377,6 +377,12 @@ def test_a_read_without_an_event_ends_at_its_timeout(device: Device) -> None:
         device.read(timeout=0.01)
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+def test_timeout_may_be_longer_than_the_systems_longest(device: Device, module: Module, timeout: float) -> None:
+    module.queue(9)
+    assert device.read(timeout=timeout).seq == 9
+
+
 def test_closing_twice_is_harmless(device: Device) -> None:
     device.close()
     device.close()
@@ -447,7 +453,7 @@ class Sysfs:
         self.function = root / "bus/pci/devices" / ADDRESS
         self.function.mkdir(parents=True)
         self.pin(1)
-        self.refuse = False
+        self.refuse = ""
         self.natural: str | None = None
         self.override = ""
         self.writes: list[tuple[str, str]] = []
@@ -472,7 +478,7 @@ class Sysfs:
             (self.function / "driver").unlink()
         elif path.name == "drivers_probe":
             name = self.override or self.natural
-            if name and not self.refuse:
+            if name and name != self.refuse:
                 self.bound(name)
         else:
             raise AssertionError(path)
@@ -530,8 +536,30 @@ def test_bind_says_that_the_function_is_missing(sysfs: Sysfs) -> None:
         shirq.bind("0000:00:05.0", sysfs=sysfs.root)
 
 
-def test_bind_says_that_the_driver_refused(sysfs: Sysfs) -> None:
+def test_function_that_the_driver_refuses_is_given_back(sysfs: Sysfs) -> None:
     sysfs.driver("shirq")
-    sysfs.refuse = True
+    sysfs.bound("e1000")
+    sysfs.natural = "e1000"
+    sysfs.refuse = "shirq"
     with pytest.raises(ShirqError, match="the kernel log says why"):
         shirq.bind(ADDRESS, sysfs=sysfs.root)
+    assert shirq.bound_driver(ADDRESS, sysfs.root) == "e1000"
+    assert sysfs.override == ""
+
+
+def test_function_that_its_driver_keeps_is_no_longer_chosen(sysfs: Sysfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the present driver cannot be unbound, driver_override is cleared: a later probe would follow it."""
+    sysfs.driver("shirq")
+    sysfs.bound("e1000")
+    sysfs.natural = "e1000"
+
+    def write(path: Path, text: str, doing: str) -> None:
+        if path.name == "unbind":
+            raise ShirqError(errno.EACCES, f"{doing}: no")
+        if path.name != "drivers_probe":
+            sysfs.write(path, text, doing)
+
+    monkeypatch.setattr(shirq.binding, "_write", write)
+    with pytest.raises(ShirqError, match=f"unbinding {ADDRESS} from e1000: no"):
+        shirq.bind(ADDRESS, sysfs=sysfs.root)
+    assert sysfs.override == ""

@@ -316,12 +316,13 @@ def test_an_error_has_its_status_and_says_what_would_be_right(
     assert error.startswith("shirqctl: ") and text in error
 
 
+@pytest.mark.parametrize("arguments", [[], ["--messages", "2"]])
 @pytest.mark.parametrize(("by", "status"), [("SIGINT", ctl.DONE), ("SIGTERM", ctl.DONE), ("", ctl.FAILED)])
-def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: int) -> None:
+def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: int, arguments: list[str]) -> None:
     """Without a signal, it is an error that the device is disarmed. Signals need a process of their own."""
     script = Path(__file__).parents[1] / "watched.py"
     done = subprocess.run(
-        [sys.executable, script, tree.root, EDU, by],
+        [sys.executable, script, tree.root, EDU, by, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -336,6 +337,8 @@ def test_watch_ends_at_a_signal_whenever_it_comes(tree: Tree, by: str, status: i
     [
         (["simulate", "uhci", "--set", "USBSTS"], "'USBSTS': write NAME=NUMBER"),
         (["top", "--interval", "0"], "0: write a number above 0"),
+        (["top", "--interval", "inf"], "inf: write a number above 0"),
+        (["watch", EDU, "--timeout", "1e300"], "1e300: write a number above 0"),
         (["frobnicate"], "invalid choice"),
         ([], "VERB"),
     ],
@@ -357,3 +360,21 @@ def test_help_teaches_new_cards_and_the_exit_statuses(tree: Tree, capsys: Out) -
     assert "Steps for a new card" in out and "Exit status:" in out
     for verb in ("list", "bind", "unbind", "check", "lint", "disassemble", "simulate", "exec", "watch", "stats", "top"):
         assert f"\n    {verb}" in out
+
+
+def test_output_that_nobody_reads_ends_the_command() -> None:
+    """`shirqctl ... | head` ends in silence, with status 0."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = "import sys; from shirq import ctl; sys.exit(ctl.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "lint", "--rules"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (ctl.DONE, "")

@@ -15,6 +15,8 @@ import pytest
 from shirq_bench.campaigns.torture import case as cases
 from shirq_bench.campaigns.torture import guests, outside, run
 from shirq_bench.campaigns.torture.guests import Round
+from shirq_bench.campaigns.torture.oracle import Neighbour, Verdict
+from shirq_bench.channels.log import KERNEL_RING
 from shirq_bench.errors import BenchError
 from shirq_bench.vm import template
 
@@ -74,3 +76,18 @@ def test_an_unstarted_guest_is_a_failure_though_it_is_not_kept(
     monkeypatch.setattr(template, "clone", clone)
     round_ = guests.run(cases.get("kill"), "6.1", 1, 1, lambda guest: None, tmp_path)
     assert round_.failures == [str(error), f"the files of the guest could not be kept: {_FULL}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "attempts", "ends", "judged"),
+    [
+        *(("kill", 3, 3, True), ("kill", 3, 2, False), ("kill", 3, 0, False)),
+        *(("fuzz-root", 9, 1, True), ("fuzz-root", 9, 0, False), ("cpu", 3, 0, True)),
+    ],
+)
+def test_ends_that_were_not_judged_are_a_failure(name: str, attempts: int, ends: int, judged: bool) -> None:
+    """Without its marks the log shows no end of an owner, and any assertion would be allowed."""
+    round_ = Round(1, attempts=attempts)
+    served = Neighbour("nb0", KERNEL_RING, raised=1, served=1)
+    guests._take_in(round_, Verdict({"nb0": served}, ends=ends, assertions=attempts), cases.get(name))
+    assert ["ends of owners were marked and judged" in each for each in round_.failures] == [True] * (not judged)

@@ -39,7 +39,8 @@ class Runs:
 
     def play(self, case: Case, driver: str | Own, kernel: str, keep: Path, file: Path = Path("mine.toml")) -> Played:
         assert file.name == "mine.toml"
-        keep.mkdir(parents=True)
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / "machine.json").touch()
         self.kernels.append(kernel)
         name = driver.name if isinstance(driver, Own) else driver
         log: Log = Story(("dev0", "nic0")).claimed_interrupt("dev0").log()
@@ -159,3 +160,18 @@ def test_a_driver_that_is_none_is_refused(folder: Path, runs: Runs) -> None:
     status, said = _case("run", folder / "mine.toml", "--driver", folder / "none")
     assert status == 1 and "none: no such file or folder; give a module's folder, or a program" in said
     assert runs.kernels == []
+
+
+@pytest.mark.parametrize("driver", ["mod", "prog"])
+def test_output_never_replaces_the_driver(folder: Path, runs: Runs, driver: str) -> None:
+    """The guests' files go into a folder with the driver's name, which is replaced: it may be the driver itself."""
+    (folder / "mod").mkdir()
+    (folder / "mod/Kbuild").write_text("obj-m := mod.o\n")
+    (folder / "mod/mod.c").write_text("int x;\n")
+    runs.outcomes["mod"] = Outcome.SURVIVES
+    status, said = _case("run", folder / "mine.toml", "--driver", folder / driver, "-o", folder)
+    assert (status, runs.kernels) == (1, [])
+    assert f"shirq: {folder / driver} exists, was not made by such a run, and would be replaced" in said
+    assert (folder / "mod/mod.c").read_text() == "int x;\n"
+    for _ in range(2):
+        assert _case("run", folder / "mine.toml", "--driver", folder / driver, "-o", folder / "out")[0] == 0

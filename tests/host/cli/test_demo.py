@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The demo describes only moments that are in its log."""
+"""The demo describes only moments that are in its log, and replaces only what it has made."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
 from logwriter import INT_ACK, Story
 from shirq_bench.channels.log import Kind
+from shirq_bench.cli import demo
 from shirq_bench.cli.demo import moments
+from shirq_bench.errors import BenchError
 
 
 def _story() -> Story:
@@ -45,3 +52,23 @@ def test_what_did_not_happen_is_not_said() -> None:
     assert "dev0 asserts; it is masked" in said
     for absent in ("same instant", "killed", "neighbour", "again"):
         assert absent not in said
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoGuest(Exception):
+        pass
+
+    def boot(*_: object, **__: object) -> None:
+        raise NoGuest
+
+    monkeypatch.setattr(demo, "Vm", boot)
+    (tmp_path / "thesis").write_text("")
+    with pytest.raises(BenchError, match="was not made by such a run, and would be replaced"):
+        demo.run("6.1", tmp_path, Console())
+    assert (tmp_path / "thesis").exists()
+    (tmp_path / "demo/vm").mkdir(parents=True)
+    (tmp_path / "demo/vm/events.shirqlog").touch()
+    (tmp_path / "empty").mkdir()
+    for name in ("demo", "empty", "new"):
+        with pytest.raises(NoGuest):
+            demo.run("6.1", tmp_path / name, Console())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def test_the_schema_has_the_keys_of_a_case(tmp_path: Path) -> None:
         used = toml.load((cases.DIRECTORY / f"{name}.toml").read_text(), name)
         assert used.keys() <= schema["properties"].keys()
         assert all(each.keys() <= step.keys() for each in used["steps"])
+
+
+@pytest.mark.parametrize("name", ['say "hi"', "back\\slash", "ünï", "two\nlines", '"""', "..."])
+def test_project_is_right_whatever_its_name_is(tmp_path: Path, name: str) -> None:
+    program = tmp_path / f"{name}.py"
+    program.write_text("import shirq\n")
+    for project, options in ((tmp_path / "a" / name, ()), (tmp_path / "b" / name, ("--program", str(program)))):
+        done = _new(project, *options)
+        assert done.exit_code == 0, done.output
+        for file in project.glob("cases/*.toml"):
+            case = cases.read(file)
+            own.of_case(case, file.parent)
+            assert name in case.title or file.name == "neighbours-storm.toml"
+        called = tomllib.loads((project / "pyproject.toml").read_text())["project"]["name"]
+        assert re.fullmatch("[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", called)
+        compile((project / "test_driver.py").read_text(), "test_driver.py", "exec")
 
 
 @pytest.mark.parametrize("card", CARDS)

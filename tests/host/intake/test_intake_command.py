@@ -60,6 +60,30 @@ def test_out_writes_a_guest(log: Path, tmp_path: Path) -> None:
     assert f"guest: {tmp_path / 'guest' / 'machine.toml'}" in result.output
 
 
+def test_out_never_replaces_the_report(log: Path, tmp_path: Path) -> None:
+    """A report's own folder may have the name of the texts' folder, and has more than texts."""
+    report = tmp_path / "report"
+    report.mkdir()
+    log.rename(report / "dmesg.txt")
+    (report / "screen.png").write_bytes(b"png")
+    result = shirq(report, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"shirq: {report} exists, was not made by such a run, and would be replaced")
+    assert sorted(path.name for path in report.iterdir()) == ["dmesg.txt", "screen.png"]
+    assert not (tmp_path / "machine.toml").exists()
+    for _ in range(2):
+        assert shirq(report, "--out", tmp_path / "guest").exit_code == 0
+    assert shirq(tmp_path / "guest/report", "--out", tmp_path / "guest").exit_code == 0
+
+
+@pytest.mark.parametrize("magic", [b"\x1f\x8b\x08", b"\xfd7zXZ\0"])
+def test_archive_that_is_cut_near_its_beginning_is_damaged(tmp_path: Path, magic: bytes) -> None:
+    (tmp_path / "report.tar.gz").write_bytes(magic + b"cut")
+    result = shirq(tmp_path / "report.tar.gz")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"shirq: {tmp_path / 'report.tar.gz'}: "), result.output
+
+
 def test_out_says_what_could_not_be_put_there(tmp_path: Path) -> None:
     result = shirq(comparing.REPORTS / "madeup-p45", "--out", tmp_path / "guest")
     assert "not in the guest: 00:1c.2 on IRQ 18: a bridge, which shirq-edu cannot be" in result.output

@@ -38,9 +38,13 @@ def test_failure_of_each_kind_is_read_as_it_was_written(tmp_path: Path, how: fai
 def test_folder_without_a_failure_says_what_has_one(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"holds no failure.json: give the folder of a failed test"):
         failure.load(tmp_path)
-    (tmp_path / FILE).write_text("{")
-    with pytest.raises(BenchError, match="is no JSON"):
-        failure.load(tmp_path)
+    for text in ("{", "[" * 100_000):
+        (tmp_path / FILE).write_text(text)
+        with pytest.raises(BenchError, match="is no JSON"):
+            failure.load(tmp_path)
+        (tmp_path / "machine.json").write_text(text)
+        with pytest.raises(BenchError, match=r"machine\.json does not describe a machine"):
+            failure.machine_of(tmp_path)
     (tmp_path / FILE).write_text(json.dumps({"format": 9}))
     with pytest.raises(BenchError, match="the format is 9, but this shirq reads only format 1"):
         failure.load(tmp_path)

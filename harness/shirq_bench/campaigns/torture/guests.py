@@ -234,6 +234,10 @@ def _take_in(round_: Round, verdict: Verdict, case: Case) -> None:
     for neighbour in verdict.neighbours.values():
         if not neighbour.served:
             round_.failures.append(f"no interrupt of {neighbour.name} was served: inconclusive")
+    # Without marks, each assertion would be one for an owner. A fuzzer is one owner, whatever it calls.
+    wanted = min(round_.attempts, 1) if case.by == "fuzz" else round_.attempts
+    if case.silent and verdict.ends < wanted:
+        round_.failures.append(f"only {verdict.ends} ends of owners were marked and judged, of {wanted}: inconclusive")
     few = verdict.ends >= _MANY and verdict.asserted * _ASSERTED < verdict.ends
     if not verdict.assertions or few:
         round_.failures.append(
