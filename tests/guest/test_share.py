@@ -20,6 +20,7 @@ from guest.scripts import share
 from guest.test_ladder import ALL_RUNGS, ENDS, set_faults, stats_of, wait_for_rung
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Kind, Log
+from shirq_bench.observe.invariants import threads_ns
 from shirq_bench.observe.judge import assertions, high, line_never_masked, line_of
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
@@ -144,7 +145,7 @@ def test_neighbour_at_100000_irqs_a_second_trips_no_breaker(scene: Scene, tmp_pa
         0,
     )
     gsi = line_of(run.log, ["dev0"])
-    line_never_masked(run.log, gsi).require(at_least=run.delivered)
+    line_never_masked(run.log, gsi, threads_ns(scene.vm)).require(at_least=run.delivered)
     entries = run.log.entries
     masked = next(n for n, entry in enumerate(entries) if (entry.kind, entry.device) == (Kind.MASK, "dev2"))
     last = max(n for n, entry in enumerate(entries) if (entry.kind, entry.device) == (Kind.SCHEDULED, "dev0"))

@@ -14,7 +14,6 @@ from guest.card_drivers import counts_of
 from shirq_bench.channels.log import LogReader
 from shirq_bench.channels.network import GUEST_IP, Network
 from shirq_bench.deadline import Deadline
-from shirq_bench.observe.judge import line_never_masked, line_of
 from shirq_bench.observe.scene import Driver, Scene, handler_name
 from shirq_bench.plugin import Boot
 from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_CARD, NEIGHBOUR_UP, Machine
@@ -143,7 +142,7 @@ def test_stock_cards_on_a_busy_line_lose_no_interrupt(cards: Scene) -> None:
     for device in drivers:
         handlers.neighbour_lost(device, irq, handler_name(device)).require(at_least=_QUERIES // 2)
         handlers.false_claims(device, irq).require(at_least=_QUERIES // 2)
-    line_never_masked(handlers.log, line_of(handlers.log, ["nic0"])).require(at_least=_QUERIES // 2)
+    handlers.line_never_masked("nic0").require(at_least=_QUERIES // 2)
 
     for device, driver in drivers.items():
         counts = counts_of(driver.command)

@@ -228,7 +228,9 @@ def test_unbinding_ends_a_face_that_is_open(faced: Scene) -> None:
     script.expect("^ready$")
     faced.run(f"echo {ADDRESSES['dev1']} >/sys/bus/pci/drivers/shirq/unbind")
     faced.run(bind("dev1"))
-    assert "Resource temporarily unavailable" in faced.run("! rmmod shirq 2>&1"), "the open file does not hold the module"
+    assert "Resource temporarily unavailable" in faced.run("! rmmod shirq 2>&1"), (
+        "the open file does not hold the module"
+    )
     script.write("\n")
     assert finish(script) == ["ready", "['EIO'] EIO EINVAL EINVAL SIGBUS False", "closed"]
     faced.run("rmmod shirq")

@@ -87,7 +87,7 @@ def report(
         raise click.UsageError("Missing option '-o' / '--output'.")
     log = read_log(path)
     guest = ftrace.read() if ftrace else ""
-    calls: list[HandlerCall] = parse_ftrace(guest) if guest else []
+    calls: list[HandlerCall] = parse_ftrace(guest, "irq_thread_exit" in guest) if guest else []
     fit: ClockFit | None = log.clock() if guest else None
     picture = model.build(log, title=path.name, gsi=gsi, calls=calls, fit=fit, irq=irq)
     output.write_text(html.render(picture), encoding="utf-8")

@@ -20,6 +20,8 @@ from shirq_bench.vm.vm import Vm
 
 #: The value of `forgotten_ns` with a stock kernel on an idle host, in seconds.
 _FORGOTTEN_S = 10
+#: The same for the threads that handle one interrupt: they are woken, and may wait for others.
+_THREADS_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ def allowed_ns(vm: Vm, seconds: float, busy: float = 1.0) -> int:
     Virtual time also passes while a busy host makes the guest wait. ``busy`` is the highest `competition` seen so far.
     """
     return int(seconds * 1e9 * vm.patience * max(busy, competition()))
+
+
+def threads_ns(vm: Vm) -> int | None:
+    """Virtual time, in ns, for which ``vm`` may mask a line while threads handle its interrupt; None: never."""
+    return allowed_ns(vm, _THREADS_S, vm.busiest) if vm.threads_handlers else None
 
 
 def forgotten_ns(vm: Vm) -> int:

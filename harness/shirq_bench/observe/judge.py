@@ -429,8 +429,10 @@ def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verd
     return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controllers")
 
 
-def line_never_masked(log: Log, gsi: int) -> Verdict:
+def line_never_masked(log: Log, gsi: int, threads_ns: int | None = None) -> Verdict:
     """The line is never masked for all its users. Examines every delivery of the line.
+
+    If handlers are threads, the kernel masks the line while they run: such a mask may last ``threads_ns``.
 
     Judge a part of the log (``log.since``) in which the line has users throughout: the first sharer unmasks it, the
     last one to leave masks it. Moving interrupts between CPUs masks it for a moment, too. Raises `CannotJudge` if the
@@ -439,14 +441,25 @@ def line_never_masked(log: Log, gsi: int) -> Verdict:
     """
     require_followed(log, gsi)
     late = [handling.end is not handling.eoi for handling in handlings(log, gsi) if handling.end]
-    if len(late) > 1 and all(late):
+    if threads_ns is None and len(late) > 1 and all(late):
         raise CannotJudge(
             f"line {gsi} is masked at the end of each of its {len(late)} interrupts: the kernel handles it so, and the "
             "log does not tell other masks from these. Use no_line_high_longer_than"
         )
-    masked = [it for it in high(log, Kind.LINE_MASK, gsi=gsi) if it.start]
-    findings = tuple(Finding(f"line {gsi} was masked for everyone", it.proof) for it in masked)
-    return Verdict(f"line {gsi} is never masked for everyone", len(log.of(Kind.DELIVER, offset=gsi)), findings)
+    end_ns = log.entries[-1].time_ns if log.entries else 0
+    masked = [
+        (it, (it.end.time_ns if it.end else end_ns) - it.start.time_ns)
+        for it in high(log, Kind.LINE_MASK, gsi=gsi)
+        if it.start
+    ]
+    findings = tuple(
+        Finding(f"line {gsi} was masked for everyone, for {duration(length)}", it.proof)
+        for it, length in masked
+        if threads_ns is None or length > threads_ns
+    )
+    note = "" if threads_ns is None else f"while threads handle an interrupt it may be, for {duration(threads_ns)}"
+    what = f"line {gsi} is never masked for everyone"
+    return Verdict(what, len(log.of(Kind.DELIVER, offset=gsi)), findings, note)
 
 
 def neighbour_lost(

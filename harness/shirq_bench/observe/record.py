@@ -22,6 +22,7 @@ from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, DeadlineExceeded
 from shirq_bench.journal import Kind as StepKind
 from shirq_bench.observe import judge
+from shirq_bench.observe.invariants import threads_ns
 from shirq_bench.observe.judge import Assertion, Handling, Verdict
 from shirq_bench.observe.triggers import PinFalls, Trigger
 from shirq_bench.vm.vm import Vm
@@ -161,7 +162,7 @@ class Recording:
 
     def line_never_masked(self, at_least: int = 1) -> Verdict:
         """`judge.line_never_masked`."""
-        return self._judged(at_least, judge.line_never_masked, self.gsi)
+        return self._judged(at_least, judge.line_never_masked, self.gsi, threads_ns(self._vm))
 
     def no_line_high_longer_than(self, bound_ns: int, at_least: int = 1) -> Verdict:
         """`judge.no_line_high_longer_than`."""

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shirq_bench.channels.agent import Command
-from shirq_bench.channels.log import ClockFit, HandlerCall, Log, parse_ftrace
+from shirq_bench.channels.log import THREADS, ClockFit, HandlerCall, Log, parse_ftrace
 from shirq_bench.channels.network import Network
 from shirq_bench.deadline import Deadline
 from shirq_bench.errors import BenchError, CommandFailed, DeadlineExceeded
-from shirq_bench.observe.judge import Verdict, false_claims, neighbour_lost
+from shirq_bench.observe.invariants import threads_ns
+from shirq_bench.observe.judge import Verdict, false_claims, line_never_masked, line_of, neighbour_lost
 from shirq_bench.observe.record import Recording, record
 from shirq_bench.vm.machine import ADDRESSES, bind
 from shirq_bench.vm.vm import Vm
@@ -80,6 +81,8 @@ class Handlers:
     fit: ClockFit | None = None
     #: The kernel's unfiltered trace.
     text: str = ""
+    #: How long the kernel may mask a line while threads handle its interrupt, in ns; None: not at all.
+    threads_ns: int | None = None
 
     def _complete(self) -> tuple[Log, ClockFit]:
         if self.log is None or self.fit is None:
@@ -90,6 +93,11 @@ class Handlers:
         """`judge.neighbour_lost` over the time that was traced."""
         log, fit = self._complete()
         return neighbour_lost(log, self.calls, fit, device, irq, name)
+
+    def line_never_masked(self, device: str) -> Verdict:
+        """`judge.line_never_masked` of the device's line over the time that was traced."""
+        log, _ = self._complete()
+        return line_never_masked(log, line_of(log, [device]), self.threads_ns)
 
     def false_claims(self, device: str, irq: int) -> Verdict:
         """`judge.false_claims` over the time that was traced, for a device that shirq.ko is bound to."""
@@ -174,18 +182,24 @@ class Scene:
         The kernel's buffer has ``buffer_kib`` for each CPU, and each KiB holds about 18 calls of a handler.
         `TraceError` if the calls do not fit.
         """
-        handlers = Handlers()
+        handlers = Handlers(threads_ns=threads_ns(self.vm))
         follow = self.vm.log().mark
         events = "events/irq/irq_handler_entry/enable events/irq/irq_handler_exit/enable"
+        threads = self.vm.threads_handlers
+        probes = ""
+        if threads:
+            events = "events/kprobes/irq_thread_entry/enable events/kprobes/irq_thread_exit/enable"
+            defined = " ".join(map(shlex.quote, THREADS))
+            probes = f" && {{ test -d events/kprobes/irq_thread_exit || printf '%s\\n' {defined} >>kprobe_events; }}"
         # Enable both events before recording starts, so that no exit is recorded without its entry.
         self.run(
-            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb"
+            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb{probes}"
             f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
         )
         yield handlers
         text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=180)
         handlers.log = self.vm.log().since(follow)
-        handlers.calls = parse_ftrace(text)
+        handlers.calls = parse_ftrace(text, threads)
         handlers.text = text
         handlers.fit = handlers.log.clock("clock")
 

@@ -258,6 +258,11 @@ class Vm:
         return self._emulator.pid
 
     @property
+    def threads_handlers(self) -> bool:
+        """Whether the kernel lets threads handle interrupts: with PREEMPT_RT, or if its parameters say so."""
+        return self.parts.kernel.has("PREEMPT_RT") or "threadirqs" in self.machine.parameters.split()
+
+    @property
     def patience(self) -> float:
         """The factor for all timeouts of this guest; its kernel determines it."""
         return self.parts.kernel.patience

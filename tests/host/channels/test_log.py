@@ -224,6 +224,29 @@ def test_the_format_of_old_kernels_and_of_trace_pipe_is_read() -> None:
     assert [call.entry_s for call in parse_ftrace(text)] == [5.000001, 6.000001]
 
 
+THREADED = """\
+# tracer: nop
+   irq/20-eth0-107       [001] .....    12.345678: irq_thread_entry: (irq_forced_thread_fn+0x0/0x80) irq=20 name="eth0"
+  irq/20-shirq:-104      [000] ....2    12.345679: irq_thread_entry: (irq_forced_thread_fn+0x0/0x80) irq=20 name="shirq:0000:00:04.0"
+          <idle>-0       [000] d.h1.    12.345680: irq_handler_entry: irq=20 name=shirq:0000:00:04.0
+          <idle>-0       [000] d.h1.    12.345681: irq_handler_exit: irq=20 ret=handled
+   irq/20-eth0-107       [000] .....    12.345690: irq_thread_exit: (irq_thread+0xd5/0x1b0 <- irq_forced_thread_fn) ret=1
+  irq/20-shirq:-104      [000] ....2    12.345699: irq_thread_exit: (irq_thread+0xd5/0x1b0 <- irq_forced_thread_fn) ret=0
+"""  # noqa: E501
+
+
+def test_calls_in_threads_are_told_by_their_threads() -> None:
+    """A thread may move to another CPU, and what wakes it has handled nothing."""
+    assert parse_ftrace(THREADED, threads=True) == [
+        HandlerCall(0, 12.345678, 12.345690, 20, "eth0", True),
+        HandlerCall(0, 12.345679, 12.345699, 20, "shirq:0000:00:04.0", False),
+    ]
+    assert parse_ftrace(THREADED) == [HandlerCall(0, 12.345680, 12.345681, 20, "shirq:0000:00:04.0", True)]
+    again = THREADED.replace("12.345690: irq_thread_exit", "12.345690: nothing") + THREADED.splitlines(True)[1]
+    with pytest.raises(TraceError, match="line 8: thread 107 enters a handler before eth0"):
+        parse_ftrace(again, threads=True)
+
+
 def test_calls_cut_by_the_traces_ends_are_left_out() -> None:
     events = TRACE.splitlines(keepends=True)[5:]
     assert [call.name for call in parse_ftrace("".join(events[1:4]))] == []

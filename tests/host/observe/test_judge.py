@@ -407,6 +407,16 @@ def test_masks_of_every_interrupt_are_not_judged_as_other_masks() -> None:
     assert line_never_masked(masked_in_its_flow(run()).log(), GSI).findings
 
 
+def test_masks_while_threads_handle_an_interrupt_are_judged_by_their_length() -> None:
+    story = masked_in_its_flow(masked_in_its_flow(Story(gsi=11, controller=I8259)))
+    log = story.log()
+    longest = max(it.end.time_ns - it.start.time_ns for it in high(log, Kind.LINE_MASK, gsi=11) if it.start and it.end)
+    line_never_masked(log, 11, longest).require(at_least=2)
+    assert len(line_never_masked(log, 11, longest - 1).findings) == 2
+    for_good = story.add(Kind.LINE_MASK, offset=11, value=1, ring=0).wait(longest).add(Kind.MARK, "dev0", ring=0).log()
+    assert "was masked for everyone, for" in only(line_never_masked(for_good, 11, longest))
+
+
 # Masking
 
 
