@@ -195,3 +195,12 @@ def test_owner_that_always_unmasks_cannot_hold_the_line(scene: Scene) -> None:
     assert run(scene, "dev1", ring.hostile_storm) == ["QUARANTINED EIO"]
     line_falls(scene, "dev1")
     line_not_given_up(scene)
+
+
+def test_store_undoes_the_mask_of_a_storm(scene: Scene) -> None:
+    """The kernel has set the interrupt-disable bit of a masked device: the owner's store ends that as a call does."""
+    script = start(scene, "dev0", ring.masked_in_a_storm)
+    script.expect("^armed$")
+    scene.raise_("dev0", bits=0x101)
+    assert finish(script)[1:] == ["0x1 True", "OK", "0x2"]
+    line_not_given_up(scene)

@@ -13,6 +13,7 @@ import random
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from guest.scripts.inguest import (
     acknowledging,
     asleep_in,
     child,
+    command,
     fails,
     kind,
     libc,
@@ -462,3 +464,33 @@ def awaited(count: int) -> None:
             report("disarmed")
 
     asyncio.run(serve())
+
+
+def masked_in_a_storm() -> None:
+    """A source that the programs do not know asserts while the device is masked; the owner unmasks by a store."""
+    programs = shirq.ProgramSet.from_text(
+        irq="""
+            read32 r0, bar0+0x2c
+            and r0, 0xff
+            skip_if_not_zero r0, ours
+            decline
+        ours:
+            claim
+            load r1, 0xff
+            write32 bar0+0x68, r1
+        """,
+        unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
+        release="load r0, -1\nwrite32 bar0+0x68, r0",
+    )
+    device, registers, ring = _ringing(programs)
+    report("armed")
+    event = _next(ring)
+    while not command() & 0x400:
+        time.sleep(0.01)
+    report(hex(event.r[0]), ring.stores)
+    registers.write32(INT_ACK, 0xFFFFFFFF)
+    ring.unmask(event.seq)
+    registers.write32(INT_RAISE, 2)
+    report(fails(ring.wait, timeout=5))
+    device.unmask(event.seq)
+    report(hex(_next(ring).r[0]))
