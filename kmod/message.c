@@ -508,6 +508,9 @@ static int shirq_allocate_vectors(struct shirq_device *d, unsigned int count)
 		spin_lock_irq(&d->lock);
 		d->message = message;
 		d->message_count = got;
+		/* Messages are read: a ring that the owner has not left would refuse read(). */
+		if (d->ringing)
+			shirq_ring_switch(d, false);
 		spin_unlock_irq(&d->lock);
 	}
 	shirq_mend_command(d);

@@ -204,3 +204,9 @@ def test_store_undoes_the_mask_of_a_storm(scene: Scene) -> None:
     scene.raise_("dev0", bits=0x101)
     assert finish(script)[1:] == ["0x1 True", "OK", "0x2"]
     line_not_given_up(scene)
+
+
+def test_messages_are_read_after_a_ring(boot: Boot) -> None:
+    """A ring ends when messages are allocated: read() has their events, and the notices."""
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on")))
+    assert run(scene, "dev2", ring.then_messages) == ["IRQ 1 1 ENXIO", "RESET", "[('IRQ', 3)]"]

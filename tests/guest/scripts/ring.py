@@ -494,3 +494,26 @@ def masked_in_a_storm() -> None:
     report(fails(ring.wait, timeout=5))
     device.unmask(event.seq)
     report(hex(_next(ring).r[0]))
+
+
+def then_messages() -> None:
+    """Leave events in a ring, and use messages afterwards."""
+    device, registers, _ = _ringing(acknowledging())
+    _pulse(registers, 2)
+    device.disarm()
+    device.set_messages(1)
+    device.set_master(True)
+    device.arm(source=1)
+    registers.write32(INT_MASK_CLEAR, 0xFFFFFFFF)
+    registers.write32(INT_RAISE, 1)
+    registers.write32(INT_ACK, 1)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.source, event.seq, _wait(device))
+    reset()
+    report(kind(device.read(timeout=TIMEOUT)))
+    device.set_messages(0)
+    device.load(acknowledging())
+    device.arm(ring=True)
+    registers, ring = device.mmap(0), device.ring()
+    _pulse(registers, 1)
+    report([(kind(event), event.seq) for event in iter(ring.take, None)])
