@@ -204,7 +204,14 @@ int shirq_wait_ring(struct shirq_device *d, u32 tail, u64 timeout_ns)
 		return 0;
 	if (ret)
 		return ret == -ERESTARTSYS ? -EINTR : -ETIMEDOUT;
-	return -ENXIO;
+	/* Whoever stops the device queues the notice before the lock is dropped. */
+	spin_lock_irq(&d->lock);
+	if (d->gone)
+		ret = -ENODEV;
+	else if (d->head == tail)
+		ret = -ENXIO;
+	spin_unlock_irq(&d->lock);
+	return ret;
 }
 
 /* The queues of messages. A read() takes the oldest event of all queues. */

@@ -210,3 +210,9 @@ def test_messages_are_read_after_a_ring(boot: Boot) -> None:
     """A ring ends when messages are allocated: read() has their events, and the notices."""
     scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on")))
     assert run(scene, "dev2", ring.then_messages) == ["IRQ 1 1 ENXIO", "RESET", "[('IRQ', 3)]"]
+
+
+def test_wait_tells_the_notice_of_a_stop(boot: Boot) -> None:
+    """A call in the moment in which the device is stopped does not end before the notice is queued."""
+    scene = Scene(boot(behind_a_port("pm=on", "pcie=on", of=SHARED_LINE.with_(vcpus=2))))
+    assert run(scene, "dev2", ring.stopped_while_asked, 40) == ["OK"]

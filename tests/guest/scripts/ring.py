@@ -517,3 +517,21 @@ def then_messages() -> None:
     registers, ring = device.mmap(0), device.ring()
     _pulse(registers, 1)
     report([(kind(event), event.seq) for event in iter(ring.take, None)])
+
+
+def stopped_while_asked(rounds: int) -> None:
+    """Ask for an event without waiting, again and again, while the device is reset."""
+    device, _, _ = _ringing()
+    consumer = _consumer(device)
+    answers = set()
+    for _ in range(rounds):
+        tail = consumer.tail
+        thread = threading.Thread(target=reset)
+        thread.start()
+        while (answer := _wait(device, tail=tail)) == "ETIMEDOUT":
+            pass
+        answers.add(answer)
+        thread.join()
+        consumer.tail = (tail + 1) % 2**32
+        device.arm(ring=True)
+    report(*answers)
