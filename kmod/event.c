@@ -101,6 +101,9 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 /* Set the state of the ring if the notice ends the arming. */
 static void shirq_end_ring(struct shirq_device *d, u16 type, u16 flags)
 {
+	/* A reset of a device that is gone does not bring it back to this owner. */
+	if (d->gone)
+		return;
 	switch (type) {
 	case SHIRQ_EVENT_RESUMED:
 		shirq_ring_state(d, SHIRQ_RING_RESUMED, 0);

@@ -216,3 +216,13 @@ def test_wait_tells_the_notice_of_a_stop(boot: Boot) -> None:
     """A call in the moment in which the device is stopped does not end before the notice is queued."""
     scene = Scene(boot(behind_a_port("pm=on", "pcie=on", of=SHARED_LINE.with_(vcpus=2))))
     assert run(scene, "dev2", ring.stopped_while_asked, 40) == ["OK"]
+
+
+def test_ring_of_a_device_that_is_gone_stays_gone(boot: Boot) -> None:
+    """A reset of a device that is gone is no news for the owner of the ring, whose calls fail."""
+    scene = Scene(boot(behind_a_port("pm=on", "pcie=on")))
+    script = start(scene, "dev2", ring.reset_when_gone)
+    script.expect("^armed$")
+    scene.vm.qmp.set("dev2", "dead", "bars")
+    scene.raise_("dev2")
+    assert finish(script)[1:] == ["ENODEV GONE", "GONE ENODEV"]

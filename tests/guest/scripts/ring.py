@@ -535,3 +535,11 @@ def stopped_while_asked(rounds: int) -> None:
         consumer.tail = (tail + 1) % 2**32
         device.arm(ring=True)
     report(*answers)
+
+
+def reset_when_gone() -> None:
+    device, _, ring = _ringing()
+    report("armed")
+    report(fails(ring.wait, timeout=TIMEOUT), ring.state.name)
+    reset()
+    report(ring.state.name, _wait(device, tail=_consumer(device).tail))
