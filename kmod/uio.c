@@ -359,7 +359,7 @@ static int shirq_uio_mmap_prepare(struct uio_info *info, struct vm_area_desc *de
 {
 	const struct shirq_wanted wanted = {
 		.count = (desc->end - desc->start) >> PAGE_SHIFT,
-		.shared = vma_desc_test(desc, VMA_SHARED_BIT),
+		.shared = vma_desc_test(desc, VMA_MAYSHARE_BIT),
 	};
 	int ret = shirq_uio_may_map(info->priv, desc->pgoff, &wanted);
 
@@ -383,7 +383,7 @@ static int shirq_uio_mmap(struct uio_info *info, struct vm_area_struct *vma)
 {
 	const struct shirq_wanted wanted = {
 		.count = vma_pages(vma),
-		.shared = vma->vm_flags & VM_SHARED,
+		.shared = vma->vm_flags & VM_MAYSHARE,
 	};
 	int ret = shirq_uio_may_map(info->priv, vma->vm_pgoff, &wanted);
 

@@ -226,3 +226,11 @@ def test_ring_of_a_device_that_is_gone_stays_gone(boot: Boot) -> None:
     scene.vm.qmp.set("dev2", "dead", "bars")
     scene.raise_("dev2")
     assert finish(script)[1:] == ["ENODEV GONE", "GONE ENODEV"]
+
+
+def test_file_opened_for_reading_is_mapped_for_reading(port: Scene) -> None:
+    assert run(port, "dev2", ring.read_only) == [
+        *("0 OK", "0 EINVAL", "0 EACCES", "6 OK", "6 EINVAL", "6 EACCES", "7 OK", "7 EINVAL", "7 EACCES"),
+        "0x20000ed",
+        "SIGBUS",
+    ]

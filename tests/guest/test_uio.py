@@ -311,3 +311,7 @@ def test_a_face_survives_suspend(faced: Scene) -> None:
     faced.raise_("dev1")
     assert finish(script) == ["['EIO'] EIO", "again", "True"]
     is_quiet(faced, "dev1")
+
+
+def test_a_node_opened_for_reading_is_mapped_for_reading(faced: Scene) -> None:
+    assert run(faced, "dev1", uio.read_only) == ["EINVAL EACCES 0x20000ed"]

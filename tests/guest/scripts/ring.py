@@ -543,3 +543,20 @@ def reset_when_gone() -> None:
     report(fails(ring.wait, timeout=TIMEOUT), ring.state.name)
     reset()
     report(ring.state.name, _wait(device, tail=_consumer(device).tail))
+
+
+def read_only() -> None:
+    """Map registers and the ring from a file that was opened for reading."""
+    fd = os.open(f"/dev/shirq/{ADDRESS}", os.O_RDONLY)
+    for part, size in ((0, _PAGE), (abi.MMAP_RING, _RING), (abi.MMAP_CONSUMER, _PAGE)):
+        offset = part << abi.MMAP_SHIFT
+        for flags, access in (
+            (mmap.MAP_SHARED, mmap.PROT_READ),
+            (mmap.MAP_PRIVATE, mmap.PROT_READ),
+            (mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE),
+        ):
+            report(part, fails(mmap.mmap, fd, size, flags, access, offset=offset))
+    registers = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ)
+    report(hex(int.from_bytes(registers[:4], "little")))
+    reset()
+    report(child(lambda: registers[0]))

@@ -419,3 +419,12 @@ def card(enable: tuple[tuple[int, int, int], ...], again: tuple[int, int, int] |
         report("again")
     report(_count(fd), state())
     proceed()
+
+
+def read_only() -> None:
+    """A program that opens the node for reading alone."""
+    _add()
+    fd = os.open(f"/dev/{_name()}", os.O_RDONLY)
+    print(fails(mmap.mmap, fd, 0x1000, mmap.MAP_PRIVATE, mmap.PROT_READ), fails(_mapped, fd), end=" ")
+    registers = mmap.mmap(fd, 0x1000, mmap.MAP_SHARED, mmap.PROT_READ)
+    print(hex(int.from_bytes(registers[:4], "little")))
