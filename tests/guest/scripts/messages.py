@@ -526,3 +526,13 @@ def again() -> None:
     """The next owner gets the line, and no message of the former one."""
     device = loaded()
     print(device.info.sources, fails(device.info_of, 1), fails(device.arm))
+
+
+def disarmed_beside_a_notice() -> None:
+    """Disarm the only message while a notice, which is an event of source 0, is queued."""
+    device, _registers = _with_messages()
+    device.arm(source=1)
+    reset()
+    device.arm(source=1)
+    device.disarm(1)
+    print(_next(device), fails(device.read))
