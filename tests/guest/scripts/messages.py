@@ -536,3 +536,11 @@ def disarmed_beside_a_notice() -> None:
     device.arm(source=1)
     device.disarm(1)
     print(_next(device), fails(device.read))
+
+
+def claimed_by_the_line() -> None:
+    """The owner before: its last claim captures a value."""
+    device = loaded()
+    device.arm(auto_unmask=False)
+    device.mmap(0).write32(INT_RAISE, 0x40)
+    print(_next(device))
