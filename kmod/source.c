@@ -145,6 +145,7 @@ void shirq_lose_held(struct shirq_device *d)
 	d->held = false;
 	d->lost++;
 	d->stats.lost++;
+	shirq_ring_publish(d);
 }
 
 /**

@@ -234,3 +234,12 @@ def test_file_opened_for_reading_is_mapped_for_reading(port: Scene) -> None:
         "0x20000ed",
         "SIGBUS",
     ]
+
+
+def test_ring_tells_a_held_interrupt_that_was_lost(scene: Scene) -> None:
+    scene.vm.qmp.set("dev0", "disintx", "no-op")
+    script = start(scene, "dev0", ring.held_is_lost)
+    script.expect("^masked$")
+    scene.raise_("dev0")
+    assert finish(script)[1:] == ["1 1"]
+    line_falls(scene, "dev0")

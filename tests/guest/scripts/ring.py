@@ -560,3 +560,14 @@ def read_only() -> None:
     report(hex(int.from_bytes(registers[:4], "little")))
     reset()
     report(child(lambda: registers[0]))
+
+
+def held_is_lost() -> None:
+    """Disarm while SHIRQ_MASK, by a bit without effect, holds an interrupt back."""
+    device, _, ring = _ringing()
+    device.mask()
+    report("masked")
+    while not stat("remasks"):
+        time.sleep(0.01)
+    device.disarm()
+    report(ring.lost, device.info.lost)
