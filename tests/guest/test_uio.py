@@ -129,8 +129,10 @@ def test_a_read_leaves_the_device_masked_otherwise(faced: Scene) -> None:
     script.wait(20)
 
 
-def test_a_read_that_waits_keeps_the_mask_of_a_written_zero(faced: Scene) -> None:
-    script = start(faced, "dev1", uio.reads_and_masks)
+@pytest.mark.parametrize("program", [True, False])
+def test_a_read_that_waits_keeps_the_mask_of_a_written_zero(faced: Scene, program: bool) -> None:
+    """Without a means to mask, a zero that finds the device masked for an interrupt keeps this mask."""
+    script = start(faced, "dev1", uio.reads_and_masks, program)
     script.expect("^reads$")
     faced.raise_("dev1")
     script.expect("^waits masked 0$")

@@ -136,9 +136,9 @@ def only_reads(by_read: bool) -> None:
         proceed()
 
 
-def reads_and_masks() -> None:
+def reads_and_masks(program: bool) -> None:
     """A read() that waits ends the mask of an interrupt only, not that of a write of zero."""
-    _add(mask=_MASK_ALL, by_read=True)
+    _add(mask=_MASK_ALL if program else (), by_read=True)
     fd = _node()
     report("reads")
     _count(fd)
