@@ -101,6 +101,9 @@ void shirq_queue_irq(struct shirq_device *d, u64 time_ns, const u64 *captured)
 /* Set the state of the ring if the notice ends the arming. */
 static void shirq_end_ring(struct shirq_device *d, u16 type, u16 flags)
 {
+	/* A reset of a device that is gone does not bring it back to this owner. */
+	if (d->gone)
+		return;
 	switch (type) {
 	case SHIRQ_EVENT_RESUMED:
 		shirq_ring_state(d, SHIRQ_RING_RESUMED, 0);
@@ -204,7 +207,14 @@ int shirq_wait_ring(struct shirq_device *d, u32 tail, u64 timeout_ns)
 		return 0;
 	if (ret)
 		return ret == -ERESTARTSYS ? -EINTR : -ETIMEDOUT;
-	return -ENXIO;
+	/* Whoever stops the device queues the notice before the lock is dropped. */
+	spin_lock_irq(&d->lock);
+	if (d->gone)
+		ret = -ENODEV;
+	else if (d->head == tail)
+		ret = -ENXIO;
+	spin_unlock_irq(&d->lock);
+	return ret;
 }
 
 /* The queues of messages. A read() takes the oldest event of all queues. */

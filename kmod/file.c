@@ -483,7 +483,8 @@ static int shirq_mmap(struct file *file, struct vm_area_struct *vma)
 	const struct shirq_wanted wanted = {
 		.page = vma->vm_pgoff & ((1ul << SHIRQ_PGOFF_SHIFT) - 1),
 		.count = vma_pages(vma),
-		.shared = vma->vm_flags & VM_SHARED,
+		/* VM_SHARED is clear if the file was opened for reading alone. */
+		.shared = vma->vm_flags & VM_MAYSHARE,
 	};
 	unsigned long generation;
 	u64 pages = 0;

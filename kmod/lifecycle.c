@@ -182,6 +182,7 @@ static int shirq_own_locked(struct shirq_device *d, struct address_space *mappin
 		.rungs = SHIRQ_QUIESCE_D3HOT,
 		.max_rate = SHIRQ_DEFAULT_RATE,
 	};
+	memset(d->captured, 0, sizeof(d->captured));
 	spin_unlock_irq(&d->lock);
 	return 0;
 }

@@ -357,8 +357,11 @@ int shirq_disarm_message(struct shirq_message *m)
 		if (m->set && shirq_answers(d))
 			shirq_run_of(d, m->set, SHIRQ_PROGRAM_RELEASE, NULL);
 		shirq_drop_events(m);
-		if (!d->messages_armed)
-			shirq_end_readers(d);
+		if (!d->messages_armed) {
+			/* A notice that is queued stays: it is an event of source 0. */
+			WRITE_ONCE(d->epoch, d->epoch + 1);
+			shirq_notify(d);
+		}
 	}
 	spin_unlock_irq(&d->lock);
 	if (!armed)
@@ -508,6 +511,9 @@ static int shirq_allocate_vectors(struct shirq_device *d, unsigned int count)
 		spin_lock_irq(&d->lock);
 		d->message = message;
 		d->message_count = got;
+		/* Messages are read: a ring that the owner has not left would refuse read(). */
+		if (d->ringing)
+			shirq_ring_switch(d, false);
 		spin_unlock_irq(&d->lock);
 	}
 	shirq_mend_command(d);

@@ -426,7 +426,8 @@ enum shirq_ring_state {
  * The ring is full if the tail is SHIRQ_RING_EVENTS behind @head. Then interrupts are counted
  * in @lost, and a notice (RESUMED, QUARANTINED, RESET) is no event, but only a state. SHIRQ_DISARM
  * drops no event of a ring. An event is never changed while the tail has not passed it. SHIRQ_ARM
- * without SHIRQ_ARM_RING drops those that the owner has not taken.
+ * without SHIRQ_ARM_RING drops those that the owner has not taken, and so does SHIRQ_SET_MESSAGES
+ * when it allocates messages: from then on events are read.
  *
  * Unmask by SHIRQ_UNMASK; or without a call if @store_width is not 0, which says that the
  * unmask program is a store of one constant to a register in a mapping: store the number of

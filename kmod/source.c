@@ -145,6 +145,7 @@ void shirq_lose_held(struct shirq_device *d)
 	d->held = false;
 	d->lost++;
 	d->stats.lost++;
+	shirq_ring_publish(d);
 }
 
 /**
@@ -365,14 +366,23 @@ int shirq_mask(struct shirq_device *d, u64 *seq)
  *
  * The owner first writes the number of the claim to the ring, then unmasks. A handler that
  * still sees an older number takes the device for masked and answers IRQ_NONE: the level
- * stays, and the handler is called again. A store does not undo SHIRQ_MASK.
+ * stays, and the handler is called again. A store does not undo SHIRQ_MASK. But it does undo
+ * the DisINTx of shirq_mask_again(), of which the owner knows nothing: the device is silent
+ * then, so that the timer @watch calls this function, if no neighbour interrupts.
  */
 void shirq_see_unmask(struct shirq_device *d)
 {
 	lockdep_assert_held(&d->lock);
-	if (!d->ringing || !d->masked || d->owner_masked || d->intx_off || !d->set->store.width ||
+	if (!d->ringing || !d->masked || d->owner_masked || !d->set->store.width ||
 	    READ_ONCE(d->consumer->unmasked) != d->seq)
 		return;
+	if (d->intx_off) {
+		/* Behind a frozen link the device stays masked. */
+		if (pci_channel_offline(d->pdev))
+			return;
+		d->intx_off = false;
+		shirq_set_disintx(d, false);
+	}
 	d->masked = false;
 	d->stats.unmasks++;
 	shirq_storm_begin(d);

@@ -186,6 +186,20 @@ static enum hrtimer_restart shirq_uio_look(struct hrtimer *timer)
 	return again ? HRTIMER_RESTART : HRTIMER_NORESTART;
 }
 
+/* Without a means to mask, keep a mask that the device has for an interrupt. */
+static int shirq_uio_keep_masked(struct shirq_device *d)
+{
+	int ret = -EOPNOTSUPP;
+
+	spin_lock_irq(&d->lock);
+	if (d->masked) {
+		d->owner_masked = true;
+		ret = 0;
+	}
+	spin_unlock_irq(&d->lock);
+	return ret;
+}
+
 /* write(): zero masks, any other number unmasks. */
 static int shirq_uio_control(struct uio_info *info, s32 on)
 {
@@ -199,8 +213,8 @@ static int shirq_uio_control(struct uio_info *info, s32 on)
 		spin_unlock_irq(&d->lock);
 	} else {
 		ret = shirq_mask(d, &seq);
-		if (ret == -EOPNOTSUPP && READ_ONCE(d->masked))
-			ret = 0;
+		if (ret == -EOPNOTSUPP)
+			ret = shirq_uio_keep_masked(d);
 	}
 	/* It was stopped just now: say what the UIO core says a moment later. */
 	return ret == -ENXIO || ret == -ENODEV ? -EIO : ret;
@@ -359,7 +373,7 @@ static int shirq_uio_mmap_prepare(struct uio_info *info, struct vm_area_desc *de
 {
 	const struct shirq_wanted wanted = {
 		.count = (desc->end - desc->start) >> PAGE_SHIFT,
-		.shared = vma_desc_test(desc, VMA_SHARED_BIT),
+		.shared = vma_desc_test(desc, VMA_MAYSHARE_BIT),
 	};
 	int ret = shirq_uio_may_map(info->priv, desc->pgoff, &wanted);
 
@@ -383,7 +397,7 @@ static int shirq_uio_mmap(struct uio_info *info, struct vm_area_struct *vma)
 {
 	const struct shirq_wanted wanted = {
 		.count = vma_pages(vma),
-		.shared = vma->vm_flags & VM_SHARED,
+		.shared = vma->vm_flags & VM_MAYSHARE,
 	};
 	int ret = shirq_uio_may_map(info->priv, vma->vm_pgoff, &wanted);
 

@@ -273,3 +273,23 @@ def test_line_works_after_messages_were_freed_unanswered(card: Scene) -> None:
 def test_messages_survive_resets_and_calls_of_several_threads(card: Scene) -> None:
     """Allocating, arming, masking and freeing race with resets by others; afterwards the source works."""
     assert finish(start(card, "dev2", messages.races, 20), deadline=120) == ["1 OK armed EBUSY", _EVENT.format(1, 0)]
+
+
+def test_disarm_of_a_message_keeps_a_notice(card: Scene) -> None:
+    """DISARM drops the events of its source alone."""
+    assert run(card, "dev2", messages.disarmed_beside_a_notice) == [
+        "RESET source=0 seq=0 lost=0 r=['0x0', '0x0', '0x0', '0x0'] ENXIO"
+    ]
+
+
+def test_quarantine_shows_nothing_of_the_owner_before(boot: Boot) -> None:
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on", "disintx=read-only")))
+    assert run(scene, "dev2", messages.claimed_by_the_line) == [
+        "IRQ source=0 seq=1 lost=0 r=['0x40', '0x0', '0x0', '0x0']"
+    ]
+    script = start(scene, "dev2", messages.frees, "read32 r0, bar0")
+    script.expect("^pending$")
+    script.write("\n")
+    script.expect("quarantined", deadline=60)
+    script.write("\n")
+    assert "r=['0x0', '0x0', '0x0', '0x0']" in finish(script)[1]

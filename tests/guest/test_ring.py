@@ -206,3 +206,51 @@ def test_owner_that_always_unmasks_cannot_hold_the_line(scene: Scene) -> None:
     assert run(scene, "dev1", ring.hostile_storm) == ["QUARANTINED EIO"]
     line_falls(scene, "dev1")
     line_not_given_up(scene)
+
+
+def test_store_undoes_the_mask_of_a_storm(scene: Scene) -> None:
+    """The kernel has set the interrupt-disable bit of a masked device: the owner's store ends that as a call does."""
+    script = start(scene, "dev0", ring.masked_in_a_storm)
+    script.expect("^armed$")
+    scene.raise_("dev0", bits=0x101)
+    assert finish(script)[1:] == ["0x1 True", "OK", "0x2"]
+    line_not_given_up(scene)
+
+
+def test_messages_are_read_after_a_ring(boot: Boot) -> None:
+    """A ring ends when messages are allocated: read() has their events, and the notices."""
+    scene = Scene(boot(behind_a_port("msi=on", "pm=on", "pcie=on")))
+    assert run(scene, "dev2", ring.then_messages) == ["IRQ 1 1 ENXIO", "RESET", "[('IRQ', 3)]"]
+
+
+def test_wait_tells_the_notice_of_a_stop(boot: Boot) -> None:
+    """A call in the moment in which the device is stopped does not end before the notice is queued."""
+    scene = Scene(boot(behind_a_port("pm=on", "pcie=on", of=SHARED_LINE.with_(vcpus=2))))
+    assert run(scene, "dev2", ring.stopped_while_asked, 40) == ["OK"]
+
+
+def test_ring_of_a_device_that_is_gone_stays_gone(boot: Boot) -> None:
+    """A reset of a device that is gone is no news for the owner of the ring, whose calls fail."""
+    scene = Scene(boot(behind_a_port("pm=on", "pcie=on")))
+    script = start(scene, "dev2", ring.reset_when_gone)
+    script.expect("^armed$")
+    scene.vm.qmp.set("dev2", "dead", "bars")
+    scene.raise_("dev2")
+    assert finish(script)[1:] == ["ENODEV GONE", "GONE ENODEV"]
+
+
+def test_file_opened_for_reading_is_mapped_for_reading(port: Scene) -> None:
+    assert run(port, "dev2", ring.read_only) == [
+        *("0 OK", "0 EINVAL", "0 EACCES", "6 OK", "6 EINVAL", "6 EACCES", "7 OK", "7 EINVAL", "7 EACCES"),
+        "0x20000ed",
+        "SIGBUS",
+    ]
+
+
+def test_ring_tells_a_held_interrupt_that_was_lost(scene: Scene) -> None:
+    scene.vm.qmp.set("dev0", "disintx", "no-op")
+    script = start(scene, "dev0", ring.held_is_lost)
+    script.expect("^masked$")
+    scene.raise_("dev0")
+    assert finish(script)[1:] == ["1 1"]
+    line_falls(scene, "dev0")

@@ -129,8 +129,10 @@ def test_a_read_leaves_the_device_masked_otherwise(faced: Scene) -> None:
     script.wait(20)
 
 
-def test_a_read_that_waits_keeps_the_mask_of_a_written_zero(faced: Scene) -> None:
-    script = start(faced, "dev1", uio.reads_and_masks)
+@pytest.mark.parametrize("program", [True, False])
+def test_a_read_that_waits_keeps_the_mask_of_a_written_zero(faced: Scene, program: bool) -> None:
+    """Without a means to mask, a zero that finds the device masked for an interrupt keeps this mask."""
+    script = start(faced, "dev1", uio.reads_and_masks, program)
     script.expect("^reads$")
     faced.raise_("dev1")
     script.expect("^waits masked 0$")
@@ -313,3 +315,7 @@ def test_a_face_survives_suspend(faced: Scene) -> None:
     faced.raise_("dev1")
     assert finish(script) == ["['EIO'] EIO", "again", "True"]
     is_quiet(faced, "dev1")
+
+
+def test_a_node_opened_for_reading_is_mapped_for_reading(faced: Scene) -> None:
+    assert run(faced, "dev1", uio.read_only) == ["EINVAL EACCES 0x20000ed"]

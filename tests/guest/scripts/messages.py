@@ -526,3 +526,21 @@ def again() -> None:
     """The next owner gets the line, and no message of the former one."""
     device = loaded()
     print(device.info.sources, fails(device.info_of, 1), fails(device.arm))
+
+
+def disarmed_beside_a_notice() -> None:
+    """Disarm the only message while a notice, which is an event of source 0, is queued."""
+    device, _registers = _with_messages()
+    device.arm(source=1)
+    reset()
+    device.arm(source=1)
+    device.disarm(1)
+    print(_next(device), fails(device.read))
+
+
+def claimed_by_the_line() -> None:
+    """The owner before: its last claim captures a value."""
+    device = loaded()
+    device.arm(auto_unmask=False)
+    device.mmap(0).write32(INT_RAISE, 0x40)
+    print(_next(device))

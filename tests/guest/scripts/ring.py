@@ -13,6 +13,7 @@ import random
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from guest.scripts.inguest import (
     acknowledging,
     asleep_in,
     child,
+    command,
     fails,
     kind,
     libc,
@@ -501,3 +503,110 @@ def awaited(count: int) -> None:
             report("disarmed")
 
     asyncio.run(serve())
+
+
+def masked_in_a_storm() -> None:
+    """A source that the programs do not know asserts while the device is masked; the owner unmasks by a store."""
+    programs = shirq.ProgramSet.from_text(
+        irq="""
+            read32 r0, bar0+0x2c
+            and r0, 0xff
+            skip_if_not_zero r0, ours
+            decline
+        ours:
+            claim
+            load r1, 0xff
+            write32 bar0+0x68, r1
+        """,
+        unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
+        release="load r0, -1\nwrite32 bar0+0x68, r0",
+    )
+    device, registers, ring = _ringing(programs)
+    report("armed")
+    event = _next(ring)
+    while not command() & 0x400:
+        time.sleep(0.01)
+    report(hex(event.r[0]), ring.stores)
+    registers.write32(INT_ACK, 0xFFFFFFFF)
+    ring.unmask(event.seq)
+    registers.write32(INT_RAISE, 2)
+    report(fails(ring.wait, timeout=5))
+    device.unmask(event.seq)
+    report(hex(_next(ring).r[0]))
+
+
+def then_messages() -> None:
+    """Leave events in a ring, and use messages afterwards."""
+    device, registers, _ = _ringing(acknowledging())
+    _pulse(registers, 2)
+    device.disarm()
+    device.set_messages(1)
+    device.set_master(True)
+    device.arm(source=1)
+    registers.write32(INT_MASK_CLEAR, 0xFFFFFFFF)
+    registers.write32(INT_RAISE, 1)
+    registers.write32(INT_ACK, 1)
+    event = device.read(timeout=TIMEOUT)
+    report(kind(event), event.source, event.seq, _wait(device))
+    reset()
+    report(kind(device.read(timeout=TIMEOUT)))
+    device.set_messages(0)
+    device.load(acknowledging())
+    device.arm(ring=True)
+    registers, ring = device.mmap(0), device.ring()
+    _pulse(registers, 1)
+    report([(kind(event), event.seq) for event in iter(ring.take, None)])
+
+
+def stopped_while_asked(rounds: int) -> None:
+    """Ask for an event without waiting, again and again, while the device is reset."""
+    device, _, _ = _ringing()
+    consumer = _consumer(device)
+    answers = set()
+    for _ in range(rounds):
+        tail = consumer.tail
+        thread = threading.Thread(target=reset)
+        thread.start()
+        while (answer := _wait(device, tail=tail)) == "ETIMEDOUT":
+            pass
+        answers.add(answer)
+        thread.join()
+        consumer.tail = (tail + 1) % 2**32
+        device.arm(ring=True)
+    report(*answers)
+
+
+def reset_when_gone() -> None:
+    device, _, ring = _ringing()
+    report("armed")
+    report(fails(ring.wait, timeout=TIMEOUT), ring.state.name)
+    reset()
+    report(ring.state.name, _wait(device, tail=_consumer(device).tail))
+
+
+def read_only() -> None:
+    """Map registers and the ring from a file that was opened for reading."""
+    fd = os.open(f"/dev/shirq/{ADDRESS}", os.O_RDONLY)
+    for part, size in ((0, _PAGE), (abi.MMAP_RING, _RING), (abi.MMAP_CONSUMER, _PAGE)):
+        offset = part << abi.MMAP_SHIFT
+        for flags, access in (
+            (mmap.MAP_SHARED, mmap.PROT_READ),
+            (mmap.MAP_PRIVATE, mmap.PROT_READ),
+            (mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE),
+        ):
+            report(part, fails(mmap.mmap, fd, size, flags, access, offset=offset))
+    registers = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ)
+    report(hex(int.from_bytes(registers[:4], "little")))
+    reset()
+    report(child(lambda: registers[0]))
+
+
+def held_is_lost() -> None:
+    """Disarm while SHIRQ_MASK, by a bit without effect, holds an interrupt back."""
+    device, _, ring = _ringing()
+    device.mask()
+    report("masked")
+    while not stat("remasks"):
+        time.sleep(0.01)
+    device.disarm()
+    report(ring.lost, device.info.lost)

@@ -136,9 +136,9 @@ def only_reads(by_read: bool) -> None:
         proceed()
 
 
-def reads_and_masks() -> None:
+def reads_and_masks(program: bool) -> None:
     """A read() that waits ends the mask of an interrupt only, not that of a write of zero."""
-    _add(mask=_MASK_ALL, by_read=True)
+    _add(mask=_MASK_ALL if program else (), by_read=True)
     fd = _node()
     report("reads")
     _count(fd)
@@ -419,3 +419,12 @@ def card(enable: tuple[tuple[int, int, int], ...], again: tuple[int, int, int] |
         report("again")
     report(_count(fd), state())
     proceed()
+
+
+def read_only() -> None:
+    """A program that opens the node for reading alone."""
+    _add()
+    fd = os.open(f"/dev/{_name()}", os.O_RDONLY)
+    print(fails(mmap.mmap, fd, 0x1000, mmap.MAP_PRIVATE, mmap.PROT_READ), fails(_mapped, fd), end=" ")
+    registers = mmap.mmap(fd, 0x1000, mmap.MAP_SHARED, mmap.PROT_READ)
+    print(hex(int.from_bytes(registers[:4], "little")))
