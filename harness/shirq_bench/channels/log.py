@@ -566,8 +566,8 @@ def read_log(path: str | os.PathLike[str]) -> Log:
 class HandlerCall(NamedTuple):
     """One call of one interrupt handler in the guest's kernel; times in seconds on its trace clock.
 
-    Where handlers are threads, this is the call in the thread. Without the threads' events, ``handled`` is also true for
-    a handler that only woke its thread: the tracepoint does not tell the two apart.
+    Where handlers are threads, this is the call in the thread. Without the threads' events, ``handled`` is also true
+    for a handler that only woke its thread: the tracepoint does not tell the two apart.
     """
 
     cpu: int
@@ -587,7 +587,7 @@ _THREAD_EVENT = re.compile(
     r"-(?P<pid>\d+)\s+(?:\(.*?\)\s+)?\[(?P<cpu>\d+)\]\s+(?:\S+\s+)?(?P<time>[\d.]+): irq_thread_(?:"
     r"entry: \(.*?\) irq=(?P<entry>\d+) name=\"(?P<name>.*)\"|exit: \(.*?\) ret=(?P<ret>-?\d+))\s*$"
 )
-#: Definitions for the tracing directory's ``kprobe_events``: a forced thread calls its handler, and the handler returns.
+#: Definitions for the tracing directory's ``kprobe_events``: a forced thread calls its handler, which then returns.
 #: The numbers are the places of ``irq`` and ``name`` in ``struct irqaction``, from Linux 5.10 to 7.2 on 64 bits.
 THREADS = (
     "p:irq_thread_entry irq_forced_thread_fn irq=+56($arg2):u32 name=+0(+80($arg2)):string",

@@ -193,8 +193,8 @@ class Scene:
             probes = f" && {{ test -d events/kprobes/irq_thread_exit || printf '%s\\n' {defined} >>kprobe_events; }}"
         # Enable both events before recording starts, so that no exit is recorded without its entry.
         self.run(
-            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb{probes}"
-            f" && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
+            f"cd {_TRACING} && echo 0 >tracing_on && echo mono >trace_clock && echo {buffer_kib} >buffer_size_kb"
+            f"{probes} && for e in {events}; do echo 1 >$e; done && echo >trace && echo 1 >tracing_on && {self._marks}"
         )
         yield handlers
         text = self.run(f"{self._marks} && cd {_TRACING} && echo 0 >tracing_on && cat trace", deadline=180)

@@ -19,7 +19,6 @@ from guest.scripts.inguest import (
     INT_MASK,
     INT_MASK_CLEAR,
     INT_RAISE,
-    INT_STATUS,
     SET,
     TIMEOUT,
     acknowledging,
@@ -44,7 +43,6 @@ from guest.scripts.inguest import (
 )
 from shirq import abi
 from shirq.aio import AsyncDevice
-
 
 #: The part of a set's irq program that declines all sources but those of the mask 0x1, which it acknowledges.
 DECLINE_OTHERS = """

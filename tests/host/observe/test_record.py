@@ -27,6 +27,7 @@ class Vm:
 
     name = "trial"
     patience = 1.0
+    threads_handlers = False
 
     def __init__(self, directory: Path) -> None:
         self.log_path = directory / "events.shirqlog"
