@@ -201,18 +201,19 @@ int shirq_wait_ring(struct shirq_device *d, u32 tail, u64 timeout_ns)
 		ret = wait_event_interruptible_hrtimeout(d->wait,
 							 shirq_ring_wakes(d, tail, epoch),
 							 ns_to_ktime(timeout_ns));
-	if (READ_ONCE(d->gone))
-		return -ENODEV;
-	if (READ_ONCE(d->head) != tail)
-		return 0;
-	if (ret)
-		return ret == -ERESTARTSYS ? -EINTR : -ETIMEDOUT;
-	/* Whoever stops the device queues the notice before the lock is dropped. */
+	/*
+	 * Who queues an event or stops the device has the lock until the ring says so, and a
+	 * notice is in the ring.
+	 */
 	spin_lock_irq(&d->lock);
 	if (d->gone)
 		ret = -ENODEV;
-	else if (d->head == tail)
+	else if (d->head != tail)
+		ret = 0;
+	else if (!ret)
 		ret = -ENXIO;
+	else
+		ret = ret == -ERESTARTSYS ? -EINTR : -ETIMEDOUT;
 	spin_unlock_irq(&d->lock);
 	return ret;
 }

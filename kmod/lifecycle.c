@@ -183,6 +183,8 @@ static int shirq_own_locked(struct shirq_device *d, struct address_space *mappin
 		.max_rate = SHIRQ_DEFAULT_RATE,
 	};
 	memset(d->captured, 0, sizeof(d->captured));
+	/* A device that was parked just now may have been gone. */
+	shirq_ring_state(d, SHIRQ_RING_DISARMED, 0);
 	spin_unlock_irq(&d->lock);
 	return 0;
 }

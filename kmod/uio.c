@@ -253,6 +253,8 @@ static int shirq_uio_arm(struct shirq_face *face)
 	face->generation = d->generation;
 	spin_lock_irq(&d->lock);
 	d->quiesce = face->quiesce;
+	/* A reset since shirq_own() would end the face, although it comes before this open(). */
+	WRITE_ONCE(d->tail, d->head);
 	spin_unlock_irq(&d->lock);
 	shirq_uio_watch(face, true);
 	ret = shirq_arm(d, SHIRQ_ARM_SHARED);

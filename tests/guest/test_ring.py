@@ -239,6 +239,19 @@ def test_ring_of_a_device_that_is_gone_stays_gone(boot: Boot) -> None:
     assert finish(script)[1:] == ["ENODEV GONE", "GONE ENODEV"]
 
 
+def test_a_new_owner_is_not_told_that_the_device_was_gone(scene: Scene) -> None:
+    """The device is back, and opened before the kernel has seen that."""
+    script = start(scene, "dev0", ring.opened_on_return)
+    script.expect("^armed$")
+    scene.vm.qmp.set("dev0", "dead", "all")
+    scene.network.ping(2)
+    script.write("\n")
+    script.expect("^closed$")
+    scene.vm.qmp.set("dev0", "dead", "off")
+    script.write("\n")
+    assert finish(script)[-1] == "DISARMED"
+
+
 def test_file_opened_for_reading_is_mapped_for_reading(port: Scene) -> None:
     assert run(port, "dev2", ring.read_only) == [
         *("0 OK", "0 EINVAL", "0 EACCES", "6 OK", "6 EINVAL", "6 EACCES", "7 OK", "7 EINVAL", "7 EACCES"),

@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 	if (device < 0)
 		err(1, "opening /dev/floor");
 	regs = peer_map(&peer);
-	peer_armed();
+	peer_armed(&peer);
 
 	while (!peer.count || seen < peer.count) {
 		if (read(device, &status, sizeof(status)) != sizeof(status))

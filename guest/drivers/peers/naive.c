@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 	if (peer.swap)
 		set_eventfd(channel);
 	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
-	peer_armed();
+	peer_armed(&peer);
 
 	while (!peer.count || seen < peer.count) {
 		if (read(device, &status, sizeof(status)) != sizeof(status))

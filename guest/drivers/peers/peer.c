@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static void usage(FILE *out, const char *self)
 		"  --ring NS         take events from a ring, if the interface has one, and look for each for NS\n"
 		"                    nanoseconds before the driver sleeps\n"
 		"  --poll NS         after an event, leave the device masked, and look every NS nanoseconds whether\n"
-		"                    there is more to do; unmask when there is not\n",
+		"                    there is more to do; unmask when there is not\n"
+		"  --fifo PRIORITY   run under SCHED_FIFO once armed\n",
 		self);
 }
 
@@ -50,6 +52,7 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 		{ "programs", required_argument, NULL, 'p' },
 		{ "ring", required_argument, NULL, 'r' },
 		{ "poll", required_argument, NULL, 'o' },
+		{ "fifo", required_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -102,6 +105,11 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 			if (!peer->poll_ns || peer->poll_ns >= 1000000000 || *end)
 				errx(2, "--poll %s: write nanoseconds, from 1 to 999999999", optarg);
 			break;
+		case 'f':
+			peer->fifo = strtol(optarg, &end, 0);
+			if (peer->fifo < 1 || peer->fifo > 99 || *end)
+				errx(2, "--fifo %s: write a priority, from 1 to 99", optarg);
+			break;
 		case 'h':
 			usage(stdout, argv[0]);
 			exit(0);
@@ -118,9 +126,13 @@ void peer_parse(struct peer *peer, int argc, char **argv)
 	setlinebuf(stdout);
 }
 
-void peer_armed(void)
+void peer_armed(const struct peer *peer)
 {
+	const struct sched_param parameters = { .sched_priority = peer->fifo };
+
 	puts("armed");
+	if (peer->fifo && sched_setscheduler(0, SCHED_FIFO, &parameters))
+		err(1, "running under SCHED_FIFO");
 }
 
 void peer_swapped(void)

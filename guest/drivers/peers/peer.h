@@ -45,13 +45,15 @@ struct peer {
 	 * many nanoseconds have passed, until it is zero; 0: unmask at once.
 	 */
 	uint64_t poll_ns;
+	/* Priority for SCHED_FIFO; 0: the usual policy. */
+	int fifo;
 };
 
 /* Fill in the peer from the command line. Exit on an error. */
 void peer_parse(struct peer *peer, int argc, char **argv);
 
-/* Print that interrupts are served from now on. */
-void peer_armed(void);
+/* Print that interrupts are served from now on, and take the priority that was asked for. */
+void peer_armed(const struct peer *peer);
 
 /* Print that the eventfd has been removed or restored. */
 void peer_swapped(void);

@@ -23,6 +23,9 @@ static const struct shirq_op change[] = {
 	SHIRQ_DO_WRITE(4, 0, INT_ENABLE, 0, 0),
 };
 
+/* Claims a second: more than any processor handles. */
+#define RING_RATE	10000000
+
 static int device;
 
 static void change_enable(void)
@@ -155,6 +158,9 @@ int main(int argc, char **argv)
 	regs = shirq_map(device, 0, &length);
 	if (!regs)
 		err(1, "mapping BAR 0");
+	/* With a ring, claims are limited to max_rate. */
+	if (peer.ring && shirq_set_quiesce(device, SHIRQ_QUIESCE_D3HOT, 0, RING_RATE))
+		err(1, "setting the rate");
 	if (shirq_arm(device, (peer.ring ? SHIRQ_ARM_RING : SHIRQ_ARM_AUTO_UNMASK) |
 		      (peer.exclusive ? SHIRQ_ARM_EXCLUSIVE : SHIRQ_ARM_SHARED)))
 		err(1, "arming");
@@ -164,7 +170,7 @@ int main(int argc, char **argv)
 	if (peer.swap)
 		set_eventfd(channel);
 	peer_control(&peer, regs, &(struct peer_verbs) { .change = change_enable, .mask = mask });
-	peer_armed();
+	peer_armed(&peer);
 
 	/* By default, the kernel may wake a process 50 us later than it asked for. */
 	if (peer.poll_ns)

@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 	command &= ~DISABLE;
 	peer_write(regs, INT_MASK_CLEAR, ALL);
 	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
-	peer_armed();
+	peer_armed(&peer);
 
 	while (!peer.count || seen < peer.count) {
 		if (pwrite(config, &command, 1, COMMAND_HIGH) != 1)

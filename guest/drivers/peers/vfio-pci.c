@@ -126,7 +126,7 @@ int main(int argc, char **argv)
 	set_trigger(device, trigger);
 	peer_write(regs, INT_MASK_CLEAR, ALL);
 	peer_control(&peer, regs, &(struct peer_verbs) { .mask = mask });
-	peer_armed();
+	peer_armed(&peer);
 
 	while (!peer.count || seen < peer.count) {
 		if (read(trigger, &fired, sizeof(fired)) != sizeof(fired))

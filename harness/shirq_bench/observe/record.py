@@ -24,7 +24,7 @@ from shirq_bench.journal import Kind as StepKind
 from shirq_bench.observe import judge
 from shirq_bench.observe.invariants import threads_ns
 from shirq_bench.observe.judge import Assertion, Handling, Verdict
-from shirq_bench.observe.triggers import PinFalls, Trigger
+from shirq_bench.observe.triggers import LineUnmasked, PinFalls, Trigger
 from shirq_bench.vm.vm import Vm
 
 #: Seconds between two polls of the log, which is a mapped file: its changes cannot be waited for.
@@ -91,22 +91,29 @@ class Recording:
         """Wait until the line is low; returns the log until then. `DeadlineExceeded` if the line stays high.
 
         A line that never moved is low. A neighbour's reply does not mean that the line is low: the neighbour's last
-        interrupt may come after the reply.
+        interrupt may come after the reply. If threads handle interrupts, wait also until they have unmasked the line.
         """
         end_ns = 0
         while True:
             log = self.log
             moved = any(judge.lines_moved(log, device) for device in self._devices)
-            if not moved or judge.line_low_at_end(log, self.gsi).ok:
+            if not moved or (judge.line_low_at_end(log, self.gsi).ok and not self._threads_run(log)):
                 return log
             now = self._vm.now_ns()
             # Every pin's fall ends a wait: the time for all waits together is fixed before the first.
             end_ns = end_ns or now + round(within_s * self._vm.patience * 1e9)
             if now > end_ns:
-                high = f"the line is still high after {within_s * self._vm.patience:g} s of guest time"
+                high = f"the line is still high, or masked, after {within_s * self._vm.patience:g} s of guest time"
                 raise DeadlineExceeded(f"{self._vm.name}: {high}\n{self._vm.situation()}")
             left_s = (end_ns - now) / 1e9 / self._vm.patience
-            self.wait(*(PinFalls(device) for device in log.header.devices), within_s=left_s)
+            fall = (PinFalls(device) for device in log.header.devices)
+            self.wait(*fall, *([LineUnmasked(self.gsi)] if self._vm.threads_handlers else []), within_s=left_s)
+
+    def _threads_run(self, log: Log) -> bool:
+        """Whether the line is masked at the end of the log, not longer than threads may need."""
+        limit_ns = threads_ns(self._vm)
+        masks = judge.high(log, Kind.LINE_MASK, gsi=self.gsi) if limit_ns is not None else []
+        return any(not it.end and it.start and self._vm.now_ns() - it.start.time_ns < (limit_ns or 0) for it in masks)
 
     def end(self, log: Log | None = None) -> None:
         """End the recording, which then consists of ``log`` or, by default, of all entries so far."""

@@ -102,6 +102,12 @@ class LineFalls(_OfLine):
     kind, value, said = Kind.LINE, 0, "falls"
 
 
+class LineUnmasked(_OfLine):
+    """A controller unmasks the line."""
+
+    kind, value, said = Kind.LINE_MASK, 0, "is unmasked"
+
+
 class Delivered(_OfLine):
     """An interrupt of the line is delivered."""
 

@@ -35,6 +35,7 @@ from guest.scripts.inguest import (
     libc,
     libc_errno,
     loaded,
+    proceed,
     reason,
     report,
     reset,
@@ -582,6 +583,20 @@ def reset_when_gone() -> None:
     report(fails(ring.wait, timeout=TIMEOUT), ring.state.name)
     reset()
     report(ring.state.name, _wait(device, tail=_consumer(device).tail))
+
+
+def opened_on_return() -> None:
+    """Open the device anew when it is back, before the kernel has looked whether it is."""
+    device, _, _ = _ringing()
+    report("armed")
+    proceed()
+    report(fails(device.read, timeout=0))
+    device.close()
+    report("closed")
+    proceed()
+    device = shirq.Device.open(ADDRESS)
+    with mmap.mmap(device.fileno(), _RING, prot=mmap.PROT_READ, offset=abi.MMAP_RING << abi.MMAP_SHIFT) as memory:
+        report(abi.RingState(abi.RingStruct.from_buffer_copy(memory).state).name)
 
 
 def read_only() -> None:

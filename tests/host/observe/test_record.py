@@ -14,7 +14,7 @@ from shirq_bench.channels.log import IOAPIC, Kind
 from shirq_bench.errors import BenchError, CannotJudge, DeadlineExceeded
 from shirq_bench.journal import Journal
 from shirq_bench.observe import record as recording
-from shirq_bench.observe.judge import BrokenRuleError
+from shirq_bench.observe.judge import BrokenRuleError, high
 from shirq_bench.observe.record import record
 from shirq_bench.observe.triggers import Delivered, Ended, LineFalls, Logged, Masked, PinFalls, PinRises, Unmasked
 
@@ -28,6 +28,7 @@ class Vm:
     name = "trial"
     patience = 1.0
     threads_handlers = False
+    busiest = 1.0
 
     def __init__(self, directory: Path) -> None:
         self.log_path = directory / "events.shirqlog"
@@ -137,6 +138,18 @@ def test_it_ends_when_the_line_is_low(vm: Any) -> None:
         vm.write()
         vm.meanwhile = lambda: vm.asks == 2 and vm.story.claimed_interrupt("dev0")
     assert run.line_low_at_end().ok
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_it_ends_when_threads_have_unmasked_the_line(vm: Any, threads: bool) -> None:
+    """The kernel masks the line while threads handle its interrupt, and they end after the line has fallen."""
+    vm.threads_handlers = threads
+    with record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0").add(Kind.LINE_MASK, offset=GSI, value=1, ring=0)
+        vm.write()
+        vm.meanwhile = lambda: vm.asks == 3 and vm.story.add(Kind.LINE_MASK, offset=GSI, value=0, ring=0)
+    assert [bool(mask.end) for mask in high(run.log, Kind.LINE_MASK, gsi=GSI) if mask.start] == [threads]
+    assert run.line_never_masked().ok if threads else run.line_low_at_end().ok
 
 
 def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:

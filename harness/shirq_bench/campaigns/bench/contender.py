@@ -52,13 +52,14 @@ CONTENDERS = {
     )
 }
 
-#: A driver that looks at its ring all the time, and one that looks at its device from time to time while there is work.
+#: A driver that looks at its ring all the time, on a processor that nothing else takes from it; and one that looks at
+#: its device from time to time while there is work.
 SPINNING = Contender(
     "shirq-ring, spinning",
     "looks at its ring without a call, a store unmasks",
     LOAD_MODULE,
     "shirq",
-    f"peer-shirq --ring {10**15}",
+    f"peer-shirq --ring {10**15} --fifo 50",
     spins=True,
 )
 POLLING = Contender(

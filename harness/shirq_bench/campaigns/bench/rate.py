@@ -14,7 +14,7 @@ from shirq_bench.campaigns.bench.cost import Spread
 from shirq_bench.channels.edu import Register
 from shirq_bench.channels.log import Entry, Kind
 from shirq_bench.errors import BenchError
-from shirq_bench.replay.play import Stimulus, play
+from shirq_bench.replay.play import Recording, Stimulus, play
 from shirq_bench.vm.machine import ADDRESSES, LOAD_UIO, bind, start
 
 #: Number of interrupts in one trial.
@@ -32,6 +32,8 @@ _LEADS_NS = (0, 70_000, 140_000, 210_000, 280_000)
 #: measurement.
 RATES = (1_000, 10_000, 100_000)
 _WINDOW_NS = 100_000_000
+#: The end of this duration in which a driver must still handle interrupts: at the lowest rate, there are several.
+_LAST_NS = 5_000_000
 _BURNING = (LOAD_UIO, bind("ctl", "uio_pci_generic"), start(f"shirq-burn {ADDRESSES['ctl']}", "burning"))
 
 
@@ -79,10 +81,20 @@ def _work(kernel: str, chosen: Contender, rate: int) -> int:
     begin = _WARM_UP * _WARM_UP_NS
     stimuli = _stimuli(1_000_000_000 // rate, _WINDOW_NS * rate // 1_000_000_000) if rate else _stimuli(1, 0)
     recording = play(machine, stimuli, begin + _WINDOW_NS)
+    if rate and not _serves(recording, chosen, begin + _WINDOW_NS - _LAST_NS):
+        raise BenchError(
+            f"{chosen.name} serves no interrupts any more at {rate} a second: it leaves time that is not its own"
+        )
     return sum(
         entry.kind is Kind.MARK and entry.device == "ctl" and entry.time_ns >= recording.base_ns + begin
         for entry in recording.entries
     )
+
+
+def _serves(recording: Recording, chosen: Contender, since_ns: int) -> bool:
+    """Whether the driver has handled an interrupt after that time of the run."""
+    since_ns += recording.base_ns
+    return any(e.device == "dev0" and e.time_ns >= since_ns and _handles(e, chosen) for e in recording.entries)
 
 
 def measure(kernel: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
