@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The event queue, and the wake-up of its waiters. */
 #include <linux/ktime.h>
-#include <linux/version.h>
 
+#include "compat.h"
 #include "event.h"
 
 #define CREATE_TRACE_POINTS
@@ -17,13 +17,8 @@ static void shirq_notify_by(struct shirq_device *d, struct eventfd_ctx *eventfd)
 	 */
 	if (!d->ringing || wq_has_sleeper(&d->wait))
 		wake_up_interruptible(&d->wait);
-	if (!eventfd)
-		return;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
-	eventfd_signal(eventfd);
-#else
-	eventfd_signal(eventfd, 1);
-#endif
+	if (eventfd)
+		shirq_eventfd_signal(eventfd);
 }
 
 /**

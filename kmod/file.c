@@ -13,6 +13,7 @@
 #include <linux/uio.h>
 
 #include "access.h"
+#include "compat.h"
 #include "event.h"
 #include "file.h"
 #include "hw.h"
@@ -522,5 +523,7 @@ const struct file_operations shirq_fops = {
 	.mmap = shirq_mmap,
 	.unlocked_ioctl = shirq_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+#ifdef SHIRQ_HAS_URING_CMD
 	.uring_cmd = shirq_uring_cmd,
+#endif
 };

@@ -7,6 +7,7 @@
 #include <linux/irq.h>
 #include <linux/slab.h>
 
+#include "compat.h"
 #include "hw.h"
 
 /* The device as programs see it */

@@ -5,19 +5,13 @@
 #include <linux/interrupt.h>
 #include <linux/iommu.h>
 #include <linux/nospec.h>
-#include <linux/panic.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/version.h>
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
-#include <linux/io_uring/cmd.h>
-#else
-#include <linux/io_uring.h>
-#endif
 
 #include "access.h"
 #include "arm.h"
+#include "compat.h"
 #include "dma.h"
 #include "event.h"
 #include "hw.h"
@@ -582,16 +576,7 @@ long shirq_ioctl(struct file *file, unsigned int cmd, unsigned long address)
 	return ret;
 }
 
-/* The command's own bytes in its submission queue entry, which user space may still change. */
-static const void *shirq_uring_bytes(const struct io_uring_cmd *cmd)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-	return cmd->sqe->cmd;
-#else
-	return cmd->cmd;
-#endif
-}
-
+#ifdef SHIRQ_HAS_URING_CMD
 /**
  * shirq_uring_cmd() - make a call for io_uring
  * @cmd: the command: the number of the call, and the address of its struct
@@ -612,3 +597,4 @@ int shirq_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	ret = security_file_ioctl(cmd->file, cmd->cmd_op, address);
 	return ret ?: shirq_ioctl(cmd->file, cmd->cmd_op, address);
 }
+#endif

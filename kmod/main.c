@@ -33,8 +33,8 @@
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 
+#include "compat.h"
 #include "file.h"
 #include "hw.h"
 #include "ladder.h"
@@ -56,11 +56,7 @@ static DEFINE_IDA(shirq_minors);
 
 /* The class: /dev/shirq/<PCI address> */
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
-static char *shirq_devnode(const struct device *dev, umode_t *mode)
-#else
-static char *shirq_devnode(struct device *dev, umode_t *mode)
-#endif
+static char *shirq_devnode(shirq_named_device *dev, umode_t *mode)
 {
 	return kasprintf(GFP_KERNEL, "shirq/%s", dev_name(dev));
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Mappings of memory BARs, which shirq_revoke() makes void. */
 #include <linux/errno.h>
-#include <linux/version.h>
 
 #include "access.h"
+#include "compat.h"
 #include "map.h"
 
 /**
@@ -39,14 +39,8 @@ int shirq_may_map(struct shirq_device *d, const struct shirq_wanted *wanted, u64
  */
 void shirq_map(struct vm_area_struct *vma)
 {
-	const unsigned long flags = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
-
 	vma->vm_page_prot = shirq_map_prot(vma->vm_page_prot);
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-	vm_flags_set(vma, flags);
-#else
-	vma->vm_flags |= flags;
-#endif
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 }
 
 /**

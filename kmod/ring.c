@@ -13,8 +13,8 @@
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
-#include <linux/version.h>
 
+#include "compat.h"
 #include "hw.h"
 #include "ring.h"
 
@@ -83,11 +83,7 @@ int shirq_map_ring(struct shirq_device *d, struct vm_area_struct *vma, unsigned 
 		if (vma->vm_flags & VM_WRITE)
 			return -EINVAL;
 		/* Nor may mprotect() make it writable. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 		vm_flags_clear(vma, VM_MAYWRITE);
-#else
-		vma->vm_flags &= ~VM_MAYWRITE;
-#endif
 	}
 	return remap_pfn_range(vma, vma->vm_start, page_to_pfn(virt_to_page(memory)) + page,
 			       vma->vm_end - vma->vm_start, vma->vm_page_prot);

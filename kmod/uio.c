@@ -29,6 +29,7 @@
 
 #include "access.h"
 #include "arm.h"
+#include "compat.h"
 #include "hw.h"
 #include "lifecycle.h"
 #include "map.h"
@@ -133,20 +134,10 @@ static int shirq_uio_unmask(struct shirq_device *d)
 }
 
 /*
- * Return: true if a task sleeps in a read() of the UIO core. A task that is about to sleep may
- * still find an event: only one that has left its run queue has seen all of them.
+ * Return: true if a read() waits for the next interrupt. Other waiters than read() poll. A
+ * task that is about to sleep may still find an event: only one that has left its run queue
+ * has seen all of them.
  */
-static bool shirq_uio_sleeps(const struct task_struct *task)
-{
-	bool queued = READ_ONCE(task->on_rq);
-
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-	queued = queued && !READ_ONCE(task->se.sched_delayed);
-#endif
-	return !queued && READ_ONCE(task->__state) == TASK_INTERRUPTIBLE;
-}
-
-/* Return: true if a read() waits for the next interrupt. Other waiters than read() poll. */
 static bool shirq_uio_awaited(struct shirq_face *face)
 {
 	wait_queue_head_t *wait = &face->info.uio_dev->wait;
@@ -155,7 +146,7 @@ static bool shirq_uio_awaited(struct shirq_face *face)
 
 	spin_lock(&wait->lock);
 	list_for_each_entry(entry, &wait->head, entry)
-		if (entry->func == default_wake_function && shirq_uio_sleeps(entry->private))
+		if (entry->func == default_wake_function && shirq_sleeps(entry->private))
 			awaited = true;
 	spin_unlock(&wait->lock);
 	return awaited;
@@ -497,12 +488,7 @@ static void shirq_uio_init(struct shirq_face *face, struct shirq_device *d,
 	face->unmask_by_read = request->flags & SHIRQ_UIO_UNMASK_BY_READ;
 	strscpy(face->name, request->name, sizeof(face->name));
 	strscpy(face->version, request->version, sizeof(face->version));
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 	hrtimer_setup(&face->look, shirq_uio_look, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-#else
-	hrtimer_init(&face->look, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-	face->look.function = shirq_uio_look;
-#endif
 	face->info.name = face->name;
 	face->info.version = face->version;
 	face->info.irq = UIO_IRQ_CUSTOM;

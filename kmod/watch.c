@@ -23,8 +23,8 @@
 #include <linux/irqdesc.h>
 #include <linux/jiffies.h>
 #include <linux/rcupdate.h>
-#include <linux/version.h>
 
+#include "compat.h"
 #include "hw.h"
 #include "line.h"
 #include "source.h"
@@ -39,10 +39,6 @@
 #define SHIRQ_WATCH_NS		(100 * NSEC_PER_MSEC)
 #define SHIRQ_SUSPECT_NS	(20 * NSEC_PER_MSEC)
 #define SHIRQ_SUSPECT_LOOKS	25
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
-#define irq_get_nr_irqs()	nr_irqs
-#endif
 
 /*
  * Return the number of a line, other than the device's own, that counts unhandled
@@ -223,10 +219,5 @@ void shirq_watch_end(struct shirq_device *d)
  */
 void shirq_watch_init(struct shirq_device *d)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 	hrtimer_setup(&d->watch, shirq_watch, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-#else
-	hrtimer_init(&d->watch, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-	d->watch.function = shirq_watch;
-#endif
 }

@@ -64,7 +64,7 @@ class Recipe:
 
 
 #: Part of every stock kernel's key: increment it when the result of `_unpack` changes.
-_LAYOUT = 2
+_LAYOUT = 3
 #: The group of packages that compiling a kernel needs.
 _COMPILER = "debug-kernel"
 #: Keys of a kernel that do not affect its build.
@@ -94,12 +94,21 @@ def _unpack(recipe: Recipe, target: Path) -> None:
     makefile.write_text(
         makefile.read_text().replace("include /usr/src/", "include $(dir $(lastword $(MAKEFILE_LIST)))../")
     )
+    _name_compiler(root / "usr/src" / headers / ".kernelvariables")
     if not (root / "lib").exists():
         (root / "lib").symlink_to("usr/lib")
     shutil.rmtree(root / "usr/share", ignore_errors=True)
     (target / "headers").symlink_to(f"root/usr/src/{headers}")
     (target / "vmlinuz").symlink_to(f"root/boot/vmlinuz-{release}")
     _finish(target, release)
+
+
+def _name_compiler(variables: Path) -> None:
+    """Let modules be compiled by this machine's gcc if it does not have the version that compiled the kernel."""
+    text = variables.read_text()
+    named = re.search(r"\bgcc-\d+\b", text)
+    if named and not shutil.which(named[0]):
+        variables.write_text(text.replace(named[0], "gcc"))
 
 
 def _finish(target: Path, release: str) -> None:

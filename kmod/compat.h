@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between kernels, from 5.10 on, except for the mappings of the UIO core (uio.c).
+ * The names are those of the newest kernel, where it has one.
+ */
+#ifndef SHIRQ_COMPAT_H
+#define SHIRQ_COMPAT_H
+
+#include <linux/device.h>
+#include <linux/eventfd.h>
+#include <linux/fs.h>
+#include <linux/hrtimer.h>
+#include <linux/interrupt.h>
+#include <linux/irq.h>
+#include <linux/irqdesc.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/pci.h>
+#include <linux/sched.h>
+#include <linux/uio.h>
+#include <linux/version.h>
+
+#define SHIRQ_SINCE(major, minor)	(LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
+
+#if SHIRQ_SINCE(6, 8)
+#include <linux/io_uring/cmd.h>
+#elif SHIRQ_SINCE(6, 0)
+#include <linux/io_uring.h>
+#endif
+
+/* Languages and types */
+
+#ifndef container_of_const
+#define container_of_const	container_of
+#endif
+
+#if SHIRQ_SINCE(6, 2)
+typedef const struct device shirq_named_device;
+#else
+typedef struct device shirq_named_device;
+#endif
+
+/* Events and timers */
+
+static inline void shirq_eventfd_signal(struct eventfd_ctx *eventfd)
+{
+#if SHIRQ_SINCE(6, 8)
+	eventfd_signal(eventfd);
+#else
+	eventfd_signal(eventfd, 1);
+#endif
+}
+
+#if !SHIRQ_SINCE(6, 13)
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *timer),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+}
+
+#define irq_get_nr_irqs()	nr_irqs
+#endif
+
+/**
+ * shirq_sleeps() - check whether a task sleeps, interruptibly, and has left its run queue
+ * @task: the task, or one that may end
+ */
+static inline bool shirq_sleeps(const struct task_struct *task)
+{
+	bool queued = READ_ONCE(task->on_rq);
+
+#if SHIRQ_SINCE(6, 12)
+	queued = queued && !READ_ONCE(task->se.sched_delayed);
+#endif
+#if SHIRQ_SINCE(5, 14)
+	return !queued && READ_ONCE(task->__state) == TASK_INTERRUPTIBLE;
+#else
+	return !queued && READ_ONCE(task->state) == TASK_INTERRUPTIBLE;
+#endif
+}
+
+/* Memory */
+
+#if !SHIRQ_SINCE(6, 3)
+static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+#if !SHIRQ_SINCE(5, 19)
+#define fault_in_subpage_writeable(user, size)	fault_in_pages_writeable(user, size)
+#endif
+
+#if !SHIRQ_SINCE(5, 16)
+/* Return: not 0 if no byte could be faulted in. */
+static inline int fault_in_iov_iter_writeable(struct iov_iter *iter, size_t size)
+{
+	struct iov_iter left = *iter;
+	int ret = 0;
+
+	iov_iter_truncate(&left, size);
+	while (!ret && iter_is_iovec(&left) && iov_iter_count(&left)) {
+		struct iovec segment = iov_iter_iovec(&left);
+
+		ret = fault_in_pages_writeable(segment.iov_base, segment.iov_len);
+		iov_iter_advance(&left, segment.iov_len);
+	}
+	return ret;
+}
+#endif
+
+/* Resets */
+
+#if !SHIRQ_SINCE(5, 15)
+static inline int pcie_reset_flr(struct pci_dev *pdev, bool probe)
+{
+	if (!pcie_has_flr(pdev))
+		return -ENOTTY;
+	return probe ? 0 : pcie_flr(pdev);
+}
+#endif
+
+/* io_uring */
+
+/* A multishot READ, which older kernels do not have. */
+#ifndef IOCB_ALLOC_CACHE
+#define IOCB_ALLOC_CACHE	0
+#endif
+
+#if SHIRQ_SINCE(6, 0)
+#define SHIRQ_HAS_URING_CMD
+
+/* The command's own bytes in its submission queue entry, which user space may still change. */
+static inline const void *shirq_uring_bytes(const struct io_uring_cmd *cmd)
+{
+#if SHIRQ_SINCE(6, 5)
+	return cmd->sqe->cmd;
+#else
+	return cmd->cmd;
+#endif
+}
+#endif
+
+#endif /* SHIRQ_COMPAT_H */
