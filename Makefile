@@ -29,7 +29,7 @@ PYTEST := $(PYTHON) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist wor
 reports = --junitxml=build/reports/$(1).xml --html=build/reports/$(1).html --self-contained-html
 
 .DEFAULT_GOAL := help
-.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke examples sweep explore zoo mutants promises torture fast clients rewinds bench bench-guard packages docs lint format lock clean \
+.PHONY: help deps qemu kmod guest demo shell vm-test check test test-rest test-device coverage long smoke matrix examples sweep explore zoo mutants promises torture fast clients rewinds bench bench-guard packages docs lint format lock clean \
 	fuzz-examples fuzz-program fuzz-device
 
 help: ## Show this list.
@@ -148,6 +148,10 @@ bench: guest-deps ## Measure the cost of an interrupt and of a guest; writes bui
 bench-guard: guest-deps ## Compare shirq.ko's instructions per interrupt with the baseline; 2 % more is a failure.
 ## ACCEPT="the reason" makes the new counts the baseline.
 	@$(SHIRQ) bench --guard $(if $(ACCEPT),--accept "$(ACCEPT)")
+
+# All kernels, unless KERNEL names some.
+matrix: guest-deps ## Run the smoke tests on each kernel of Debian, real-time ones included; write docs/matrix.md: 6 minutes.
+	@$(SHIRQ) matrix --document $(if $(filter command line environment,$(origin KERNEL)),$(patsubst %,--kernel %,$(subst $(comma), ,$(KERNEL))))
 
 smoke: guest-deps ## Run the few guest tests that every kernel must pass, on KERNEL (several with commas, or all).
 	@$(PYTEST) tests/guest -m smoke --shirq-kernel $(KERNEL) $(call reports,smoke) $(PYTEST_ARGS)

@@ -10,7 +10,7 @@ import pytest
 
 from guest.guest_python import finish, run, start
 from guest.port import behind_a_port
-from guest.quiet import is_quiet
+from guest.quiet import STORM_ENTRIES, is_quiet
 from guest.scripts import uio
 from guest.scripts.inguest import INT_RAISE
 from shirq_bench.channels.log import Kind
@@ -201,7 +201,7 @@ def test_a_killed_uio_program_leaves_the_device_silent(faced: Scene, device: str
 @pytest.mark.parametrize("how", ["storm", "reset", "gone"])
 def test_a_stopped_device_ends_every_wait_until_it_is_reopened(boot: Boot, how: str) -> None:
     """After a storm, a reset from outside, or when the device is gone: EIO, and SIGBUS for mappings."""
-    scene = Scene(boot(WITH_FLR))
+    scene = Scene(boot(WITH_FLR.with_(log_entries=STORM_ENTRIES)))
     script = start(scene, "dev2", uio.stopped, how)
     script.expect("^ready$")
     if how == "storm":

@@ -71,9 +71,9 @@ _COMPILER = "debug-kernel"
 _HABITS = ("patience", "memory_mib")
 
 
-def names() -> list[str]:
-    """The names of the available kernels."""
-    return list(_table())
+def names(stock: bool = False) -> list[str]:
+    """The names of the available kernels, or of those alone that Debian has built."""
+    return [name for name, recipe in _table().items() if recipe.image or not stock]
 
 
 def _table() -> dict[str, Recipe]:

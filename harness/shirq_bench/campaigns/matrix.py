@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Runs a set of guest tests on one kernel after another: `shirq matrix`, and docs/matrix.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shirq_bench import supervisor
+from shirq_bench.campaigns import reportlog
+from shirq_bench.errors import BenchError
+from shirq_bench.provision import kernel
+
+#: The sets of tests, as options of pytest; the second one runs for as long as an hour on a kernel.
+SETS: Mapping[str, tuple[str, ...]] = {"smoke": ("-m", "smoke"), "guest": ("-m", "not long")}
+#: Seconds for one kernel.
+_DEADLINE = 4 * 3600.0
+
+
+def measure(top: Path, name: str, chosen: str) -> dict[str, Any]:
+    """Run a set of `SETS` in a checkout on the kernel of that name.
+
+    Returns the kernel's ``release`` and words about its build (``version``), the ``set``, the numbers of tests that
+    ``passed`` and were ``skipped``, the ``failed`` ones with the reason, and ``seconds``. A run that did not end, or
+    ran no test, has a failure called ``pytest``.
+    """
+    began = time.monotonic()
+    made = kernel.get(name)
+    with tempfile.TemporaryDirectory(prefix="shirq-matrix-") as folder:
+        report, said = Path(folder, "report.jsonl"), Path(folder, "said")
+        argv = [sys.executable, "-m", "pytest", "-q", "tests/guest", *SETS[chosen], "--shirq-kernel", name]
+        with (
+            said.open("wb") as output,
+            supervisor.child(
+                [*argv, *reportlog.options(report)],
+                cwd=top,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                process.wait(_DEADLINE)
+                trouble = ""
+            except subprocess.TimeoutExpired:
+                trouble = f"pytest has not ended within {_DEADLINE:g} s; "
+        counted = _counted(report, trouble + "its last output: " + said.read_text(errors="replace")[-2000:])
+    seconds = round(time.monotonic() - began)
+    return {"release": made.release, "version": made.version, "set": chosen, **counted, "seconds": seconds}
+
+
+def _counted(report: Path, otherwise: str) -> dict[str, Any]:
+    try:
+        tests = reportlog.read(report)
+    except BenchError:
+        tests = []
+    if not tests:
+        return {"passed": 0, "skipped": 0, "failed": {"pytest": otherwise}}
+    count = {outcome: sum(test.outcome == outcome for test in tests) for outcome in ("passed", "skipped")}
+    return {**count, "failed": {test.name: test.message for test in tests if test.outcome == "failed"}}
+
+
+def document(report: Mapping[str, Any], known: Sequence[str]) -> str:
+    """docs/matrix.md, from the report: a row for each kernel of ``known``, measured or not."""
+    rows = [
+        "| kernel | release | tests | passed | failed | skipped | date |",
+        "|---|---|---|---:|---:|---:|---|",
+    ]
+    failures: list[str] = []
+    for name in known:
+        found = report["kernels"].get(name)
+        if not found:
+            rows.append(f"| `{name}` | - | not run | - | - | - | - |")
+            continue
+        cells = (found["release"], found["set"], found["passed"], len(found["failed"]), found["skipped"], found["date"])
+        rows.append(f"| `{name}` | {' | '.join(map(str, cells))} |")
+        failures += [f"- `{name}`: `{test}`: {_line(why)}" for test, why in found["failed"].items()]
+    return "\n".join([_HEAD, *rows, *(["", "Failed:", "", *failures] if failures else []), ""])
+
+
+def _line(text: str) -> str:
+    """The first line of a reason, as text of Markdown."""
+    first = next(iter(text.strip().splitlines()), "")
+    return first.replace("`", "'").replace("|", "\\|").replace("<", "&lt;")
+
+
+_HEAD = """\
+# Kernels
+
+`make matrix` runs the tests that every kernel must pass on each kernel of Debian, one after another, and writes this
+page. `guest/kernels.toml` has the kernels as data; a kernel that you have built needs no entry: name its vmlinuz, as in
+`shirq matrix --kernel path/to/vmlinuz`. `shirq matrix --set guest` runs all guest tests that do not take long.
+"""
