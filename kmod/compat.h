@@ -35,10 +35,11 @@
 #define container_of_const	container_of
 #endif
 
+/* The device that a class's devnode() names is const. */
 #if SHIRQ_SINCE(6, 2)
-typedef const struct device shirq_named_device;
+#define SHIRQ_NAMED	const
 #else
-typedef struct device shirq_named_device;
+#define SHIRQ_NAMED
 #endif
 
 /* Events and timers */

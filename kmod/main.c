@@ -56,7 +56,7 @@ static DEFINE_IDA(shirq_minors);
 
 /* The class: /dev/shirq/<PCI address> */
 
-static char *shirq_devnode(shirq_named_device *dev, umode_t *mode)
+static char *shirq_devnode(SHIRQ_NAMED struct device *dev, umode_t *mode)
 {
 	return kasprintf(GFP_KERNEL, "shirq/%s", dev_name(dev));
 }
