@@ -5,6 +5,8 @@
  * Jumps only go forward. So every program ends, and one pass over the operations has
  * followed all paths to an operation before it checks that operation.
  */
+#include <linux/swab.h>
+
 #include "program.h"
 
 /* Operand fields that an operation uses; all others must be zero. */
@@ -248,7 +250,7 @@ static __u64 ones(unsigned int width)
 /* Reverse the bytes of a value of this width. */
 static __u64 turn(__u64 value, unsigned int width)
 {
-	return __builtin_bswap64(value) >> (64 - 8 * width);
+	return __swab64(value) >> (64 - 8 * width);
 }
 
 static noinline __u64 load(const struct shirq_op *op, const struct shirq_bus *bus)

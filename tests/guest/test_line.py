@@ -120,7 +120,7 @@ def test_device_behind_a_forgetful_bridge_is_not_blamed(storming: Scene) -> None
     with scene.vm.frozen():
         scene.vm.qmp.set("dev0", "intx-status", "zero")
         # Threads need longer for as many interrupts.
-        scene.vm.qmp.set("dev0", "deassert-delay-ns", 60_000_000_000 if scene.vm.threads_handlers else 3_000_000_000)
+        scene.vm.qmp.set("dev0", "deassert-delay-ns", 10_000_000_000 if scene.vm.threads_handlers else 3_000_000_000)
     script = start(scene, "dev0", line.behind_a_bridge)
     script.expect("^armed$")
     with scene.record("dev0", settled=False) as recorded:

@@ -227,11 +227,19 @@ def full() -> None:
     report(*kinds, device.info.lost, silence(device, 0.2))
 
 
+def _prefer_timers() -> None:
+    """With PREEMPT_RT, let the threads of timers preempt those of interrupts, which a storm keeps busy."""
+    for task in Path("/proc").glob("[0-9]*"):
+        if (task / "comm").read_text().startswith("ktimers/"):
+            os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(60))
+
+
 def other_line(there: int) -> None:
     """The device asserts a line that the platform does not know to be its own.
 
     That line's storm occupies the processor on which the device was armed.
     """
+    _prefer_timers()
     _to_second_cpu(there)
     device = loaded()
     device.arm(auto_unmask=False)
