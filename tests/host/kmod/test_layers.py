@@ -12,7 +12,7 @@ from shirq_bench.paths import need_checkout
 
 KMOD = need_checkout("comparing the module's layers") / "kmod"
 #: Headers that any file may include. A test checks that they include no header of a layer.
-PURE = {"shirq.h", "breaker.h", "life.h", "core.h", "trace.h"}
+PURE = {"shirq.h", "breaker.h", "life.h", "core.h", "trace.h", "compat.h"}
 
 
 def layers(kbuild: str) -> list[str]:
