@@ -328,6 +328,11 @@ static void shirq_let_interrupt(struct shirq_device *d)
 	struct irq_data *data = irq_desc_get_irq_data(d->storm.desc);
 	unsigned int cpu = cpumask_first(irq_data_get_effective_affinity_mask(data));
 
+	/* There the work would wait for the handlers' threads, which a storm keeps busy. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT)) {
+		usleep_range(SHIRQ_LOOK_US, 2 * SHIRQ_LOOK_US);
+		return;
+	}
 	if (cpu < nr_cpu_ids && cpu_online(cpu) && queue_work_on(cpu, system_wq, &d->look))
 		flush_work(&d->look);
 }
