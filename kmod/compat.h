@@ -20,6 +20,7 @@
 #include <linux/sched.h>
 #include <linux/uio.h>
 #include <linux/version.h>
+#include <linux/workqueue.h>
 
 #define SHIRQ_SINCE(major, minor)	(LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
 
@@ -63,6 +64,10 @@ static inline void hrtimer_setup(struct hrtimer *timer,
 }
 
 #define irq_get_nr_irqs()	nr_irqs
+#endif
+
+#if !SHIRQ_SINCE(6, 18)
+#define system_percpu_wq	system_wq
 #endif
 
 /**

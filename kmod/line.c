@@ -11,6 +11,7 @@
 #include <linux/ktime.h>
 #include <linux/workqueue.h>
 
+#include "compat.h"
 #include "event.h"
 #include "hw.h"
 #include "line.h"
@@ -74,7 +75,7 @@ noinline void shirq_line_polled(struct shirq_device *d, u64 now)
 		storm->given_up = true;
 		d->stats.line_given_up++;
 		shirq_line_notice(d, SHIRQ_EVENT_LINE_OFF);
-		mod_delayed_work(system_wq, &d->revival, SHIRQ_REVIVAL);
+		mod_delayed_work(system_percpu_wq, &d->revival, SHIRQ_REVIVAL);
 	}
 }
 
@@ -86,7 +87,7 @@ static void shirq_look_for_revival(struct work_struct *work)
 	spin_lock_irq(&d->lock);
 	if (d->requested && d->storm.given_up) {
 		if (irqd_irq_disabled(irq_desc_get_irq_data(d->storm.desc)))
-			mod_delayed_work(system_wq, &d->revival, SHIRQ_REVIVAL);
+			mod_delayed_work(system_percpu_wq, &d->revival, SHIRQ_REVIVAL);
 		else
 			shirq_line_works(d);
 	}
@@ -333,7 +334,7 @@ static void shirq_let_interrupt(struct shirq_device *d)
 		usleep_range(SHIRQ_LOOK_US, 2 * SHIRQ_LOOK_US);
 		return;
 	}
-	if (cpu < nr_cpu_ids && cpu_online(cpu) && queue_work_on(cpu, system_wq, &d->look))
+	if (cpu < nr_cpu_ids && cpu_online(cpu) && queue_work_on(cpu, system_percpu_wq, &d->look))
 		flush_work(&d->look);
 }
 
