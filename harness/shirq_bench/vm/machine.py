@@ -102,9 +102,9 @@ LOAD_MODULE = insmod("shirq")
 #: Guest scripts: load the stock kernels' drivers for interrupts in user space.
 LOAD_UIO = "modprobe uio_pci_generic"
 LOAD_VFIO = "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci"
-#: Guest script: wait until the kernel has finished the background work of its boot, such as testing its ciphers: nothing
-#: runs but the shell. With PREEMPT_RT, /proc/loadavg also counts the process for which the shell has waited; then nothing
-#: may run but the process that looks at all others.
+#: Guest script: wait until the kernel has finished the background work of its boot, such as testing its ciphers, and
+#: nothing runs but the shell. With PREEMPT_RT, /proc/loadavg also counts the process for which the shell has waited;
+#: then nothing may run but the process that looks at all others.
 SETTLED = (
     "calm=0; while [ $calm -lt 20 ]; do read -r _ _ _ running _ </proc/loadavg; calm=$((calm + 1));"
     " case $running in 1/*) ;; *) set -- $(grep -l '^State:.R' /proc/[0-9]*/status 2>/dev/null);"
