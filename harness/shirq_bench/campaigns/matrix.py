@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shirq_bench import supervisor
+from shirq_bench import pages, supervisor
 from shirq_bench.campaigns import reportlog
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import kernel
+from shirq_bench.replay.failure import first_line
 
 #: The sets of tests, as options of pytest; the second one runs for as long as an hour on a kernel.
 SETS: Mapping[str, tuple[str, ...]] = {"smoke": ("-m", "smoke"), "guest": ("-m", "not long")}
@@ -79,14 +80,12 @@ def document(report: Mapping[str, Any], known: Sequence[str]) -> str:
             continue
         cells = (found["release"], found["set"], found["passed"], len(found["failed"]), found["skipped"], found["date"])
         rows.append(f"| `{name}` | {' | '.join(map(str, cells))} |")
-        failures += [f"- `{name}`: `{test}`: {_line(why)}" for test, why in found["failed"].items()]
+        failures += [f"- `{name}`: `{test}`: {_markdown(first_line(why))}" for test, why in found["failed"].items()]
     return "\n".join([_HEAD, *rows, *(["", "Failed:", "", *failures] if failures else []), ""])
 
 
-def _line(text: str) -> str:
-    """The first line of a reason, as text of Markdown."""
-    first = next(iter(text.strip().splitlines()), "")
-    return first.replace("`", "'").replace("|", "\\|").replace("<", "&lt;")
+def _markdown(text: str) -> str:
+    return pages.cell(text).replace("`", "'").replace("<", "&lt;")
 
 
 _HEAD = """\

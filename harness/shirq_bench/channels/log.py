@@ -593,7 +593,8 @@ THREADS = (
     "p:irq_thread_entry irq_forced_thread_fn irq=+56($arg2):u32 name=+0(+80($arg2)):string",
     "r:irq_thread_exit irq_forced_thread_fn ret=$retval:s32",
 )
-_IRQ_HANDLED = 1
+#: What the events say of a handler that has handled its interrupt: the kernel's word, or the number that it returned.
+_HANDLED = ("handled", "1")
 _WRITTEN = re.compile(r"entries-in-buffer/entries-written:\s*(\d+)/(\d+)")
 _LOST = re.compile(r"CPU:\d+ \[LOST (?:\d+ )?EVENTS\]")
 
@@ -636,8 +637,7 @@ def parse_ftrace(text: str, threads: bool = False) -> list[HandlerCall]:
                 raise TraceError(
                     f"line {number}: exit from irq {event['exit']} follows the entry of {name} (irq {irq})"
                 )
-            handled = int(event["ret"]) == _IRQ_HANDLED if threads else event["ret"] == "handled"
-            calls.append(HandlerCall(cpu, began, time, irq, name, handled))
+            calls.append(HandlerCall(cpu, began, time, irq, name, event["ret"] in _HANDLED))
         elif runner in seen:
             raise TraceError(f"line {number}: {what} {runner} leaves a handler that it did not enter")
         seen.add(runner)

@@ -111,9 +111,10 @@ class Recording:
 
     def _threads_run(self, log: Log) -> bool:
         """Whether the line is masked at the end of the log, not longer than threads may need."""
-        limit_ns = threads_ns(self._vm)
-        masks = judge.high(log, Kind.LINE_MASK, gsi=self.gsi) if limit_ns is not None else []
-        return any(not it.end and it.start and self._vm.now_ns() - it.start.time_ns < (limit_ns or 0) for it in masks)
+        if (limit_ns := threads_ns(self._vm)) is None:
+            return False
+        masks = judge.high(log, Kind.LINE_MASK, gsi=self.gsi)
+        return any(not it.end and it.start and self._vm.now_ns() - it.start.time_ns < limit_ns for it in masks)
 
     def end(self, log: Log | None = None) -> None:
         """End the recording, which then consists of ``log`` or, by default, of all entries so far."""

@@ -257,7 +257,7 @@ class Vm:
         """QEMU's process id."""
         return self._emulator.pid
 
-    @property
+    @functools.cached_property
     def threads_handlers(self) -> bool:
         """Whether the kernel lets threads handle interrupts: with PREEMPT_RT, or if its parameters say so."""
         return self.parts.kernel.has("PREEMPT_RT") or "threadirqs" in self.machine.parameters.split()

@@ -161,6 +161,19 @@ ours:
 """
 
 
+#: An irq program that neither claims nor masks the sources above the lowest eight.
+UNGATED = """
+    read32 r0, bar0+0x2c
+    and r0, 0xff
+    skip_if_not_zero r0, ours
+    decline
+ours:
+    claim
+    load r1, 0xff
+    write32 bar0+0x68, r1
+"""
+
+
 def with_irq(text: str, programs: shirq.ProgramSet = SET) -> shirq.ProgramSet:
     """Return the set with another irq program."""
     return dataclasses.replace(programs, irq=shirq.assemble(text))

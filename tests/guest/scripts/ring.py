@@ -26,6 +26,7 @@ from guest.scripts.inguest import (
     INT_RAISE,
     SET,
     TIMEOUT,
+    UNGATED,
     acknowledging,
     asleep_in,
     child,
@@ -509,16 +510,7 @@ def awaited(count: int) -> None:
 def masked_in_a_storm() -> None:
     """A source that the programs do not know asserts while the device is masked; the owner unmasks by a store."""
     programs = shirq.ProgramSet.from_text(
-        irq="""
-            read32 r0, bar0+0x2c
-            and r0, 0xff
-            skip_if_not_zero r0, ours
-            decline
-        ours:
-            claim
-            load r1, 0xff
-            write32 bar0+0x68, r1
-        """,
+        irq=UNGATED,
         unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
         release="load r0, -1\nwrite32 bar0+0x68, r0",
     )

@@ -17,6 +17,7 @@ from guest.scripts.inguest import (
     INT_RAISE,
     SET,
     TIMEOUT,
+    UNGATED,
     acknowledging,
     calls,
     child,
@@ -156,18 +157,7 @@ def ungated() -> None:
 
 def ungated_while_masked() -> None:
     """A source that the irq program neither claims nor masks asserts while the device is masked for another one."""
-    device = loaded(
-        with_irq("""
-            read32 r0, bar0+0x2c
-            and r0, 0xff
-            skip_if_not_zero r0, ours
-            decline
-        ours:
-            claim
-            load r1, 0xff
-            write32 bar0+0x68, r1
-        """)
-    )
+    device = loaded(with_irq(UNGATED))
     device.arm(auto_unmask=False)
     registers = device.mmap(0)
     report("armed")
@@ -194,18 +184,7 @@ def _at_once(device: shirq.Device) -> shirq.Event:
 
 def ungated_beside_served() -> None:
     """A source that the irq program neither claims nor masks asserts, while another one is raised and served."""
-    device = loaded(
-        with_irq("""
-            read32 r0, bar0+0x2c
-            and r0, 0xff
-            skip_if_not_zero r0, ours
-            decline
-        ours:
-            claim
-            load r1, 0xff
-            write32 bar0+0x68, r1
-        """)
-    )
+    device = loaded(with_irq(UNGATED))
     # A storm leaves no time to anything else on its processor: serve on the other one, faster than 900 interrupts come.
     Path(f"/proc/irq/{device.info.irq}/smp_affinity_list").write_text("0")
     os.sched_setaffinity(0, {1})

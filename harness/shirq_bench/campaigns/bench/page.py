@@ -47,9 +47,6 @@ def _neighbour_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
         yield name, figures["added"], figures["registers"], figures["config"]
 
 
-_TARGET_HEAD = ("target", "measured", "at most", "")
-
-
 _SPIN_HEAD = (
     *("driver that spins", "handler, to the event in the ring", "driver, to its first store", "driver, to the unmask"),
     *("round trip", "system calls", "registers", "config", "reads", "instructions of waiting", "system calls in it"),
@@ -60,6 +57,9 @@ def _spin_rows(spin: Mapping[str, Any]) -> Iterable[_Row]:
     handler, store, enabled = spin["handler"], spin["store"]["median"], spin["enabled"]["median"]
     counts = (spin[count] for count in ("calls", "registers", "config", "reads", "waiting", "waiting_calls"))
     yield SPINNING.name, handler, store, enabled, handler + enabled, *counts
+
+
+_TARGET_HEAD = ("target", "measured", "at most", "")
 
 
 def _target_rows(kernel: Mapping[str, Any]) -> Iterable[_Row]:
