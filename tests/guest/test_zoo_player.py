@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from guest.guest_python import run
+from guest.scripts import peers
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo.outcome import Outcome
 from shirq_bench.campaigns.zoo.run import NotPlayed, Played, play
 from shirq_bench.channels.log import Kind
 from shirq_bench.errors import CannotJudge
+from shirq_bench.observe.scene import Scene
 
 Play = Callable[..., Played]
 
@@ -222,3 +225,8 @@ release = '''
     played = trial(steps + ", { wait = 0.1 }", acknowledging + notices)
     assert played.unmet == ()
     assert len([e for e in played.log.of(Kind.WRITE, device="dev0", offset=0x64) if e.ring == 0]) > 1000
+
+
+def test_a_signal_for_the_driver_does_not_reach_the_process_that_takes_orders(scene: Scene) -> None:
+    """That process has a group of its own when the program says that it is armed, even if it has not run yet."""
+    assert run(scene, "dev0", peers.group_of_control) == ["True"]

@@ -197,22 +197,24 @@ static void control(volatile void *regs, const struct peer_verbs *verbs)
 
 void peer_control(const struct peer *peer, volatile void *regs, const struct peer_verbs *verbs)
 {
-	pid_t parent = getpid();
+	pid_t parent = getpid(), child;
 
 	if (!peer->control)
 		return;
-	switch (fork()) {
+	child = fork();
+	switch (child) {
 	case -1:
 		err(1, "forking");
 	case 0:
-		/*
-		 * Use a separate process group, so that signals that stop the driver do not stop
-		 * this process.
-		 */
-		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() == parent)
 			control(regs, verbs);
 		_exit(0);
 	}
+	/*
+	 * Use a separate process group, so that signals that stop the driver do not stop the child.
+	 * Not the child does this, because such a signal may come before it runs.
+	 */
+	if (setpgid(child, child))
+		err(1, "giving the control process its own group");
 }
