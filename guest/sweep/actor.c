@@ -98,9 +98,11 @@ struct card {
 	int fd;
 	volatile void *bar;
 	size_t length;
+	struct shirq_events events;	/* mapped if arm has SHIRQ_ARM_RING */
 	uint32_t arm;
 	bool useless;
 	bool waits;
+	bool uio;	/* own it by its UIO face */
 };
 
 enum {
@@ -179,12 +181,61 @@ static void open_card(struct card *card)
 		fcntl(card->fd, F_SETFL, O_NONBLOCK);
 }
 
+static void map_ring(struct card *card)
+{
+	if (shirq_ring_map(card->fd, &card->events))
+		fail("mapping the ring of", card->address);
+}
+
+/* Close a device that was loaded and mapped, and give it a UIO face instead. Returns the number of that. */
+static int give_face(struct card *card)
+{
+	/* An earlier owner may have died before it took its face away. */
+	int number, none = shirq_remove_uio(card->fd);
+
+	if (none && errno != ENOENT)
+		fail("taking the UIO face away from", card->address);
+	number = shirq_add_uio(card->fd, "sweep", "1", 0);
+	if (number < 0)
+		fail("giving a UIO face to", card->address);
+	munmap((void *)card->bar, card->length);
+	close(card->fd);
+	return number;
+}
+
+static void open_face(struct card *card, int number)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/uio%d", number);
+	card->fd = open(path, O_RDWR | O_CLOEXEC);
+	if (card->fd < 0)
+		fail("opening the UIO face of", card->address);
+}
+
+/* Page N of a UIO device maps BAR N: this is BAR 0. */
+static void map_face(struct card *card)
+{
+	void *bar = mmap(NULL, card->length, PROT_READ | PROT_WRITE, MAP_SHARED, card->fd, 0);
+
+	if (bar == MAP_FAILED)
+		fail("mapping the UIO face of", card->address);
+	card->bar = bar;
+}
+
 static void own(struct card *card)
 {
 	open_card(card);
 	load(card);
 	map(card);
+	if (card->uio) {
+		open_face(card, give_face(card));
+		map_face(card);
+		return;
+	}
 	arm(card);
+	if (card->arm & SHIRQ_ARM_RING)
+		map_ring(card);
 }
 
 /*
@@ -228,6 +279,15 @@ static bool next(struct card *card, struct shirq_event *event)
 	} else if (errno != EAGAIN)
 		fail("waiting for an event of", card->address);
 	return false;
+}
+
+/* Wait for an event in poll(), and handle it. */
+static void take_next(struct card *card, struct shirq_event *event)
+{
+	do
+		poll(&(struct pollfd){ .fd = card->fd, .events = POLLIN }, 1, -1);
+	while (!next(card, event));
+	handle(card, event);
 }
 
 /* The ways to handle events */
@@ -314,6 +374,63 @@ static void *by_eventfd(void *argument)
 	return NULL;
 }
 
+/* Handle what is in the ring. Returns whether there was anything. */
+static bool drain_ring(struct card *card)
+{
+	struct shirq_event event;
+	bool any = false;
+
+	while (shirq_ring_next(&card->events, &event)) {
+		handle(card, &event);
+		if (shirq_ring_unmask(&card->events, event.seq))
+			fail("unmasking", card->address);
+		any = true;
+	}
+	return any;
+}
+
+static void take_from_ring(struct card *card)
+{
+	while (!drain_ring(card))
+		if (shirq_wait(&card->events, 0, UINT64_MAX))
+			fail("waiting for the ring of", card->address);
+}
+
+static void *by_ring(void *argument)
+{
+	for (;;)
+		take_from_ring(argument);
+	return NULL;
+}
+
+/* Mask the device by its UIO face, or unmask it. */
+static void tell_face(struct card *card, int32_t on)
+{
+	if (write(card->fd, &on, sizeof(on)) != sizeof(on))
+		fail("writing to the UIO face of", card->address);
+}
+
+/* Wait for an interrupt as a UIO program does, which learns how many there were, and handle what is pending. */
+static void take_face(struct card *card)
+{
+	struct shirq_event event = { .type = SHIRQ_EVENT_IRQ };
+	uint32_t count;
+
+	if (read(card->fd, &count, sizeof(count)) != sizeof(count))
+		fail("reading the UIO face of", card->address);
+	event.seq = count;
+	event.r[0] = shirq_read32(card->bar, INT_STATUS);
+	handle(card, &event);
+	tell_face(card, 1);
+}
+
+static void *by_uio(void *argument)
+{
+	for (;;)
+		take_face(argument);
+	return NULL;
+}
+
 static const struct {
 	const char *name;
 	void *(*run)(void *card);
@@ -327,6 +444,8 @@ static const struct {
 	{ "poll", by_poll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
 	{ "epoll", by_epoll, SHIRQ_ARM_AUTO_UNMASK, 1, false },
 	{ "eventfd", by_eventfd, SHIRQ_ARM_AUTO_UNMASK, 1, false },
+	{ "ring", by_ring, SHIRQ_ARM_RING, 1, false },
+	{ "uio", by_uio, 0, 1, true },
 	/*
 	 * This mode has no thread: the thread that does the deeds polls both
 	 * devices.
@@ -549,10 +668,7 @@ static void message(struct card *card)
 		fail("arming a message of", card->address);
 	step(4);
 	shirq_write32(card->bar, INT_RAISE, 1);
-	do
-		poll(&(struct pollfd){ .fd = card->fd, .events = POLLIN }, 1, -1);
-	while (!next(card, &event));
-	handle(card, &event);
+	take_next(card, &event);
 	step(5);
 	if (shirq_disarm_source(card->fd, 1))
 		fail("disarming a message of", card->address);
@@ -563,6 +679,54 @@ static void message(struct card *card)
 	if (shirq_set_master(card->fd, 0))
 		fail("switching off bus mastering of", card->address);
 	arm(card);
+	step(8);
+}
+
+/* Take events from a ring, and go back. No thread may read the device meanwhile. */
+static void ring(struct card *card)
+{
+	if (shirq_disarm(card->fd))
+		fail("disarming", card->address);
+	step(1);
+	if (shirq_arm(card->fd, SHIRQ_ARM_SHARED | SHIRQ_ARM_RING))
+		fail("arming with a ring", card->address);
+	step(2);
+	map_ring(card);
+	step(3);
+	shirq_write32(card->bar, INT_RAISE, 1);
+	take_from_ring(card);
+	step(4);
+	if (shirq_disarm(card->fd))
+		fail("disarming", card->address);
+	step(5);
+	shirq_ring_unmap(&card->events);
+	arm(card);
+	step(6);
+}
+
+/* Use the device by its UIO face, and go back. No thread may read it meanwhile. */
+static void face(struct card *card)
+{
+	int number = give_face(card);
+
+	step(1);
+	open_face(card, number);
+	step(2);
+	map_face(card);
+	step(3);
+	shirq_write32(card->bar, INT_RAISE, 1);
+	take_face(card);
+	step(4);
+	tell_face(card, 0);
+	step(5);
+	tell_face(card, 1);
+	step(6);
+	munmap((void *)card->bar, card->length);
+	close(card->fd);
+	step(7);
+	own(card);
+	if (shirq_remove_uio(card->fd))
+		fail("taking the UIO face away from", card->address);
 	step(8);
 }
 
@@ -686,6 +850,8 @@ static const struct {
 	{ "settings", settings },
 	{ "master", master },
 	{ "message", message },
+	{ "ring", ring },
+	{ "uio", face },
 	{ "exit", leave },
 	{ "execve", replace },
 	{ "unbind", unbind },
@@ -756,6 +922,23 @@ static void become_victim(void)
 	write_file("/sys/module/neighbour/parameters/pid", number);
 }
 
+/* Handle an interrupt that has come or will come, in whatever way the device has, and unmask. */
+static void take_one(struct card *card)
+{
+	struct shirq_event event;
+
+	if (card->uio) {
+		take_face(card);
+	} else if (card->events.ring) {
+		take_from_ring(card);
+	} else {
+		take_next(card, &event);
+		/* The next read() is another thread's, which does not unmask what this one has read. */
+		if (shirq_unmask(card->fd, event.seq))
+			fail("unmasking", card->address);
+	}
+}
+
 /* Run this thread, and those that it creates, on one processor. */
 static void bind_thread(int cpu)
 {
@@ -774,7 +957,6 @@ static void bind_thread(int cpu)
 static void bind_interrupt(struct card *card, int cpu)
 {
 	char number[16], path[64], mask[16];
-	struct shirq_event event;
 	int fd = open(attribute(card, "irq"), O_RDONLY);
 	ssize_t length = read(fd, number, sizeof(number) - 1);
 
@@ -786,13 +968,7 @@ static void bind_interrupt(struct card *card, int cpu)
 	snprintf(mask, sizeof(mask), "%x", 1u << cpu);
 	write_file(path, mask);
 	shirq_write32(card->bar, INT_RAISE, WARM_UP);
-	do
-		poll(&(struct pollfd){ .fd = card->fd, .events = POLLIN }, 1, -1);
-	while (!next(card, &event));
-	handle(card, &event);
-	/* The next read() is another thread's, which does not unmask what this one has read. */
-	if (shirq_unmask(card->fd, event.seq))
-		fail("unmasking", card->address);
+	take_one(card);
 }
 
 /*
@@ -929,6 +1105,7 @@ int main(int argc, char **argv)
 	card.address = argv[optind];
 	card.arm = ways[way].arm;
 	card.waits = ways[way].waits;
+	card.uio = ways[way].run == by_uio;
 	if (mortal && !reborn)
 		live_again(reloads);
 	if (mortal) {

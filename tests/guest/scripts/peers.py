@@ -34,7 +34,7 @@ def group_of_control() -> None:
     child = ctypes.c_ulong()
     ptrace(_GETEVENTMSG, peer, None, ctypes.byref(child))
     ptrace(_CONT, peer, None, None)
-    with open(output) as lines:
+    with os.fdopen(output) as lines:
         assert lines.readline() == "armed\n"
     print(os.getpgid(child.value) == child.value)
     for each in (child.value, peer):

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 from shirq_bench import toml
 from shirq_bench.campaigns.sweep import pairs
 from shirq_bench.campaigns.sweep.cells import Cell
-from shirq_bench.campaigns.sweep.pairs import Matrix, Operation
+from shirq_bench.campaigns.sweep.pairs import Guest, Matrix, Operation
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.errors import BenchError
 from shirq_bench.toml import Words, filled
@@ -105,7 +105,7 @@ class Actors:
                     yield Cell(first.name, BETWEEN, second.name, reason=reason)
                     continue
                 points = self.sizes[size][max(first.cost, second.cost, key=costs.index)]
-                scenario = self._scenario(first, second, lanes, points, matrix.guest.cards)
+                scenario = self._scenario(first, second, lanes, points, matrix.guest)
                 yield Cell(first.name, BETWEEN, second.name, scenario)
 
     def _lanes(self, matrix: Matrix) -> tuple[_Lane, _Lane]:
@@ -128,7 +128,7 @@ class Actors:
         return ""
 
     def _scenario(
-        self, first: Operation, second: Other, lanes: tuple[_Lane, _Lane], points: int, cards: Words
+        self, first: Operation, second: Other, lanes: tuple[_Lane, _Lane], points: int, guest: Guest
     ) -> Scenario:
         how = second.how or first.how
         mine, theirs = lanes
@@ -155,7 +155,8 @@ class Actors:
             bound_ns=2 * max(first.bound_ns, second.bound_ns) + _TURNS * self.turn_ns,
             points=points,
             spurious=first.spurious + second.spurious,
-            cards=cards,
+            cards=guest.cards,
+            modules=guest.modules,
             vcpus=2,
             turn_ns=self.turn_ns,
             rest_ns=self.rest_ns,

@@ -93,9 +93,10 @@ class Bound(Gap):
 
 @dataclass(frozen=True)
 class Guest:
-    """The guest of all pairs. Each of ``cards`` gives a device's properties, as "DEVICE PROPERTIES"."""
+    """The guest of all pairs: see `Scenario`."""
 
     cards: Words = ()
+    modules: Words = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class Matrix:
             drivers=operation.drivers,
             halts=operation.halts,
             cards=self.guest.cards,
+            modules=self.guest.modules,
             before=stimulus.before,
             broken=tuple(dict.fromkeys(operation.broken + stimulus.broken)),
         )

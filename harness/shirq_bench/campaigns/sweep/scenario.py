@@ -24,11 +24,12 @@ _LOG_ENTRIES = 1 << 22
 class Scenario:
     """See the head of ``scenarios.toml``; times in ns of virtual time, which are instructions.
 
-    ``cards``, ``since`` and ``before`` are used only by scenarios that `pairs` makes. Each of ``cards`` gives a
-    device's properties, as "DEVICE PROPERTIES". ``since`` is where the window begins; by default it begins with
-    ``first``. ``before`` comes before ``first`` in a point that has a second stimulus. ``vcpus`` and ``turn_ns``, the
-    machine's, ``rest_ns``, the time by which a point is longer than the bound demands, and ``deliveries``, the most
-    interrupts of a point (0: any number), are used only by `shirq_bench.campaigns.explore`.
+    ``cards``, ``modules``, ``since`` and ``before`` are used only by scenarios that `pairs` makes. Each of ``cards``
+    gives a device's properties, as "DEVICE PROPERTIES"; ``modules`` are the kernel's, to be loaded. ``since`` is where
+    the window begins; by default it begins with ``first``. ``before`` comes before ``first`` in a point that has a
+    second stimulus. ``vcpus`` and ``turn_ns``, the machine's, ``rest_ns``, the time by which a point is longer than the
+    bound demands, and ``deliveries``, the most interrupts of a point (0: any number), are used only by
+    `shirq_bench.campaigns.explore`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scenario:
     drivers: Words = ()
     halts: bool = False
     cards: Words = ()
+    modules: Words = ()
     since: str = ""
     before: Words = ()
     broken: Words = ()
@@ -88,6 +90,7 @@ class Scenario:
             log_entries=_LOG_ENTRIES,
             prepare=(
                 *(LOAD_MODULE, insmod("neighbour")),
+                *(f"modprobe {module}" for module in self.modules),
                 *(bind(card, driver) for card, driver in drivers.items()),
                 SETTLED,
                 *map(_start, self.actors),
