@@ -97,7 +97,6 @@ class Actors:
     def pairs(self, size: str) -> Iterator[Cell]:
         """All pairs, by their first actors."""
         matrix = pairs.load()
-        lanes = self._lanes(matrix)
         costs = list(self.sizes[size])
         for first in matrix.operations.values():
             for second in self.others.values():
@@ -105,13 +104,20 @@ class Actors:
                     yield Cell(first.name, BETWEEN, second.name, reason=reason)
                     continue
                 points = self.sizes[size][max(first.cost, second.cost, key=costs.index)]
-                scenario = self._scenario(first, second, lanes, points, matrix.guest)
+                scenario = self._scenario(
+                    first, second, self._lanes(matrix, first.how == "alone"), points, matrix.guest
+                )
                 yield Cell(first.name, BETWEEN, second.name, scenario)
 
-    def _lanes(self, matrix: Matrix) -> tuple[_Lane, _Lane]:
-        """The lanes of both vCPUs. Guests are shared by pairs: each lane knows all deeds that a pair may ask it for."""
+    def _lanes(self, matrix: Matrix, alone: bool) -> tuple[_Lane, _Lane]:
+        """The lanes of both vCPUs, for first actors that are ``alone``, or for all others.
+
+        Guests are shared by pairs: each lane knows all deeds that such a pair may ask it for. A control device has too
+        few sources for the deeds of all first actors.
+        """
         never = {name for gap in self.left_out if _ANY in gap.others for name in gap.operations}
-        firsts = (one.deed for one in matrix.operations.values() if one.deed and one.name not in never)
+        alike = (one for one in matrix.operations.values() if (one.how == "alone") == alone and one.name not in never)
+        firsts = (one.deed for one in alike if one.deed)
         seconds = (one.deed for one in self.others.values() if one.deed)
         return _Lane("ctl", 0, list(dict.fromkeys(firsts))), _Lane("ctl2", 1, list(dict.fromkeys(seconds)))
 
