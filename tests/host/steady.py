@@ -58,4 +58,10 @@ class Steady:
 
     def report(self, results: Results) -> dict[str, Any]:
         known = [results[shard.key] for shard in self.shards(results) if shard.key in results]
-        return {"points": len(known), "sum": sum(known), "squares": known}
+        return {
+            "points": len(known),
+            "sum": sum(known),
+            "squares": known,
+            "summary": f"{len(known)} points",
+            "failed": 0,
+        }

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shirq_bench import supervisor
-from shirq_bench.campaigns import reportlog
+from shirq_bench.campaigns import pytests
 from shirq_bench.campaigns.sweep import findings
 from shirq_bench.campaigns.zoo import case as cases
 from shirq_bench.campaigns.zoo.own import Own
@@ -164,25 +161,10 @@ def command_found(status: int, splats: Sequence[str]) -> list[str]:
 
 
 def _test(how: OfTest, into: Path) -> tuple[list[str], list[Path]]:
-    report = (into / "report.jsonl").absolute()
     root = Path(how.root)
     options = ["-p", "shirq_bench.plugin", "--shirq-kernel", how.kernel, "-p", "no:cacheprovider"]
     options += ["--rootdir", str(root), f"--shirq-artefacts={(into / 'artefacts').absolute()}"]
     options += ["-c", str(root / how.config)] if how.config else []
-    argv = [sys.executable, "-m", "pytest", "-q", *options, *reportlog.options(report), how.id]
-    with supervisor.child(
-        argv, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            said, _ = process.communicate(timeout=_DEADLINE)
-        except subprocess.TimeoutExpired:
-            return [f"the test has not ended within {_DEADLINE:g} s"], []
-    (into / "pytest.log").write_text(said)
-    try:
-        tests = reportlog.read(report)
-    except BenchError as error:
-        raise BenchError(f"{error}\n{said[-2000:]}") from error
-    if not tests:
-        raise BenchError(f"pytest has run no test {how.id}:\n{said[-2000:]}")
+    tests = pytests.run(root, [*options, how.id], _DEADLINE, (into / "pytest.log").absolute())
     failed = [failure.first_line(test.message) for test in tests if test.outcome == "failed"]
     return failed, sorted((into / "artefacts").glob(f"*/*/{LOG}"))

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shirq_bench import pages, supervisor
-from shirq_bench.campaigns import reportlog
+from shirq_bench import pages
+from shirq_bench.campaigns import pytests
+from shirq_bench.campaigns.reportlog import Outcome
 from shirq_bench.errors import BenchError
 from shirq_bench.provision import kernel
 from shirq_bench.replay.failure import first_line
@@ -32,36 +30,16 @@ def measure(top: Path, name: str, chosen: str) -> dict[str, Any]:
     """
     began = time.monotonic()
     made = kernel.get(name)
-    with tempfile.TemporaryDirectory(prefix="shirq-matrix-") as folder:
-        report, said = Path(folder, "report.jsonl"), Path(folder, "said")
-        argv = [sys.executable, "-m", "pytest", "-q", "tests/guest", *SETS[chosen], "--shirq-kernel", name]
-        with (
-            said.open("wb") as output,
-            supervisor.child(
-                [*argv, *reportlog.options(report)],
-                cwd=top,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            try:
-                process.wait(_DEADLINE)
-                trouble = ""
-            except subprocess.TimeoutExpired:
-                trouble = f"pytest has not ended within {_DEADLINE:g} s; "
-        counted = _counted(report, trouble + "its last output: " + said.read_text(errors="replace")[-2000:])
-    seconds = round(time.monotonic() - began)
-    return {"release": made.release, "version": made.version, "set": chosen, **counted, "seconds": seconds}
-
-
-def _counted(report: Path, otherwise: str) -> dict[str, Any]:
     try:
-        tests = reportlog.read(report)
-    except BenchError:
-        tests = []
-    if not tests:
-        return {"passed": 0, "skipped": 0, "failed": {"pytest": otherwise}}
+        tests = pytests.run(top, ["tests/guest", *SETS[chosen], "--shirq-kernel", name], _DEADLINE)
+        found = _counted(tests)
+    except BenchError as error:
+        found = {"passed": 0, "skipped": 0, "failed": {"pytest": str(error)}}
+    seconds = round(time.monotonic() - began)
+    return {"release": made.release, "version": made.version, "set": chosen, **found, "seconds": seconds}
+
+
+def _counted(tests: Sequence[Outcome]) -> dict[str, Any]:
     count = {outcome: sum(test.outcome == outcome for test in tests) for outcome in ("passed", "skipped")}
     return {**count, "failed": {test.name: test.message for test in tests if test.outcome == "failed"}}
 

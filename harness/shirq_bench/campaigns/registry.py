@@ -5,12 +5,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
+from shirq_bench.campaigns import guest_tests
+from shirq_bench.campaigns.items import Items
+from shirq_bench.campaigns.mutants import shards as mutants
 from shirq_bench.campaigns.shards import Campaign, CampaignError
 from shirq_bench.campaigns.sweep import shards as sweeps
+from shirq_bench.campaigns.zoo import shards as zoo
 
-_MADE: Final[Mapping[str, Callable[[Mapping[str, Any]], Campaign]]] = {sweeps.NAME: sweeps.Sweeps}
+_MADE: Final[Mapping[str, Callable[[Mapping[str, Any]], Campaign]]] = {
+    sweeps.NAME: sweeps.Sweeps,
+    **{kind.name: partial(Items, kind) for kind in (mutants.KIND, zoo.KIND, guest_tests.KIND)},
+}
 
 
 def campaign(spec: Mapping[str, Any]) -> Campaign:

@@ -33,6 +33,14 @@ class OtherInputs(BenchError):
     """This machine has another QEMU, kernel, image or bench than the shard asks for."""
 
 
+def require_same(wanted: Mapping[str, str], here: Mapping[str, str]) -> None:
+    """Raise `OtherInputs` if the versions ``here`` are not those with which a shard is to be run."""
+    if differ := [f"{name} {wanted[name]}, not {here[name]}" for name in wanted if here[name] != wanted[name]]:
+        raise OtherInputs(
+            f"the campaign is of {' and '.join(differ)}, which this machine has: use the same commit and packages"
+        )
+
+
 def canonical(value: object) -> bytes:
     """The JSON of ``value``, always with the same bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
@@ -69,7 +77,8 @@ class Campaign(Protocol):
         """Run a shard; returns its result as JSON. Raises `OtherInputs`; `BenchError` if it failed."""
 
     def report(self, results: Results) -> dict[str, Any]:
-        """The report, which depends on the results alone."""
+        """The report, which depends on the results alone: ``summary`` has its figures in words, ``failed`` is how many
+        results are not as they should be."""
 
 
 class Store:

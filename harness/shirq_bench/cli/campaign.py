@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from shirq_bench.campaigns import fleet, registry, shards
+from shirq_bench.campaigns import fleet, guest_tests, registry, shards
+from shirq_bench.campaigns.items import Items, Kind, describe
+from shirq_bench.campaigns.mutants import mutant
+from shirq_bench.campaigns.mutants import shards as mutants
 from shirq_bench.campaigns.shards import Campaign, Store
 from shirq_bench.campaigns.sweep import pairs, scenario
 from shirq_bench.campaigns.sweep import shards as sweeps
+from shirq_bench.campaigns.zoo import case as cases
+from shirq_bench.campaigns.zoo import shards as zoo
 from shirq_bench.cli.machines import kernel_option
+from shirq_bench.paths import need_checkout
 from shirq_bench.provision.steps import shown
 
 _Command = Callable[..., Any]
@@ -84,6 +90,40 @@ def sweep(names: tuple[str, ...], kernel: str, points: int, crossed: bool, out: 
     _run(sweeps.Sweeps(sweeps.describe(chosen, kernel, points)), out, **where)
 
 
+@campaign.command("mutants")
+@click.argument("names", nargs=-1, metavar="[MUTANT]...")
+@kernel_option
+@_where
+def try_mutants(names: tuple[str, ...], kernel: str, out: Path, **where: Any) -> None:
+    """Try mutants, by default all. See `shirq mutants`, which also writes the page: `shirq mutants --from DIR`."""
+    _items(
+        mutants.KIND, [one.name for one in mutant.choose(need_checkout("trying mutants"), names)], kernel, out, **where
+    )
+
+
+@campaign.command("zoo")
+@click.argument("names", nargs=-1, metavar="[CASE]...")
+@kernel_option
+@_where
+def play_cases(names: tuple[str, ...], kernel: str, out: Path, **where: Any) -> None:
+    """Play cases of the bug catalogue with every driver, by default all. See `shirq zoo`."""
+    chosen = [cases.get(name) for name in names or cases.ids()]
+    _items(zoo.KIND, zoo.items(chosen), kernel, out, **where)
+
+
+@campaign.command("tests")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@kernel_option
+@_where
+def run_tests(files: tuple[str, ...], kernel: str, out: Path, **where: Any) -> None:
+    """Run the guests' tests, file by file, but for those that take long; by default all."""
+    _items(guest_tests.KIND, guest_tests.items(need_checkout("running its tests"), files), kernel, out, **where)
+
+
+def _items(kind: Kind, items: Sequence[str], kernel: str, out: Path, **where: Any) -> None:
+    _run(Items(kind, describe(kind, items, kernel)), out, **where)
+
+
 def _run(
     chosen: Campaign,
     out: Path,
@@ -116,10 +156,8 @@ def _conclude(store: Store, chosen: Campaign, divided: bool = False) -> int:
     content = store.report(chosen)
     for key, why in content["apart"].items():
         click.echo(f"shard {key} was set apart: {why}")
-    bad = sum(content.get(name, 0) for name in ("violations", "errors"))
-    parts = [f"{content[name]} {name}" for name in ("points", "violations", "errors", "missing") if name in content]
-    click.echo(f"{', '.join(parts)}; {store.directory / 'report.json'}")
-    return 1 if bad or content["apart"] or (content["missing"] and not divided) else 0
+    click.echo(f"{content['summary']}, {content['missing']} missing; {store.directory / 'report.json'}")
+    return 1 if content["failed"] or content["apart"] or (content["missing"] and not divided) else 0
 
 
 @click.command("merge")

@@ -18,10 +18,12 @@ from typing import Any
 import click
 
 from shirq_bench import supervisor
-from shirq_bench.campaigns.mutants import explain, mutant, report
+from shirq_bench.campaigns import registry
+from shirq_bench.campaigns.mutants import explain, mutant, report, shards
 from shirq_bench.campaigns.mutants.explain import Explained
 from shirq_bench.campaigns.mutants.mutant import Mutant
 from shirq_bench.campaigns.mutants.trial import SURVIVED, UNTRIED, Verdict, Workshop
+from shirq_bench.campaigns.shards import Store
 from shirq_bench.cli.machines import kernel_option, size_option
 from shirq_bench.errors import BenchError
 from shirq_bench.paths import need_checkout
@@ -54,9 +56,23 @@ def rotated(mutants: Sequence[Mutant], turn: int) -> list[Mutant]:
     is_flag=True,
     help="Write docs/mutants.md: alone from the last report; with --explain, its table of explanations.",
 )
+@click.option(
+    "--from",
+    "taken",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Take the results of `shirq campaign mutants --out DIR`, try nothing.",
+)
 @click.option("--explain", "explained", is_flag=True, help="Measure explanations: does each name the changed function?")
 def command(
-    names: tuple[str, ...], kernel: str, size: str, jobs: int, only_list: bool, document: bool, explained: bool
+    names: tuple[str, ...],
+    kernel: str,
+    size: str,
+    jobs: int,
+    only_list: bool,
+    document: bool,
+    taken: Path | None,
+    explained: bool,
 ) -> None:
     """Put each small bug of tests/mutants into a copy of the checkout, and see whether the tests notice it.
 
@@ -74,14 +90,15 @@ def command(
         for one in known:
             click.echo(f"{one.name:34} {one.title}")
         return
+    if taken:
+        _take(taken, known)
     if document and not explained:
         if not report.REPORT.exists():
             raise BenchError(f"there is no {report.REPORT}: run `make mutants` first")
         (top / report.DOCUMENT).write_text(report.document(json.loads(report.REPORT.read_text()), _last_explained()))
+    if taken or (document and not explained):
         return
-    if unknown := set(names) - {one.name for one in known}:
-        raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `--list` shows them")
-    chosen = [one for one in known if not names or one.name in names]
+    chosen = mutant.choose(top, names)
     if explained:
         sys.exit(_explain(top, [one for one in chosen if explain.fits(one)], kernel, document))
     budget = math.inf
@@ -104,6 +121,18 @@ def command(
     content = keep(verdicts)
     click.echo(f"{report.summary(content)}; {content['seconds']} s; {report.REPORT}")
     sys.exit(1 if content["survivors"] or content["mistakes"] else 0)
+
+
+def _take(directory: Path, known: Sequence[Mutant]) -> None:
+    """Make the report from the results of a campaign."""
+    store = Store(directory)
+    spec = store.spec()
+    if spec["campaign"] != shards.KIND.name:
+        raise BenchError(f"{directory} has results of a campaign {spec['campaign']!r}, not of mutants")
+    found = store.report(registry.campaign(spec))
+    content = report.data(shards.verdicts(found["items"], known), spec["kernel"], "full", known)
+    report.write(content)
+    click.echo(f"{report.summary(content)}; {report.REPORT}")
 
 
 def _try(

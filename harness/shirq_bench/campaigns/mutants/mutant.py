@@ -74,3 +74,11 @@ def parse(name: str, text: str) -> Mutant:
 def load(top: Path) -> list[Mutant]:
     """All mutants of a checkout, by name."""
     return [parse(path.stem, path.read_text()) for path in sorted((top / FOLDER).glob("*.patch"))]
+
+
+def choose(top: Path, names: Sequence[str]) -> list[Mutant]:
+    """The mutants with these names; without names, all. `BenchError` for other names."""
+    known = load(top)
+    if unknown := set(names) - {one.name for one in known}:
+        raise BenchError(f"no mutant is called {', '.join(sorted(unknown))}: `shirq mutants --list` shows them")
+    return [one for one in known if not names or one.name in names]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import cattrs
 
 import shirq_bench
-from shirq_bench.campaigns.shards import OtherInputs, Results, Shard
+from shirq_bench.campaigns.shards import Results, Shard, require_same
 from shirq_bench.campaigns.sweep import run
 from shirq_bench.campaigns.sweep.run import Failure, Shape
 from shirq_bench.campaigns.sweep.scenario import Scenario
@@ -88,13 +88,7 @@ class Sweeps:
     def run(self, task: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """Run a shard."""
         scenario, kernel = _scenario(task["scenario"]), task["kernel"]
-        here = _inputs(scenario, kernel)
-        if differ := [
-            f"{name} {task['inputs'][name]}, not {here[name]}" for name in here if here[name] != task["inputs"][name]
-        ]:
-            raise OtherInputs(
-                f"the campaign is of {' and '.join(differ)}, which this machine has: use the same commit and packages"
-            )
+        require_same(task["inputs"], _inputs(scenario, kernel))
         if task["do"] == "measure":
             return _measured(scenario, kernel)
         chunk = range(task["begin"], task["end"], task["step"])
@@ -109,12 +103,17 @@ class Sweeps:
     def report(self, results: Results) -> dict[str, Any]:
         """The figures of all scenarios, and every violation."""
         rows = [self._row(scenario, results) for scenario in self.spec["scenarios"]]
-        return {
-            **{key: self.spec[key] for key in ("campaign", "kernel", "inputs")},
-            "scenarios": rows,
+        count = {
             "points": sum(row["points"] for row in rows),
             "violations": sum(len(row["violations"]) for row in rows),
             "errors": sum(bool(row["error"]) for row in rows),
+        }
+        return {
+            **{key: self.spec[key] for key in ("campaign", "kernel", "inputs")},
+            "scenarios": rows,
+            **count,
+            "summary": ", ".join(f"{number} {name}" for name, number in count.items()),
+            "failed": count["violations"] + count["errors"],
         }
 
     def _row(self, scenario: Mapping[str, Any], results: Results) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Runs pytest in a process of its own, and reads the outcomes of its tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from shirq_bench import supervisor
+from shirq_bench.campaigns import reportlog
+from shirq_bench.campaigns.reportlog import Outcome
+from shirq_bench.errors import BenchError
+
+#: How much of pytest's last output an error says.
+_LAST = 2000
+
+
+def run(top: Path, words: Sequence[str], deadline_s: float, said: Path | None = None) -> list[Outcome]:
+    """Run pytest with these arguments in the folder ``top``; its output goes into the file ``said``.
+
+    `BenchError` with pytest's last output if it has not ended in time, failed itself, or ran no test.
+    """
+    with tempfile.TemporaryDirectory(prefix="shirq-pytest-") as folder:
+        report, output = Path(folder, "report.jsonl"), said or Path(folder, "said")
+        argv = [sys.executable, "-m", "pytest", "-q", *words, *reportlog.options(report)]
+        try:
+            with (
+                output.open("wb") as sink,
+                supervisor.child(
+                    argv, cwd=top, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+                ) as process,
+            ):
+                process.wait(deadline_s)
+            tests = reportlog.read(report)
+            if not tests:
+                raise BenchError(f"pytest ran no test with {' '.join(words)}")
+        except (BenchError, subprocess.TimeoutExpired) as error:
+            why = error if isinstance(error, BenchError) else f"pytest has not ended within {deadline_s:g} s"
+            raise BenchError(f"{why}; its last output:\n{output.read_text(errors='replace')[-_LAST:]}") from error
+    return tests
