@@ -130,7 +130,7 @@ zoo: guest-deps ## Run every driver against bugs that really happened. Writes bu
 TORTURED := $(if $(filter command line environment,$(origin KERNEL)),$(KERNEL),6.1$(comma)debug)
 
 torture: ## Kill owners, unbind devices, make random calls, thousands of times (docs/reliability.md): an hour per kernel.
-## SIZE=ci takes minutes; TEST=kill runs one test; SEED=7 makes other choices; DURATION=600 continues for ten hours.
+## SIZE=tenth does a tenth, SIZE=ci takes minutes; TEST=kill runs one test; SEED=7 makes other choices; DURATION=600 continues for ten hours.
 	@$(MAKE) --no-print-directory KERNEL=$(TORTURED) guest-deps
 	@$(SHIRQ) torture --kernel $(TORTURED) --size $(SIZE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(TEST)
 

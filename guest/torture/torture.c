@@ -59,6 +59,7 @@ enum habit {
 	HABIT_MASTER		= 0x02,
 	HABIT_TWO_READERS	= 0x04,
 	HABIT_KEEP		= 0x08,
+	HABIT_RING		= 0x10,	/* unless another habit needs read() */
 };
 
 struct owner {
@@ -67,6 +68,7 @@ struct owner {
 	int fd;
 	volatile void *bar;
 	size_t length;
+	struct shirq_events events;
 };
 
 /* The owner that this child process is. */
@@ -103,19 +105,41 @@ static void own_map(void)
 		wrong("mapping");
 }
 
+static bool has_ring(void)
+{
+	return (self.habits & (HABIT_RING | HABIT_AUTO_UNMASK | HABIT_TWO_READERS)) == HABIT_RING;
+}
+
+static void own_ring(void)
+{
+	if (has_ring() && shirq_ring_map(self.fd, &self.events))
+		wrong("mapping the ring");
+}
+
+/* Unmap and close the device, as long as no other thread uses it. */
+static void give_back(void)
+{
+	if (self.events.ring)
+		shirq_ring_unmap(&self.events);
+	munmap((void *)self.bar, self.length);
+	close(self.fd);
+}
+
 static void own_arm(void)
 {
 	uint32_t flags = SHIRQ_ARM_SHARED;
 
 	if (self.habits & HABIT_AUTO_UNMASK)
 		flags |= SHIRQ_ARM_AUTO_UNMASK;
+	if (has_ring())
+		flags |= SHIRQ_ARM_RING;
 	if (shirq_arm(self.fd, flags))
 		wrong("arming");
 }
 
 /*
- * Become the owner. SIGALRM is blocked meanwhile, so that its handler finds both the
- * descriptor and the mapping, or neither.
+ * Become the owner. SIGALRM is blocked while something is opened or mapped, so that its
+ * handler finds all that there is to be given back.
  */
 static void own(const char *address, uint64_t habits)
 {
@@ -137,6 +161,9 @@ static void own(const char *address, uint64_t habits)
 	if (habits & HABIT_MASTER && shirq_set_master(self.fd, 1))
 		wrong("mastering the bus");
 	own_arm();
+	sigprocmask(SIG_BLOCK, &alarm, NULL);
+	own_ring();
+	sigprocmask(SIG_UNBLOCK, &alarm, NULL);
 }
 
 static void handle(const struct shirq_event *event)
@@ -164,11 +191,28 @@ static void handle(const struct shirq_event *event)
 	}
 }
 
+static void __attribute__((noreturn)) serve_from_ring(void)
+{
+	struct shirq_event event;
+
+	for (;;) {
+		while (shirq_ring_next(&self.events, &event)) {
+			shirq_write32(self.bar, INT_ACK, event.r[0]);
+			if (shirq_ring_unmask(&self.events, event.seq) && errno != ENXIO)
+				wrong("unmasking an event of the ring");
+		}
+		if (shirq_wait(&self.events, 0, UINT64_MAX) && errno != EINTR)
+			wrong("waiting for the ring");
+	}
+}
+
 static void *serve(void *unused)
 {
 	struct shirq_event event;
 
 	(void)unused;
+	if (has_ring())
+		serve_from_ring();
 	for (;;) {
 		if (!shirq_next(self.fd, &event))
 			handle(&event);
@@ -337,6 +381,62 @@ static void by_kill_uio(struct run *run, uint32_t n)
 	killed(run, n, draw(&run->choices), live_by_uio);
 }
 
+#define SCRIBBLERS	4
+
+/* Write whatever it may to the memory of the ring and to the register that unmasks. */
+static void *scribble(void *seed)
+{
+	struct choices choices = choices_of(*(uint64_t *)seed);
+	struct shirq_consumer *consumer = self.events.consumer;
+	const struct shirq_ring *ring = self.events.ring;
+
+	for (;;) {
+		uint64_t near = below(&choices, 600) - 300, any = draw(&choices);
+		bool wild = below(&choices, 2);
+
+		switch (below(&choices, 3)) {
+		case 0:
+			__atomic_store_n(&consumer->tail, wild ? any : ring->head + near, __ATOMIC_RELEASE);
+			break;
+		case 1:
+			__atomic_store_n(&consumer->unmasked, wild ? any : ring->seq + near, __ATOMIC_RELEASE);
+			break;
+		case 2:
+			shirq_write32(self.bar, wild ? INT_MASK_CLEAR : INT_ACK, any);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Live as an owner that takes events from its ring while other threads write nonsense into it. */
+static void __attribute__((noreturn)) live_scribbling(const char *address, uint64_t habits)
+{
+	static uint64_t seeds[SCRIBBLERS];
+	struct choices choices = choices_of(habits);
+	pthread_t thread;
+
+	own(address, (habits & HABIT_MASTER) | HABIT_RING);
+	for (size_t i = 0; i < SCRIBBLERS; i++) {
+		seeds[i] = draw(&choices);
+		if (pthread_create(&thread, NULL, scribble, &seeds[i]))
+			wrong("creating a thread");
+	}
+	for (;;) {
+		self.events.tail = below(&choices, 2) ? draw(&choices) : self.events.ring->head;
+		shirq_unmask(self.fd, below(&choices, 2) ? draw(&choices) : self.events.ring->seq);
+		if (shirq_wait(&self.events, 0, below(&choices, 1000000)) && errno != ETIMEDOUT)
+			wrong("waiting for the ring");
+	}
+}
+
+/* Kill a hostile owner of a ring. Its device may be put into quarantine before. */
+static void by_scribbling(struct run *run, uint32_t n)
+{
+	mortal = true;
+	killed(run, n, draw(&run->choices), live_scribbling);
+}
+
 /* Kill the owner of a device that may become gone at any time. */
 static void suffer(struct run *run, uint32_t n)
 {
@@ -434,8 +534,7 @@ static void close_and_sit(int number)
 {
 	(void)number;
 	mark(MARK_END, attempt);
-	munmap((void *)self.bar, self.length);
-	close(self.fd);
+	give_back();
 	sit();
 }
 
@@ -502,7 +601,7 @@ static void end_thread(int number)
 /* The owner ends thread by thread; the first thread, which opened the device, ends first or last. */
 static void by_thread(struct run *run, uint32_t n)
 {
-	uint64_t habits = draw(&run->choices), after[3];
+	uint64_t habits = draw(&run->choices) & ~HABIT_RING, after[3];
 	pthread_t reader[2], opener;
 	pid_t pid;
 	size_t i;
@@ -594,8 +693,7 @@ static void by_passing(struct run *run, uint32_t n)
 		send_descriptor(ends[0], self.fd);
 		if (habits & HABIT_KEEP)
 			serve(NULL);
-		munmap((void *)self.bar, self.length);
-		close(self.fd);
+		give_back();
 		for (;;)
 			pause();
 	}
@@ -607,6 +705,7 @@ static void by_passing(struct run *run, uint32_t n)
 		if (self.fd < 0)
 			_exit(VANISHED);
 		own_map();
+		own_ring();
 		serve(NULL);
 	}
 	close(ends[0]);
@@ -752,6 +851,7 @@ static const struct {
 } deeds[] = {
 	{ "kill", by_kill },
 	{ "kill-uio", by_kill_uio },
+	{ "scribble", by_scribbling },
 	{ "suffer", suffer },
 	{ "refuse-memory", refuse_memory },
 	{ "starve", starve },

@@ -27,7 +27,9 @@ def _run(name: str, kernel: str, tmp_path: Path, count: int = _FEW, seed: int = 
     return guests.run(each, kernel, count, seed, BY[each.by], tmp_path / "kept")
 
 
-@pytest.mark.parametrize("name", ["kill", "kill-uio", "close", "exec", "thread", "pass", "bind", "module", "starve"])
+@pytest.mark.parametrize(
+    "name", ["kill", "kill-uio", "scribble", "close", "exec", "thread", "pass", "bind", "module", "starve"]
+)
 @pytest.mark.long
 def test_each_end_leaves_device_silent_and_neighbours_whole(name: str, kernel_name: str, tmp_path: Path) -> None:
     """After each kind of end, the device is silent and the neighbours lose no interrupt."""

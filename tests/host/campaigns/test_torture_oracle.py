@@ -228,8 +228,8 @@ def test_every_test_of_the_file_is_one_that_somebody_does() -> None:
 
 def test_the_instrumented_kernel_has_a_size_of_its_own() -> None:
     sized = _parse(_LEAST | {"debug": 5})
-    sizes = ("full", "6.1"), ("full", "debug"), ("ci", "6.1"), ("ci", "debug")
-    assert [sized.attempts(*size) for size in sizes] == [10, 5, 3, 3]
+    sizes = ("full", "6.1"), ("full", "debug"), ("tenth", "6.1"), ("tenth", "debug"), ("ci", "6.1"), ("ci", "debug")
+    assert [sized.attempts(*size) for size in sizes] == [10, 5, 1, 1, 3, 3]
     assert _parse(_LEAST).attempts("full", "debug") == 10
 
 

@@ -12,7 +12,7 @@ from shirq_bench.errors import BenchError
 from shirq_bench.toml import Words, at_least
 
 FILE = Path(__file__).with_name("tests.toml")
-SIZES = ("full", "ci")
+SIZES = ("full", "tenth", "ci")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Case:
         """How often a run of this size tries the test on this kernel."""
         if size == "ci":
             return self.ci
-        return self.debug if kernel == "debug" and self.debug else self.full
+        full = self.debug if kernel == "debug" and self.debug else self.full
+        return full if size == "full" else -(-full // 10)
 
     def runs_on(self, kernel: str) -> bool:
         """Whether the test can run on a kernel."""
