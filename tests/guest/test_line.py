@@ -14,10 +14,11 @@ from guest.guest_python import finish, start
 from guest.quiet import STORM_ENTRIES, STORM_PARAMETERS
 from guest.scripts import line
 from shirq_bench.campaigns.zoo.run import PRELUDE
+from shirq_bench.channels.log import Kind
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind, gsi_of
 
 
 def may_storm(boot: Boot, machine: Machine = SHARED_LINE) -> Scene:
@@ -354,3 +355,28 @@ def test_lost_interrupts_are_counted_before_the_next_event(scene: Scene) -> None
     script.write("\n")
     script.expect("^260 4 4$")
     assert finish(script)[-1] == "next owner 0"
+
+
+@pytest.mark.long
+@pytest.mark.splats_expected
+def test_a_boot_interrupt_kills_a_line_that_nobody_drives(boot: Boot, tmp_path: Path) -> None:
+    """Once the kernel has masked the line that storms, the storm goes on at a line whose drivers know nothing of it.
+
+    The kernel gives that line up, too, although the pin of its only device has never risen.
+    """
+    scene = may_storm(boot, SHARED_LINE.with_(prepare=(*SHARED_LINE.prepare, bind("clock"))))
+    scene.drive("clock")
+    lines = {"dev1": gsi_of(8), "clock": gsi_of(5)}
+    scene.vm.qmp.set("/machine/q35/ioapic", "boot-interrupt", lines["clock"])
+    with scene.vm.frozen():
+        soon = scene.vm.now_ns() + 1_000_000
+        (tmp_path / "storm").write_text(f"@{soon} unmask 1\n@{soon} raise 1\n")
+        scene.vm.qmp.set("dev1", "schedule", str(tmp_path / "storm"))
+    scene.run("until [ $(dmesg | grep -c 'Disabling IRQ') = 2 ]; do usleep 20000; done", deadline=120)
+    log = scene.vm.log()
+    off = {name: log.of(Kind.LINE_MASK, device="ioapic", offset=gsi)[-1] for name, gsi in lines.items()}
+    assert all(entry.value == 1 for entry in off.values())
+    assert off["dev1"].time_ns < off["clock"].time_ns
+    assert not log.of(Kind.PIN, device="clock")
+    beyond = log.of(Kind.DELIVER, device="ioapic", offset=lines["clock"])
+    assert len(beyond) > 90_000 and beyond[0].time_ns >= off["dev1"].time_ns

@@ -9,6 +9,7 @@
 #include "hw/core/cpu.h"
 #include "hw/misc/shirq-edu.h"
 #include "hw/misc/shirq-log.h"
+#include "hw/misc/shirq-probe.h"
 #include "hw/misc/shirq-turns.h"
 #include "hw/pci/pci.h"
 #include "system/runstate.h"
@@ -70,6 +71,11 @@ static void act(ShirqEdu *s, const ShirqEntry *entry)
         break;
     case SHIRQ_DO_TURN:
         shirq_turns_give(entry->argument);
+        break;
+    case SHIRQ_DO_BOOT_INTERRUPT:
+        if (!shirq_probe_set_boot(entry->argument, &err)) {
+            warn_reportf_err(err, "schedule, line %u: ", entry->line);
+        }
         break;
     }
 }

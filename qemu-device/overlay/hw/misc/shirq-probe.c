@@ -18,6 +18,7 @@ struct ShirqController {
     int first;
     int32_t count;
     ShirqStateFn *state;
+    ShirqBootFn *boot;
     void *opaque;
     /* One bit for each input: its values in the log, to log only changes. */
     unsigned long *high;
@@ -39,6 +40,7 @@ typedef enum Cause {
 } Cause;
 
 static bool pin_moves;
+static bool controller_drives;
 static bool stating;
 
 /*
@@ -94,11 +96,46 @@ static bool changes(ShirqController *c, unsigned long *logged, int input,
     return true;
 }
 
+void shirq_controller_offer_boot(ShirqController *c, ShirqBootFn *boot)
+{
+    c->boot = boot;
+}
+
+static ShirqController *with_boot(void)
+{
+    ShirqController *c;
+
+    QTAILQ_FOREACH(c, &controllers, next) {
+        if (c->boot) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+bool shirq_probe_has_boot(void)
+{
+    return with_boot();
+}
+
+bool shirq_probe_set_boot(uint64_t input, Error **errp)
+{
+    ShirqController *c = with_boot();
+
+    return c->boot(c->opaque, input, errp);
+}
+
+void shirq_probe_by_controller(bool by_controller)
+{
+    controller_drives = by_controller;
+}
+
 void shirq_probe_line(ShirqController *c, int input, bool level)
 {
-    Cause cause = pin_moves ? CAUSE_PIN : CAUSE_OTHER;
+    bool by_pin = pin_moves && !controller_drives;
+    Cause cause = by_pin ? CAUSE_PIN : CAUSE_OTHER;
 
-    if (pin_moves) {
+    if (by_pin) {
         set_bit(input, c->by_pin);
     } else if (stating && test_bit(input, c->by_pin)) {
         cause = CAUSE_FORMER_PIN;

@@ -7,6 +7,7 @@
 #include "qemu/cutils.h"
 #include "qapi/error.h"
 #include "system/cpu-timers.h"
+#include "hw/misc/shirq-probe.h"
 #include "hw/misc/shirq-schedule.h"
 #include "hw/misc/shirq-settings.h"
 #include "hw/misc/shirq-turns.h"
@@ -30,11 +31,13 @@ static const struct {
     [SHIRQ_DO_WHERE] = { "where", 0 },
     [SHIRQ_DO_STOP] = { "stop", 0 },
     [SHIRQ_DO_TURN] = { "turn", 1 },
+    [SHIRQ_DO_BOOT_INTERRUPT] = { "boot-interrupt", 1 },
 };
 
 #define ACTION_NAMES \
     "raise SOURCES, lower SOURCES, mask SOURCES, unmask SOURCES, reset, " \
-    "set PROPERTY VALUE, note NUMBER, where, stop, turn CPU"
+    "set PROPERTY VALUE, note NUMBER, where, stop, turn CPU, " \
+    "boot-interrupt LINE"
 
 static bool parse_time(const char *text, int64_t now, ShirqEntry *entry,
                        Error **errp)
@@ -103,6 +106,16 @@ static bool parse_argument(char **words, uint32_t sources, ShirqEntry *entry,
         return number;
     case SHIRQ_DO_TURN:
         return parse_vcpu(words[0], number, entry->argument, errp);
+    case SHIRQ_DO_BOOT_INTERRUPT:
+        if (!shirq_probe_has_boot()) {
+            error_setg(errp, "this machine has no interrupt controller with "
+                       "boot interrupts");
+            return false;
+        }
+        if (!number) {
+            error_setg(errp, "'%s' must be the number of a line", words[0]);
+        }
+        return number;
     default:
         if (!number || !entry->argument || entry->argument & ~(uint64_t)sources) {
             error_setg(errp, "'%s' must be the sources as bits of 0x%x, and "
@@ -284,6 +297,8 @@ static bool is_entry_possible(const ShirqEntry *entry)
     switch (entry->action) {
     case SHIRQ_DO_TURN:
         return is_vcpu(entry->argument);
+    case SHIRQ_DO_BOOT_INTERRUPT:
+        return shirq_probe_has_boot();
     case SHIRQ_DO_SET:
         /* A run-time property, and a value that it can have. */
         return entry->setting < SHIRQ_SETTINGS &&

@@ -30,6 +30,24 @@ typedef void ShirqStateFn(void *opaque);
 ShirqController *shirq_controller_new(const char *name, int first, int count,
                                       ShirqStateFn *state, void *opaque);
 
+/*
+ * Set the input that is high while another one is high and masked; 0: none.
+ * Returns false with @errp set if it cannot be this one.
+ */
+typedef bool ShirqBootFn(void *opaque, uint64_t input, Error **errp);
+
+/* Offer boot interrupts: @boot is called with the controller's @opaque. */
+void shirq_controller_offer_boot(ShirqController *c, ShirqBootFn *boot);
+
+/* Whether a controller has boot interrupts. */
+bool shirq_probe_has_boot(void);
+
+/* Set the boot interrupt of the first controller that has one. */
+bool shirq_probe_set_boot(uint64_t input, Error **errp);
+
+/* Whether inputs are driven by the controller itself, and not by a pin. */
+void shirq_probe_by_controller(bool by_controller);
+
 /* The functions below accept a value that the input already has. */
 
 /* @input is driven to @level. */

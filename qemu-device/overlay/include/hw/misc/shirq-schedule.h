@@ -24,6 +24,7 @@ typedef enum ShirqAction {
     SHIRQ_DO_WHERE,
     SHIRQ_DO_STOP,
     SHIRQ_DO_TURN,
+    SHIRQ_DO_BOOT_INTERRUPT,
     SHIRQ_ACTIONS,
 } ShirqAction;
 
