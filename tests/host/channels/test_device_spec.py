@@ -160,7 +160,8 @@ def test_the_actions_are_those_of_schedules() -> None:
     order = re.findall(r"SHIRQ_DO_(\w+),", between(code("shirq-schedule.h"), "typedef enum", "SHIRQ_ACTIONS"))
     source = between(code("shirq-schedule.c"), "} actions[SHIRQ_ACTIONS] = {", "\n};")
     in_c = {
-        label: (name, int(words)) for label, name, words in re.findall(r'SHIRQ_DO_(\w+)\] = \{ "([\w-]+)", (\d)', source)
+        label: (name, int(words))
+        for label, name, words in re.findall(r'SHIRQ_DO_(\w+)\] = \{ "([\w-]+)", (\d)', source)
     }
     described = [names(row[1])[0].split() for row in table("| no. | action |")]
     assert [(words[0], len(words) - 1) for words in described] == [in_c[label] for label in order]
