@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from shirq_bench.campaigns import guest_tests
+from shirq_bench.campaigns.explore import shards as explorations
 from shirq_bench.campaigns.items import Items
 from shirq_bench.campaigns.mutants import shards as mutants
 from shirq_bench.campaigns.shards import Campaign, CampaignError
@@ -17,6 +18,7 @@ from shirq_bench.campaigns.zoo import shards as zoo
 
 _MADE: Final[Mapping[str, Callable[[Mapping[str, Any]], Campaign]]] = {
     sweeps.NAME: sweeps.Sweeps,
+    explorations.NAME: explorations.Explorations,
     **{kind.name: partial(Items, kind) for kind in (mutants.KIND, zoo.KIND, guest_tests.KIND)},
 }
 

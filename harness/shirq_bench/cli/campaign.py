@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from shirq_bench.campaigns import fleet, guest_tests, registry, shards
+from shirq_bench.campaigns.explore import actors
+from shirq_bench.campaigns.explore import shards as explorations
 from shirq_bench.campaigns.items import Items, Kind, describe
 from shirq_bench.campaigns.mutants import mutant
 from shirq_bench.campaigns.mutants import shards as mutants
@@ -88,6 +90,17 @@ def sweep(names: tuple[str, ...], kernel: str, points: int, crossed: bool, out: 
     if crossed:
         chosen += [cell.scenario for cell in pairs.load().cells("full") if cell.scenario]
     _run(sweeps.Sweeps(sweeps.describe(chosen, kernel, points)), out, **where)
+
+
+@campaign.command("explore")
+@click.argument("names", nargs=-1, metavar="[ACTOR|PAIR]...")
+@kernel_option
+@click.option("--points", default=0, type=click.IntRange(0), metavar="N", help="Of each pair; default: all.")
+@_where
+def explore(names: tuple[str, ...], kernel: str, points: int, out: Path, **where: Any) -> None:
+    """Explore pairs of actors with one preemption, by default all. See `shirq explore`."""
+    chosen = [pair.scenario for pair in actors.choose("full", names) if pair.scenario]
+    _run(explorations.Explorations(explorations.describe(chosen, kernel, points)), out, **where)
 
 
 @campaign.command("mutants")

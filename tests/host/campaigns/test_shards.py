@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import steady
 from shirq_bench.campaigns import registry, shards
+from shirq_bench.campaigns.explore import run as explore
+from shirq_bench.campaigns.explore import shards as explorations
 from shirq_bench.campaigns.shards import CampaignError, OtherInputs, Shard, Store
 from shirq_bench.campaigns.sweep import run, scenario
 from shirq_bench.campaigns.sweep import shards as sweeps
@@ -233,3 +235,26 @@ def test_a_sweeps_shard_refuses_other_inputs(window: list[range], monkeypatch: p
     with pytest.raises(OtherInputs, match="the campaign is of bench b, not c, which this machine has"):
         campaign.run(first.task)
     assert window == []
+
+
+@pytest.mark.parametrize(("points", "exhausted"), [(0, True), (3, False)])
+def test_an_exploration_tries_a_point_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: list[range], points: int, exhausted: bool
+) -> None:
+    """If fewer points are wanted than there are classes, they are spread over the window, which is not exhausted."""
+    tried: list[int] = []
+
+    def try_points(item: Scenario, kernel: str, points: list[int], *_: Any) -> Tried:
+        tried.extend(points)
+        return Tried(points=len(points), places=set(points), digests=[f"log {points}"])
+
+    monkeypatch.setattr(run, "try_points", try_points)
+    classes = [range(begin, begin + 2) for begin in range(100, 124, 2)] + [range(124, 125)]
+    monkeypatch.setattr(explore, "classes", lambda item, kernel, shape: classes)
+    spec = explorations.describe(two(), "6.1", points)
+    content = json.loads(whole(tmp_path / "out", spec))
+    good, bad = content["scenarios"]
+    assert tried == ([*range(101, 125, 2), 124] if exhausted else [100, 109, 118])
+    assert (good["points"], good["equivalent"], good["exhausted"]) == ((13, 12, True) if exhausted else (3, 0, False))
+    assert (bad["error"], bad["exhausted"], content["failed"]) == ("it fails alone", False, 1)
+    assert content["summary"] == f"{len(tried)} points, 0 violations, 1 errors"

@@ -79,28 +79,33 @@ def explore(
     shape = run.calibrate(scenario, kernel)
     result = Explored(scenario.name, kernel, shape, scenario.mortal, preemptions=preemptions)
     if preemptions == 1:
-        offsets: Sequence[int] = run.offsets(scenario, shape, points)
-        if shape.window_ns <= _MOST_EQUIVALENT * len(offsets):
-            every = classes(scenario, kernel, shape)
-            if len(every) <= len(offsets):
-                offsets = [same[-1] for same in every]
-                result.equivalent = shape.window_ns - len(offsets)
+        offsets, result.equivalent = choose(scenario, kernel, shape, points)
         result.wanted = len(offsets)
         run.try_points(scenario, kernel, offsets, shape.period_ns, tell, most, result)
         return result
     result.reach_ns = reach(scenario, kernel, shape)
-    choose = random.Random(f"{scenario.name} {seed}")
+    choices = random.Random(f"{scenario.name} {seed}")
     window = range(shape.begin_ns, shape.begin_ns + shape.window_ns)
-    chosen = sorted(choose.choice(window) for _ in range(points))
-    further = [_switches(choose, preemptions - 1, result.reach_ns) for _ in chosen]
+    chosen = sorted(choices.choice(window) for _ in range(points))
+    further = [_switches(choices, preemptions - 1, result.reach_ns) for _ in chosen]
     period = shape.period_ns + preemptions * result.reach_ns
     run.try_points(scenario, kernel, chosen, period, tell, most, result, further)
     return result
 
 
-def _switches(choose: random.Random, count: int, reach_ns: int) -> Words:
+def choose(scenario: Scenario, kernel: str, shape: Shape, points: int = 0) -> tuple[Sequence[int], int]:
+    """The offsets at which one preemption is tried, and the number of other instructions for which they stand."""
+    offsets: Sequence[int] = run.offsets(scenario, shape, points)
+    if shape.window_ns <= _MOST_EQUIVALENT * len(offsets):
+        every = classes(scenario, kernel, shape)
+        if len(every) <= len(offsets):
+            return [same[-1] for same in every], shape.window_ns - len(every)
+    return offsets, 0
+
+
+def _switches(choices: random.Random, count: int, reach_ns: int) -> Words:
     """So many further preemptions, each after a random number of the instructions that run then."""
-    times = accumulate(choose.randint(1, reach_ns) for _ in range(count))
+    times = accumulate(choices.randint(1, reach_ns) for _ in range(count))
     return tuple(f"+{time} ctl turn {number % ACTORS}" for number, time in enumerate(times))
 
 

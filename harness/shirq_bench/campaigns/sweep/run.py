@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from shirq_bench.campaigns.sweep.scenario import Scenario
 from shirq_bench.channels.log import Kind
@@ -14,6 +15,8 @@ from shirq_bench.replay.case import Case, Outcome
 from shirq_bench.replay.play import Stimulus
 from shirq_bench.toml import Words
 from shirq_bench.vm.machine import ADDRESSES
+
+_Points = TypeVar("_Points", range, list[int])
 
 #: Maximum number of points of one guest.
 CHUNK = 4000
@@ -196,7 +199,7 @@ def offsets(scenario: Scenario, shape: Shape, points: int = 0) -> range:
     return range(shape.begin_ns, shape.begin_ns + shape.window_ns, step)
 
 
-def chunks(scenario: Scenario, points: range, period_ns: int) -> Iterator[range]:
+def chunks(scenario: Scenario, points: _Points, period_ns: int) -> Iterator[_Points]:
     """Divide a window into the points of one guest each."""
     size = _chunk(scenario, period_ns)
     return (points[begin : begin + size] for begin in range(0, len(points), size))

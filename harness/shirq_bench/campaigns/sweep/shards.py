@@ -23,13 +23,13 @@ from shirq_bench.vm import template
 NAME: Final = "sweep"
 
 
-def describe(scenarios: Sequence[Scenario], kernel: str, points: int) -> dict[str, Any]:
-    """A campaign's description; ``points`` of each window, evenly spread, or with 0 all.
+def describe(scenarios: Sequence[Scenario], kernel: str, points: int, name: str = NAME) -> dict[str, Any]:
+    """The description of a campaign called ``name``; ``points`` of each window, evenly spread, or with 0 all.
 
     What the guests are made of is built if the cache lacks it: the versions are hashes of QEMU, kernel and image.
     """
     return {
-        "campaign": NAME,
+        "campaign": name,
         "kernel": kernel,
         "points": points,
         "scenarios": [dataclasses.asdict(one) for one in scenarios],
@@ -46,7 +46,9 @@ def _inputs(scenario: Scenario, kernel: str) -> dict[str, str]:
 def _code() -> str:
     """The hash of what plays and judges a point."""
     top = Path(shirq_bench.__file__).parent
-    return cache.digest(*(top / name for name in ("channels", "vm", "observe", "replay", "campaigns/sweep")))
+    return cache.digest(
+        *(top / name for name in ("channels", "vm", "observe", "replay", "campaigns/sweep", "campaigns/explore"))
+    )
 
 
 class Sweeps:
@@ -61,12 +63,12 @@ class Sweeps:
         for scenario in self.spec["scenarios"]:
             first = self._measuring(scenario)
             yield first
-            yield from self._trying(scenario, results.get(first.key, {}).get("shape"))
+            yield from self._trying(scenario, results.get(first.key, {}))
 
-    def _task(self, do: str, scenario: Mapping[str, Any], **more: int) -> dict[str, Any]:
+    def _task(self, do: str, scenario: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         inputs = self.spec["inputs"][scenario["name"]]
         return {
-            "campaign": NAME,
+            "campaign": self.spec["campaign"],
             "do": do,
             "scenario": scenario,
             "kernel": self.spec["kernel"],
@@ -77,22 +79,33 @@ class Sweeps:
     def _measuring(self, scenario: Mapping[str, Any]) -> Shard:
         return Shard(self._task("measure", scenario), first=True)
 
-    def _trying(self, scenario: Mapping[str, Any], shape: Mapping[str, int] | None) -> Iterator[Shard]:
-        if not shape:
-            return
-        offsets = run.offsets(_scenario(scenario), Shape(**shape), self.spec["points"])
-        for chunk in run.chunks(_scenario(scenario), offsets, shape["period_ns"]):
-            where = {"begin": chunk.start, "end": chunk.stop, "step": chunk.step, "period_ns": shape["period_ns"]}
-            yield Shard(self._task("try", scenario, **where))
+    def _trying(self, scenario: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[Shard]:
+        if shape := measured.get("shape"):
+            for part in self._parts(_scenario(scenario), Shape(**shape), measured):
+                yield Shard(self._task("try", scenario, period_ns=shape["period_ns"], **part))
+
+    def _parts(self, scenario: Scenario, shape: Shape, measured: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The points of each shard, as part of its task."""
+        offsets = run.offsets(scenario, shape, self.spec["points"])
+        for chunk in run.chunks(scenario, offsets, shape.period_ns):
+            yield {"begin": chunk.start, "end": chunk.stop, "step": chunk.step}
+
+    def _points(self, task: Mapping[str, Any]) -> Sequence[int]:
+        return range(task["begin"], task["end"], task["step"])
+
+    def _measure(self, scenario: Scenario, kernel: str) -> dict[str, Any]:
+        return {"shape": dataclasses.asdict(run.calibrate(scenario, kernel))}
 
     def run(self, task: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """Run a shard."""
         scenario, kernel = _scenario(task["scenario"]), task["kernel"]
         require_same(task["inputs"], _inputs(scenario, kernel))
         if task["do"] == "measure":
-            return _measured(scenario, kernel)
-        chunk = range(task["begin"], task["end"], task["step"])
-        tried = run.try_points(scenario, kernel, chunk, task["period_ns"], tell)
+            try:
+                return self._measure(scenario, kernel)
+            except run.FailsAlone as error:
+                return {"error": str(error)}
+        tried = run.try_points(scenario, kernel, self._points(task), task["period_ns"], tell)
         return {
             "points": tried.points,
             "places": sorted(tried.places),
@@ -119,7 +132,7 @@ class Sweeps:
     def _row(self, scenario: Mapping[str, Any], results: Results) -> dict[str, Any]:
         measured = results.get(self._measuring(scenario).key, {})
         shape = measured.get("shape")
-        tried = [results[shard.key] for shard in self._trying(scenario, shape) if shard.key in results]
+        tried = [results[shard.key] for shard in self._trying(scenario, measured) if shard.key in results]
         return {
             "name": scenario["name"],
             "window_ns": shape["window_ns"] if shape else 0,
@@ -142,10 +155,3 @@ def _violation(failure: Failure) -> dict[str, Any]:
         "rules": sorted({violation.rule for violation in found}),
         "what": [violation.what for violation in found],
     }
-
-
-def _measured(scenario: Scenario, kernel: str) -> dict[str, Any]:
-    try:
-        return {"shape": dataclasses.asdict(run.calibrate(scenario, kernel))}
-    except run.FailsAlone as error:
-        return {"error": str(error)}
