@@ -220,6 +220,14 @@ def test_a_file_is_good_if_no_test_fails(project: Path) -> None:
     }
 
 
+def test_a_file_whose_tests_all_take_long_is_good(project: Path) -> None:
+    file = "tests/guest/test_one.py"
+    (project / file).write_text("import pytest\n@pytest.mark.long\ndef test_b(): assert 0\n")
+    done = shirq("campaign", "tests", file, "--out", project / "out")
+    assert done.exit_code == 0, done.output
+    assert json.loads((project / "out/report.json").read_bytes())["items"] == {file: {"good": True, "tests": {}}}
+
+
 def test_a_file_without_tests_is_named(project: Path) -> None:
     with pytest.raises(BenchError, match=r"test_three.py: no file with guests' tests; such are tests/guest/test_one"):
         guest_tests.items(project, ["tests/guest/test_three.py"])
