@@ -183,7 +183,8 @@ static enum hrtimer_restart shirq_watch(struct hrtimer *timer)
 	spin_lock_irqsave(&d->lock, flags);
 	if (d->armed)
 		shirq_look(d);
-	again = d->armed;
+	/* If the device was armed anew before this had the lock, the timer is started already. */
+	again = d->armed && !hrtimer_is_queued(timer);
 	if (again)
 		hrtimer_forward_now(timer, d->storm.suspect_line ? SHIRQ_SUSPECT_NS
 								 : SHIRQ_WATCH_NS);

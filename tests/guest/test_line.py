@@ -17,7 +17,7 @@ from shirq_bench.campaigns.zoo.run import PRELUDE
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind, insmod
 
 
 def may_storm(boot: Boot, machine: Machine = SHARED_LINE) -> Scene:
@@ -354,3 +354,14 @@ def test_lost_interrupts_are_counted_before_the_next_event(scene: Scene) -> None
     script.write("\n")
     script.expect("^260 4 4$")
     assert finish(script)[-1] == "next owner 0"
+
+
+_LATE = Path(__file__).parent / "late"
+
+
+def test_a_look_that_is_late_leaves_the_next_watch_alone(boot: Boot) -> None:
+    """The timer of the watch begins its function; before that gets the lock, the device is disarmed and armed anew."""
+    scene = Scene(boot(SHARED_LINE.with_(modules=(str(_LATE),))))
+    scene.run(insmod("late", "function=shirq:shirq_watch"))
+    assert finish(start(scene, "dev0", line.armed_anew_while_a_look_is_late)) == ["armed"]
+    assert scene.run("dmesg | grep WARNING || true") == ""
