@@ -77,7 +77,6 @@ def test_the_checkout_is_all_that_git_does_not_ignore_but_for_the_docs(
     monkeypatch.setattr(kernel, "get", lambda name: SimpleNamespace(version=f"{name} of Monday"))
 
     def inputs() -> dict[str, str]:
-        items._inputs.cache_clear()
         return items._inputs("6.1")
 
     (tmp_path / "docs").mkdir()
@@ -91,7 +90,28 @@ def test_the_checkout_is_all_that_git_does_not_ignore_but_for_the_docs(
     (tmp_path / "code.txt").write_text("first")
     (tmp_path / "code.txt").rename(tmp_path / "other.txt")
     assert inputs()["checkout"] != before["checkout"]
-    items._inputs.cache_clear()
+
+
+def test_a_checkout_that_changes_during_a_campaign_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only by the next process: a result of other files than the campaign's is not kept."""
+    monkeypatch.undo()
+    monkeypatch.setattr(items, "need_checkout", lambda what: tmp_path)
+    monkeypatch.setattr(checkout, "files", lambda top: [Path("code.txt")])
+    monkeypatch.setattr(kernel, "get", lambda name: SimpleNamespace(version=name))
+    code = tmp_path / "code.txt"
+
+    def edit(top: Path, item: str, kernel_name: str, tell: Tell) -> Mapping[str, Any]:
+        code.write_text(item)
+        return {"good": True}
+
+    code.write_text("first")
+    kind = Kind("tried", "things", edit)
+    campaign = Items(kind, items.describe(kind, ["first", "second"], "6.1"))
+    first, second = campaign.shards({})
+    assert campaign.run(first.task) == {"good": True}
+    for _ in range(2):
+        with pytest.raises(OtherInputs, match="the campaign is of checkout"):
+            campaign.run(second.task)
 
 
 # ---------------------------------------------------------------- mutants
