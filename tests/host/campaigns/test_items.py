@@ -63,8 +63,10 @@ def test_an_item_is_not_done_with_another_checkout(monkeypatch: pytest.MonkeyPat
     campaign = Items(_KIND, items.describe(_KIND, ["one"], "6.1"))
     (shard,) = campaign.shards({})
     monkeypatch.setattr(items, "_inputs", lambda name: {"checkout": "d", "kernel": name})
+    told: list[str] = []
     with pytest.raises(OtherInputs, match="the campaign is of checkout c, not d, which this machine has"):
-        campaign.run(shard.task)
+        campaign.run(shard.task, told.append)
+    assert told == [], "the item was begun"
     assert next(Items(_KIND, items.describe(_KIND, ["one"], "6.1")).shards({})).key != shard.key
 
 

@@ -152,7 +152,7 @@ def test_it_ends_when_threads_have_unmasked_the_line(vm: Any, threads: bool) -> 
     assert run.line_never_masked().ok if threads else run.line_low_at_end().ok
 
 
-def test_a_line_that_is_masked_for_good_is_found_where_threads_handle_interrupts(vm: Any) -> None:
+def test_a_line_that_threads_leave_masked_is_found(vm: Any) -> None:
     """Nothing is logged after the mask: the recording's own time shows that no thread needs so long."""
     vm.threads_handlers = True
     vm.step_ns = 2_000_000_000
