@@ -15,7 +15,8 @@
  * core does not poll that line, so the handler is not called.
  *
  * The watch is a timer that runs in the hard interrupt, not a work item or a timer of the
- * softirq: these get no processor time on a CPU that takes a storm.
+ * softirq: these get no processor time on a CPU that takes a storm. With PREEMPT_RT the watch
+ * gets none either, unless the thread of the timers has a higher priority than the handlers'.
  */
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
