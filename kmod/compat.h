@@ -17,7 +17,9 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
+#include <linux/pm.h>
 #include <linux/sched.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
@@ -103,25 +105,50 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 #endif
 
 #if !SHIRQ_SINCE(5, 19)
-#define fault_in_subpage_writeable(user, size)	fault_in_pages_writeable(user, size)
+/*
+ * Fault in the first and the last page of memory. The kernel's own function was renamed in
+ * 5.16, and in updates of 5.15.
+ * Return: not 0 if that failed.
+ */
+static inline size_t shirq_fault_in_writeable(char __user *user, size_t size)
+{
+	return size && (put_user(0, user) || put_user(0, user + size - 1)) ? size : 0;
+}
+
+#define fault_in_subpage_writeable	shirq_fault_in_writeable
 #endif
 
 #if !SHIRQ_SINCE(5, 16)
-/* Return: not 0 if no byte could be faulted in. */
-static inline int fault_in_iov_iter_writeable(struct iov_iter *iter, size_t size)
+/*
+ * Some of these kernels have such a function, which this one then replaces.
+ * Return: not 0 if no byte could be faulted in.
+ */
+static inline size_t shirq_fault_in_iter(struct iov_iter *iter, size_t size)
 {
 	struct iov_iter left = *iter;
-	int ret = 0;
+	size_t failed = 0;
 
 	iov_iter_truncate(&left, size);
-	while (!ret && iter_is_iovec(&left) && iov_iter_count(&left)) {
+	while (!failed && iter_is_iovec(&left) && iov_iter_count(&left)) {
 		struct iovec segment = iov_iter_iovec(&left);
 
-		ret = fault_in_pages_writeable(segment.iov_base, segment.iov_len);
+		failed = shirq_fault_in_writeable(segment.iov_base, segment.iov_len);
 		iov_iter_advance(&left, segment.iov_len);
 	}
-	return ret;
+	return failed;
 }
+
+#define fault_in_iov_iter_writeable	shirq_fault_in_iter
+#endif
+
+/* System sleep */
+
+#ifndef pm_sleep_ptr
+#define pm_sleep_ptr(ops)		(IS_ENABLED(CONFIG_PM_SLEEP) ? (ops) : NULL)
+#endif
+#ifndef SYSTEM_SLEEP_PM_OPS
+#define SYSTEM_SLEEP_PM_OPS		SET_SYSTEM_SLEEP_PM_OPS
+#define NOIRQ_SYSTEM_SLEEP_PM_OPS	SET_NOIRQ_SYSTEM_SLEEP_PM_OPS
 #endif
 
 /* Resets */

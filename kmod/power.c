@@ -4,6 +4,7 @@
  * errors of its link. The device is silenced first, and stays silent until it is armed
  * again; the owner reads an event with the reason.
  */
+#include "compat.h"
 #include "lifecycle.h"
 #include "power.h"
 

@@ -165,7 +165,9 @@ static enum hrtimer_restart shirq_uio_look(struct hrtimer *timer)
 	bool again;
 
 	spin_lock_irqsave(&d->lock, flags);
-	again = d->consume && d->armed && d->masked && !d->owner_masked;
+	/* If the next interrupt came before this had the lock, the timer is started already. */
+	again = d->consume && d->armed && d->masked && !d->owner_masked &&
+		!hrtimer_is_queued(timer);
 	if (again && shirq_uio_awaited(face)) {
 		shirq_uio_unmask(d);
 		again = false;

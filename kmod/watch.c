@@ -15,7 +15,8 @@
  * core does not poll that line, so the handler is not called.
  *
  * The watch is a timer that runs in the hard interrupt, not a work item or a timer of the
- * softirq: these get no processor time on a CPU that takes a storm.
+ * softirq: these get no processor time on a CPU that takes a storm. With PREEMPT_RT the watch
+ * gets none either, unless the thread of the timers has a higher priority than the handlers'.
  */
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
@@ -183,7 +184,8 @@ static enum hrtimer_restart shirq_watch(struct hrtimer *timer)
 	spin_lock_irqsave(&d->lock, flags);
 	if (d->armed)
 		shirq_look(d);
-	again = d->armed;
+	/* If the device was armed anew before this had the lock, the timer is started already. */
+	again = d->armed && !hrtimer_is_queued(timer);
 	if (again)
 		hrtimer_forward_now(timer, d->storm.suspect_line ? SHIRQ_SUSPECT_NS
 								 : SHIRQ_WATCH_NS);

@@ -18,7 +18,10 @@ from shirq_bench.channels.log import Kind
 from shirq_bench.observe.scene import Scene
 from shirq_bench.observe.triggers import PinFalls
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind, gsi_of
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, NEIGHBOUR_UP, SHARED_LINE, Machine, bind, gsi_of, insmod
+
+#: A module that makes a timer's function wait before it gets its lock.
+_LATE = Path(__file__).parent / "late"
 
 
 def may_storm(boot: Boot, machine: Machine = SHARED_LINE) -> Scene:
@@ -380,3 +383,11 @@ def test_a_boot_interrupt_kills_a_line_that_nobody_drives(boot: Boot, tmp_path: 
     assert not log.of(Kind.PIN, device="clock")
     beyond = log.of(Kind.DELIVER, device="ioapic", offset=lines["clock"])
     assert len(beyond) > 90_000 and beyond[0].time_ns >= off["dev1"].time_ns
+
+
+def test_a_look_that_is_late_leaves_the_next_watch_alone(boot: Boot) -> None:
+    """The timer of the watch begins its function; before that gets the lock, the device is disarmed and armed anew."""
+    scene = Scene(boot(SHARED_LINE.with_(modules=(str(_LATE),))))
+    scene.run(insmod("late", "function=shirq:shirq_watch"))
+    assert finish(start(scene, "dev0", line.armed_anew_while_a_look_is_late)) == ["armed"]
+    assert scene.run("dmesg | grep WARNING || true") == ""

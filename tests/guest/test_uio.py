@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from guest.scripts.inguest import INT_RAISE
 from shirq_bench.channels.log import Kind
 from shirq_bench.observe.scene import Scene
 from shirq_bench.plugin import Boot
-from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind
+from shirq_bench.vm.machine import ADDRESSES, LOAD_MODULE, SHARED_LINE, bind, insmod
 
 UIO = "modprobe uio"
 #: The guests' kernels have the UIO core, which their images do not let them load by themselves.
@@ -145,6 +146,17 @@ def test_poll_and_reads_that_need_not_wait_unmask_nothing(faced: Scene) -> None:
     script.expect("^ready$")
     faced.raise_("dev1")
     assert finish(script)[1:] == ["EAGAIN masked", "armed"]
+
+
+_LATE = Path(__file__).parent / "late"
+
+
+def test_a_look_that_is_late_leaves_the_next_one_alone(boot: Boot) -> None:
+    """The timer of the face begins its function; before that gets the lock, the next interrupt starts the timer."""
+    scene = Scene(boot(FACED.with_(modules=(str(_LATE),))))
+    scene.run(insmod("late", "function=shirq:shirq_uio_look"))
+    assert finish(start(scene, "dev1", uio.interrupted_while_a_look_is_late)) == ["2 masked"]
+    assert scene.run("dmesg | grep WARNING || true") == ""
 
 
 def test_a_face_is_added_and_removed_by_privileged_owners(scene: Scene) -> None:

@@ -6,7 +6,6 @@ Their results depend on the whole checkout: a campaign is of one state of its fi
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ class Kind:
     do: Callable[[Path, str, str, Tell], Mapping[str, Any]]
 
 
-@functools.cache
 def _inputs(kernel_name: str) -> dict[str, str]:
     top = need_checkout("a campaign of its tests")
     files = [name for name in checkout.files(top) if name.parts[0] not in _NOT_RUN]
@@ -63,15 +61,17 @@ class Items:
         return map(self._shard, self.spec["items"])
 
     def run(self, task: Mapping[str, Any], tell: Tell = lambda _: None) -> Mapping[str, Any]:
-        """Do an item."""
+        """Do an item. `OtherInputs` also if the checkout changes meanwhile."""
         require_same(task["inputs"], _inputs(task["kernel"]))
         tell(task["item"])
-        return self._kind.do(
+        result = self._kind.do(
             need_checkout("a campaign of its tests"),
             task["item"],
             task["kernel"],
             lambda said: tell(f"{task['item']}: {said}"),
         )
+        require_same(task["inputs"], _inputs(task["kernel"]))
+        return result
 
     def report(self, results: Results) -> dict[str, Any]:
         """Each item's result, and how many are not as they should be."""

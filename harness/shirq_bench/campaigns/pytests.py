@@ -18,10 +18,15 @@ from shirq_bench.errors import BenchError
 _LAST = 2000
 
 
+class NoTestError(BenchError):
+    """Pytest ran no test: there is none, or its options leave all of them out."""
+
+
 def run(top: Path, words: Sequence[str], deadline_s: float, said: Path | None = None) -> list[Outcome]:
     """Run pytest with these arguments in the folder ``top``; its output goes into the file ``said``.
 
-    `BenchError` with pytest's last output if it has not ended in time, failed itself, or ran no test.
+    With pytest's last output, `BenchError` if it has not ended in time or failed itself; `NoTestError` if it ran no
+    test.
     """
     with tempfile.TemporaryDirectory(prefix="shirq-pytest-") as folder:
         report, output = Path(folder, "report.jsonl"), said or Path(folder, "said")
@@ -36,8 +41,9 @@ def run(top: Path, words: Sequence[str], deadline_s: float, said: Path | None = 
                 process.wait(deadline_s)
             tests = reportlog.read(report)
             if not tests:
-                raise BenchError(f"pytest ran no test with {' '.join(words)}")
+                raise NoTestError(f"pytest ran no test with {' '.join(words)}")
         except (BenchError, subprocess.TimeoutExpired) as error:
             why = error if isinstance(error, BenchError) else f"pytest has not ended within {deadline_s:g} s"
-            raise BenchError(f"{why}; its last output:\n{output.read_text(errors='replace')[-_LAST:]}") from error
+            kind = NoTestError if isinstance(error, NoTestError) else BenchError
+            raise kind(f"{why}; its last output:\n{output.read_text(errors='replace')[-_LAST:]}") from error
     return tests

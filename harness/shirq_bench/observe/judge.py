@@ -429,10 +429,11 @@ def _low_in_time(intervals: Sequence[Interval], bound_ns: int, gsi: int) -> Verd
     return Verdict(_forgotten(gsi), len(intervals), note="by its level alone, the log does not follow the controllers")
 
 
-def line_never_masked(log: Log, gsi: int, threads_ns: int | None = None) -> Verdict:
+def line_never_masked(log: Log, gsi: int, threads_ns: int | None = None, until_ns: int | None = None) -> Verdict:
     """The line is never masked for all its users. Examines every delivery of the line.
 
-    If handlers are threads, the kernel masks the line while they run: such a mask may last ``threads_ns``.
+    If handlers are threads, the kernel masks the line while they run: such a mask may last ``threads_ns``. A line that
+    is masked at the log's end is taken to stay so until ``until_ns``, and at least until the last entry of any kind.
 
     Judge a part of the log (``log.since``) in which the line has users throughout: the first sharer unmasks it, the
     last one to leave masks it. Moving interrupts between CPUs masks it for a moment, too. Raises `CannotJudge` if the
@@ -446,7 +447,7 @@ def line_never_masked(log: Log, gsi: int, threads_ns: int | None = None) -> Verd
             f"line {gsi} is masked at the end of each of its {len(late)} interrupts: the kernel handles it so, and the "
             "log does not tell other masks from these. Use no_line_high_longer_than"
         )
-    end_ns = log.entries[-1].time_ns if log.entries else 0
+    end_ns = max(until_ns or 0, log.entries[-1].time_ns if log.entries else 0)
     masked = [
         (it, (it.end.time_ns if it.end else end_ns) - it.start.time_ns)
         for it in high(log, Kind.LINE_MASK, gsi=gsi)

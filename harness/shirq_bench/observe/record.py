@@ -53,6 +53,8 @@ class Recording:
         self._reader.poll()
         self._mark = self._next = self._reader.mark
         self._log: Log | None = None
+        #: The virtual time at which the log was still complete; an idle guest logs nothing. 0 if it is not needed.
+        self._until_ns = 0
 
     # -- during the block ---------------------------------------------------------------------------------------
 
@@ -114,12 +116,12 @@ class Recording:
         if (limit_ns := threads_ns(self._vm)) is None:
             return False
         masks = judge.high(log, Kind.LINE_MASK, gsi=self.gsi)
-        return any(not it.end and it.start and self._vm.now_ns() - it.start.time_ns < limit_ns for it in masks)
+        return any(not it.end and it.start and self._until_ns - it.start.time_ns <= limit_ns for it in masks)
 
     def end(self, log: Log | None = None) -> None:
         """End the recording, which then consists of ``log`` or, by default, of all entries so far."""
         try:
-            self._log = self._reader.log().since(self._mark) if log is None else log
+            self._log = self._present() if log is None else log
         finally:
             self._reader.close()
 
@@ -128,9 +130,16 @@ class Recording:
     @property
     def log(self) -> Log:
         """The entries of the block; while the block lasts, the entries so far. `CannotJudge` if entries are missing."""
-        log = self._log or self._reader.log().since(self._mark)
+        log = self._log or self._present()
         log.require_complete()
         return log
+
+    def _present(self) -> Log:
+        """The entries so far. Reads the time before them: what is masked at their end was so at that time."""
+        if self._vm.threads_handlers:
+            with contextlib.suppress(BenchError):  # QEMU has ended
+                self._until_ns = self._vm.now_ns()
+        return self._reader.log().since(self._mark)
 
     @functools.cached_property
     def gsi(self) -> int:
@@ -170,7 +179,8 @@ class Recording:
 
     def line_never_masked(self, at_least: int = 1) -> Verdict:
         """`judge.line_never_masked`."""
-        return self._judged(at_least, judge.line_never_masked, self.gsi, threads_ns(self._vm))
+        log = self.log
+        return judge.line_never_masked(log, self.gsi, threads_ns(self._vm), self._until_ns).require(at_least)
 
     def no_line_high_longer_than(self, bound_ns: int, at_least: int = 1) -> Verdict:
         """`judge.no_line_high_longer_than`."""

@@ -292,6 +292,17 @@ def child(call: Callable[[], object]) -> str:
     return "OK" if not code else signal.Signals(-code).name
 
 
+def begun_late() -> None:
+    """Wait until the function of the module `late` was called, which the test loads."""
+    while Path("/sys/module/late/parameters/begun").read_text().strip() != "Y":
+        time.sleep(0.01)
+
+
+def go_on() -> None:
+    """Let that function go on."""
+    Path("/sys/module/late/parameters/go").write_text("1")
+
+
 def asleep_in(thread: threading.Thread, call: str) -> None:
     """Wait until the thread sleeps in a system call; ``call`` is the start of its line in /proc/.../syscall."""
     while not Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().startswith(f"{call} "):

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import shirq
 from guest.scripts.inguest import (
+    ADDRESS,
     INT_ACK,
     SET,
     TIMEOUT,
     acknowledging,
     armed,
+    begun_late,
     fails,
+    go_on,
     kept_mask,
     kind,
     loaded,
@@ -328,3 +331,23 @@ def bystander() -> None:
     report("armed", device.info.irq)
     proceed()
     report(state(), state("line"), stat("storms_declined"), stat("storms_elsewhere"), stat("declines") > 900)
+
+
+def armed_anew_while_a_look_is_late() -> None:
+    """The watch looks on one processor, and the owner disarms and arms on the one that the line interrupts."""
+    number = (Path("/sys/bus/pci/devices") / ADDRESS / "irq").read_text().strip()
+    with loaded() as device:
+        device.arm(shared=True)
+        mine = int(Path(f"/proc/irq/{number}/effective_affinity_list").read_text())
+        device.disarm()
+        os.sched_setaffinity(0, {1 - mine})
+        device.arm(shared=True)
+        os.sched_setaffinity(0, {mine})
+        begun_late()
+        device.disarm()
+        device.arm(shared=True)
+        # Until the next look is due.
+        time.sleep(0.2)
+        go_on()
+        time.sleep(0.2)
+        print(state())

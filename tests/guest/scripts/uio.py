@@ -19,8 +19,10 @@ from guest.scripts.inguest import (
     SET,
     asleep_in,
     become_nobody,
+    begun_late,
     child,
     fails,
+    go_on,
     loaded,
     proceed,
     report,
@@ -168,6 +170,30 @@ def only_polls() -> None:
     print(fails(os.read, fd, 4), state())
     os.write(fd, UNMASK)
     print(state())
+
+
+def interrupted_while_a_look_is_late() -> None:
+    """The timer of the face looks on one processor; on the other, the program unmasks, and the next interrupt comes."""
+    number = (Path("/sys/bus/pci/devices") / ADDRESS / "irq").read_text().strip()
+    # A timer stays on the processor that starts it.
+    Path("/proc/sys/kernel/timer_migration").write_text("0")
+    _add(by_read=True)
+    fd = _node()
+    registers = _mapped(fd)
+    first = int(Path(f"/proc/irq/{number}/effective_affinity_list").read_text())
+    os.sched_setaffinity(0, {1 - first})
+    # From the interrupt after the next one on.
+    Path(f"/proc/irq/{number}/smp_affinity_list").write_text(str(1 - first))
+    registers.write32(INT_RAISE, 1)
+    begun_late()
+    _acknowledge(registers)
+    registers.write32(INT_RAISE, 1)
+    os.write(fd, UNMASK)
+    # Until the next look is due.
+    threading.Event().wait(0.1)
+    go_on()
+    threading.Event().wait(0.1)
+    print(_count(fd), state())
 
 
 # ---------------------------------------------------------------- faces and owners

@@ -63,8 +63,10 @@ def test_an_item_is_not_done_with_another_checkout(monkeypatch: pytest.MonkeyPat
     campaign = Items(_KIND, items.describe(_KIND, ["one"], "6.1"))
     (shard,) = campaign.shards({})
     monkeypatch.setattr(items, "_inputs", lambda name: {"checkout": "d", "kernel": name})
+    told: list[str] = []
     with pytest.raises(OtherInputs, match="the campaign is of checkout c, not d, which this machine has"):
-        campaign.run(shard.task)
+        campaign.run(shard.task, told.append)
+    assert told == [], "the item was begun"
     assert next(Items(_KIND, items.describe(_KIND, ["one"], "6.1")).shards({})).key != shard.key
 
 
@@ -77,7 +79,6 @@ def test_the_checkout_is_all_that_git_does_not_ignore_but_for_the_docs(
     monkeypatch.setattr(kernel, "get", lambda name: SimpleNamespace(version=f"{name} of Monday"))
 
     def inputs() -> dict[str, str]:
-        items._inputs.cache_clear()
         return items._inputs("6.1")
 
     (tmp_path / "docs").mkdir()
@@ -91,7 +92,28 @@ def test_the_checkout_is_all_that_git_does_not_ignore_but_for_the_docs(
     (tmp_path / "code.txt").write_text("first")
     (tmp_path / "code.txt").rename(tmp_path / "other.txt")
     assert inputs()["checkout"] != before["checkout"]
-    items._inputs.cache_clear()
+
+
+def test_a_checkout_that_changes_during_a_campaign_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only by the next process: a result of other files than the campaign's is not kept."""
+    monkeypatch.undo()
+    monkeypatch.setattr(items, "need_checkout", lambda what: tmp_path)
+    monkeypatch.setattr(checkout, "files", lambda top: [Path("code.txt")])
+    monkeypatch.setattr(kernel, "get", lambda name: SimpleNamespace(version=name))
+    code = tmp_path / "code.txt"
+
+    def edit(top: Path, item: str, kernel_name: str, tell: Tell) -> Mapping[str, Any]:
+        code.write_text(item)
+        return {"good": True}
+
+    code.write_text("first")
+    kind = Kind("tried", "things", edit)
+    campaign = Items(kind, items.describe(kind, ["first", "second"], "6.1"))
+    first, second = campaign.shards({})
+    assert campaign.run(first.task) == {"good": True}
+    for _ in range(2):
+        with pytest.raises(OtherInputs, match="the campaign is of checkout"):
+            campaign.run(second.task)
 
 
 # ---------------------------------------------------------------- mutants
@@ -218,6 +240,14 @@ def test_a_file_is_good_if_no_test_fails(project: Path) -> None:
             "tests": {"test_c": "skipped", "test_d": "failed", "test_e": "passed"},
         },
     }
+
+
+def test_a_file_whose_tests_all_take_long_is_good(project: Path) -> None:
+    file = "tests/guest/test_one.py"
+    (project / file).write_text("import pytest\n@pytest.mark.long\ndef test_b(): assert 0\n")
+    done = shirq("campaign", "tests", file, "--out", project / "out")
+    assert done.exit_code == 0, done.output
+    assert json.loads((project / "out/report.json").read_bytes())["items"] == {file: {"good": True, "tests": {}}}
 
 
 def test_a_file_without_tests_is_named(project: Path) -> None:

@@ -417,6 +417,14 @@ def test_masks_while_threads_handle_an_interrupt_are_judged_by_their_length() ->
     assert "was masked for everyone, for" in only(line_never_masked(for_good, 11, longest))
 
 
+def test_a_mask_at_the_logs_end_lasts_until_the_log_was_read() -> None:
+    """An idle guest logs nothing: the last entry does not show for how long its line was masked."""
+    log = run().add(Kind.LINE_MASK, offset=GSI, value=1, ring=0).log()
+    masked_ns = log.entries[-1].time_ns
+    assert line_never_masked(log, GSI, 50_000_000, masked_ns + 50_000_000).ok
+    assert "for 60 ms" in only(line_never_masked(log, GSI, 50_000_000, masked_ns + 60_000_000))
+
+
 # Masking
 
 

@@ -152,6 +152,17 @@ def test_it_ends_when_threads_have_unmasked_the_line(vm: Any, threads: bool) -> 
     assert run.line_never_masked().ok if threads else run.line_low_at_end().ok
 
 
+def test_a_line_that_threads_leave_masked_is_found(vm: Any) -> None:
+    """Nothing is logged after the mask: the recording's own time shows that no thread needs so long."""
+    vm.threads_handlers = True
+    vm.step_ns = 2_000_000_000
+    with record(vm, "dev0") as run:
+        vm.story.claimed_interrupt("dev0").add(Kind.LINE_MASK, offset=GSI, value=1, ring=0)
+        vm.write()
+    with pytest.raises(BrokenRuleError, match="line 20 was masked for everyone, for"):
+        run.line_never_masked()
+
+
 def test_one_whose_line_stays_high_says_so(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     vm.step_ns = 2_000_000_000
     with record(vm, "dev0") as run:
