@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What differs between kernels, from 5.10 on, except for the mappings of the UIO core (uio.c).
- * The names are those of the newest kernel, where it has one.
+ * What differs between kernels, from 5.10 on, except for the mappings of the UIO core (uio.c)
+ * and flags of files that a kernel may lack (file.c). The names are those of the newest kernel,
+ * where it has one; they are macros, because updates of an older kernel may bring the function.
  */
 #ifndef SHIRQ_COMPAT_H
 #define SHIRQ_COMPAT_H
@@ -57,14 +58,15 @@ static inline void shirq_eventfd_signal(struct eventfd_ctx *eventfd)
 }
 
 #if !SHIRQ_SINCE(6, 13)
-static inline void hrtimer_setup(struct hrtimer *timer,
-				 enum hrtimer_restart (*function)(struct hrtimer *timer),
-				 clockid_t clock, enum hrtimer_mode mode)
+static inline void shirq_hrtimer_setup(struct hrtimer *timer,
+				       enum hrtimer_restart (*function)(struct hrtimer *timer),
+				       clockid_t clock, enum hrtimer_mode mode)
 {
 	hrtimer_init(timer, clock, mode);
 	timer->function = function;
 }
 
+#define hrtimer_setup		shirq_hrtimer_setup
 #define irq_get_nr_irqs()	nr_irqs
 #endif
 
@@ -93,15 +95,18 @@ static inline bool shirq_sleeps(const struct task_struct *task)
 /* Memory */
 
 #if !SHIRQ_SINCE(6, 3)
-static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+static inline void shirq_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 	vma->vm_flags |= flags;
 }
 
-static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+static inline void shirq_vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
 {
 	vma->vm_flags &= ~flags;
 }
+
+#define vm_flags_set		shirq_vm_flags_set
+#define vm_flags_clear		shirq_vm_flags_clear
 #endif
 
 #if !SHIRQ_SINCE(5, 19)
@@ -154,12 +159,14 @@ static inline size_t shirq_fault_in_iter(struct iov_iter *iter, size_t size)
 /* Resets */
 
 #if !SHIRQ_SINCE(5, 15)
-static inline int pcie_reset_flr(struct pci_dev *pdev, bool probe)
+static inline int shirq_pcie_reset_flr(struct pci_dev *pdev, bool probe)
 {
 	if (!pcie_has_flr(pdev))
 		return -ENOTTY;
 	return probe ? 0 : pcie_flr(pdev);
 }
+
+#define pcie_reset_flr		shirq_pcie_reset_flr
 #endif
 
 /* io_uring */

@@ -41,6 +41,8 @@ def measure(top: Path, name: str, chosen: str) -> dict[str, Any]:
 
 def _counted(tests: Sequence[Outcome]) -> dict[str, Any]:
     count = {outcome: sum(test.outcome == outcome for test in tests) for outcome in ("passed", "skipped")}
+    if count["skipped"] == len(tests):
+        raise BenchError(f"all {len(tests)} tests were skipped")
     return {**count, "failed": {test.name: test.message for test in tests if test.outcome == "failed"}}
 
 

@@ -65,9 +65,12 @@ def test_a_kernel_has_the_outcomes_of_its_tests(
     assert ["a | of `this`" in why for why in found["failed"].values()] == [True] * failed
 
 
-@pytest.mark.parametrize("broken", ["import nothing_like_this\n", "import os\nos._exit(3)\n", "\n"])
+_SKIPPED = "import pytest\n@pytest.mark.smoke\n@pytest.mark.skip\ndef test_it(): pass\n"
+
+
+@pytest.mark.parametrize("broken", ["import nothing_like_this\n", "import os\nos._exit(3)\n", "\n", _SKIPPED])
 def test_a_run_without_a_result_is_a_failure(project: Path, broken: str) -> None:
-    """A test file that cannot be read, a pytest that dies, no test at all."""
+    """A test file that cannot be read, a pytest that dies, no test at all, or none that is not skipped."""
     (project / "tests" / "guest" / "test_it.py").write_text(broken)
     found = matrix.measure(project, "6.1", "smoke")
     assert found["passed"] == 0 and found["failed"]

@@ -67,10 +67,19 @@ _SLEEP = r"""
 #define SYSTEM_SLEEP_PM_OPS SET_SYSTEM_SLEEP_PM_OPS
 #define NOIRQ_SYSTEM_SLEEP_PM_OPS SET_NOIRQ_SYSTEM_SLEEP_PM_OPS
 """
+#: What no update of an old kernel has brought yet.
+_NEWER = r"""
+static inline void hrtimer_setup(struct hrtimer *timer, enum hrtimer_restart (*function)(struct hrtimer *timer),
+                                 clockid_t clock, enum hrtimer_mode mode) { }
+static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags) { }
+static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags) { }
+int pcie_reset_flr(struct pci_dev *pdev, bool probe);
+"""
 #: What differs, by version. The updates of 5.10 and 5.15 have brought some of it to these kernels.
 _OWN = {
     (5, 10, 0): "int fault_in_pages_writeable(char *user, int size);",
     (5, 10, 250): "int fault_in_pages_writeable(char *user, int size);" + _SLEEP,
+    (5, 10, 999): "int fault_in_pages_writeable(char *user, int size);" + _SLEEP + _NEWER,
     (5, 15, 0): "int fault_in_pages_writeable(char *user, int size);",
     (5, 15, 100): _RENAMED,
     (5, 16, 0): _RENAMED,
