@@ -6,6 +6,7 @@ Their results depend on the whole checkout: a campaign is of one state of its fi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 from shirq_bench.campaigns.shards import Results, Shard, require_same
 from shirq_bench.paths import need_checkout
-from shirq_bench.provision import cache, checkout, kernel
+from shirq_bench.provision import cache, checkout
+from shirq_bench.vm import template
+from shirq_bench.vm.machine import SHARED_LINE
 
 #: Folders of the checkout on which no result depends.
 _NOT_RUN = ("docs",)
@@ -26,24 +29,40 @@ class Kind:
 
     ``do`` is called with the checkout, an item, a kernel's name and a function that is told the progress. It returns
     JSON that is the same each time; ``good`` in it says whether the result is as it should be. It raises `BenchError`
-    if there is no result.
+    if there is no result. ``kernel_of`` returns the kernel on which an item is done, if it needs another one.
     """
 
     name: str
     noun: str
     do: Callable[[Path, str, str, Tell], Mapping[str, Any]]
+    kernel_of: Callable[[Path, str, str], str] = lambda top, item, kernel: kernel
 
 
-def _inputs(kernel_name: str) -> dict[str, str]:
-    top = need_checkout("a campaign of its tests")
-    files = [name for name in checkout.files(top) if name.parts[0] not in _NOT_RUN]
-    contents = [(str(name), cache.digest(top / name)) for name in files]
-    return {"checkout": cache.digest(contents), "kernel": kernel.get(kernel_name).version}
+def _top() -> Path:
+    return need_checkout("a campaign of its tests")
 
 
-def describe(kind: Kind, items: Sequence[str], kernel_name: str) -> dict[str, Any]:
+def _checkout() -> str:
+    """The hash of the checkout's files."""
+    files = [name for name in checkout.files(_top()) if name.parts[0] not in _NOT_RUN]
+    return cache.digest([(str(name), cache.digest(_top() / name)) for name in files])
+
+
+@functools.cache
+def _guest(kernel: str) -> str:
+    """The hash of QEMU, kernel and image. They are built if the cache lacks them."""
+    return template.path(SHARED_LINE.with_(kernel=kernel)).name
+
+
+def describe(kind: Kind, items: Sequence[str], kernel: str) -> dict[str, Any]:
     """A campaign's description. `BenchError` outside of a checkout."""
-    return {"campaign": kind.name, "kernel": kernel_name, "items": list(items), "inputs": _inputs(kernel_name)}
+    kernels = {kind.kernel_of(_top(), item, kernel) for item in items}
+    return {
+        "campaign": kind.name,
+        "kernel": kernel,
+        "items": list(items),
+        "inputs": {"checkout": _checkout(), **{name: _guest(name) for name in kernels}},
+    }
 
 
 class Items:
@@ -54,7 +73,15 @@ class Items:
         self.spec = spec
 
     def _shard(self, item: str) -> Shard:
-        return Shard({"item": item} | {key: self.spec[key] for key in ("campaign", "kernel", "inputs")})
+        kernel, inputs = self._kind.kernel_of(_top(), item, self.spec["kernel"]), self.spec["inputs"]
+        return Shard(
+            {
+                "campaign": self.spec["campaign"],
+                "item": item,
+                "kernel": kernel,
+                "inputs": {"checkout": inputs["checkout"], "guest": inputs[kernel]},
+            }
+        )
 
     def shards(self, results: Results) -> Iterator[Shard]:
         """A shard for each item."""
@@ -62,15 +89,11 @@ class Items:
 
     def run(self, task: Mapping[str, Any], tell: Tell = lambda _: None) -> Mapping[str, Any]:
         """Do an item. `OtherInputs` also if the checkout changes meanwhile."""
-        require_same(task["inputs"], _inputs(task["kernel"]))
-        tell(task["item"])
-        result = self._kind.do(
-            need_checkout("a campaign of its tests"),
-            task["item"],
-            task["kernel"],
-            lambda said: tell(f"{task['item']}: {said}"),
-        )
-        require_same(task["inputs"], _inputs(task["kernel"]))
+        item, kernel = task["item"], task["kernel"]
+        require_same(task["inputs"], {"checkout": _checkout(), "guest": _guest(kernel)})
+        tell(item)
+        result = self._kind.do(_top(), item, kernel, lambda said: tell(f"{item}: {said}"))
+        require_same(task["inputs"], {"checkout": _checkout(), "guest": _guest(kernel)})
         return result
 
     def report(self, results: Results) -> dict[str, Any]:

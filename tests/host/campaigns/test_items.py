@@ -24,7 +24,7 @@ from shirq_bench.campaigns.zoo.outcome import Outcome
 from shirq_bench.cli import campaign as cli
 from shirq_bench.cli.main import main
 from shirq_bench.errors import BenchError
-from shirq_bench.provision import checkout, kernel
+from shirq_bench.provision import checkout
 
 
 def shirq(*arguments: str | Path) -> Result:
@@ -33,7 +33,8 @@ def shirq(*arguments: str | Path) -> Result:
 
 @pytest.fixture(autouse=True)
 def same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(items, "_inputs", lambda name: {"checkout": "c", "kernel": name})
+    monkeypatch.setattr(items, "_checkout", lambda: "c")
+    monkeypatch.setattr(items, "_guest", lambda kernel: f"guest of {kernel}")
 
 
 def _do(top: Path, item: str, kernel_name: str, tell: Tell) -> Mapping[str, Any]:
@@ -62,7 +63,7 @@ def test_a_report_says_which_items_are_bad_and_which_have_no_result(tmp_path: Pa
 def test_an_item_is_not_done_with_another_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     campaign = Items(_KIND, items.describe(_KIND, ["one"], "6.1"))
     (shard,) = campaign.shards({})
-    monkeypatch.setattr(items, "_inputs", lambda name: {"checkout": "d", "kernel": name})
+    monkeypatch.setattr(items, "_checkout", lambda: "d")
     told: list[str] = []
     with pytest.raises(OtherInputs, match="the campaign is of checkout c, not d, which this machine has"):
         campaign.run(shard.task, told.append)
@@ -76,30 +77,39 @@ def test_the_checkout_is_all_that_git_does_not_ignore_but_for_the_docs(
     monkeypatch.undo()
     monkeypatch.setattr(items, "need_checkout", lambda what: tmp_path)
     monkeypatch.setattr(checkout, "files", lambda top: [p.relative_to(top) for p in sorted(top.rglob("*.txt"))])
-    monkeypatch.setattr(kernel, "get", lambda name: SimpleNamespace(version=f"{name} of Monday"))
-
-    def inputs() -> dict[str, str]:
-        return items._inputs("6.1")
-
     (tmp_path / "docs").mkdir()
     for name in ("code.txt", "docs/page.txt"):
         (tmp_path / name).write_text("first")
-    before = inputs()
+    before = items._checkout()
     (tmp_path / "docs/page.txt").write_text("second")
-    assert inputs() == before and before["kernel"] == "6.1 of Monday"
+    assert items._checkout() == before
     (tmp_path / "code.txt").write_text("second")
-    assert inputs()["checkout"] != before["checkout"]
+    assert items._checkout() != before
     (tmp_path / "code.txt").write_text("first")
     (tmp_path / "code.txt").rename(tmp_path / "other.txt")
-    assert inputs()["checkout"] != before["checkout"]
+    assert items._checkout() != before
+
+
+def test_an_item_is_done_on_the_kernel_that_it_needs() -> None:
+    """The key has the guest of that kernel alone: another guest of other items changes nothing."""
+    kind = Kind("tried", "things", _do, lambda top, item, kernel: "6.12" if item == "new" else kernel)
+    spec = items.describe(kind, ["new", "any"], "6.1")
+    campaign = Items(kind, spec)
+    assert [campaign.run(shard.task)["kernel"] for shard in campaign.shards({})] == ["6.12", "6.1"]
+    keys = [shard.key for shard in campaign.shards({})]
+    changed = {**spec, "inputs": {**spec["inputs"], "6.12": "another guest"}}
+    new, same = Items(kind, changed).shards({})
+    assert (new.key != keys[0], same.key == keys[1]) == (True, True)
+    with pytest.raises(OtherInputs, match=r"the campaign is of guest another guest, not guest of 6\.12"):
+        Items(kind, changed).run(new.task)
 
 
 def test_a_checkout_that_changes_during_a_campaign_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only by the next process: a result of other files than the campaign's is not kept."""
     monkeypatch.undo()
     monkeypatch.setattr(items, "need_checkout", lambda what: tmp_path)
+    monkeypatch.setattr(items, "_guest", lambda kernel: kernel)
     monkeypatch.setattr(checkout, "files", lambda top: [Path("code.txt")])
-    monkeypatch.setattr(kernel, "get", lambda name: SimpleNamespace(version=name))
     code = tmp_path / "code.txt"
 
     def edit(top: Path, item: str, kernel_name: str, tell: Tell) -> Mapping[str, Any]:

@@ -50,7 +50,11 @@ def _try(top: Path, name: str, kernel: str, tell: Tell) -> Mapping[str, Any]:
     }
 
 
-KIND: Final = Kind("mutants", "mutants", _try)
+def _kernel_of(top: Path, name: str, kernel: str) -> str:
+    return _mutants(top)[name].kernel or kernel
+
+
+KIND: Final = Kind("mutants", "mutants", _try, _kernel_of)
 
 
 def verdicts(items: Mapping[str, Mapping[str, Any]], known: Sequence[Mutant]) -> list[Verdict]:

@@ -21,10 +21,14 @@ def items(chosen: Sequence[Case]) -> list[str]:
     return [f"{case.id}{_BETWEEN}{driver}" for case in chosen for driver in DRIVERS]
 
 
+def _kernel_of(top: Path, item: str, kernel: str) -> str:
+    return kernel_for(cases.get(item.partition(_BETWEEN)[0]), kernel)
+
+
 def _play(top: Path, item: str, kernel: str, tell: Tell) -> Mapping[str, Any]:
     name, _, driver = item.partition(_BETWEEN)
     case = cases.get(name)
-    played = play(case, driver, kernel_for(case, kernel))
+    played = play(case, driver, kernel)
     return {
         "good": played.expected,
         "outcome": played.result.outcome,
@@ -33,4 +37,4 @@ def _play(top: Path, item: str, kernel: str, tell: Tell) -> Mapping[str, Any]:
     }
 
 
-KIND: Final = Kind("zoo", "cases with a driver", _play)
+KIND: Final = Kind("zoo", "cases with a driver", _play, _kernel_of)
