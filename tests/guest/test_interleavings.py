@@ -59,14 +59,19 @@ def test_second_actor_begins_at_its_instruction_and_has_the_turn_until_it_blocks
     assert whole > len(times) / 2, "mostly it does the whole deed in its turn"
 
 
-def _events(item: Scenario, kernel: str, offset: int, period_ns: int) -> list[object]:
+def _events(item: Scenario, kernel: str, offset: int, period_ns: int) -> list[tuple[object, ...]]:
     """What happens in a guest's only point, without times."""
     recording = sweep.case_of(item, kernel, [offset], period_ns).run().recording
-    return [
+    events: list[tuple[object, ...]] = [
         (e.kind, e.device, e.offset, e.width, e.vcpu, e.ring, e.value)
         for e in recording.entries
         if e.kind not in (Kind.WHERE, Kind.SCHEDULED)
     ]
+    # At the end both vCPUs are idle but for their clocks. Of two points whose times differ, the recording of one may
+    # end before a tick, and that of the other after it.
+    while events and events[-1][0] is Kind.TURN:
+        events.pop()
+    return events
 
 
 @pytest.mark.parametrize("pair", ["mask~exec", "unmask~raise", "arm~mask"])
