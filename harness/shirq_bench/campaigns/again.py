@@ -165,6 +165,9 @@ def _test(how: OfTest, into: Path) -> tuple[list[str], list[Path]]:
     options = ["-p", "shirq_bench.plugin", "--shirq-kernel", how.kernel, "-p", "no:cacheprovider"]
     options += ["--rootdir", str(root), f"--shirq-artefacts={(into / 'artefacts').absolute()}"]
     options += ["-c", str(root / how.config)] if how.config else []
-    tests = pytests.run(root, [*options, how.id], _DEADLINE, (into / "pytest.log").absolute())
+    try:
+        tests = pytests.run(root, [*options, how.id], _DEADLINE, (into / "pytest.log").absolute())
+    except pytests.UnendedError:
+        return [f"the test has not ended within {_DEADLINE:g} s"], []
     failed = [failure.first_line(test.message) for test in tests if test.outcome == "failed"]
     return failed, sorted((into / "artefacts").glob(f"*/*/{LOG}"))

@@ -56,13 +56,18 @@ def _guest(kernel: str) -> str:
 
 def describe(kind: Kind, items: Sequence[str], kernel: str) -> dict[str, Any]:
     """A campaign's description. `BenchError` outside of a checkout."""
-    kernels = {kind.kernel_of(_top(), item, kernel) for item in items}
+    kernels = {item: kind.kernel_of(_top(), item, kernel) for item in items}
     return {
         "campaign": kind.name,
         "kernel": kernel,
-        "items": list(items),
-        "inputs": {"checkout": _checkout(), **{name: _guest(name) for name in kernels}},
+        "items": kernels,
+        "inputs": {"checkout": _checkout(), **{name: _guest(name) for name in kernels.values()}},
     }
+
+
+def _require_here(task: Mapping[str, Any]) -> None:
+    """Raise `OtherInputs` if the checkout or the guest of a task is not the one that this machine has now."""
+    require_same(task["inputs"], {"checkout": _checkout(), "guest": _guest(task["kernel"])})
 
 
 class Items:
@@ -73,7 +78,7 @@ class Items:
         self.spec = spec
 
     def _shard(self, item: str) -> Shard:
-        kernel, inputs = self._kind.kernel_of(_top(), item, self.spec["kernel"]), self.spec["inputs"]
+        kernel, inputs = self.spec["items"][item], self.spec["inputs"]
         return Shard(
             {
                 "campaign": self.spec["campaign"],
@@ -90,17 +95,17 @@ class Items:
     def run(self, task: Mapping[str, Any], tell: Tell = lambda _: None) -> Mapping[str, Any]:
         """Do an item. `OtherInputs` also if the checkout changes meanwhile."""
         item, kernel = task["item"], task["kernel"]
-        require_same(task["inputs"], {"checkout": _checkout(), "guest": _guest(kernel)})
+        _require_here(task)
         tell(item)
         result = self._kind.do(_top(), item, kernel, lambda said: tell(f"{item}: {said}"))
-        require_same(task["inputs"], {"checkout": _checkout(), "guest": _guest(kernel)})
+        _require_here(task)
         return result
 
     def report(self, results: Results) -> dict[str, Any]:
         """Each item's result, and how many are not as they should be."""
         found = {item: results.get(self._shard(item).key) for item in self.spec["items"]}
         done = {item: result for item, result in found.items() if result is not None}
-        bad = [item for item, result in done.items() if not result["good"]]
+        bad = sorted(item for item, result in done.items() if not result["good"])
         return {
             **{key: self.spec[key] for key in ("campaign", "kernel", "inputs")},
             "items": done,

@@ -18,6 +18,10 @@ from shirq_bench.errors import BenchError
 _LAST = 2000
 
 
+class UnendedError(BenchError):
+    """Pytest has not ended in time."""
+
+
 class NoTestError(BenchError):
     """Pytest ran no test: there is none, or its options leave all of them out."""
 
@@ -25,25 +29,28 @@ class NoTestError(BenchError):
 def run(top: Path, words: Sequence[str], deadline_s: float, said: Path | None = None) -> list[Outcome]:
     """Run pytest with these arguments in the folder ``top``; its output goes into the file ``said``.
 
-    With pytest's last output, `BenchError` if it has not ended in time or failed itself; `NoTestError` if it ran no
-    test.
+    `UnendedError` if it has not ended in time, `NoTestError` if it ran no test, `BenchError` if it failed itself: all
+    with its last output.
     """
     with tempfile.TemporaryDirectory(prefix="shirq-pytest-") as folder:
         report, output = Path(folder, "report.jsonl"), said or Path(folder, "said")
         argv = [sys.executable, "-m", "pytest", "-q", *words, *reportlog.options(report)]
-        try:
-            with (
-                output.open("wb") as sink,
-                supervisor.child(
-                    argv, cwd=top, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
-                ) as process,
-            ):
+        with (
+            output.open("wb") as sink,
+            supervisor.child(argv, cwd=top, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT) as process,
+        ):
+            try:
                 process.wait(deadline_s)
+                ended = True
+            except subprocess.TimeoutExpired:
+                ended = False
+        last = f"its last output:\n{output.read_text(errors='replace')[-_LAST:]}"
+        if not ended:
+            raise UnendedError(f"pytest has not ended within {deadline_s:g} s; {last}")
+        try:
             tests = reportlog.read(report)
-            if not tests:
-                raise NoTestError(f"pytest ran no test with {' '.join(words)}")
-        except (BenchError, subprocess.TimeoutExpired) as error:
-            why = error if isinstance(error, BenchError) else f"pytest has not ended within {deadline_s:g} s"
-            kind = NoTestError if isinstance(error, NoTestError) else BenchError
-            raise kind(f"{why}; its last output:\n{output.read_text(errors='replace')[-_LAST:]}") from error
+        except BenchError as error:
+            raise BenchError(f"{error}; {last}") from error
+    if not tests:
+        raise NoTestError(f"pytest ran no test with {' '.join(words)}; {last}")
     return tests

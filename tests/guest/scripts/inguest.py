@@ -161,17 +161,18 @@ ours:
 """
 
 
-#: An irq program that neither claims nor masks the sources above the lowest eight.
-UNGATED = """
-    read32 r0, bar0+0x2c
-    and r0, 0xff
-    skip_if_not_zero r0, ours
-    decline
-ours:
-    claim
-    load r1, 0xff
-    write32 bar0+0x68, r1
-"""
+def low_irq(masked: int = 0xFF) -> str:
+    """An irq program that does not look at the sources above the lowest eight; it masks the sources ``masked``."""
+    return f"""
+        read32 r0, bar0+0x2c
+        and r0, 0xff
+        skip_if_not_zero r0, ours
+        decline
+    ours:
+        claim
+        load r1, {masked:#x}
+        write32 bar0+0x68, r1
+    """
 
 
 def with_irq(text: str, programs: shirq.ProgramSet = SET) -> shirq.ProgramSet:

@@ -26,7 +26,6 @@ from guest.scripts.inguest import (
     INT_RAISE,
     SET,
     TIMEOUT,
-    UNGATED,
     acknowledging,
     asleep_in,
     child,
@@ -36,6 +35,7 @@ from guest.scripts.inguest import (
     libc,
     libc_errno,
     loaded,
+    low_irq,
     proceed,
     reason,
     report,
@@ -510,7 +510,7 @@ def awaited(count: int) -> None:
 def masked_in_a_storm() -> None:
     """A source that the programs do not know asserts while the device is masked; the owner unmasks by a store."""
     programs = shirq.ProgramSet.from_text(
-        irq=UNGATED,
+        irq=low_irq(),
         unmask="load r0, -1\nwrite32 bar0+0x6c, r0",
         release="load r0, -1\nwrite32 bar0+0x68, r0",
     )

@@ -17,7 +17,6 @@ from guest.scripts.inguest import (
     INT_RAISE,
     SET,
     TIMEOUT,
-    UNGATED,
     acknowledging,
     calls,
     child,
@@ -26,6 +25,7 @@ from guest.scripts.inguest import (
     kept_mask,
     kind,
     loaded,
+    low_irq,
     proceed,
     quarantined,
     reason,
@@ -136,20 +136,7 @@ def rate() -> None:
 
 def ungated() -> None:
     """The irq program does not look at a source that asserts, and the release program does not silence it."""
-    programs = with_irq(
-        """
-        read32 r0, bar0+0x2c
-        and r0, 0xff
-        skip_if_not_zero r0, ours
-        decline
-    ours:
-        claim
-        load r1, 0xffffffff
-        write32 bar0+0x68, r1
-    """,
-        useless(),
-    )
-    _device, registers, event = _storm(programs)
+    _device, registers, event = _storm(with_irq(low_irq(masked=0xFFFFFFFF), useless()))
     report(state("quarantine"), stat("storms_declined"), stat("storms_masked"), stat("claims"), event.seq)
     print("mapping:", child(lambda: registers.read32(0)))
     proceed()
@@ -157,7 +144,7 @@ def ungated() -> None:
 
 def ungated_while_masked() -> None:
     """A source that the irq program neither claims nor masks asserts while the device is masked for another one."""
-    device = loaded(with_irq(UNGATED))
+    device = loaded(with_irq(low_irq()))
     device.arm(auto_unmask=False)
     registers = device.mmap(0)
     report("armed")
@@ -184,7 +171,7 @@ def _at_once(device: shirq.Device) -> shirq.Event:
 
 def ungated_beside_served() -> None:
     """A source that the irq program neither claims nor masks asserts, while another one is raised and served."""
-    device = loaded(with_irq(UNGATED))
+    device = loaded(with_irq(low_irq()))
     # A storm leaves no time to anything else on its processor: serve on the other one, faster than 900 interrupts come.
     Path(f"/proc/irq/{device.info.irq}/smp_affinity_list").write_text("0")
     os.sched_setaffinity(0, {1})

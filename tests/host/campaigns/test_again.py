@@ -165,3 +165,16 @@ def test_sweep_is_the_same_if_it_breaks_all_rules_again(tmp_path: Path, monkeypa
         done = again.play(made, tmp_path / "kept", tmp_path / "again")
         assert (done.same, done.found) == (same, tuple(found))
         assert done.differing == ("QEMU: 10 there, 11 here",) and done.logs == ()
+
+
+def test_a_test_that_hangs_again_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the failure was that it did not end, it was played again: the finding is the same."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "test_it.py").write_text("import time\ndef test_it(): time.sleep(600)\n")
+    monkeypatch.setattr(again, "_DEADLINE", 1.0)
+    monkeypatch.setattr(environment, "versions", lambda machine: {})
+    made = _failure(tmp_path / "kept", OfTest("test_it.py::test_it", str(project), "", "6.1"))
+    made = replace(made, found=("the test has not ended within 1 s",))
+    done = again.play(made, tmp_path / "kept", tmp_path / "again")
+    assert (done.found, done.same) == (("the test has not ended within 1 s",), True)

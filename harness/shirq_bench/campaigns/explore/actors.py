@@ -97,6 +97,7 @@ class Actors:
     def pairs(self, size: str) -> Iterator[Cell]:
         """All pairs, by their first actors."""
         matrix = pairs.load()
+        lanes = {alone: self._lanes(matrix, alone) for alone in (False, True)}
         costs = list(self.sizes[size])
         for first in matrix.operations.values():
             for second in self.others.values():
@@ -104,9 +105,7 @@ class Actors:
                     yield Cell(first.name, BETWEEN, second.name, reason=reason)
                     continue
                 points = self.sizes[size][max(first.cost, second.cost, key=costs.index)]
-                scenario = self._scenario(
-                    first, second, self._lanes(matrix, first.how == "alone"), points, matrix.guest
-                )
+                scenario = self._scenario(first, second, lanes[first.how == "alone"], points, matrix.guest)
                 yield Cell(first.name, BETWEEN, second.name, scenario)
 
     def _lanes(self, matrix: Matrix, alone: bool) -> tuple[_Lane, _Lane]:
